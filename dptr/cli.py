@@ -1,0 +1,392 @@
+"""The command line. Heavy imports stay inside the commands, so that ``dptr --help`` is quick.
+
+Exit codes: 0; 2 for whatever the user can put right (one line on standard error); 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dptr import DEFAULT_MODEL, __version__
+from dptr.errors import UserError
+from dptr.files import read_json, whole_file
+from dptr.metrics import PROTOCOLS
+
+app = typer.Typer(
+    name="dptr", help="Scene text recognition with decoders pre-trained on text.", add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Model = Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model (see dptr models) or a folder.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+Recipe = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML recipe; none = the defaults.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe; repeatable.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where checkpoints and logs go.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
+
+
+def main() -> None:
+    """Entry point of the ``dptr`` command."""
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        _settle_output()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; errors become one line on standard error. Returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # paths that are no UTF-8 leave as they came
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    try:
+        code = app(args=list(arguments) or ["--help"], prog_name="dptr", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except UserError as error:
+        return _complain(error)
+    except typer.TyperException as error:  # wrong usage
+        command = getattr(getattr(error, "ctx", None), "command_path", "dptr")
+        return _complain(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _complain(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
+    if code == 130:  # typer's code for Ctrl-C
+        resumable = arguments and arguments[0] in ("align", "pretrain", "finetune")
+        _say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
+    return code
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"dptr {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def read(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|DIR...", help="Word crops, or folders of them.")],
+    model: Model = DEFAULT_MODEL,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON object a line, with each character's confidence.")
+    ] = False,
+    device: Device = "cpu",
+) -> None:
+    """Read word crops: a line an image, PATH, TEXT and CONFIDENCE (0 to 1) separated by tabs.
+
+    A folder stands for the pictures directly in it (known suffixes; not those in its sub-folders), in natural order.
+    Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
+    """
+    from dptr.reader import Reader
+
+    reader = Reader(model, device)
+    paths: list[str] = []
+    failed = False
+    for source in images:
+        try:
+            paths += pictures_in(source) if os.path.isdir(source) else [source]
+        except UserError as error:
+            failed = bool(_complain(error))
+    for path, outcome in zip(paths, reader.stream(paths), strict=True):
+        if isinstance(outcome, UserError):
+            failed = bool(_complain(outcome))
+        elif as_json:
+            characters = [(character, _rounded(probability)) for character, probability in outcome.characters]
+            line = {"path": path, "text": outcome.text, "confidence": _rounded(outcome.confidence)}
+            print(_json(line | {"characters": characters}), flush=True)
+        else:
+            print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR...", help="Labelled crops: labels.tsv or LMDB.")
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="More of them.")] = None,
+    model: Model = DEFAULT_MODEL,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="|".join(PROTOCOLS), help="How words are compared; the default is 36; repeatable."),
+    ] = None,
+    json_out: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - = standard output.")
+    ] = None,
+    html_out: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the errors as pictures.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Measure a model on labelled crops: word accuracy, 1-NED, CER, calibration, crops left out, speed.
+
+    Several data sets: --data A B, or --data A --data B.
+    """
+    from dptr.evaluate import evaluate
+    from dptr.reader import Reader
+
+    paths = [*(data or []), *(more or [])]
+    if not paths:
+        raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")
+    outputs = [Path(file) for file in (json_out, html_out) if file and file != "-"]
+    for file in outputs:
+        if file.is_dir():
+            raise UserError(f"{file}: a folder; pass the name of a file to write")
+    with _bars() as bars:
+        report = evaluate(Reader(model, device), paths, protocol or ["36"], bars)
+    for line in report.drops.lines():
+        print(line, file=sys.stderr)
+    print(_json(report.to_json(), indent=1) if json_out == "-" else report.to_terminal(), flush=True)
+    if json_out and json_out != "-":
+        _write(Path(json_out), _json(report.to_json(), indent=1) + "\n")
+    if html_out:
+        _write(html_out, report.to_html())
+    for result in report.results:
+        if not result.n:
+            raise UserError(f"{result.data}: no crop left under protocol {result.protocol}; check its labels")
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print the models' cards as JSON.")] = False) -> None:
+    """List the models that ship: size, what they were trained on, measured accuracy."""
+    from dptr.shipped import SHIPPED
+
+    cards = [
+        {"name": name, "megabytes": _megabytes(folder), **read_json(folder / "card.json", "model card")}
+        for name, folder in SHIPPED.items()
+    ]
+    if as_json:
+        print(_json({"models": cards}, indent=1))
+        return
+    for card in cards:
+        parameters = f", {card['parameters'] / 1e6:.1f} M parameters" if card.get("parameters") else ""
+        print(f"{card['name']}  ({card['kind']}, {card['megabytes']:.1f} MB{parameters}, version {card['version']})")
+        print(f"  trained on: {'; '.join(card['trained_on'])}")
+        for result in card["results"]:
+            accuracy, similarity = 100 * result["word_accuracy"], 100 * result["one_minus_ned"]
+            where = f"{result['data']}, protocol {result['protocol']}"
+            print(f"  {where}: word accuracy {accuracy:.2f} %, 1-NED {similarity:.2f} % of {result['n']} crops")
+
+
+@app.command()
+def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
+    """Train the glyph dual encoder on rendered words; prints the folder of the best."""
+    from dptr.config import AlignRecipe, load_recipe
+    from dptr.train.align import align
+
+    print(align(load_recipe(AlignRecipe, config, overrides), out, resume))
+
+
+@app.command()
+def bank(
+    images: Annotated[list[Path], typer.Option(metavar="DIR", help="A folder of photographs; repeatable.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The bank to write.")],
+    dual: Annotated[str, typer.Option(metavar="KIND", help="Which dual encoder embeds them: glyph or clip.")] = "glyph",
+    dual_model: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="Its weights; the default is what ships with it.")
+    ] = "",
+) -> None:
+    """Embed photographs into a bank for Offline Randomized Perturbation."""
+    from dptr.config import DualConfig
+    from dptr.dual import load_dual
+    from dptr.orp import build_bank
+
+    if dual != "glyph" and not dual_model:
+        raise UserError(f"--dual {dual}: no weights ship with it; pass --dual-model, a folder or a hub id")
+    paths = [path for folder in images for path in pictures_in(folder)]
+    encoder = load_dual(DualConfig(kind=dual, model=dual_model) if dual_model else DualConfig(kind=dual))
+    with _bars() as bars:
+        made = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
+    for name, reason in made.provenance["dropped"]:
+        print(f"dropped {name}: {reason}", file=sys.stderr)
+    count, tokens, width = made.tokens.shape
+    print(f"{out}\t{count} images\t{tokens} tokens of {width}")
+
+
+@app.command()
+def pretrain(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
+    """Stage 1: teach a decoder to spell from a dual encoder's text tokens. No image is seen.
+
+    Prints the folder of the best decoder.
+    """
+    from dptr.config import PretrainRecipe, load_recipe
+    from dptr.train.pretrain import pretrain
+
+    print(pretrain(load_recipe(PretrainRecipe, config, overrides), out, resume))
+
+
+@app.command()
+def finetune(
+    out: Out,
+    config: Recipe = None,
+    overrides: Overrides = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Labelled crops (data.train); repeatable.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="A recogniser to go on with (init.model).")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Stage 2: train encoder, FMU and decoder on labelled crops; prints the folder of the best recogniser."""
+    from dptr.config import FinetuneRecipe, load_recipe
+    from dptr.train.finetune import finetune
+
+    overrides = list(overrides or [])
+    if data:
+        overrides.append(f"data.train={json.dumps(data, ensure_ascii=False)}")
+    if model:
+        overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
+    print(finetune(load_recipe(FinetuneRecipe, config, overrides), out, resume))
+
+
+@app.command()
+def fonts(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE|DIR", help="Where to look; the default is the system's folders."),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw sample words with them into a picture.")
+    ] = None,
+) -> None:
+    """List the fonts that rendering can use, and count those left out by reason."""
+    from dptr.data.synth.fonts import find_fonts, scan_fonts
+
+    scan = scan_fonts(paths or [])
+    for font in scan.fonts:
+        characters = sum(last - first + 1 for first, last in font.coverage)
+        print(f"{font.family}\t{font.style}\t{characters}\t{font.path}")
+    print(scan.describe(), file=sys.stderr)
+    if not scan.fonts:
+        find_fonts(paths or [])  # raises, and says what to install
+    if sheet:
+        _draw_sheet(sheet, scan.fonts)
+
+
+def pictures_in(folder: str | Path) -> list[str]:
+    """The pictures directly in a folder, by suffix, in natural order (2 before 10).
+
+    Raises:
+        UserError: it is no folder, cannot be read or holds no picture.
+    """
+    from dptr.images import SUFFIXES
+
+    try:
+        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if not names:
+        raise UserError(
+            f"{folder}: no picture directly in it; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})"
+        )
+    return [os.path.join(folder, name) for name in sorted(names, key=_natural)]
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    parts: list[str | int] = [part.casefold() for part in re.split(r"(\d+)", name)]
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return parts, name
+
+
+def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
+    from dptr.config import CorpusConfig, RenderConfig
+    from dptr.data.synth import FontIndex, Renderer, contact_sheet
+    from dptr.text.charset import resolve_charset
+    from dptr.text.corpus import Corpus
+
+    corpus = Corpus(CorpusConfig(), resolve_charset("94"), 25, seed=0, split="all")
+    renderer = Renderer(RenderConfig(), 0, FontIndex(faces))
+    words = [word for word in map(corpus.word, range(200)) if renderer.can_draw(word)]
+    if not words:
+        raise UserError(f"{path}: none of the fonts draws an English word; pass fonts with Latin letters")
+    picture = contact_sheet(renderer, words[:96])
+    with whole_file(path) as aside:
+        picture.save(aside, "PNG")
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
+
+
+def _rounded(probability: float) -> float:
+    """Six significant digits: all that float32 holds."""
+    return float(f"{probability:.6g}")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """As JSON; a path that is no UTF-8 becomes a JSON escape."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _settle_output() -> None:
+    """Let go of output that can no longer be written, or the interpreter would complain about it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _complain(problem: UserError | str) -> int:
+    _say(f"dptr: error: {' '.join(str(problem).splitlines())}")
+    return 2
+
+
+def _say(line: str) -> None:
+    """A line on standard error, in place of an unfinished progress line where that is a terminal."""
+    print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
+    """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            progress.update(bars[name], completed=done)
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

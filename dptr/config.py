@@ -1,0 +1,312 @@
+"""Every recipe as pydantic models: TOML in, unknown keys refused with the nearest name.
+
+A recipe file holds only what differs from the defaults below. ``load_recipe`` reads it, applies ``--set a.b=c``
+overrides, and returns a frozen, validated model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dptr.errors import UserError
+
+Probability = Field(ge=0.0, le=1.0)
+
+
+class Config(BaseModel):
+    """Base of every recipe part: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Config):
+    """One source of words in a corpus mixture."""
+
+    kind: Literal["wordfreq", "file", "labels", "pattern"]
+    weight: float = Field(1.0, gt=0)
+    language: str = "en"  # wordfreq: language code
+    top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
+    flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
+    path: str = ""  # file: text or .gz, a word a line; labels: a folder with labels.tsv
+    patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
+
+
+class CorpusConfig(Config):
+    """Words in: sources mixed by weight, case styles, a held-out part by word."""
+
+    sources: tuple[SourceConfig, ...] = (
+        SourceConfig(kind="wordfreq", weight=0.75),
+        SourceConfig(kind="pattern", weight=0.25),
+    )
+    heldout: float = Field(0.02, ge=0, lt=1)  # share of words never drawn by split "train"
+    upper: float = Field(0.35, ge=0, le=1)  # case styles of cased words: UPPER, Title, mIxEd; the rest lower
+    title: float = Field(0.30, ge=0, le=1)
+    mixed: float = Field(0.03, ge=0, le=1)
+    punctuation: float = Field(0.05, ge=0, le=1)  # share of words that get a sign before or after
+
+
+class RenderConfig(Config):
+    """The renderer: where fonts and backgrounds come from, and how likely each effect is."""
+
+    height: int = Field(32, ge=8)  # pixels
+    width: int = Field(128, ge=8)
+    fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
+    font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
+    backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
+    photograph: float = Field(0.5, ge=0, le=1)  # share of crops on a photograph, where a folder is given
+    gradient: float = Field(0.2, ge=0, le=1)
+    outline: float = Field(0.12, ge=0, le=1)
+    shadow: float = Field(0.2, ge=0, le=1)
+    texture: float = Field(0.12, ge=0, le=1)
+    curve: float = Field(0.15, ge=0, le=1)
+    rotation: float = Field(0.5, ge=0, le=1)
+    perspective: float = Field(0.5, ge=0, le=1)
+    spacing: float = Field(0.3, ge=0, le=1)
+    neighbours: float = Field(0.25, ge=0, le=1)  # pieces of other words at the crop's edge
+    lowres: float = Field(0.35, ge=0, le=1)
+    blur: float = Field(0.35, ge=0, le=1)
+    noise: float = Field(0.35, ge=0, le=1)
+    jpeg: float = Field(0.4, ge=0, le=1)
+    lighting: float = Field(0.5, ge=0, le=1)
+    weight: float = Field(0.4, ge=0, le=1)  # strokes thicker or thinner than the font's
+    slant: float = Field(0.15, ge=0, le=1)
+    panel: float = Field(0.15, ge=0, le=1)  # the sign's end, a frame, stripes
+    jitter: float = Field(0.06, ge=0, le=1)  # letters out of line
+    initial: float = Field(0.04, ge=0, le=1)  # capitals with a taller first letter
+    faint: float = Field(0.1, ge=0, le=1)  # ink hardly different from the ground
+    wear: float = Field(0.06, ge=0, le=1)
+    bloom: float = Field(0.1, ge=0, le=1)
+    sharpen: float = Field(0.15, ge=0, le=1)
+    fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
+    grey: float = Field(0.04, ge=0, le=1)
+
+
+class EncoderConfig(Config):
+    """Image encoder. ``vit``: PARSeq's. ``svtr``: convolutions first, then attention; cheaper on a CPU."""
+
+    kind: Literal["vit", "svtr"] = "svtr"
+    size: str = "micro"  # vit: tiny, small, base; svtr: nano, micro, tiny, small
+    height: int = Field(32, ge=8)
+    width: int = Field(128, ge=8)
+
+
+class FMUConfig(Config):
+    """Feature Merge Unit. ``queries = 0`` leaves it out."""
+
+    queries: int = Field(26, ge=0)
+    heads: int = Field(4, ge=1)
+    layers: int = Field(1, ge=1)
+
+
+class DecoderConfig(Config):
+    """Recognition decoder; ``kind`` is a key of ``dptr.models.decoders.DECODERS``."""
+
+    kind: str = "parseq"
+    dim: int = Field(128, ge=8)
+    depth: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    permutations: int = Field(6, ge=1)  # PARSeq: orders a step, in mirrored pairs
+    refinements: int = Field(1, ge=0)
+    autoregressive: bool = True  # decoding: left to right, or all positions at once
+
+
+class ModelConfig(Config):
+    """A recogniser: encoder -> FMU -> decoder."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    fmu: FMUConfig = FMUConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    charset: str = "94"  # a named set, a language, or a file of characters
+    max_length: int = Field(25, ge=1)
+
+
+class GlyphConfig(Config):
+    """The embedded dual encoder: character + position text tokens; image encoder + slots."""
+
+    dim: int = Field(128, ge=8)
+    encoder: EncoderConfig = EncoderConfig()
+    heads: int = Field(4, ge=1)
+    layers: int = Field(1, ge=1)
+    charset: str = "94"
+    max_length: int = Field(25, ge=1)
+
+
+class DualConfig(Config):
+    """Which frozen dual encoder speaks for images. ``kind`` is a key of ``dptr.dual.DUAL_ENCODERS``."""
+
+    kind: str = "glyph"
+    model: str = "glyph-en"  # glyph: a shipped name or a folder; clip: a hub id or a folder
+    prompt: str = "a photo of a '{}'"  # clip: a template, or a key of dptr.dual.prompts.PROMPTS
+    tokens: Literal["paper", "trimmed"] = "trimmed"  # clip: all 78 tokens, or without padding
+
+
+class ORPConfig(Config):
+    """Offline Randomized Perturbation. ``strength`` is the paper's lambda; 0 turns it off."""
+
+    bank: str = ""  # a bank file; empty = the bank that ships with the dual encoder, where one does
+    strength: float = Field(0.1, ge=0)
+    positions: Literal["shared", "per-sample"] = "per-sample"  # shared: one draw of positions a batch, as published
+
+
+class OptimConfig(Config):
+    """AdamW, one-cycle, clipping, EMA."""
+
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    beta2: float = Field(0.98, gt=0, lt=1)
+    warmup: float = Field(0.075, ge=0, lt=1)  # share of all steps
+    clip: float = Field(20.0, gt=0)  # gradient norm
+    ema: float = Field(0.0, ge=0, lt=1)  # 0 = off
+
+
+class RunConfig(Config):
+    """What every training command has in common."""
+
+    seed: int = 0
+    steps: int = Field(2000, gt=0)
+    batch: int = Field(128, gt=0)  # over all processes
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = Field(1, ge=0)
+    save_every: int = Field(200, gt=0)  # steps
+    validate_every: int = Field(500, gt=0)
+    log_every: int = Field(20, gt=0)
+    tensorboard: bool = True
+
+
+class AlignRecipe(Config):
+    """``dptr align``: train the glyph dual encoder on rendered words."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    glyph: GlyphConfig = GlyphConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
+    ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
+    cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
+    padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
+
+
+class PretrainRecipe(Config):
+    """``dptr pretrain``: stage 1, the decoder learns to spell from text tokens."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = ModelConfig()
+    dual: DualConfig = DualConfig()
+    orp: ORPConfig = ORPConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
+
+
+class InitConfig(Config):
+    """Where stage 2 starts: folders or shipped names; empty = fresh."""
+
+    model: str = ""  # a whole recogniser to go on with
+    decoder: str = ""  # a stage 1 checkpoint, or any recogniser
+    glyph: str = ""  # image encoder and FMU from a glyph dual encoder
+
+
+class DataConfig(Config):
+    """Labelled crops for stage 2."""
+
+    train: tuple[str, ...] = ()  # folders with labels.tsv, or LMDBs
+    validation: tuple[str, ...] = ()  # empty = a seeded part of train
+    validation_share: float = Field(0.1, ge=0, lt=1)
+    limit: int = Field(0, ge=0)  # use only the first n training crops of a seeded order; 0 = all
+    rendered: float = Field(0.0, ge=0, le=1)  # share of each batch that is rendered
+    augment: float = Field(0.5, ge=0, le=1)  # strength of augmentation on labelled crops; 0 = off
+
+
+class FinetuneRecipe(Config):
+    """``dptr finetune``: stage 2, the whole recogniser on labelled crops."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
+    data: DataConfig = DataConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
+    encoder_lr: float = Field(1.0, gt=0)  # factors on optim.lr, by part
+    fmu_lr: float = Field(1.0, gt=0)
+    decoder_lr: float = Field(1.0, gt=0)
+
+
+R = TypeVar("R", bound=Config)
+
+
+def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list[str] | None = None) -> R:
+    """Read a TOML recipe, apply ``a.b=c`` overrides and validate.
+
+    Args:
+        schema: the recipe's class.
+        path: a TOML file; None = the defaults.
+        overrides: each ``dotted.key=value``; the value is read as TOML, or as a bare string where that fails.
+
+    Raises:
+        UserError: the file is missing or no TOML, a key is unknown (the nearest one is named) or a value is invalid.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"recipe {path}: {error.strerror}; pass an existing TOML file to --config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"recipe {path}: not valid TOML ({error}); see recipes/ for examples") from error
+    for override in overrides or []:
+        _apply(values, override)
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(schema, error, str(path or "--set"))) from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {override}: no '='; write --set section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override}: '{parent}' is a value, not a section; check the dotted key")
+    values[leaf] = value
+
+
+def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    dotted = ".".join(location)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        every = _keys(schema)
+        same_leaf = [key for key in every if key.split(".")[-1] == location[-1]]
+        nearest = same_leaf[:1] or difflib.get_close_matches(dotted, every, n=1, cutoff=0.5)
+        if not nearest:
+            leaves = {key.split(".")[-1]: key for key in every}
+            nearest = [leaves[name] for name in difflib.get_close_matches(location[-1], leaves, n=1, cutoff=0.5)]
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
+        return f"{where}: unknown key '{dotted}'; {hint}{more}"
+    return f"{where}: {dotted} = {json.dumps(first.get('input'), default=str)}: {first['msg']}{more}"
+
+
+def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in schema.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+    return keys

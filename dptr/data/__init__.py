@@ -1,0 +1,1 @@
+"""Data in: labelled crops, their formats, transforms, and the renderer."""

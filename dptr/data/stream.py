@@ -1,0 +1,169 @@
+"""Training batches as a pure function of the step: any number of workers, any restart, the same samples."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+from torch.utils.data import DataLoader, Dataset
+
+from dptr.data.datasets import LabelledCrops
+from dptr.data.synth import Renderer
+from dptr.data.transforms import augment
+from dptr.errors import UserError
+from dptr.text.corpus import Corpus
+
+Sample = tuple[np.ndarray, str]
+_REDRAW = 1 << 40  # how far apart the indices lie that are tried when no font can draw a word
+_ATTEMPTS = 100
+
+
+class Source(Protocol):
+    """An endless supply of crops; ``sample`` is a pure function of ``index``."""
+
+    def sample(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them."""
+
+    corpus: Corpus
+    renderer: Renderer
+
+    def word(self, index: int) -> str:
+        """The word of a sample."""
+        for attempt in range(_ATTEMPTS):
+            word = self.corpus.word(index + attempt * _REDRAW)
+            if self.renderer.can_draw(word):
+                return word
+        raise UserError(
+            f"{word!r} and {_ATTEMPTS - 1} words before it: no font draws them; install fonts for this script "
+            "(scripts/fonts.sh) or pass --set render.fonts=[...]"
+        )
+
+    def sample(self, index: int) -> Sample:
+        word = self.word(index)
+        return self.renderer.render(word, index), word
+
+    def undrawable(self, count: int = 5000) -> dict[str, int]:
+        """Of the first ``count`` words, those that no font can draw, by character set missing."""
+        missing = [word for word in map(self.corpus.word, range(count)) if not self.renderer.can_draw(word)]
+        return {"no font draws it": len(missing)} if missing else {}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled crops, in a new seeded order each epoch, augmented."""
+
+    crops: LabelledCrops
+    seed: int
+    strength: float
+
+    def sample(self, index: int) -> Sample:
+        epoch, place = divmod(index, len(self.crops))
+        row = int(_order(self.seed, epoch, len(self.crops))[place])
+        crop = self.crops.arrays[row]
+        if self.strength:
+            crop = augment(crop, np.random.Generator(np.random.Philox(key=[self.seed, index])), self.strength)
+        return crop, self.crops.labels[row]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Every sample is rendered with probability ``share``, else labelled; each source's own indices run on gaplessly."""
+
+    labelled: Labelled
+    rendered: Rendered
+    share: float
+
+    def sample(self, index: int) -> Sample:
+        before, after = int(index * self.share), int((index + 1) * self.share)
+        return self.rendered.sample(before) if after > before else self.labelled.sample(index - before)
+
+
+def batches(
+    source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
+) -> Iterator[tuple[UInt8[np.ndarray, "b h w 3"], list[str]]]:
+    """Batches of steps ``first``..``last - 1``: crops and their words.
+
+    Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``; process ``rank`` of ``processes`` gets every
+    ``processes``-th of them.
+
+    Raises:
+        UserError: what a sample raises, also in a worker process; a worker that died.
+    """
+    dataset = _Batches(source, size, rank, processes)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        prefetch_factor=4 if workers else None,
+        collate_fn=_as_is,
+    )
+    try:
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "worker" not in str(error):
+            raise
+        raise UserError(f"a data worker died ({error}); free memory or set run.workers=0 to see why") from error
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset):
+    source: Source
+    size: int
+    rank: int
+    processes: int
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, list[str]] | UserError:
+        try:
+            samples = [
+                self.source.sample(index)
+                for index in range(step * self.size + self.rank, (step + 1) * self.size, self.processes)
+            ]
+        except UserError as error:
+            return error
+        return np.stack([crop for crop, _ in samples]), [word for _, word in samples]
+
+
+def _as_is(batch: object) -> object:
+    return batch
+
+
+def _start_worker(worker: int) -> None:
+    """Ctrl-C is the main process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int = 0, processes: int = 1) -> list[str]:
+    """Words of stage 1's step ``step``, all of about one length, so that little of a batch is padding.
+
+    The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool`` steps
+    together hold samples ``first * size`` .. ``(first + pool) * size - 1``. ``pool = 1`` keeps the corpus's order.
+    """
+    first, place = divmod(step, pool)
+    words = _by_length(corpus, size * pool, first)
+    order = _order(corpus.seed, first, pool)
+    start = int(order[place]) * size
+    return words[start + rank : start + size : processes]
+
+
+@lru_cache(maxsize=2)
+def _by_length(corpus: Corpus, count: int, part: int) -> list[str]:
+    return sorted((corpus.word(index) for index in range(part * count, (part + 1) * count)), key=len)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)

@@ -1,0 +1,92 @@
+"""What happens to painted words before they become pixels: light, and the camera.
+
+Images are float32 (height, width, 3), RGB in [0, 255], unless said otherwise. The strengths are our own choice, set by
+eye beside photographed crops.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from dptr.data.synth.grounds import slope, smooth_noise
+
+
+def light(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """Exposure, a veil of haze, the colour of the light, and one of: a falling-off, a cast shadow, a glare."""
+    height, width = image.shape[:2]
+    gain = np.float32(np.exp(rng.normal(-0.2, 0.3)))
+    cast = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    veil = np.float32(abs(rng.normal(0, 20)))
+    image = image * (np.minimum(gain, 1.6) * cast * (1 - veil / 255)) + veil * cast
+    kind = rng.random()
+    if kind < 0.35:
+        image = image * (1 - rng.uniform(0.1, 0.6) * slope(rng, height, width))
+    elif kind < 0.5:
+        edge = slope(rng, height, width) - np.float32(rng.uniform(0.25, 0.75))
+        image = image * (1 - rng.uniform(0.15, 0.5) * np.clip(edge * rng.uniform(3, 30) + 0.5, 0, 1))
+    elif kind < 0.62:
+        spot = np.clip(smooth_noise(rng, height, width, 3) - 0.1, 0, 1)
+        image = image + rng.uniform(40, 200) * spot
+    elif kind < 0.8:
+        image = image * (1 + rng.uniform(0.05, 0.3) * smooth_noise(rng, height, width, int(rng.integers(2, 5))))
+    return image
+
+
+def bloom(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """Bright parts shine over their edges, as lit signs do."""
+    bright = np.maximum(image - rng.uniform(110, 190), 0)
+    sigma = rng.uniform(1.0, 4.0)
+    return image + rng.uniform(0.6, 2.5) * cv2.GaussianBlur(bright, (0, 0), sigma * 1.5, sigmaY=sigma)
+
+
+def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Out of focus by ``sigma`` pixels."""
+    return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def motion_blur(image: np.ndarray, rng: Generator, length: float) -> np.ndarray:
+    """Moved by ``length`` pixels along a random line."""
+    size = 2 * int(np.ceil(length / 2)) + 1
+    angle = rng.uniform(0, np.pi)
+    reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
+    middle = size // 2
+    kernel = np.zeros((size, size), np.float32)
+    shift = 4  # bits of fraction for sub-pixel ends
+    start, end = (np.round((middle + sign * reach) * 2**shift).astype(int).tolist() for sign in (-1, 1))
+    cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA, shift)
+    kernel[middle, middle] = max(kernel[middle, middle], 1.0)
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+
+
+def sharpen(image: np.ndarray, amount: float) -> np.ndarray:
+    """The unsharp mask of cameras, with its halo."""
+    return image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.2))
+
+
+def fringe(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """Red and blue shifted against green, by up to 0.8 pixels."""
+    height, width = image.shape[:2]
+    shift = rng.uniform(-0.8, 0.8, 2)
+    moved = []
+    for channel, sign in ((0, 1), (2, -1)):
+        matrix = np.array([[1, 0, sign * shift[0]], [0, 1, sign * shift[1] / 2]], np.float32)
+        moved.append(cv2.warpAffine(image[..., channel], matrix, (width, height), borderMode=cv2.BORDER_REPLICATE))
+    return np.dstack((moved[0], image[..., 1], moved[1]))
+
+
+def sensor_noise(image: np.ndarray, rng: Generator, most: float) -> np.ndarray:
+    """Grain of light (standard deviation 1.5 to 12, at most ``most``) and colour; a third softened, as by cameras."""
+    height, width = image.shape[:2]
+    grain: np.ndarray = rng.standard_normal((height, width, 4), dtype=np.float32)
+    if rng.random() < 0.35:
+        grain = 2 * cv2.GaussianBlur(grain, (0, 0), 0.8)
+    strength = np.float32(min(most, np.exp(rng.uniform(np.log(1.5), np.log(12)))))
+    return image + strength * grain[..., :1] + strength * np.float32(rng.uniform(0, 0.7)) * grain[..., 1:]
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Through JPEG and back: uint8 (h, w, 3) -> the same."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))

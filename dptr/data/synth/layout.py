@@ -1,0 +1,169 @@
+"""Words as masks: drawn with a font, spaced, thickened, bent, and set among pieces of other words.
+
+Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em.
+"""
+
+from __future__ import annotations
+
+import functools
+import string
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageDraw, ImageFont
+
+from dptr.data.synth.fonts import Font, needs_shaping
+
+SIZE = 60
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two exclusive
+
+
+@dataclass(frozen=True)
+class Line:
+    """A mask and the box of the word in it; what lies outside the box belongs to neighbours."""
+
+    mask: np.ndarray
+    box: Box
+
+
+@functools.lru_cache(maxsize=1024)
+def load_face(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
+    """An opened font at ``SIZE``; ``shaped`` asks for the raqm engine."""
+    engine = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC
+    return ImageFont.truetype(path, SIZE, index=number, layout_engine=engine)
+
+
+def draw_word(font: Font, text: str, spacing: float = 0.0) -> np.ndarray:
+    """The mask of ``text``, cut to its ink.
+
+    Args:
+        spacing: extra room between letters as a share of an em; ignored for scripts that join their letters.
+    """
+    if spacing == 0 or len(text) == 1 or needs_shaping(text):
+        return _ink(_draw(load_face(font.path, font.number, needs_shaping(text)), text))
+    return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
+
+
+def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> np.ndarray:
+    """The mask of ``text`` letter by letter (no shaping), cut to its ink.
+
+    Args:
+        spacing: extra room between letters as a share of an em.
+        jitter: (letters, 3): each one's rise as a share of an em, turn in radians, and growth (0.1 = a tenth larger,
+            standing on the baseline).
+    """
+    face = load_face(font.path, font.number, False)
+    edge = SIZE
+    advances = [
+        (face.getlength(char) * (1 + grow)) + spacing * SIZE for char, grow in zip(text, jitter[:, 2], strict=True)
+    ]
+    starts = edge + np.cumsum([0.0, *advances])
+    canvas = np.zeros((4 * SIZE, int(starts[-1]) + 2 * edge), np.uint8)
+    for char, start, (rise, turn, grow) in zip(text, starts, jitter, strict=False):
+        left, top, right, bottom = face.getbbox(char, anchor="ls")
+        if right <= left or bottom <= top:
+            continue
+        glyph = _draw(face, char)
+        if turn or grow:
+            glyph = _turned(glyph, turn, 1 + grow)
+            centre = (left + right) / 2 * (1 + grow), (top + bottom) / 2 * (1 + grow)
+            left, top = centre[0] - glyph.shape[1] / 2, centre[1] - glyph.shape[0] / 2
+        _paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
+    return _ink(canvas)
+
+
+def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Strokes thicker by ``pixels`` on each side (thinner where negative), on a margin that fits."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
+    if pixels < 0:
+        thin = cv2.erode(mask, kernel)
+        return thin if thin.max() > 127 else mask  # hair lines would vanish
+    return cv2.dilate(pad(mask, pixels, pixels), kernel)
+
+
+def bend(mask: np.ndarray, angle: float) -> np.ndarray:
+    """Letters along an arc that spans ``angle`` radians; positive bends the middle upwards. Cut to the ink."""
+    height, width = mask.shape
+    radius = width / abs(angle)
+    half = abs(angle) / 2
+    inner = radius - height / 2 if radius > height / 2 else 0.0
+    outer = radius + height / 2
+    out_width = int(np.ceil(2 * outer * np.sin(min(half, np.pi / 2))))
+    out_height = int(np.ceil(outer - inner * np.cos(half)))
+    x = np.arange(out_width, dtype=np.float32) - out_width / 2
+    y = outer - np.arange(out_height, dtype=np.float32)
+    distance = np.sqrt(x[None] ** 2 + y[:, None] ** 2)
+    theta = np.arctan2(x[None], np.maximum(y[:, None], 1e-3))
+    source_x = (theta * radius + width / 2).astype(np.float32)
+    source_y = (outer - distance).astype(np.float32)
+    if angle < 0:
+        source_y = height - 1 - source_y[::-1]
+        source_x = np.ascontiguousarray(source_x[::-1])
+    return _ink(cv2.remap(mask, source_x, np.ascontiguousarray(source_y), cv2.INTER_LINEAR))
+
+
+def add_neighbours(mask: np.ndarray, font: Font, text: str, rng: Generator) -> Line:
+    """Set the word among others in its font: beside it a space away, above and below a line away."""
+    height, width = mask.shape
+    letters = [char for char in string.ascii_letters if char in font] or sorted(set(text))
+    if needs_shaping(text):
+        letters = list(dict.fromkeys(text))
+    rise, side = int(height * rng.uniform(0.9, 1.3)), int(SIZE * 1.5)
+    canvas = np.zeros((height + 2 * rise, width + 2 * side), np.uint8)
+    canvas[rise : rise + height, side : side + width] = mask
+    where = rng.random(4) < (0.35, 0.35, 0.4, 0.4)  # left, right, above, below
+    if not where.any():
+        where[int(rng.integers(4))] = True
+    gap = int(SIZE * rng.uniform(0.22, 0.5))
+    lead = int(height * rng.uniform(0.12, 0.5))
+    for side_index in np.flatnonzero(where):
+        beside = side_index < 2
+        count = int(rng.integers(1, 4)) if beside else int(np.clip(rng.normal(len(text) * 1.3, 3), 2, 25))
+        other = draw_word(font, "".join(letters[i] for i in rng.integers(len(letters), size=count)))
+        if beside:
+            top = rise + (height - other.shape[0]) * int(rng.integers(0, 2))
+            left = side - gap - other.shape[1] if side_index == 0 else side + width + gap
+        else:
+            top = rise - lead - other.shape[0] if side_index == 2 else rise + height + lead
+            left = side + int(rng.integers(-SIZE, max(1, width // 3)))
+        _paste(canvas, other, left, top)
+    return Line(canvas, (side, rise, side + width, rise + height))
+
+
+def pad(mask: np.ndarray, x: int, y: int) -> np.ndarray:
+    """Empty margins of ``x`` and ``y`` pixels."""
+    return cv2.copyMakeBorder(mask, y, y, x, x, cv2.BORDER_CONSTANT, value=0)
+
+
+def _draw(face: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
+    left, top, right, bottom = face.getbbox(text)
+    image = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))
+    ImageDraw.Draw(image).text((1 - left, 1 - top), text, 255, face)
+    return np.asarray(image)
+
+
+def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
+    """``glyph`` turned by ``turn`` radians and scaled, on a canvas that holds it, its centre kept."""
+    height, width = glyph.shape
+    side = np.array([[abs(np.cos(turn)), abs(np.sin(turn))], [abs(np.sin(turn)), abs(np.cos(turn))]]) * scale
+    out = np.ceil(side @ (width, height)).astype(int) + 2
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), np.rad2deg(turn), scale)
+    matrix[:, 2] = matrix[:, 2] + (out - (width, height)) / 2
+    return cv2.warpAffine(glyph, matrix, (int(out[0]), int(out[1])))
+
+
+def _ink(mask: np.ndarray) -> np.ndarray:
+    """Cut away empty rows and columns; one empty pixel where there is no ink at all."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return mask[top : top + height, left : left + width] if width else np.zeros((1, 1), np.uint8)
+
+
+def _paste(canvas: np.ndarray, mask: np.ndarray, left: int, top: int) -> None:
+    """Brighten ``canvas`` by ``mask`` at a place that may lie partly outside."""
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + mask.shape[1], canvas.shape[1]), min(top + mask.shape[0], canvas.shape[0])
+    if x0 < x1 and y0 < y1:
+        part = canvas[y0:y1, x0:x1]
+        np.maximum(part, mask[y0 - top : y1 - top, x0 - left : x1 - left], out=part)

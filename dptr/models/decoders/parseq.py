@@ -1,0 +1,262 @@
+"""PARSeq decoder: permutation language modelling with two-stream attention (Bautista and Atienza, ECCV 2022).
+
+The content stream holds what is known (BOS and characters), the query stream holds positions and predicts. An order of
+the positions (a permutation) says which characters a position may see. DPTR uses this decoder at depth 6, so both
+streams are carried through the layers, as in XLNet (Yang et al. 2019).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.config import DecoderConfig
+from dptr.models.layers import Attention, FeedForward, init_transformer, key_mask
+
+
+def draw_permutations(length: int, count: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
+    """Orders in which positions 0 (BOS), 1..length (characters), length + 1 (EOS) become known.
+
+    PARSeq section 3.2: left to right, its mirror, then random orders each followed by its mirror; no order twice, so
+    short words get fewer than ``count``. BOS stands first always; EOS last but in the pure right-to-left order, where it
+    stands second (as in the published code).
+
+    Args:
+        length: characters of the longest word in the batch, >= 1.
+        count: how many orders at most, >= 1.
+    """
+    count = min(count, math.factorial(length)) if length < 12 else count
+    orders: list[tuple[int, ...]] = []
+    forward = tuple(range(1, length + 1))
+    while len(orders) < count:
+        order = forward if not orders else tuple((torch.randperm(length, generator=generator) + 1).tolist())
+        if order not in orders:
+            orders += [order, order[::-1]]
+    end = length + 1
+    rows = [(0, *order, end) for order in orders[:count]]
+    if count > 1:
+        rows[1] = (0, end, *forward[::-1])
+    return torch.tensor(rows)
+
+
+def permutation_masks(
+    permutations: Int[Tensor, "k n"],
+) -> tuple[Bool[Tensor, "k n-1 n-1"], Bool[Tensor, "k n-1 n-1"]]:
+    """Who may look at whom: (content, query) masks, True = allowed (PARSeq section 3.2, table 1).
+
+    Content position i sees what is known no later than itself; the query that predicts position i + 1 sees what is known
+    strictly before position i + 1. Keys are positions 0..n-2: EOS is never an input.
+    """
+    rank = torch.argsort(permutations, dim=1)
+    keys = rank[:, None, :-1]
+    return keys <= rank[:, :-1, None], keys < rank[:, 1:, None]
+
+
+class TwoStreamLayer(nn.Module):
+    """Self-attention to the content stream, cross-attention to the memory, feed-forward; pre-normed, weights shared."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm_query = nn.LayerNorm(dim)
+        self.norm_content = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.self_attention = Attention(dim, heads, dropout=dropout)
+        self.cross_attention = Attention(dim, heads, dropout=dropout)
+        self.feed_forward = FeedForward(dim, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def stream(
+        self,
+        x: Float[Tensor, "b k q d"],
+        normed: Float[Tensor, "b k q d"],
+        content: Float[Tensor, "2 bk h l e"],
+        memory: Float[Tensor, "2 b h m e"],
+        allowed: Bool[Tensor, "bk 1 q l"],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+    ) -> Float[Tensor, "b k q d"]:
+        """One stream of k orders. The memory does not depend on the order: all orders ask it in one attention."""
+        batch, orders, length, width = x.shape
+        mixed = self.self_attention.attend(normed.reshape(-1, length, width), content, allowed)
+        x = x + self.dropout(mixed).view_as(x)
+        asked = self.norm1(x).view(batch, orders * length, width)
+        x = x + self.dropout(self.cross_attention.attend(asked, memory, memory_allowed)).view_as(x)
+        return x + self.feed_forward(self.norm2(x))
+
+    def forward(
+        self,
+        query: Float[Tensor, "b k q d"],
+        content: Float[Tensor, "b k l d"],
+        memory: Float[Tensor, "2 b h m e"],
+        query_allowed: Bool[Tensor, "bk 1 q l"],
+        content_allowed: Bool[Tensor, "bk 1 l l"],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        last: bool,
+    ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k l d"]]:
+        normed = self.norm_content(content)
+        keys = self.self_attention.project(normed.reshape(-1, *content.shape[2:]))
+        query = self.stream(query, self.norm_query(query), keys, memory, query_allowed, memory_allowed)
+        if not last:
+            content = self.stream(content, normed, keys, memory, content_allowed, memory_allowed)
+        return query, content
+
+
+class PARSeq(nn.Module):
+    """The decoder; see ``dptr.models.decoders.Decoder`` for the contract.
+
+    Args:
+        characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
+        max_length: the longest word in characters.
+        dim, depth, heads, dropout: of the layers. PARSeq has depth 1, DPTR depth 6.
+        permutations: orders a training step, mirrored pairs (6 in the paper).
+        refinements: rounds of cloze refinement after the first reading (1 in the paper).
+        autoregressive: read left to right, or all positions at once, before refining.
+    """
+
+    def __init__(
+        self,
+        characters: int,
+        max_length: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.1,
+        permutations: int = 6,
+        refinements: int = 1,
+        autoregressive: bool = True,
+    ):
+        super().__init__()
+        self.dim = dim
+        self.eos, self.bos, self.pad = 0, characters + 1, characters + 2
+        self.max_length = max_length
+        self.permutations = permutations
+        self.refinements = refinements
+        self.autoregressive = autoregressive
+        self.embedding = nn.Embedding(characters + 3, dim)
+        self.positions = nn.Parameter(torch.empty(1, max_length + 1, dim))
+        self.layers = nn.ModuleList(TwoStreamLayer(dim, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, characters + 1)
+        self.dropout = nn.Dropout(dropout)
+        self.apply(init_transformer)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def min_memory(self, max_length: int) -> int:
+        return 1
+
+    def per_character(self) -> dict[str, str]:
+        return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
+
+    def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
+        """Keys and values of the memory for each layer, computed once a batch."""
+        return [layer.cross_attention.project(memory) for layer in self.layers]
+
+    def predict(
+        self,
+        inputs: Int[Tensor, "b l"],
+        first: int,
+        last: int,
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        query_allowed: Bool[Tensor, "k q l"],
+        content_allowed: Bool[Tensor, "k l l"],
+    ) -> Float[Tensor, "b k q c"]:
+        """Logits of positions ``first``..``last - 1`` from the known ``inputs`` (BOS, characters), for each of k orders.
+
+        Inputs after an EOS, EOS and PAD are hidden.
+        """
+        batch, length = inputs.shape
+        orders = query_allowed.shape[0]
+        content = math.sqrt(self.dim) * self.embedding(inputs)  # scaled as in Vaswani et al. 2017, section 3.4
+        content = torch.cat([content[:, :1], content[:, 1:] + self.positions[:, : length - 1]], dim=1)
+        content = self.dropout(content)[:, None].expand(-1, orders, -1, -1)
+        query = self.dropout(self.positions[:, first:last].expand(batch, -1, -1))[:, None].expand(-1, orders, -1, -1)
+        known = ((inputs == self.eos) | (inputs == self.pad)).cumsum(1) == 0
+        query_mask = (known[:, None, None, :] & query_allowed).flatten(0, 1)[:, None]
+        content_mask = (known[:, None, None, :] & content_allowed).flatten(0, 1)[:, None]
+        for index, layer in enumerate(self.layers):
+            query, content = layer(
+                query, content, memory[index], query_mask, content_mask, memory_allowed, index == len(self.layers) - 1
+            )
+        return self.head(self.norm(query))
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy over all predicted positions of all orders (PARSeq equation 3).
+
+        EOS is predicted in the first two orders only (published code): in the others its place is last by construction.
+        """
+        permutations = draw_permutations(targets.shape[1] - 2, self.permutations, generator).to(targets.device)
+        content_allowed, query_allowed = permutation_masks(permutations)
+        inputs, wanted = targets[:, :-1], targets[:, 1:]
+        logits = self.predict(
+            inputs, 0, inputs.shape[1], self.project(memory), key_mask(memory_mask), query_allowed, content_allowed
+        )
+        wanted = wanted[:, None].repeat(1, len(permutations), 1)
+        later = wanted[:, 2:]
+        later[later == self.eos] = self.pad
+        return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten(), ignore_index=self.pad)
+
+    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
+        """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3)."""
+        projected, memory_allowed = self.project(memory), key_mask(memory_mask)
+        steps, device = self.max_length + 1, memory.device
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()[None]
+        start = torch.full((memory.shape[0], 1), self.bos, dtype=torch.long, device=device)
+        if self.autoregressive:
+            logits = self._left_to_right(start, projected, memory_allowed, causal)
+        else:
+            logits = self.predict(start, 0, steps, projected, memory_allowed, causal[:, :, :1], causal[:, :1, :1])[:, 0]
+        length = logits.shape[1]
+        cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)[None]
+        cloze[:, -1, 0] = True
+        for _ in range(self.refinements):
+            inputs = torch.cat([start, logits[:, :-1].argmax(-1)], dim=1)
+            allowed, content_allowed = cloze[:, :length, :length], causal[:, :length, :length]
+            logits = self.predict(inputs, 0, length, projected, memory_allowed, allowed, content_allowed)[:, 0]
+        return logits
+
+    def _left_to_right(
+        self,
+        inputs: Int[Tensor, "b 1"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        causal: Bool[Tensor, "1 s s"],
+    ) -> Float[Tensor, "b t c"]:
+        steps = []
+        ended = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
+        for position in range(self.max_length + 1):
+            length = position + 1
+            allowed, content_allowed = causal[:, position:length, :length], causal[:, :length, :length]
+            logits = self.predict(inputs, position, length, memory, memory_allowed, allowed, content_allowed)[:, 0]
+            steps.append(logits)
+            symbol = logits[:, -1].argmax(-1)
+            ended |= symbol == self.eos
+            if bool(ended.all()):
+                break
+            inputs = torch.cat([inputs, symbol[:, None]], dim=1)
+        return torch.cat(steps, dim=1)
+
+
+def build_parseq(config: DecoderConfig, characters: int, max_length: int) -> PARSeq:
+    """PARSeq from its part of a recipe."""
+    return PARSeq(
+        characters,
+        max_length,
+        config.dim,
+        config.depth,
+        config.heads,
+        config.dropout,
+        config.permutations,
+        config.refinements,
+        config.autoregressive,
+    )

@@ -1,0 +1,108 @@
+"""The few layers that encoders, FMU and decoders share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head scaled-dot-product attention (Vaswani et al. 2017, section 3.2).
+
+    Queries come from ``x``; keys and values from ``context``, which can be projected once with ``project`` and used
+    many times: PARSeq asks the same memory in every permutation, stream and decoding step.
+    """
+
+    def __init__(self, dim: int, heads: int, context_dim: int | None = None, dropout: float = 0.0):
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} is not a multiple of {heads} heads; choose heads that divide it")
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(context_dim or dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def project(self, context: Float[Tensor, "b m c"]) -> Float[Tensor, "2 b h m e"]:
+        """Keys and values of ``context``, by head."""
+        batch, length, _ = context.shape
+        return self.key_value(context).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def attend(
+        self,
+        x: Float[Tensor, "b q d"],
+        projected: Float[Tensor, "2 b h m e"],
+        allowed: Bool[Tensor, "*mask"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        """Attend from ``x`` to projected keys and values; ``allowed`` (broadcast to b, h, q, m) is True where it may look."""
+        batch, length, width = x.shape
+        query = self.query(x).view(batch, length, self.heads, -1).transpose(1, 2)
+        key, value = projected
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, allowed, dropout)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b q d"],
+        context: Float[Tensor, "b m c"],
+        allowed: Bool[Tensor, "*mask"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        return self.attend(x, self.project(context), allowed)
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, linear; four times as wide inside (Vaswani et al. 2017, section 3.3; GELU as in ViT)."""
+
+    def __init__(self, dim: int, ratio: int = 4, dropout: float = 0.0):
+        super().__init__(
+            nn.Linear(dim, ratio * dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(ratio * dim, dim),
+            nn.Dropout(dropout),
+        )
+
+
+class Block(nn.Module):
+    """Pre-norm transformer encoder block (ViT, Dosovitskiy et al. 2021, equations 2-3)."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim)
+
+    def forward(self, x: Float[Tensor, "b p d"]) -> Float[Tensor, "b p d"]:
+        normed = self.norm1(x)
+        x = x + self.attention(normed, normed)
+        return x + self.feed_forward(self.norm2(x))
+
+
+def init_transformer(module: nn.Module) -> None:
+    """Truncated normal of deviation 0.02 for linear and embedding weights, zero biases (ViT, BERT); He for convolutions.
+
+    Use with ``module.apply(init_transformer)``; the caller seeds torch.
+    """
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.normal_(
+            module.weight, std=math.sqrt(2.0 * module.groups / (module.out_channels * math.prod(module.kernel_size)))
+        )
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def key_mask(mask: Bool[Tensor, "b m"] | None) -> Bool[Tensor, "b 1 1 m"] | None:
+    """A memory mask in the shape that ``Attention`` broadcasts; None stays None, and an all-True mask becomes None."""
+    if mask is None or bool(torch.all(mask)):
+        return None
+    return mask[:, None, None, :]

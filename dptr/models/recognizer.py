@@ -1,0 +1,109 @@
+"""Recogniser: image encoder -> Feature Merge Unit -> decoder; and the builder that refuses parts that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dptr.config import EncoderConfig, ModelConfig
+from dptr.errors import UserError
+from dptr.models.decoders import DECODERS
+from dptr.models.fmu import FMU
+from dptr.models.svtr import SIZES as SVTR_SIZES
+from dptr.models.svtr import SVTR
+from dptr.models.vit import SIZES as VIT_SIZES
+from dptr.models.vit import ViT
+
+ENCODERS: dict[str, tuple[Callable[[str, int, int], nn.Module], dict]] = {
+    "vit": (ViT, VIT_SIZES),
+    "svtr": (SVTR, SVTR_SIZES),
+}
+
+
+class Recognizer(nn.Module):
+    """Built parts, in the order of the paper's figure. ``fmu`` None: the decoder sees the image tokens themselves."""
+
+    def __init__(self, encoder: nn.Module, fmu: FMU | None, decoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.fmu = fmu
+        self.decoder = decoder
+
+    def memory(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m d"]:
+        """What the decoder cross-attends to. ``pixels`` in [-1, 1]."""
+        tokens = self.encoder(pixels)
+        return tokens if self.fmu is None else self.fmu(tokens)
+
+    def loss(
+        self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """The decoder's loss on crops."""
+        return self.decoder.loss(self.memory(pixels), None, targets, generator)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t c"]:
+        return self.decoder.decode(self.memory(pixels), None)
+
+
+def build_encoder(config: EncoderConfig) -> nn.Module:
+    """An image encoder by name.
+
+    Raises:
+        UserError: unknown size, or an image size that its patches do not divide.
+    """
+    build, sizes = ENCODERS[config.kind]
+    if config.size not in sizes:
+        raise UserError(
+            f"encoder.size = {config.size!r}: {config.kind} has no such size; choose one of {', '.join(sizes)}"
+        )
+    try:
+        return build(config.size, config.height, config.width)
+    except ValueError as error:
+        raise UserError(f"encoder: {error}") from error
+
+
+def build_decoder(config: ModelConfig, characters: int) -> nn.Module:
+    """A decoder by name.
+
+    Raises:
+        UserError: unknown kind, or heads that do not divide the width.
+    """
+    if config.decoder.kind not in DECODERS:
+        raise UserError(f"decoder.kind = {config.decoder.kind!r}: unknown; choose one of {', '.join(DECODERS)}")
+    try:
+        return DECODERS[config.decoder.kind](config.decoder, characters, config.max_length)
+    except ValueError as error:
+        raise UserError(f"decoder: {error}") from error
+
+
+def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
+    """A recogniser with fresh weights (torch's default generator draws them: seed it, or load others).
+
+    Args:
+        characters: size of the charset.
+
+    Raises:
+        UserError: parts that do not fit: widths without an FMU, too few FMU queries for the decoder, unknown names.
+    """
+    encoder = build_encoder(config.encoder)
+    decoder = build_decoder(config, characters)
+    if config.fmu.queries == 0:
+        if encoder.dim != config.decoder.dim:
+            raise UserError(
+                f"encoder width {encoder.dim}, decoder width {config.decoder.dim}: without an FMU they must be equal; "
+                f"set model.decoder.dim={encoder.dim} or model.fmu.queries > 0"
+            )
+        return Recognizer(encoder, None, decoder)
+    needed = decoder.min_memory(config.max_length)
+    if config.fmu.queries < needed:
+        raise UserError(
+            f"fmu.queries = {config.fmu.queries}: decoder {config.decoder.kind!r} needs {needed} memory tokens for words of "
+            f"{config.max_length} characters; set model.fmu.queries={needed} or more"
+        )
+    try:
+        fmu = FMU(config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers, encoder.dim)
+    except ValueError as error:
+        raise UserError(f"fmu: {error}") from error
+    return Recognizer(encoder, fmu, decoder)

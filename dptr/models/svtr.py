@@ -1,0 +1,82 @@
+"""Convolution-then-attention image encoder, after SVTR (Du et al., IJCAI 2022) and SVTRv2 (arXiv 2411.15858).
+
+Local mixing by convolution on the large maps, global mixing by attention on the small one; the height is halved at each
+stage and the width kept at a quarter of the image, so that narrow letters stay apart. A crop costs a fraction of what
+the ViT of the same accuracy does on a CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dptr.models.layers import Block, init_transformer
+
+SIZES = {  # channels of the three stages; convolution blocks of each; attention blocks; heads
+    "nano": ((32, 48, 96), (1, 1, 0), 2, 4),
+    "micro": ((32, 64, 128), (1, 1, 1), 3, 4),
+    "tiny": ((48, 96, 192), (1, 2, 1), 4, 6),
+    "small": ((64, 128, 256), (2, 3, 2), 6, 8),
+}
+
+
+class LocalBlock(nn.Module):
+    """Two 3x3 convolutions with a residual (He et al. 2016, basic block), normalised by batch."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return torch.relu(x + self.body(x))
+
+
+def _down(inside: int, out: int, stride: tuple[int, int]) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+    )
+
+
+class SVTR(nn.Module):
+    """Tokens of a grid of height/16 x width/4.
+
+    Args:
+        size: a key of ``SIZES``.
+        height, width: of the image in pixels, multiples of 16 and 4.
+    """
+
+    def __init__(self, size: str, height: int, width: int):
+        super().__init__()
+        if height % 16 or width % 4:
+            raise ValueError(f"image {height}x{width} is not a multiple of 16x4 pixels; choose another height or width")
+        channels, locals_, depth, heads = SIZES[size]
+        self.dim = channels[-1]
+        self.grid = (height // 16, width // 4)
+        self.stem = _down(3, channels[0] // 2, (2, 2))
+        strides = ((2, 2), (2, 1), (2, 1))
+        widths = (channels[0] // 2, *channels)
+        stages: list[nn.Module] = []
+        for index, stride in enumerate(strides):
+            stages.append(_down(widths[index], widths[index + 1], stride))
+            stages += [LocalBlock(widths[index + 1]) for _ in range(locals_[index])]
+        self.stages = nn.Sequential(*stages)
+        self.positions = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1], self.dim))
+        self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(self.dim)
+        self.apply(init_transformer)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU (docs/LOG.md)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        x = self.stages(self.stem(pixels)).flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)

@@ -1,0 +1,45 @@
+"""Vision transformer image encoder in the sizes of PARSeq (Bautista and Atienza, ECCV 2022)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dptr.models.layers import Block, init_transformer
+
+SIZES = {  # width, depth, heads; tiny and small: PARSeq's PARSeq-Ti and PARSeq; base: ViT-B (Dosovitskiy et al. 2021)
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+}
+
+
+class ViT(nn.Module):
+    """Patches of 4x8 pixels (height x width), learned positions, no class token: PARSeq's encoder.
+
+    Args:
+        size: a key of ``SIZES``.
+        height, width: of the image in pixels, multiples of 4 and 8.
+    """
+
+    def __init__(self, size: str, height: int, width: int, patch: tuple[int, int] = (4, 8)):
+        super().__init__()
+        if height % patch[0] or width % patch[1]:
+            raise ValueError(
+                f"image {height}x{width} is not a whole number of {patch[0]}x{patch[1]} patches; resize it"
+            )
+        self.dim, depth, heads = SIZES[size]
+        self.grid = (height // patch[0], width // patch[1])
+        self.patches = nn.Conv2d(3, self.dim, patch, stride=patch)
+        self.positions = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1], self.dim))
+        self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(self.dim)
+        self.apply(init_transformer)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
+        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)

@@ -1,0 +1,17 @@
+"""What ships with the package: names and where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_WEIGHTS = Path(__file__).parent / "weights"
+
+SHIPPED: dict[str, Path] = {
+    "dptr-en": _WEIGHTS / "dptr-en",
+    "glyph-en": _WEIGHTS / "glyph-en",
+}
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a shipped name, or the path itself."""
+    return SHIPPED.get(str(model), Path(model))

@@ -1,0 +1,1 @@
+"""Text: charsets, tokenizer, corpora. Imports numpy, never torch."""

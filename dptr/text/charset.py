@@ -1,0 +1,193 @@
+"""Which characters a model can write, and how a label is brought into them."""
+
+from __future__ import annotations
+
+import difflib
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from unicodedata import category, normalize
+
+from dptr.errors import UserError
+from dptr.text.languages import LANGUAGES
+
+CHARSETS: dict[str, str] = {
+    "36": string.digits + string.ascii_lowercase,
+    "62": string.digits + string.ascii_letters,
+    "94": string.digits + string.ascii_letters + string.punctuation,
+}
+"""Named sets, in the order of PARSeq's ``configs/charset/*.yaml``."""
+
+EMPTY = "empty label"
+OUTSIDE = "outside charset"
+TOO_LONG = "too long"
+
+_WIDTHLESS_SPACES = "\u200b\u2060\ufeff"  # zero width space, word joiner, byte order mark: not str.isspace()
+
+
+@dataclass(frozen=True)
+class Charset:
+    """An ordered set of characters.
+
+    Attributes:
+        name: a named set, a language code, a file's stem, or "inferred".
+        characters: unique single code points, each its own NFC form, no white space, control character or surrogate.
+
+    Raises:
+        UserError: ``characters`` is empty or breaks a rule above.
+    """
+
+    name: str
+    characters: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.characters:
+            raise UserError(f"charset '{self.name}': no characters; list at least one")
+        seen: set[str] = set()
+        for character in self.characters:
+            if len(character) != 1 or normalise(character) != character or category(character) in ("Cc", "Cs"):
+                raise UserError(
+                    f"charset '{self.name}': {show(character)}; each entry must be one NFC code point, no white space, "
+                    "control character or surrogate; remove it"
+                )
+            if character in seen:
+                raise UserError(f"charset '{self.name}': {show(character)} appears twice; remove one")
+            seen.add(character)
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def __contains__(self, character: object) -> bool:
+        return character in self._positions
+
+    def index(self, character: str) -> int:
+        """Position of a character, 0-based.
+
+        Raises:
+            UserError: it is not in the charset.
+        """
+        try:
+            return self._positions[character]
+        except KeyError:
+            raise UserError(
+                f"{show(character)}: not among the {len(self)} characters of charset '{self.name}'; "
+                "drop the label or choose a larger charset"
+            ) from None
+
+    def covers(self, text: str) -> bool:
+        """Whether every character of ``text`` is in the charset; true for the empty text."""
+        return self._set.issuperset(text)
+
+    def fold(self, text: str) -> str:
+        """Lower-case ``text`` where the charset has no upper case, upper-case it where it has no lower case.
+
+        PARSeq's ``CharsetAdapter`` (strhub/data/utils.py) does the same; a charset of both cases, or of none, leaves
+        the text alone.
+        """
+        if self._fold_to == "lower":
+            return normalise(text.lower())
+        if self._fold_to == "upper":
+            return normalise(text.upper())
+        return text
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {character: position for position, character in enumerate(self.characters)}
+
+    @cached_property
+    def _set(self) -> frozenset[str]:
+        return frozenset(self.characters)
+
+    @cached_property
+    def _fold_to(self) -> str:
+        lower = any(character != character.upper() for character in self.characters)
+        upper = any(character != character.lower() for character in self.characters)
+        return {(True, False): "lower", (False, True): "upper"}.get((lower, upper), "")
+
+
+def resolve_charset(spec: str) -> Charset:
+    """Charset for a recipe's setting.
+
+    Args:
+        spec: a key of ``CHARSETS``, a language code of ``LANGUAGES``, or the path of a UTF-8 file whose characters,
+            white space aside, are the set in their order (write ``./94`` for a file of that name).
+
+    Raises:
+        UserError: none of these, or a file that is unreadable, not UTF-8, empty or repeats a character.
+    """
+    if spec in CHARSETS:
+        return Charset(spec, tuple(CHARSETS[spec]))
+    if spec in LANGUAGES:
+        return Charset(spec, tuple(LANGUAGES[spec].charset))
+    path = Path(spec)
+    if not path.is_file():
+        known = [*CHARSETS, *LANGUAGES]
+        nearest = difflib.get_close_matches(spec, known, n=1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'? Otherwise pass" if nearest else "pass"
+        raise UserError(
+            f"charset '{spec}': neither a named set ({', '.join(CHARSETS)}), a language ({', '.join(LANGUAGES)}) nor "
+            f"a file; {hint} one of these"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"charset {path}: {error.strerror}; check the path and its permissions") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"charset {path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+    # Character by character: NFC over the whole line would compose neighbours, such as Bengali vowel signs.
+    return Charset(path.stem, tuple("".join(normalise(character) for character in text)))
+
+
+def infer_charset(labels: Iterable[str]) -> Charset:
+    """The characters of ``labels`` after ``normalise``, sorted by code point.
+
+    Raises:
+        UserError: the labels hold no character.
+    """
+    found: set[str] = set()
+    for label in labels:
+        found.update(normalise(label))
+    return Charset("inferred", tuple(sorted(found)))
+
+
+def normalise(text: str) -> str:
+    """All white space removed, then Unicode NFC. Idempotent.
+
+    Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
+    ``remove_whitespace``); that code then folds to ASCII with NFKD, which empties labels in other scripts and is not
+    done here. White space is ``str.isspace`` and U+200B, U+2060, U+FEFF; joiners (U+200C, U+200D) spell and stay.
+    """
+    if text.isascii() and text.isalnum():
+        return text
+    kept = "".join(text.split())
+    for space in _WIDTHLESS_SPACES:
+        kept = kept.replace(space, "")
+    return normalize("NFC", kept)
+
+
+def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
+    """Normalise a label, fold its case to a single-case charset, and say whether a model can learn it.
+
+    Returns:
+        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE`` or ``TOO_LONG``).
+    """
+    text = charset.fold(normalise(label))
+    if not text:
+        return text, EMPTY
+    if not charset.covers(text):
+        return text, OUTSIDE
+    if len(text) > max_length:
+        return text, TOO_LONG
+    return text, None
+
+
+def show(text: str) -> str:
+    """A string for an error message, with its code points where it is not printable ASCII."""
+    if text.isascii() and text.isprintable():
+        return f"'{text}'"
+    quoted = f"'{text}' " if text.isprintable() else ""
+    return quoted + f"({' '.join(f'U+{ord(character):04X}' for character in text)})"

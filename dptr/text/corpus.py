@@ -1,0 +1,261 @@
+"""Words in: sources mixed by weight, every word a pure function of (config, seed, split, index)."""
+
+from __future__ import annotations
+
+import difflib
+import string
+import struct
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+
+from dptr.config import CorpusConfig, SourceConfig
+from dptr.errors import UserError
+from dptr.text.charset import OUTSIDE, Charset, check_label, normalise
+from dptr.text.patterns import PATTERNS
+from dptr.text.sources import read_source
+
+Split = Literal["train", "heldout", "all"]
+
+NO_FIT = "pattern outside charset"
+
+# Signs put around a word, those of the charset only. Weights by repetition; judgement, not measured.
+_SIGNS = (
+    *[("", sign) for sign in ".,.,!?:;'\")-…。，、！？：؟،।"],
+    *[(sign, "") for sign in "#@&$*-¿¡"],
+    *[("(", ")"), ('"', '"'), ("'", "'"), ("[", "]"), ("“", "”"), ("«", "»"), ("「", "」"), ("《", "》")],
+)
+_SPLIT_IGNORES = string.punctuation + "…。，、！？：؟،।¿¡“”«»「」《》"
+_TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
+_MOST_REDRAWS = 2000  # per unit of the split's share
+
+
+def is_heldout(word: str, share: float) -> bool:
+    """Whether a word belongs to the held-out split, a ``share`` (0..1) of all words.
+
+    Decided by blake2b of the case-folded word without signs at its ends, so that a word is on the same side in every
+    run, process and source, in any case, with or without a sign. What is then shorter than two characters is never
+    held out: single characters are the alphabet itself.
+    """
+    key = word.strip(_SPLIT_IGNORES).casefold()
+    if len(key) < 2:
+        return False
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < share * 2**64
+
+
+@dataclass(frozen=True)
+class WordList:
+    """A source that draws from a list."""
+
+    name: str
+    entries: int  # read, whatever became of them
+    words: list[str]  # of this split
+    cumulative: array[float]  # of the drawing probabilities; the last is 1
+    styled: bool  # case styles and signs are applied
+    dropped: dict[str, int]
+
+    def describe(self) -> str:
+        counts = f"{self.name}: {self.entries:,} entries, {len(self.words):,} words in this split"
+        return counts + _drops(self.dropped, "; left out: ", "")
+
+
+@dataclass(frozen=True)
+class PatternList:
+    """A source that draws from generators, endlessly."""
+
+    name: str
+    patterns: tuple[str, ...]
+    dropped: dict[str, int]
+
+    def describe(self) -> str:
+        return f"{self.name}: {', '.join(self.patterns)}" + _drops(self.dropped, "; left out: ", "")
+
+
+class Corpus:
+    """An endless, seeded sequence of words.
+
+    Attributes:
+        split: "train", "heldout" or "all".
+        words: words in this split, by source; pattern sources are endless and not listed.
+        dropped: entries left out while reading the sources, by reason, whatever the split.
+    """
+
+    def __init__(
+        self, config: CorpusConfig, charset: Charset, max_length: int, seed: int, split: Split = "train"
+    ) -> None:
+        """Read all sources.
+
+        Raises:
+            UserError: a source is missing, unreadable or has no word left (the message counts why), the split is
+                empty, or the case styles add up to more than 1.
+        """
+        if config.upper + config.title + config.mixed > 1:
+            raise UserError(
+                f"corpus: upper {config.upper} + title {config.title} + mixed {config.mixed} is more than 1; "
+                "they are shares of all words, lower one of them"
+            )
+        if not config.sources:
+            raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
+        if split == "heldout" and config.heldout == 0:
+            raise UserError("corpus: heldout is 0, so the held-out split is empty; set corpus.heldout above 0")
+        self.config = config
+        self.charset = charset
+        self.max_length = max_length
+        self.seed = seed
+        self.split = split
+        self._signs = [pair for pair in _SIGNS if charset.covers("".join(pair))]
+        opened = [(source.weight, self._open(source)) for source in config.sources]
+        self.dropped: dict[str, int] = dict(sum((Counter(source.dropped) for _, source in opened), Counter()))
+        filled = [(w, source) for w, source in opened if isinstance(source, PatternList) or source.words]
+        if not filled:
+            raise UserError(
+                f"corpus: no word in split '{split}' with heldout {config.heldout}"
+                f"{_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
+            )
+        self.sources = tuple(source for _, source in filled)
+        self.words: Counter[str] = Counter()
+        for _, source in opened:
+            if isinstance(source, WordList):
+                self.words[source.name] += len(source.words)
+        self._cumulative = _cumulative([weight for weight, _ in filled])
+
+    def word(self, index: int) -> str:
+        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process."""
+        seed = f"{self.seed}:{self.split}:{index}".encode()
+        bits = struct.unpack("<8Q", blake2b(seed).digest())
+        source = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
+        if isinstance(source, PatternList):
+            return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[1:3])))
+        word = source.words[bisect_right(source.cumulative, _unit(bits[1]))]
+        if not source.styled:
+            return word
+        word = self._style(word, _unit(bits[2]), bits[3])
+        if self._signs and _unit(bits[4]) < self.config.punctuation:
+            before, after = self._signs[int(_unit(bits[5]) * len(self._signs))]
+            if len(before) + len(word) + len(after) <= self.max_length:
+                return before + word + after
+        return word
+
+    def describe(self) -> str:
+        """One line a source: its share, its words, what was left out and why."""
+        shares = np.diff(self._cumulative, prepend=0.0)
+        lines = [f"corpus, split {self.split} (held out {self.config.heldout:.1%}), charset '{self.charset.name}':"]
+        lines += [f"  {share:.0%} {source.describe()}" for share, source in zip(shares, self.sources, strict=True)]
+        empty = [name for name, count in self.words.items() if count == 0]
+        return "\n".join(lines + [f"  0% {name}: no word in this split" for name in empty])
+
+    def _open(self, source: SourceConfig) -> WordList | PatternList:
+        if source.kind == "pattern":
+            return self._open_patterns(source)
+        name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
+        styled = source.kind != "labels"  # labels are words as somebody wrote them
+        entries, left_out = read_source(source)
+        weights, dropped = self._accept(entries, styled)
+        dropped = {**left_out, **dropped}
+        if not weights:
+            raise UserError(
+                f"corpus source {name}: no word left{_drops(dropped, ' (', ')') or ' (it holds none)'} with charset "
+                f"'{self.charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
+            )
+        words = [word for word in weights if self._in_split(word)]
+        cumulative = _cumulative([weights[word] for word in words])
+        return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, styled, dropped)
+
+    def _accept(self, entries: list[tuple[str, float]], styled: bool) -> tuple[dict[str, float], dict[str, int]]:
+        """Words that fit, with the sum of their weights, and how many entries did not, by reason."""
+        weights: dict[str, float] = {}
+        dropped: Counter[str] = Counter()
+        for entry, weight in entries:
+            word, reason = check_label(entry, self.charset, self.max_length)
+            if reason == OUTSIDE and styled:
+                styles = map(normalise, (word.lower(), word.upper(), word.capitalize()))
+                word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
+            if reason:
+                dropped[reason] += 1
+            else:
+                weights[word] = weights.get(word, 0.0) + weight
+        return weights, dict(dropped)
+
+    def _style(self, word: str, choice: float, bits: int) -> str:
+        """The word in a case style, or as listed where the styled one does not fit."""
+        config = self.config
+        if choice < config.upper:
+            styled = word.upper()
+        elif choice < config.upper + config.title:
+            styled = word.capitalize()
+        elif choice < config.upper + config.title + config.mixed:
+            styled = "".join([c.upper() if bits >> (i % 64) & 1 else c.lower() for i, c in enumerate(word)])
+        else:
+            return word
+        if not word.isascii():
+            styled = normalise(styled)
+            if styled.casefold() != word.casefold():  # such as dotless i: another word, perhaps of the other split
+                return word
+        return styled if self._fits(styled) else word
+
+    def _fits(self, word: str) -> bool:
+        return len(word) <= self.max_length and self.charset.covers(word)
+
+    def _in_split(self, word: str) -> bool:
+        return self.split == "all" or is_heldout(word, self.config.heldout) == (self.split == "heldout")
+
+    def _open_patterns(self, source: SourceConfig) -> PatternList:
+        if not source.patterns:
+            raise UserError("corpus source of kind pattern: no patterns; name some of " + ", ".join(PATTERNS))
+        for name in source.patterns:
+            if name not in PATTERNS:
+                nearest = difflib.get_close_matches(name, PATTERNS, n=1, cutoff=0.4)
+                hint = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(PATTERNS)}"
+                raise UserError(f"corpus pattern '{name}': unknown; {hint}")
+        rng = np.random.Generator(np.random.Philox(key=0))
+        fitting = tuple(name for name in source.patterns if self._can_draw(name, rng))
+        left_out = len(source.patterns) - len(fitting)
+        if not fitting:
+            raise UserError(
+                f"corpus patterns {', '.join(source.patterns)}: none fits charset '{self.charset.name}' and max_length "
+                f"{self.max_length}; add the pattern 'random' or drop this source"
+            )
+        opened = PatternList("pattern", fitting, {NO_FIT: left_out} if left_out else {})
+        self._draw_pattern(opened, rng)  # an empty split is refused here, not in the middle of a training
+        return opened
+
+    def _can_draw(self, name: str, rng: np.random.Generator) -> bool:
+        draws = (PATTERNS[name](rng, self.charset, self.max_length) for _ in range(_TRIAL_DRAWS))
+        return any(check_label(text, self.charset, self.max_length)[1] is None for text in draws)
+
+    def _draw_pattern(self, source: PatternList, rng: np.random.Generator) -> str:
+        share = {"train": 1 - self.config.heldout, "heldout": self.config.heldout, "all": 1.0}[self.split]
+        for _ in range(int(_MOST_REDRAWS / share)):
+            name = source.patterns[int(rng.random() * len(source.patterns))]
+            text, misfit = check_label(
+                PATTERNS[name](rng, self.charset, self.max_length), self.charset, self.max_length
+            )
+            if misfit is None and self._in_split(text):
+                return text
+        raise UserError(
+            f"corpus patterns {', '.join(source.patterns)}: no string in split '{self.split}' after "
+            f"{int(_MOST_REDRAWS / share):,} draws; add the pattern 'random' or raise corpus.heldout"
+        )
+
+
+def _unit(bits: int) -> float:
+    """64 random bits to [0, 1)."""
+    return (bits >> 11) * 2.0**-53
+
+
+def _cumulative(weights: list[float]) -> array[float]:
+    total = list(accumulate(weights))
+    return array("d", [value / total[-1] for value in total[:-1]] + [1.0] if total else [])
+
+
+def _drops(dropped: dict[str, int], before: str, after: str) -> str:
+    if not dropped:
+        return ""
+    return before + ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items())) + after

@@ -1,0 +1,98 @@
+"""Where a corpus reads its words: frequency lists, text files, the labels of a dataset folder."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import importlib
+import re
+import zlib
+from itertools import islice
+from pathlib import Path
+
+from dptr.config import SourceConfig
+from dptr.errors import UserError
+
+PLACEHOLDER = "number placeholder"
+_MERGED = re.compile(r"0[.,]*0")
+
+Entries = tuple[list[tuple[str, float]], dict[str, int]]
+"""(entry, weight > 0) pairs as read, and how many were left out, by reason."""
+
+
+def read_source(source: SourceConfig) -> Entries:
+    """Entries of a listed source; ``source.kind`` is a key of ``READERS``.
+
+    Raises:
+        UserError: the file or list is missing, unreadable or malformed.
+    """
+    return READERS[source.kind](source)
+
+
+def read_wordfreq(source: SourceConfig) -> Entries:
+    """The ``top`` most frequent words of ``wordfreq``'s largest list, weighted by frequency ** (1 - flatten).
+
+    The package merges all numbers of two digits and more into entries such as "00", "0,000" and "a00"
+    (``wordfreq.numbers``); they are no words, and are left out and counted.
+    """
+    try:
+        wordfreq = importlib.import_module("wordfreq")
+    except ImportError as error:
+        raise UserError(
+            "corpus source wordfreq: the package is not installed; pip install 'dptr[train]', or use kind = 'file'"
+        ) from error
+    known = wordfreq.available_languages("best")
+    if source.language not in known:
+        nearest = difflib.get_close_matches(source.language, known, n=1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known: {', '.join(sorted(known))}"
+        raise UserError(f"corpus source wordfreq: no list for language '{source.language}'; {hint}")
+    frequencies = wordfreq.get_frequency_dict(source.language, "best")
+    ranked = list(islice(wordfreq.iter_wordlist(source.language, "best"), source.top))
+    kept = [(word, frequencies[word] ** (1 - source.flatten)) for word in ranked if not _MERGED.search(word)]
+    left_out = len(ranked) - len(kept)
+    return kept, {PLACEHOLDER: left_out} if left_out else {}
+
+
+def read_words(source: SourceConfig) -> Entries:
+    """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more."""
+    return [(word, 1.0) for word in _read_text(source.path, "file").split()], {}
+
+
+def read_labels(source: SourceConfig) -> Entries:
+    """The labels of ``labels.tsv`` (``path<TAB>label`` lines), given as the file or as its folder."""
+    path = Path(source.path)
+    if source.path and path.is_dir():
+        path /= "labels.tsv"
+        if not path.is_file():
+            raise UserError(
+                f"corpus source of kind labels: {path} does not exist; pass a folder that holds labels.tsv, or write "
+                "the labels to a text file and use kind = 'file'"
+            )
+    entries = []
+    for number, line in enumerate(_read_text(source.path and str(path), "labels").split("\n"), start=1):
+        _, tab, label = line.rstrip("\r").partition("\t")
+        if tab:
+            entries.append((label, 1.0))
+        elif line.strip():
+            raise UserError(f"{path}, line {number}: no tab; each line is path<TAB>label; add the tab")
+    return entries, {}
+
+
+READERS = {"wordfreq": read_wordfreq, "file": read_words, "labels": read_labels}
+
+
+def _read_text(path: str, kind: str) -> str:
+    where = f"corpus source of kind {kind}: {path}"
+    if not path:
+        raise UserError(f"corpus source of kind {kind}: path is empty; set it to a file")
+    try:
+        content = Path(path).read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{where}: damaged gzip ({error}); compress it anew") from error
+    except OSError as error:
+        raise UserError(f"{where}: {error.strerror}; check the path") from error

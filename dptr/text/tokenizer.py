@@ -1,0 +1,119 @@
+"""Words to token ids, and a decoder's probabilities back to words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from dptr.errors import UserError
+from dptr.text.charset import Charset, show
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One word as read.
+
+    Attributes:
+        text: the characters before the first EOS.
+        confidence: 0..1, product of the probabilities of the characters and of EOS.
+        characters: 0..1 each, the probability of every character of ``text``.
+    """
+
+    text: str
+    confidence: float
+    characters: tuple[float, ...]
+
+
+class Tokenizer:
+    """Token ids: EOS 0, characters 1..n in charset order, BOS n+1, PAD n+2, as in PARSeq's ``strhub/data/utils.py``.
+
+    EOS and the characters come first so that they are the classes a decoder predicts.
+    """
+
+    eos = 0
+
+    def __init__(self, charset: Charset, max_length: int) -> None:
+        """
+        Args:
+            charset: the characters.
+            max_length: the most characters a word may have, >= 1.
+        """
+        if max_length < 1:
+            raise UserError(f"max_length {max_length}: must be at least 1; set model.max_length")
+        self.charset = charset
+        self.max_length = max_length
+        self.classes = len(charset) + 1
+        self.bos = self.classes
+        self.pad = self.classes + 1
+        self.vocabulary = self.classes + 2
+        codes = [ord(character) for character in charset.characters]
+        self._ids = np.zeros(max(codes) + 2, dtype=np.int64)  # by code point; 0 = not in the charset
+        self._ids[codes] = np.arange(1, self.classes)
+        self._characters = ("", *charset.characters)
+
+    def encode(self, words: Sequence[str], full_length: bool = False) -> Int64[np.ndarray, "b t"]:
+        """``[BOS c1..cn EOS PAD...]`` for each word.
+
+        Args:
+            words: normalised labels (``dptr.text.charset.check_label``); the empty word is [BOS EOS].
+            full_length: pad to ``max_length + 2`` instead of the longest word + 2.
+
+        Raises:
+            UserError: a character outside the charset, or more than ``max_length`` of them.
+        """
+        lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+        longest = int(lengths.max(initial=0))
+        if longest > self.max_length:
+            word = words[int(lengths.argmax())]
+            raise UserError(
+                f"{show(word)}: {longest} characters, at most {self.max_length} fit; drop it or raise max_length"
+            )
+        text = "".join(words)
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
+        if not ids.all():
+            word = words[int(np.searchsorted(lengths.cumsum(), int(ids.argmin()), side="right"))]
+            self._refuse(word)
+        length = self.max_length if full_length else longest
+        tokens = np.full((len(words), length + 2), self.pad, dtype=np.int64)
+        tokens[:, 0] = self.bos
+        tokens[:, 1:-1][np.arange(length) < lengths[:, None]] = ids
+        tokens[np.arange(len(words)), lengths + 1] = self.eos
+        return tokens
+
+    def decode(self, probabilities: Float[np.ndarray, "b t classes"]) -> list[Decoded]:
+        """The likeliest class at each position, cut at the first EOS.
+
+        Confidence is PARSeq's (``strhub/models/base.py``): the product over the characters and the EOS that ends
+        them. Where no EOS is predicted, the word is all t characters and the product is over these.
+
+        Args:
+            probabilities: 0..1, after the softmax; ``classes`` is EOS and the charset.
+
+        Raises:
+            ValueError: the last dimension is not ``self.classes``.
+        """
+        if probabilities.ndim != 3 or probabilities.shape[2] != self.classes:
+            raise ValueError(f"probabilities of shape {probabilities.shape}, not (b, t, {self.classes})")
+        ids = probabilities.argmax(axis=2)
+        best = np.take_along_axis(probabilities, ids[:, :, None], axis=2)[:, :, 0].astype(np.float64)
+        ended = ids == self.eos
+        lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
+        return [
+            Decoded(
+                text="".join([self._characters[i] for i in row[:length].tolist()]),
+                confidence=float(scores[: length + 1].prod()),
+                characters=tuple(scores[:length].tolist()),
+            )
+            for row, scores, length in zip(ids, best, lengths.tolist(), strict=True)
+        ]
+
+    def _refuse(self, word: str) -> None:
+        outside = "".join(dict.fromkeys(character for character in word if character not in self.charset))
+        raise UserError(
+            f"{show(word)}: {show(outside)} not among the {len(self.charset)} characters of charset "
+            f"'{self.charset.name}'; drop the word or choose a larger charset"
+        )

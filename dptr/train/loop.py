@@ -1,0 +1,314 @@
+"""What the training loops share: device and precision, optimiser, schedule, EMA, saved state, NaN guard.
+
+Everything a step depends on is a function of (recipe, step) or lies in the saved state: batches are numbered, dropout and
+permutations are drawn from generators seeded by the step, the learning rate is a formula of it. So a run that was killed
+goes on with the same losses, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dptr.config import Config, OptimConfig, RunConfig
+from dptr.errors import UserError
+from dptr.files import load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
+from dptr.models.weights import load_strictly
+from dptr.train.log import Log
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+FREE_TO_CHANGE = ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
+
+
+@dataclass
+class Run:
+    """One training run: where it writes, what it trains, how far it is."""
+
+    out: Path
+    recipe: Config
+    config: RunConfig
+    accelerator: Accelerator
+    log: Log
+    model: nn.Module  # the bare module; ``prepared`` is what the loop calls
+    prepared: nn.Module
+    optimizer: torch.optim.Optimizer
+    optim: OptimConfig
+    ema: dict[str, Tensor] | None
+    step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    stop: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """Device, precision and processes.
+
+    Raises:
+        UserError: accelerate is missing, or the precision is not to be had on this device.
+    """
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise UserError("training needs accelerate, which is not installed; pip install 'dptr[train]'") from error
+    try:
+        return Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"run.precision = {config.precision!r}: {error}; set run.precision=no") from error
+
+
+def check_out(out: Path, recipe: Config, resume: bool) -> None:
+    """Refuse to overwrite another run, and to resume with another recipe.
+
+    Raises:
+        UserError: ``out`` holds a run and ``resume`` is off, or its recipe differs in what changes the result.
+    """
+    remove_partial(out)
+    path = out / "recipe.json"
+    if not path.exists():
+        return
+    if not resume:
+        raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
+    before, now = (_flat(value) for value in (read_json(path, "recipe of the run"), recipe.model_dump(mode="json")))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key) and key.removeprefix("run.") not in FREE_TO_CHANGE:
+            raise UserError(
+                f"{out}: {key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}; "
+                "a resumed run keeps its recipe; pass the same settings, or another --out"
+            )
+
+
+def start(
+    out: Path,
+    recipe: Config,
+    config: RunConfig,
+    optim: OptimConfig,
+    accelerator: Accelerator,
+    model: nn.Module,
+    parts: list[tuple[nn.Module, float]],
+    unit: str,
+) -> Run:
+    """Prepare a run and restore its last saved state, if there is one.
+
+    Args:
+        model: the module whose forward is the loss.
+        parts: modules and the factor on the learning rate of each; together all trainable parameters of ``model``.
+        unit: what is counted a second, for the progress bar: words, crops.
+    """
+    optimizer = make_optimizer(parts, optim, fused=accelerator.device.type == "cuda")
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    bare = accelerator.unwrap_model(prepared)
+    ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None
+    log = Log(out, config.tensorboard, accelerator.is_main_process, unit)
+    run = Run(out, recipe, config, accelerator, log, bare, prepared, optimizer, optim, ema)
+    restore(run)
+    if accelerator.is_main_process:
+        log.truncate(run.step)
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+    return run
+
+
+def make_optimizer(parts: list[tuple[nn.Module, float]], config: OptimConfig, fused: bool = False) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019); weight decay on matrices only, not on biases, norms, embeddings or queries."""
+    groups: list[dict[str, Any]] = []
+    for module, factor in parts:
+        decay, plain = [], []
+        for owner in module.modules():
+            for name, parameter in owner.named_parameters(recurse=False):
+                if parameter.requires_grad:
+                    matrix = name == "weight" and isinstance(owner, nn.Linear | nn.Conv2d)
+                    (decay if matrix else plain).append(parameter)
+        groups += [
+            {"params": decay, "weight_decay": config.weight_decay, "factor": factor},
+            {"params": plain, "weight_decay": 0.0, "factor": factor},
+        ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=fused)
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Factor on the learning rate in step 0..steps-1: cosine from 1/25 up to 1 at the warm-up's end, then to 1/250,000.
+
+    One-cycle policy (Smith and Topin 2019) with the defaults of torch's ``OneCycleLR``: div_factor 25 and
+    final_div_factor 1e4, which is what PARSeq and DPTR use.
+    """
+    low, end = 1 / 25, 1 / 25 / 1e4
+    peak = warmup * steps - 1
+    last = steps - 1
+    if step <= peak:
+        start_at, end_at, progress = low, 1.0, step / peak if peak > 0 else 1.0
+    else:
+        start_at, end_at, progress = 1.0, end, (step - peak) / (last - peak) if last > peak else 1.0
+    return end_at + (start_at - end_at) / 2 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+@contextmanager
+def seeded(seed: int, step: int) -> Iterator[torch.Generator]:
+    """A generator for this step; torch's default one, which dropout draws from, is seeded alike and put back after."""
+    drawn = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(drawn)
+        yield torch.Generator().manual_seed(drawn)
+
+
+def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) -> float:
+    """Backward, clip, step, EMA; returns the loss.
+
+    Raises:
+        UserError: the loss is not finite; the batch is saved beside the run first.
+    """
+    value = loss.item()
+    if not math.isfinite(value):
+        path = run.out / f"nan-step-{run.step}.safetensors"
+        save_tensors(path, {name: tensor.cpu() for name, tensor in batch.items()}, {"words": json.dumps(words)})
+        raise UserError(
+            f"loss is {value} in step {run.step}; the batch is saved as {path}; lower optim.lr or optim.clip, "
+            "or set run.precision=no, and --resume from the last checkpoint"
+        )
+    factor = one_cycle(run.step, run.config.steps, run.optim.warmup)
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.optim.lr * group["factor"] * factor
+    run.accelerator.backward(loss)
+    run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.step += 1
+    if run.ema is not None:
+        keep = min(
+            run.optim.ema, (1 + run.step) / (10 + run.step)
+        )  # shorter memory at the start, as in TensorFlow's EMA
+        for name, tensor in run.model.state_dict().items():
+            if tensor.is_floating_point():
+                run.ema[name].lerp_(tensor.detach(), 1 - keep)
+            else:
+                run.ema[name].copy_(tensor)
+    return value
+
+
+@contextmanager
+def averaged(run: Run) -> Iterator[None]:
+    """The model in eval mode, with the EMA's weights where EMA is on; both are put back afterwards."""
+    own = None
+    if run.ema is not None:
+        own = {name: tensor.detach().clone() for name, tensor in run.model.state_dict().items()}
+        run.model.load_state_dict(run.ema)
+    run.model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        run.model.train()
+        if own is not None:
+            run.model.load_state_dict(own)
+
+
+def due(run: Run, every: int) -> bool:
+    """Whether something that happens every so many steps, and after the last one, happens now."""
+    return run.step % every == 0 or run.step == run.config.steps
+
+
+@contextmanager
+def interruptible(run: Run) -> Iterator[None]:
+    """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once."""
+
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        if run.stop:
+            raise KeyboardInterrupt
+        run.stop = True
+
+    try:
+        before = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not in the main thread: the caller handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end_of_step(run: Run) -> None:
+    """Save the state when it is due or the run is interrupted.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; its state is saved.
+    """
+    if due(run, run.config.save_every) or run.stop:
+        save(run)
+    if run.stop:
+        raise KeyboardInterrupt
+
+
+def save(run: Run) -> None:
+    """Write weights, optimiser and EMA of this step, then delete the state before it."""
+    if not run.accelerator.is_main_process:
+        return
+    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in (run.ema or {}).items()}
+    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    for parameter, slots in run.optimizer.state.items():
+        tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
+    scaler = run.accelerator.scaler.state_dict() if run.accelerator.scaler is not None else {}
+    folder = run.out / "state"
+    with whole_folder(folder / f"step-{run.step:09d}") as aside:
+        # clones: safetensors refuses tensors that share memory
+        save_tensors(aside / "tensors.safetensors", {name: tensor.cpu().clone() for name, tensor in tensors.items()})
+        write_json(aside / "state.json", {"step": run.step, "best": run.best, "scaler": scaler})
+    for older in sorted(folder.glob("step-*"))[:-1]:
+        for file in older.iterdir():
+            file.unlink()
+        older.rmdir()
+
+
+def restore(run: Run) -> None:
+    """Load the last state of ``run.out``, if any.
+
+    Raises:
+        UserError: the state is damaged or of another model.
+    """
+    remove_partial(run.out / "state")
+    found = sorted(folder for folder in (run.out / "state").glob("step-*") if (folder / "state.json").is_file())
+    if not found:
+        return
+    described = read_json(found[-1] / "state.json", "training state")
+    tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
+    part = {
+        prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        for prefix in ("model.", "ema.", "optimizer.")
+    }
+    load_strictly(run.model, part["model."], str(found[-1]))
+    if run.ema is not None:
+        run.ema = {name: part["ema."][name].to(tensor.device) for name, tensor in run.ema.items()}
+    for name, parameter in run.model.named_parameters():
+        slots = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
+        if slots["exp_avg"] is not None:
+            run.optimizer.state[parameter] = {
+                slot: tensor if slot == "step" and not parameter.is_cuda else tensor.to(parameter.device)
+                for slot, tensor in slots.items()
+            }
+    if run.accelerator.scaler is not None and described["scaler"]:
+        run.accelerator.scaler.load_state_dict(described["scaler"])
+    run.step, run.best = described["step"], described["best"]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,181 @@
+"""``dptr pretrain``: stage 1, a decoder learns to spell from text tokens alone (DPTR section 3.2). No image is seen.
+
+The frozen dual encoder turns words into tokens, ORP perturbs them with tokens of photographs, and the decoder learns to
+write the word. Validation spells held-out words, and random strings, from their unperturbed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.checkpoint import save_checkpoint
+from dptr.config import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
+from dptr.data.stream import text_batch
+from dptr.dual import DualEncoder, load_dual, tells_apart
+from dptr.errors import UserError
+from dptr.models.recognizer import build_decoder
+from dptr.orp import Bank, load_bank, perturb
+from dptr.shipped import model_folder
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
+from dptr.train import loop
+
+VALIDATION = 1000  # words of each kind
+
+
+class _Objective(nn.Module):
+    def __init__(self, decoder: nn.Module):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        memory: Float[Tensor, "b m d"],
+        mask: Bool[Tensor, "b m"],
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        return self.decoder.loss(memory, mask, targets, generator)
+
+
+def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: DualEncoder | None = None) -> Path:
+    """Train and write ``out/model``, a decoder checkpoint for ``dptr finetune --set init.decoder=...``.
+
+    Args:
+        dual: a dual encoder already loaded; None = the one that the recipe names.
+
+    Returns:
+        The folder of the best decoder.
+
+    Raises:
+        UserError: see ``loop.check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
+            loss that is not finite.
+    """
+    loop.check_out(out, recipe, resume)
+    accelerator = loop.make_accelerator(recipe.run)
+    dual = dual or load_dual(recipe.dual)
+    if dual.dim != recipe.model.decoder.dim:
+        raise UserError(
+            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be equal; "
+            f"set model.decoder.dim={dual.dim}"
+        )
+    dual.to(accelerator.device)
+    bank = find_bank(recipe.orp, dual)
+    if bank is not None:
+        bank = bank.to(accelerator.device)
+    charset = resolve_charset(recipe.model.charset)
+    tokenizer = Tokenizer(charset, recipe.model.max_length)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.run.seed)
+        decoder = build_decoder(recipe.model, len(charset))
+    corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
+    validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
+    run.log.say(corpus.describe())
+    noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from {len(bank.tokens)} photographs"
+    run.log.say(f"dual encoder '{dual.name}', {noise}")
+    if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
+        run.log.say(
+            "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will guess; "
+            "set dual.prompt to one that keeps case (dptr.dual.prompts), or model.charset=36"
+        )
+    origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
+    card = {
+        "name": out.name,
+        "kind": "stage 1 decoder",
+        "trained_on": ["text alone", f"dual encoder {dual.name}"],
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    with loop.interruptible(run):
+        while run.step < recipe.run.steps:
+            words = text_batch(
+                corpus, recipe.run.batch, run.step, recipe.bucket, accelerator.process_index, accelerator.num_processes
+            )
+            with loop.seeded(recipe.run.seed, run.step) as generator:
+                memory, mask = dual.encode_text(words)
+                if bank is not None:
+                    memory = perturb(memory, mask, bank, recipe.orp.strength, generator, recipe.orp.positions)
+                targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
+                batch = {"memory": memory, "mask": mask, "targets": targets}
+                with accelerator.autocast():
+                    loss = run.prepared(**batch, generator=generator)
+            value = loop.advance(run, loss, batch, words)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            if loop.due(run, recipe.run.log_every):
+                run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
+            if loop.due(run, recipe.run.validate_every):
+                with loop.averaged(run):
+                    scores = {
+                        name: spelled(decoder, lambda some: dual.encode_text(some), tokenizer, words)
+                        for name, words in validation.items()
+                    }
+                    if sum(scores.values()) > sum(run.best.values(), -1e-9):
+                        run.best = scores
+                        if accelerator.is_main_process:
+                            results = [
+                                {"data": name, "step": run.step, "word_accuracy": score}
+                                for name, score in scores.items()
+                            ]
+                            save_checkpoint(
+                                out / "model",
+                                "decoder",
+                                decoder,
+                                recipe.model,
+                                charset,
+                                origin,
+                                {**card, "results": results},
+                            )
+                run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
+                shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
+                run.log.say(f"step {run.step}: spells {shown}")
+            loop.end_of_step(run)
+    run.log.close()
+    return out / "model"
+
+
+def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
+    """The bank that the recipe names, or ``bank.safetensors`` in the dual encoder's folder; None at strength 0.
+
+    Raises:
+        UserError: there is none, or it is of another encoder.
+    """
+    if config.strength == 0:
+        return None
+    path = Path(config.bank) if config.bank else model_folder(dual.name) / "bank.safetensors"
+    if not path.is_file():
+        raise UserError(
+            f"bank {path}: no such file, and orp.strength is {config.strength}; make one with "
+            f"'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
+            "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
+        )
+    return load_bank(path, dual)
+
+
+def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> dict[str, list[str]]:
+    """Distinct validation words: ``held_out_words`` that the corpus keeps out of training, ``random_strings``."""
+    random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0.5)
+    corpora = {"held_out_words": Corpus(config, charset, max_length, 1, "heldout")} if config.heldout else {}
+    corpora["random_strings"] = Corpus(random, charset, max_length, 1, "heldout")
+    return {name: list(dict.fromkeys(map(corpus.word, range(VALIDATION)))) for name, corpus in corpora.items()}
+
+
+def spelled(
+    decoder: nn.Module,
+    encode: Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]],
+    tokenizer: Tokenizer,
+    words: list[str],
+) -> float:
+    """Share of words that the decoder spells rightly from their text tokens."""
+    right = 0
+    for start in range(0, len(words), 250):
+        some = words[start : start + 250]
+        memory, mask = encode(some)
+        read = tokenizer.decode(decoder.decode(memory, mask).float().softmax(-1).cpu().numpy())
+        right += sum(word == got.text for word, got in zip(some, read, strict=True))
+    return right / len(words)

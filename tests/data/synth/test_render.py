@@ -1,0 +1,159 @@
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dptr.config import RenderConfig
+from dptr.data.synth import FontIndex, Renderer, contact_sheet, find_fonts
+from dptr.data.synth.layout import Line, draw_word
+from dptr.errors import UserError
+
+PROBABILITIES = {name: 0.0 for name, field in RenderConfig.model_fields.items() if field.annotation is float}
+WORDS = ["Hello", "a", "STATION", "www.example.com/abcdefghij", "12.50", "I", "i", "Coffee&Tea", "(x)", "ly"]
+
+
+@pytest.fixture
+def fonts(font_file) -> FontIndex:
+    return FontIndex(find_fonts([font_file]))
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, shape in enumerate([(50, 90, 3), (400, 300, 3), (200, 260)]):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def digests(renderer, order):
+    return {i: hashlib.sha256(renderer.render(WORDS[i % len(WORDS)], i).tobytes()).hexdigest() for i in order}
+
+
+def test_a_crop_is_a_pure_function_of_seed_index_and_text(font_file, photographs):
+    config = RenderConfig(fonts=(str(font_file),), backgrounds=str(photographs))
+    renderer = Renderer(config, seed=7)
+    forward = digests(renderer, range(60))
+    assert digests(renderer, reversed(range(60))) == forward
+    assert digests(pickle.loads(pickle.dumps(renderer)), range(60)) == forward
+    script = (
+        "import hashlib, json, sys\nfrom dptr.config import RenderConfig\nfrom dptr.data.synth import Renderer\n"
+        "config, words, order = json.loads(sys.argv[1])\nrenderer = Renderer(RenderConfig(**config), seed=7)\n"
+        "crops = {i: renderer.render(words[i % len(words)], i) for i in order}\n"
+        "print(json.dumps({i: hashlib.sha256(crop.tobytes()).hexdigest() for i, crop in crops.items()}))\n"
+    )
+    arguments = json.dumps([config.model_dump(), WORDS, [41, 3, 59, 20]])
+    other = subprocess.run([sys.executable, "-c", script, arguments], capture_output=True, text=True, check=True)
+    assert json.loads(other.stdout) == {str(i): forward[i] for i in (41, 3, 59, 20)}
+    assert len(set(forward.values())) == 60
+    assert not set(digests(Renderer(config, seed=8), range(60)).values()) & set(forward.values())
+
+
+@pytest.mark.parametrize("shape", [(32, 128), (48, 160), (64, 64), (8, 8)])
+def test_crops_have_the_asked_shape(fonts, shape):
+    renderer = Renderer(RenderConfig(height=shape[0], width=shape[1]), 0, fonts)
+    for i, word in enumerate(WORDS * 3):
+        crop = renderer.render(word, i)
+        assert crop.shape == (*shape, 3) and crop.dtype == np.uint8 and crop.flags.c_contiguous
+
+
+@pytest.mark.parametrize("effect", ["everything", "nothing", *PROBABILITIES])
+def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
+    on = dict.fromkeys(PROBABILITIES, 1.0) if effect == "everything" else {**PROBABILITIES}
+    if effect in on:
+        on[effect] = 1.0
+    renderer = Renderer(RenderConfig(backgrounds=str(photographs), **on), 3, fonts)
+    crops = [renderer.render(word, i) for i, word in enumerate(WORDS * 2)]
+    visible = [float(crop.astype(float).std()) > 3 for crop in crops]
+    assert sum(visible) >= 0.9 * len(visible)
+
+
+def test_without_effects_a_crop_is_the_stretched_word(fonts):
+    """Ink found by its colour and cut to its box has the shape of the word as the font draws it."""
+    renderer = Renderer(RenderConfig(height=64, width=256, **PROBABILITIES), 1, fonts)
+    (font,) = fonts.fonts
+    overlaps = []
+    for i, word in enumerate(["Hello", "Flags", "STOP", "agree", "R2D2"] * 16):
+        crop = renderer.render(word, i).astype(np.float32).reshape(-1, 3)
+        colours = cv2.kmeans(crop, 2, None, (3, 20, 0.5), 3, cv2.KMEANS_PP_CENTERS)[1].reshape(64, 256)
+        edge = np.concatenate((colours[0], colours[-1], colours[:, 0], colours[:, -1]))
+        if edge.min() != edge.max():
+            continue  # cut on purpose: the box cannot be found
+        ink = (colours != edge[0]).astype(np.uint8)
+        left, top, width, height = cv2.boundingRect(ink)
+        truth = cv2.resize(draw_word(font, word), (width, height), interpolation=cv2.INTER_AREA) > 127
+        found = ink[top : top + height, left : left + width] > 0
+        overlaps.append((truth & found).sum() / (truth | found).sum())
+    assert len(overlaps) >= 20 and np.mean(overlaps) > 0.85 and min(overlaps) > 0.7
+
+
+def test_light_on_dark_is_as_frequent_as_dark_on_light(fonts):
+    renderer = Renderer(RenderConfig(**PROBABILITIES), 2, fonts)
+    signs = []
+    for i in range(300):
+        grey = renderer.render("HHHHHH", i).astype(float).mean(2)
+        signs.append(np.median(grey) < (grey.min() + grey.max()) / 2)
+    assert 0.35 < np.mean(signs) < 0.65
+
+
+def test_the_word_stays_in_the_crop_whatever_the_camera_does(fonts):
+    """Geometry at its strongest: warping a full block must keep most of it inside, and must not shrink it away."""
+    config = RenderConfig(**{**PROBABILITIES, "rotation": 1.0, "perspective": 1.0, "slant": 1.0})
+    renderer = Renderer(config, 0, fonts)
+    block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45))
+    for i in range(300):
+        rng = np.random.default_rng(i)
+        masks, (height, width) = renderer._place(block, rng)
+        assert 0.2 < masks[..., 0].mean() <= 1.0
+        assert height >= 20 and width >= 100
+        border = np.concatenate((masks[0, :, 0], masks[-1, :, 0], masks[:, 0, 0], masks[:, -1, 0]))
+        assert border.mean() < 0.75
+
+
+def test_a_word_no_font_draws_is_refused(fonts):
+    renderer = Renderer(RenderConfig(), 0, fonts)
+    assert renderer.can_draw("Hello") and not renderer.can_draw("漢字")
+    with pytest.raises(UserError, match="no font has 字 漢"):
+        renderer.render("漢字", 0)
+
+
+def test_backgrounds_that_cannot_be_used_are_named(fonts, tmp_path, photographs):
+    with pytest.raises(UserError, match=r"nowhere: no such folder"):
+        Renderer(RenderConfig(backgrounds=str(tmp_path / "nowhere")), 0, fonts)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no photograph in it"):
+        Renderer(RenderConfig(backgrounds=str(tmp_path / "empty")), 0, fonts)
+    (photographs / "bad.jpg").write_text("no image")
+    with pytest.raises(UserError, match=r"bad\.jpg: not a readable image.*remove it"):
+        Renderer(RenderConfig(backgrounds=str(photographs)), 0, fonts)
+
+
+def test_contact_sheet_shows_the_crops_in_order(fonts):
+    renderer = Renderer(RenderConfig(), 0, fonts)
+    sheet = contact_sheet(renderer, WORDS[:5], columns=3, start=10)
+    assert sheet.size == (2 * 3 * 131, 2 * 2 * 35)
+    small = np.asarray(sheet.resize((3 * 131, 2 * 35), Image.Resampling.BOX), np.float32)
+    for i in range(5):
+        y, x = i // 3 * 35, i % 3 * 131
+        cell = small[y : y + 32, x : x + 128]
+        differences = [np.abs(cell - renderer.render(WORDS[k], 10 + k)).mean() for k in range(5)]
+        assert int(np.argmin(differences)) == i
+
+
+@pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="needs photographs; set DPTR_DATA")
+def test_real_photographs_serve_as_grounds(fonts):
+    config = RenderConfig(
+        backgrounds=str(Path(os.environ["DPTR_DATA"]) / "natural"), **{**PROBABILITIES, "photograph": 1}
+    )
+    renderer = Renderer(config, 0, fonts)
+    assert sum(photograph.nbytes for photograph in renderer.photographs) < 2**27
+    assert len({renderer.render("Hello", i).tobytes() for i in range(20)}) == 20

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dptr import metrics
+from dptr.errors import UserError
+
+WORDS = st.text(alphabet="abc", max_size=7)
+
+
+@cache
+def recursive_distance(a: str, b: str) -> int:
+    """The definition, word for word: the first characters are kept, replaced, deleted or inserted."""
+    if not a or not b:
+        return len(a) + len(b)
+    return min(
+        recursive_distance(a[1:], b[1:]) + (a[0] != b[0]),
+        recursive_distance(a[1:], b) + 1,
+        recursive_distance(a, b[1:]) + 1,
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORDS, WORDS)
+def test_edit_distance_is_the_recursive_definition(a: str, b: str) -> None:
+    assert metrics.edit_distance(a, b) == recursive_distance(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"),
+    [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("flaw", "lawn", 2), ("né", "ne", 1)],
+)
+def test_edit_distance_of_known_words(a: str, b: str, distance: int) -> None:
+    assert metrics.edit_distance(a, b) == metrics.edit_distance(b, a) == distance
+
+
+def test_rates_of_a_table_made_by_hand() -> None:
+    pairs = [("hello", "hello"), ("helo", "hello"), ("", "abcd"), ("abcdef", "abc")]
+    assert metrics.word_accuracy(pairs) == 1 / 4
+    assert metrics.one_minus_ned(pairs) == pytest.approx((1 + 4 / 5 + 0 + 1 / 2) / 4)
+    assert metrics.cer(pairs) == pytest.approx((0 + 1 + 4 + 3) / (5 + 5 + 4 + 3))
+    assert metrics.cer([("abcdef", "a")]) == 5  # invention is not capped
+    assert metrics.one_minus_ned([("", "")]) == 1
+
+
+@pytest.mark.parametrize("rate", [metrics.word_accuracy, metrics.one_minus_ned, metrics.cer])
+def test_no_pairs_is_an_error(rate) -> None:
+    with pytest.raises(ValueError, match="no "):
+        rate([])
+
+
+def test_calibration_error_of_tables_made_by_hand() -> None:
+    # Bin (13/15, 14/15]: accuracy 0.5, confidence 0.9; bin (4/15, 5/15]: accuracy 0, confidence 0.3; two crops each.
+    assert metrics.expected_calibration_error([0.9, 0.9, 0.3, 0.3], [True, False, False, False]) == pytest.approx(0.35)
+    # 0.2 = 3/15 closes the bin of 0.19; were bins closed on the left, this would be 0.495.
+    assert metrics.expected_calibration_error([0.2, 0.19], [True, False]) == pytest.approx(0.305)
+    assert metrics.expected_calibration_error([1.0, 0.0], [True, False]) == 0
+    assert metrics.expected_calibration_error([1.0, 0.0], [False, True]) == 1
+
+
+def test_calibration_error_is_the_formula_of_guo_et_al() -> None:
+    rng = np.random.default_rng(0)
+    confidences = rng.random(500)
+    correct = rng.random(500) < confidences**2
+    expected = 0.0
+    for m in range(1, 16):
+        inside = (confidences > (m - 1) / 15) & (confidences <= m / 15)
+        if inside.any():
+            expected += inside.sum() / 500 * abs(correct[inside].mean() - confidences[inside].mean())
+    measured = metrics.expected_calibration_error(confidences.tolist(), correct.tolist())
+    assert measured == pytest.approx(expected, abs=1e-12)
+    assert measured > 0.05
+
+
+@pytest.mark.parametrize(("confidences", "correct"), [([], []), ([0.5], []), ([1.5], [True]), ([float("nan")], [True])])
+def test_calibration_error_refuses_nonsense(confidences: list[float], correct: list[bool]) -> None:
+    with pytest.raises(ValueError):
+        metrics.expected_calibration_error(confidences, correct)
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),  # under 36, 62, 94, native
+    [
+        ("Hello", ("hello", "Hello", "Hello", "Hello")),
+        ("It's 5%!", ("its5", "Its5", "It's5%!", "It's5%!")),
+        ("Café", ("cafe", "Cafe", "Cafe", "Café")),
+        ("Cafe\u0301", ("cafe", "Cafe", "Cafe", "Café")),
+        ("ＡＢ１", ("ab1", "AB1", "AB1", "ＡＢ１")),
+        ("İzmir", ("izmir", "Izmir", "Izmir", "İzmir")),
+        ("straße", ("strae", "strae", "strae", "straße")),
+        ("中文", ("", "", "", "中文")),
+        ("-&-", ("", "", "-&-", "-&-")),
+        (" \t\u00a0", ("", "", "", "")),
+        ("", ("", "", "", "")),
+    ],
+)
+def test_protocols_fold_by_this_table(text: str, folded: tuple[str, ...]) -> None:
+    assert tuple(metrics.PROTOCOLS) == ("36", "62", "94", "native")
+    assert tuple(fold(text) for fold in metrics.PROTOCOLS.values()) == folded
+
+
+@given(st.text(max_size=12))
+def test_folding_twice_is_folding_once(text: str) -> None:
+    for fold in metrics.PROTOCOLS.values():
+        assert fold(fold(text)) == fold(text)
+
+
+def test_unknown_protocol_names_those_there_are() -> None:
+    with pytest.raises(UserError, match="'37': not known; use one of 36, 62, 94, native"):
+        metrics.protocol("37")

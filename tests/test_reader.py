@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dptr
+from dptr.checkpoint import save_checkpoint
+from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.errors import UserError
+from dptr.models.recognizer import build_recognizer
+from dptr.reader import Prediction, Reader
+from dptr.text.charset import resolve_charset
+
+CONFIG = ModelConfig(
+    encoder=EncoderConfig(kind="svtr", size="nano", height=16, width=32),
+    fmu=FMUConfig(queries=6, heads=2),
+    decoder=DecoderConfig(dim=16, depth=1, heads=2),
+    charset="36",
+    max_length=5,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recogniser with random weights, large enough that words differ from crop to crop."""
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    charset = resolve_charset("36")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = build_recognizer(CONFIG, len(charset))
+        for parameter in model.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    save_checkpoint(path, "recogniser", model, CONFIG, charset, {}, {"name": "tiny"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path) -> Reader:
+    return Reader(folder, batch=4)
+
+
+def crops(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, 16, 32, 3), dtype=np.uint8)
+
+
+def same(a: Prediction, b: Prediction) -> bool:
+    probabilities = [p for _, p in a.characters], [p for _, p in b.characters]
+    return (
+        a.text == b.text
+        and a.confidence == pytest.approx(b.confidence, rel=1e-4)
+        and np.allclose(*probabilities, rtol=1e-4)
+    )
+
+
+def test_every_kind_of_source_reads_the_same(reader: Reader, tmp_path: Path) -> None:
+    array = crops(1)[0]
+    image = Image.fromarray(array)
+    image.save(tmp_path / "crop.png")
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    expected = reader.predict_arrays(array[None])[0]
+    for source in (array, image, file.getvalue(), tmp_path / "crop.png", str(tmp_path / "crop.png")):
+        assert same(reader.read(source), expected)
+    for several in ([array, image], (image, array), np.stack([array, array])):
+        predictions = reader.read(several)
+        assert isinstance(predictions, list)
+        assert len(predictions) == 2 and all(same(prediction, expected) for prediction in predictions)
+    assert reader.read([]) == []
+
+
+def test_prediction_is_the_greedy_word_of_the_models_probabilities(reader: Reader) -> None:
+    batch = crops(8)
+    with torch.no_grad():
+        pixels = torch.tensor(batch.transpose(0, 3, 1, 2) / 127.5 - 1, dtype=torch.float32)
+        probabilities = torch.softmax(reader.model(pixels), -1).double().numpy()
+    words = set()
+    for prediction, rows in zip(reader.predict_arrays(batch), probabilities, strict=True):
+        text, confidence = "", 1.0
+        for row in rows:
+            confidence *= row.max()
+            if row.argmax() == 0:
+                break
+            assert prediction.characters[len(text)][1] == pytest.approx(row.max(), rel=1e-3)
+            text += "0123456789abcdefghijklmnopqrstuvwxyz"[row.argmax() - 1]
+        assert prediction.text == text == "".join(char for char, _ in prediction.characters)
+        assert prediction.confidence == pytest.approx(confidence, rel=1e-3)
+        words.add(text)
+    assert len(words) > 1, "the random model reads one word only: this test would not see a mix-up"
+
+
+def test_alone_or_in_a_batch_of_any_size_a_crop_reads_the_same(folder: Path, reader: Reader) -> None:
+    batch = crops(9)
+    together = Reader(folder, batch=9).predict_arrays(batch)
+    assert all(same(a, b) for a, b in zip(together, reader.predict_arrays(batch), strict=True))
+    assert all(same(reader.read(crop), word) for crop, word in zip(batch, together, strict=True))
+    assert all(same(a, b) for a, b in zip(reader.read(list(batch[::-1])), together[::-1], strict=True))
+
+
+def test_stream_keeps_order_and_goes_on_after_an_unreadable_picture(reader: Reader) -> None:
+    batch = crops(6)
+    sources = [*batch[:2], b"not a picture", *batch[2:], "missing.png"]
+    outcomes = list(reader.stream(sources))
+    assert [isinstance(outcome, UserError) for outcome in outcomes] == [False] * 2 + [True] + [False] * 4 + [True]
+    read = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    assert all(same(a, b) for a, b in zip(read, reader.predict_arrays(batch), strict=True))
+    assert [type(outcome) for outcome in reader.stream([b""] * 5)] == [UserError] * 5
+    with pytest.raises(UserError, match=r"missing\.png"):
+        reader.read(sources[3:])
+
+
+def test_stream_yields_as_batches_finish(reader: Reader) -> None:
+    taken = 0
+
+    def sources() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for crop in crops(12):
+            taken += 1
+            yield crop
+
+    outcomes = reader.stream(sources())
+    next(outcomes)
+    assert taken == reader.batch == 4
+
+
+def test_extreme_sizes_are_read(reader: Reader) -> None:
+    for size in ((1, 1), (20_000, 10), (3, 5000)):
+        assert isinstance(reader.read(Image.new("L", size, 128)), Prediction)
+
+
+def test_random_state_threads_and_gradients_are_left_alone(reader: Reader) -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    numpy_state = np.random.get_state()[1].copy()
+    reader.read(crops(1)[0])
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+    assert torch.is_grad_enabled() and not reader.model.training
+    assert all(parameter.grad is None for parameter in reader.model.parameters())
+
+
+def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"\(2, 32, 128, 3\) of uint8: this model reads uint8 \(n, 16, 32, 3\)"):
+        reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))
+    with pytest.raises(UserError, match="no-such-model"):
+        Reader("no-such-model")
+    with pytest.raises(UserError, match="device 'abacus'"):
+        Reader(folder, device="abacus")
+    with pytest.raises(UserError, match="batch 0"):
+        Reader(folder, batch=0)
+
+
+def test_package_is_lazy() -> None:
+    code = (
+        "import sys, dptr, dptr.cli, dptr.metrics, dptr.images, dptr.config, dptr.text.charset, dptr.text.tokenizer\n"
+        "assert dptr.__version__ == '0.1.0'\n"
+        "assert 'torch' not in sys.modules, 'torch'\n"
+        "from dptr import Reader\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert dptr.Reader is Reader
+    with pytest.raises(AttributeError, match="no attribute 'Writer'"):
+        dptr.Writer  # noqa: B018

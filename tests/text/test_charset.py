@@ -1,0 +1,192 @@
+"""Charsets, normalisation and label checks."""
+
+from __future__ import annotations
+
+import string
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dptr.errors import UserError
+from dptr.text.charset import (
+    CHARSETS,
+    EMPTY,
+    OUTSIDE,
+    TOO_LONG,
+    Charset,
+    check_label,
+    infer_charset,
+    normalise,
+    resolve_charset,
+    show,
+)
+
+
+def refusal(call, *arguments) -> str:
+    """The message of the UserError that ``call`` raises; one line."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", CHARSETS)
+def test_named_set_has_the_size_it_is_named_after(name):
+    charset = resolve_charset(name)
+    assert len(charset) == int(name) == len(set(charset.characters))
+    assert [charset.index(character) for character in charset.characters] == list(range(len(charset)))
+
+
+def test_order_is_parseqs():
+    assert "".join(resolve_charset("94").characters) == (
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    )
+
+
+def test_membership_and_index():
+    charset = resolve_charset("36")
+    assert "a" in charset and "A" not in charset and "ab" not in charset and 3 not in charset
+    assert charset.covers("a1") and charset.covers("") and not charset.covers("aé")
+    message = refusal(charset.index, "É")
+    assert "U+00C9" in message and "36" in message
+
+
+@pytest.mark.parametrize(
+    ("characters", "named"),
+    [
+        ((), "no characters"),
+        (("a", "b", "a"), "'a' appears twice"),
+        (("ab",), "'ab'"),
+        (("",), "''"),
+        ((" ",), "' '"),
+        (("\u212b",), "U+212B"),  # Angstrom sign: NFC is U+00C5
+        (("\x07",), "U+0007"),
+        (("\ud800",), "U+D800"),
+        (("\u200b",), "U+200B"),
+    ],
+)
+def test_bad_character_is_refused_by_name(characters, named):
+    assert named in refusal(Charset, "x", characters)
+
+
+@pytest.mark.parametrize(("spec", "nearest"), [("95", "94"), ("eng", "en"), ("no/such/file.txt", ""), ("", "")])
+def test_unknown_spec_names_the_nearest(spec, nearest):
+    message = refusal(resolve_charset, spec)
+    assert f"'{spec}'" in message and "36, 62, 94" in message
+    assert (f"did you mean '{nearest}'" in message) == bool(nearest)
+
+
+def test_charset_file(tmp_path):
+    path = tmp_path / "greek.txt"
+    path.write_bytes("\ufeffαβγ\r\n δ\u1f71\n".encode())  # BOM, CRLF, space, a non-NFC alpha with oxia
+    charset = resolve_charset(str(path))
+    assert charset.name == "greek"
+    assert charset.characters == ("α", "β", "γ", "δ", "\u03ac")
+
+
+def test_charset_file_keeps_marks_apart(tmp_path):
+    path = tmp_path / "bengali.txt"
+    path.write_text("ক\u09c7\u09be", encoding="utf-8")  # NFC of the line would compose the two vowel signs to U+09CB
+    assert resolve_charset(str(path)).characters == ("ক", "\u09c7", "\u09be")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"), [(b"", "no characters"), (b"ab\xff", "byte 2"), (b"\xff\xfea\0", "UTF-8"), (b"aa", "twice")]
+)
+def test_bad_charset_file(tmp_path, content, named):
+    path = tmp_path / "set.txt"
+    path.write_bytes(content)
+    assert named in refusal(resolve_charset, str(path))
+
+
+def test_infer_charset():
+    charset = infer_charset(["b a", "Cafe\u0301", "", "a\u3000b"])
+    assert charset == Charset("inferred", ("C", "a", "b", "f", "é"))
+    assert "inferred" in refusal(infer_charset, ["", " \t"])
+
+
+@given(st.text())
+@example("e \u0301")  # composes only once the space is gone
+@example("\u0301\ufeffe\u200b\u0301")
+@example("\u09c7 \u09be")
+def test_normalise(text):
+    once = normalise(text)
+    assert normalise(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert not any(character.isspace() for character in once)
+    spelled = [c for c in unicodedata.normalize("NFD", text) if not c.isspace() and c not in "\u200b\u2060\ufeff"]
+    assert unicodedata.normalize("NFD", once) == unicodedata.normalize("NFD", "".join(spelled))
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("Genaxis Theatre", "GenaxisTheatre"),
+        ("Cafe\u0301", "Café"),
+        ("中 文", "中文"),
+        ("\ufeffa\u00a0b\r\n", "ab"),
+        ("ﬁ", "ﬁ"),  # no NFKC
+        ("２", "２"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # joiners spell
+        ("İ", "İ"),
+    ],
+)
+def test_normalise_examples(raw, clean):
+    assert normalise(raw) == clean
+
+
+@pytest.mark.parametrize(
+    ("label", "charset", "expected"),
+    [
+        ("Hello!", "94", ("Hello!", None)),
+        (" a b ", "94", ("ab", None)),
+        ("Hello", "36", ("hello", None)),  # PARSeq's CharsetAdapter folds too
+        ("Hello!", "36", ("hello!", OUTSIDE)),
+        ("Hello", "62", ("Hello", None)),
+        ("  ", "94", ("", EMPTY)),
+        ("", "94", ("", EMPTY)),
+        ("中文", "94", ("中文", OUTSIDE)),
+        ("😀", "94", ("😀", OUTSIDE)),
+        ("a" * 10, "94", ("a" * 10, None)),
+        ("a" * 11, "94", ("a" * 11, TOO_LONG)),
+        ("é" * 11, "94", ("é" * 11, OUTSIDE)),
+    ],
+)
+def test_check_label(label, charset, expected):
+    assert check_label(label, resolve_charset(charset), max_length=10) == expected
+
+
+def test_fold_to_upper_and_not_at_all():
+    plates = Charset("plates", tuple(string.digits + string.ascii_uppercase + "ª"))
+    assert plates.fold("ab1") == "AB1"
+    assert Charset("digits", tuple(string.digits)).fold("aB") == "aB"
+    assert Charset("han", ("中", "文")).fold("aB") == "aB"
+
+
+@given(st.text(), st.sampled_from(sorted(CHARSETS)), st.integers(1, 30))
+def test_check_label_is_idempotent_and_keeps_its_word(label, name, max_length):
+    charset = resolve_charset(name)
+    text, reason = check_label(label, charset, max_length)
+    assert check_label(text, charset, max_length) == (text, reason)
+    if reason is None:
+        assert 1 <= len(text) <= max_length and set(text) <= set(charset.characters)
+
+
+def test_show():
+    assert show("ab") == "'ab'"
+    assert show("é") == "'é' (U+00E9)"
+    assert show("\n") == "(U+000A)"
+
+
+def test_text_imports_neither_torch_nor_optional_packages():
+    code = (
+        "import sys, dptr.text.corpus, dptr.text.tokenizer, dptr.text.charset\n"
+        "print([name for name in ('torch', 'cv2', 'wordfreq', 'lmdb', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
