@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +21,5 @@ DEFAULT_MODEL = "dptr-en"
 def __getattr__(name: str) -> Any:
     """``Reader`` and ``Prediction`` bring torch along, so they are imported when first asked for."""
     if name in ("Prediction", "Reader"):
-        from dptr import reader
-
-        return getattr(reader, name)
+        return getattr(importlib.import_module("dptr.reader"), name)
     raise AttributeError(f"module 'dptr' has no attribute '{name}'")

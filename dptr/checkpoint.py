@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dptr.config import ModelConfig
 from dptr.errors import UserError
 from dptr.files import load_tensors, read_json, save_tensors, whole_folder, write_json
+from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.weights import load_strictly
 from dptr.shipped import SHIPPED, model_folder
@@ -145,10 +146,11 @@ def card_of(model: str | Path) -> dict[str, Any]:
     return read_json(path, "model card") if path.is_file() else {}
 
 
-def transfer(decoder: nn.Module, checkpoint: Checkpoint, charset: Charset) -> list[str]:
+def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list[str]:
     """Load a checkpoint's decoder into ``decoder``; rows of characters move with their character.
 
-    Where ``charset`` differs from the checkpoint's, rows of characters that both hold are copied, the others stay fresh.
+    Where ``charset`` differs from the checkpoint's, rows of characters that both hold are copied; the others stay
+    fresh.
 
     Returns:
         The characters whose rows stay fresh.

@@ -40,11 +40,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last chec
 
 def main() -> None:
     """Entry point of the ``dptr`` command."""
-    try:
-        code = run(sys.argv[1:])
-    finally:
-        _settle_output()
-    sys.exit(code)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -350,14 +346,6 @@ def _json(value: Any, indent: int | None = None) -> str:
 def _write(path: Path, text: str) -> None:
     with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _settle_output() -> None:
-    """Let go of output that can no longer be written, or the interpreter would complain about it at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _complain(problem: UserError | str) -> int:

@@ -10,7 +10,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,8 @@ Probability = Field(ge=0.0, le=1.0)
 class Config(BaseModel):
     """Base of every recipe part: frozen, and a key it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # charset = 36 means "36"
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class SourceConfig(Config):
@@ -59,7 +60,7 @@ class RenderConfig(Config):
     fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
-    photograph: float = Field(0.5, ge=0, le=1)  # share of crops on a photograph, where a folder is given
+    photograph: float = Field(0.4, ge=0, le=1)  # share of crops on a photograph, where a folder is given
     gradient: float = Field(0.2, ge=0, le=1)
     outline: float = Field(0.12, ge=0, le=1)
     shadow: float = Field(0.2, ge=0, le=1)
@@ -79,12 +80,19 @@ class RenderConfig(Config):
     panel: float = Field(0.15, ge=0, le=1)  # the sign's end, a frame, stripes
     jitter: float = Field(0.06, ge=0, le=1)  # letters out of line
     initial: float = Field(0.04, ge=0, le=1)  # capitals with a taller first letter
+    plain: float = Field(0.35, ge=0, le=1)  # black or white ink, whatever the ground
+    vertical: float = Field(0.015, ge=0, le=1)  # turned by 90 degrees
     faint: float = Field(0.1, ge=0, le=1)  # ink hardly different from the ground
     wear: float = Field(0.06, ge=0, le=1)
     bloom: float = Field(0.1, ge=0, le=1)
     sharpen: float = Field(0.15, ge=0, le=1)
     fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
     grey: float = Field(0.04, ge=0, le=1)
+
+
+def plain_render(config: RenderConfig) -> RenderConfig:
+    """The same fonts and size with every effect off: dark or light flat words, to start learning with."""
+    return config.model_copy(update={name: 0.0 for name, value in config if isinstance(value, float)})
 
 
 class EncoderConfig(Config):
@@ -192,6 +200,7 @@ class AlignRecipe(Config):
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
     padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
+    ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to the full renderer's
 
 
 class PretrainRecipe(Config):
@@ -257,7 +266,7 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise UserError(f"recipe {path}: {error.strerror}; pass an existing TOML file to --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -273,7 +282,7 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"--set {override}: no '='; write --set section.key=value")
+        raise UserError(f"--set {override}: no key or no '='; write --set section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -288,25 +297,38 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    dotted = ".".join(location)
+    dotted = ".".join(map(str, first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        every = _keys(schema)
-        same_leaf = [key for key in every if key.split(".")[-1] == location[-1]]
-        nearest = same_leaf[:1] or difflib.get_close_matches(dotted, every, n=1, cutoff=0.5)
-        if not nearest:
-            leaves = {key.split(".")[-1]: key for key in every}
-            nearest = [leaves[name] for name in difflib.get_close_matches(location[-1], leaves, n=1, cutoff=0.5)]
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
+        nearest = _nearest([part for part in first["loc"] if isinstance(part, str)], _keys(schema))
+        hint = f"did you mean '{nearest}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
         return f"{where}: unknown key '{dotted}'; {hint}{more}"
-    return f"{where}: {dotted} = {json.dumps(first.get('input'), default=str)}: {first['msg']}{more}"
+    rule = {"tuple_type": 'Input should be a list, such as ["a", "b"]', "model_type": "Input should be a section"}
+    message = rule.get(first["type"], first["msg"])
+    return f"{where}: {dotted} = {json.dumps(first['input'], default=str)}: {message}{more}"
+
+
+def _nearest(location: list[str], every: list[str]) -> str | None:
+    """A similar key of the same section, else one of the same last name, else a similar one, else None."""
+    leaf = location[-1]
+    leaves = {key.split(".")[-1]: key for key in reversed(every)}
+    beside = {key.split(".")[-1]: key for key in every if key.split(".")[:-1] == location[:-1]}
+    if similar := difflib.get_close_matches(leaf, beside, n=1):
+        return beside[similar[0]]
+    if leaf in leaves:
+        return leaves[leaf]
+    if similar := difflib.get_close_matches(".".join(location), every, n=1, cutoff=0.5):
+        return similar[0]
+    similar = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.5)
+    return leaves[similar[0]] if similar else None
 
 
 def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a recipe; those of a list's entries stand under the list's own name."""
     keys = []
     for name, field in schema.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _keys(field.annotation, f"{prefix}{name}.")
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys += _keys(part, f"{prefix}{name}.")
     return keys

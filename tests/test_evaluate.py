@@ -13,6 +13,7 @@ from PIL import Image
 
 from dptr.errors import UserError
 from dptr.evaluate import Report, evaluate
+from dptr.gallery import Card, Section, render_page
 from dptr.reader import Prediction
 
 # label, what the reader says (None: the picture is broken), confidence
@@ -169,11 +170,13 @@ class Page(HTMLParser):
         self.sources: list[str] = []
         self.tags: list[str] = []
         self.texts: list[str] = []
+        self.attributes: set[str] = set()
         self.feed(html)
         assert not self.open, f"never closed: {self.open}"
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes |= {name for name, _ in attributes}
         if tag not in ("meta", "img", "link"):
             self.open.append(tag)
         self.sources += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "data")]
@@ -207,6 +210,15 @@ def test_gallery_escapes_labels_and_shows_them(data: Path) -> None:
     assert "i" not in page.tags and "b" not in page.tags
     text = "".join(page.texts)
     assert "<script>alert(1)</script>" in text and "scr<i>pt" in text and "中文" in text
+
+
+def test_page_escapes_every_text() -> None:
+    card = Card(Image.new("L", (4, 4)), '" onerror="x', "<i>", 0.5, ["<u>"])
+    section = Section({"data": "<s>", "protocol": "<b>", "crops": "<em>"}, [card], 1)
+    page = Page(render_page("<a>", "<small>", [section]))
+    assert not {"i", "u", "s", "b", "em"} & set(page.tags) and page.tags.count("small") == 1
+    assert page.tags.count("a") == 1 and "onerror" not in page.attributes
+    assert {"<a>", "<small>", "<i>", "<u>", "<s>", "<em>"} <= set(page.texts)
 
 
 def test_gallery_shows_each_error_once_the_most_confident_first(data: Path) -> None:

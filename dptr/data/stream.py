@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,6 +22,7 @@ from dptr.text.corpus import Corpus
 Sample = tuple[np.ndarray, str]
 _REDRAW = 1 << 40  # how far apart the indices lie that are tried when no font can draw a word
 _ATTEMPTS = 100
+_GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
 
 
 class Source(Protocol):
@@ -35,6 +37,8 @@ class Rendered:
 
     corpus: Corpus
     renderer: Renderer
+    plain: Renderer | None = None  # a gentler renderer to start with
+    ramp: int = 0  # samples over which ``plain`` gives way to ``renderer``
 
     def word(self, index: int) -> str:
         """The word of a sample."""
@@ -49,7 +53,8 @@ class Rendered:
 
     def sample(self, index: int) -> Sample:
         word = self.word(index)
-        return self.renderer.render(word, index), word
+        start_gently = self.plain is not None and index * _GOLDEN % 1.0 >= index / max(self.ramp, 1)
+        return (self.plain if start_gently else self.renderer).render(word, index), word
 
     def undrawable(self, count: int = 5000) -> dict[str, int]:
         """Of the first ``count`` words, those that no font can draw, by character set missing."""
@@ -76,7 +81,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Every sample is rendered with probability ``share``, else labelled; each source's own indices run on gaplessly."""
+    """A ``share`` of all samples, evenly spread, is rendered; the others are labelled. Neither's indices have gaps."""
 
     labelled: Labelled
     rendered: Rendered
@@ -89,11 +94,13 @@ class Mixture:
 
 def batches(
     source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
-) -> Iterator[tuple[UInt8[np.ndarray, "b h w 3"], list[str]]]:
+) -> Generator[tuple[UInt8[np.ndarray, "b h w 3"], list[str]], None, None]:
     """Batches of steps ``first``..``last - 1``: crops and their words.
 
     Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``; process ``rank`` of ``processes`` gets every
     ``processes``-th of them.
+
+    Close it (``contextlib.closing``) to end the workers at once where the loop may raise.
 
     Raises:
         UserError: what a sample raises, also in a worker process; a worker that died.
@@ -112,7 +119,8 @@ def batches(
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
-            yield batch
+            crops, words = batch
+            yield crops.numpy(), words
     except RuntimeError as error:
         if "worker" not in str(error):
             raise
@@ -126,7 +134,7 @@ class _Batches(Dataset):
     rank: int
     processes: int
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, list[str]] | UserError:
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, list[str]] | UserError:
         try:
             samples = [
                 self.source.sample(index)
@@ -134,7 +142,8 @@ class _Batches(Dataset):
             ]
         except UserError as error:
             return error
-        return np.stack([crop for crop, _ in samples]), [word for _, word in samples]
+        crops = torch.from_numpy(np.stack([crop for crop, _ in samples]))  # tensors travel through shared memory
+        return crops, [word for _, word in samples]
 
 
 def _as_is(batch: object) -> object:
@@ -149,8 +158,9 @@ def _start_worker(worker: int) -> None:
 def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int = 0, processes: int = 1) -> list[str]:
     """Words of stage 1's step ``step``, all of about one length, so that little of a batch is padding.
 
-    The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool`` steps
-    together hold samples ``first * size`` .. ``(first + pool) * size - 1``. ``pool = 1`` keeps the corpus's order.
+    The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool``
+    steps together hold samples ``first * size`` .. ``(first + pool) * size - 1``. ``pool = 1`` keeps the corpus's
+    order.
     """
     first, place = divmod(step, pool)
     words = _by_length(corpus, size * pool, first)

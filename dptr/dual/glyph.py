@@ -1,8 +1,8 @@
 """The embedded dual encoder: trained by ``dptr align`` on rendered words, it needs no download and knows case.
 
-Text side: one token a slot, ``LN(character embedding + position embedding)``, free of context, with EOS and PAD slots up
-to a fixed count. Image side: an image encoder and an FMU whose queries are the same slots. Both sides meet slot by slot,
-so an image's slots can stand where text tokens stood: that is what the decoder of stage 1 relies on.
+Text side: one token a slot, ``LN(character embedding + position embedding)``, free of context, with EOS and PAD slots
+up to a fixed count. Image side: an image encoder and an FMU whose queries are the same slots. Both sides meet slot by
+slot, so an image's slots can stand where text tokens stood: that is what the decoder of stage 1 relies on.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def slot_symbols(words: list[str], index: dict[str, int], max_length: int) -> In
     for row, word in enumerate(words):
         if len(word) > max_length:
             raise UserError(
-                f"{word!r}: {len(word)} characters; this glyph encoder holds {max_length}; align one with a larger glyph.max_length"
+                f"{word!r}: {len(word)} characters; this glyph encoder holds {max_length}; "
+                "align one with a larger glyph.max_length"
             )
         try:
             known = [index[character] for character in word]
@@ -219,8 +220,8 @@ def load_glyph(config: DualConfig) -> GlyphDual:
     described = read_json(folder / "config.json", "glyph encoder")
     if described.get("kind") != "glyph" or described.get("format") != FORMAT:
         raise UserError(
-            f"{folder}: kind {described.get('kind')!r}, format {described.get('format')!r}; a glyph encoder of format {FORMAT} "
-            "is needed; pass the folder that 'dptr align' made with this version"
+            f"{folder}: kind {described.get('kind')!r}, format {described.get('format')!r}; a glyph encoder of format "
+            f"{FORMAT} is needed; pass the folder that 'dptr align' made with this version"
         )
     glyph = GlyphConfig.model_validate(described["glyph"])
     charset = Charset(described["charset"]["name"], tuple(described["charset"]["characters"]))

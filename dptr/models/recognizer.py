@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from dptr.config import EncoderConfig, ModelConfig
 from dptr.errors import UserError
-from dptr.models.decoders import DECODERS
+from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.fmu import FMU
+from dptr.models.layers import Encoder
 from dptr.models.svtr import SIZES as SVTR_SIZES
 from dptr.models.svtr import SVTR
 from dptr.models.vit import SIZES as VIT_SIZES
 from dptr.models.vit import ViT
 
-ENCODERS: dict[str, tuple[Callable[[str, int, int], nn.Module], dict]] = {
+ENCODERS: dict[str, tuple[Callable[[str, int, int], Encoder], dict]] = {
     "vit": (ViT, VIT_SIZES),
     "svtr": (SVTR, SVTR_SIZES),
 }
@@ -26,7 +27,7 @@ ENCODERS: dict[str, tuple[Callable[[str, int, int], nn.Module], dict]] = {
 class Recognizer(nn.Module):
     """Built parts, in the order of the paper's figure. ``fmu`` None: the decoder sees the image tokens themselves."""
 
-    def __init__(self, encoder: nn.Module, fmu: FMU | None, decoder: nn.Module):
+    def __init__(self, encoder: Encoder, fmu: FMU | None, decoder: Decoder):
         super().__init__()
         self.encoder = encoder
         self.fmu = fmu
@@ -47,7 +48,7 @@ class Recognizer(nn.Module):
         return self.decoder.decode(self.memory(pixels), None)
 
 
-def build_encoder(config: EncoderConfig) -> nn.Module:
+def build_encoder(config: EncoderConfig) -> Encoder:
     """An image encoder by name.
 
     Raises:
@@ -64,7 +65,7 @@ def build_encoder(config: EncoderConfig) -> nn.Module:
         raise UserError(f"encoder: {error}") from error
 
 
-def build_decoder(config: ModelConfig, characters: int) -> nn.Module:
+def build_decoder(config: ModelConfig, characters: int) -> Decoder:
     """A decoder by name.
 
     Raises:
@@ -99,8 +100,8 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
     needed = decoder.min_memory(config.max_length)
     if config.fmu.queries < needed:
         raise UserError(
-            f"fmu.queries = {config.fmu.queries}: decoder {config.decoder.kind!r} needs {needed} memory tokens for words of "
-            f"{config.max_length} characters; set model.fmu.queries={needed} or more"
+            f"fmu.queries = {config.fmu.queries}: decoder {config.decoder.kind!r} needs {needed} memory tokens for "
+            f"words of {config.max_length} characters; set model.fmu.queries={needed} or more"
         )
     try:
         fmu = FMU(config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers, encoder.dim)

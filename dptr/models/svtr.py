@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.layers import Block, init_transformer
+from dptr.models.layers import Block, Encoder, init_transformer
 
 SIZES = {  # channels of the three stages; convolution blocks of each; attention blocks; heads
     "nano": ((32, 48, 96), (1, 1, 0), 2, 4),
@@ -44,7 +44,7 @@ def _down(inside: int, out: int, stride: tuple[int, int]) -> nn.Sequential:
     )
 
 
-class SVTR(nn.Module):
+class SVTR(Encoder):
     """Tokens of a grid of height/16 x width/4.
 
     Args:
@@ -71,8 +71,9 @@ class SVTR(nn.Module):
         self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(self.dim)
         self.apply(init_transformer)
-        nn.init.trunc_normal_(self.positions, std=0.02)
-        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU (docs/LOG.md)
+        nn.init.trunc_normal_(self.positions, std=0.5)  # of the size of the maps that they are added to
+        # twice as fast on a CPU (docs/LOG.md); torch's stubs lack the argument
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)

@@ -6,16 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.layers import Block, init_transformer
+from dptr.models.layers import Block, Encoder, init_transformer
 
-SIZES = {  # width, depth, heads; tiny and small: PARSeq's PARSeq-Ti and PARSeq; base: ViT-B (Dosovitskiy et al. 2021)
-    "tiny": (192, 12, 3),
-    "small": (384, 12, 6),
-    "base": (768, 12, 12),
+SIZES = {  # width, depth, heads
+    "tiny": (192, 12, 3),  # PARSeq-Ti
+    "small": (384, 12, 6),  # PARSeq
+    "dptr": (512, 12, 8),  # DPTR's published fine-tuning recipe
+    "base": (768, 12, 12),  # ViT-B (Dosovitskiy et al. 2021)
 }
 
 
-class ViT(nn.Module):
+class ViT(Encoder):
     """Patches of 4x8 pixels (height x width), learned positions, no class token: PARSeq's encoder.
 
     Args:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config import AlignRecipe
-from dptr.data.stream import Rendered, batches
-from dptr.data.synth import FontIndex, Renderer, find_fonts
+from dptr.config import AlignRecipe, plain_render
+from dptr.data.datasets import LabelledCrops
+from dptr.data.stream import batches
+from dptr.data.synth import Renderer
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, save_glyph, slot_symbols
-from dptr.text.corpus import Corpus
 from dptr.train import loop
-
-VALIDATION = 512  # rendered held-out words
+from dptr.train.crops import RENDERED_VALIDATION, draw, rendered_words
 
 
 class _Objective(nn.Module):
@@ -42,7 +42,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best model.
 
     Raises:
-        UserError: see ``loop.check_out``, ``Corpus``, ``Renderer``; a loss that is not finite.
+        UserError: see ``loop.check_out``, ``Corpus``, ``Renderer``, ``loop.advance``.
     """
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
@@ -51,21 +51,18 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         model, charset = build_glyph(recipe.glyph)
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
-    size = {"height": recipe.glyph.encoder.height, "width": recipe.glyph.encoder.width}
-    render = recipe.render.model_copy(update=size)
-    fonts = find_fonts(render.fonts)
-    source = Rendered(
-        Corpus(recipe.corpus, charset, length, recipe.run.seed),
-        Renderer(render, recipe.run.seed, FontIndex(fonts, render.font_split)),
+    source, unseen, notes = rendered_words(
+        recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed
     )
-    unseen = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
-    validation = Rendered(Corpus(recipe.corpus, charset, length, 1, "heldout"), Renderer(render, 1, unseen))
+    if recipe.ramp:
+        plain = Renderer(plain_render(source.renderer.config), recipe.run.seed, source.renderer.fonts)
+        source = replace(source, plain=plain, ramp=round(recipe.ramp * recipe.run.steps * recipe.run.batch))
+    validation = draw(unseen, RENDERED_VALIDATION)
     run = loop.start(
         out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, recipe), [(model, 1.0)], "crops"
     )
-    run.log.say(source.corpus.describe())
-    for reason, count in source.undrawable().items():
-        run.log.say(f"words left out: {count} of 5,000, {reason}")
+    for line in notes:
+        run.log.say(line)
     stream = batches(
         source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
         accelerator.process_index, accelerator.num_processes,
@@ -76,7 +73,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         "trained_on": ["rendered words"],
         "recipe": recipe.model_dump(mode="json"),
     }
-    with loop.interruptible(run):
+    with loop.interruptible(run), closing(stream):
         for crops, words in stream:
             batch = {"pixels": to_pixels(crops), "symbols": slot_symbols(words, index, length)}
             batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
@@ -89,7 +86,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
                 run.log.write(run.step, {"loss": value, **losses, "crops_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
-                    scores = spelled(run.model.model, validation, index, length, VALIDATION, run.device)
+                    scores = spelled(model, validation, index, length, run.device)
                     if scores["word_accuracy"] > run.best.get("word_accuracy", -1):
                         run.best = scores
                         if accelerator.is_main_process:
@@ -98,23 +95,21 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
                 run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
                 run.log.say(f"step {run.step}: slots spell {scores['word_accuracy']:.1%} of held-out rendered words")
             loop.end_of_step(run)
-    run.log.close()
     return out / "model"
 
 
 def spelled(
-    model: GlyphModel, source: Rendered, index: dict[str, int], max_length: int, count: int, device: torch.device
+    model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
-    """How many crops' slots are nearest to their own word's text tokens, all slots up to EOS, and how many slots are."""
+    """Share of crops whose slots, all up to EOS, are nearest to their word's text tokens; and share of such slots."""
     right, slots_right, slots_all = 0, 0, 0
-    for start in range(0, count, 128):
-        samples = [source.sample(place) for place in range(start, min(start + 128, count))]
-        symbols = slot_symbols([word for _, word in samples], index, max_length)
-        pixels = to_pixels(np.stack([crop for crop, _ in samples]))
+    for start in range(0, len(crops), 128):
+        symbols = slot_symbols(crops.labels[start : start + 128], index, max_length)
+        pixels = to_pixels(crops.arrays[start : start + 128])
         guessed = model.slot_logits(model.image_tokens(pixels.to(device))[1]).argmax(-1).cpu()
         counted = symbols <= len(index)
         hits = (guessed == symbols) | ~counted
         right += int(hits.all(1).sum())
         slots_right += int((hits & counted).sum())
         slots_all += int(counted.sum())
-    return {"word_accuracy": right / count, "slot_accuracy": slots_right / slots_all}
+    return {"word_accuracy": right / len(crops), "slot_accuracy": slots_right / slots_all}

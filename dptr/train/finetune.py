@@ -6,18 +6,17 @@ recogniser. Without labelled crops and with ``data.rendered = 1`` it is plain tr
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dptr.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.config import DualConfig, FinetuneRecipe
-from dptr.data.datasets import DropReport, LabelledCrops, load_crops
-from dptr.data.stream import Labelled, Mixture, Rendered, Source, batches
-from dptr.data.synth import Renderer
+from dptr.data.datasets import LabelledCrops
+from dptr.data.stream import batches
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import load_glyph
 from dptr.errors import UserError
@@ -25,11 +24,9 @@ from dptr.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.weights import load_strictly
 from dptr.text.charset import Charset, resolve_charset
-from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
-
-RENDERED_VALIDATION = 500  # rendered held-out words, where there are no labelled crops
+from dptr.train.crops import stage2_crops
 
 
 class _Objective(nn.Module):
@@ -46,13 +43,13 @@ class _Objective(nn.Module):
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recogniser folder.
 
-    The best state by word accuracy on the validation crops (36-character protocol) is kept; step 0 counts too.
+    The best state by word accuracy on the validation crops (``protocol_of``) is kept; step 0 counts too.
 
     Returns:
         The folder of the best recogniser.
 
     Raises:
-        UserError: see ``loop.check_out``, ``load_crops``, ``build_recognizer``, ``transfer``; a loss that is not finite.
+        UserError: see ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``transfer``, ``loop.advance``.
     """
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
@@ -61,31 +58,28 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
-    told = initialise(model, recipe, charset)
-    source, validation, notes = _data(recipe, charset)
+    origins = initialise(model, recipe, charset)
+    source, validation, notes = stage2_crops(recipe, charset)
+    protocol = protocol_of(charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model), parts, "crops")
-    for line in told + notes:
+    for line in origins + notes:
         run.log.say(line)
-    used = (
-        [f"labelled crops: {', '.join(Path(path).parent.name + '/' + Path(path).name for path in recipe.data.train)}"]
-        if recipe.data.train
-        else []
-    )
-    used += ["rendered words"] if recipe.data.rendered else []
+    used = ["rendered words"] if recipe.data.rendered else []
+    if recipe.data.train:
+        used.insert(0, "labelled crops: " + ", ".join("/".join(Path(path).parts[-2:]) for path in recipe.data.train))
     card = {"name": out.name, "kind": "recogniser", "trained_on": used, "recipe": recipe.model_dump(mode="json")}
 
     def validate() -> None:
         with loop.averaged(run):
-            scores = read(model, tokenizer, validation, run.device)
+            scores = read(model, tokenizer, validation, run.device, protocol)
             if scores["word_accuracy"] > run.best.get("word_accuracy", -1):
                 run.best = scores
                 if accelerator.is_main_process:
-                    results = [
-                        {"data": "validation part", "protocol": "36", "step": run.step, "n": len(validation), **scores}
-                    ]
+                    told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
+                    results = [{**told, **scores}]
                     save_checkpoint(
                         out / "model", "recogniser", model, recipe.model, charset, {}, {**card, "results": results}
                     )
@@ -98,7 +92,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
         accelerator.process_index, accelerator.num_processes,
     )  # fmt: skip
-    with loop.interruptible(run):
+    with loop.interruptible(run), closing(stream):
         for crops, words in stream:
             batch = {"pixels": to_pixels(crops), "targets": torch.from_numpy(tokenizer.encode(words))}
             batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
@@ -111,7 +105,6 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
             if loop.due(run, recipe.run.validate_every):
                 validate()
             loop.end_of_step(run)
-    run.log.close()
     return out / "model"
 
 
@@ -124,8 +117,8 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
     init = recipe.init
     if init.model and (init.decoder or init.glyph):
         raise UserError(
-            f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to start "
-            "elsewhere; set one or the other"
+            f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
+            "start elsewhere; set one or the other"
         )
     told = []
     if init.model:
@@ -159,83 +152,26 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
     return told
 
 
-def _data(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
-    size = (recipe.model.encoder.height, recipe.model.encoder.width)
-    length, seed = recipe.model.max_length, recipe.run.seed
-    rendered, notes = None, []
-    if recipe.data.rendered or not recipe.data.train:
-        if recipe.data.rendered < 1 and not recipe.data.train:
-            raise UserError(
-                "no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone"
-            )
-        render = recipe.render.model_copy(update={"height": size[0], "width": size[1]})
-        rendered = Rendered(Corpus(recipe.corpus, charset, length, seed), Renderer(render, seed))
-        notes.append(rendered.corpus.describe())
-    if not recipe.data.train:
-        return rendered, _render_validation(recipe, charset, rendered.renderer), notes
-    crops = load_crops(recipe.data.train, charset, length, *size)
-    notes.append(f"labelled crops: {len(crops)} of {', '.join(recipe.data.train)}")
-    notes += crops.drops.lines()
-    if recipe.data.validation:
-        validation = load_crops(recipe.data.validation, charset, length, *size)
-        notes += validation.drops.lines()
-    else:
-        crops, validation = split(crops, recipe.data.validation_share)
-    if recipe.data.limit:
-        crops = choose(
-            crops, np.random.Generator(np.random.Philox(key=[seed, 1])).permutation(len(crops))[: recipe.data.limit]
-        )
-    notes.append(
-        f"{len(crops)} crops for training, {len(validation)} for validation, {recipe.data.rendered:.0%} of each batch rendered"
-    )
-    labelled = Labelled(crops, seed, recipe.data.augment)
-    return (Mixture(labelled, rendered, recipe.data.rendered) if rendered else labelled), validation, notes
+def protocol_of(charset: Charset) -> str:
+    """Under which protocol validation compares words: 36, the field's usual one, where the charset is ASCII."""
+    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
 
 
-def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCrops]:
-    """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
-
-    Raises:
-        UserError: the share leaves no crop on one of the two sides.
-    """
-    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
-    held = round(share * len(crops))
-    if not 0 < held < len(crops):
-        raise UserError(
-            f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
-            "add crops, change the share, or pass data.validation"
-        )
-    return choose(crops, np.sort(order[held:])), choose(crops, np.sort(order[:held]))
-
-
-def choose(crops: LabelledCrops, rows: np.ndarray) -> LabelledCrops:
-    """Some crops, in the order given."""
-    return LabelledCrops(
-        crops.arrays[rows],
-        [crops.labels[row] for row in rows],
-        [crops.keys[row] for row in rows],
-        [crops.sources[row] for row in rows],
-        crops.drops,
-    )
-
-
-def _render_validation(recipe: FinetuneRecipe, charset: Charset, renderer: Renderer) -> LabelledCrops:
-    corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, 1, "heldout")
-    other = Rendered(corpus, Renderer(renderer.config, 1, renderer.fonts))
-    samples = [other.sample(index) for index in range(RENDERED_VALIDATION)]
-    words = [word for _, word in samples]
-    return LabelledCrops(np.stack([crop for crop, _ in samples]), words, words, [0] * len(words), DropReport())
-
-
-def read(model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device) -> dict[str, float]:
-    """Word accuracy and 1-NED on crops under the 36-character protocol; truths empty under it are left out."""
-    fold = PROTOCOLS["36"]
+def read(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> dict[str, float]:
+    """Word accuracy and 1-NED on crops under a protocol; truths that are empty under it are left out."""
+    fold = PROTOCOLS[protocol]
     pairs = []
     for start in range(0, len(crops), 128):
         logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
         texts = [got.text for got in tokenizer.decode(logits.float().softmax(-1).cpu().numpy())]
-        pairs += [
-            (fold(text), fold(label)) for text, label in zip(texts, crops.labels[start : start + 128], strict=True)
-        ]
+        labels = crops.labels[start : start + 128]
+        pairs += [(fold(text), fold(label)) for text, label in zip(texts, labels, strict=True)]
     pairs = [pair for pair in pairs if pair[1]]
+    if not pairs:
+        raise UserError(
+            f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
+            "or pass others as data.validation"
+        )
     return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,9 +16,11 @@ from dptr.files import whole_file
 class Log:
     """Writes ``log.jsonl`` and, where asked for, TensorBoard events in ``tensorboard/``; prints progress to stderr.
 
+    Call ``begin`` before the first ``write``.
+
     Args:
         out: folder of the run.
-        tensorboard: write events too.
+        tensorboard: write events too, where TensorBoard is installed.
         main: only the main process writes; elsewhere every call does nothing.
         unit: what is counted a second.
     """
@@ -26,30 +29,44 @@ class Log:
         self.path = out / "log.jsonl"
         self.main = main
         self.unit = unit
-        self._writer = _tensorboard(out) if tensorboard and main else None
+        self._tensorboard = tensorboard
+        self._events: Events | None = None
         self._begin: tuple[float, int] | None = None
         self._spoke = 0.0
 
+    def begin(self, step: int) -> None:
+        """Go on after ``step``, 0 for a fresh start: records beyond it are dropped, a resumed run writes them again."""
+        if not self.main:
+            return
+        self.truncate(step)
+        if self._tensorboard:
+            try:
+                self._events = Events(self.path.with_name("tensorboard"), step)
+            except ImportError:
+                self.say("TensorBoard is not installed; records go to log.jsonl only")
+
     def truncate(self, step: int) -> None:
-        """Drop records after ``step``: a resumed run writes them again."""
+        """Drop records after ``step``, and all of them where ``step`` is 0."""
         if not self.path.exists():
             return
-        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        kept = [line for line in lines if step and _step_of(line) <= step]
         with whole_file(self.path) as aside:
             aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Append one record and mirror its numbers to TensorBoard."""
+        """Append one record and mirror its numbers to TensorBoard.
+
+        Raises:
+            UserError: the disk is full.
+        """
         if not self.main:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
-            if self._writer is not None:
-                for name, value in values.items():
-                    if isinstance(value, int | float):
-                        self._writer.add_scalar(name, value, step)
+            if self._events is not None:
+                self._events.write(step, values)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; free space, then --resume") from error
 
@@ -84,21 +101,56 @@ class Log:
             print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._writer is not None:
-            self._writer.close()
+        """Close TensorBoard's file."""
+        if self._events is not None:
+            self._events.close()
 
 
 def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the last line of a killed run may be cut
+    except (ValueError, KeyError, TypeError):  # the last line of a killed run may be cut
         return float("inf")
 
 
-def _tensorboard(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(out / "tensorboard"))
+class Events:
+    """A TensorBoard event file, written at once and in this thread.
+
+    torch's ``SummaryWriter`` keeps events back for up to two minutes, loses them when the process is killed, and prints
+    a traceback from a thread of its own when the disk is full.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+        UserError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
+            self._file = RecordWriter(open(folder / name, "wb", buffering=0))  # noqa: SIM115 - open as long as the log
+            self._write(file_version="brain.Event:2")
+            # TensorBoard forgets what an interrupted run wrote from this step on
+            self._write(step=step + 1 if step else 0, session_log=SessionLog(status=SessionLog.START))
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}; free space or pass another --out") from error
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Numbers among ``values``, as scalars."""
+        scalars = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in values.items()
+            if isinstance(value, int | float)
+        ]
+        self._write(step=step, summary=self._summary(value=scalars))
+
+    def _write(self, **fields: Any) -> None:
+        self._file.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,15 +1,17 @@
 """What the training loops share: device and precision, optimiser, schedule, EMA, saved state, NaN guard.
 
-Everything a step depends on is a function of (recipe, step) or lies in the saved state: batches are numbered, dropout and
-permutations are drawn from generators seeded by the step, the learning rate is a formula of it. So a run that was killed
-goes on with the same losses, bit for bit on a CPU.
+Everything a step depends on is a function of (recipe, step) or lies in the saved state: batches are numbered, dropout
+and permutations are drawn from generators seeded by the step, the learning rate is a formula of it. So a run that was
+killed goes on with the same losses, bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +32,9 @@ from dptr.train.log import Log
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-FREE_TO_CHANGE = ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
+FREE_TO_CHANGE = {
+    f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
+}
 
 
 @dataclass
@@ -64,33 +68,48 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     """
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
     except ImportError as error:
         raise UserError("training needs accelerate, which is not installed; pip install 'dptr[train]'") from error
+    AcceleratorState._reset_state()  # it holds on to the precision of an earlier run in this process
     try:
         return Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"run.precision = {config.precision!r}: {error}; set run.precision=no") from error
+        raise UserError(
+            f"run.precision = {config.precision!r}, run.device = {config.device!r}: {error}; "
+            "set run.precision=no, or another device"
+        ) from error
 
 
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
-    """Refuse to overwrite another run, and to resume with another recipe.
+    """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
 
     Raises:
-        UserError: ``out`` holds a run and ``resume`` is off, or its recipe differs in what changes the result.
+        UserError: ``out`` is a file, holds a run and ``resume`` is off, holds a run whose recipe differs in what
+            changes the result, or holds a model that no run made.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: a file; pass a folder to --out")
     remove_partial(out)
     path = out / "recipe.json"
-    if not path.exists():
+    if not (out / "model").exists() and not any((out / "state").glob("step-*")):
         return
+    if not path.exists():
+        raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     before, now = (_flat(value) for value in (read_json(path, "recipe of the run"), recipe.model_dump(mode="json")))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key) and key.removeprefix("run.") not in FREE_TO_CHANGE:
-            raise UserError(
-                f"{out}: {key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}; "
-                "a resumed run keeps its recipe; pass the same settings, or another --out"
-            )
+    changed = [
+        f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
+        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{out}: {', '.join(changed[:5])}{more}; a resumed run keeps its recipe; "
+            "pass the same settings, or another --out"
+        )
 
 
 def start(
@@ -110,24 +129,27 @@ def start(
         parts: modules and the factor on the learning rate of each; together all trainable parameters of ``model``.
         unit: what is counted a second, for the progress bar: words, crops.
     """
+    accelerator.wait_for_everyone()  # all have checked ``out``
+    if accelerator.is_main_process:
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     optimizer = make_optimizer(parts, optim, fused=accelerator.device.type == "cuda")
     prepared, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(prepared)
     ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None
     log = Log(out, config.tensorboard, accelerator.is_main_process, unit)
     run = Run(out, recipe, config, accelerator, log, bare, prepared, optimizer, optim, ema)
-    restore(run)
-    if accelerator.is_main_process:
-        log.truncate(run.step)
-        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+    if restore(run):
+        log.say(f"{out}: goes on after step {run.step} of {config.steps}")
+    log.begin(run.step)
     return run
 
 
 def make_optimizer(parts: list[tuple[nn.Module, float]], config: OptimConfig, fused: bool = False) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); weight decay on matrices only, not on biases, norms, embeddings or queries."""
+    """AdamW (Loshchilov and Hutter 2019); weight decay on matrices, not on biases, norms, embeddings or queries."""
     groups: list[dict[str, Any]] = []
     for module, factor in parts:
-        decay, plain = [], []
+        decay: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for owner in module.modules():
             for name, parameter in owner.named_parameters(recurse=False):
                 if parameter.requires_grad:
@@ -171,21 +193,19 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) 
     """Backward, clip, step, EMA; returns the loss.
 
     Raises:
-        UserError: the loss is not finite; the batch is saved beside the run first.
+        UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights stay
+            as they were.
     """
     value = loss.item()
     if not math.isfinite(value):
-        path = run.out / f"nan-step-{run.step}.safetensors"
-        save_tensors(path, {name: tensor.cpu() for name, tensor in batch.items()}, {"words": json.dumps(words)})
-        raise UserError(
-            f"loss is {value} in step {run.step}; the batch is saved as {path}; lower optim.lr or optim.clip, "
-            "or set run.precision=no, and --resume from the last checkpoint"
-        )
+        raise _not_finite(run, f"loss is {value}", batch, words)
     factor = one_cycle(run.step, run.config.steps, run.optim.warmup)
     for group in run.optimizer.param_groups:
         group["lr"] = run.optim.lr * group["factor"] * factor
     run.accelerator.backward(loss)
-    run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
+    norm = run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
+    if run.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
+        raise _not_finite(run, f"loss is {value:.4g}, its gradient's norm {norm.item()}", batch, words)
     run.optimizer.step()
     run.optimizer.zero_grad()
     run.step += 1
@@ -199,6 +219,15 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) 
             else:
                 run.ema[name].copy_(tensor)
     return value
+
+
+def _not_finite(run: Run, what: str, batch: dict[str, Tensor], words: list[str]) -> UserError:
+    path = run.out / f"nan-step-{run.step}.safetensors"
+    save_tensors(path, {name: tensor.cpu() for name, tensor in batch.items()}, {"words": json.dumps(words)})
+    return UserError(
+        f"{what} in step {run.step}; the batch is saved as {path}; train anew into another --out with a lower optim.lr "
+        "or optim.clip, or with run.precision=no"
+    )
 
 
 @contextmanager
@@ -225,22 +254,24 @@ def due(run: Run, every: int) -> bool:
 
 @contextmanager
 def interruptible(run: Run) -> Iterator[None]:
-    """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once."""
+    """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once.
+
+    The log is closed at the end, whatever that is.
+    """
 
     def handle(number: int, frame: types.FrameType | None) -> None:
         if run.stop:
             raise KeyboardInterrupt
         run.stop = True
 
-    try:
-        before = signal.signal(signal.SIGINT, handle)
-    except ValueError:  # not in the main thread: the caller handles signals
-        yield
-        return
+    in_charge = threading.current_thread() is threading.main_thread()  # elsewhere the caller handles signals
+    before = signal.signal(signal.SIGINT, handle) if in_charge else None
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        run.log.close()
+        if in_charge:
+            signal.signal(signal.SIGINT, before)
 
 
 def end_of_step(run: Run) -> None:
@@ -261,23 +292,20 @@ def save(run: Run) -> None:
         return
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in (run.ema or {}).items()}
-    names = {parameter: name for name, parameter in run.model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in run.model.named_parameters()}
     for parameter, slots in run.optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
     scaler = run.accelerator.scaler.state_dict() if run.accelerator.scaler is not None else {}
     folder = run.out / "state"
     with whole_folder(folder / f"step-{run.step:09d}") as aside:
-        # clones: safetensors refuses tensors that share memory
-        save_tensors(aside / "tensors.safetensors", {name: tensor.cpu().clone() for name, tensor in tensors.items()})
+        save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
         write_json(aside / "state.json", {"step": run.step, "best": run.best, "scaler": scaler})
     for older in sorted(folder.glob("step-*"))[:-1]:
-        for file in older.iterdir():
-            file.unlink()
-        older.rmdir()
+        shutil.rmtree(older)
 
 
-def restore(run: Run) -> None:
-    """Load the last state of ``run.out``, if any.
+def restore(run: Run) -> bool:
+    """Load the last state of ``run.out``; whether there was one.
 
     Raises:
         UserError: the state is damaged or of another model.
@@ -285,7 +313,7 @@ def restore(run: Run) -> None:
     remove_partial(run.out / "state")
     found = sorted(folder for folder in (run.out / "state").glob("step-*") if (folder / "state.json").is_file())
     if not found:
-        return
+        return False
     described = read_json(found[-1] / "state.json", "training state")
     tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
     part = {
@@ -293,18 +321,20 @@ def restore(run: Run) -> None:
         for prefix in ("model.", "ema.", "optimizer.")
     }
     load_strictly(run.model, part["model."], str(found[-1]))
-    if run.ema is not None:
-        run.ema = {name: part["ema."][name].to(tensor.device) for name, tensor in run.ema.items()}
+    for name, tensor in (run.ema or {}).items():
+        tensor.copy_(part["ema."][name])
     for name, parameter in run.model.named_parameters():
-        slots = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
-        if slots["exp_avg"] is not None:
-            run.optimizer.state[parameter] = {
-                slot: tensor if slot == "step" and not parameter.is_cuda else tensor.to(parameter.device)
-                for slot, tensor in slots.items()
-            }
+        saved = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
+        run.optimizer.state[parameter] = {
+            # the layout of the parameter too: with another one, sums are rounded otherwise
+            slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
+            for slot, tensor in saved.items()
+            if tensor is not None
+        }
     if run.accelerator.scaler is not None and described["scaler"]:
         run.accelerator.scaler.load_state_dict(described["scaler"])
     run.step, run.best = described["step"], described["best"]
+    return True
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

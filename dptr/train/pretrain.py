@@ -18,6 +18,7 @@ from dptr.config import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
 from dptr.data.stream import text_batch
 from dptr.dual import DualEncoder, load_dual, tells_apart
 from dptr.errors import UserError
+from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.orp import Bank, load_bank, perturb
 from dptr.shipped import model_folder
@@ -30,7 +31,7 @@ VALIDATION = 1000  # words of each kind
 
 
 class _Objective(nn.Module):
-    def __init__(self, decoder: nn.Module):
+    def __init__(self, decoder: Decoder):
         super().__init__()
         self.decoder = decoder
 
@@ -62,8 +63,8 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     dual = dual or load_dual(recipe.dual)
     if dual.dim != recipe.model.decoder.dim:
         raise UserError(
-            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be equal; "
-            f"set model.decoder.dim={dual.dim}"
+            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be "
+            f"equal; set model.decoder.dim={dual.dim}"
         )
     dual.to(accelerator.device)
     bank = find_bank(recipe.orp, dual)
@@ -82,8 +83,8 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     run.log.say(f"dual encoder '{dual.name}', {noise}")
     if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
         run.log.say(
-            "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will guess; "
-            "set dual.prompt to one that keeps case (dptr.dual.prompts), or model.charset=36"
+            "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
+            "guess; set dual.prompt to one that keeps case (dptr.dual.prompts), or model.charset=36"
         )
     origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
     card = {
@@ -112,10 +113,9 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
                     scores = {
-                        name: spelled(decoder, lambda some: dual.encode_text(some), tokenizer, words)
-                        for name, words in validation.items()
+                        name: spelled(decoder, dual.encode_text, tokenizer, words) for name, words in validation.items()
                     }
-                    if sum(scores.values()) > sum(run.best.values(), -1e-9):
+                    if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
                         run.best = scores
                         if accelerator.is_main_process:
                             results = [
@@ -135,7 +135,6 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
                 run.log.say(f"step {run.step}: spells {shown}")
             loop.end_of_step(run)
-    run.log.close()
     return out / "model"
 
 
@@ -166,7 +165,7 @@ def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> d
 
 
 def spelled(
-    decoder: nn.Module,
+    decoder: Decoder,
     encode: Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]],
     tokenizer: Tokenizer,
     words: list[str],

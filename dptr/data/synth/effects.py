@@ -10,27 +10,28 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.data.synth.grounds import slope, smooth_noise
+from dptr.data.synth.grounds import flat, slope, smooth_noise, spread
 
 
 def light(image: np.ndarray, rng: Generator) -> np.ndarray:
     """Exposure, a veil of haze, the colour of the light, and one of: a falling-off, a cast shadow, a glare."""
     height, width = image.shape[:2]
-    gain = np.float32(np.exp(rng.normal(-0.2, 0.3)))
+    gain = min(1.6, float(np.exp(rng.normal(-0.2, 0.3))))
     cast = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
-    veil = np.float32(abs(rng.normal(0, 20)))
-    image = image * (np.minimum(gain, 1.6) * cast * (1 - veil / 255)) + veil * cast
+    veil = abs(rng.normal(0, 20))
+    image = image * flat(gain * (1 - veil / 255) * cast, height, width) + flat(veil * cast, height, width)
     kind = rng.random()
     if kind < 0.35:
-        image = image * (1 - rng.uniform(0.1, 0.6) * slope(rng, height, width))
+        image = image * spread(1 - rng.uniform(0.1, 0.6) * slope(rng, height, width))
     elif kind < 0.5:
-        edge = slope(rng, height, width) - np.float32(rng.uniform(0.25, 0.75))
-        image = image * (1 - rng.uniform(0.15, 0.5) * np.clip(edge * rng.uniform(3, 30) + 0.5, 0, 1))
+        edge = (slope(rng, height, width) - rng.uniform(0.25, 0.75)) * rng.uniform(3, 30)
+        image = image * spread(1 - rng.uniform(0.15, 0.5) * np.clip(edge + 0.5, 0, 1))
     elif kind < 0.62:
         spot = np.clip(smooth_noise(rng, height, width, 3) - 0.1, 0, 1)
-        image = image + rng.uniform(40, 200) * spot
+        image = image + spread(rng.uniform(40, 200) * spot)
     elif kind < 0.8:
-        image = image * (1 + rng.uniform(0.05, 0.3) * smooth_noise(rng, height, width, int(rng.integers(2, 5))))
+        cells = int(rng.integers(2, 5))
+        image = image * spread(1 + rng.uniform(0.05, 0.3) * smooth_noise(rng, height, width, cells))
     return image
 
 
@@ -78,12 +79,12 @@ def fringe(image: np.ndarray, rng: Generator) -> np.ndarray:
 
 def sensor_noise(image: np.ndarray, rng: Generator, most: float) -> np.ndarray:
     """Grain of light (standard deviation 1.5 to 12, at most ``most``) and colour; a third softened, as by cameras."""
-    height, width = image.shape[:2]
-    grain: np.ndarray = rng.standard_normal((height, width, 4), dtype=np.float32)
+    grain: np.ndarray = rng.standard_normal(image.shape[:2], dtype=np.float32)
+    tint: np.ndarray = rng.standard_normal(image.shape, dtype=np.float32)
+    strength = min(most, float(np.exp(rng.uniform(np.log(1.5), np.log(12)))))
     if rng.random() < 0.35:
-        grain = 2 * cv2.GaussianBlur(grain, (0, 0), 0.8)
-    strength = np.float32(min(most, np.exp(rng.uniform(np.log(1.5), np.log(12)))))
-    return image + strength * grain[..., :1] + strength * np.float32(rng.uniform(0, 0.7)) * grain[..., 1:]
+        grain, tint = (2 * cv2.GaussianBlur(noise, (0, 0), 0.8) for noise in (grain, tint))
+    return image + spread(strength * grain) + strength * rng.uniform(0, 0.7) * tint
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:

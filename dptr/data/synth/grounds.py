@@ -5,6 +5,8 @@ Grounds are float32 (height, width, 3), RGB in [0, 255].
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,10 +25,11 @@ _MOST = 1000  # photographs in memory
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
-def load_photographs(folder: str) -> list[np.ndarray]:
+@functools.lru_cache(maxsize=2)
+def load_photographs(folder: str) -> tuple[np.ndarray, ...]:
     """The photographs in ``folder`` and below, reduced: uint8 (h, w, 3), shorter side 160 pixels.
 
-    Of more than 1,000, every n-th in the order of names is used.
+    Of more than 1,000, every n-th in the order of names is used. Several renderers of one process share them.
 
     Raises:
         UserError: no such folder, no photograph in it, or one that cannot be read.
@@ -46,10 +49,10 @@ def load_photographs(folder: str) -> list[np.ndarray]:
                 photographs.append(np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR)))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"background {path}: not a readable image ({error}); remove it from the folder") from error
-    return photographs
+    return tuple(photographs)
 
 
-def palette(photographs: list[np.ndarray], count: int = 4096) -> np.ndarray:
+def palette(photographs: Sequence[np.ndarray], count: int = 4096) -> np.ndarray:
     """Colours as they are on signs: near white, near black, greys, paints, and colours of photographs where given.
 
     Returns:
@@ -58,16 +61,16 @@ def palette(photographs: list[np.ndarray], count: int = 4096) -> np.ndarray:
     rng = np.random.default_rng(0)
     kind = rng.random(count)
     hue, saturation, value = rng.random((3, count))
-    grey = np.where(kind < 0.16, 200 + 55 * value**0.5, np.where(kind < 0.30, 55 * value**1.5, 255 * value))
+    grey = np.where(kind < 0.14, 200 + 55 * value**0.5, np.where(kind < 0.26, 55 * value**1.5, 255 * value))
     tint = 1 - rng.random((count, 3)) * 0.15 * saturation[:, None]
     sixth = np.interp(hue, np.cumsum([0, *_HUES]), np.arange(13) / 2)[:, None]
-    full = np.clip(np.abs((sixth + (0, 4, 2)) % 6 - 3) - 1, 0, 1)  # HSV's piecewise linear hue curves
-    strength = 0.2 + 0.8 * saturation[:, None]
+    full = np.clip(np.abs((sixth + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)  # HSV's piecewise linear hue curves
+    strength = 0.3 + 0.7 * saturation[:, None]
     paint = 255 * (0.2 + 0.8 * value[:, None]) * (1 - strength * (1 - full))
-    colours = np.where(kind[:, None] < 0.56, grey[:, None] * tint, paint)
+    colours = np.where(kind[:, None] < 0.42, grey[:, None] * tint, paint)
     if photographs:
         seen = np.concatenate([photograph[::16, ::16].reshape(-1, 3) for photograph in photographs])
-        colours = np.where(kind[:, None] > 0.8, seen[rng.integers(len(seen), size=count)], colours)
+        colours = np.where(kind[:, None] > 0.85, seen[rng.integers(len(seen), size=count)], colours)
     return colours.astype(np.float32)
 
 
@@ -84,6 +87,12 @@ def contrasting(rng: Generator, colours: np.ndarray, ground: np.ndarray, contras
     return colours[int(np.argmin(np.abs(np.abs(luma) + 0.35 * chroma - contrast)))]
 
 
+def black_or_white(rng: Generator, ground: np.ndarray) -> np.ndarray:
+    """Nearly black or nearly white, whichever the ``ground`` (3,) sets off better."""
+    shade = rng.uniform(0, 45)
+    return np.full(3, shade if ground @ LUMA > 127 else 255 - shade, np.float32)
+
+
 def mean_colour(image: np.ndarray) -> np.ndarray:
     """float32 (3,)."""
     return np.array(cv2.mean(image)[:3], np.float32)
@@ -91,29 +100,36 @@ def mean_colour(image: np.ndarray) -> np.ndarray:
 
 def flat(colour: np.ndarray, height: int, width: int) -> np.ndarray:
     """One colour everywhere."""
-    row = np.tile(colour.astype(np.float32), width)  # whole rows copy much faster than colours do
-    return np.tile(row, (height, 1)).reshape(height, width, 3)
+    row, image = np.empty((width, 3), np.float32), np.empty((height, width * 3), np.float32)
+    row[:] = colour
+    image[:] = row.reshape(-1)  # whole rows copy much faster than colours do
+    return image.reshape(height, width, 3)
 
 
-def smooth_noise(rng: Generator, height: int, width: int, cells: int, channels: int = 1) -> np.ndarray:
+def spread(layer: np.ndarray) -> np.ndarray:
+    """The same (h, w) layer for red, green and blue: (h, w, 3). NumPy broadcasts over a last axis of 3 slowly."""
+    return cv2.merge((layer, layer, layer))
+
+
+def smooth_noise(rng: Generator, height: int, width: int, cells: int) -> np.ndarray:
     """Low-frequency noise: ``cells`` random values down and 2 x ``cells`` across, interpolated.
 
     Returns:
-        float32 (height, width, channels) in about [-1, 1].
+        float32 (height, width) in [-1, 1].
     """
-    grid = rng.uniform(-1, 1, (cells, 2 * cells, channels)).astype(np.float32)
-    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, channels)
+    grid = rng.uniform(-1, 1, (cells, 2 * cells)).astype(np.float32)
+    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def slope(rng: Generator, height: int, width: int) -> np.ndarray:
-    """A ramp in a random direction: float32 (height, width, 1), from 0 to 1."""
-    across, down = rng.uniform(-1, 1, 2)
-    ramp = across * np.linspace(-1, 1, width, dtype=np.float32) + down * np.linspace(-1, 1, height)[:, None]
-    low, high = ramp.min(), ramp.max()
-    return ((ramp - low) / max(high - low, 1e-6)).astype(np.float32)[..., None]
+    """A ramp in a random direction: float32 (height, width), from 0 to 1."""
+    across, down = rng.uniform(-1, 1, 2).tolist()
+    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    most = max(abs(across) + abs(down), 1e-6)
+    return (across * x + down * y[:, None]) / (2 * most) + 0.5
 
 
-def patch(rng: Generator, photographs: list[np.ndarray], height: int, width: int) -> np.ndarray:
+def patch(rng: Generator, photographs: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """A random piece of a random photograph, from a small one enlarged (smooth) to a large one (busy)."""
     photo = photographs[int(rng.integers(len(photographs)))]
     h = int(np.exp(rng.uniform(np.log(8), np.log(photo.shape[0]))))
@@ -153,9 +169,11 @@ def panels(rng: Generator, ground: np.ndarray, colour: np.ndarray) -> np.ndarray
         for i in range(int(height / step) + 2):
             y = int((i - rng.uniform(0, 0.2)) * step)
             cv2.line(layer, (0, y), (width, int(y + tilt)), 255, thickness, cv2.LINE_AA)
-    return blend(ground, colour, layer.astype(np.float32)[..., None] / 255)
+    return blend(ground, colour, layer.astype(np.float32) / 255)
 
 
 def blend(under: np.ndarray, over: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """``over`` on ``under`` where ``alpha`` (h, w, 1) in [0, 1] is 1."""
-    return under + (over - under) * alpha
+    """``over``, an image or a colour (3,), on the image ``under`` where ``alpha`` (h, w) in [0, 1] is 1."""
+    if over.ndim == 1:
+        over = flat(over, *under.shape[:2])
+    return under + (over - under) * spread(alpha)

@@ -79,7 +79,7 @@ def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
     if pixels < 0:
         thin = cv2.erode(mask, kernel)
-        return thin if thin.max() > 127 else mask  # hair lines would vanish
+        return thin if thin.sum() > 0.4 * mask.sum() else mask  # hair lines would vanish
     return cv2.dilate(pad(mask, pixels, pixels), kernel)
 
 

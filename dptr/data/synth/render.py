@@ -40,7 +40,7 @@ class Renderer:
         self.config = config
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
-        self.photographs = grounds.load_photographs(config.backgrounds) if config.backgrounds else []
+        self.photographs = grounds.load_photographs(config.backgrounds) if config.backgrounds else ()
         self.colours = grounds.palette(self.photographs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -60,9 +60,9 @@ class Renderer:
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, index], np.uint64)))
         font = self.fonts.choose(text, rng.random())
         line = self._line(text, font, rng)
-        masks, size = self._place(line, rng)
-        image = self._light(self._paint(masks, rng), masks, rng)
-        return self._shoot(image, size[1] / size[0], len(text), _visible(image, masks), rng)
+        fill, grown, aspect = self._place(line, rng)
+        image = self._light(self._paint(fill, grown, rng), fill, grown, rng)
+        return self._shoot(image, aspect, len(text), _visible(image, fill, grown), rng)
 
     def _line(self, text: str, font: Font, rng: Generator) -> layout.Line:
         """The word's mask: spaced, thickened, bent, with neighbours."""
@@ -94,12 +94,12 @@ class Renderer:
             return grown
         return None
 
-    def _place(self, line: layout.Line, rng: Generator) -> tuple[np.ndarray, tuple[float, float]]:
+    def _place(self, line: layout.Line, rng: Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """Warp the line into the crop.
 
         Returns:
-            float32 (h, w, 1 or 2) in [0, 1]: ink, and ink grown by an outline where it gets one; and the crop's
-            (height, width) in the word's own pixels.
+            ink, and ink grown by an outline (the same where it gets none): float32 (h, w) in [0, 1]; and the crop's
+            width over height as the camera sees it.
         """
         config = self.config
         mask, (left, top, right, bottom) = line.mask, line.box
@@ -130,8 +130,8 @@ class Renderer:
         target = (world - low) / (high - low) * (width, height)
         matrix = cv2.getPerspectiveTransform(box, target.astype(np.float32))
         warped = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        masks = (warped.astype(np.float32) / 255).reshape(height, width, -1)
-        return masks, (high[1] - low[1], high[0] - low[0])
+        layers = [layer.astype(np.float32) / 255 for layer in cv2.split(warped)]
+        return layers[0], layers[-1], float((high[0] - low[0]) / (high[1] - low[1]))
 
     def _corners(self, box: np.ndarray, rng: Generator) -> np.ndarray:
         """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned."""
@@ -151,29 +151,34 @@ class Renderer:
             angle = np.deg2rad(np.clip(degrees, -most, most))
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             corners = corners @ turn
+        if rng.random() < config.vertical:
+            corners = corners[:, ::-1] * rng.choice(((1, -1), (-1, 1)))
         return corners
 
-    def _paint(self, masks: np.ndarray, rng: Generator) -> np.ndarray:
+    def _paint(self, fill: np.ndarray, grown: np.ndarray, rng: Generator) -> np.ndarray:
         """Ground, shadow, outline and ink: float32 (h, w, 3)."""
         config = self.config
-        height, width = masks.shape[:2]
+        height, width = fill.shape
         ground = self._ground(height, width, rng)
         mean, deviation = (values[:, 0].astype(np.float32) for values in cv2.meanStdDev(ground))
         contrast = rng.uniform(22, 70) if rng.random() < config.faint else rng.uniform(80, 250)
         busy = np.float32(deviation.mean() / (contrast / 5))
         if busy > 1:  # a wild ground would hide the ink: tone it down
-            ground = mean + (ground - mean) / busy
+            calm = grounds.flat(mean, height, width)
+            ground = calm + (ground - calm) / busy
         colour = grounds.contrasting(rng, self.colours, mean, contrast)
-        ink = colour[None, None]
+        if rng.random() < config.plain and contrast > 70:
+            colour = grounds.black_or_white(rng, mean)
+        ink = grounds.flat(colour, height, width)
         if rng.random() < config.gradient:
             other = grounds.contrasting(rng, self.colours, mean, contrast)
-            ink = grounds.blend(ink, other, grounds.slope(rng, height, width) * np.float32(rng.uniform(0.3, 1)))
+            ink = grounds.blend(ink, other, rng.uniform(0.3, 1) * grounds.slope(rng, height, width))
         if rng.random() < config.texture:
-            ink = ink + rng.uniform(10, 50) * grounds.smooth_noise(rng, height, width, int(rng.integers(4, 20)))
-        fill, grown = masks[..., :1], masks[..., -1:]
+            cells = int(rng.integers(4, 20))
+            ink = ink + grounds.spread(rng.uniform(10, 50) * grounds.smooth_noise(rng, height, width, cells))
         if rng.random() < config.shadow:
             ground = _shadow(ground, colour, grown, rng)
-        if masks.shape[2] == 2:
+        if grown is not fill:
             edge = grounds.contrasting(rng, self.colours, colour, rng.uniform(60, 220))
             ground = grounds.blend(ground, edge, np.maximum(grown - fill, 0))
         if rng.random() < config.wear:
@@ -190,18 +195,18 @@ class Renderer:
             if rng.random() < 0.35:
                 ground = piece
             else:  # paint that keeps the wall's light and grain
-                ground = ground + np.float32(rng.uniform(0.1, 0.6)) * (piece - grounds.mean_colour(piece))
+                calm = grounds.flat(grounds.mean_colour(piece), height, width)
+                ground = ground + rng.uniform(0.1, 0.6) * (piece - calm)
         if rng.random() < config.gradient:
-            ground = grounds.blend(
-                ground, colours[1], grounds.slope(rng, height, width) * np.float32(rng.random() * 0.7)
-            )
+            ground = grounds.blend(ground, colours[1], rng.uniform(0, 0.7) * grounds.slope(rng, height, width))
         if rng.random() < config.texture:
-            ground = ground + rng.uniform(5, 40) * grounds.smooth_noise(rng, height, width, int(rng.integers(3, 24)))
+            cells = int(rng.integers(3, 24))
+            ground = ground + grounds.spread(rng.uniform(5, 40) * grounds.smooth_noise(rng, height, width, cells))
         if rng.random() < config.panel:
             ground = grounds.panels(rng, ground, colours[2])
         return ground
 
-    def _light(self, image: np.ndarray, masks: np.ndarray, rng: Generator) -> np.ndarray:
+    def _light(self, image: np.ndarray, fill: np.ndarray, grown: np.ndarray, rng: Generator) -> np.ndarray:
         """Light on the scene; left out where it would drown the ink."""
         config = self.config
         lit = image
@@ -209,7 +214,8 @@ class Renderer:
             lit = effects.light(lit, rng)
         if rng.random() < config.bloom:
             lit = effects.bloom(lit, rng)
-        return image if lit is not image and _visible(lit, masks) < min(15, _visible(image, masks)) else lit
+        drowned = lit is not image and _visible(lit, fill, grown) < min(15, _visible(image, fill, grown))
+        return image if drowned else lit
 
     def _shoot(self, image: np.ndarray, aspect: float, letters: int, contrast: float, rng: Generator) -> np.ndarray:
         """The camera: uint8 (height, width, 3).
@@ -240,7 +246,7 @@ class Renderer:
         if rng.random() < config.noise:
             image = effects.sensor_noise(image, rng, contrast / 4)
         if rng.random() < config.grey:
-            image = np.repeat(image @ grounds.LUMA[:, None], 3, axis=2)
+            image = grounds.spread(image @ grounds.LUMA)
         pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
         if rng.random() < config.jpeg:
             pixels = effects.jpeg(pixels, int(rng.integers(20, 90)))
@@ -249,10 +255,10 @@ class Renderer:
         return cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
-def _visible(image: np.ndarray, masks: np.ndarray) -> float:
+def _visible(image: np.ndarray, fill: np.ndarray, grown: np.ndarray) -> float:
     """How far the ink's mean colour is from the ground's, as pixels will hold it (0 to 255)."""
     seen = np.clip(image, 0, 255).reshape(-1, 3)
-    ink, ground = masks[..., 0].reshape(-1), 1 - masks[..., -1].reshape(-1)
+    ink, ground = fill.reshape(-1), 1 - grown.reshape(-1)
     return float(np.abs(ink @ seen / (ink.sum() + 1e-3) - ground @ seen / (ground.sum() + 1e-3)).mean())
 
 
@@ -266,17 +272,15 @@ def _shadow(ground: np.ndarray, colour: np.ndarray, mask: np.ndarray, rng: Gener
     kind = rng.random()
     shift = rng.uniform(-0.1, 0.1, 2) * height
     if kind < 0.3:  # depth: the mask smeared along the shift
-        alpha = mask[..., 0]
-        for part in np.linspace(0.25, 1, 4):
-            alpha = np.maximum(alpha, _moved(mask[..., 0], shift * part))
-        return grounds.blend(ground, colour * np.float32(rng.uniform(0.2, 0.7)), alpha[..., None])
+        depth = mask
+        for part in (0.25, 0.5, 0.75, 1.0):
+            depth = np.maximum(depth, _moved(mask, shift * part))
+        return grounds.blend(ground, rng.uniform(0.2, 0.7) * colour, depth)
     if kind < 0.85:
-        alpha = _moved(mask[..., 0], shift)
-        sigma = rng.uniform(0.3, 3)
-        alpha = cv2.GaussianBlur(alpha, (0, 0), sigma)[..., None]
-        return grounds.blend(ground, ground * np.float32(rng.uniform(0.0, 0.5)), alpha)
-    halo = cv2.GaussianBlur(mask[..., 0], (0, 0), rng.uniform(2, 5))[..., None]
-    return grounds.blend(ground, 255 - colour, np.minimum(halo * np.float32(1.5), 0.9))
+        soft = cv2.GaussianBlur(_moved(mask, shift), (0, 0), rng.uniform(0.3, 3))
+        return ground * grounds.spread(1 - rng.uniform(0.5, 1) * soft)
+    halo = cv2.GaussianBlur(mask, (0, 0), rng.uniform(2, 5))
+    return grounds.blend(ground, 255 - colour, np.minimum(1.5 * halo, 0.9))
 
 
 def _moved(mask: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ streams are carried through the layers, as in XLNet (Yang et al. 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config import DecoderConfig
+from dptr.models.decoders.contract import Decoder
 from dptr.models.layers import Attention, FeedForward, init_transformer, key_mask
 
 
@@ -22,8 +25,8 @@ def draw_permutations(length: int, count: int, generator: torch.Generator) -> In
     """Orders in which positions 0 (BOS), 1..length (characters), length + 1 (EOS) become known.
 
     PARSeq section 3.2: left to right, its mirror, then random orders each followed by its mirror; no order twice, so
-    short words get fewer than ``count``. BOS stands first always; EOS last but in the pure right-to-left order, where it
-    stands second (as in the published code).
+    short words get fewer than ``count``. BOS stands first always; EOS last but in the pure right-to-left order, where
+    it stands second (as in the published code).
 
     Args:
         length: characters of the longest word in the batch, >= 1.
@@ -48,8 +51,8 @@ def permutation_masks(
 ) -> tuple[Bool[Tensor, "k n-1 n-1"], Bool[Tensor, "k n-1 n-1"]]:
     """Who may look at whom: (content, query) masks, True = allowed (PARSeq section 3.2, table 1).
 
-    Content position i sees what is known no later than itself; the query that predicts position i + 1 sees what is known
-    strictly before position i + 1. Keys are positions 0..n-2: EOS is never an input.
+    Content position i sees what is known no later than itself; the query that predicts position i + 1 sees what is
+    known strictly before position i + 1. Keys are positions 0..n-2: EOS is never an input.
     """
     rank = torch.argsort(permutations, dim=1)
     keys = rank[:, None, :-1]
@@ -105,8 +108,8 @@ class TwoStreamLayer(nn.Module):
         return query, content
 
 
-class PARSeq(nn.Module):
-    """The decoder; see ``dptr.models.decoders.Decoder`` for the contract.
+class PARSeq(Decoder):
+    """The decoder.
 
     Args:
         characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
@@ -143,7 +146,7 @@ class PARSeq(nn.Module):
         self.head = nn.Linear(dim, characters + 1)
         self.dropout = nn.Dropout(dropout)
         self.apply(init_transformer)
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
 
     def min_memory(self, max_length: int) -> int:
         return 1
@@ -153,7 +156,8 @@ class PARSeq(nn.Module):
 
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
         """Keys and values of the memory for each layer, computed once a batch."""
-        return [layer.cross_attention.project(memory) for layer in self.layers]
+        layers = cast(Iterable[TwoStreamLayer], self.layers)
+        return [layer.cross_attention.project(memory) for layer in layers]
 
     def predict(
         self,
@@ -165,7 +169,7 @@ class PARSeq(nn.Module):
         query_allowed: Bool[Tensor, "k q l"],
         content_allowed: Bool[Tensor, "k l l"],
     ) -> Float[Tensor, "b k q c"]:
-        """Logits of positions ``first``..``last - 1`` from the known ``inputs`` (BOS, characters), for each of k orders.
+        """Logits of positions ``first``..``last - 1`` from the known ``inputs`` (BOS, characters), in k orders each.
 
         Inputs after an EOS, EOS and PAD are hidden.
         """

@@ -138,7 +138,7 @@ def test_the_cache_spares_the_second_look_until_the_file_changes(make_font, monk
     make_font("a.ttf", change=empty_q)
     assert "Q" not in covered(scan_fonts([path])) and looks == [path]
     cache = tmp_path / "cache/dptr/fonts.json"
-    for damage in ("{", "[]", '{"version": 0, "files": {}}', '{"version": 3}'):
+    for damage in ("{", "[]", '{"version": 0, "files": {}}', f'{{"version": {module.CACHE_VERSION}}}'):
         cache.write_text(damage)
         assert len(scan_fonts([path]).fonts) == 1
     assert len(looks) == 5

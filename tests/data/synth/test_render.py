@@ -112,10 +112,9 @@ def test_the_word_stays_in_the_crop_whatever_the_camera_does(fonts):
     block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45))
     for i in range(300):
         rng = np.random.default_rng(i)
-        masks, (height, width) = renderer._place(block, rng)
-        assert 0.2 < masks[..., 0].mean() <= 1.0
-        assert height >= 20 and width >= 100
-        border = np.concatenate((masks[0, :, 0], masks[-1, :, 0], masks[:, 0, 0], masks[:, -1, 0]))
+        fill, grown, aspect = renderer._place(block, rng)
+        assert grown is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < aspect < 8
+        border = np.concatenate((fill[0], fill[-1], fill[:, 0], fill[:, -1]))
         assert border.mean() < 0.75
 
 

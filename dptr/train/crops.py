@@ -1,0 +1,112 @@
+"""Where crops to train on and crops to validate on come from: rendered words, labelled crops, both."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from dptr.config import CorpusConfig, EncoderConfig, FinetuneRecipe, RenderConfig
+from dptr.data.datasets import DropReport, LabelledCrops, load_crops
+from dptr.data.stream import Labelled, Mixture, Rendered, Source
+from dptr.data.synth import FontIndex, Renderer, find_fonts
+from dptr.errors import UserError
+from dptr.text.charset import Charset
+from dptr.text.corpus import Corpus
+
+RENDERED_VALIDATION = 512  # rendered held-out words
+_LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
+
+
+def rendered_words(
+    corpus: CorpusConfig, render: RenderConfig, encoder: EncoderConfig, charset: Charset, max_length: int, seed: int
+) -> tuple[Rendered, Rendered, list[str]]:
+    """Rendered words to train on; others to validate on; and notes for the log.
+
+    Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
+    ``train``. They do not depend on ``seed``, so that runs can be compared.
+
+    Raises:
+        UserError: no words, no fonts (see ``Corpus``, ``Renderer``).
+    """
+    render = render.model_copy(update={"height": encoder.height, "width": encoder.width})
+    fonts = find_fonts(render.fonts)
+    train = Rendered(
+        Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
+    )
+    others = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
+    unseen = Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+    undrawable = train.undrawable(_LOOKED_AT).items()
+    notes = [train.corpus.describe()]
+    notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
+    return train, unseen, notes
+
+
+def draw(source: Rendered, count: int) -> LabelledCrops:
+    """The first ``count`` samples, in memory."""
+    samples = [source.sample(index) for index in range(count)]
+    words = [word for _, word in samples]
+    return LabelledCrops(np.stack([crop for crop, _ in samples]), words, words, [0] * count, DropReport())
+
+
+def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
+    """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
+
+    Raises:
+        UserError: no crops at all, see ``load_crops``, ``split``, ``rendered_words``.
+    """
+    data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
+    if data.rendered < 1 and not data.train:
+        raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
+    load = partial(load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width)
+    rendered: Rendered | None = None
+    notes: list[str] = []
+    if data.rendered:
+        rendered, unseen, notes = rendered_words(
+            recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed
+        )
+        if not data.train:
+            validation = load(data.validation) if data.validation else draw(unseen, RENDERED_VALIDATION)
+            return rendered, validation, notes + validation.drops.lines()
+    crops = load(data.train)
+    notes += [f"labelled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
+    if data.validation:
+        validation = load(data.validation)
+        notes += validation.drops.lines()
+    else:
+        crops, validation = split(crops, data.validation_share)
+    if data.limit:
+        order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
+        crops = choose(crops, order[: data.limit])
+    notes.append(
+        f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
+    )
+    labelled = Labelled(crops, recipe.run.seed, data.augment)
+    return labelled if rendered is None else Mixture(labelled, rendered, data.rendered), validation, notes
+
+
+def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCrops]:
+    """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
+
+    Raises:
+        UserError: the share leaves no crop on one of the two sides.
+    """
+    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
+    held = round(share * len(crops))
+    if not 0 < held < len(crops):
+        raise UserError(
+            f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
+            "add crops, change the share, or pass data.validation"
+        )
+    return choose(crops, np.sort(order[held:])), choose(crops, np.sort(order[:held]))
+
+
+def choose(crops: LabelledCrops, rows: np.ndarray) -> LabelledCrops:
+    """Some crops, in the order given."""
+    return LabelledCrops(
+        crops.arrays[rows],
+        [crops.labels[row] for row in rows],
+        [crops.keys[row] for row in rows],
+        [crops.sources[row] for row in rows],
+        crops.drops,
+    )

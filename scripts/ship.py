@@ -1,0 +1,83 @@
+"""Put a trained model among those that ship: float16 weights, and a card with its measured accuracy.
+
+    python scripts/ship.py runs/glyph-en/model glyph-en
+    python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
+
+Data sets are named below DPTR_DATA; they are only read to report, after all choices have been made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import subprocess
+from pathlib import Path
+
+from dptr import __version__
+from dptr.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.config import DualConfig
+from dptr.dual.glyph import load_glyph, save_glyph
+from dptr.evaluate import evaluate
+from dptr.files import read_json, write_json
+from dptr.reader import Reader
+from dptr.shipped import SHIPPED
+
+
+def main() -> None:
+    """Read the arguments, convert, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="the 'model' folder of a run")
+    parser.add_argument("name", choices=list(SHIPPED))
+    parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
+    parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
+    options = parser.parse_args()
+    target = SHIPPED[options.name]
+    card = card_of(options.source)
+    card |= {
+        "name": options.name,
+        "version": __version__,
+        "created": datetime.date.today().isoformat(),
+        "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
+        "trained_on": [*card["trained_on"], *options.note],
+    }
+    card["recipe"] = _without_paths(card["recipe"])
+    if read_json(options.source / "config.json", "model")["kind"] == "glyph":
+        dual = load_glyph(DualConfig(kind="glyph", model=str(options.source)))
+        card["parameters"] = sum(parameter.numel() for parameter in dual.model.parameters())
+        save_glyph(target, dual.model, dual.charset, dual.config, card, half=True)
+        return
+    checkpoint, loaded = open_checkpoint(options.source), load_recognizer(options.source)
+    card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
+    save_checkpoint(
+        target, "recogniser", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True
+    )
+    root = Path(os.environ["DPTR_DATA"])
+    report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
+    for row in report.results:
+        card["results"].append(
+            {
+                "data": "/".join(Path(row.data).parts[-2:]),
+                "protocol": row.protocol,
+                "n": row.n,
+                "word_accuracy": round(row.word_accuracy, 4),
+                "one_minus_ned": round(row.one_minus_ned, 4),
+                "command": f"dptr eval --data $DPTR_DATA/{'/'.join(Path(row.data).parts[-2:])} --protocol {row.protocol}",
+            }
+        )
+    write_json(target / "card.json", card)
+
+
+def _without_paths(value: object) -> object:
+    """Absolute paths of the machine that trained it say nothing to others: keep their last two parts."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    if isinstance(value, str) and value.startswith("/"):
+        return "/".join(Path(value).parts[-2:])
+    return value
+
+
+if __name__ == "__main__":
+    main()
