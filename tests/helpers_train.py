@@ -6,6 +6,7 @@ size of files), a forked child that runs ``dptr``, two JSON lines out: its proce
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -33,33 +34,74 @@ MODEL = [
 ]  # fmt: skip
 
 
-def corpus(folder: Path) -> list[str]:
-    """Eighteen words of five letters, a fifth of them held out."""
+@dataclass(frozen=True)
+class Parts:
+    """What trainings start from: a random dual encoder with a bank, a random decoder, words, crops, photographs."""
+
+    folder: Path
+    fonts: Path
+
+    def settings(self, command: str) -> list[str]:
+        """The tiny recipe of a training command, as ``--set`` takes it."""
+        words = f'corpus.sources=[{{kind="file", path={_quoted(self.folder / "words.txt")}}}]'
+        glyph = ["glyph.dim=16", "glyph.heads=2", "glyph.max_length=5", 'glyph.charset="36"', f"glyph.encoder={ENCODER}"]
+        fonts = f"render.fonts=[{_quoted(self.fonts)}]"
+        tower, bank = _quoted(self.folder / "glyph"), _quoted(self.folder / "bank.safetensors")
+        init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr=0.5"]
+        data = [f"data.train=[{_quoted(self.folder / 'crops')}]", "data.rendered=0.5", "data.validation_share=0.3"]
+        own = {
+            "align": [*glyph, fonts],
+            "pretrain": [*MODEL, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
+            "finetune": [*MODEL, *init, *data, fonts],
+        }
+        return [*RUN, words, "corpus.heldout=0.3", *own[command]]
+
+    def arguments(self, command: str, out: Path) -> list[str]:
+        """The command line of a command."""
+        if command == "bank":
+            photographs = ["--images", str(self.folder / "photographs"), "--dual-model", str(self.folder / "glyph")]
+            return ["bank", *photographs, "--out", str(out)]
+        sets = [part for setting in self.settings(command) for part in ("--set", setting)]
+        return [command, "--out", str(out), *sets]
+
+    def recipe(self, command: str, *more: str) -> Any:
+        """The recipe of a training command."""
+        from dptr.config import AlignRecipe, FinetuneRecipe, PretrainRecipe, load_recipe
+
+        schema = {"align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}[command]
+        return load_recipe(schema, None, [*self.settings(command), *more])
+
+
+def make_parts(folder: Path, fonts: Path) -> Parts:
+    """Random weights and rendered words: nothing is trained."""
+    import torch
+
+    from dptr.checkpoint import save_checkpoint
+    from dptr.config import DualConfig
+    from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
+    from dptr.models.recognizer import build_decoder
+    from dptr.orp import build_bank
+    from dptr.text.charset import resolve_charset
+
+    parts = Parts(folder, fonts)
     (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
-    return [f'corpus.sources=[{{kind="file", path={_quoted(folder / "words.txt")}}}]', "corpus.heldout=0.3"]
-
-
-def align_settings(folder: Path, fonts: Path) -> list[str]:
-    glyph = ["glyph.dim=16", "glyph.heads=2", "glyph.max_length=5", 'glyph.charset="36"', f"glyph.encoder={ENCODER}"]
-    return [*RUN, *glyph, *corpus(folder), f"render.fonts=[{_quoted(fonts)}]"]
-
-
-def pretrain_settings(folder: Path, glyph: Path, bank: Path) -> list[str]:
-    return [*RUN, *MODEL, *corpus(folder), "bucket=2", f"dual.model={_quoted(glyph)}", f"orp.bank={_quoted(bank)}"]
-
-
-def finetune_settings(folder: Path, fonts: Path, glyph: Path, decoder: Path, crops: Path) -> list[str]:
-    init = [f"init.glyph={_quoted(glyph)}", f"init.decoder={_quoted(decoder)}", "encoder_lr=0.5"]
-    data = [f"data.train=[{_quoted(crops)}]", "data.rendered=0.5", "data.validation_share=0.3"]
-    return [*RUN, *MODEL, *corpus(folder), f"render.fonts=[{_quoted(fonts)}]", *init, *data]
+    write_crops(folder / "crops", fonts, WORDS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = parts.recipe("align").glyph
+        save_glyph(folder / "glyph", *build_glyph(config), config, {})
+        model = parts.recipe("pretrain").model
+        charset = resolve_charset(model.charset)
+        decoder = build_decoder(model, len(charset))
+        save_checkpoint(folder / "decoder", "decoder", decoder, model, charset, {}, {})
+    photographs = write_photographs(folder / "photographs", 120)
+    dual = load_glyph(DualConfig(model=str(folder / "glyph")))
+    build_bank(dual, sorted(photographs.iterdir()), folder / "bank.safetensors")
+    return parts
 
 
 def _quoted(path: Path) -> str:
     return json.dumps(str(path))
-
-
-def as_arguments(settings: list[str]) -> list[str]:
-    return [part for setting in settings for part in ("--set", setting)]
 
 
 def write_crops(folder: Path, fonts: Path, words: list[str]) -> Path:
@@ -175,8 +217,9 @@ def _serve() -> None:
     assert dptr.orp and dptr.dual.glyph and finetune
     torch.set_num_threads(1)
     align.RENDERED_VALIDATION = crops.RENDERED_VALIDATION = pretrain.VALIDATION = VALIDATION
-    for name in ("accelerate", "tensorboard.summary.writer.record_writer", "rich.progress", "lmdb", "torch._dynamo"):
+    for name in ("accelerate", "dptr.cli", "PIL.ImageFile", "rich.progress", "torch._dynamo", "tensorboard.summary"):
         __import__(name)
+    gc.freeze()  # a collection in a child would touch, and so copy, all of it
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         process = os.fork()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dptr.data.datasets import open_labelled
 from dptr.errors import UserError
 from dptr.evaluate import Report, evaluate
 from dptr.gallery import Card, Section, render_page
@@ -243,3 +245,23 @@ def test_gallery_is_limited_and_says_so(data: Path) -> None:
     _, page, _ = gallery(data, limit=2)
     assert len([source for source in page.sources if source[0] == "d"]) == 4
     assert "the 2 most confident of 4 errors" in "".join(page.texts)
+
+
+class Oracle(PlantedReader):
+    """Reads the labels of a data set in their order."""
+
+    def __init__(self, labels: list[str]):
+        super().__init__([])
+        self.labels = iter(labels)
+
+    def predict_arrays(self, crops: np.ndarray) -> list[Prediction]:
+        return [Prediction(next(self.labels), 1.0, ()) for _ in crops]
+
+
+@pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="DPTR_DATA does not name the folder with ic15/test")
+def test_the_ic15_benchmark_keeps_all_its_2077_crops() -> None:
+    data = Path(os.environ["DPTR_DATA"]) / "ic15" / "test"
+    dataset = open_labelled(data)
+    labels = [dataset.label(index) for index in range(len(dataset))]
+    for result in evaluate(Oracle(labels), [data], ["36", "94", "native"]).results:
+        assert (result.n, result.correct, result.word_accuracy, result.cer, result.dropped) == (2077, 2077, 1, 0, {})

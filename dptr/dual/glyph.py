@@ -118,7 +118,7 @@ class GlyphDual:
     @torch.no_grad()
     def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
         """Slots of the image; ``pixels`` in [-1, 1] at ``image_size``."""
-        return self.model.image_tokens(pixels)[1]
+        return self.model.image_tokens(pixels.to(self.model.scale.device))[1]
 
 
 def slot_symbols(words: list[str], index: dict[str, int], max_length: int) -> Int[Tensor, "b s"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -86,18 +87,25 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
         characters: size of the charset.
 
     Raises:
-        UserError: parts that do not fit: widths without an FMU, too few FMU queries for the decoder, unknown names.
+        UserError: parts that do not fit: widths without an FMU, too few FMU queries or image tokens for the decoder,
+            unknown names.
     """
     encoder = build_encoder(config.encoder)
     decoder = build_decoder(config, characters)
+    needed = decoder.min_memory(config.max_length)
     if config.fmu.queries == 0:
         if encoder.dim != config.decoder.dim:
             raise UserError(
                 f"encoder width {encoder.dim}, decoder width {config.decoder.dim}: without an FMU they must be equal; "
                 f"set model.decoder.dim={encoder.dim} or model.fmu.queries > 0"
             )
+        tokens = math.prod(encoder.grid)
+        if tokens < needed:
+            raise UserError(
+                f"encoder: {tokens} image tokens; decoder {config.decoder.kind!r} needs {needed} memory tokens for "
+                f"words of {config.max_length} characters; set model.fmu.queries={needed} or encoder.width larger"
+            )
         return Recognizer(encoder, None, decoder)
-    needed = decoder.min_memory(config.max_length)
     if config.fmu.queries < needed:
         raise UserError(
             f"fmu.queries = {config.fmu.queries}: decoder {config.decoder.kind!r} needs {needed} memory tokens for "

@@ -27,6 +27,7 @@ from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import stage2_crops
+from dptr.train.settle import settle_finetune
 
 
 class _Objective(nn.Module):
@@ -51,9 +52,9 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     Raises:
         UserError: see ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``transfer``, ``loop.advance``.
     """
+    recipe, charset = settle_finetune(recipe)
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
-    charset = resolve_charset(recipe.model.charset)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.run.seed)

@@ -26,6 +26,7 @@ from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
+from dptr.train.settle import settle_pretrain
 
 VALIDATION = 1000  # words of each kind
 
@@ -58,9 +59,10 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         UserError: see ``loop.check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
             loss that is not finite.
     """
+    dual = dual or load_dual(recipe.dual)
+    recipe = settle_pretrain(recipe, dual)
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
-    dual = dual or load_dual(recipe.dual)
     if dual.dim != recipe.model.decoder.dim:
         raise UserError(
             f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be "

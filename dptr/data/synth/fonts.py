@@ -1,9 +1,7 @@
-"""Fonts: found on the system, looked into, and chosen by the word they have to draw.
+"""Fonts: found on the system, and chosen by the word they have to draw.
 
-A font file tells which characters it maps (its cmap), but not whether it draws them well. So each face is drawn once:
-characters without ink are struck off, and so are the lower-case letters of fonts that draw them as capitals, because
-such a crop would teach a wrong label. The result is kept in ``$XDG_CACHE_HOME/dptr/fonts.json``, by path, size and
-time of the file.
+What ``faces`` finds out about each file is kept in ``$XDG_CACHE_HOME/dptr/fonts.json``, by path, size and time of the
+file: a first look at a thousand fonts takes about 20 seconds, every later one a fraction of a second.
 """
 
 from __future__ import annotations
@@ -11,77 +9,32 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import math
 import os
-import re
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from fontTools.ttLib import TTCollection, TTFont
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import features
 
+from dptr.data.synth.faces import SUFFIXES, Font, inside, inspect
 from dptr.errors import UserError
 from dptr.files import write_json
 
-logging.getLogger("fontTools").setLevel(logging.ERROR)  # it reports every oddity of every font
-
 CACHE_VERSION = 4
-SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
-# Reasons why a face is left out.
-BROKEN = "broken file"
-FORMAT = "not a TrueType or OpenType file"
-BITMAP = "bitmaps only"
-COLOUR = "colour or emoji font"
-SYMBOL = "symbol, barcode, icon or mathematics font"
-FEW = "fewer than 10 letters and digits"
-
-_SYMBOL_NAMES = re.compile(
-    r"symbol|dingbat|emoji|awesome|\bicons?\b|glyphicon|webding|wingding|barcode|code ?(39|93|128)|\bean|\bmath|"
-    r"music|chess|braille|keyboard|initials|ornament|last ?resort|blank|mahjong|domino|marlett|quran colored|"
-    r"hieroglyph|^(cm(ex|mi|sy|r|bx|ti|tt)|msam|msbm|wasy|rsfs|stmary|esint|eufm|dsrom|bbm|dseg)\d*",
-    re.IGNORECASE,
-)
 _FIELDS = ("number", "family", "style", "weight")
 # How often signs are painted in such faces, against a regular upright serif: our estimate from training crops.
 _BOLDNESS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, linear in between
 _TRAITS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
-_CHECK_SIZE = 32  # pixels an em, for looking at glyphs
-# Scripts of thousands of glyphs made by machine: Han, Hangul syllables and the planes above. Taken as drawn.
-_TRUSTED = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x17000, 0x18CFF), (0x20000, 0x3FFFF))
 # Scripts whose glyphs depend on their neighbours, or that run right to left: they need a shaping engine.
 _COMPLEX = ((0x0300, 0x036F), (0x0590, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1900, 0x1CFF),
             (0xA800, 0xABFF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC), (0x10800, 0x11FFF))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Font:
-    """One face: ``coverage`` holds the characters it can be trusted to draw, as inclusive ranges of code points."""
-
-    path: str
-    number: int  # of the face in its file (collections hold several)
-    family: str
-    style: str
-    weight: int  # of the strokes: 100 hairline, 400 regular, 700 bold, 900 black (OpenType usWeightClass)
-    traits: tuple[str, ...]  # of "sans", "italic", "mono"
-    coverage: tuple[tuple[int, int], ...]
-
-    def __contains__(self, character: str) -> bool:
-        return _inside(ord(character), self.coverage)
-
-    @property
-    def group(self) -> str:
-        """The family for weighing and for the held-out split: two words of its name (all of "Noto Sans" is one)."""
-        return " ".join(self.family.split()[:2])
 
 
 @dataclass(frozen=True)
@@ -127,7 +80,7 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
         stat = path.stat()
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
-            cache[key] = [_plain(face) for face in _inspect(path)]
+            cache[key] = [_plain(face) for face in inspect(path)]
         for face in cache[key]:
             if "reason" in face:
                 left_out.setdefault(face["reason"], []).append(str(path))
@@ -158,7 +111,7 @@ def find_fonts(paths: Sequence[str | Path] = ()) -> list[Font]:
 
 def needs_shaping(text: str) -> bool:
     """Whether ``text`` holds characters that only a shaping engine (raqm) draws correctly."""
-    return any(char > "\u02ff" and _inside(ord(char), _COMPLEX) for char in text)
+    return any(char > "\u02ff" and inside(ord(char), _COMPLEX) for char in text)
 
 
 class FontIndex:
@@ -229,10 +182,6 @@ class FontIndex:
         return self.fonts[int(np.searchsorted(cumulative, fraction * cumulative[-1], side="right"))]
 
 
-def _inside(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    return any(first <= code <= last for first, last in ranges)
-
-
 def _heldout(group: str) -> bool:
     return hashlib.blake2b(group.encode(), digest_size=8).digest()[0] % 10 == 0
 
@@ -250,109 +199,6 @@ def _font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
             if real not in seen:
                 seen.add(real)
                 yield file
-
-
-def _inspect(path: Path) -> list[Font | str]:
-    """Each face of a file: a Font, or the reason why it is left out."""
-    if path.suffix.lower() not in SUFFIXES:
-        return [FORMAT]
-    try:
-        if path.suffix.lower() in {".ttc", ".otc"}:
-            with TTCollection(str(path), lazy=True) as collection:
-                return [_face(path, number, font) for number, font in enumerate(collection.fonts)]
-        with TTFont(str(path), lazy=True) as font:
-            return [_face(path, 0, font)]
-    except Exception:  # fontTools raises whatever a damaged table makes its parsers raise
-        return [BROKEN]
-
-
-def _face(path: Path, number: int, font: Any) -> Font | str:
-    names = font["name"]
-    family = names.getDebugName(16) or names.getDebugName(1) or path.stem
-    style = names.getDebugName(17) or names.getDebugName(2) or "Regular"
-    if any(table in font for table in ("CBDT", "sbix", "SVG ", "COLR")):
-        return COLOUR
-    if not any(table in font for table in ("glyf", "CFF ", "CFF2")):
-        return BITMAP
-    cmap = font.getBestCmap()
-    pictorial = "OS/2" in font and (font["OS/2"].panose.bFamilyType == 5 or font["OS/2"].sFamilyClass >> 8 == 12)
-    if not cmap or pictorial or _SYMBOL_NAMES.search(family) or _SYMBOL_NAMES.search(path.stem):
-        return SYMBOL
-    try:
-        face = ImageFont.truetype(str(path), _CHECK_SIZE, index=number, layout_engine=ImageFont.Layout.BASIC)
-        codes = _drawn(face, sorted(cmap))
-        traits = _traits(face, style, set(codes))
-    except (OSError, ValueError):
-        return BROKEN
-    if sum(unicodedata.category(chr(code))[0] in "LN" for code in codes) < 10:
-        return FEW
-    weight = int(font["OS/2"].usWeightClass) if "OS/2" in font else 400
-    return Font(str(path), number, family.strip() or path.stem, style, weight, traits, _ranges(codes))
-
-
-def _drawn(face: ImageFont.FreeTypeFont, codes: Sequence[int]) -> list[int]:
-    """The characters that have ink, less lower-case letters that are drawn as capitals."""
-    visible = [code for code in codes if unicodedata.category(chr(code))[0] not in "ZC"]
-    kept = [code for code in visible if (code >= 0x3400 and _inside(code, _TRUSTED)) or _has_ink(face, chr(code))]
-    if _draws_capitals(face, set(kept)):
-        kept = [code for code in kept if unicodedata.category(chr(code)) != "Ll"]
-    return kept
-
-
-def _has_ink(face: ImageFont.FreeTypeFont, character: str) -> bool:
-    left, top, right, bottom = face.getbbox(character)
-    # a blank has no height; FreeType fails to draw monsters such as some fonts' U+FDFD, a whole sentence in one glyph
-    return bottom > top and right - left < 6 * _CHECK_SIZE and bottom - top < 6 * _CHECK_SIZE
-
-
-def _draws_capitals(face: ImageFont.FreeTypeFont, codes: set[int]) -> bool:
-    """Whether lower-case letters are drawn as capitals, of the same size or smaller.
-
-    Either most have the shape of their capitals (stretched to a square, half the pairs overlap by more than 0.66;
-    fonts seen: small capitals >= 0.70, text fonts <= 0.62), or letters without ascenders stand as high as capitals.
-    """
-    pairs = [pair for pair in ("aA", "bB", "dD", "eE", "gG", "nN", "qQ", "rR", "tT") if {*map(ord, pair)} <= codes]
-    low = [char for char in "aceimnorsuvwxz" if {ord(char), ord(char.upper())} <= codes]
-    if len(pairs) < 5 or len(low) < 5:
-        return False
-    overlaps = [_overlap(_shape(face, pair[0]), _shape(face, pair[1])) for pair in pairs]
-    heights = [_height(face, char) / _height(face, char.upper()) for char in low]
-    return bool(np.median(overlaps) > 0.66 or np.median(heights) > 0.93)
-
-
-def _traits(face: ImageFont.FreeTypeFont, style: str, codes: set[int]) -> tuple[str, ...]:
-    traits = []
-    if {ord("I"), ord("M"), ord("i")} <= codes:
-        widths = _shape(face, "I").sum(1)  # a bare stem is as wide at its ends as in the middle
-        if max(widths[1], widths[-2]) <= 1.15 * widths[len(widths) // 2]:
-            traits.append("sans")
-        if face.getlength("i") == face.getlength("M"):
-            traits.append("mono")
-    if re.search("italic|oblique|slanted", style, re.IGNORECASE):
-        traits.append("italic")
-    return tuple(traits)
-
-
-def _height(face: ImageFont.FreeTypeFont, character: str) -> float:
-    _, top, _, bottom = face.getbbox(character)
-    return max(1.0, bottom - top)
-
-
-def _shape(face: ImageFont.FreeTypeFont, character: str) -> np.ndarray:
-    """The glyph's ink stretched to 24 x 24: bool."""
-    left, top, right, bottom = face.getbbox(character)
-    image = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))
-    ImageDraw.Draw(image).text((-left, -top), character, 255, face)
-    return np.asarray(image.crop(image.getbbox()).resize((24, 24), Image.Resampling.BILINEAR)) > 127
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))
-
-
-def _ranges(codes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    cuts = [-1, *(i for i, (a, b) in enumerate(pairwise(codes)) if b != a + 1), len(codes) - 1]
-    return tuple((codes[start + 1], codes[end]) for start, end in pairwise(cuts))
 
 
 def _plain(face: Font | str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Renderer:
 
     Args:
         config: where fonts and backgrounds come from, and how likely each effect is.
-        seed: non-negative; another seed gives other crops for the same words.
+        seed: another seed gives other crops for the same words.
         fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
 
     Raises:
@@ -57,7 +57,7 @@ class Renderer:
         Raises:
             UserError: no font draws the word (see ``can_draw``).
         """
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, index], np.uint64)))
+        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
         font = self.fonts.choose(text, rng.random())
         line = self._line(text, font, rng)
         fill, grown, aspect = self._place(line, rng)
@@ -222,19 +222,19 @@ class Renderer:
 
         Args:
             aspect: width over height of the crop as the camera saw it, before it is stretched.
-            letters: in the word; they keep at least 4.5 columns each, or there would be nothing to read.
+            letters: in the word; they keep at least 4.5 pixels each, or there would be nothing to read.
             contrast: of the ink to its ground (0 to 255); bounds the noise.
         """
         config = self.config
-        if rng.random() < config.lowres:
-            rows = np.exp(rng.uniform(np.log(9), np.log(26)))
-        else:
-            rows = np.exp(rng.uniform(np.log(24), np.log(110)))
-        rows = min(max(rows, 4.5 * letters / aspect), image.shape[0])
-        columns = min(max(rows * aspect, 8), image.shape[1])
+        few, many = (9, 26) if rng.random() < config.lowres else (24, 110)
+        side = np.exp(rng.uniform(np.log(few), np.log(many)))  # pixels of the crop's shorter side
+        side = max(side, 4.5 * letters / max(aspect, 1 / aspect))
+        rows = min(side * max(1, 1 / aspect), image.shape[0])
+        columns = min(side * max(1, aspect), image.shape[1])
         image = cv2.resize(image, (round(columns), round(rows)), interpolation=cv2.INTER_AREA)
         if rng.random() < config.blur:
-            most = min(2.0 * rows / 32, 0.25 * columns / letters)  # pixels; two letters must not melt into one
+            most = min(2.0 * rows / 32, 0.25 * columns / letters)  # pixels; two letters must not melt into one,
+            most *= min(1, contrast / 60)  # nor faint ones into the ground
             if rng.random() < 0.75:
                 image = effects.gaussian_blur(image, max(0.3, most * np.exp(rng.uniform(np.log(0.25), 0))))
             else:

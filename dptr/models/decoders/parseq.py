@@ -211,7 +211,11 @@ class PARSeq(Decoder):
         return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten(), ignore_index=self.pad)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3)."""
+        """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3).
+
+        The content stream stays causal while refining, as in the published code: with more than one layer a trace of a
+        position's own character comes back to it through the characters after it.
+        """
         projected, memory_allowed = self.project(memory), key_mask(memory_mask)
         steps, device = self.max_length + 1, memory.device
         causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()[None]
@@ -220,12 +224,14 @@ class PARSeq(Decoder):
             logits = self._left_to_right(start, projected, memory_allowed, causal)
         else:
             logits = self.predict(start, 0, steps, projected, memory_allowed, causal[:, :, :1], causal[:, :1, :1])[:, 0]
-        length = logits.shape[1]
+        # A second round can move a word's end back, past where all words of this batch had ended.
+        length = logits.shape[1] if self.refinements < 2 else steps
         cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)[None]
         cloze[:, -1, 0] = True
         for _ in range(self.refinements):
-            inputs = torch.cat([start, logits[:, :-1].argmax(-1)], dim=1)
-            allowed, content_allowed = cloze[:, :length, :length], causal[:, :length, :length]
+            inputs = torch.cat([start, logits.argmax(-1)], dim=1)[:, :length]
+            known = inputs.shape[1]
+            allowed, content_allowed = cloze[:, :length, :known], causal[:, :known, :known]
             logits = self.predict(inputs, 0, length, projected, memory_allowed, allowed, content_allowed)[:, 0]
         return logits
 

@@ -8,6 +8,7 @@ from fontTools.ttLib import newTable
 from fontTools.ttLib.tables._g_l_y_f import Glyph
 from PIL import ImageFont, features
 
+from dptr.data.synth import faces
 from dptr.data.synth import fonts as module
 from dptr.data.synth.fonts import Font, FontIndex, find_fonts, needs_shaping, scan_fonts
 from dptr.errors import UserError
@@ -84,7 +85,7 @@ def test_a_good_font_covers_its_visible_characters(font_file):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(no_outlines, module.BITMAP), (colour, module.COLOUR), (only_five, module.FEW), (pictorial, module.SYMBOL)],
+    [(no_outlines, faces.BITMAP), (colour, faces.COLOUR), (only_five, faces.FEW), (pictorial, faces.SYMBOL)],
 )
 def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     path = make_font("unfit.ttf", change=change)
@@ -112,7 +113,7 @@ def test_broken_and_foreign_files_are_left_out(make_font, font_bytes, tmp_path):
     scan = scan_fonts([folder])
     assert [font.path for font in scan.fonts] == [str(good)]
     counts = {reason: len(paths) for reason, paths in scan.left_out.items()}
-    assert counts == {module.BROKEN: 3, module.FORMAT: 1}
+    assert counts == {faces.BROKEN: 3, faces.FORMAT: 1}
 
 
 @pytest.mark.parametrize("change", [remap_lower_to_upper, small_capitals])
@@ -132,8 +133,8 @@ def test_the_cache_spares_the_second_look_until_the_file_changes(make_font, monk
     path = make_font("a.ttf")
     first = scan_fonts([path])
     looks = []
-    inspect = module._inspect
-    monkeypatch.setattr(module, "_inspect", lambda file: looks.append(file) or inspect(file))
+    inspect = faces.inspect
+    monkeypatch.setattr(module, "inspect", lambda file: looks.append(file) or inspect(file))
     assert scan_fonts([path]) == first and looks == []
     make_font("a.ttf", change=empty_q)
     assert "Q" not in covered(scan_fonts([path])) and looks == [path]

@@ -84,16 +84,17 @@ def test_loss_is_a_function_of_the_generator(kind):
 
 
 def test_one_crop_alone_equals_the_crop_in_a_batch(kind):
-    decoder = loud(build(kind)).eval()
-    memory = memories(decoder, 96)
+    decoder = loud(build(kind), scale=0.5).eval()
+    memory = memories(decoder, 32)
     batch = read(decoder, memory)
-    assert len({len(word.text) for word in batch}) > 3  # words that end at different steps
+    assert len({word.text for word in batch}) > 4  # not all read alike, and not all of one length
+    assert len({len(word.text) for word in batch}) > 2
     assert_same([read(decoder, row[None])[0] for row in memory], batch)
 
 
 def test_masked_memory_equals_memory_without_the_masked_tokens(kind):
-    decoder = loud(build(kind)).eval()
-    memory = memories(decoder, 48)
+    decoder = loud(build(kind), scale=0.5).eval()
+    memory = memories(decoder, 16)
     mask = masks(memory, max(1, decoder.min_memory(LENGTH) - 1))
     alone = [read(decoder, row[None, shown])[0] for row, shown in zip(memory, mask, strict=True)]
     memory[~mask] = 1e3

@@ -1,0 +1,173 @@
+"""Looking into a font file: which characters each face draws, what it looks like, or why it is of no use.
+
+A file tells which characters it maps (its cmap), but not whether it draws them well. So each face is drawn once:
+characters without ink are struck off, and so are lower-case letters that are drawn as capitals, because such a crop
+would teach a wrong label.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fontTools.ttLib import TTCollection, TTFont
+from PIL import Image, ImageDraw, ImageFont
+
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it reports every oddity of every font
+
+SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
+
+# Reasons why a face is left out.
+BROKEN = "broken file"
+FORMAT = "not a TrueType or OpenType file"
+BITMAP = "bitmaps only"
+COLOUR = "colour or emoji font"
+SYMBOL = "symbol, barcode, icon or mathematics font"
+FEW = "fewer than 10 letters and digits"
+
+_SYMBOL_NAMES = re.compile(
+    r"symbol|dingbat|emoji|awesome|\bicons?\b|glyphicon|webding|wingding|barcode|code ?(39|93|128)|\bean|\bmath|"
+    r"music|chess|braille|keyboard|initials|ornament|last ?resort|blank|mahjong|domino|marlett|quran colored|"
+    r"hieroglyph|^(cm(ex|mi|sy|r|bx|ti|tt)|msam|msbm|wasy|rsfs|stmary|esint|eufm|dsrom|bbm|dseg)\d*",
+    re.IGNORECASE,
+)
+
+_CHECK_SIZE = 32  # pixels an em, for looking at glyphs
+# Scripts of thousands of glyphs made by machine: Han, Hangul syllables and the planes above. Taken as drawn.
+_TRUSTED = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x17000, 0x18CFF), (0x20000, 0x3FFFF))
+
+
+@dataclass(frozen=True)
+class Font:
+    """One face: ``coverage`` holds the characters it can be trusted to draw, as inclusive ranges of code points."""
+
+    path: str
+    number: int  # of the face in its file (collections hold several)
+    family: str
+    style: str
+    weight: int  # of the strokes: 100 hairline, 400 regular, 700 bold, 900 black (OpenType usWeightClass)
+    traits: tuple[str, ...]  # of "sans", "italic", "mono"
+    coverage: tuple[tuple[int, int], ...]
+
+    def __contains__(self, character: str) -> bool:
+        return inside(ord(character), self.coverage)
+
+    @property
+    def group(self) -> str:
+        """The family for weighing and for the held-out split: two words of its name (all of "Noto Sans" is one)."""
+        return " ".join(self.family.split()[:2])
+
+
+def inside(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Whether a code point is in one of the inclusive ranges."""
+    return any(first <= code <= last for first, last in ranges)
+
+
+def inspect(path: Path) -> list[Font | str]:
+    """Each face of a file: a Font, or the reason why it is left out."""
+    if path.suffix.lower() not in SUFFIXES:
+        return [FORMAT]
+    try:
+        if path.suffix.lower() in {".ttc", ".otc"}:
+            with TTCollection(str(path), lazy=True) as collection:
+                return [_face(path, number, font) for number, font in enumerate(collection.fonts)]
+        with TTFont(str(path), lazy=True) as font:
+            return [_face(path, 0, font)]
+    except Exception:  # fontTools raises whatever a damaged table makes its parsers raise
+        return [BROKEN]
+
+
+def _face(path: Path, number: int, font: Any) -> Font | str:
+    names = font["name"]
+    family = names.getDebugName(16) or names.getDebugName(1) or path.stem
+    style = names.getDebugName(17) or names.getDebugName(2) or "Regular"
+    if any(table in font for table in ("CBDT", "sbix", "SVG ", "COLR")):
+        return COLOUR
+    if not any(table in font for table in ("glyf", "CFF ", "CFF2")):
+        return BITMAP
+    cmap = font.getBestCmap()
+    pictorial = "OS/2" in font and (font["OS/2"].panose.bFamilyType == 5 or font["OS/2"].sFamilyClass >> 8 == 12)
+    if not cmap or pictorial or _SYMBOL_NAMES.search(family) or _SYMBOL_NAMES.search(path.stem):
+        return SYMBOL
+    try:
+        face = ImageFont.truetype(str(path), _CHECK_SIZE, index=number, layout_engine=ImageFont.Layout.BASIC)
+        codes = _drawn(face, sorted(cmap))
+        traits = _traits(face, style, set(codes))
+    except (OSError, ValueError):
+        return BROKEN
+    if sum(unicodedata.category(chr(code))[0] in "LN" for code in codes) < 10:
+        return FEW
+    weight = int(font["OS/2"].usWeightClass) if "OS/2" in font else 400
+    return Font(str(path), number, family.strip() or path.stem, style, weight, traits, _ranges(codes))
+
+
+def _drawn(face: ImageFont.FreeTypeFont, codes: Sequence[int]) -> list[int]:
+    """The characters that have ink, less lower-case letters that are drawn as capitals."""
+    visible = [code for code in codes if unicodedata.category(chr(code))[0] not in "ZC"]
+    kept = [code for code in visible if (code >= 0x3400 and inside(code, _TRUSTED)) or _has_ink(face, chr(code))]
+    if _draws_capitals(face, set(kept)):
+        kept = [code for code in kept if unicodedata.category(chr(code)) != "Ll"]
+    return kept
+
+
+def _has_ink(face: ImageFont.FreeTypeFont, character: str) -> bool:
+    left, top, right, bottom = face.getbbox(character)
+    # a blank has no height; FreeType fails to draw monsters such as some fonts' U+FDFD, a whole sentence in one glyph
+    return bottom > top and right - left < 6 * _CHECK_SIZE and bottom - top < 6 * _CHECK_SIZE
+
+
+def _draws_capitals(face: ImageFont.FreeTypeFont, codes: set[int]) -> bool:
+    """Whether lower-case letters are drawn as capitals, of the same size or smaller.
+
+    Either most have the shape of their capitals (stretched to a square, half the pairs overlap by more than 0.66;
+    fonts seen: small capitals >= 0.70, text fonts <= 0.62), or letters without ascenders stand as high as capitals.
+    """
+    pairs = [pair for pair in ("aA", "bB", "dD", "eE", "gG", "nN", "qQ", "rR", "tT") if {*map(ord, pair)} <= codes]
+    low = [char for char in "aceimnorsuvwxz" if {ord(char), ord(char.upper())} <= codes]
+    if len(pairs) < 5 or len(low) < 5:
+        return False
+    overlaps = [_overlap(_shape(face, pair[0]), _shape(face, pair[1])) for pair in pairs]
+    heights = [_height(face, char) / _height(face, char.upper()) for char in low]
+    return bool(np.median(overlaps) > 0.66 or np.median(heights) > 0.93)
+
+
+def _traits(face: ImageFont.FreeTypeFont, style: str, codes: set[int]) -> tuple[str, ...]:
+    traits = []
+    if {ord("I"), ord("M"), ord("i")} <= codes:
+        widths = _shape(face, "I").sum(1)  # a bare stem is as wide at its ends as in the middle
+        if max(widths[1], widths[-2]) <= 1.15 * widths[len(widths) // 2]:
+            traits.append("sans")
+        if face.getlength("i") == face.getlength("M"):
+            traits.append("mono")
+    if re.search("italic|oblique|slanted", style, re.IGNORECASE):
+        traits.append("italic")
+    return tuple(traits)
+
+
+def _height(face: ImageFont.FreeTypeFont, character: str) -> float:
+    _, top, _, bottom = face.getbbox(character)
+    return max(1.0, bottom - top)
+
+
+def _shape(face: ImageFont.FreeTypeFont, character: str) -> np.ndarray:
+    """The glyph's ink stretched to 24 x 24: bool."""
+    left, top, right, bottom = face.getbbox(character)
+    image = Image.new("L", (max(1, int(right - left)), max(1, int(bottom - top))))
+    ImageDraw.Draw(image).text((-left, -top), character, 255, face)
+    return np.asarray(image.crop(image.getbbox()).resize((24, 24), Image.Resampling.BILINEAR)) > 127
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
+
+
+def _ranges(codes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    cuts = [-1, *(i for i, (a, b) in enumerate(pairwise(codes)) if b != a + 1), len(codes) - 1]
+    return tuple((codes[start + 1], codes[end]) for start, end in pairwise(cuts))

@@ -1,0 +1,222 @@
+"""``make demo``: DPTR on two cores in a few minutes, without a download.
+
+First the model that ships reads crops. Then the chain runs in miniature, with the commands of every user: a glimpse of
+alignment, a decoder pre-trained on text alone, and two recognisers fine-tuned on the same few labelled crops with the
+same budget, one with that decoder and one with a fresh one. All crops are rendered here; where DPTR_DATA is set, real
+ones are read too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFont
+
+from dptr import cli
+from dptr.checkpoint import card_of, save_checkpoint
+from dptr.config import CorpusConfig, FinetuneRecipe, RenderConfig, load_recipe
+from dptr.data.datasets import open_labelled
+from dptr.data.stream import Rendered
+from dptr.data.synth import FontIndex, Renderer, find_fonts
+from dptr.errors import UserError
+from dptr.evaluate import Result, evaluate
+from dptr.metrics import PROTOCOLS
+from dptr.models.recognizer import build_recognizer
+from dptr.reader import Reader
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus, Split
+from dptr.train.finetune import initialise
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+REAL = ("iiit5k/train", "ic15/train")  # folders of DPTR_DATA
+SAMPLES, LABELLED, TEST = 12, 400, 500  # crops
+
+Row = tuple[str, int, Result]  # what was measured, labelled crops it has seen, how it reads
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="DPTR in miniature.")
+    parser.add_argument("--model", default="dptr-en", help="the recogniser that reads the samples")
+    parser.add_argument("--glyph", default="glyph-en", help="the dual encoder that the chain builds on")
+    parser.add_argument("--out", type=Path, help="where everything is written; default: a new temporary folder")
+    arguments = parser.parse_args()
+    out = arguments.out or Path(tempfile.mkdtemp(prefix="dptr-demo-"))
+    begun = time.monotonic()
+    try:
+        fonts = some_fonts(out)
+        with section("1. Reading word crops"):
+            read_samples(arguments.model, fonts, out)
+        with section("2. Alignment: a dual encoder learns that a rendered word and its spelling belong together"):
+            align(fonts, out)
+        with section("3. Stage 1: a decoder learns to spell from text tokens; no image is seen"):
+            decoder = pretrain(arguments.glyph, out)
+        with section(f"4. Stage 2: {LABELLED} labelled crops, once with that decoder and once with a fresh one"):
+            print_table(finetune(arguments.glyph, decoder, fonts, out))
+    except UserError as error:
+        sys.exit(f"demo: error: {error}")
+    print(f"\nIn all {time.monotonic() - begun:.0f} s. Models, crops and logs are in {out}")
+
+
+def some_fonts(out: Path) -> tuple[str, ...]:
+    """What goes into ``render.fonts``: nothing where this system has fonts, else the one that Pillow carries."""
+    try:
+        find_fonts()
+    except UserError:
+        print("This system has no fonts: words are drawn with the one that Pillow carries. More: scripts/fonts.sh")
+        path = out / "fonts" / "pillow.ttf"
+        path.parent.mkdir(parents=True)
+        font: Any = ImageFont.load_default(20)
+        path.write_bytes(font.path.getvalue())
+        return (str(path),)
+    return ()
+
+
+def rendered(fonts: tuple[str, ...], split: Split, seed: int) -> Rendered:
+    """Words of one split, in fonts that alignment never draws from where there are enough to hold some out."""
+    found = find_fonts(fonts)
+    try:
+        index = FontIndex(found, "heldout")
+    except UserError:
+        index = FontIndex(found)
+    corpus = Corpus(CorpusConfig(), resolve_charset("94"), 25, seed, split)
+    return Rendered(corpus, Renderer(RenderConfig(), seed, index))
+
+
+def write_crops(source: Rendered, count: int, folder: Path) -> Path:
+    """A data set as users have them: pictures and ``labels.tsv``."""
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for index in range(count):
+        crop, word = source.sample(index)
+        Image.fromarray(crop).save(folder / "images" / f"{index:04d}.png")
+        lines.append(f"images/{index:04d}.png\t{word}\n")
+    (folder / "labels.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def read_samples(model: str, fonts: tuple[str, ...], out: Path) -> None:
+    """Rendered words in unseen fonts, and real crops where DPTR_DATA is set."""
+    reader = Reader(model)
+    print_reading(reader, write_crops(rendered(fonts, "heldout", seed=10), SAMPLES, out / "samples"), SAMPLES)
+    data = os.environ.get("DPTR_DATA")
+    if not data:
+        print("(With DPTR_DATA set to a folder of real crops, some of them are read here.)")
+        return
+    for name in REAL:
+        if (Path(data) / name).is_dir():
+            print_reading(reader, Path(data) / name, 6)
+
+
+def print_reading(reader: Reader, folder: Path, count: int) -> None:
+    """Truth and reading of ``count`` crops of a data set, chosen by a fixed seed."""
+    dataset = open_labelled(folder)
+    rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[:count]).tolist()
+    fold = PROTOCOLS["36"]
+    right = 0
+    print(f"{folder}\n{'label':>20}  {'read':<20} confidence")
+    for row, word in zip(rows, reader.read([dataset.image(row) for row in rows]), strict=True):
+        label = dataset.label(row)
+        hit = fold(word.text) == fold(label)
+        right += hit
+        print(f"{label:>20}  {word.text:<20} {word.confidence:10.2f}{'' if hit else '  wrong'}")
+    print(f"{right} of {len(rows)} right (letters and digits, case aside)")
+
+
+def align(fonts: tuple[str, ...], out: Path) -> None:
+    """Forty steps, to see the loss fall; the chain goes on with the dual encoder that ships."""
+    command("align", "demo-align.toml", out / "align", {"render.fonts": list(fonts)})
+    log = [json.loads(line) for line in (out / "align" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [record["loss"] for record in log if "loss" in record]
+    print(
+        f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; to read takes half an hour of this, so the rest uses the shipped one"
+    )
+
+
+def pretrain(glyph: str, out: Path) -> Path:
+    """Returns the folder of the decoder."""
+    command("pretrain", "demo-pretrain.toml", out / "text", {"dual.model": glyph})
+    decoder = out / "text" / "model"
+    for result in card_of(decoder)["results"]:
+        print(f"spells {result['word_accuracy']:.1%} of {result['data'].replace('_', ' ')} from their text tokens")
+    return decoder
+
+
+def finetune(glyph: str, decoder: Path, fonts: tuple[str, ...], out: Path) -> list[Row]:
+    """Three recognisers: parts joined without any training, and fine-tuned with either decoder."""
+    crops = write_crops(rendered(fonts, "train", seed=11), LABELLED, out / "crops" / "train")
+    test = write_crops(rendered(fonts, "heldout", seed=12), TEST, out / "crops" / "test")
+    fresh: dict[str, Any] = {"init.glyph": glyph, "data.train": [str(crops)]}
+    taught = fresh | {"init.decoder": str(decoder)}
+    command("finetune", "demo-finetune.toml", out / "fresh", fresh)
+    command("finetune", "demo-finetune.toml", out / "taught", taught)
+    models = [
+        ("pre-trained on text, as it is", 0, join(taught, out / "joined")),
+        ("fresh, fine-tuned", LABELLED, out / "fresh" / "model"),
+        ("pre-trained on text, fine-tuned", LABELLED, out / "taught" / "model"),
+    ]
+    return [(name, count, evaluate(Reader(folder), [test]).results[0]) for name, count, folder in models]
+
+
+def join(settings: dict[str, Any], folder: Path) -> Path:
+    """Write the recogniser that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
+    recipe = load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings))
+    charset = resolve_charset(recipe.model.charset)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_recognizer(recipe.model, len(charset))
+    initialise(model, recipe, charset)
+    save_checkpoint(folder, "recogniser", model, recipe.model, charset, {}, {})
+    return folder
+
+
+def print_table(rows: list[Row]) -> None:
+    """What pre-training on text alone is worth here."""
+    n = rows[0][2].n
+    print(f"\n{'decoder':<32}{'labelled crops':>15}{'word accuracy':>15}{'1-NED':>9}")
+    worst = 0.0
+    for name, count, result in rows:
+        accuracy, similarity = result.word_accuracy or 0.0, result.one_minus_ned or 0.0
+        worst = max(worst, math.sqrt(accuracy * (1 - accuracy) / n))
+        print(f"{name:<32}{count:>15}{accuracy:>15.1%}{similarity:>9.1%}")
+    print(f"{n} rendered words, held out of all text, in fonts held out of alignment; protocol 36; one seed; standard")
+    print(f"error up to {worst:.1%}. Both fine-tunings: the same encoder, FMU, crops and number of steps.")
+
+
+def overrides(settings: dict[str, Any]) -> list[str]:
+    """As ``--set`` takes them."""
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def command(name: str, recipe: str, out: Path, settings: dict[str, Any]) -> None:
+    """Print a command line and run it here."""
+    sets = [word for override in overrides(settings) for word in ("--set", override)]
+    words = [name, "--config", str(RECIPES / recipe), *sets, "--out", str(out)]
+    print(f"$ dptr {shlex.join(words)}", flush=True)
+    if code := cli.run(words):
+        sys.exit(code)
+
+
+@contextmanager
+def section(title: str) -> Iterator[None]:
+    """A heading, and below it the seconds that it took."""
+    begun = time.monotonic()
+    print(f"\n=== {title}", flush=True)
+    yield
+    print(f"({time.monotonic() - begun:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers_train import VALIDATION, Parts, make_parts
+
+from dptr.train import align, crops, pretrain
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Parts:
+    return make_parts(tmp_path_factory.mktemp("parts"), font_folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_validation() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((align, "RENDERED_VALIDATION"), (crops, "RENDERED_VALIDATION"), (pretrain, "VALIDATION")):
+            patch.setattr(module, name, VALIDATION)
+        yield

@@ -1,0 +1,38 @@
+"""Stage 1 at its bar: words held out are spelled >= 99 %, random strings >= 95 %, from glyph's text tokens and from a
+tiny random-weight CLIP's (a frozen random tower is still a code that a decoder can learn)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers_clip import make_tiny_clip
+
+from dptr.config import PretrainRecipe, load_recipe
+from dptr.train.pretrain import pretrain
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def _scores(recipe: str, overrides: list[str], out: Path) -> dict[str, float]:
+    model = pretrain(load_recipe(PretrainRecipe, RECIPES / recipe, overrides), out)
+    results = json.loads((model / "card.json").read_text(encoding="utf-8"))["results"]
+    return {result["data"]: result["word_accuracy"] for result in results}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_held_out_words_are_spelled_from_a_random_clip(tmp_path):
+    clip = make_tiny_clip(tmp_path / "clip", width=128)
+    scores = _scores("spell-clip-tiny.toml", [f"dual.model={clip}"], tmp_path / "run")
+    assert scores["held_out_words"] >= 0.99
+    assert scores["random_strings"] >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_held_out_words_are_spelled_from_glyph(tmp_path):
+    scores = _scores("pretrain-en.toml", ["run.steps=1500"], tmp_path / "run")
+    assert scores["held_out_words"] >= 0.99
+    assert scores["random_strings"] >= 0.95
