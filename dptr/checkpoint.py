@@ -18,7 +18,7 @@ from dptr.errors import UserError
 from dptr.files import load_tensors, read_json, save_tensors, whole_folder, write_json
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer, build_recognizer
-from dptr.models.weights import load_strictly
+from dptr.models.weights import load_strictly, read_config, settings_of
 from dptr.shipped import SHIPPED, model_folder
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -99,7 +99,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "
             "pass the 'model' folder that training wrote, or see 'dptr models'"
         )
-    described = read_json(folder / "config.json", "model")
+    described = read_config(folder, "model")
     if described.get("format") != FORMAT:
         raise UserError(
             f"{folder}: checkpoint format {described.get('format')!r}; this version of dptr reads format {FORMAT}; "
@@ -110,13 +110,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             f"{folder}: a {described.get('kind')!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
-    try:
-        config = ModelConfig.model_validate(described["model"])
-        charset = Charset(described["charset"]["name"], tuple(described["charset"]["characters"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{folder}/config.json: {str(error).splitlines()[0]}; the file is damaged, copy it anew"
-        ) from error
+    config, charset = settings_of(described, "model", ModelConfig, f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
     return Checkpoint(folder, described["kind"], config, charset, described.get("dual", {}), tensors)
 
@@ -156,7 +150,8 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list
         The characters whose rows stay fresh.
 
     Raises:
-        UserError: width, depth, kind or maximal length differ.
+        UserError: width, depth, kind or maximal length differ, or the checkpoint's weights are of another charset than
+            it says.
     """
     per_character = decoder.per_character()
     old = {character: index + 1 for index, character in enumerate(checkpoint.charset.characters)}
@@ -164,6 +159,7 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list
         (index + 1, old[character]) for index, character in enumerate(charset.characters) if character in old
     ]
     ends = [(len(charset) + 1 + extra, len(old) + 1 + extra) for extra in range(2)]
+    counts = {"classes": len(old) + 1, "vocabulary": len(old) + 3}
     tensors = {}
     own = decoder.state_dict()
     for name, tensor in checkpoint.tensors.items():
@@ -171,6 +167,11 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list
             continue
         name = name.removeprefix("decoder.")
         if name in per_character and name in own and own[name].shape[1:] == tensor.shape[1:]:
+            if len(tensor) != counts[per_character[name]]:
+                raise UserError(
+                    f"{checkpoint.folder}: {name} has {len(tensor)} rows where the checkpoint's {len(old)} characters "
+                    f"need {counts[per_character[name]]}; the folder is damaged, copy it anew"
+                )
             rows = pairs + (ends if per_character[name] == "vocabulary" else [])
             mixed = own[name].clone()
             mixed[[new for new, _ in rows]] = tensor[[before for _, before in rows]].to(mixed.dtype)

@@ -39,6 +39,7 @@ from dptr.reader import Reader
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
 from dptr.train.finetune import initialise
+from dptr.train.settle import settle_finetune
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 REAL = ("iiit5k/train", "ic15/train")  # folders of DPTR_DATA
@@ -141,7 +142,7 @@ def align(fonts: tuple[str, ...], out: Path) -> None:
     log = [json.loads(line) for line in (out / "align" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [record["loss"] for record in log if "loss" in record]
     print(
-        f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; to read takes half an hour of this, so the rest uses the shipped one"
+        f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; reading takes half an hour of this: the rest uses the shipped one"
     )
 
 
@@ -172,8 +173,7 @@ def finetune(glyph: str, decoder: Path, fonts: tuple[str, ...], out: Path) -> li
 
 def join(settings: dict[str, Any], folder: Path) -> Path:
     """Write the recogniser that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
-    recipe = load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings))
-    charset = resolve_charset(recipe.model.charset)
+    recipe, charset = settle_finetune(load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings)))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))

@@ -18,6 +18,7 @@ from dptr import __version__
 from dptr.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.config import DualConfig
 from dptr.dual.glyph import load_glyph, save_glyph
+from dptr.errors import UserError
 from dptr.evaluate import evaluate
 from dptr.files import read_json, write_json
 from dptr.reader import Reader
@@ -55,14 +56,17 @@ def main() -> None:
     root = Path(os.environ["DPTR_DATA"])
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
+        data = "/".join(Path(row.data).parts[-2:])
+        if row.word_accuracy is None or row.one_minus_ned is None:
+            raise UserError(f"{row.data}: no crop left under protocol {row.protocol}; check its labels")
         card["results"].append(
             {
-                "data": "/".join(Path(row.data).parts[-2:]),
+                "data": data,
                 "protocol": row.protocol,
                 "n": row.n,
                 "word_accuracy": round(row.word_accuracy, 4),
                 "one_minus_ned": round(row.one_minus_ned, 4),
-                "command": f"dptr eval --data $DPTR_DATA/{'/'.join(Path(row.data).parts[-2:])} --protocol {row.protocol}",
+                "command": f"dptr eval --data $DPTR_DATA/{data} --protocol {row.protocol}",
             }
         )
     write_json(target / "card.json", card)

@@ -1,7 +1,8 @@
 """Tiny trainings, and the command line in a process that has imported everything: a command starts in no time there.
 
-``python tests/helpers_train.py`` is that process: a JSON line in (arguments, files for output and errors, a limit on the
-size of files), a forked child that runs ``dptr``, two JSON lines out: its process id and, when it has ended, its status.
+``python tests/helpers_train.py`` is that process: a JSON line in (arguments, where output goes, a limit on the size of
+files), a forked child that runs ``dptr``, a JSON line out, its process id; an empty line in, and when the child has
+ended its status out.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-WORDS = "apple bread candy delta eagle flame grape honey ivory jolly koala lemon mango noble ocean piano queen river".split()
+WORDS = [
+    "apple", "bread", "candy", "delta", "eagle", "flame", "grape", "honey", "ivory", "jolly", "koala", "lemon", "mango",
+    "noble", "ocean", "piano", "queen", "river",
+]  # fmt: skip
 STEPS = 12
 VALIDATION = 24  # instead of hundreds
 RUN = [
@@ -44,7 +47,13 @@ class Parts:
     def settings(self, command: str) -> list[str]:
         """The tiny recipe of a training command, as ``--set`` takes it."""
         words = f'corpus.sources=[{{kind="file", path={_quoted(self.folder / "words.txt")}}}]'
-        glyph = ["glyph.dim=16", "glyph.heads=2", "glyph.max_length=5", 'glyph.charset="36"', f"glyph.encoder={ENCODER}"]
+        glyph = [
+            "glyph.dim=16",
+            "glyph.heads=2",
+            "glyph.max_length=5",
+            'glyph.charset="36"',
+            f"glyph.encoder={ENCODER}",
+        ]
         fonts = f"render.fonts=[{_quoted(self.fonts)}]"
         tower, bank = _quoted(self.folder / "glyph"), _quoted(self.folder / "bank.safetensors")
         init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr=0.5"]
@@ -187,19 +196,14 @@ class Warm:
 
     def end(self) -> tuple[int, str, str]:
         """Wait: exit code (negative: the signal that ended it), output, errors."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
         code = os.waitstatus_to_exitcode(self._line())
         return code, (self.folder / "stdout").read_text(), (self.folder / "stderr").read_text()
 
     def run(self, *arguments: str, file_limit: int = 0) -> tuple[int, str, str]:
         self.start(*arguments, file_limit=file_limit)
         return self.end()
-
-    def kill_after(self, seconds: float, *arguments: str) -> int:
-        """Begin a command and kill it -9 after some seconds; its exit code: -9, or 0 if it was quicker."""
-        process = self.start(*arguments)
-        time.sleep(seconds)
-        os.kill(process, signal.SIGKILL)  # a zombie takes it too
-        return self.end()[0]
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -226,6 +230,7 @@ def _serve() -> None:
         if not process:
             _command(**json.loads(line))
         print(process, flush=True)
+        sys.stdin.readline()  # until then it is there to be killed, be it as a zombie
         print(os.waitpid(process, 0)[1], flush=True)
 
 

@@ -56,9 +56,8 @@ def test_set_reads_toml_values_and_bare_strings(override: str, key: tuple[str, .
 
 def test_set_takes_a_list_of_tables() -> None:
     recipe = load_recipe(PretrainRecipe, overrides=['corpus.sources=[{kind="file", path="words.txt", weight=2}]'])
-    assert [(source.kind, source.path, source.weight) for source in recipe.corpus.sources] == [
-        ("file", "words.txt", 2.0)
-    ]
+    (source,) = recipe.corpus.sources
+    assert (source.kind, source.path, source.weight) == ("file", "words.txt", 2.0)
 
 
 def test_file_then_set_then_later_set(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -53,8 +54,10 @@ class Rendered:
 
     def sample(self, index: int) -> Sample:
         word = self.word(index)
-        start_gently = self.plain is not None and index * _GOLDEN % 1.0 >= index / max(self.ramp, 1)
-        return (self.plain if start_gently else self.renderer).render(word, index), word
+        renderer = self.renderer
+        if self.plain is not None and index * _GOLDEN % 1.0 >= index / max(self.ramp, 1):
+            renderer = self.plain
+        return renderer.render(word, index), word
 
     def undrawable(self, count: int = 5000) -> dict[str, int]:
         """Of the first ``count`` words, those that no font can draw, by character set missing."""
@@ -97,32 +100,32 @@ def batches(
 ) -> Generator[tuple[UInt8[np.ndarray, "b h w 3"], list[str]], None, None]:
     """Batches of steps ``first``..``last - 1``: crops and their words.
 
-    Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``; process ``rank`` of ``processes`` gets every
-    ``processes``-th of them.
+    Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``, cut into ``processes`` runs of which ``rank`` gets one:
+    dealt out in turn, a ``Mixture``'s evenly spread kinds could go to one process each.
 
     Close it (``contextlib.closing``) to end the workers at once where the loop may raise.
 
     Raises:
         UserError: what a sample raises, also in a worker process; a worker that died.
     """
-    dataset = _Batches(source, size, rank, processes)
     loader = DataLoader(
-        dataset,
+        _Batches(source, size, rank, processes),
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
         collate_fn=_as_is,
+        generator=torch.Generator(),  # else torch's default one is drawn from
     )
     try:
-        for batch in loader:
+        for batch in _start(loader):
             if isinstance(batch, UserError):
                 raise batch
             crops, words = batch
             yield crops.numpy(), words
-    except RuntimeError as error:
-        if "worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not workers or "in DataLoader worker process" in str(error):  # raised by the source
             raise
         raise UserError(f"a data worker died ({error}); free memory or set run.workers=0 to see why") from error
 
@@ -136,10 +139,8 @@ class _Batches(Dataset):
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, list[str]] | UserError:
         try:
-            samples = [
-                self.source.sample(index)
-                for index in range(step * self.size + self.rank, (step + 1) * self.size, self.processes)
-            ]
+            first, last = (step * self.size + rank * self.size // self.processes for rank in (self.rank, self.rank + 1))
+            samples = [self.source.sample(index) for index in range(first, last)]
         except UserError as error:
             return error
         crops = torch.from_numpy(np.stack([crop for crop, _ in samples]))  # tensors travel through shared memory
@@ -148,6 +149,16 @@ class _Batches(Dataset):
 
 def _as_is(batch: object) -> object:
     return batch
+
+
+def _start(loader: DataLoader) -> Iterator:
+    """Start the workers, without torch's signal handler: it would raise a worker's death anywhere in the program,
+    whereas the loader itself sees it within seconds."""
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
 
 
 def _start_worker(worker: int) -> None:
@@ -163,15 +174,15 @@ def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int =
     order.
     """
     first, place = divmod(step, pool)
-    words = _by_length(corpus, size * pool, first)
-    order = _order(corpus.seed, first, pool)
-    start = int(order[place]) * size
+    words = _pool(corpus, size, pool, first)
+    start = int(_order(corpus.seed, first, pool)[place]) * size
     return words[start + rank : start + size : processes]
 
 
 @lru_cache(maxsize=2)
-def _by_length(corpus: Corpus, count: int, part: int) -> list[str]:
-    return sorted((corpus.word(index) for index in range(part * count, (part + 1) * count)), key=len)
+def _pool(corpus: Corpus, size: int, pool: int, number: int) -> list[str]:
+    words = [corpus.word(index) for index in range(number * size * pool, (number + 1) * size * pool)]
+    return sorted(words, key=len) if pool > 1 else words
 
 
 @lru_cache(maxsize=4)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from dptr.config import DualConfig, GlyphConfig
 from dptr.errors import UserError
-from dptr.files import digest, load_tensors, read_json, save_tensors, whole_folder, write_json
+from dptr.files import digest, load_tensors, save_tensors, whole_folder, write_json
 from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
 from dptr.models.recognizer import build_encoder
-from dptr.models.weights import load_strictly
+from dptr.models.weights import load_strictly, read_config, settings_of
 from dptr.shipped import model_folder
 from dptr.text.charset import Charset, resolve_charset
 
@@ -217,15 +217,15 @@ def load_glyph(config: DualConfig) -> GlyphDual:
             f"glyph encoder {config.model!r}: neither a shipped name nor a folder with config.json; "
             "run 'dptr align --out DIR' and pass DIR/model, or see 'dptr models'"
         )
-    described = read_json(folder / "config.json", "glyph encoder")
+    described = read_config(folder, "glyph encoder")
     if described.get("kind") != "glyph" or described.get("format") != FORMAT:
         raise UserError(
             f"{folder}: kind {described.get('kind')!r}, format {described.get('format')!r}; a glyph encoder of format "
             f"{FORMAT} is needed; pass the folder that 'dptr align' made with this version"
         )
-    glyph = GlyphConfig.model_validate(described["glyph"])
-    charset = Charset(described["charset"]["name"], tuple(described["charset"]["characters"]))
-    model = GlyphModel(glyph, len(charset))
+    glyph, charset = settings_of(described, "glyph", GlyphConfig, f"{folder}/config.json")
+    with torch.random.fork_rng(devices=[]):
+        model = GlyphModel(glyph, len(charset))
     weights = folder / "model.safetensors"
     load_strictly(model, load_tensors(weights, "glyph encoder"), str(folder))
     return GlyphDual(model, charset, glyph, config.model, digest(weights))

@@ -100,7 +100,8 @@ def init_transformer(module: nn.Module) -> None:
     """Truncated normal for linear and embedding weights, zero biases; He for convolutions.
 
     The deviation is ``width_in ** -0.5`` (LeCun et al. 1998), not ViT's 0.02: that is made for widths of 768 and
-    leaves narrow models on a plateau for twice as many steps (docs/LOG.md). Use with ``module.apply(init_transformer)``; the caller seeds torch.
+    leaves narrow models on a plateau for twice as many steps (docs/LOG.md). Use with
+    ``module.apply(init_transformer)``; the caller seeds torch.
     """
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.trunc_normal_(module.weight, std=module.weight.shape[1] ** -0.5)

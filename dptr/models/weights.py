@@ -1,10 +1,57 @@
-"""Loading weights by name, strictly: what is missing, left over or of another shape is named."""
+"""Loading settings and weights, strictly: what is missing, left over or of another shape is named."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from dptr.config import Config
 from dptr.errors import UserError
+from dptr.files import read_json
+from dptr.text.charset import Charset
+
+C = TypeVar("C", bound=Config)
+
+
+def read_config(folder: Path, what: str) -> dict[str, Any]:
+    """``config.json`` of a checkpoint folder; ``what`` names the folder's role in the error.
+
+    Raises:
+        UserError: missing, unreadable, or not a JSON object.
+    """
+    path = folder / "config.json"
+    described = read_json(path, what)
+    if not isinstance(described, dict):
+        raise UserError(f"{what} {path}: a JSON {type(described).__name__}, not an object; it is damaged, copy it anew")
+    return described
+
+
+def settings_of(described: dict[str, Any], section: str, schema: type[C], where: str) -> tuple[C, Charset]:
+    """The settings and the charset that a checkpoint's description holds.
+
+    Args:
+        described: what ``read_config`` returned.
+        section: the key of the settings.
+        where: the file, named in the error.
+
+    Raises:
+        UserError: a key that is missing, unknown or has a value that cannot be.
+    """
+    try:
+        settings = schema.model_validate(described[section])
+        characters = described["charset"]["characters"]
+        return settings, Charset(str(described["charset"]["name"]), tuple(characters))
+    except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"{'.'.join(map(str, (section, *first['loc'])))}: {first['msg']}"
+    except KeyError as error:
+        fault = f"{error.args[0]!r} is missing"
+    except (TypeError, UserError) as error:
+        fault = str(error)
+    raise UserError(f"{where}: {fault}; damaged, or of another version; copy it anew, or use the dptr that wrote it")
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fresh: tuple[str, ...] = ()) -> list[str]:

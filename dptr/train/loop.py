@@ -73,12 +73,17 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise UserError("training needs accelerate, which is not installed; pip install 'dptr[train]'") from error
     AcceleratorState._reset_state()  # it holds on to the precision of an earlier run in this process
     try:
-        return Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
+        accelerator = Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"run.precision = {config.precision!r}, run.device = {config.device!r}: {error}; "
             "set run.precision=no, or another device"
         ) from error
+    if config.precision == "fp16" and accelerator.scaler is None:  # accelerate would compute in float32 and say nothing
+        raise UserError(
+            f"run.precision = 'fp16': not to be had on {accelerator.device.type}; set run.precision=bf16 or no"
+        )
+    return accelerator
 
 
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
@@ -326,7 +331,7 @@ def restore(run: Run) -> bool:
     for name, parameter in run.model.named_parameters():
         saved = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
         run.optimizer.state[parameter] = {
-            # the layout of the parameter too: with another one, sums are rounded otherwise
+            # moments in their parameter's memory layout: the same kernels run as before
             slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
             for slot, tensor in saved.items()
             if tensor is not None

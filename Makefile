@@ -1,0 +1,43 @@
+# Each target sets up .venv on its first run, with the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test slow quality format picture
+
+help:
+	@echo 'make demo     the model that ships reads; the whole method in miniature (about 5 minutes on two cores)'
+	@echo 'make test     the tests; more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
+	@echo 'make slow     the longer checks'
+	@echo 'make quality  ruff, mypy, import-linter'
+	@echo 'make format   let ruff put the code in shape'
+	@echo 'make picture  draw the README'\''s picture anew'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,clip,dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python scripts/demo.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+quality: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+picture: $(INSTALLED)
+	$(BIN)/python scripts/picture.py docs/assets/reading.png

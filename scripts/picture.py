@@ -1,0 +1,62 @@
+"""Draw the README's picture: rendered words that no training saw, and what a recogniser reads on them.
+
+    python scripts/picture.py docs/assets/reading.png [--model dptr-en]
+
+Words are held out of the corpus, fonts of the training fonts. Chosen by number, not by how well they are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from dptr.config import CorpusConfig, RenderConfig
+from dptr.data.stream import Rendered
+from dptr.data.synth import FontIndex, Renderer
+from dptr.files import whole_file
+from dptr.reader import Reader
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+
+COLUMNS, ROWS, SCALE = 4, 5, 2
+GAP, LINE = 16, 24  # pixels; each crop has two lines of text
+BLACK, RED, GREY = (20, 20, 20), (200, 30, 30), (120, 120, 120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="dptr-en")
+    arguments = parser.parse_args()
+    words = Corpus(CorpusConfig(), resolve_charset("94"), 16, seed=2024, split="heldout")
+    source = Rendered(words, Renderer(RenderConfig(), 2024, FontIndex(split="heldout")))
+    sheet = draw(Reader(arguments.model), source)
+    with whole_file(arguments.out) as aside:
+        sheet.save(aside, "PNG", optimize=True)
+
+
+def draw(reader: Reader, source: Rendered) -> Image.Image:
+    """A grid of crops, below each the word read and its confidence; wrong ones in red, with the truth."""
+    font = ImageFont.load_default(20)
+    width, height = SCALE * 128, SCALE * 32
+    sheet = Image.new("RGB", (COLUMNS * (width + GAP) + GAP, ROWS * (height + 2 * LINE + GAP) + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    samples = [source.sample(index) for index in range(COLUMNS * ROWS)]
+    pictures = [Image.fromarray(crop) for crop, _ in samples]
+    for index, (picture, read) in enumerate(zip(pictures, reader.read(pictures), strict=True)):
+        truth = samples[index][1]
+        x = GAP + index % COLUMNS * (width + GAP)
+        y = GAP + index // COLUMNS * (height + 2 * LINE + GAP)
+        sheet.paste(picture.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        below = y + height + 3
+        pen.text((x, below), read.text[:20], BLACK if read.text == truth else RED, font)
+        pen.text((x + width, below), f"{read.confidence:.2f}", GREY, font, anchor="ra")
+        if read.text != truth:
+            pen.text((x, below + LINE), f"is: {truth}", GREY, font)
+    return sheet
+
+
+if __name__ == "__main__":
+    main()

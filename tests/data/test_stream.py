@@ -1,0 +1,288 @@
+"""Batches as a pure function of the step: any workers, any restart, any rank; and errors that come out in one piece."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import get_worker_info
+
+from dptr.config import CorpusConfig, RenderConfig, SourceConfig
+from dptr.data.datasets import DropReport, LabelledCrops
+from dptr.data.stream import Labelled, Mixture, Rendered, batches, text_batch
+from dptr.data.synth import Renderer
+from dptr.errors import UserError
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import Corpus
+
+SIZE = {"height": 16, "width": 32}
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Sample i is a crop full of i and the word "i"; it remembers what it was asked for."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def sample(self, index: int):
+        self.asked.append(index)
+        return np.full((2, 3, 3), index % 256, np.uint8), str(index)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Sample 37 fails."""
+
+    error: Exception
+
+    def sample(self, index: int):
+        if index == 37:
+            raise self.error
+        return Numbered().sample(index)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Sample 5 kills the worker that draws it, once it may."""
+
+    may: Event
+
+    def sample(self, index: int):
+        if index == 5:
+            assert get_worker_info() is not None and self.may.wait(60)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Numbered().sample(index)
+
+
+def crops(count: int, shape: tuple[int, int] = (16, 32)) -> LabelledCrops:
+    arrays = np.random.default_rng(0).integers(0, 256, (count, *shape, 3), dtype=np.uint8)
+    names = [f"w{index}" for index in range(count)]
+    return LabelledCrops(arrays, names, names, [0] * count, DropReport())
+
+
+def random_words(seed: int = 0) -> Corpus:
+    config = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0)
+    return Corpus(config, resolve_charset("36"), 12, seed)
+
+
+def listed_words(folder: Path, words: list[str], characters: str) -> Corpus:
+    (folder / "words.txt").write_text("\n".join(words), encoding="utf-8")
+    source = SourceConfig(kind="file", path=str(folder / "words.txt"))
+    config = CorpusConfig(sources=(source,), heldout=0, punctuation=0)
+    return Corpus(config, Charset("test", tuple(characters)), 12, 0)
+
+
+@pytest.fixture(scope="module")
+def renderer(font_folder) -> Renderer:
+    return Renderer(RenderConfig(fonts=(str(font_folder),), **SIZE), 0)
+
+
+def same(first, second) -> bool:
+    """Two lists of batches, bit for bit."""
+    return len(first) == len(second) and all(
+        np.array_equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(first, second, strict=True)
+    )
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_steps_hold_consecutive_samples():
+    for step, (arrays, words) in enumerate(batches(Numbered(), 5, 0, 4, workers=0)):
+        assert words == [str(index) for index in range(5 * step, 5 * step + 5)]
+        assert arrays.shape == (5, 2, 3, 3) and arrays.dtype == np.uint8
+        assert arrays[:, 0, 0, 0].tolist() == list(map(int, words))
+
+
+def test_workers_and_restarts_change_nothing(renderer):
+    """Augmented and rendered crops, bit for bit: with 0, 1, 2 workers, uninterrupted or resumed at any step."""
+    source = Mixture(Labelled(crops(7), 3, 1.0), Rendered(random_words(), renderer), 0.4)
+    state = torch.get_rng_state()
+    whole = list(batches(source, 6, 0, 7, workers=0))
+    assert len(whole) == 7
+    for workers in (1, 2):
+        assert same(list(batches(source, 6, 0, 7, workers)), whole)
+        assert same(list(batches(source, 6, 3, 7, workers)), whole[3:])
+    for step in range(8):
+        assert same(list(batches(source, 6, step, 7, workers=0)), whole[step:])
+    assert torch.equal(torch.get_rng_state(), state)  # nobody's generator is drawn from
+
+
+@pytest.mark.parametrize(("size", "processes"), [(8, 2), (8, 4), (9, 2), (5, 5)])
+def test_ranks_share_a_batch(size, processes):
+    whole = list(batches(Numbered(), size, 2, 5, workers=0))
+    parts = [list(batches(Numbered(), size, 2, 5, 0, rank, processes)) for rank in range(processes)]
+    for step, (_, words) in enumerate(whole):
+        shares = [part[step][1] for part in parts]
+        assert [word for share in shares for word in share] == words
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_every_rank_gets_both_kinds_of_crops(share, renderer):
+    """Evenly spread samples dealt out in turn would give one process all rendered crops, and its BatchNorm too."""
+    source = Mixture(Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer), share)
+    for rank in range(2):
+        _, words = next(iter(batches(source, 16, 0, 1, 0, rank, 2)))
+        labelled = sum(word in source.labelled.crops.labels for word in words)
+        assert labelled == round((1 - share) * 8)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_user_error_comes_out_as_it_is(workers):
+    got = []
+    with pytest.raises(UserError) as caught:
+        for _, words in batches(Failing(UserError("crop 37: torn; rules; glue it")), 5, 0, 20, workers):
+            got += words
+    assert str(caught.value) == "crop 37: torn; rules; glue it"
+    assert got == [str(index) for index in range(35)]  # all whole batches before it
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bug_is_not_dressed_up_as_bad_input(workers):
+    with pytest.raises(RuntimeError, match="a bug in a worker"):
+        list(batches(Failing(RuntimeError("a bug in a worker")), 5, 0, 20, workers))
+
+
+def test_a_worker_that_dies_is_a_user_error():
+    """Of the next batch that is asked for, not of whatever the training step does at the moment of death."""
+    may = multiprocessing.Event()
+    stream = batches(Deadly(may), 5, 0, 20, workers=1)
+    assert next(stream)[1] == ["0", "1", "2", "3", "4"]
+    may.set()
+    time.sleep(0.3)
+    with pytest.raises(UserError, match=r"a data worker died .*run\.workers=0") as caught:
+        list(stream)
+    assert "\n" not in str(caught.value)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_epoch_shows_every_crop_once_in_a_new_order():
+    source = Labelled(crops(13), 5, 0.0)
+    epochs = [[source.sample(13 * epoch + place)[1] for place in range(13)] for epoch in range(4)]
+    for labels in epochs:
+        assert sorted(labels) == sorted(source.crops.labels)
+    assert len(set(map(tuple, epochs))) == 4
+    assert [Labelled(crops(13), 6, 0.0).sample(place)[1] for place in range(13)] != epochs[0]
+
+
+def test_labels_stay_with_their_crops():
+    source = Labelled(crops(13), 5, 0.0)
+    for index in range(40):
+        crop, label = source.sample(index)
+        assert np.array_equal(crop, source.crops.arrays[int(label[1:])])
+
+
+def test_augmentation_is_a_function_of_the_index():
+    source, plain = Labelled(crops(5), 5, 1.0), Labelled(crops(5), 5, 0.0)
+    before = source.crops.arrays.copy()
+    seen: dict[str, list[bytes]] = {}
+    for index in range(40):
+        crop, label = source.sample(index)
+        assert crop.shape == (16, 32, 3) and crop.dtype == np.uint8
+        assert np.array_equal(crop, source.sample(index)[0]) and label == plain.sample(index)[1]
+        seen.setdefault(label, []).append(crop.tobytes())
+    assert all(len(set(versions)) > 5 for versions in seen.values())  # of 8 epochs
+    assert np.array_equal(source.crops.arrays, before)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 0.999, 1.0])
+def test_mixtures_keep_their_share_and_leave_no_gaps(share):
+    rendered, labelled = Numbered(), Numbered()
+    source = Mixture(labelled, rendered, share)
+    for index in range(1000):
+        source.sample(index)
+        assert abs(len(rendered.asked) - share * (index + 1)) < 1 + 1e-9  # at every moment, not only at the end
+    assert rendered.asked == list(range(len(rendered.asked)))
+    assert labelled.asked == list(range(len(labelled.asked)))
+    assert len(rendered.asked) + len(labelled.asked) == 1000
+
+
+def test_mixtures_give_what_their_sources_give(renderer):
+    labelled, rendered = Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer)
+    source = Mixture(labelled, rendered, 0.5)
+    for index in range(10):
+        crop, word = source.sample(index)
+        expected, label = (labelled, rendered)[index % 2].sample(index // 2)
+        assert word == label and np.array_equal(crop, expected)
+
+
+def test_rendered_samples_are_the_corpus_drawn(renderer):
+    source = Rendered(random_words(), renderer)
+    for index in range(5):
+        crop, word = source.sample(index)
+        assert word == source.corpus.word(index)
+        assert np.array_equal(crop, renderer.render(word, index))
+
+
+def test_words_that_no_font_draws_give_way_and_are_counted(tmp_path, renderer):
+    corpus = listed_words(tmp_path, ["ab", "中文", "ba", "a中"], "ab中文")
+    source = Rendered(corpus, renderer)
+    words = [corpus.word(index) for index in range(200)]
+    missing = sum("中" in word for word in words)
+    assert 50 < missing < 150
+    drawn = [source.word(index) for index in range(200)]
+    assert set(map(str.lower, drawn)) == {"ab", "ba"}
+    assert all(word == got for word, got in zip(words, drawn, strict=True) if "中" not in word)
+    assert source.undrawable(200) == {"no font draws it": missing}
+    assert Rendered(listed_words(tmp_path, ["ab", "ba"], "ab"), renderer).undrawable(50) == {}
+
+
+def test_a_corpus_that_no_font_draws_is_refused(tmp_path, renderer):
+    with pytest.raises(UserError, match=r"no font draws them; install fonts") as caught:
+        Rendered(listed_words(tmp_path, ["中文"], "中文"), renderer).sample(0)
+    assert "\n" not in str(caught.value)
+
+
+# --- words of stage 1 -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "pool"), [(8, 16), (5, 3), (1, 4), (8, 1)])
+def test_a_pool_of_steps_holds_its_samples_once(size, pool):
+    corpus = random_words()
+    for start in (0, 2 * pool):
+        got = Counter(word for step in range(start, start + pool) for word in text_batch(corpus, size, step, pool))
+        assert got == Counter(corpus.word(index) for index in range(start * size, (start + pool) * size))
+
+
+def test_batches_hold_words_of_about_one_length():
+    corpus = random_words()
+    lengths = [sorted(map(len, text_batch(corpus, 8, step, 16))) for step in range(16)]
+    ordered = sorted(lengths)
+    assert all(short[-1] <= long[0] for short, long in pairwise(ordered))  # cut from the sorted pool
+    assert ordered[0][-1] < ordered[-1][0] and ordered != lengths  # which do not come from short to long
+
+
+def test_a_pool_of_one_keeps_the_order_of_the_corpus():
+    corpus = random_words()
+    for step in range(3):
+        assert text_batch(corpus, 8, step, 1) == [corpus.word(index) for index in range(8 * step, 8 * step + 8)]
+
+
+def test_text_batches_are_a_function_of_the_step():
+    forward = [text_batch(random_words(), 8, step, 4) for step in range(12)]
+    corpus = random_words()
+    assert [text_batch(corpus, 8, step, 4) for step in reversed(range(12))] == forward[::-1]
+    other = [text_batch(random_words(seed=1), 8, step, 4) for step in range(12)]
+    assert other != forward
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_ranks_share_a_text_batch(processes):
+    corpus = random_words()
+    for step in range(5):
+        parts = [text_batch(corpus, 8, step, 4, rank, processes) for rank in range(processes)]
+        assert Counter(word for part in parts for word in part) == Counter(text_batch(corpus, 8, step, 4))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
