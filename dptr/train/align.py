@@ -36,7 +36,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a glyph encoder folder.
 
     Validation reads rendered words that the corpus holds out, in fonts that are held out where ``render.font_split`` is
-    ``train``; the best state is kept.
+    ``train``; the best state, by words and then by slots, is kept.
 
     Returns:
         The folder of the best model.
@@ -87,7 +87,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
                     scores = spelled(model, validation, index, length, run.device)
-                    if scores["word_accuracy"] > run.best.get("word_accuracy", -1):
+                    if tuple(scores.values()) > tuple(run.best.values()):
                         run.best = scores
                         if accelerator.is_main_process:
                             results = [{"data": "rendered held-out words", "step": run.step, **scores}]

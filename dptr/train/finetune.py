@@ -44,7 +44,7 @@ class _Objective(nn.Module):
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recogniser folder.
 
-    The best state by word accuracy on the validation crops (``protocol_of``) is kept; step 0 counts too.
+    The best state by word accuracy on the validation crops (``protocol_of``), then by 1-NED, is kept; step 0 counts.
 
     Returns:
         The folder of the best recogniser.
@@ -76,7 +76,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     def validate() -> None:
         with loop.averaged(run):
             scores = read(model, tokenizer, validation, run.device, protocol)
-            if scores["word_accuracy"] > run.best.get("word_accuracy", -1):
+            if tuple(scores.values()) > tuple(run.best.values()):
                 run.best = scores
                 if accelerator.is_main_process:
                     told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
@@ -121,36 +121,30 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
             f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
             "start elsewhere; set one or the other"
         )
-    told = []
+    eyes = "encoder" if model.fmu is None else "encoder and FMU"
+    told, fresh = [], []
     if init.model:
         checkpoint = open_checkpoint(init.model)
         if checkpoint.kind != "recogniser":
             raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
-        eyes = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
-        load_strictly(model, eyes, str(checkpoint.folder), fresh=("decoder.",))
-        told.append(f"encoder, FMU and decoder from {init.model}")
-    if init.glyph:
+        tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
+        load_strictly(model, tensors, str(checkpoint.folder), fresh=("decoder.",))
+        told.append(f"{eyes} from {init.model}")
+    elif init.glyph:
         glyph = load_glyph(DualConfig(kind="glyph", model=init.glyph))
         load_strictly(model.encoder, glyph.model.encoder.state_dict(), f"encoder of {init.glyph}")
         if model.fmu is not None:
             load_strictly(model.fmu, glyph.model.slots.state_dict(), f"slots of {init.glyph}")
-        told.append(f"encoder and FMU from {init.glyph}")
+        told.append(f"{eyes} from {init.glyph}")
+    else:
+        fresh.append(eyes)
     if init.model or init.decoder:
         checkpoint = open_checkpoint(init.model or init.decoder)
-        fresh = transfer(model.decoder, checkpoint, charset)
-        told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(fresh)}" if fresh else ""))
-    missing = [
-        name
-        for name, there in (
-            ("encoder", init.model or init.glyph),
-            ("FMU", init.model or init.glyph),
-            ("decoder", init.model or init.decoder),
-        )
-        if not there
-    ]
-    if missing:
-        told.append(f"fresh: {', '.join(missing)}")
-    return told
+        new = transfer(model.decoder, checkpoint, charset)
+        told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+    else:
+        fresh.append("decoder")
+    return told + [f"fresh: {part}" for part in fresh]
 
 
 def protocol_of(charset: Charset) -> str:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,14 +118,30 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     check_same(whole, out)
 
 
+@pytest.mark.parametrize("whole", ["bank"], indirect=True)
+def test_ctrl_c_while_a_bank_is_made(whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = warm.start(*parts.arguments("bank", out))
+    wait_until(lambda: any((tmp_path / "run.parts").glob("0*.safetensors")))
+    os.kill(process, signal.SIGINT)
+    assert warm.end() == (130, "", "dptr: interrupted\n")
+    assert not out.exists()
+    code, _, said = warm.run(*parts.arguments("bank", out))
+    assert (code, said) == (0, "")
+    check_same(whole, out)
+
+
 def wait_for_step(out: Path, step: int) -> None:
     """Until the log holds a step."""
+    log, sought = out / "log.jsonl", f'\n{{"step": {step}, "loss"'
+    wait_until(lambda: log.exists() and sought in log.read_text())
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if (out / "log.jsonl").exists() and f'\n{{"step": {step}, "loss"' in (out / "log.jsonl").read_text():
-            return
+    while not happened():
+        assert time.monotonic() < deadline
         time.sleep(0.002)
-    raise AssertionError(f"no step {step}")
 
 
 @pytest.mark.parametrize("whole", TRAINING, indirect=True)

@@ -325,6 +325,13 @@ def test_truncate_drops_what_comes_after_and_what_is_cut(tmp_path: Path) -> None
     assert log.path.read_text() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_while_logging(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=f"^cannot write {tmp_path}/log.jsonl: No space left on device; free space, "):
+        Log(tmp_path, False, True, "words").write(1, {"loss": 1.0})
+
+
 def test_only_the_main_process_writes(tmp_path: Path) -> None:
     log = Log(tmp_path / "out", True, False, "words")
     log.begin(0)

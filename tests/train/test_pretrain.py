@@ -33,8 +33,9 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
     checkpoint alone, and from another word's tokens it is that other word that is read."""
     (tmp_path / "letters.txt").write_text("abcdef")
     recipe = parts.recipe(
-        "pretrain", f"model.charset={tmp_path / 'letters.txt'}", "model.max_length=4", RANDOM_STRINGS, "run.steps=120",
-        "run.batch=32", "run.validate_every=60", "run.save_every=1000", "optim.lr=1e-2", "optim.ema=0",
+        "pretrain", f"model.charset={tmp_path / 'letters.txt'}", "model.max_length=4", RANDOM_STRINGS, "run.steps=150",
+        "run.batch=32", "run.validate_every=75", "run.save_every=1000", "optim.lr=2e-2", "optim.ema=0",
+        "model.decoder.dropout=0",
     )  # fmt: skip
     model = pretrain(recipe, tmp_path / "run")
     charset = resolve_charset(recipe.model.charset)
@@ -42,7 +43,7 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
     tokenizer, dual = Tokenizer(charset, 4), glyph_of(parts)
     words = [word for word in held_out_words(recipe.corpus, charset, 4)["held_out_words"] if len(word) == 4]
     assert len(words) > 5 and all(is_heldout(word, 0.3) for word in words)
-    decoder.eval()
+    decoder.eval().requires_grad_(False)
     assert spelled(decoder, dual.encode_text, tokenizer, words) < 0.2
     transfer(decoder, open_checkpoint(model), charset)
     assert spelled(decoder, dual.encode_text, tokenizer, words) == 1.0
@@ -132,7 +133,6 @@ def test_a_text_side_that_cannot_tell_case_is_warned_about(
                           "corpus.title=0", "corpus.mixed=0", "corpus.punctuation=0")  # fmt: skip
     dual: Any = Deaf()
     if not deaf:
-        dual.encode_text = lambda words: (Deaf().encode_text([word.swapcase() + word for word in words]))
         dual.encode_text = lambda words: (
             torch.tensor([[[float(ord(sign))] * 16 for sign in word.ljust(5)] for word in words]),
             torch.ones(len(words), 5, dtype=torch.bool),

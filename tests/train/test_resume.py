@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers_train import STEPS, Parts, check_whole, contents, records
 
+from dptr.errors import UserError
 from dptr.files import load_tensors
 from dptr.train import loop
 from dptr.train.align import align
@@ -92,6 +94,19 @@ def test_a_finished_run_stays_as_it_is(command: str, whole: Path, parts: Parts) 
     assert TRAIN[command](parts.recipe(command), whole, resume=True) == whole / "model"
     assert contents(whole) == before
     assert (whole / "log.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("command", ["align", "finetune"], indirect=True)
+def test_an_error_ends_the_workers_at_once(command: str, parts: Parts, tmp_path: Path, monkeypatch) -> None:
+    def advance(run: loop.Run, *rest: object) -> float:
+        assert len(multiprocessing.active_children()) == 2
+        raise UserError("no")
+
+    monkeypatch.setattr(loop, "advance", advance)
+    with pytest.raises(UserError, match="no") as caught:
+        TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
+    assert caught.tb is not None  # it keeps the loop's variables alive
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize("command", ["align", "finetune"], indirect=True)

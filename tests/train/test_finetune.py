@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_train import VALIDATION, WORDS, Parts, contents, records
+from PIL import Image
+
+from dptr.checkpoint import open_checkpoint, save_checkpoint
+from dptr.config import DualConfig, FinetuneRecipe, RenderConfig
+from dptr.data.datasets import load_crops
+from dptr.data.stream import Labelled, Mixture, Rendered
+from dptr.data.synth import Renderer
+from dptr.dual.glyph import load_glyph
+from dptr.errors import UserError
+from dptr.files import read_json
+from dptr.models.recognizer import Recognizer, build_recognizer
+from dptr.reader import Reader
+from dptr.text.charset import resolve_charset
+from dptr.train.crops import split, stage2_crops
+from dptr.train.finetune import finetune, initialise, protocol_of
+
+PLAIN = RenderConfig.model_validate(
+    {name: 0 for name, field in RenderConfig.model_fields.items() if field.annotation is float}
+)
+
+
+def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_recognizer(recipe.model, len(resolve_charset(recipe.model.charset)))
+
+
+def data(parts: Parts, *more: str) -> tuple[Any, Any, list[str]]:
+    recipe = parts.recipe("finetune", *more)
+    return stage2_crops(recipe, resolve_charset(recipe.model.charset))
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> None:
+    renderer = Renderer(PLAIN.model_copy(update={"fonts": (str(parts.fonts),)}), seed=3)
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for index, word in enumerate(WORDS[:16]):
+        Image.fromarray(renderer.render(word, index)).save(crops / f"{index}.png")
+    (crops / "labels.tsv").write_text("".join(f"{index}.png\t{word}\n" for index, word in enumerate(WORDS[:16])))
+    recipe = parts.recipe(
+        "finetune", f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0", "data.augment=0",
+        "run.steps=100", "run.batch=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2", "optim.ema=0",
+        "encoder_lr=1", "model.decoder.dropout=0", "init.glyph=", "init.decoder=", "model.encoder.width=64",
+        "model.decoder.dim=32",
+    )  # fmt: skip
+    model = finetune(recipe, tmp_path / "run")
+    log = records(tmp_path / "run")
+    accuracies = [line["validation_word_accuracy"] for line in log if "validation_word_accuracy" in line]
+    assert accuracies[0] == 0 and accuracies[-1] == 1.0
+    read = Reader(model).read([crops / f"{index}.png" for index in range(16)])
+    assert [prediction.text for prediction in read] == WORDS[:16]
+    card = read_json(model / "card.json", "card")
+    assert card["trained_on"] == [f"labelled crops: {tmp_path.name}/crops"]
+    (result,) = card["results"]
+    assert (result["protocol"], result["n"], result["word_accuracy"]) == ("36", 16, 1.0)
+
+
+# --- where it starts --------------------------------------------------------------------------------------------------
+
+
+def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:
+    recipe = parts.recipe("finetune")
+    model = fresh(recipe, seed=5)
+    told = initialise(model, recipe, resolve_charset("36"))
+    tower, decoder = parts.folder / "glyph", parts.folder / "decoder"
+    assert told == [f"encoder and FMU from {tower}", f"decoder from {decoder}"]
+    glyph = load_glyph(DualConfig(model=str(tower))).model
+    expected = {f"encoder.{name}": tensor for name, tensor in glyph.encoder.state_dict().items()}
+    expected |= {f"fmu.{name}": tensor for name, tensor in glyph.slots.state_dict().items()}
+    expected |= open_checkpoint(decoder).tensors
+    state = model.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state.items())
+    before = fresh(recipe, seed=5).state_dict()
+    assert all(
+        not torch.equal(state[name], before[name]) for name in ("encoder.positions", "fmu.queries", "decoder.positions")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "lines"),
+    [
+        (["init.glyph="], ("encoder.", "fmu."), ["fresh: encoder and FMU"]),
+        (["init.decoder="], ("decoder.",), ["fresh: decoder"]),
+        (["init.decoder=", "init.glyph="], ("",), ["fresh: encoder and FMU", "fresh: decoder"]),
+    ],
+)
+def test_what_is_not_named_stays_fresh_and_is_told(
+    settings: list[str], kept: tuple[str, ...], lines: list[str], parts: Parts
+) -> None:
+    recipe = parts.recipe("finetune", *settings)
+    model = fresh(recipe, seed=5)
+    told = initialise(model, recipe, resolve_charset("36"))
+    assert [line for line in told if line.startswith("fresh")] == lines
+    before = fresh(recipe, seed=5).state_dict()
+    for name, tensor in model.state_dict().items():
+        if name.startswith(kept):
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
+    recipe = parts.recipe("finetune", f"init.model={tmp_path / 'model'}", "init.glyph=", "init.decoder=")
+    source = fresh(recipe, seed=9)
+    save_checkpoint(tmp_path / "model", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+    model = fresh(recipe, seed=5)
+    told = initialise(model, recipe, resolve_charset("36"))
+    assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
+    expected = source.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_larger_charset_keeps_the_rows_of_its_characters(parts: Parts) -> None:
+    recipe = parts.recipe("finetune", 'model.charset="62"')
+    model = fresh(recipe, seed=5)
+    told = initialise(model, recipe, resolve_charset("62"))
+    assert told[1].endswith("; fresh characters: ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    old = open_checkpoint(parts.folder / "decoder").tensors
+    new, before = model.decoder.state_dict(), fresh(recipe, seed=5).decoder.state_dict()
+    small, large = resolve_charset("36").characters, resolve_charset("62").characters
+    for name in ("embedding.weight", "head.weight", "head.bias"):
+        assert torch.equal(new[name][0], old[f"decoder.{name}"][0])  # EOS
+        for row, character in enumerate(large, start=1):
+            expected = old[f"decoder.{name}"][small.index(character) + 1] if character in small else before[name][row]
+            assert torch.equal(new[name][row], expected), (name, character)
+    assert torch.equal(new["embedding.weight"][-2:], old["decoder.embedding.weight"][-2:])  # BOS and PAD
+    assert torch.equal(new["positions"], old["decoder.positions"])
+
+
+def test_starts_that_contradict_or_do_not_fit(parts: Parts, tmp_path: Path) -> None:
+    def refused(match: str, *settings: str) -> None:
+        recipe = parts.recipe("finetune", *settings)
+        with pytest.raises(UserError, match=match):
+            finetune(recipe, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    decoder = parts.folder / "decoder"
+    refused(f"^init.model = '{decoder}' together with init.decoder or init.glyph", f"init.model={decoder}")
+    refused("a stage 1 decoder; pass it as init.decoder$", f"init.model={decoder}", "init.decoder=", "init.glyph=")
+    refused(f"^{decoder}: .* is needed", "model.decoder.depth=1", "model.decoder.dim=32", "init.glyph=")
+    refused(f"^encoder of {parts.folder / 'glyph'}: ", "model.encoder.size=micro", "init.decoder=")
+    refused("^model 'nowhere': neither a shipped name", "init.decoder=nowhere")
+
+
+# --- crops ------------------------------------------------------------------------------------------------------------
+
+
+def test_validation_is_a_fixed_part_that_is_not_trained_on(parts: Parts) -> None:
+    trained, validated = [], []
+    for seed in (0, 7):
+        source, validation, notes = data(parts, f"run.seed={seed}", "data.rendered=0")
+        assert isinstance(source, Labelled)
+        trained.append(source.crops.keys)
+        validated.append(validation.keys)
+        assert "13 crops for training, 5 for validation, 0% of each batch rendered" in notes
+        for crops in (source.crops, validation):  # pictures and labels stay together
+            for key, label, array in zip(crops.keys, crops.labels, crops.arrays, strict=True):
+                assert label == WORDS[int(key.split(".")[0])]
+                whole = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+                assert (array == whole.arrays[whole.keys.index(key)]).all()
+    assert trained[0] == trained[1] and validated[0] == validated[1]
+    assert sorted(trained[0] + validated[0]) == sorted(f"{index}.png" for index in range(18))
+    assert validated[0] != [f"{index}.png" for index in range(5)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.99])
+def test_a_share_that_leaves_a_side_empty(share: float, parts: Parts) -> None:
+    crops = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+    with pytest.raises(UserError, match=rf"^data\.validation_share = {share} of 18 crops leaves none"):
+        split(crops, share)
+
+
+def test_a_limit_takes_the_first_of_a_seeded_order(parts: Parts) -> None:
+    def taken(limit: int, seed: int = 0) -> tuple[list[str], list[str]]:
+        source, validation, _ = data(parts, "data.rendered=0", f"data.limit={limit}", f"run.seed={seed}")
+        return source.crops.keys, validation.keys
+
+    everything, held = taken(0)
+    assert len(taken(6)[0]) == 6 and set(taken(6)[0]) < set(everything)
+    assert taken(3)[0] == taken(6)[0][:3]
+    assert taken(6)[0] != taken(6, seed=1)[0]
+    assert taken(6)[1] == taken(6, seed=1)[1] == held
+    assert sorted(taken(100)[0]) == sorted(everything)
+
+
+def test_drops_are_reported_by_reason(parts: Parts, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for name in ("a", "b", "c", "d", "e"):
+        Image.new("RGB", (20, 10)).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    rows = [
+        "a.png\tapple",
+        "b.png\tbread",
+        "c.png\tcandle",
+        "d.png\tp@ss",
+        "e.png\t",
+        "broken.png\tword",
+        "a.png\tempty",
+    ]
+    (folder / "labels.tsv").write_text("\n".join(rows) + "\n")
+    finetune(parts.recipe("finetune", f'data.train=["{folder}"]', "run.steps=1"), tmp_path / "run")
+    said = capsys.readouterr().err.splitlines()
+    dropped = [line for line in said if line.startswith("dropped ")]
+    assert sorted(line.split("(")[1].split(")")[0] for line in dropped) == [
+        "empty label", "outside charset", "too long", "unreadable image",
+    ]  # fmt: skip
+    assert all(line.startswith("dropped 1 (") for line in dropped)
+    assert f"labelled crops: 3 of {folder}" in said
+    for key in ("c.png", "d.png", "e.png", "broken.png"):
+        assert any(key in line for line in dropped)
+
+
+def test_rendered_and_labelled_crops_mix(parts: Parts) -> None:
+    source, _, _ = data(parts, "data.rendered=0.25", "data.augment=0")
+    assert isinstance(source, Mixture)
+    rendered = {source.rendered.sample(index)[1] for index in range(10)}
+    words = [source.sample(index)[1] for index in range(40)]
+    assert words[3::4] == [source.rendered.sample(index)[1] for index in range(10)]
+    assert len(rendered) > 1
+    assert sorted(words[index] for index in range(17) if index % 4 != 3) == sorted(source.labelled.crops.labels)
+
+
+def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
+    alone = ("data.rendered=1", "data.train=[]")
+    source, validation, _ = data(parts, *alone)
+    assert isinstance(source, Rendered)
+    assert len(validation) == VALIDATION
+    trained = {source.sample(index)[1].lower() for index in range(200)}
+    assert not trained & {word.lower() for word in validation.labels}
+    _, given, _ = data(parts, *alone, f'data.validation=["{parts.folder / "crops"}"]')
+    assert given.labels == WORDS
+    model = finetune(parts.recipe("finetune", *alone, "run.steps=2", "init.decoder="), tmp_path / "run")
+    assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words"]
+
+
+def test_no_crops_at_all(parts: Parts, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^no labelled crops; pass --data DIR, or set data\.rendered=1"):
+        finetune(parts.recipe("finetune", "data.train=[]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# --- other scripts ----------------------------------------------------------------------------------------------------
+
+
+def test_the_protocol_is_native_beyond_ascii(tmp_path: Path) -> None:
+    (tmp_path / "signs.txt").write_text("abc日本語")
+    assert [protocol_of(resolve_charset(name)) for name in ("36", "62", "94", str(tmp_path / "signs.txt"))] == [
+        "36", "36", "36", "native",
+    ]  # fmt: skip
+
+
+def chinese(folder: Path, labels: list[str]) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, label in enumerate(labels):
+        Image.fromarray(rng.integers(0, 256, (16, 32, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        with open(folder / "labels.tsv", "a", encoding="utf-8") as file:
+            file.write(f"{index}.png\t{label}\n")
+    return folder
+
+
+def test_another_script_trains_and_validates(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "signs.txt").write_text("日本語中文")
+    crops = chinese(tmp_path / "crops", ["日本", "本語", "中文", "文", "日語", "語文"])
+    recipe = parts.recipe(
+        "finetune", f'data.train=["{crops}"]', "data.rendered=0", f"model.charset={tmp_path / 'signs.txt'}",
+        "init.decoder=", "run.steps=2",
+    )  # fmt: skip
+    model = finetune(recipe, tmp_path / "run")
+    assert read_json(model / "card.json", "card")["results"][0]["protocol"] == "native"
+
+
+def test_labels_without_a_letter_cannot_validate(parts: Parts, tmp_path: Path) -> None:
+    crops = chinese(tmp_path / "crops", ["!!", "??", "-", "...", "::"])
+    recipe = parts.recipe(
+        "finetune", f'data.train=["{crops}"]', "data.rendered=0", 'model.charset="94"', "init.decoder=", "run.steps=2"
+    )
+    with pytest.raises(UserError, match=r"^none of 2 validation labels has a letter or digit \(protocol 36\)"):
+        finetune(recipe, tmp_path / "run")
+    assert contents(tmp_path / "run").keys() == {"recipe.json"}
+
+
+def test_weights_before_training_do_not_depend_on_the_outside(parts: Parts, tmp_path: Path) -> None:
+    recipe = parts.recipe("finetune", "init.glyph=", "init.decoder=", "run.steps=1", "optim.ema=0")
+    torch.manual_seed(1)
+    finetune(recipe, tmp_path / "a")
+    torch.manual_seed(2)
+    finetune(recipe, tmp_path / "b")
+    assert records(tmp_path / "a") == records(tmp_path / "b")
