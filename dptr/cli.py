@@ -187,9 +187,10 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print the model
         print(f"{card['name']}  ({card['kind']}, {card['megabytes']:.1f} MB{parameters}, version {card['version']})")
         print(f"  trained on: {'; '.join(card['trained_on'])}")
         for result in card["results"]:
-            accuracy, similarity = 100 * result["word_accuracy"], 100 * result["one_minus_ned"]
-            where = f"{result['data']}, protocol {result['protocol']}"
-            print(f"  {where}: word accuracy {accuracy:.2f} %, 1-NED {similarity:.2f} % of {result['n']} crops")
+            named = (("word accuracy", "word_accuracy"), ("1-NED", "one_minus_ned"), ("slots right", "slot_accuracy"))
+            rates = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in named if key in result)
+            protocol = f", protocol {result['protocol']}" if "protocol" in result else ""
+            print(f"  {result['data']}{protocol}: {rates} of {result['n']} crops")
 
 
 @app.command()

@@ -46,7 +46,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     """
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model, charset = build_glyph(recipe.glyph)
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
@@ -90,7 +90,8 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
                     if tuple(scores.values()) > tuple(run.best.values()):
                         run.best = scores
                         if accelerator.is_main_process:
-                            results = [{"data": "rendered held-out words", "step": run.step, **scores}]
+                            told = {"data": "rendered held-out words", "step": run.step, "n": len(validation)}
+                            results = [{**told, **scores}]
                             save_glyph(out / "model", model, charset, recipe.glyph, {**card, "results": results})
                 run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
                 run.log.say(f"step {run.step}: slots spell {scores['word_accuracy']:.1%} of held-out rendered words")

@@ -56,7 +56,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
     origins = initialise(model, recipe, charset)

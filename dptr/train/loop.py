@@ -215,9 +215,7 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) 
     run.optimizer.zero_grad()
     run.step += 1
     if run.ema is not None:
-        keep = min(
-            run.optim.ema, (1 + run.step) / (10 + run.step)
-        )  # shorter memory at the start, as in TensorFlow's EMA
+        keep = min(run.optim.ema, (1 + run.step) / (10 + run.step))  # as TensorFlow's: a shorter memory at the start
         for name, tensor in run.model.state_dict().items():
             if tensor.is_floating_point():
                 run.ema[name].lerp_(tensor.detach(), 1 - keep)
@@ -274,9 +272,9 @@ def interruptible(run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        run.log.close()
         if in_charge:
             signal.signal(signal.SIGINT, before)
+        run.log.close()
 
 
 def end_of_step(run: Run) -> None:

@@ -74,7 +74,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         bank = bank.to(accelerator.device)
     charset = resolve_charset(recipe.model.charset)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)

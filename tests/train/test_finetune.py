@@ -10,7 +10,7 @@ from helpers_train import VALIDATION, WORDS, Parts, contents, records
 from PIL import Image
 
 from dptr.checkpoint import open_checkpoint, save_checkpoint
-from dptr.config import DualConfig, FinetuneRecipe, RenderConfig
+from dptr.config import DualConfig, FinetuneRecipe, RenderConfig, plain_render
 from dptr.data.datasets import load_crops
 from dptr.data.stream import Labelled, Mixture, Rendered
 from dptr.data.synth import Renderer
@@ -22,10 +22,6 @@ from dptr.reader import Reader
 from dptr.text.charset import resolve_charset
 from dptr.train.crops import split, stage2_crops
 from dptr.train.finetune import finetune, initialise, protocol_of
-
-PLAIN = RenderConfig.model_validate(
-    {name: 0 for name, field in RenderConfig.model_fields.items() if field.annotation is float}
-)
 
 
 def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
@@ -43,7 +39,7 @@ def data(parts: Parts, *more: str) -> tuple[Any, Any, list[str]]:
 
 
 def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> None:
-    renderer = Renderer(PLAIN.model_copy(update={"fonts": (str(parts.fonts),)}), seed=3)
+    renderer = Renderer(plain_render(RenderConfig(fonts=(str(parts.fonts),))), seed=3)
     crops = tmp_path / "crops"
     crops.mkdir()
     for index, word in enumerate(WORDS[:16]):

@@ -75,6 +75,19 @@ def test_interrupted_again_and_again_it_is_the_same_run(
     assert contents(out) == contents(whole)
 
 
+def test_a_second_ctrl_c_ends_at_once(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(*arguments: object) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigpending()
+        raise AssertionError("still here")
+
+    monkeypatch.setattr("dptr.train.pretrain.spelled", encode)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(parts.recipe("pretrain"), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == ["step-000000003"]
+
+
 def test_there_is_something_to_lose(command: str, whole: Path) -> None:
     """The runs compared above hold dropout, batch norm, EMA, noise and validation, and losses that differ by step."""
     losses = [line["loss"] for line in records(whole) if "loss" in line]
