@@ -128,6 +128,9 @@ def test_parts_that_do_not_fit_are_refused(settings, named):
 @pytest.mark.usefixtures("greedy")
 def test_just_enough_memory_is_enough():
     assert build_recognizer(config(queries=9, decoder="greedy"), 36)(pixels(1)).shape[2] == 37
+    bare = config(queries=0, dim=96, decoder="greedy")
+    bare = bare.model_copy(update={"encoder": bare.encoder.model_copy(update={"width": 36})})
+    assert build_recognizer(bare, 36).encoder.grid == (1, 9)
 
 
 def test_fmu_heads_must_divide_the_width():
