@@ -177,7 +177,7 @@ class OptimConfig(Config):
 class RunConfig(Config):
     """What every training command has in common."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
     batch: int = Field(128, gt=0)  # over all processes
     precision: Literal["no", "bf16", "fp16"] = "no"

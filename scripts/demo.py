@@ -120,6 +120,8 @@ def read_samples(model: str, fonts: tuple[str, ...], out: Path) -> None:
     for name in REAL:
         if (Path(data) / name).is_dir():
             print_reading(reader, Path(data) / name, 6)
+            if any(name in entry for entry in reader.card.get("trained_on", [])):
+                print("(This folder was trained on; dptr models tells how well crops never seen are read.)")
 
 
 def print_reading(reader: Reader, folder: Path, count: int) -> None:
@@ -193,8 +195,8 @@ def print_table(rows: list[Row]) -> None:
         accuracy, similarity = result.word_accuracy or 0.0, result.one_minus_ned or 0.0
         worst = max(worst, math.sqrt(accuracy * (1 - accuracy) / n))
         print(f"{name:<32}{count:>15}{accuracy:>15.1%}{similarity:>9.1%}")
-    print(f"{n} plainly rendered words, held out of all text, in fonts held out of alignment; protocol 36; one seed;")
-    print(f"standard error up to {worst:.1%}. Both fine-tunings: the same encoder, FMU, crops and number of steps.")
+    print(f"{n} plainly rendered words, held out of all text; protocol 36; one seed; standard error up to {worst:.1%}.")
+    print("Both fine-tunings: the same encoder, FMU, crops and number of steps.")
 
 
 def overrides(settings: dict[str, Any]) -> list[str]:

@@ -60,6 +60,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
     origins = initialise(model, recipe, charset)
+    taught = recipe.init.model or recipe.init.decoder
+    dual = open_checkpoint(taught).dual if taught else {}
     source, validation, notes = stage2_crops(recipe, charset)
     protocol = protocol_of(charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
@@ -82,7 +84,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
                     told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
                     results = [{**told, **scores}]
                     save_checkpoint(
-                        out / "model", "recogniser", model, recipe.model, charset, {}, {**card, "results": results}
+                        out / "model", "recogniser", model, recipe.model, charset, dual, {**card, "results": results}
                     )
         run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
         run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
