@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,23 +34,25 @@ def make_tiny_clip(
     patch: int = 8,
     context: int = 77,
     eos_token_id: int | None = None,
+    merged: Sequence[str] = MERGED,
 ) -> Path:
     """Write a random CLIPModel and a byte-level BPE tokenizer (a few merges, lower-casing like CLIP's) to ``folder``.
 
     Both towers are ``width`` wide with ``layers`` layers; ``projection`` defaults to the same width. Ids are ordered
     as CLIP's: bytes, bytes that end a word, merges, start, end. ``eos_token_id`` overrides the configuration's
-    (openai's own checkpoints say 2, which is not the token's id). No global random state is touched.
+    (openai's own checkpoints say 2, which is not the token's id). Words of ``merged`` are one token each, and their
+    beginnings are merged wherever they stand. No global random state is touched.
     """
     from transformers import CLIPConfig, CLIPModel
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     symbols = byte_symbols()
-    merges = [merge for word in MERGED for merge in _merges(word)]
+    merges = [merge for word in merged for merge in _merges(word)]
     words = [*symbols, *(symbol + "</w>" for symbol in symbols), *(merge.replace(" ", "") for merge in merges)]
     vocabulary = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
     start, end = vocabulary["<|startoftext|>"], vocabulary["<|endoftext|>"]
     tower = {
         "hidden_size": width,
