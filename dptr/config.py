@@ -212,6 +212,7 @@ class PretrainRecipe(Config):
     dual: DualConfig = DualConfig()
     orp: ORPConfig = ORPConfig()
     corpus: CorpusConfig = CorpusConfig()
+    standardise: bool = False  # take the mean off text tokens and off the bank's, each side's own (dptr.dual.scale)
     bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
 
 

@@ -17,6 +17,7 @@ from dptr.checkpoint import save_checkpoint
 from dptr.config import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
 from dptr.data.stream import text_batch
 from dptr.dual import DualEncoder, load_dual, tells_apart
+from dptr.dual.scale import measure
 from dptr.errors import UserError
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
@@ -29,6 +30,10 @@ from dptr.train import loop
 from dptr.train.settle import settle_pretrain
 
 VALIDATION = 1000  # words of each kind
+
+
+MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
+Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
 
 
 class _Objective(nn.Module):
@@ -78,6 +83,9 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
+    encode: Encode = dual.encode_text
+    if recipe.standardise:
+        encode, bank = standardised(dual, bank, [corpus.word(index) for index in range(MEASURED)])
     validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
     run.log.say(corpus.describe())
@@ -101,7 +109,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 corpus, recipe.run.batch, run.step, recipe.bucket, accelerator.process_index, accelerator.num_processes
             )
             with loop.seeded(recipe.run.seed, run.step) as generator:
-                memory, mask = dual.encode_text(words)
+                memory, mask = encode(words)
                 if bank is not None:
                     memory = perturb(memory, mask, bank, recipe.orp.strength, generator, recipe.orp.positions)
                 targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
@@ -114,9 +122,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
-                    scores = {
-                        name: spelled(decoder, dual.encode_text, tokenizer, words) for name, words in validation.items()
-                    }
+                    scores = {name: spelled(decoder, encode, tokenizer, words) for name, words in validation.items()}
                     if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
                         run.best = scores
                         if accelerator.is_main_process:
@@ -138,6 +144,21 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 run.log.say(f"step {run.step}: spells {shown}")
             loop.end_of_step(run)
     return out / "model"
+
+
+def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
+    """Text tokens by the scale of some words, the bank's by its own: see ``dptr.dual.scale``."""
+    memory, mask = dual.encode_text(words)
+    scale = measure(memory[mask])
+
+    def encode(words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
+        memory, mask = dual.encode_text(words)
+        return scale.apply(memory), mask
+
+    if bank is not None:
+        tokens = bank.tokens.float()
+        bank = Bank(measure(tokens.flatten(0, 1)).apply(tokens).half(), bank.provenance)
+    return encode, bank
 
 
 def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
@@ -168,7 +189,7 @@ def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> d
 
 def spelled(
     decoder: Decoder,
-    encode: Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]],
+    encode: Encode,
     tokenizer: Tokenizer,
     words: list[str],
 ) -> float:

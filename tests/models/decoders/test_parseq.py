@@ -334,7 +334,7 @@ def test_what_was_read_after_the_end_is_not_known(monkeypatch):
 def test_one_crop_alone_equals_the_crop_in_a_batch(autoregressive, refinements):
     """Also where a refinement moves the end of a word: the batch's longest word must not decide what is read."""
     moved = 0
-    for seed in (2, 7):
+    for seed in (2, 27):
         decoder = build(seed, autoregressive=autoregressive, refinements=refinements)
         memory = memories(16)
         together = TOKENIZER.decode(decoder.decode(memory, None).softmax(-1).numpy())
