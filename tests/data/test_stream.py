@@ -227,6 +227,28 @@ def test_rendered_samples_are_the_corpus_drawn(renderer):
         assert np.array_equal(crop, renderer.render(word, index))
 
 
+@dataclass(frozen=True)
+class Signed:
+    """A renderer whose crops say only who made them."""
+
+    name: str
+
+    def can_draw(self, text: str) -> bool:
+        return True
+
+    def render(self, text: str, index: int) -> str:
+        return self.name
+
+
+def test_a_plain_renderer_gives_way_evenly():
+    source = Rendered(random_words(), Signed("full"), Signed("plain"), ramp=1000)
+    full = [source.sample(index)[0] == "full" for index in range(1500)]
+    assert not full[0] and all(full[1000:])
+    for start in range(0, 1000, 100):
+        assert abs(sum(full[start : start + 100]) - (start + 50) / 10) <= 3  # the share of full ones is index / ramp
+    assert all(Rendered(random_words(), Signed("full")).sample(index)[0] == "full" for index in range(20))
+
+
 def test_words_that_no_font_draws_give_way_and_are_counted(tmp_path, renderer):
     corpus = listed_words(tmp_path, ["ab", "中文", "ba", "a中"], "ab中文")
     source = Rendered(corpus, renderer)
