@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,9 @@ install_import_hook(CHECKED, "beartype.beartype")
 
 hypothesis.settings.register_profile("dptr", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("dptr")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -267,7 +267,10 @@ def interruptible(run: Run) -> Iterator[None]:
             raise KeyboardInterrupt
         run.stop = True
 
-    in_charge = threading.current_thread() is threading.main_thread()  # elsewhere the caller handles signals
+    # in another thread the caller handles signals; who started us with SIGINT ignored (nohup ... &) wants it ignored
+    in_charge = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    )
     before = signal.signal(signal.SIGINT, handle) if in_charge else None
     try:
         yield
