@@ -35,14 +35,13 @@ def make_tiny_clip(
     context: int = 77,
     eos_token_id: int | None = None,
     merged: Sequence[str] = MERGED,
-    spread: float = 0.1,
 ) -> Path:
     """Write a random CLIPModel and a byte-level BPE tokenizer (a few merges, lower-casing like CLIP's) to ``folder``.
 
     Both towers are ``width`` wide with ``layers`` layers; ``projection`` defaults to the same width. Ids are ordered
     as CLIP's: bytes, bytes that end a word, merges, start, end. ``eos_token_id`` overrides the configuration's
     (openai's own checkpoints say 2, which is not the token's id). Words of ``merged`` are one token each, and their
-    beginnings are merged wherever they stand. ``spread``: deviation of biases and norms about transformers' own start.
+    beginnings are merged wherever they stand.
     No global random state is touched.
     """
     from transformers import CLIPConfig, CLIPModel
@@ -79,6 +78,6 @@ def make_tiny_clip(
         model = CLIPModel(config)
         for parameter in model.parameters():
             if parameter.ndim == 1:  # else norms are identities and biases zero: a test could not see them left out
-                parameter.data.add_(spread * torch.randn(parameter.shape))
+                parameter.data.add_(0.1 * torch.randn(parameter.shape))
     model.save_pretrained(folder)
     return folder
