@@ -55,7 +55,7 @@ class Attention(nn.Module):
         query = self.query(x).view(batch, length, self.heads, -1).transpose(1, 2)
         key, value = projected
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, allowed, dropout)
+        mixed = _mix(query, key, value, allowed, dropout)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
     def forward(
@@ -65,6 +65,23 @@ class Attention(nn.Module):
         allowed: Bool[Tensor, "*mask"] | None = None,
     ) -> Float[Tensor, "b q d"]:
         return self.attend(x, self.project(context), allowed)
+
+
+def _mix(
+    query: Float[Tensor, "b h q e"],
+    key: Float[Tensor, "b h m e"],
+    value: Float[Tensor, "b h m e"],
+    allowed: Bool[Tensor, "*mask"] | None,
+    dropout: float,
+) -> Float[Tensor, "b h q e"]:
+    """``F.scaled_dot_product_attention``; written out on a CPU, where its kernels take up to 8 times as long for the few
+    tokens of a word (forward and backward, docs/LOG.md)."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, allowed, dropout)
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    return F.dropout(scores.softmax(-1), dropout) @ value
 
 
 class FeedForward(nn.Sequential):

@@ -1,6 +1,6 @@
 """Words as masks: drawn with a font, spaced, thickened, bent, and set among pieces of other words.
 
-Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em.
+Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em. Where each letter stands is carried along.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last 
 
 @dataclass(frozen=True)
 class Line:
-    """A mask and the box of the word in it; what lies outside the box belongs to neighbours."""
+    """A mask, the box of the word in it, and where its letters stand; what lies outside the box belongs to neighbours.
+
+    Attributes:
+        stops: float64 (letters, 2, 2): where each letter begins and where it ends, halfway up the line; x and y in
+            pixels of the mask. NaN for scripts that join their letters.
+    """
 
     mask: np.ndarray
     box: Box
+    stops: np.ndarray
 
 
 @functools.lru_cache(maxsize=1024)
@@ -35,19 +41,24 @@ def load_face(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, SIZE, index=number, layout_engine=engine)
 
 
-def draw_word(font: Font, text: str, spacing: float = 0.0) -> np.ndarray:
-    """The mask of ``text``, cut to its ink.
+def draw_word(font: Font, text: str, spacing: float = 0.0) -> Line:
+    """``text``, cut to its ink.
 
     Args:
         spacing: extra room between letters as a share of an em; ignored for scripts that join their letters.
     """
     if spacing == 0 or len(text) == 1 or needs_shaping(text):
-        return _ink(_draw(load_face(font.path, font.number, needs_shaping(text)), text))
+        face = load_face(font.path, font.number, needs_shaping(text))
+        if needs_shaping(text):
+            ends = np.full(len(text) + 1, np.nan)
+        else:
+            ends = 1 - face.getbbox(text)[0] + np.array([face.getlength(text[:end]) for end in range(len(text) + 1)])
+        return _cut(_draw(face, text), np.stack((ends[:-1], ends[1:]), 1))
     return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
 
 
-def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> np.ndarray:
-    """The mask of ``text`` letter by letter (no shaping), cut to its ink.
+def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> Line:
+    """``text`` letter by letter (no shaping), cut to its ink.
 
     Args:
         spacing: extra room between letters as a share of an em.
@@ -71,7 +82,14 @@ def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> n
             centre = (left + right) / 2 * (1 + grow), (top + bottom) / 2 * (1 + grow)
             left, top = centre[0] - glyph.shape[1] / 2, centre[1] - glyph.shape[0] / 2
         _paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
-    return _ink(canvas)
+    return _cut(canvas, np.stack((starts[:-1], starts[1:] - spacing * SIZE), 1))
+
+
+def thicken(line: Line, pixels: int) -> Line:
+    """``embolden`` for a line that fills its mask."""
+    mask = embolden(line.mask, pixels)
+    grown = (mask.shape[1] - line.mask.shape[1]) / 2, (mask.shape[0] - line.mask.shape[0]) / 2
+    return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), line.stops + grown)
 
 
 def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -83,9 +101,12 @@ def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
     return cv2.dilate(pad(mask, pixels, pixels), kernel)
 
 
-def bend(mask: np.ndarray, angle: float) -> np.ndarray:
-    """Letters along an arc that spans ``angle`` radians; positive bends the middle upwards. Cut to the ink."""
-    height, width = mask.shape
+def bend(line: Line, angle: float) -> Line:
+    """Letters along an arc that spans ``angle`` radians; positive bends the middle upwards. Cut to the ink.
+
+    The line fills its mask.
+    """
+    height, width = line.mask.shape
     radius = width / abs(angle)
     half = abs(angle) / 2
     inner = radius - height / 2 if radius > height / 2 else 0.0
@@ -101,18 +122,27 @@ def bend(mask: np.ndarray, angle: float) -> np.ndarray:
     if angle < 0:
         source_y = height - 1 - source_y[::-1]
         source_x = np.ascontiguousarray(source_x[::-1])
-    return _ink(cv2.remap(mask, source_x, np.ascontiguousarray(source_y), cv2.INTER_LINEAR))
+    turn = (line.stops[..., 0] - width / 2) / radius
+    stops = np.stack((out_width / 2 + radius * np.sin(turn), outer - radius * np.cos(turn)), -1)
+    if angle < 0:
+        stops[..., 1] = out_height - 1 - stops[..., 1]
+    mask = cv2.remap(line.mask, source_x, np.ascontiguousarray(source_y), cv2.INTER_LINEAR)
+    mask, corner = _ink(mask)
+    return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), stops - corner)
 
 
-def add_neighbours(mask: np.ndarray, font: Font, text: str, rng: Generator) -> Line:
-    """Set the word among others in its font: beside it a space away, above and below a line away."""
-    height, width = mask.shape
+def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
+    """Set the word among others in its font: beside it a space away, above and below a line away.
+
+    The line fills its mask.
+    """
+    height, width = line.mask.shape
     letters = [char for char in string.ascii_letters if char in font] or sorted(set(text))
     if needs_shaping(text):
         letters = list(dict.fromkeys(text))
     rise, side = int(height * rng.uniform(0.9, 1.3)), int(SIZE * 1.5)
     canvas = np.zeros((height + 2 * rise, width + 2 * side), np.uint8)
-    canvas[rise : rise + height, side : side + width] = mask
+    canvas[rise : rise + height, side : side + width] = line.mask
     where = rng.random(4) < (0.35, 0.35, 0.4, 0.4)  # left, right, above, below
     if not where.any():
         where[int(rng.integers(4))] = True
@@ -121,7 +151,7 @@ def add_neighbours(mask: np.ndarray, font: Font, text: str, rng: Generator) -> L
     for side_index in np.flatnonzero(where):
         beside = side_index < 2
         count = int(rng.integers(1, 4)) if beside else int(np.clip(rng.normal(len(text) * 1.3, 3), 2, 25))
-        other = draw_word(font, "".join(letters[i] for i in rng.integers(len(letters), size=count)))
+        other = draw_word(font, "".join(letters[i] for i in rng.integers(len(letters), size=count))).mask
         if beside:
             top = rise + (height - other.shape[0]) * int(rng.integers(0, 2))
             left = side - gap - other.shape[1] if side_index == 0 else side + width + gap
@@ -129,7 +159,7 @@ def add_neighbours(mask: np.ndarray, font: Font, text: str, rng: Generator) -> L
             top = rise - lead - other.shape[0] if side_index == 2 else rise + height + lead
             left = side + int(rng.integers(-SIZE, max(1, width // 3)))
         _paste(canvas, other, left, top)
-    return Line(canvas, (side, rise, side + width, rise + height))
+    return Line(canvas, (side, rise, side + width, rise + height), line.stops + (side, rise))
 
 
 def pad(mask: np.ndarray, x: int, y: int) -> np.ndarray:
@@ -154,10 +184,17 @@ def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
     return cv2.warpAffine(glyph, matrix, (int(out[0]), int(out[1])))
 
 
-def _ink(mask: np.ndarray) -> np.ndarray:
-    """Cut away empty rows and columns; one empty pixel where there is no ink at all."""
+def _ink(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Cut away empty rows and columns (one empty pixel where there is no ink at all); and the corner's x and y."""
     left, top, width, height = cv2.boundingRect(mask)
-    return mask[top : top + height, left : left + width] if width else np.zeros((1, 1), np.uint8)
+    return (mask[top : top + height, left : left + width] if width else np.zeros((1, 1), np.uint8)), (left, top)
+
+
+def _cut(mask: np.ndarray, ends: np.ndarray) -> Line:
+    """A line cut to its ink; ``ends`` (letters, 2) are the x where letters begin and end."""
+    mask, (left, _) = _ink(mask)
+    height, width = mask.shape
+    return Line(mask, (0, 0, width, height), np.stack((ends - left, np.full_like(ends, height / 2)), -1))
 
 
 def _paste(canvas: np.ndarray, mask: np.ndarray, left: int, top: int) -> None:

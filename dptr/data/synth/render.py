@@ -57,12 +57,22 @@ class Renderer:
         Raises:
             UserError: no font draws the word (see ``can_draw``).
         """
+        return self.render_with_stops(text, index)[0]
+
+    def render_with_stops(self, text: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """``render``, and where the letters stand in the crop.
+
+        Returns:
+            The crop, and float32 (letters, 2): where each letter begins and where it ends, halfway up, as a share of
+            the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
+            join their letters, and words turned by 90 degrees.
+        """
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
         font = self.fonts.choose(text, rng.random())
         line = self._line(text, font, rng)
-        fill, grown, aspect = self._place(line, rng)
+        fill, grown, aspect, stops = self._place(line, rng)
         image = self._light(self._paint(fill, grown, rng), fill, grown, rng)
-        return self._shoot(image, aspect, len(text), _visible(image, fill, grown), rng)
+        return self._shoot(image, aspect, len(text), _visible(image, fill, grown), rng), stops
 
     def _line(self, text: str, font: Font, rng: Generator) -> layout.Line:
         """The word's mask: spaced, thickened, bent, with neighbours."""
@@ -72,16 +82,16 @@ class Renderer:
             spacing = rng.uniform(-0.06, 0.03) if rng.random() < 0.3 else rng.exponential(0.12)
         jitter = self._jitter(text, rng)
         if jitter is None or needs_shaping(text):
-            mask = layout.draw_word(font, text, spacing)
+            line = layout.draw_word(font, text, spacing)
         else:
-            mask = layout.draw_letters(font, text, spacing, jitter)
+            line = layout.draw_letters(font, text, spacing, jitter)
         if rng.random() < config.weight:
-            mask = layout.embolden(mask, int(rng.choice((-1, 1, 1, 2, 2, 3))))
+            line = layout.thicken(line, int(rng.choice((-1, 1, 1, 2, 2, 3))))
         if len(text) > 2 and rng.random() < config.curve:
-            return _whole(layout.bend(mask, rng.choice((-1, 1)) * rng.uniform(0.15, min(1.1, 0.2 * len(text)))))
+            return layout.bend(line, rng.choice((-1, 1)) * rng.uniform(0.15, min(1.1, 0.2 * len(text))))
         if rng.random() < config.neighbours:
-            return layout.add_neighbours(mask, font, text, rng)
-        return _whole(mask)
+            return layout.add_neighbours(line, font, text, rng)
+        return line
 
     def _jitter(self, text: str, rng: Generator) -> np.ndarray | None:
         """Each letter's rise, turn and growth, or None where all stand in line."""
@@ -94,12 +104,12 @@ class Renderer:
             return grown
         return None
 
-    def _place(self, line: layout.Line, rng: Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    def _place(self, line: layout.Line, rng: Generator) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         """Warp the line into the crop.
 
         Returns:
-            ink, and ink grown by an outline (the same where it gets none): float32 (h, w) in [0, 1]; and the crop's
-            width over height as the camera sees it.
+            ink, and ink grown by an outline (the same where it gets none): float32 (h, w) in [0, 1]; the crop's
+            width over height as the camera sees it; and the letters' ends as ``render_with_stops`` gives them.
         """
         config = self.config
         mask, (left, top, right, bottom) = line.mask, line.box
@@ -115,12 +125,14 @@ class Renderer:
             left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
         box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         shrink = (right - left) / (1.6 * width)
+        stops = line.stops + (left - line.box[0], top - line.box[1])
         world = self._corners(box - box.mean(0), rng)
         if shrink > 1:  # far more columns than the crop has: average them, the warp would skip some
             mask = cv2.resize(
                 mask, (max(1, round(mask.shape[1] / shrink)), mask.shape[0]), interpolation=cv2.INTER_AREA
             )
             box[:, 0] /= shrink
+            stops[..., 0] /= shrink
         low, high = world.min(0), world.max(0)
         rise = min(bottom - top, high[1] - low[1])
         loose = rng.random(4)
@@ -131,7 +143,10 @@ class Renderer:
         matrix = cv2.getPerspectiveTransform(box, target.astype(np.float32))
         warped = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
         layers = [layer.astype(np.float32) / 255 for layer in cv2.split(warped)]
-        return layers[0], layers[-1], float((high[0] - low[0]) / (high[1] - low[1]))
+        seen = cv2.perspectiveTransform(stops.reshape(-1, 1, 2), matrix).reshape(-1, 2, 2)[..., 0] / width
+        if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
+            seen[:] = np.nan
+        return layers[0], layers[-1], float((high[0] - low[0]) / (high[1] - low[1])), seen.astype(np.float32)
 
     def _corners(self, box: np.ndarray, rng: Generator) -> np.ndarray:
         """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned."""
@@ -260,10 +275,6 @@ def _visible(image: np.ndarray, fill: np.ndarray, grown: np.ndarray) -> float:
     seen = np.clip(image, 0, 255).reshape(-1, 3)
     ink, ground = fill.reshape(-1), 1 - grown.reshape(-1)
     return float(np.abs(ink @ seen / (ink.sum() + 1e-3) - ground @ seen / (ground.sum() + 1e-3)).mean())
-
-
-def _whole(mask: np.ndarray) -> layout.Line:
-    return layout.Line(mask, (0, 0, mask.shape[1], mask.shape[0]))
 
 
 def _shadow(ground: np.ndarray, colour: np.ndarray, mask: np.ndarray, rng: Generator) -> np.ndarray:

@@ -118,10 +118,15 @@ def test_bold_and_thin_strokes():
     np.testing.assert_array_equal(layout.embolden(hair, -1), hair)
 
 
+def whole(mask):
+    height, width = mask.shape
+    return layout.Line(mask, (0, 0, width, height), np.zeros((0, 2, 2)))
+
+
 @pytest.mark.parametrize("angle", [0.3, 1.0, -0.3, -1.0])
 def test_bending_raises_or_lowers_the_middle_and_keeps_the_ink(angle):
     bar = np.full((20, 200), 255, np.uint8)
-    bent = layout.bend(bar, angle)
+    bent = layout.bend(whole(bar), angle).mask
     heights = [np.flatnonzero(bent[:, x] > 127).mean() for x in (6, bent.shape[1] // 2, bent.shape[1] - 7)]
     rise = 200 / abs(angle) * (1 - np.cos(angle / 2))  # sagitta of the arc
     assert np.sign(angle) * (heights[0] - heights[1]) == pytest.approx(rise, abs=0.12 * rise + 2)
@@ -133,7 +138,7 @@ def test_bending_keeps_left_left_and_up_up():
     bar = np.full((20, 200), 100, np.uint8)
     bar[:10, :100] = 255
     for angle in (0.8, -0.8):
-        bent = layout.bend(bar, angle)
+        bent = layout.bend(whole(bar), angle).mask
         _, x = np.nonzero(bent > 200)
         assert x.mean() < 0.4 * bent.shape[1]
         column = bent[:, bent.shape[1] // 4]
@@ -143,24 +148,25 @@ def test_bending_keeps_left_left_and_up_up():
 
 def test_letters_in_line_stand_where_the_whole_word_has_them(font_file):
     (font,) = find_fonts([font_file])
-    whole = layout.draw_word(font, "HIMH")
-    apart = layout.draw_letters(font, "HIMH", 0.0, np.zeros((4, 3)))
+    whole = layout.draw_word(font, "HIMH").mask
+    apart = layout.draw_letters(font, "HIMH", 0.0, np.zeros((4, 3))).mask
     assert apart.shape[0] == whole.shape[0] and abs(apart.shape[1] - whole.shape[1]) <= 3
-    wide = layout.draw_word(font, "HIMH", 0.5)
+    wide = layout.draw_word(font, "HIMH", 0.5).mask
     assert wide.shape[1] - whole.shape[1] == pytest.approx(3 * 0.5 * layout.SIZE, abs=4)
     higher = np.zeros((4, 3))
     higher[0, 2] = 0.5
-    grown = layout.draw_letters(font, "HIMH", 0.0, higher)
+    grown = layout.draw_letters(font, "HIMH", 0.0, higher).mask
     assert grown.shape[0] == pytest.approx(1.5 * whole.shape[0], abs=3)
     assert grown[: whole.shape[0] // 3, grown.shape[1] // 2 :].max() == 0 and grown[-3, -10:].max() > 0
 
 
 def test_neighbours_keep_a_space_away(font_file, rng):
     (font,) = find_fonts([font_file])
-    mask = layout.draw_word(font, "Word")
+    word = layout.draw_word(font, "Word")
+    mask = word.mask
     beyond = 0
     for _ in range(40):
-        line = layout.add_neighbours(mask, font, "Word", rng)
+        line = layout.add_neighbours(word, font, "Word", rng)
         left, top, right, bottom = line.box
         np.testing.assert_array_equal(line.mask[top:bottom, left:right], mask)
         ring = line.mask[top - 3 : bottom + 3, left - 12 : right + 12].copy()

@@ -90,7 +90,7 @@ def test_without_effects_a_crop_is_the_stretched_word(fonts):
             continue  # cut on purpose: the box cannot be found
         ink = (colours != edge[0]).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(ink)
-        truth = cv2.resize(draw_word(font, word), (width, height), interpolation=cv2.INTER_AREA) > 127
+        truth = cv2.resize(draw_word(font, word).mask, (width, height), interpolation=cv2.INTER_AREA) > 127
         found = ink[top : top + height, left : left + width] > 0
         overlaps.append((truth & found).sum() / (truth | found).sum())
     assert len(overlaps) >= 20 and np.mean(overlaps) > 0.85 and min(overlaps) > 0.7
@@ -109,13 +109,43 @@ def test_the_word_stays_in_the_crop_whatever_the_camera_does(fonts):
     """Geometry at its strongest: warping a full block must keep most of it inside, and must not shrink it away."""
     config = RenderConfig(**{**PROBABILITIES, "rotation": 1.0, "perspective": 1.0, "slant": 1.0})
     renderer = Renderer(config, 0, fonts)
-    block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45))
+    block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
     for i in range(300):
         rng = np.random.default_rng(i)
-        fill, grown, aspect = renderer._place(block, rng)
+        fill, grown, aspect, _ = renderer._place(block, rng)
         assert grown is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < aspect < 8
         border = np.concatenate((fill[0], fill[-1], fill[:, 0], fill[:, -1]))
         assert border.mean() < 0.75
+
+
+@pytest.mark.parametrize("effect", ["spacing", "jitter", "curve", "weight", "rotation", "perspective"])
+def test_letters_are_where_their_stops_say(fonts, effect):
+    """Each letter's ink is found as a blob of its own, and lies between the letter's stops."""
+    renderer = Renderer(RenderConfig(**{**PROBABILITIES, effect: 1.0, "outline": 0.3}), 0, fonts)
+    found = 0
+    for i in range(60):
+        rng = np.random.default_rng(i)
+        line = renderer._line("HUNTED", fonts.fonts[0], rng)
+        fill, _, _, stops = renderer._place(line, rng)
+        count, _, _, centres = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
+        if count != 7:  # letters that touch
+            continue
+        found += 1
+        middles = np.sort(centres[1:, 0]) / fill.shape[1]
+        assert np.all(stops[:, 0] < middles) and np.all(middles < stops[:, 1])
+    assert found >= 20
+    crop, stops = renderer.render_with_stops("HUNTED", 3)
+    assert stops.shape == (6, 2) and stops.dtype == np.float32 and np.all(np.diff(stops.mean(1)) > 0)
+    np.testing.assert_array_equal(crop, renderer.render("HUNTED", 3))
+
+
+def test_stops_of_a_word_among_others_are_its_own(fonts):
+    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "neighbours": 1.0}), 0, fonts)
+    for i in range(40):
+        rng = np.random.default_rng(i)
+        line = renderer._line("HUNTED", fonts.fonts[0], rng)
+        left, _, right, _ = line.box
+        assert abs(line.stops[0, 0, 0] - left) < 9 and abs(line.stops[-1, 1, 0] - right) < 9  # side bearings
 
 
 def test_a_word_no_font_draws_is_refused(fonts):
