@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
     if code == 130:  # typer's code for Ctrl-C
-        resumable = arguments and arguments[0] in ("align", "pretrain", "finetune")
+        resumable = arguments and arguments[0] in ("align", "pretrain", "finetune", "synth")
         _say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
     return code
 
@@ -200,6 +200,27 @@ def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: 
     from dptr.train.align import align
 
     print(align(load_recipe(AlignRecipe, config, overrides), out, resume))
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The pack to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many crops.")],
+    config: Recipe = None,
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or enlarge, the pack in --out.")] = False,
+) -> None:
+    """Render words into a pack, for align (pack=DIR) and finetune (data.pack=DIR) to read many times."""
+    from dptr.config import SynthRecipe, load_recipe
+    from dptr.data.pack import write_pack
+
+    with _bars() as bars:
+        write_pack(
+            load_recipe(SynthRecipe, config, overrides), count, out, workers, resume,
+            lambda done: bars("crops", done, count),
+        )  # fmt: skip
+    print(out)
 
 
 @app.command()

@@ -110,6 +110,7 @@ class FMUConfig(Config):
     queries: int = Field(26, ge=0)
     heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
+    count: bool = True  # image tokens are told how many characters stand left of them; not in the paper
 
 
 class DecoderConfig(Config):
@@ -142,6 +143,7 @@ class GlyphConfig(Config):
     encoder: EncoderConfig = EncoderConfig()
     heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
+    count: bool = True  # see FMUConfig
     charset: str = "94"
     max_length: int = Field(25, ge=1)
 
@@ -200,7 +202,22 @@ class AlignRecipe(Config):
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
     padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
+    # What the renderer knows of where each letter stands:
+    columns: float = Field(1.0, ge=0)  # weight of naming the letter in each image column
+    attention: float = Field(0.5, ge=0)  # weight of slots looking at their letter
+    counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
+    pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
     ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to the full renderer's
+
+
+class SynthRecipe(Config):
+    """``dptr synth``: rendered crops into a pack, for training to read many times."""
+
+    seed: int = Field(0, ge=0)
+    charset: str = "94"
+    max_length: int = Field(25, ge=1)
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
 
 
 class PretrainRecipe(Config):
@@ -233,6 +250,7 @@ class DataConfig(Config):
     limit: int = Field(0, ge=0)  # use only the first n training crops of a seeded order; 0 = all
     rendered: float = Field(0.0, ge=0, le=1)  # share of each batch that is rendered
     augment: float = Field(0.5, ge=0, le=1)  # strength of augmentation on labelled crops; 0 = off
+    pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
 
 
 class FinetuneRecipe(Config):

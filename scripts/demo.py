@@ -101,7 +101,7 @@ def write_crops(source: Rendered, count: int, folder: Path) -> Path:
     (folder / "images").mkdir(parents=True)
     lines = []
     for index in range(count):
-        crop, word = source.sample(index)
+        crop, word, _ = source.sample(index)
         Image.fromarray(crop).save(folder / "images" / f"{index:04d}.png")
         lines.append(f"images/{index:04d}.png\t{word}\n")
     (folder / "labels.tsv").write_text("".join(lines), encoding="utf-8")

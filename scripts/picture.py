@@ -44,7 +44,7 @@ def draw(reader: Reader, source: Rendered) -> Image.Image:
     sheet = Image.new("RGB", (COLUMNS * (width + GAP) + GAP, ROWS * (height + 2 * LINE + GAP) + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     samples = [source.sample(index) for index in range(COLUMNS * ROWS)]
-    pictures = [Image.fromarray(crop) for crop, _ in samples]
+    pictures = [Image.fromarray(crop) for crop, _, _ in samples]
     for index, (picture, read) in enumerate(zip(pictures, reader.read(pictures), strict=True)):
         truth = samples[index][1]
         x = GAP + index % COLUMNS * (width + GAP)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from torch.utils.data import DataLoader, Dataset
 
 from dptr.data.datasets import LabelledCrops
@@ -20,7 +20,8 @@ from dptr.data.transforms import augment
 from dptr.errors import UserError
 from dptr.text.corpus import Corpus
 
-Sample = tuple[np.ndarray, str]
+Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
+Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]
 _REDRAW = 1 << 40  # how far apart the indices lie that are tried when no font can draw a word
 _ATTEMPTS = 100
 _GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
@@ -38,8 +39,6 @@ class Rendered:
 
     corpus: Corpus
     renderer: Renderer
-    plain: Renderer | None = None  # a gentler renderer to start with
-    ramp: int = 0  # samples over which ``plain`` gives way to ``renderer``
 
     def word(self, index: int) -> str:
         """The word of a sample."""
@@ -54,10 +53,8 @@ class Rendered:
 
     def sample(self, index: int) -> Sample:
         word = self.word(index)
-        renderer = self.renderer
-        if self.plain is not None and index * _GOLDEN % 1.0 >= index / max(self.ramp, 1):
-            renderer = self.plain
-        return renderer.render(word, index), word
+        crop, stops = self.renderer.render_with_stops(word, index)
+        return crop, word, stops
 
     def undrawable(self, count: int = 5000) -> dict[str, int]:
         """Of the first ``count`` words, those that no font can draw, by character set missing."""
@@ -66,8 +63,21 @@ class Rendered:
 
 
 @dataclass(frozen=True)
+class Ramp:
+    """A gentle supply that gives way to the full one over the first ``length`` samples."""
+
+    gentle: Source
+    full: Source
+    length: int
+
+    def sample(self, index: int) -> Sample:
+        gentle = index < self.length and index * _GOLDEN % 1.0 >= index / self.length
+        return (self.gentle if gentle else self.full).sample(index)
+
+
+@dataclass(frozen=True)
 class Labelled:
-    """Labelled crops, in a new seeded order each epoch, augmented."""
+    """Labelled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
 
     crops: LabelledCrops
     seed: int
@@ -75,11 +85,12 @@ class Labelled:
 
     def sample(self, index: int) -> Sample:
         epoch, place = divmod(index, len(self.crops))
-        row = int(_order(self.seed, epoch, len(self.crops))[place])
+        row = int(seeded_order(self.seed, epoch, len(self.crops))[place])
         crop = self.crops.arrays[row]
         if self.strength:
             crop = augment(crop, np.random.Generator(np.random.Philox(key=[self.seed, index])), self.strength)
-        return crop, self.crops.labels[row]
+        label = self.crops.labels[row]
+        return crop, label, np.full((len(label), 2), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class Mixture:
     """A ``share`` of all samples, evenly spread, is rendered; the others are labelled. Neither's indices have gaps."""
 
     labelled: Labelled
-    rendered: Rendered
+    rendered: Source
     share: float
 
     def sample(self, index: int) -> Sample:
@@ -97,8 +108,10 @@ class Mixture:
 
 def batches(
     source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
-) -> Generator[tuple[UInt8[np.ndarray, "b h w 3"], list[str]], None, None]:
-    """Batches of steps ``first``..``last - 1``: crops and their words.
+) -> Generator[Batch, None, None]:
+    """Batches of steps ``first``..``last - 1``: crops, their words, and where the letters stand.
+
+    Stops are padded to the longest word with NaN.
 
     Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``, cut into ``processes`` runs of which ``rank`` gets one:
     dealt out in turn, a ``Mixture``'s evenly spread kinds could go to one process each.
@@ -122,8 +135,8 @@ def batches(
         for batch in _start(loader):
             if isinstance(batch, UserError):
                 raise batch
-            crops, words = batch
-            yield crops.numpy(), words
+            crops, words, stops = batch
+            yield crops.numpy(), words, stops.numpy()
     except (RuntimeError, ConnectionError, EOFError) as error:
         if not workers or "in DataLoader worker process" in str(error):  # raised by the source
             raise
@@ -137,14 +150,23 @@ class _Batches(Dataset):
     rank: int
     processes: int
 
-    def __getitem__(self, step: int) -> tuple[torch.Tensor, list[str]] | UserError:
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, list[str], torch.Tensor] | UserError:
         try:
             first, last = (step * self.size + rank * self.size // self.processes for rank in (self.rank, self.rank + 1))
             samples = [self.source.sample(index) for index in range(first, last)]
         except UserError as error:
             return error
-        crops = torch.from_numpy(np.stack([crop for crop, _ in samples]))  # tensors travel through shared memory
-        return crops, [word for _, word in samples]
+        crops = torch.from_numpy(np.stack([crop for crop, _, _ in samples]))  # tensors travel through shared memory
+        stops = torch.from_numpy(pad_stops([stops for _, _, stops in samples]))
+        return crops, [word for _, word, _ in samples], stops
+
+
+def pad_stops(stops: Sequence[np.ndarray]) -> Float32[np.ndarray, "n l 2"]:
+    """Stops of several words: NaN after a word's last letter."""
+    padded = np.full((len(stops), max(map(len, stops)), 2), np.nan, np.float32)
+    for row, places in enumerate(stops):
+        padded[row, : len(places)] = places
+    return padded
 
 
 def _as_is(batch: object) -> object:
@@ -175,7 +197,7 @@ def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int =
     """
     first, place = divmod(step, pool)
     words = _pool(corpus, size, pool, first)
-    start = int(_order(corpus.seed, first, pool)[place]) * size
+    start = int(seeded_order(corpus.seed, first, pool)[place]) * size
     return words[start + rank : start + size : processes]
 
 
@@ -186,5 +208,6 @@ def _pool(corpus: Corpus, size: int, pool: int, number: int) -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+def seeded_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """A random order of ``count`` things, another one each epoch."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)

@@ -8,6 +8,7 @@ slot, so an image's slots can stand where text tokens stood: that is what the de
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from dptr.config import DualConfig, GlyphConfig
 from dptr.errors import UserError
 from dptr.files import digest, load_tensors, save_tensors, whole_folder, write_json
-from dptr.models.fmu import FMU
+from dptr.models.fmu import FMU, running_count
 from dptr.models.layers import init_transformer
 from dptr.models.recognizer import build_encoder
 from dptr.models.weights import load_strictly, read_config, settings_of
@@ -25,6 +26,23 @@ from dptr.shipped import model_folder
 from dptr.text.charset import Charset, resolve_charset
 
 FORMAT = 1
+
+
+class LossWeights(Protocol):
+    """Weights of the terms of ``alignment_loss`` beside 1 for spelling; ``AlignRecipe`` has them."""
+
+    @property
+    def cosine(self) -> float: ...
+    @property
+    def ctc(self) -> float: ...
+    @property
+    def columns(self) -> float: ...
+    @property
+    def attention(self) -> float: ...
+    @property
+    def counting(self) -> float: ...
+    @property
+    def padding(self) -> float: ...
 
 
 class GlyphText(nn.Module):
@@ -59,11 +77,15 @@ class GlyphModel(nn.Module):
         super().__init__()
         slots = config.max_length + 1
         self.encoder = build_encoder(config.encoder)
-        self.slots = FMU(config.dim, slots, config.heads, config.layers, self.encoder.dim)
+        self.slots = FMU(
+            config.dim, slots, config.heads, config.layers, self.encoder.dim, self.encoder.grid, config.count
+        )
         self.text = GlyphText(characters, slots, config.dim)
         self.scale = nn.Parameter(torch.tensor(config.dim**-0.5))
         self.ctc = nn.Linear(self.encoder.dim, characters + 1)
-        init_transformer(self.ctc)
+        self.letters = nn.Linear(self.encoder.dim, characters + 1)
+        self.ctc.apply(init_transformer)
+        self.letters.apply(init_transformer)
 
     def image_tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p e"], Float[Tensor, "b s d"]]:
         """Image tokens before, and slots after, the merge."""
@@ -75,9 +97,13 @@ class GlyphModel(nn.Module):
         return self.scale * torch.einsum("bsd,scd->bsc", slots, self.text.table())
 
     def column_logits(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w c"]:
-        """CTC logits of each image column: tokens of a column averaged over the grid's rows; class 0 is the blank."""
+        """CTC logits of each image column; class 0 is the blank."""
+        return self.ctc(self.by_column(tokens))
+
+    def by_column(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w e"]:
+        """Tokens of a column averaged over the grid's rows."""
         rows, columns = self.encoder.grid
-        return self.ctc(tokens.view(len(tokens), rows, columns, -1).mean(1))
+        return tokens.view(len(tokens), rows, columns, -1).mean(1)
 
 
 class GlyphDual:
@@ -150,21 +176,28 @@ def alignment_loss(
     model: GlyphModel,
     pixels: Float[Tensor, "b 3 h w"],
     symbols: Int[Tensor, "b s"],
-    ctc: float,
-    cosine: float,
-    padding: float,
+    stops: Float[Tensor, "b l 2"],
+    weights: LossWeights,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """Slot-wise alignment: cross-entropy over all symbols, 1 - cosine to the word's own token, CTC on image columns.
+    """Slot-wise alignment: cross-entropy over all symbols, 1 - cosine to the word's own token, and auxiliary terms.
 
-    The CTC term (Graves et al. 2006) is an auxiliary one without which the rest hardly learns at small scale
-    (docs/LOG.md). PAD slots count ``padding`` beside 1 for a character's or EOS's.
+    CTC on the image columns (Graves et al. 2006), and ``place_losses``, which use that the renderer knows where each
+    letter stands: without them the rest hardly learns at small scale (docs/LOG.md). PAD slots count
+    ``weights.padding`` beside 1 for a character's or EOS's.
+
+    Args:
+        stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
 
     Returns:
         The weighted sum, and its parts by name (detached).
     """
-    tokens, slots = model.image_tokens(pixels)
+    tokens = model.encoder(pixels)
+    fmu = model.slots
+    density = fmu.density(tokens) if fmu.counter is not None else None
+    told = tokens if density is None else fmu.tell(tokens, density)
+    slots = fmu.merge(told)
     pad = model.text.symbols.num_embeddings - 1
-    weight = torch.where(symbols == pad, padding, 1.0)
+    weight = torch.where(symbols == pad, weights.padding, 1.0)
     total = weight.sum()
     spelled = F.cross_entropy(model.slot_logits(slots).float().transpose(1, 2), symbols, reduction="none")
     distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
@@ -173,8 +206,50 @@ def alignment_loss(
     columns = model.column_logits(tokens).float().log_softmax(-1).transpose(0, 1)
     frames = torch.full_like(lengths, columns.shape[0])
     losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
-    loss = losses["spell"] + cosine * losses["cosine"] + ctc * losses["ctc"]
+    letters, looks = model.letters(model.by_column(tokens)), fmu.attention(told)
+    losses |= place_losses(letters, looks, density, symbols, lengths, stops)
+    loss = losses["spell"] + sum(getattr(weights, name) * losses[name] for name in losses if name != "spell")
     return loss, {name: value.detach() for name, value in losses.items()}
+
+
+def place_losses(
+    letters: Float[Tensor, "b w c"],
+    looks: Float[Tensor, "b s w"],
+    density: Float[Tensor, "b w"] | None,
+    symbols: Int[Tensor, "b s"],
+    lengths: Int[Tensor, " b"],
+    stops: Float[Tensor, "b l 2"],
+) -> dict[str, Float[Tensor, ""]]:
+    """What the places of the letters teach; letters of unknown place teach nothing.
+
+    - ``columns``: cross-entropy of ``letters`` over the letter that stands in each column, 0 where none does;
+    - ``attention``: -log of the share of a slot's attention that lies on its letter;
+    - ``counting``: mean absolute error of the running count of letters at each column, and a tenth of that of the
+      whole count, which needs no places.
+
+    A letter stands in the columns whose middle it covers, and in the one that holds its own middle.
+    """
+    width, count = letters.shape[1], stops.shape[1]
+    begin, end = stops[..., :1], stops[..., 1:]
+    known = ~stops.isnan().any(-1)  # (b, l)
+    middles = (torch.arange(width, device=stops.device) + 0.5) / width
+    own = ((begin + end) / 2 * width).floor().clamp(0, width - 1).nan_to_num(0).long()
+    covered = (middles >= begin) & (middles < end)
+    covered |= F.one_hot(own[..., 0], width).bool() & known[..., None]  # (b, l, w)
+    placed = known.any(1)
+    standing = torch.where(covered.any(1), symbols.gather(1, covered.float().argmax(1)), 0)
+    wanted = torch.where(placed[:, None], standing, -100)
+    losses = {
+        "columns": F.cross_entropy(letters.float().flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum")
+        / (wanted != -100).sum().clamp(min=1)
+    }
+    seen = (looks[:, :count] * covered).sum(-1)
+    losses["attention"] = -((seen + 1e-3).log() * known).sum() / known.sum().clamp(min=1)
+    if density is not None:
+        passed = ((middles - begin) / (end - begin).clamp(min=0.01)).clamp(0, 1).nan_to_num(0)
+        error = (running_count(density) - passed.sum(1)).abs().mean(1)
+        losses["counting"] = (error * placed).mean() + 0.1 * (density.sum(1) - lengths).abs().mean()
+    return losses
 
 
 def save_glyph(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,24 +33,90 @@ class FMU(nn.Module):
     The paper uses 26 queries (labels of up to 25 characters and an end) and one layer. Queries start as a truncated
     normal of deviation 0.02 (the published code leaves them uninitialised).
 
+    With ``count`` (ours, not the paper's) a linear layer says how many characters each image column holds, and each
+    token is told how many stand left of it: the running sum, as sinusoids. Query i starts as the sinusoids of i + 0.5,
+    the middle of character i. To find the i-th character is what learned queries need most of their training for
+    (docs/LOG.md); counted tokens make it a look-up.
+
     Args:
-        dim: width of queries and output, the decoder's width.
+        dim: width of queries and output, the decoder's width; even.
         queries: how many memory tokens come out, >= 1.
         heads: attention heads; divides ``dim``.
         layers: cross-attention layers, 1 in the paper.
-        memory_dim: width of the image tokens.
+        memory_dim: width of the image tokens; even.
+        grid: rows and columns of the image tokens, which lie row by row.
+        count: whether tokens are told the number of characters left of them.
     """
 
-    def __init__(self, dim: int, queries: int, heads: int, layers: int, memory_dim: int):
+    def __init__(
+        self,
+        dim: int,
+        queries: int,
+        heads: int,
+        layers: int,
+        memory_dim: int,
+        grid: tuple[int, int],
+        count: bool = False,
+    ):
         super().__init__()
+        self.grid = grid
         self.queries = nn.Parameter(torch.empty(1, queries, dim))
         self.layers = nn.ModuleList(FMULayer(dim, heads, memory_dim) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
+        self.counter = nn.Linear(memory_dim, 1) if count else None
         self.apply(init_transformer)
-        nn.init.trunc_normal_(self.queries, std=0.02)
+        if self.counter is None:
+            nn.init.trunc_normal_(self.queries, std=0.02)
+        else:
+            self.queries.data.copy_(sinusoids(torch.arange(queries) + 0.5, dim))
+            nn.init.trunc_normal_(self.counter.weight, std=0.02)
+            nn.init.constant_(self.counter.bias, -1.5)  # softplus: a fifth of a character a column, six on 32 columns
 
     def forward(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
+        if self.counter is not None:
+            tokens = self.tell(tokens, self.density(tokens))
+        return self.merge(tokens)
+
+    def density(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w"]:
+        """How many characters each column of the image holds (tokens of a column are averaged over the rows)."""
+        assert self.counter is not None
+        rows, columns = self.grid
+        return F.softplus(self.counter(tokens.view(len(tokens), rows, columns, -1).mean(1)).float()[..., 0])
+
+    def tell(self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]) -> Float[Tensor, "b p e"]:
+        """Tokens with the number of characters left of their column's middle added, as sinusoids."""
+        counted = sinusoids(running_count(density), tokens.shape[-1])
+        return tokens + counted.repeat(1, self.grid[0], 1).to(tokens.dtype)
+
+    def merge(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
+        """The queries after all layers."""
         x = self.queries.expand(tokens.shape[0], -1, -1)
         for layer in self.layers:
             x = layer(x, tokens)
         return self.norm(x)
+
+    def attention(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q w"]:
+        """Where the first layer's queries look: shares by image column, over all heads and rows; rows sum to 1.
+
+        ``tokens`` are those that ``merge`` gets.
+        """
+        layer = self.layers[0]
+        assert isinstance(layer, FMULayer)
+        queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
+        shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
+        return shares.view(*shares.shape[:2], *self.grid).sum(2)
+
+
+def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
+    """Characters left of the middle of each column: the sum of the columns before it, and half its own."""
+    return density.cumsum(1) - density / 2
+
+
+def sinusoids(place: Float[Tensor, "*b"], dim: int) -> Float[Tensor, "*b dim"]:
+    """Sines, then cosines, of ``place`` with periods from 2 up to 128 in a geometric row (Vaswani et al. 2017, 3.5).
+
+    Their shortest period is 6.3; here neighbours (a distance of 1) are to be told apart most sharply.
+    """
+    frequency = math.pi / 64 ** (torch.arange(dim // 2, device=place.device) / (dim // 2))
+    angle = place[..., None].float() * frequency
+    return torch.cat((angle.sin(), angle.cos()), -1)

@@ -58,6 +58,12 @@ class Attention(nn.Module):
         mixed = _mix(query, key, value, allowed, dropout)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
+    def shares(self, x: Float[Tensor, "b q d"], projected: Float[Tensor, "2 b h m e"]) -> Float[Tensor, "b h q m"]:
+        """How much of each context token each query takes, in float32; rows sum to 1."""
+        batch, length, _ = x.shape
+        query = self.query(x).view(batch, length, self.heads, -1).transpose(1, 2)
+        return (query @ projected[0].transpose(-1, -2) * query.shape[-1] ** -0.5).float().softmax(-1)
+
     def forward(
         self,
         x: Float[Tensor, "b q d"],

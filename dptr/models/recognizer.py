@@ -112,7 +112,10 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
             f"words of {config.max_length} characters; set model.fmu.queries={needed} or more"
         )
     try:
-        fmu = FMU(config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers, encoder.dim)
+        fmu = FMU(
+            config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers,
+            encoder.dim, encoder.grid, config.fmu.count,
+        )  # fmt: skip
     except ValueError as error:
         raise UserError(f"fmu: {error}") from error
     return Recognizer(encoder, fmu, decoder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,8 +11,7 @@ from torch import Tensor, nn
 
 from dptr.config import AlignRecipe, plain_render
 from dptr.data.datasets import LabelledCrops
-from dptr.data.stream import batches
-from dptr.data.synth import Renderer
+from dptr.data.stream import Ramp, batches
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, save_glyph, slot_symbols
 from dptr.train import loop
@@ -24,12 +22,12 @@ class _Objective(nn.Module):
     def __init__(self, model: GlyphModel, recipe: AlignRecipe):
         super().__init__()
         self.model = model
-        self.weights = (recipe.ctc, recipe.cosine, recipe.padding)
+        self.recipe = recipe
 
     def forward(
-        self, pixels: Float[Tensor, "b 3 h w"], symbols: Int[Tensor, "b s"]
+        self, pixels: Float[Tensor, "b 3 h w"], symbols: Int[Tensor, "b s"], stops: Float[Tensor, "b l 2"]
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        return alignment_loss(self.model, pixels, symbols, *self.weights)
+        return alignment_loss(self.model, pixels, symbols, stops, self.recipe)
 
 
 def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
@@ -52,11 +50,13 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
     source, unseen, notes = rendered_words(
-        recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed
+        recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
     )
-    if recipe.ramp:
-        plain = Renderer(plain_render(source.renderer.config), recipe.run.seed, source.renderer.fonts)
-        source = replace(source, plain=plain, ramp=round(recipe.ramp * recipe.run.steps * recipe.run.batch))
+    if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch):
+        plain, _, _ = rendered_words(
+            recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
+        )
+        source = Ramp(plain, source, ramp)
     validation = draw(unseen, RENDERED_VALIDATION)
     run = loop.start(
         out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, recipe), [(model, 1.0)], "crops"
@@ -74,8 +74,9 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         "recipe": recipe.model_dump(mode="json"),
     }
     with loop.interruptible(run), closing(stream):
-        for crops, words in stream:
+        for crops, words, stops in stream:
             batch = {"pixels": to_pixels(crops), "symbols": slot_symbols(words, index, length)}
+            batch["stops"] = torch.from_numpy(stops)
             batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
             with loop.seeded(recipe.run.seed, run.step), accelerator.autocast():
                 loss, parts = run.prepared(**batch)

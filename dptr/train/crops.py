@@ -8,6 +8,7 @@ import numpy as np
 
 from dptr.config import CorpusConfig, EncoderConfig, FinetuneRecipe, RenderConfig
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
+from dptr.data.pack import open_pack
 from dptr.data.stream import Labelled, Mixture, Rendered, Source
 from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.errors import UserError
@@ -19,9 +20,15 @@ _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for 
 
 
 def rendered_words(
-    corpus: CorpusConfig, render: RenderConfig, encoder: EncoderConfig, charset: Charset, max_length: int, seed: int
-) -> tuple[Rendered, Rendered, list[str]]:
-    """Rendered words to train on; others to validate on; and notes for the log.
+    corpus: CorpusConfig,
+    render: RenderConfig,
+    encoder: EncoderConfig,
+    charset: Charset,
+    max_length: int,
+    seed: int,
+    pack: str,
+) -> tuple[Source, Rendered, list[str]]:
+    """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
 
     Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
     ``train``. They do not depend on ``seed``, so that runs can be compared.
@@ -31,11 +38,14 @@ def rendered_words(
     """
     render = render.model_copy(update={"height": encoder.height, "width": encoder.width})
     fonts = find_fonts(render.fonts)
+    others = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
+    unseen = Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+    if pack:
+        packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed)
+        return packed, unseen, told
     train = Rendered(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
     )
-    others = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
-    unseen = Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
     undrawable = train.undrawable(_LOOKED_AT).items()
     notes = [train.corpus.describe()]
     notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
@@ -45,8 +55,8 @@ def rendered_words(
 def draw(source: Rendered, count: int) -> LabelledCrops:
     """The first ``count`` samples, in memory."""
     samples = [source.sample(index) for index in range(count)]
-    words = [word for _, word in samples]
-    return LabelledCrops(np.stack([crop for crop, _ in samples]), words, words, [0] * count, DropReport())
+    words = [word for _, word, _ in samples]
+    return LabelledCrops(np.stack([crop for crop, _, _ in samples]), words, words, [0] * count, DropReport())
 
 
 def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
@@ -59,11 +69,11 @@ def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Labe
     if data.rendered < 1 and not data.train:
         raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
     load = partial(load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width)
-    rendered: Rendered | None = None
+    rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
         rendered, unseen, notes = rendered_words(
-            recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed
+            recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack
         )
         if not data.train:
             validation = load(data.validation) if data.validation else draw(unseen, RENDERED_VALIDATION)

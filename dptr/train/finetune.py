@@ -96,7 +96,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         accelerator.process_index, accelerator.num_processes,
     )  # fmt: skip
     with loop.interruptible(run), closing(stream):
-        for crops, words in stream:
+        for crops, words, _ in stream:
             batch = {"pixels": to_pixels(crops), "targets": torch.from_numpy(tokenizer.encode(words))}
             batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
             with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():

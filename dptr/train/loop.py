@@ -137,7 +137,7 @@ def start(
     accelerator.wait_for_everyone()  # all have checked ``out``
     if accelerator.is_main_process:
         write_json(out / "recipe.json", recipe.model_dump(mode="json"))
-    optimizer = make_optimizer(parts, optim, fused=accelerator.device.type == "cuda")
+    optimizer = make_optimizer(parts, optim, fused=True)
     prepared, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(prepared)
     ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None

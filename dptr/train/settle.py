@@ -32,7 +32,7 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
     charset = None
     if recipe.init.glyph:
         glyph = load_glyph(DualConfig(kind="glyph", model=recipe.init.glyph)).config
-        fmu = {"queries": glyph.max_length + 1, "heads": glyph.heads, "layers": glyph.layers}
+        fmu = {"queries": glyph.max_length + 1, "heads": glyph.heads, "layers": glyph.layers, "count": glyph.count}
         brought = {"encoder": glyph.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": glyph.dim}}
         base = _over(base, {**brought, "max_length": glyph.max_length})
     if recipe.init.model or recipe.init.decoder:

@@ -1,0 +1,189 @@
+"""Packs: crops rendered once, for training to read many times.
+
+A core renders some 480 crops a second, about as many as a small recogniser learns from; read from a pack, crops cost
+nothing. A pack is a folder of shards, each a safetensors file of ``SHARD`` crops at their final size with the letters'
+places and the words, written whole or not at all: an interrupted ``dptr synth`` goes on at its first missing shard, and
+several machines can write shards of one pack.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from dptr.config import SynthRecipe
+from dptr.data.stream import Rendered, Sample, pad_stops, seeded_order
+from dptr.data.synth import Renderer
+from dptr.errors import UserError
+from dptr.files import read_json, remove_partial, save_tensors, write_json
+from dptr.text.charset import Charset, check_label, resolve_charset
+from dptr.text.corpus import Corpus
+
+SHARD = 5000  # crops, about 60 MB at 32x128
+RECIPE = "pack.json"
+
+
+@dataclass(frozen=True)
+class _Shard:
+    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file
+    stops: torch.Tensor  # float16 (n, letters, 2), mapped
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Crops of a pack in a new seeded order each epoch: a ``Source``.
+
+    Args:
+        folder: of the pack.
+        rows: which crops, by number.
+        seed: of the orders.
+    """
+
+    folder: Path
+    rows: np.ndarray
+    seed: int
+
+    def sample(self, index: int) -> Sample:
+        epoch, place = divmod(index, len(self.rows))
+        row = int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
+        shard = _open_shard(self.folder / _name(row // SHARD))
+        row %= SHARD
+        word = shard.words[row]
+        return shard.crops[row].numpy(), word, shard.stops[row, : len(word)].float().numpy()
+
+
+def open_pack(
+    folder: str | Path, charset: Charset, max_length: int, height: int, width: int, seed: int
+) -> tuple[Packed, list[str]]:
+    """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
+
+    Raises:
+        UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise UserError(f"pack {folder}: no {RECIPE} in it; make one with 'dptr synth --out {folder}'")
+    count = read_json(folder / RECIPE, "pack")["count"]
+    rows: list[int] = []
+    dropped: dict[str, int] = {}
+    for number, start in enumerate(range(0, count, SHARD)):
+        shard = _open_shard(folder / _name(number))
+        if shard.crops.shape[1:3] != (height, width):
+            raise UserError(
+                f"pack {folder}: crops of {'x'.join(map(str, shard.crops.shape[1:3]))} pixels where the encoder takes "
+                f"{height}x{width}; make one with --set render.height={height} --set render.width={width}"
+            )
+        for row, word in enumerate(shard.words):
+            label, reason = check_label(word, charset, max_length)
+            if reason is None and label != word:
+                reason = "written otherwise in this charset"
+            if reason is None:
+                rows.append(start + row)
+            else:
+                dropped[reason] = dropped.get(reason, 0) + 1
+    if not rows:
+        raise UserError(f"pack {folder}: none of its {count} words can be used ({dropped}); make one for this charset")
+    left_out = f"; left out: {', '.join(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
+    return Packed(folder, np.array(rows), seed), [f"pack {folder}: {len(rows):,} rendered crops{left_out}"]
+
+
+def write_pack(
+    recipe: SynthRecipe,
+    count: int,
+    folder: Path,
+    workers: int = 1,
+    resume: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Render samples 0..count-1 of ``recipe`` into ``folder``.
+
+    Args:
+        count: crops; a multiple of ``SHARD`` or a last, smaller shard.
+        workers: processes.
+        resume: go on with a folder that already holds a pack of this recipe, also to make it larger.
+        progress: called with the number of crops done.
+
+    Raises:
+        UserError: ``folder`` holds a pack and ``resume`` is off, or one of another recipe; what rendering raises.
+    """
+    described = {"recipe": recipe.model_dump(mode="json"), "shard": SHARD}
+    path = folder / RECIPE
+    if path.exists():
+        before = read_json(path, "pack")
+        if not resume:
+            raise UserError(f"{folder}: already holds a pack; pass --resume to go on with it, or another --out")
+        if {key: before.get(key) for key in described} != described:
+            raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
+        count = max(count, before["count"])
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: not empty and no pack; pass another --out")
+    source = rendered(recipe)  # raises what is wrong with the recipe before anything is written
+    remove_partial(folder)
+    write_json(path, {**described, "count": count})
+    spans = [(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
+    missing = [span for span in spans if not _holds(folder / _name(span[0] // SHARD), span[1] - span[0])]
+    done = count - sum(last - first for first, last in missing)
+    progress(done)
+    if not missing:
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _start, (source, folder)) as pool:
+        for written in pool.imap_unordered(_write_shard, missing):
+            done += written
+            progress(done)
+
+
+def rendered(recipe: SynthRecipe) -> Rendered:
+    """The supply of crops that a pack is cut from."""
+    corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
+    return Rendered(corpus, Renderer(recipe.render, recipe.seed))
+
+
+def _start(source: Rendered, folder: Path) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    torch.set_num_threads(1)
+    _WORK.append((source, folder))
+
+
+_WORK: list[tuple[Rendered, Path]] = []  # of a worker process
+
+
+def _write_shard(span: tuple[int, int]) -> int:
+    (source, folder), (first, last) = _WORK[-1], span
+    samples = [source.sample(index) for index in range(first, last)]
+    tensors = {
+        "crops": torch.from_numpy(np.stack([crop for crop, _, _ in samples])),
+        "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
+    }
+    words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
+    save_tensors(folder / _name(first // SHARD), tensors, {"words": words})
+    return last - first
+
+
+def _name(number: int) -> str:
+    return f"crops-{number:06d}.safetensors"
+
+
+def _holds(path: Path, count: int) -> bool:
+    return path.is_file() and len(_open_shard(path).words) == count
+
+
+@lru_cache(maxsize=1024)
+def _open_shard(path: Path) -> _Shard:
+    try:
+        with safe_open(path, "pt") as file:
+            return _Shard(file.get_tensor("crops"), file.get_tensor("stops"), json.loads(file.metadata()["words"]))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a whole shard ({error}); delete the file and run the same 'dptr synth' with --resume"
+        ) from error
