@@ -8,14 +8,13 @@ slot, so an image's slots can stand where text tokens stood: that is what the de
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config import DualConfig, GlyphConfig
+from dptr.config import AlignRecipe, DualConfig, GlyphConfig
 from dptr.errors import UserError
 from dptr.files import digest, load_tensors, save_tensors, whole_folder, write_json
 from dptr.models.fmu import FMU, running_count
@@ -26,23 +25,6 @@ from dptr.shipped import model_folder
 from dptr.text.charset import Charset, resolve_charset
 
 FORMAT = 1
-
-
-class LossWeights(Protocol):
-    """Weights of the terms of ``alignment_loss`` beside 1 for spelling; ``AlignRecipe`` has them."""
-
-    @property
-    def cosine(self) -> float: ...
-    @property
-    def ctc(self) -> float: ...
-    @property
-    def columns(self) -> float: ...
-    @property
-    def attention(self) -> float: ...
-    @property
-    def counting(self) -> float: ...
-    @property
-    def padding(self) -> float: ...
 
 
 class GlyphText(nn.Module):
@@ -177,7 +159,7 @@ def alignment_loss(
     pixels: Float[Tensor, "b 3 h w"],
     symbols: Int[Tensor, "b s"],
     stops: Float[Tensor, "b l 2"],
-    weights: LossWeights,
+    weights: AlignRecipe,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """Slot-wise alignment: cross-entropy over all symbols, 1 - cosine to the word's own token, and auxiliary terms.
 
@@ -187,6 +169,7 @@ def alignment_loss(
 
     Args:
         stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
+        weights: those of its terms beside 1 for spelling.
 
     Returns:
         The weighted sum, and its parts by name (detached).

@@ -80,8 +80,10 @@ def _mix(
     allowed: Bool[Tensor, "*mask"] | None,
     dropout: float,
 ) -> Float[Tensor, "b h q e"]:
-    """``F.scaled_dot_product_attention``; written out on a CPU, where its kernels take up to 8 times as long for the few
-    tokens of a word (forward and backward, docs/LOG.md)."""
+    """``F.scaled_dot_product_attention``; on a CPU written out.
+
+    There its kernels take up to 8 times as long for the few tokens of a word (docs/LOG.md).
+    """
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, allowed, dropout)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5

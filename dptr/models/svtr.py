@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dptr.models.layers import Block, Encoder, init_transformer
 
-SIZES = {  # channels of stem and three stages; convolution blocks of each stage; width of tokens; attention blocks; heads
+SIZES = {  # channels of stem and stages; convolution blocks of each stage; width of tokens; attention blocks; heads
     "nano": ((24, 32, 64, 128), (1, 1, 0), 128, 2, 4),
     "micro": ((32, 48, 96, 160), (1, 1, 1), 128, 2, 4),
     "tiny": ((32, 64, 128, 192), (1, 1, 1), 192, 3, 6),

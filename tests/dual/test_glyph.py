@@ -11,9 +11,18 @@ import torch
 from helpers_reference import loud, norm
 from torch import Tensor
 
-from dptr.config import DualConfig, EncoderConfig, GlyphConfig
+from dptr.config import AlignRecipe, DualConfig, EncoderConfig, GlyphConfig
 from dptr.dual import DualEncoder, load_dual
-from dptr.dual.glyph import GlyphDual, GlyphModel, alignment_loss, build_glyph, load_glyph, save_glyph, slot_symbols
+from dptr.dual.glyph import (
+    GlyphDual,
+    GlyphModel,
+    alignment_loss,
+    build_glyph,
+    load_glyph,
+    place_losses,
+    save_glyph,
+    slot_symbols,
+)
 from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
 
@@ -122,7 +131,8 @@ def test_image_tokens_are_the_slots_of_the_encoder(model, dual):
 def test_alignment_parts_equal_an_independent_computation(model):
     words, padding = ["ab", "", "bba"], 0.25
     symbols = slot_symbols(words, INDEX, 3)
-    loss, parts = alignment_loss(model, pixels(3), symbols, ctc=0.5, cosine=2.0, padding=padding)
+    weights = AlignRecipe(ctc=0.5, cosine=2.0, padding=padding, columns=3.0, attention=4.0, counting=5.0)
+    loss, parts = alignment_loss(model, pixels(3), symbols, unknown(3), weights)
     slots = model.slots(model.encoder(pixels(3)))
     spell, cosine, total = 0.0, 0.0, 0.0
     for row in range(3):
@@ -137,7 +147,44 @@ def test_alignment_parts_equal_an_independent_computation(model):
     assert total == 3 + 1 + 4 + (1 + 3) * padding
     assert float(parts["spell"]) == pytest.approx(spell / total, rel=1e-5)
     assert float(parts["cosine"]) == pytest.approx(cosine / total, rel=1e-5)
-    assert float(loss) == pytest.approx(float(parts["spell"] + 2 * parts["cosine"] + 0.5 * parts["ctc"]), rel=1e-6)
+    factors = {"spell": 1.0, "cosine": 2.0, "ctc": 0.5, "columns": 3.0, "attention": 4.0, "counting": 5.0}
+    assert float(loss) == pytest.approx(sum(factors[name] * float(part) for name, part in parts.items()), rel=1e-6)
+    assert parts["columns"] == parts["attention"] == 0  # nobody knows where the letters stand
+
+
+def unknown(count: int) -> Tensor:
+    return torch.full((count, 3, 2), math.nan)
+
+
+def test_places_equal_a_plain_computation():
+    """Six columns, middles at 1/12, 3/12, ...; a word of known places, one too narrow to cover a middle, one unknown."""
+    generator = torch.Generator().manual_seed(5)
+    letters, looks = torch.randn(3, 6, 3, generator=generator), torch.rand(3, 4, 6, generator=generator)
+    density = torch.rand(3, 6, generator=generator)
+    words = ["ab", "b", "bba"]
+    places = [[(0.05, 0.4), (0.4, 0.9)], [(0.51, 0.56)], []]
+    stops = unknown(3)
+    for row, known in enumerate(places):
+        stops[row, : len(known)] = torch.tensor(known).view(-1, 2)
+    standing = [[1, 1, 2, 2, 2, 0], [0, 0, 0, 2, 0, 0]]
+    columns = [
+        -float(letters[row, column].log_softmax(-1)[symbol])
+        for row, symbols in enumerate(standing)
+        for column, symbol in enumerate(symbols)
+    ]
+    attention = [looks[0, 0, :2].sum(), looks[0, 1, 2:5].sum(), looks[1, 0, 3]]
+    errors = []
+    for row in range(2):
+        for column in range(6):
+            middle = (column + 0.5) / 6
+            passed = sum(min(max((middle - begin) / (end - begin), 0), 1) for begin, end in places[row])
+            counted = float(density[row, :column].sum() + density[row, column] / 2)
+            errors.append(abs(counted - passed))
+    whole = sum(abs(float(density[row].sum()) - len(word)) for row, word in enumerate(words)) / 3
+    losses = place_losses(letters, looks, density, slot_symbols(words, INDEX, 3), torch.tensor([2, 1, 3]), stops)
+    assert float(losses["columns"]) == pytest.approx(sum(columns) / 12, rel=1e-5)
+    assert float(losses["attention"]) == pytest.approx(-sum(math.log(seen + 1e-3) for seen in attention) / 3, rel=1e-5)
+    assert float(losses["counting"]) == pytest.approx(sum(errors) / 18 + 0.1 * whole, rel=1e-5)
 
 
 def collapse(path: tuple[int, ...]) -> list[int]:
@@ -150,11 +197,11 @@ def test_ctc_equals_the_sum_over_all_alignments(model):
     """Four columns, two characters and a blank: 81 paths. Each word's loss is divided by its length, at least 1."""
     words = ["ab", "", "bba", "b"]
     symbols = slot_symbols(words, INDEX, 3)
-    _, parts = alignment_loss(model, pixels(4), symbols, ctc=1.0, cosine=1.0, padding=0.1)
-    maps = model.encoder(pixels(4))  # 2 rows of 4 columns, row by row
+    _, parts = alignment_loss(model, pixels(4), symbols, unknown(4), AlignRecipe())
+    maps = model.encoder(pixels(4))  # 4 columns
     losses = []
     for row, word in enumerate(words):
-        columns = [(maps[row, column] + maps[row, 4 + column]) / 2 for column in range(4)]
+        columns = [maps[row, column] for column in range(4)]
         logits = [model.ctc.weight @ column + model.ctc.bias for column in columns]
         chances = [values.exp() / values.exp().sum() for values in logits]
         target = [INDEX[character] for character in word]
@@ -169,9 +216,9 @@ def test_ctc_equals_the_sum_over_all_alignments(model):
 
 def test_gradient_reaches_every_parameter():
     model = build()
-    loss, parts = alignment_loss(
-        model.train(), pixels(3), slot_symbols(["ab", "", "bba"], INDEX, 3), ctc=1.0, cosine=1.0, padding=0.1
-    )
+    stops = torch.tensor([[0.1, 0.4], [0.4, 0.8], [0.8, 1.0]]).expand(3, 3, 2)
+    symbols = slot_symbols(["aba", "aab", "bba"], INDEX, 3)
+    loss, parts = alignment_loss(model.train(), pixels(3), symbols, stops, AlignRecipe())
     loss.backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
     assert not any(part.requires_grad for part in parts.values())
@@ -183,7 +230,8 @@ def test_a_word_that_no_alignment_fits_costs_no_ctc(model):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         wide = GlyphModel(config, 2)
-    loss, parts = alignment_loss(wide, pixels(1), slot_symbols(["aaaaaaaa"], INDEX, 8), 1.0, 1.0, 0.1)
+    symbols = slot_symbols(["aaaaaaaa"], INDEX, 8)
+    loss, parts = alignment_loss(wide, pixels(1), symbols, torch.full((1, 8, 2), math.nan), AlignRecipe())
     assert float(parts["ctc"]) == 0 and torch.isfinite(loss)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from helpers_reference import attend, feed_forward, loud, norm
 
-from dptr.models.fmu import FMU
+from dptr.models.fmu import FMU, running_count, sinusoids
 
 
 def tokens(count: int = 3, length: int = 10) -> torch.Tensor:
@@ -16,7 +18,7 @@ def tokens(count: int = 3, length: int = 10) -> torch.Tensor:
 @pytest.mark.parametrize("layers", [1, 2])
 @torch.no_grad()
 def test_equals_an_independent_computation(layers):
-    fmu = loud(FMU(16, 5, 4, layers, 12))
+    fmu = loud(FMU(16, 5, 4, layers, 12, (2, 5)))
     image = tokens()
     x = fmu.queries.repeat(3, 1, 1)
     for layer in fmu.layers:
@@ -29,7 +31,7 @@ def test_equals_an_independent_computation(layers):
 def test_any_count_of_queries_starts_as_a_truncated_normal(queries):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        fmu = FMU(512, queries, 8, 1, 12)
+        fmu = FMU(512, queries, 8, 1, 12, (2, 5))
     assert fmu(tokens(2)).shape == (2, queries, 512)
     drawn = fmu.queries.detach()[0]
     assert float(drawn.std()) == pytest.approx(0.02, rel=0.1)
@@ -37,8 +39,64 @@ def test_any_count_of_queries_starts_as_a_truncated_normal(queries):
     assert len(torch.unique(drawn, dim=0)) == queries
 
 
-def test_gradient_reaches_every_parameter():
-    fmu = loud(FMU(16, 5, 4, 2, 12))
+@torch.no_grad()
+def test_counted_tokens_equal_an_independent_computation():
+    """Two rows of five columns: column averages, softplus, what is left of each middle, sines and cosines, added."""
+    fmu = loud(FMU(16, 5, 4, 1, 12, (2, 5), count=True))
+    image = tokens()
+    told = image.clone()
+    for word in range(3):
+        passed = 0.0
+        for column in range(5):
+            mean = (image[word, column] + image[word, 5 + column]) / 2
+            held = math.log1p(math.exp(float(fmu.counter.weight[0] @ mean + fmu.counter.bias)))
+            assert float(fmu.density(image)[word, column]) == pytest.approx(held, abs=1e-5)
+            middle, passed = passed + held / 2, passed + held
+            for pair in range(6):
+                angle = middle * math.pi / 64 ** (pair / 6)
+                for row in (0, 5):
+                    told[word, row + column, pair] += math.sin(angle)
+                    told[word, row + column, 6 + pair] += math.cos(angle)
+    torch.testing.assert_close(fmu.tell(image, fmu.density(image)), told, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fmu(image), fmu.merge(told), atol=1e-5, rtol=1e-5)
+
+
+def test_the_count_is_that_of_what_stands_left_of_a_columns_middle():
+    density = torch.tensor([[1.0, 0.0, 2.0, 1.0]])
+    assert running_count(density).tolist() == [[0.5, 1.0, 2.0, 3.5]]
+
+
+def test_a_query_starts_at_the_middle_of_its_character():
+    """Told the true count, query i's own code is nearest to the column in the middle of character i."""
+    fmu = FMU(32, 8, 4, 1, 32, (1, 32), count=True)
+    places = running_count(torch.full((1, 32), 0.25))  # a character every four columns
+    fits = fmu.queries[0] @ sinusoids(places[0], 32).T
+    middles = fits.argmax(1).tolist()
+    assert all(middle in (4 * i + 1, 4 * i + 2) for i, middle in enumerate(middles))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [False, True])
+def test_attention_is_what_the_first_layer_gives_its_columns(count):
+    """With values that are one-hot by column, the layer's own output is its attention."""
+    fmu = loud(FMU(16, 5, 1, 1, 12, (1, 10), count))
+    image = tokens()
+    shares = fmu.attention(image)
+    assert shares.shape == (3, 5, 10)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(3, 5))
+    layer = fmu.layers[0].attention
+    projected = layer.project(image)
+    projected[1] = 0
+    projected[1, :, 0, :, :10] = torch.eye(10)
+    layer.out.weight.copy_(torch.eye(16))
+    layer.out.bias.zero_()
+    mixed = layer.attend(fmu.layers[0].norm1(fmu.queries.expand(3, -1, -1)), projected)
+    torch.testing.assert_close(mixed[..., :10], shares)
+
+
+@pytest.mark.parametrize("count", [False, True])
+def test_gradient_reaches_every_parameter(count):
+    fmu = loud(FMU(16, 5, 4, 2, 12, (2, 5), count))
     fmu(tokens()).square().sum().backward()
     assert [name for name, parameter in fmu.named_parameters() if not parameter.grad.any()] == []
     assert bool(fmu.queries.grad.any(-1).all())  # every query, not only some

@@ -54,7 +54,7 @@ def test_parts_follow_each_other(kind):
 
 @torch.no_grad()
 def test_without_an_fmu_the_decoder_sees_the_image_tokens():
-    model = build(config(queries=0, dim=96)).eval()
+    model = build(config(queries=0, dim=128)).eval()
     assert model.fmu is None
     assert torch.equal(model.memory(pixels(2)), model.encoder(pixels(2)))
     assert torch.equal(model(pixels(2)), model.decoder.decode(model.encoder(pixels(2)), None))
@@ -112,8 +112,8 @@ def greedy(monkeypatch):
     ("settings", "named"),
     [
         ({"queries": 8, "decoder": "greedy"}, ["fmu.queries = 8", "'greedy' needs 9", "model.fmu.queries=9"]),
-        ({"queries": 0, "decoder": "greedy", "dim": 96}, ["8 image tokens", "'greedy' needs 9"]),
-        ({"queries": 0, "dim": 16}, ["encoder width 96, decoder width 16", "model.decoder.dim=96"]),
+        ({"queries": 0, "decoder": "greedy", "dim": 128}, ["8 image tokens", "'greedy' needs 9"]),
+        ({"queries": 0, "dim": 16}, ["encoder width 128, decoder width 16", "model.decoder.dim=128"]),
         ({"decoder": "parsec"}, ["'parsec'", "parseq"]),
         ({"heads": 3}, ["decoder: ", "16", "3 heads"]),
     ],
@@ -128,7 +128,7 @@ def test_parts_that_do_not_fit_are_refused(settings, named):
 @pytest.mark.usefixtures("greedy")
 def test_just_enough_memory_is_enough():
     assert build_recognizer(config(queries=9, decoder="greedy"), 36)(pixels(1)).shape[2] == 37
-    bare = config(queries=0, dim=96, decoder="greedy")
+    bare = config(queries=0, dim=128, decoder="greedy")
     bare = bare.model_copy(update={"encoder": bare.encoder.model_copy(update={"width": 36})})
     assert build_recognizer(bare, 36).encoder.grid == (1, 9)
 

@@ -27,10 +27,10 @@ def pixels(count: int, height: int = 32, width: int = 64) -> torch.Tensor:
 
 
 def reference_maps(model: SVTR, x: torch.Tensor) -> torch.Tensor:
-    """The convolutions, one after the other: stem (2, 2), stages (2, 2), (2, 1), (2, 1), blocks of 1, 1, 0."""
+    """The convolutions, one after the other: stem (2, 2), stages (2, 2), (2, 1), (2, 1), blocks of 1, 1, 0, merge."""
 
-    def convolve(x, convolution, bn, stride):
-        x = F.conv2d(x, convolution.weight.contiguous(), stride=stride, padding=1)
+    def convolve(x, convolution, bn, stride, padding=1):
+        x = F.conv2d(x, convolution.weight.contiguous(), stride=stride, padding=padding)
         shaped = [value.view(-1, 1, 1) for value in (bn.running_mean, bn.running_var, bn.weight, bn.bias)]
         return (x - shaped[0]) / (shaped[1] + bn.eps).sqrt() * shaped[2] + shaped[3]
 
@@ -39,17 +39,18 @@ def reference_maps(model: SVTR, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + convolve(inside, body[3], body[4], 1))
 
     x = F.relu(convolve(x, model.stem[0], model.stem[1], 2))
-    first, block1, second, block2, third = model.stages
+    first, block1, second, block2, third, merge = model.stages
     x = blocks(F.relu(convolve(x, first[0], first[1], 2)), block1.body)
     x = blocks(F.relu(convolve(x, second[0], second[1], (2, 1))), block2.body)
-    return F.relu(convolve(x, third[0], third[1], (2, 1)))
+    x = F.relu(convolve(x, third[0], third[1], (2, 1)))
+    return F.relu(convolve(x, merge[0], merge[1], (2, 1), 0))
 
 
 @torch.no_grad()
 def test_equals_an_independent_computation(svtr):
     maps = reference_maps(svtr, pixels(2))
-    assert maps.shape == (2, 96, 2, 16)
-    x = torch.stack([maps[:, :, row, column] for row in range(2) for column in range(16)], 1)  # row by row
+    assert maps.shape == (2, 128, 1, 16)
+    x = torch.stack([maps[:, :, 0, column] for column in range(16)], 1)
     x = x + svtr.positions
     for block in svtr.blocks:
         x = torch_block(block)(x)

@@ -35,7 +35,7 @@ def test_equals_an_independent_computation(vit):
 @torch.no_grad()
 def test_an_image_alone_equals_the_image_in_a_batch(vit):
     images = pixels(3)
-    torch.testing.assert_close(vit(images[1:2]), vit(images)[1:2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(vit(images[1:2]), vit(images)[1:2], atol=5e-5, rtol=1e-5)
 
 
 def test_parameters_are_those_of_the_paper():

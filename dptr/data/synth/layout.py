@@ -89,7 +89,7 @@ def thicken(line: Line, pixels: int) -> Line:
     """``embolden`` for a line that fills its mask."""
     mask = embolden(line.mask, pixels)
     grown = (mask.shape[1] - line.mask.shape[1]) / 2, (mask.shape[0] - line.mask.shape[0]) / 2
-    return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), line.stops + grown)
+    return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), np.add(line.stops, grown))
 
 
 def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -159,7 +159,7 @@ def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
             top = rise - lead - other.shape[0] if side_index == 2 else rise + height + lead
             left = side + int(rng.integers(-SIZE, max(1, width // 3)))
         _paste(canvas, other, left, top)
-    return Line(canvas, (side, rise, side + width, rise + height), line.stops + (side, rise))
+    return Line(canvas, (side, rise, side + width, rise + height), np.add(line.stops, (side, rise)))
 
 
 def pad(mask: np.ndarray, x: int, y: int) -> np.ndarray:

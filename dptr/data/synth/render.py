@@ -125,7 +125,7 @@ class Renderer:
             left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
         box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         shrink = (right - left) / (1.6 * width)
-        stops = line.stops + (left - line.box[0], top - line.box[1])
+        stops = np.add(line.stops, (left - line.box[0], top - line.box[1]))
         world = self._corners(box - box.mean(0), rng)
         if shrink > 1:  # far more columns than the crop has: average them, the warp would skip some
             mask = cv2.resize(
