@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,7 +109,7 @@ def write_pack(
 
     Args:
         count: crops; a multiple of ``SHARD`` or a last, smaller shard.
-        workers: processes.
+        workers: processes that render; 1 = this one.
         resume: go on with a folder that already holds a pack of this recipe, also to make it larger.
         progress: called with the number of crops done.
 
@@ -135,8 +136,14 @@ def write_pack(
     progress(done)
     if not missing:
         return
+    if workers == 1:
+        for first, last in missing:
+            _write_shard(source, folder, first, last)
+            done += last - first
+            progress(done)
+        return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _start, (source, folder)) as pool:
-        for written in pool.imap_unordered(_write_shard, missing):
+        for written in pool.imap_unordered(_work, missing):
             done += written
             progress(done)
 
@@ -147,19 +154,20 @@ def rendered(recipe: SynthRecipe) -> Rendered:
     return Rendered(corpus, Renderer(recipe.render, recipe.seed))
 
 
+_OF_WORKER: list[tuple[Rendered, Path]] = []
+
+
 def _start(source: Rendered, folder: Path) -> None:
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    torch.set_num_threads(1)
-    _WORK.append((source, folder))
+    _OF_WORKER.append((source, folder))
 
 
-_WORK: list[tuple[Rendered, Path]] = []  # of a worker process
+def _work(span: tuple[int, int]) -> int:
+    _write_shard(*_OF_WORKER[0], *span)
+    return span[1] - span[0]
 
 
-def _write_shard(span: tuple[int, int]) -> int:
-    (source, folder), (first, last) = _WORK[-1], span
+def _write_shard(source: Rendered, folder: Path, first: int, last: int) -> None:
     samples = [source.sample(index) for index in range(first, last)]
     tensors = {
         "crops": torch.from_numpy(np.stack([crop for crop, _, _ in samples])),
@@ -167,7 +175,6 @@ def _write_shard(span: tuple[int, int]) -> int:
     }
     words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
     save_tensors(folder / _name(first // SHARD), tensors, {"words": words})
-    return last - first
 
 
 def _name(number: int) -> str:
@@ -175,11 +182,15 @@ def _name(number: int) -> str:
 
 
 def _holds(path: Path, count: int) -> bool:
-    return path.is_file() and len(_open_shard(path).words) == count
+    return path.is_file() and len(_read_shard(path).words) == count
 
 
 @lru_cache(maxsize=1024)
 def _open_shard(path: Path) -> _Shard:
+    return _read_shard(path)
+
+
+def _read_shard(path: Path) -> _Shard:
     try:
         with safe_open(path, "pt") as file:
             return _Shard(file.get_tensor("crops"), file.get_tensor("stops"), json.loads(file.metadata()["words"]))

@@ -19,7 +19,7 @@ from torch.utils.data import get_worker_info
 
 from dptr.config import CorpusConfig, RenderConfig, SourceConfig
 from dptr.data.datasets import DropReport, LabelledCrops
-from dptr.data.stream import Labelled, Mixture, Rendered, batches, text_batch
+from dptr.data.stream import Labelled, Mixture, Ramp, Rendered, batches, text_batch
 from dptr.data.synth import Renderer
 from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
@@ -36,7 +36,8 @@ class Numbered:
 
     def sample(self, index: int):
         self.asked.append(index)
-        return np.full((2, 3, 3), index % 256, np.uint8), str(index)
+        word = str(index)
+        return np.full((2, 3, 3), index % 256, np.uint8), word, np.full((len(word), 2), index, np.float32)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def renderer(font_folder) -> Renderer:
 def same(first, second) -> bool:
     """Two lists of batches, bit for bit."""
     return len(first) == len(second) and all(
-        np.array_equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(first, second, strict=True)
+        np.array_equal(a[0], b[0]) and a[1] == b[1] and np.array_equal(a[2], b[2], equal_nan=True)
+        for a, b in zip(first, second, strict=True)
     )
 
 
@@ -98,10 +100,13 @@ def same(first, second) -> bool:
 
 
 def test_steps_hold_consecutive_samples():
-    for step, (arrays, words) in enumerate(batches(Numbered(), 5, 0, 4, workers=0)):
+    for step, (arrays, words, stops) in enumerate(batches(Numbered(), 5, 1, 4, workers=0), start=1):
         assert words == [str(index) for index in range(5 * step, 5 * step + 5)]
         assert arrays.shape == (5, 2, 3, 3) and arrays.dtype == np.uint8
         assert arrays[:, 0, 0, 0].tolist() == list(map(int, words))
+        assert stops.shape == (5, max(map(len, words)), 2)
+        for word, places in zip(words, stops, strict=True):
+            assert np.all(places[: len(word)] == int(word)) and np.isnan(places[len(word) :]).all()
 
 
 def test_workers_and_restarts_change_nothing(renderer):
@@ -122,7 +127,7 @@ def test_workers_and_restarts_change_nothing(renderer):
 def test_ranks_share_a_batch(size, processes):
     whole = list(batches(Numbered(), size, 2, 5, workers=0))
     parts = [list(batches(Numbered(), size, 2, 5, 0, rank, processes)) for rank in range(processes)]
-    for step, (_, words) in enumerate(whole):
+    for step, (_, words, _) in enumerate(whole):
         shares = [part[step][1] for part in parts]
         assert [word for share in shares for word in share] == words
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
@@ -133,7 +138,7 @@ def test_every_rank_gets_both_kinds_of_crops(share, renderer):
     """Evenly spread samples dealt out in turn would give one process all rendered crops, and its BatchNorm too."""
     source = Mixture(Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer), share)
     for rank in range(2):
-        _, words = next(iter(batches(source, 16, 0, 1, 0, rank, 2)))
+        _, words, _ = next(iter(batches(source, 16, 0, 1, 0, rank, 2)))
         labelled = sum(word in source.labelled.crops.labels for word in words)
         assert labelled == round((1 - share) * 8)
 
@@ -142,7 +147,7 @@ def test_every_rank_gets_both_kinds_of_crops(share, renderer):
 def test_a_user_error_comes_out_as_it_is(workers):
     got = []
     with pytest.raises(UserError) as caught:
-        for _, words in batches(Failing(UserError("crop 37: torn; rules; glue it")), 5, 0, 20, workers):
+        for _, words, _ in batches(Failing(UserError("crop 37: torn; rules; glue it")), 5, 0, 20, workers):
             got += words
     assert str(caught.value) == "crop 37: torn; rules; glue it"
     assert got == [str(index) for index in range(35)]  # all whole batches before it
@@ -181,7 +186,8 @@ def test_every_epoch_shows_every_crop_once_in_a_new_order():
 def test_labels_stay_with_their_crops():
     source = Labelled(crops(13), 5, 0.0)
     for index in range(40):
-        crop, label = source.sample(index)
+        crop, label, stops = source.sample(index)
+        assert stops.shape == (len(label), 2) and np.isnan(stops).all()
         assert np.array_equal(crop, source.crops.arrays[int(label[1:])])
 
 
@@ -190,7 +196,7 @@ def test_augmentation_is_a_function_of_the_index():
     before = source.crops.arrays.copy()
     seen: dict[str, list[bytes]] = {}
     for index in range(40):
-        crop, label = source.sample(index)
+        crop, label, _ = source.sample(index)
         assert crop.shape == (16, 32, 3) and crop.dtype == np.uint8
         assert np.array_equal(crop, source.sample(index)[0]) and label == plain.sample(index)[1]
         seen.setdefault(label, []).append(crop.tobytes())
@@ -214,39 +220,37 @@ def test_mixtures_give_what_their_sources_give(renderer):
     labelled, rendered = Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer)
     source = Mixture(labelled, rendered, 0.5)
     for index in range(10):
-        crop, word = source.sample(index)
-        expected, label = (labelled, rendered)[index % 2].sample(index // 2)
+        crop, word, _ = source.sample(index)
+        expected, label, _ = (labelled, rendered)[index % 2].sample(index // 2)
         assert word == label and np.array_equal(crop, expected)
 
 
 def test_rendered_samples_are_the_corpus_drawn(renderer):
     source = Rendered(random_words(), renderer)
     for index in range(5):
-        crop, word = source.sample(index)
+        crop, word, stops = source.sample(index)
+        np.testing.assert_array_equal(stops, renderer.render_with_stops(word, index)[1])
         assert word == source.corpus.word(index)
         assert np.array_equal(crop, renderer.render(word, index))
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A renderer whose crops say only who made them."""
+    """Samples that say only who made them."""
 
     name: str
 
-    def can_draw(self, text: str) -> bool:
-        return True
-
-    def render(self, text: str, index: int) -> str:
-        return self.name
+    def sample(self, index: int):
+        return self.name, index, None
 
 
 def test_a_plain_renderer_gives_way_evenly():
-    source = Rendered(random_words(), Signed("full"), Signed("plain"), ramp=1000)
+    source = Ramp(Signed("plain"), Signed("full"), 1000)
     full = [source.sample(index)[0] == "full" for index in range(1500)]
     assert not full[0] and all(full[1000:])
     for start in range(0, 1000, 100):
         assert abs(sum(full[start : start + 100]) - (start + 50) / 10) <= 3  # the share of full ones is index / ramp
-    assert all(Rendered(random_words(), Signed("full")).sample(index)[0] == "full" for index in range(20))
+    assert [source.sample(index)[1] for index in range(20)] == list(range(20))
 
 
 def test_words_that_no_font_draws_give_way_and_are_counted(tmp_path, renderer):

@@ -157,7 +157,7 @@ def unknown(count: int) -> Tensor:
 
 
 def test_places_equal_a_plain_computation():
-    """Six columns, middles at 1/12, 3/12, ...; a word of known places, one too narrow to cover a middle, one unknown."""
+    """Six columns, middles at 1/12, 3/12, ...; places known, too narrow to cover a middle, unknown."""
     generator = torch.Generator().manual_seed(5)
     letters, looks = torch.randn(3, 6, 3, generator=generator), torch.rand(3, 4, 6, generator=generator)
     density = torch.rand(3, 6, generator=generator)
