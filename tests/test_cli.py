@@ -364,6 +364,7 @@ INNER = {
     "align": ("dptr.train.align.align", ["--out", "out"]),
     "bank": ("dptr.dual.load_dual", ["--images", "CROPS", "-o", "out"]),
     "pretrain": ("dptr.train.pretrain.pretrain", ["--out", "out"]),
+    "synth": ("dptr.data.pack.write_pack", ["--out", "out", "--count", "5"]),
     "finetune": ("dptr.train.finetune.finetune", ["--out", "out"]),
     "fonts": ("dptr.data.synth.fonts.scan_fonts", []),
 }
@@ -401,7 +402,7 @@ def call_with(error: BaseException, command: str, words, model: str, tmp_path: P
 def test_ctrl_c_is_one_line_and_exit_code_130(command: str, words, model, tmp_path, monkeypatch, capsys) -> None:
     assert call_with(KeyboardInterrupt(), command, words, model, tmp_path, monkeypatch) == 130
     out, err = capsys.readouterr()
-    hint = "; go on with --resume" if command in TRAINING else ""
+    hint = "; go on with --resume" if command in {*TRAINING, "synth"} else ""
     assert (out, err) == ("", f"dptr: interrupted{hint}\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -112,7 +112,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
 
 def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> list[str]:
-    """Load what ``recipe.init`` names into ``model``; a line about each part for the log.
+    """Load what ``recipe.init`` names into ``model``; lines for the log: where parts come from, which keys stay fresh.
 
     Raises:
         UserError: a checkpoint that does not fit, or both a whole model and parts of one.
@@ -124,7 +124,8 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
             "start elsewhere; set one or the other"
         )
     eyes = "encoder" if model.fmu is None else "encoder and FMU"
-    told, fresh = [], []
+    told: list[str] = []
+    fresh: list[str] = []  # prefixes of keys
     if init.model:
         checkpoint = open_checkpoint(init.model)
         if checkpoint.kind != "recogniser":
@@ -139,14 +140,17 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
             load_strictly(model.fmu, glyph.model.slots.state_dict(), f"slots of {init.glyph}")
         told.append(f"{eyes} from {init.glyph}")
     else:
-        fresh.append(eyes)
+        fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
     if init.model or init.decoder:
         checkpoint = open_checkpoint(init.model or init.decoder)
         new = transfer(model.decoder, checkpoint, charset)
         told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
     else:
-        fresh.append("decoder")
-    return told + [f"fresh: {part}" for part in fresh]
+        fresh.append("decoder.")
+    if fresh:
+        count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
+        told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
+    return told
 
 
 def protocol_of(charset: Charset) -> str:

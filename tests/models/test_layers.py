@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers_reference import attend, feed_forward, loud, torch_block
 from jaxtyping import TypeCheckError
 from torch import nn
 
+from dptr.models import layers
 from dptr.models.layers import Attention, Block, FeedForward, init_transformer, key_mask
 
 
@@ -85,3 +87,21 @@ def test_key_mask():
     assert shaped.shape == (2, 1, 1, 3) and torch.equal(shaped.view(2, 3), mask)
     assert key_mask(None) is None
     assert key_mask(torch.ones(2, 3, dtype=torch.bool)) is None
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_written_out_equals_torchs(masked):
+    """Forward and gradients; what is hidden gets none."""
+    generator = torch.Generator().manual_seed(0)
+    allowed = torch.rand(3, 1, 5, 7, generator=generator) < 0.6 if masked else None
+    if allowed is not None:
+        allowed[..., 0] = True
+    results = []
+    for compute in (layers._mix, F.scaled_dot_product_attention):
+        draw = torch.Generator().manual_seed(1)
+        parts = [torch.randn(3, 2, length, 8, generator=draw).requires_grad_() for length in (5, 7, 7)]
+        mixed = compute(*parts, allowed, 0.0)
+        mixed.square().sum().backward()
+        results.append([mixed.detach(), *(part.grad for part in parts)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
-from dptr.config import DualConfig, RenderConfig
+from dptr.config import DualConfig, RenderConfig, SynthRecipe
+from dptr.data.pack import Packed, rendered, write_pack
 from dptr.dual import tells_apart
 from dptr.dual.glyph import load_glyph
 from dptr.errors import UserError
@@ -56,7 +57,7 @@ def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
     dual = load_glyph(DualConfig(model=str(model)))
     assert (dual.dim, dual.image_size) == (16, (16, 32))
     assert tells_apart(dual, "a", "b")
-    _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0)
+    _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0, "")
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
     scores = spelled(dual.model, draw(unseen, VALIDATION), index, 5, torch.device("cpu"))
     assert scores == {name: best[name] for name in ("word_accuracy", "slot_accuracy")}
@@ -66,7 +67,7 @@ def test_validation_words_and_fonts_are_unseen(parts: Parts, font_folder: Path, 
     recipe = parts.recipe("align")
     for seed in (0, 5):
         train, unseen, notes = rendered_words(
-            recipe.corpus, recipe.render, recipe.glyph.encoder, charset_of(parts), 5, seed
+            recipe.corpus, recipe.render, recipe.glyph.encoder, charset_of(parts), 5, seed, ""
         )
         assert {train.word(index).lower() for index in range(200)} == {w for w in WORDS if not is_heldout(w, 0.3)}
         assert {unseen.word(index).lower() for index in range(200)} == {w for w in WORDS if is_heldout(w, 0.3)}
@@ -89,12 +90,12 @@ def test_held_out_fonts_where_the_recipe_trains_on_the_others(parts: Parts, monk
             return text != "APPLE"
 
     monkeypatch.setattr("dptr.train.crops.FontIndex", Index)
-    for split, expected in (("train", ["train", "heldout"]), ("all", ["all", "all"])):
+    for split, expected in (("train", ["heldout", "train"]), ("all", ["all", "all"])):
         recipe = parts.recipe(
             "align", f"render.font_split={split}", "corpus.upper=1", "corpus.title=0", "corpus.mixed=0"
         )
         charset = charset_of(parts)
-        _, _, notes = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0)
+        _, _, notes = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
         assert splits == expected
         splits.clear()
     assert len(notes) == 1
@@ -113,6 +114,19 @@ def test_words_that_no_font_draws_are_counted(parts: Parts, tmp_path: Path, caps
     assert re.fullmatch(r"words left out: \d+ of the first 5,000, no font draws it", line)
     assert 1 <= int(line.split()[3]) < 5000
     assert "left out: outside charset 1" in said
+
+
+def test_a_pack_stands_in_for_rendering(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    recipe = parts.recipe("align", f"pack={tmp_path / 'pack'}", "ramp=0")
+    encoder = recipe.glyph.encoder
+    render = recipe.render.model_copy(update={"height": encoder.height, "width": encoder.width})
+    synth = SynthRecipe(charset=recipe.glyph.charset, max_length=5, corpus=recipe.corpus, render=render)
+    write_pack(synth, 50, tmp_path / "pack")
+    drawn = []
+    monkeypatch.setattr(Packed, "sample", lambda packed, index: drawn.append(index) or rendered(synth).sample(index))
+    align(recipe, tmp_path / "run")
+    assert f"pack {tmp_path / 'pack'}: 50 rendered crops" in capsys.readouterr().err
+    assert drawn == list(range(recipe.run.steps * recipe.run.batch))
 
 
 def test_no_words_held_out_is_an_error_before_anything_is_written(parts: Parts, tmp_path: Path) -> None:
