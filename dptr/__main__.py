@@ -1,0 +1,5 @@
+"""``python -m dptr``: the command line."""
+
+from dptr.cli import main
+
+main()
