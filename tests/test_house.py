@@ -14,14 +14,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dptr.cli import app
-from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, load_recipe
+from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe, load_recipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
-SCHEMAS: dict[str, type[Config]] = {"align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+SCHEMAS: dict[str, type[Config]] = {
+    "align": AlignRecipe,
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "synth": SynthRecipe,
+}
 COMMANDS = vars(typer.main.get_command(app))["commands"]
 
 
