@@ -120,5 +120,5 @@ def test_constraints_cover_every_dependency() -> None:
 def test_recipes_shown_load(document: Path, tmp_path: Path) -> None:
     for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         (tmp_path / "shown.toml").write_text(block)
-        for schema in SCHEMAS.values():
-            load_recipe(schema, tmp_path / "shown.toml")
+        for command in SCHEMAS.keys() - {"synth"}:  # what is shown serves all stages of training
+            load_recipe(SCHEMAS[command], tmp_path / "shown.toml")
