@@ -2,7 +2,7 @@
 
 A core renders some 480 crops a second, about as many as a small recogniser learns from; read from a pack, crops cost
 nothing. A pack is a folder of shards, each a safetensors file of ``SHARD`` crops at their final size with the letters'
-places and the words, written whole or not at all: an interrupted ``dptr synth`` goes on with the shards that are missing.
+places and the words, written whole or not at all: an interrupted ``dptr synth`` goes on with the missing shards.
 """
 
 from __future__ import annotations
