@@ -225,28 +225,45 @@ def synth(
 
 @app.command()
 def bank(
-    images: Annotated[list[Path], typer.Option(metavar="DIR", help="A folder of photographs; repeatable.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The bank to write.")],
+    images: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A folder of photographs; repeatable.")
+    ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Instead: rendered crops (dptr synth); what their tokens lie off their text."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many crops of the pack.")] = 4000,
     dual: Annotated[str, typer.Option(metavar="KIND", help="Which dual encoder embeds them: glyph or clip.")] = "glyph",
     dual_model: Annotated[
         str, typer.Option(metavar="NAME|DIR", help="Its weights; the default is what ships with it.")
     ] = "",
 ) -> None:
-    """Embed photographs into a bank for Offline Randomized Perturbation."""
+    """Embed photographs, or rendered words, into a bank for Offline Randomized Perturbation."""
     from dptr.config import DualConfig
     from dptr.dual import load_dual
-    from dptr.orp import build_bank
+    from dptr.orp import build_bank, build_residual_bank
 
+    if bool(images) == bool(pack):
+        raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
     if dual != "glyph" and not dual_model:
         raise UserError(f"--dual {dual}: no weights ship with it; pass --dual-model, a folder or a hub id")
-    paths = [path for folder in images for path in pictures_in(folder)]
     encoder = load_dual(DualConfig(kind=dual, model=dual_model) if dual_model else DualConfig(kind=dual))
-    with _bars() as bars:
-        made = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
+    if pack:
+        from dptr.dual.glyph import GlyphDual
+        from dptr.train.crops import packed_batches
+
+        if not isinstance(encoder, GlyphDual):
+            raise UserError(f"--pack with --dual {dual}: its tokens are no letters' slots; use glyph, or --images")
+        made = build_residual_bank(encoder, packed_batches(pack, encoder, count), out)
+    else:
+        paths = [path for folder in images or [] for path in pictures_in(folder)]
+        with _bars() as bars:
+            made = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
     for name, reason in made.provenance["dropped"]:
         print(f"dropped {name}: {reason}", file=sys.stderr)
-    count, tokens, width = made.tokens.shape
-    print(f"{out}\t{count} images\t{tokens} tokens of {width}")
+    kept, tokens, width = made.tokens.shape
+    print(f"{out}\t{kept} images\t{tokens} tokens of {width}")
 
 
 @app.command()

@@ -162,7 +162,7 @@ class ORPConfig(Config):
 
     bank: str = ""  # a bank file; empty = the bank that ships with the dual encoder, where one does
     strength: float = Field(0.1, ge=0)
-    positions: Literal["shared", "per-sample"] = "per-sample"  # shared: one draw of positions a batch, as published
+    positions: Literal["shared", "per-sample", "aligned"] = "per-sample"  # shared: as published; aligned: residuals
 
 
 class OptimConfig(Config):
@@ -182,13 +182,24 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
     batch: int = Field(128, gt=0)  # over all processes
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(1, ge=0)
     save_every: int = Field(200, gt=0)  # steps
     validate_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
     tensorboard: bool = True
+
+
+class TeachConfig(Config):
+    """A decoder taught while the dual encoder aligns, from text tokens, from crops, or both; or there is none."""
+
+    text: float = Field(0.0, ge=0)  # weight of spelling words from their text tokens, as stage 1 does
+    images: float = Field(0.0, ge=0)  # weight of reading the rendered crops
+    words: int = Field(64, gt=0)  # words a step that are spelled from text tokens, over all processes
+    residuals: float = Field(0.0, ge=0)  # strength of perturbation by how this step's slots lie off their text
+    decoder: DecoderConfig = DecoderConfig()  # its width is the glyph encoder's
+    start: str = ""  # a stage 1 checkpoint to begin with; empty = fresh
 
 
 class AlignRecipe(Config):
@@ -199,6 +210,8 @@ class AlignRecipe(Config):
     glyph: GlyphConfig = GlyphConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
+    teach: TeachConfig = TeachConfig()
+    spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
     padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot

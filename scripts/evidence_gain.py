@@ -1,18 +1,21 @@
-"""What text-only pre-training is worth: equal fine-tuning budgets from five starts, at three numbers of labelled crops.
+"""What text-only pre-training is worth: equal fine-tuning budgets from several starts, at three numbers of crops.
 
-    DPTR_DATA=... python scripts/evidence_gain.py --glyph runs/glyph-en/model --pack runs/pack-en --out runs/gain
+    DPTR_DATA=... python scripts/evidence_gain.py --pack runs/pack-en --out runs/gain
 
-Needs the glyph encoder and the pack that it was aligned with (scripts/cpu/train-en.sh makes both). Starts:
+Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts, all of one network:
 
 - a: the aligned encoder and slots, a decoder from scratch;
 - b: the same, the decoder pre-trained on text without ORP;
-- c: the same, with ORP;
-- d: the same network trained directly on the same rendered crops, for the compute of alignment and stage 1;
-- e: d, its decoder first pre-trained on text.
+- c: the same, with ORP (c0: with the published one, of photographs);
+- d: encoder, slots and decoder trained directly on the same rendered crops, with the same auxiliary losses that
+  alignment has, for the compute of alignment and stage 1: plain supervised training, the control;
+- e: d, its decoder first pre-trained on text;
+- j: d, alignment and stage 1 in one run (``teach.text`` beside ``teach.images``);
+- an, cn: a and c without the FMU, the decoder looks at the image tokens themselves.
 
-Runs are independent of each other once their start is made, each resumes where it was interrupted, and what is done is
-not done again: start the same command anew at any time. Each run computes with one thread, ``--jobs`` at once. Scores
-are those of the last step, not of the best, on the fixed tenth of the real train crops that is held out (protocol 36).
+Runs depend on those they start from only; each goes on where it was interrupted, and what is done is not done again:
+start the same command anew at any time. Each computes with one thread, ``--jobs`` at once. Scores are those of the last
+step, not of the best, on the fixed tenth of the real train crops that is held out (protocol 36).
 """
 
 from __future__ import annotations
@@ -25,98 +28,126 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-STARTS = "abcde"
+STARTS = ("a", "b", "c0", "c", "d", "e", "j", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
+ONCE = ("c0", "an", "cn")  # starts of which one seed at 500 and one at all is run
+STEPS = {500: 400, 2000: 800, 0: 1200}  # of fine-tuning, by labelled crops
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, by the folder that it writes to."""
+    """One training run, by the folder that it writes to, and the runs that it starts from."""
 
     name: str
     arguments: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--glyph", required=True, help="the aligned dual encoder")
+    parser.add_argument("--glyph", default="glyph-en", help="the aligned dual encoder")
     parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--direct-steps", type=int, default=9000, help="steps of 64 crops of d and e: the same compute")
-    parser.add_argument("--steps", type=int, default=0, help="steps of each fine-tuning; 0 = as in the recipe")
+    parser.add_argument("--direct-steps", type=int, default=7000, help="steps of d and e: the compute of a and stage 1")
+    parser.add_argument("--joint-steps", type=int, default=5500, help="steps of j: the same compute")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
+    parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
     data = Path(os.environ["DPTR_DATA"])
-    for stage in (decoders(options), direct(options, data), finetunes(options, data)):
-        with ThreadPoolExecutor(options.jobs) as pool:
-            failed = [
-                job.name
-                for job, ok in zip(stage, pool.map(lambda job: run(job, options.out), stage), strict=True)
-                if not ok
-            ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.table:
+        jobs = [*starts(options, data), *finetunes(options, data)]
+        wanted = {need for job in jobs for need in job.needs}
+        failed = work([job for job in jobs if job.needs or job.name in wanted], options.out, options.jobs)
         if failed:
-            sys.exit(f"evidence: failed: {', '.join(failed)}; see the .log files in {options.out}; run this again")
-        print(table(options.out), flush=True)
+            sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {options.out}; run this again")
+    print(table(options.out))
 
 
-def decoders(options: argparse.Namespace) -> list[Job]:
-    """Stage 1 without ORP and with it, from the glyph encoder's text tokens."""
-    settings = ("--config", str(RECIPES / "pretrain-en.toml"), "--set", f"dual.model={options.glyph}")
+def starts(options: argparse.Namespace, data: Path) -> list[Job]:
+    """Stage 1 in three forms, the bank of one of them, and direct training in three."""
+    out: Path = options.out
+    text = ("pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), "--set", f"dual.model={options.glyph}")
+    rendered = (
+        "align", "--config", str(RECIPES / "evidence" / "direct.toml"), "--set", f"pack={options.pack}",
+        "--set", f"render.backgrounds={data / 'natural'}",
+    )  # fmt: skip
+    direct = (*rendered, "--set", f"run.steps={options.direct_steps}")
+    joint = ("spell=1", "cosine=1", "teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}")
+    residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.positions=aligned", "--set", "orp.strength=1")
     return [
-        Job("text", ("pretrain", *settings, "--set", "orp.strength=0")),
-        Job("text-orp", ("pretrain", *settings)),
+        Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph)),
+        Job("text", (*text, "--set", "orp.strength=0")),
+        Job("text-photographs", text),
+        Job("text-residuals", (*text, *residuals), ("residuals",)),
+        Job("direct", direct),
+        Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-residuals' / 'model'}"), ("text-residuals",)),
+        Job("joint", (*rendered, *(part for setting in joint for part in ("--set", setting)))),
     ]
 
 
-def direct(options: argparse.Namespace, data: Path) -> list[Job]:
-    """The control: the network of the glyph encoder, unaligned, on rendered crops alone."""
-    settings = (
-        "--set", "data.rendered=1", "--set", f"run.steps={options.direct_steps}", "--set", "optim.lr=2e-3",
-        "--set", "run.validate_every=1000", "--set", "model.encoder.size=nano", "--set", "model.decoder.dim=128",
-    )  # fmt: skip
-    start = base(options, data)
-    taught = ("--set", f"init.decoder={options.out / 'text-orp' / 'model'}")
-    return [Job("direct", (*start, *settings)), Job("direct-text", (*start, *settings, *taught))]
-
-
 def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
-    """Every start, at every budget."""
+    """Every start that is asked for, at every budget."""
     out: Path = options.out
-    glyph = ("--set", f"init.glyph={options.glyph}")
-    starts = {
-        "a": glyph,
-        "b": (*glyph, "--set", f"init.decoder={out / 'text' / 'model'}"),
-        "c": (*glyph, "--set", f"init.decoder={out / 'text-orp' / 'model'}"),
-        "d": ("--model", str(out / "direct" / "model")),
-        "e": ("--model", str(out / "direct-text" / "model")),
+
+    def decoder(name: str) -> tuple[str, ...]:
+        return ("--set", f"init.decoder={out / name}")
+
+    def glyph(name: str) -> tuple[str, ...]:
+        return ("--set", f"init.glyph={name}")
+
+    own, without = glyph(options.glyph), ("--set", "model.fmu.queries=0")
+    begin = {
+        "a": (own, ()),
+        "b": ((*own, *decoder("text/model")), ("text",)),
+        "c0": ((*own, *decoder("text-photographs/model")), ("text-photographs",)),
+        "c": ((*own, *decoder("text-residuals/model")), ("text-residuals",)),
+        "d": ((*glyph(str(out / "direct/model")), *decoder("direct/decoder")), ("direct",)),
+        "e": ((*glyph(str(out / "direct-text/model")), *decoder("direct-text/decoder")), ("direct-text",)),
+        "j": ((*glyph(str(out / "joint/model")), *decoder("joint/decoder")), ("joint",)),
+        "an": ((*own, *without), ()),
+        "cn": ((*own, *without, *decoder("text-residuals/model")), ("text-residuals",)),
     }
-    crops = ("--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"))
-    steps = ("--set", f"run.steps={options.steps}") if options.steps else ()
+    base = (
+        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
+        "--set", f"render.backgrounds={data / 'natural'}",
+        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
+    )  # fmt: skip
     return [
         Job(
             f"{start}-{count or 'all'}-{seed}",
-            (*base(options, data), *crops, *starts[start], *steps,
+            (*base, *begin[start][0], "--set", f"run.steps={STEPS[count]}",
              "--set", f"data.limit={count}", "--set", f"run.seed={seed}"),
+            begin[start][1],
         )
         for count, seeds in BUDGETS
         for seed in seeds
-        for start in STARTS
+        for start in options.starts
+        if start not in ONCE or (count != 2000 and seed == 0)
     ]  # fmt: skip
 
 
-def base(options: argparse.Namespace, data: Path) -> tuple[str, ...]:
-    """What all fine-tuning runs have in common."""
-    return (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
-        "--set", f"render.backgrounds={data / 'natural'}",
-    )  # fmt: skip
+def work(jobs: list[Job], out: Path, count: int) -> list[str]:
+    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done."""
+    waiting, running = list(jobs), dict[Future[bool], Job]()
+    with ThreadPoolExecutor(count) as pool:
+        while True:
+            ready = [job for job in waiting if all((out / f"{name}.done").exists() for name in job.needs)]
+            for job in ready[: count - len(running)]:
+                waiting.remove(job)
+                running[pool.submit(run, job, out)] = job
+            if not running:
+                return [job.name for job in jobs if not (out / f"{job.name}.done").exists()]
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
 
 
 def run(job: Job, out: Path) -> bool:
@@ -124,10 +155,11 @@ def run(job: Job, out: Path) -> bool:
     done = out / f"{job.name}.done"
     if done.exists():
         return True
-    out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "dptr", *job.arguments, "--out", str(out / job.name), "--resume"]
+    resume = () if job.arguments[0] == "bank" else ("--resume",)
+    command = [sys.executable, "-m", "dptr", *job.arguments, "--out", str(out / job.name), *resume]
+    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+        code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
     if code == 0:
         done.write_text(" ".join(command) + "\n", encoding="utf-8")
     print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)

@@ -28,12 +28,16 @@ STEPS = 12
 VALIDATION = 24  # instead of hundreds
 RUN = [
     f"run.steps={STEPS}", "run.batch=4", "run.workers=0", "run.device=cpu", "run.save_every=3", "run.validate_every=4",
-    "run.log_every=1", "optim.ema=0.9", "optim.warmup=0.25", "optim.lr=3e-3",
+    "run.precision=no", "run.log_every=1", "optim.ema=0.9", "optim.warmup=0.25", "optim.lr=3e-3",
 ]  # fmt: skip
 ENCODER = '{kind="svtr", size="nano", height=16, width=32}'
 MODEL = [
     'model.charset="36"', "model.max_length=5", "model.decoder.dim=16", "model.decoder.depth=1",
     "model.decoder.heads=2", f"model.encoder={ENCODER}", "model.fmu.queries=6", "model.fmu.heads=2",
+]  # fmt: skip
+TEACH = [
+    "teach.text=1", "teach.images=1", "teach.residuals=1", "teach.words=6", "teach.decoder.depth=1",
+    "teach.decoder.heads=2",
 ]  # fmt: skip
 
 
@@ -60,6 +64,7 @@ class Parts:
         data = [f"data.train=[{_quoted(self.folder / 'crops')}]", "data.rendered=0.5", "data.validation_share=0.3"]
         own = {
             "align": [*glyph, fonts],
+            "teach": [*glyph, fonts, *TEACH],
             "pretrain": [*MODEL, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
             "finetune": [*MODEL, *init, *data, fonts],
         }
@@ -77,7 +82,9 @@ class Parts:
         """The recipe of a training command."""
         from dptr.config import AlignRecipe, FinetuneRecipe, PretrainRecipe, load_recipe
 
-        schema = {"align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}[command]
+        schema = {"align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}[
+            command
+        ]
         return load_recipe(schema, None, [*self.settings(command), *more])
 
 

@@ -149,7 +149,7 @@ def test_stage_one_training_leaves_the_frozen_encoder_out(tmp_path, monkeypatch)
     (tmp_path / "words.txt").write_text("\n".join(["abba", "cab", "bac", "acc", "Ω", "bb", "cbc"]), encoding="utf-8")
     (tmp_path / "abc").write_text("abcΩ", encoding="utf-8")
     recipe = PretrainRecipe(
-        run=RunConfig(steps=2, batch=4, device="cpu", workers=0, tensorboard=False),
+        run=RunConfig(steps=2, batch=4, device="cpu", precision="no", workers=0, tensorboard=False),
         model=CONFIG.model_copy(update={"charset": str(tmp_path / "abc")}),
         corpus=CorpusConfig(sources=(SourceConfig(kind="file", path=str(tmp_path / "words.txt")),), heldout=0),
         orp=ORPConfig(strength=0),

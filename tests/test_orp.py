@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dptr.errors import UserError
-from dptr.orp import POSITIONS, Bank, build_bank, load_bank, perturb, save_bank
+from dptr.orp import POSITIONS, Bank, build_bank, build_residual_bank, load_bank, perturb, save_bank
+
+DRAWN = [name for name in POSITIONS if name != "aligned"]
 
 PROVENANCE = {"encoder": "fake:planted", "fingerprint": "aa-1", "images": [], "dropped": [], "date": "", "version": ""}
 
@@ -48,7 +50,7 @@ def assert_uniform(counts: torch.Tensor):
 # --- sampling ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", DRAWN)
 def test_each_sample_gets_distinct_tokens_of_exactly_one_image(positions):
     image, position = draw(planted(50, 197), 64, 78, generator(), positions)
     assert (image == image[:, :1]).all()
@@ -57,7 +59,7 @@ def test_each_sample_gets_distinct_tokens_of_exactly_one_image(positions):
     assert len(set(image[:, 0].tolist())) > 25  # of 50 images, 64 draws hit 36 on average
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", DRAWN)
 def test_images_and_positions_are_uniform(positions):
     images, tokens, length = 7, 12, 5
     generator_ = generator(1)
@@ -77,6 +79,14 @@ def test_images_and_positions_are_uniform(positions):
     assert_uniform(first_two[~torch.eye(tokens, dtype=torch.bool)])
 
 
+@pytest.mark.parametrize("length", [3, 4, 11])
+def test_aligned_positions_are_their_own(length):
+    image, position = draw(planted(9, 4), 200, length, generator(), "aligned")
+    assert (position == torch.arange(length) % 4).all()
+    assert (image == image[:, :1]).all()
+    assert_uniform(torch.bincount(image[:, 0], minlength=9))
+
+
 def test_shared_positions_are_one_draw_a_batch():
     generator_ = generator()
     _, first = draw(planted(9, 40), 16, 20, generator_, "shared")
@@ -91,7 +101,7 @@ def test_per_sample_positions_are_independent():
     assert_uniform(pairs)
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", DRAWN)
 @pytest.mark.parametrize("length", [4, 11])
 def test_a_bank_with_fewer_tokens_than_the_memory_goes_round_without_replacement(positions, length):
     _, position = draw(planted(3, 4), 200, length, generator(), positions)
@@ -401,3 +411,50 @@ def test_natural_photographs(tmp_path):
     bank = build_bank(FakeDual(), paths, tmp_path / "bank")
     assert len(bank.tokens) == len(paths) == 20 and not bank.provenance["dropped"]
     assert bank.tokens.float().std(0).min() > 0.05
+
+
+# --- residuals --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Slots:
+    """Text tokens: the word's letters, by slot; image tokens: the pixels of the first row."""
+
+    kind = "glyph"
+    name = "planted"
+    fingerprint = "ab-1"
+    dim = 2
+    image_size = (1, 3)
+    slots: int = 3
+
+    def to(self, device):
+        return self
+
+    def encode_text(self, words):
+        tokens = torch.tensor([[ord(letter) for letter in word] for word in words]).float()
+        return tokens[:, :, None].repeat(1, 1, 2), torch.ones(len(words), 3, dtype=torch.bool)
+
+    def encode_image(self, pixels):
+        return pixels[:, :2, 0, : self.slots].transpose(1, 2)
+
+
+def test_stand_ins_with_their_own_residual_are_the_image_tokens(tmp_path):
+    pixels = torch.randn(5, 3, 1, 3, generator=generator())
+    words = ["abc", "xyz", "aaa", "bcd", "zzz"]
+    dual = Slots()
+    bank = build_residual_bank(dual, [(pixels[:2], words[:2]), (pixels[2:], words[2:])], tmp_path / "bank")
+    assert bank.provenance["images"] == words
+    text, mask = dual.encode_text(words)
+    torch.testing.assert_close(text + bank.tokens.float(), dual.encode_image(pixels), rtol=0, atol=0.05)
+    one = Bank(bank.tokens[1:2], bank.provenance)
+    moved = perturb(text[1:2], mask[1:2], one, 1.0, generator(), "aligned")
+    torch.testing.assert_close(moved, dual.encode_image(pixels[1:2]), rtol=0, atol=0.05)
+    assert load_bank(tmp_path / "bank", dual).tokens.equal(bank.tokens)
+
+
+def test_residuals_need_tokens_of_the_same_slots(tmp_path):
+    with pytest.raises(UserError, match=r"planted: 2 image tokens beside 3 text tokens; .* \(--images\)"):
+        build_residual_bank(Slots(slots=2), [(torch.zeros(1, 3, 1, 3), ["abc"])], tmp_path / "bank")
+    with pytest.raises(UserError, match="no crops"):
+        build_residual_bank(Slots(), [], tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()

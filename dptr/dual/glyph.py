@@ -160,7 +160,7 @@ def alignment_loss(
     symbols: Int[Tensor, "b s"],
     stops: Float[Tensor, "b l 2"],
     weights: AlignRecipe,
-) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
     """Slot-wise alignment: cross-entropy over all symbols, 1 - cosine to the word's own token, and auxiliary terms.
 
     CTC on the image columns (Graves et al. 2006), and ``place_losses``, which use that the renderer knows where each
@@ -169,10 +169,10 @@ def alignment_loss(
 
     Args:
         stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
-        weights: those of its terms beside 1 for spelling.
+        weights: those of its terms.
 
     Returns:
-        The weighted sum, and its parts by name (detached).
+        The weighted sum, its parts by name (detached), and the slots.
     """
     tokens = model.encoder(pixels)
     fmu = model.slots
@@ -191,8 +191,8 @@ def alignment_loss(
     losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
     letters, looks = model.letters(model.by_column(tokens)), fmu.attention(told)
     losses |= place_losses(letters, looks, density, symbols, lengths, stops)
-    loss = losses["spell"] + sum(getattr(weights, name) * losses[name] for name in losses if name != "spell")
-    return loss, {name: value.detach() for name, value in losses.items()}
+    loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+    return loss, {name: value.detach() for name, value in losses.items()}, slots
 
 
 def place_losses(

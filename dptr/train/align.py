@@ -1,9 +1,13 @@
-"""``dptr align``: train the glyph dual encoder on rendered words. No photograph and no human label is used."""
+"""``dptr align``: train the glyph dual encoder on rendered words. No photograph of text and no human label is used.
+
+With ``teach`` a decoder learns at the same time (``dptr.train.teach``).
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,30 +15,52 @@ from torch import Tensor, nn
 
 from dptr.config import AlignRecipe, plain_render
 from dptr.data.datasets import LabelledCrops
-from dptr.data.stream import Ramp, batches
+from dptr.data.stream import Ramp, batches, text_batch
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, save_glyph, slot_symbols
+from dptr.models.decoders import Decoder
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import RENDERED_VALIDATION, draw, rendered_words
+from dptr.train.teach import pupil, read, save_pupil, teaching_losses
 
 
 class _Objective(nn.Module):
-    def __init__(self, model: GlyphModel, recipe: AlignRecipe):
+    def __init__(self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe):
         super().__init__()
         self.model = model
+        self.decoder = decoder
         self.recipe = recipe
 
     def forward(
-        self, pixels: Float[Tensor, "b 3 h w"], symbols: Int[Tensor, "b s"], stops: Float[Tensor, "b l 2"]
+        self,
+        pixels: Float[Tensor, "b 3 h w"],
+        symbols: Int[Tensor, "b s"],
+        stops: Float[Tensor, "b l 2"],
+        generator: torch.Generator,
+        targets: Int[Tensor, "b t"] | None = None,
+        words: Int[Tensor, "n s"] | None = None,
+        word_targets: Int[Tensor, "n u"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        return alignment_loss(self.model, pixels, symbols, stops, self.recipe)
+        loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe)
+        if self.decoder is not None:
+            assert targets is not None and words is not None and word_targets is not None
+            teach = self.recipe.teach
+            taught = teaching_losses(
+                self.decoder, self.model.text, slots, symbols, targets, words, word_targets, teach, generator
+            )
+            loss = loss + torch.stack([getattr(teach, name) * value for name, value in taught.items()]).sum()
+            parts |= {name: value.detach() for name, value in taught.items()}
+        return loss, parts
 
 
 def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a glyph encoder folder.
 
     Validation reads rendered words that the corpus holds out, in fonts that are held out where ``render.font_split`` is
-    ``train``; the best state, by words and then by slots, is kept.
+    ``train``; the best state, by words that the decoder reads where one is taught, then by words and by slots, is kept.
+    A decoder that is taught is written to ``out/decoder``, a checkpoint as of stage 1.
 
     Returns:
         The folder of the best model.
@@ -47,6 +73,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model, charset = build_glyph(recipe.glyph)
+        decoder = pupil(recipe, charset)
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
     source, unseen, notes = rendered_words(
@@ -58,16 +85,17 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         )
         source = Ramp(plain, source, ramp)
     validation = draw(unseen, RENDERED_VALIDATION)
-    run = loop.start(
-        out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, recipe), [(model, 1.0)], "crops"
-    )
+    tokenizer = Tokenizer(charset, length)
+    corpus = Corpus(recipe.corpus, charset, length, recipe.run.seed)
+    objective = _Objective(model, decoder, recipe)
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(objective, 1.0)], "crops")
     for line in notes:
         run.log.say(line)
     stream = batches(
         source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
         accelerator.process_index, accelerator.num_processes,
     )  # fmt: skip
-    card = {
+    card: dict[str, Any] = {
         "name": out.name,
         "kind": "dual encoder",
         "trained_on": ["rendered words"],
@@ -77,9 +105,17 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         for crops, words, stops in stream:
             batch = {"pixels": to_pixels(crops), "symbols": slot_symbols(words, index, length)}
             batch["stops"] = torch.from_numpy(stops)
+            if decoder is not None:
+                some = text_batch(
+                    corpus, recipe.teach.words, run.step, rank=accelerator.process_index,
+                    processes=accelerator.num_processes,
+                )  # fmt: skip
+                batch["targets"] = torch.from_numpy(tokenizer.encode(words))
+                batch["words"] = slot_symbols(some, index, length)
+                batch["word_targets"] = torch.from_numpy(tokenizer.encode(some))
             batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
-            with loop.seeded(recipe.run.seed, run.step), accelerator.autocast():
-                loss, parts = run.prepared(**batch)
+            with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():
+                loss, parts = run.prepared(**batch, generator=generator)
             value = loop.advance(run, loss, batch, words)
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
             if loop.due(run, recipe.run.log_every):
@@ -88,14 +124,21 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
                     scores = spelled(model, validation, index, length, run.device)
+                    if decoder is not None:
+                        scores = {"read": read(model, decoder, tokenizer, validation, run.device), **scores}
                     if tuple(scores.values()) > tuple(run.best.values()):
                         run.best = scores
                         if accelerator.is_main_process:
                             told = {"data": "rendered held-out words", "step": run.step, "n": len(validation)}
-                            results = [{**told, **scores}]
-                            save_glyph(out / "model", model, charset, recipe.glyph, {**card, "results": results})
+                            card["results"] = [{**told, **scores}]
+                            save_glyph(out / "model", model, charset, recipe.glyph, card)
+                            if decoder is not None:
+                                save_pupil(out / "decoder", decoder, recipe, charset, out / "model", card)
                 run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
-                run.log.say(f"step {run.step}: slots spell {scores['word_accuracy']:.1%} of held-out rendered words")
+                also = f", decoder reads {scores['read']:.1%}" if decoder is not None else ""
+                run.log.say(
+                    f"step {run.step}: slots spell {scores['word_accuracy']:.1%} of held-out rendered words{also}"
+                )
             loop.end_of_step(run)
     return out / "model"
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from dptr.config import CorpusConfig, EncoderConfig, FinetuneRecipe, RenderConfig
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
 from dptr.data.pack import open_pack
 from dptr.data.stream import Labelled, Mixture, Rendered, Source
 from dptr.data.synth import FontIndex, Renderer, find_fonts
+from dptr.data.transforms import to_pixels
+from dptr.dual.glyph import GlyphDual
 from dptr.errors import UserError
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
@@ -50,6 +56,22 @@ def rendered_words(
     notes = [train.corpus.describe()]
     notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
     return train, unseen, notes
+
+
+def packed_batches(
+    pack: str | Path, glyph: GlyphDual, count: int
+) -> Iterator[tuple[Float[Tensor, "b 3 h w"], list[str]]]:
+    """The first ``count`` crops of a pack in a seeded order, as pixels for ``glyph``, and their words.
+
+    Raises:
+        UserError: see ``open_pack``; a pack with fewer crops.
+    """
+    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, *glyph.image_size, 0)
+    if count > len(packed.rows):
+        raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
+    for start in range(0, count, 100):
+        samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
+        yield to_pixels(np.stack([crop for crop, _, _ in samples])), [word for _, word, _ in samples]
 
 
 def draw(source: Rendered, count: int) -> LabelledCrops:

@@ -61,7 +61,7 @@ class Run:
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
-    """Device, precision and processes.
+    """Device, precision (``auto``: see ``best_precision``) and processes.
 
     Raises:
         UserError: accelerate is missing, or the precision is not to be had on this device.
@@ -71,9 +71,10 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         from accelerate.state import AcceleratorState
     except ImportError as error:
         raise UserError("training needs accelerate, which is not installed; pip install 'dptr[train]'") from error
+    precision = best_precision(config.device) if config.precision == "auto" else config.precision
     AcceleratorState._reset_state()  # it holds on to the precision of an earlier run in this process
     try:
-        accelerator = Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
+        accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu")
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"run.precision = {config.precision!r}, run.device = {config.device!r}: {error}; "
@@ -84,6 +85,16 @@ def make_accelerator(config: RunConfig) -> Accelerator:
             f"run.precision = 'fp16': not to be had on {accelerator.device.type}; set run.precision=bf16 or no"
         )
     return accelerator
+
+
+def best_precision(device: str) -> str:
+    """``bf16`` where the GPU or the CPU computes in bfloat16 itself, ``no`` (float32) elsewhere.
+
+    A CPU without the instructions emulates them: 20 to 40 times slower than float32 (docs/LOG.md).
+    """
+    if torch.cuda.is_available() and device != "cpu":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
@@ -143,6 +154,9 @@ def start(
     ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None
     log = Log(out, config.tensorboard, accelerator.is_main_process, unit)
     run = Run(out, recipe, config, accelerator, log, bare, prepared, optimizer, optim, ema)
+    log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
+    if config.precision == "bf16" and best_precision(config.device) == "no":
+        log.say("warning: this machine emulates bfloat16, many times slower than float32; set run.precision=auto")
     if restore(run):
         log.say(f"{out}: goes on after step {run.step} of {config.steps}")
     log.begin(run.step)

@@ -132,7 +132,7 @@ def test_alignment_parts_equal_an_independent_computation(model):
     words, padding = ["ab", "", "bba"], 0.25
     symbols = slot_symbols(words, INDEX, 3)
     weights = AlignRecipe(ctc=0.5, cosine=2.0, padding=padding, columns=3.0, attention=4.0, counting=5.0)
-    loss, parts = alignment_loss(model, pixels(3), symbols, unknown(3), weights)
+    loss, parts, _ = alignment_loss(model, pixels(3), symbols, unknown(3), weights)
     slots = model.slots(model.encoder(pixels(3)))
     spell, cosine, total = 0.0, 0.0, 0.0
     for row in range(3):
@@ -197,7 +197,7 @@ def test_ctc_equals_the_sum_over_all_alignments(model):
     """Four columns, two characters and a blank: 81 paths. Each word's loss is divided by its length, at least 1."""
     words = ["ab", "", "bba", "b"]
     symbols = slot_symbols(words, INDEX, 3)
-    _, parts = alignment_loss(model, pixels(4), symbols, unknown(4), AlignRecipe())
+    _, parts, _ = alignment_loss(model, pixels(4), symbols, unknown(4), AlignRecipe())
     maps = model.encoder(pixels(4))  # 4 columns
     losses = []
     for row, word in enumerate(words):
@@ -218,7 +218,7 @@ def test_gradient_reaches_every_parameter():
     model = build()
     stops = torch.tensor([[0.1, 0.4], [0.4, 0.8], [0.8, 1.0]]).expand(3, 3, 2)
     symbols = slot_symbols(["aba", "aab", "bba"], INDEX, 3)
-    loss, parts = alignment_loss(model.train(), pixels(3), symbols, stops, AlignRecipe())
+    loss, parts, _ = alignment_loss(model.train(), pixels(3), symbols, stops, AlignRecipe())
     loss.backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
     assert not any(part.requires_grad for part in parts.values())
@@ -231,7 +231,7 @@ def test_a_word_that_no_alignment_fits_costs_no_ctc(model):
         torch.manual_seed(0)
         wide = GlyphModel(config, 2)
     symbols = slot_symbols(["aaaaaaaa"], INDEX, 8)
-    loss, parts = alignment_loss(wide, pixels(1), symbols, torch.full((1, 8, 2), math.nan), AlignRecipe())
+    loss, parts, _ = alignment_loss(wide, pixels(1), symbols, torch.full((1, 8, 2), math.nan), AlignRecipe())
     assert float(parts["ctc"]) == 0 and torch.isfinite(loss)
 
 

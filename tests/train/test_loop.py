@@ -22,7 +22,7 @@ from dptr.train.loop import Run, check_out, make_accelerator, make_optimizer, on
 
 
 class TinyRecipe(Config):
-    run: RunConfig = RunConfig(steps=8, batch=4, device="cpu", save_every=2, tensorboard=False)
+    run: RunConfig = RunConfig(steps=8, batch=4, device="cpu", precision="no", save_every=2, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=0.05, warmup=0.25, clip=1.0, ema=0.9)
 
 
@@ -436,6 +436,20 @@ def test_precision_may_differ_between_runs_of_one_process() -> None:
 def test_precision_that_the_device_lacks() -> None:
     with pytest.raises(UserError, match=r"^run\.precision = 'fp16': not to be had on cpu; set run\.precision="):
         make_accelerator(RunConfig(device="cpu", precision="fp16"))
+
+
+@pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "no")])
+def test_auto_is_bf16_where_the_cpu_has_it(has: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    assert make_accelerator(RunConfig(device="cpu")).mixed_precision == precision
+
+
+def test_emulated_bf16_is_warned_of(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    pretrain.pretrain(parts.recipe("pretrain", "run.precision=bf16", "run.steps=1"), tmp_path)
+    said = capsys.readouterr().err
+    assert "device cpu, precision bf16" in said
+    assert "set run.precision=auto" in said
 
 
 def test_bf16_trains(parts: Parts, tmp_path: Path) -> None:

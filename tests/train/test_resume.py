@@ -17,7 +17,7 @@ from dptr.train.align import align
 from dptr.train.finetune import finetune
 from dptr.train.pretrain import pretrain
 
-TRAIN = {"align": align, "pretrain": pretrain, "finetune": finetune}
+TRAIN = {"align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
 
 
 class Crash(Exception):
