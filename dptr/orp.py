@@ -213,9 +213,7 @@ def build_bank(
     return load_bank(out, dual)
 
 
-def build_residual_bank(
-    dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path
-) -> Bank:
+def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path) -> Bank:
     """Write a bank of how image tokens lie off the text tokens of the word they show, from crops of known words.
 
     Ours, not the paper's: added slot by slot at strength 1 (``positions = aligned``) they turn text tokens into

@@ -17,7 +17,7 @@ from dptr.config import AlignRecipe, plain_render
 from dptr.data.datasets import LabelledCrops
 from dptr.data.stream import Ramp, batches, text_batch
 from dptr.data.transforms import to_pixels
-from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, save_glyph, slot_symbols
+from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, calibrated, save_glyph, slot_symbols
 from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
@@ -131,7 +131,9 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
                         if accelerator.is_main_process:
                             told = {"data": "rendered held-out words", "step": run.step, "n": len(validation)}
                             card["results"] = [{**told, **scores}]
-                            save_glyph(out / "model", model, charset, recipe.glyph, card)
+                            seen = shown(model, validation, index, length, run.device)
+                            fitted = calibrated(model, *seen) if recipe.spell else model
+                            save_glyph(out / "model", fitted, charset, recipe.glyph, card)
                             if decoder is not None:
                                 save_pupil(out / "decoder", decoder, recipe, charset, out / "model", card)
                 run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
@@ -147,14 +149,21 @@ def spelled(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
     """Share of crops whose slots, all up to EOS, are nearest to their word's text tokens; and share of such slots."""
-    right, slots_right, slots_all = 0, 0, 0
-    for start in range(0, len(crops), 128):
-        symbols = slot_symbols(crops.labels[start : start + 128], index, max_length)
-        pixels = to_pixels(crops.arrays[start : start + 128])
-        guessed = model.slot_logits(model.image_tokens(pixels.to(device))[1]).argmax(-1).cpu()
-        counted = symbols <= len(index)
-        hits = (guessed == symbols) | ~counted
-        right += int(hits.all(1).sum())
-        slots_right += int((hits & counted).sum())
-        slots_all += int(counted.sum())
-    return {"word_accuracy": right / len(crops), "slot_accuracy": slots_right / slots_all}
+    slots, symbols = shown(model, crops, index, max_length, device)
+    counted = symbols <= len(index)
+    hits = (model.slot_logits(slots).argmax(-1) == symbols) | ~counted
+    return {
+        "word_accuracy": float(hits.all(1).double().mean()),
+        "slot_accuracy": float(hits[counted].double().mean()),
+    }
+
+
+def shown(
+    model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
+) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
+    """Slots of crops, and the symbols they should stand for."""
+    slots = [
+        model.image_tokens(to_pixels(crops.arrays[start : start + 128]).to(device))[1]
+        for start in range(0, len(crops), 128)
+    ]
+    return torch.cat(slots), slot_symbols(crops.labels, index, max_length).to(device)

@@ -18,6 +18,7 @@ from dptr.dual.glyph import (
     GlyphModel,
     alignment_loss,
     build_glyph,
+    calibrated,
     load_glyph,
     place_losses,
     save_glyph,
@@ -322,3 +323,19 @@ def test_damaged_files_are_refused_in_a_line(tmp_path, damage, named):
         load_glyph(config_of(folder))
     message = str(caught.value)
     assert all(part in message for part in [*named, str(folder)]) and "\n" not in message
+
+
+def test_calibrated_text_tokens_are_as_long_as_slots():
+    model = build()
+    generator = torch.Generator().manual_seed(0)
+    symbols = torch.randint(4, (50, 4), generator=generator)
+    noise = torch.randn(50, 4, 16, generator=generator)
+    text = model.text(symbols)
+    across = noise - (noise * text).sum((2,), keepdim=True) / text.square().sum(2, keepdim=True) * text
+    slots = 0.4 * text + across
+    fitted = calibrated(model, slots, symbols)
+    torch.testing.assert_close(fitted.text(symbols), 0.4 * text)
+    torch.testing.assert_close(fitted.slot_logits(slots), model.slot_logits(slots))
+    assert torch.equal(model.text(symbols), text)
+    for name, tensor in fitted.slots.state_dict().items():
+        assert torch.equal(tensor, model.slots.state_dict()[name]), name
