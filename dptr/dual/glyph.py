@@ -104,9 +104,9 @@ def calibrated(model: GlyphModel, slots: Float[Tensor, "n s d"], symbols: Int[Te
     copy = deepcopy(model)
     text = model.text(symbols).float()
     factor = (slots.float() * text).sum() / text.square().sum()
-    copy.text.norm.weight *= factor
-    copy.text.norm.bias *= factor
-    copy.scale /= factor
+    for parameter in copy.text.norm.parameters():
+        parameter.mul_(factor)
+    copy.scale.div_(factor)
     return copy
 
 
