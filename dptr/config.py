@@ -160,7 +160,7 @@ class DualConfig(Config):
 class ORPConfig(Config):
     """Offline Randomized Perturbation. ``strength`` is the paper's lambda; 0 turns it off."""
 
-    bank: str = ""  # a bank file; empty = the bank that ships with the dual encoder, where one does
+    bank: str = "photographs"  # a file, or the name of one beside the dual encoder's weights: photographs, residuals
     strength: float = Field(0.1, ge=0)
     positions: Literal["shared", "per-sample", "aligned"] = "per-sample"  # shared: as published; aligned: residuals
 

@@ -36,7 +36,8 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 STARTS = ("a", "b", "c0", "c", "d", "e", "j", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
 ONCE = ("c0", "an", "cn")  # starts of which one seed at 500 and one at all is run
-STEPS = {500: 400, 2000: 800, 0: 1200}  # of fine-tuning, by labelled crops
+STEPS = {500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
+ORDER = ((500, 0), (0, 0), (500, 1), (500, 2), (2000, 0))  # crops and seed, in which fine-tuning goes through BUDGETS
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def main() -> None:
     parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--direct-steps", type=int, default=7000, help="steps of d and e: the compute of a and stage 1")
-    parser.add_argument("--joint-steps", type=int, default=5500, help="steps of j: the same compute")
+    parser.add_argument("--direct-steps", type=int, default=5800, help="steps of d and e: the compute of a and stage 1")
+    parser.add_argument("--joint-steps", type=int, default=5000, help="steps of j: the same compute")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
@@ -128,8 +129,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
              "--set", f"data.limit={count}", "--set", f"run.seed={seed}"),
             begin[start][1],
         )
-        for count, seeds in BUDGETS
-        for seed in seeds
+        for count, seed in ORDER
         for start in options.starts
         if start not in ONCE or (count != 2000 and seed == 0)
     ]  # fmt: skip

@@ -2,9 +2,10 @@
 
     DPTR_DATA=... python scripts/retrieval.py --glyph glyph-en --figure docs/assets/tokens.png
 
-Retrieval: 1,000 crops of distinct words (under case folding); each crop looks for its word among the 1,000 by the mean
-cosine of slots and text tokens over all slots, and each word for its crop. Rendered crops show words that the corpus
-holds out, in fonts that training does not see; real ones are the first of each word in iiit5k/test and ic15/test.
+Retrieval: 1,000 crops of distinct words (under case folding); each crop looks for its word among the 1,000, and each
+word for its crop, by the log-likelihood of the word's symbols in the crop's slots (that of the loss of alignment).
+Rendered crops show words that the corpus holds out, in fonts that training does not see; real ones are the first of
+each word in iiit5k/test and ic15/test.
 
 The picture: tokens of some letters in the first slots, projected on the two directions in which their text tokens
 differ most; crops are rendered and real ones.
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dptr.config import CorpusConfig, DualConfig, RenderConfig
@@ -43,24 +44,26 @@ def main() -> None:
     if "DPTR_DATA" not in os.environ:
         sys.exit("retrieval: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
     dual = load_glyph(DualConfig(model=options.glyph))
+    index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
     shown = {"rendered": rendered(dual), "real": real(dual)}
     slots = {name: embed(dual, crops) for name, crops in shown.items()}
     print("| 1,000 crops | words found for crops | crops found for words |")
     print("|---|---:|---:|")
     for name, crops in shown.items():
         kept = distinct(crops)
-        text, _ = dual.encode_text([crops.labels[row] for row in kept])
-        likeness = similarities(slots[name][kept], text)
+        words = [crops.labels[row] for row in kept]
+        likeness = likelihoods(dual, slots[name][kept], slot_symbols(words, index, dual.config.max_length))
         right = torch.arange(len(kept))
         found = [float((likeness.argmax(axis) == right).double().mean()) for axis in (1, 0)]
         print(f"| {name} | {' | '.join(f'{100 * share:.1f} %' for share in found)} |")
     for name, crops in shown.items():
         text, _ = dual.encode_text(crops.labels)
         letters = torch.arange(text.shape[1])[None] < torch.tensor([len(word) for word in crops.labels])[:, None]
-        near = F.cosine_similarity(slots[name], text, dim=-1)[letters]
-        print(f"{name}: cosine of a letter's slot and its own text token: mean {near.mean():.3f}, 10 % below "
-              f"{near.quantile(0.1):.3f}")  # fmt: skip
-    if options.figure:
+        middle = dual.model.text.table().mean(1)
+        near = F.cosine_similarity(slots[name] - middle, text - middle, dim=-1)[letters]
+        print(f"{name}: cosine of a letter's slot and its own text token, less the mean token of the slot: median "
+              f"{near.median():.2f}, a tenth lies below {near.quantile(0.1):.2f}")  # fmt: skip
+    if options.figure is not None:
         draw_figure(dual, shown, slots, options.figure)
 
 
@@ -92,9 +95,11 @@ def embed(dual: GlyphDual, crops: LabelledCrops) -> Float[Tensor, "n s d"]:
     return torch.cat([dual.encode_image(to_pixels(crops.arrays[at : at + 128])) for at in range(0, len(crops), 128)])
 
 
-def similarities(slots: Float[Tensor, "n s d"], text: Float[Tensor, "m s d"]) -> Float[Tensor, "n m"]:
-    """Mean cosine over slots of every crop with every word."""
-    return F.normalize(slots, dim=-1).flatten(1) @ F.normalize(text, dim=-1).flatten(1).T / slots.shape[1]
+def likelihoods(dual: GlyphDual, slots: Float[Tensor, "n s d"], symbols: Int[Tensor, "m s"]) -> Float[Tensor, "n m"]:
+    """Log-likelihood of every word for every crop, by the slots' symbols."""
+    logs = dual.model.slot_logits(slots).log_softmax(-1)
+    places = torch.arange(symbols.shape[1])
+    return torch.stack([logs[:, places, word].sum(1) for word in symbols], dim=1)
 
 
 def draw_figure(

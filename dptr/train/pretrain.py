@@ -162,18 +162,20 @@ def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tupl
 
 
 def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
-    """The bank that the recipe names, or ``bank.safetensors`` in the dual encoder's folder; None at strength 0.
+    """The bank that the recipe names: a file, or what lies beside the dual encoder by that name; None at strength 0.
 
     Raises:
         UserError: there is none, or it is of another encoder.
     """
     if config.strength == 0:
         return None
-    path = Path(config.bank) if config.bank else model_folder(dual.name) / "bank.safetensors"
+    path = Path(config.bank)
+    if not path.is_file():
+        path = model_folder(dual.name) / f"{config.bank}.safetensors"
     if not path.is_file():
         raise UserError(
-            f"bank {path}: no such file, and orp.strength is {config.strength}; make one with "
-            f"'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
+            f"orp.bank = '{config.bank}': neither a file nor {path}, and orp.strength is {config.strength}; make one "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
             "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     return load_bank(path, dual)

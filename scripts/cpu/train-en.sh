@@ -12,7 +12,7 @@ $dptr synth --count 300000 --workers 2 --set render.font_split=train --set rende
 $dptr align --config recipes/align-en.toml --set pack=runs/pack-en --set render.backgrounds="$photographs" \
     --out runs/glyph-en --resume
 $python scripts/ship.py runs/glyph-en/model glyph-en --note "backgrounds: 500 photographs of BSDS500"
-$dptr bank --images "$photographs" --dual-model glyph-en -o dptr/weights/glyph-en/bank.safetensors
+$dptr bank --images "$photographs" --dual-model glyph-en -o dptr/weights/glyph-en/photographs.safetensors
 $dptr pretrain --config recipes/pretrain-en.toml --out runs/decoder-en --resume
 $dptr finetune --config recipes/finetune-en.toml --set render.backgrounds="$photographs" --set data.pack=runs/pack-en \
     --set init.decoder=runs/decoder-en/model \

@@ -82,13 +82,13 @@ def test_without_orp_no_bank_is_looked_for(parts: Parts) -> None:
 
 def test_a_missing_bank_is_named_with_the_command_that_makes_it(parts: Parts, tmp_path: Path) -> None:
     tower = parts.folder / "glyph"
-    for bank, path in (("nowhere", Path("nowhere")), ("", tower / "bank.safetensors")):
+    for bank in ("nowhere", "photographs"):
         with pytest.raises(UserError) as caught:
             pretrain(parts.recipe("pretrain", f"orp.bank={bank}"), tmp_path / "run")
         assert str(caught.value) == (
-            f"bank {path}: no such file, and orp.strength is 0.1; make one with 'dptr bank --images PHOTOGRAPHS "
-            f"--dual glyph --dual-model {tower} -o FILE' and pass --set orp.bank=FILE, "
-            "or switch ORP off with --set orp.strength=0"
+            f"orp.bank = '{bank}': neither a file nor {tower / bank}.safetensors, and orp.strength is 0.1; make one "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual glyph --dual-model {tower} -o FILE' and pass "
+            "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     assert not (tmp_path / "run").exists()
 
@@ -98,9 +98,11 @@ def test_a_bank_beside_the_dual_encoder_is_found(parts: Parts, tmp_path: Path) -
     tower.mkdir()
     for name in ("config.json", "card.json", "model.safetensors"):
         (tower / name).symlink_to(parts.folder / "glyph" / name)
-    (tower / "bank.safetensors").symlink_to(parts.folder / "bank.safetensors")
-    found = find_bank(ORPConfig(), load_glyph(DualConfig(model=str(tower))))
-    assert found is not None and len(found.tokens) == 120
+    for name in ("photographs", "residuals"):
+        (tower / f"{name}.safetensors").symlink_to(parts.folder / "bank.safetensors")
+    for config in (ORPConfig(), ORPConfig(bank="residuals", positions="aligned")):
+        found = find_bank(config, load_glyph(DualConfig(model=str(tower))))
+        assert found is not None and len(found.tokens) == 120
 
 
 def test_widths_must_agree(parts: Parts, tmp_path: Path) -> None:
