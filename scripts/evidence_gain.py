@@ -65,9 +65,11 @@ def main() -> None:
     data = Path(os.environ["DPTR_DATA"])
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.table:
-        jobs = [*starts(options, data), *finetunes(options, data)]
-        wanted = {need for job in jobs for need in job.needs}
-        failed = work([job for job in jobs if job.needs or job.name in wanted], options.out, options.jobs)
+        jobs = finetunes(options, data)
+        for start in reversed(starts(options, data)):  # what a run starts from stands before it
+            if any(start.name in job.needs for job in jobs):
+                jobs.insert(0, start)
+        failed = work(jobs, options.out, options.jobs)
         if failed:
             sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {options.out}; run this again")
     print(table(options.out))

@@ -13,6 +13,7 @@ $dptr align --config recipes/align-en.toml --set pack=runs/pack-en --set render.
     --out runs/glyph-en --resume
 $python scripts/ship.py runs/glyph-en/model glyph-en --note "backgrounds: 500 photographs of BSDS500"
 $dptr bank --images "$photographs" --dual-model glyph-en -o dptr/weights/glyph-en/photographs.safetensors
+$dptr bank --pack runs/pack-en --count 1000 --dual-model glyph-en -o dptr/weights/glyph-en/residuals.safetensors
 $dptr pretrain --config recipes/pretrain-en.toml --out runs/decoder-en --resume
 $dptr finetune --config recipes/finetune-en.toml --set render.backgrounds="$photographs" --set data.pack=runs/pack-en \
     --set init.decoder=runs/decoder-en/model \
