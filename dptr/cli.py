@@ -11,22 +11,24 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dptr import DEFAULT_MODEL, __version__
+from dptr import DEFAULT_MODEL, __version__, cli_data
 from dptr.errors import UserError
-from dptr.files import read_json, whole_file
+from dptr.files import whole_file
 from dptr.metrics import PROTOCOLS
+from dptr.terminal import progress_bars, say, to_json, write_text
 
 app = typer.Typer(
     name="dptr", help="Scene text recognition with decoders pre-trained on text.", add_completion=False,
     pretty_exceptions_enable=False,
 )  # fmt: skip
+
+app.add_typer(cli_data.app)
 
 Model = Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model (see dptr models) or a folder.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
@@ -66,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
     if code == 130:  # typer's code for Ctrl-C
         resumable = arguments and arguments[0] in ("align", "pretrain", "finetune", "synth")
-        _say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
+        say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
     return code
 
 
@@ -116,7 +118,7 @@ def read(
         elif as_json:
             characters = [(character, _rounded(probability)) for character, probability in outcome.characters]
             line = {"path": path, "text": outcome.text, "confidence": _rounded(outcome.confidence)}
-            print(_json(line | {"characters": characters}), flush=True)
+            print(to_json(line | {"characters": characters}), flush=True)
         else:
             print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
     if failed:
@@ -156,15 +158,15 @@ def evaluate(
     for file in outputs:
         if file.is_dir():
             raise UserError(f"{file}: a folder; pass the name of a file to write")
-    with _bars() as bars:
+    with progress_bars() as bars:
         report = evaluate(Reader(model, device), paths, protocol or ["36"], bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
-    print(_json(report.to_json(), indent=1) if json_out == "-" else report.to_terminal(), flush=True)
+    print(to_json(report.to_json(), indent=1) if json_out == "-" else report.to_terminal(), flush=True)
     if json_out and json_out != "-":
-        _write(Path(json_out), _json(report.to_json(), indent=1) + "\n")
+        write_text(Path(json_out), to_json(report.to_json(), indent=1) + "\n")
     if html_out:
-        _write(html_out, report.to_html())
+        write_text(html_out, report.to_html())
     for result in report.results:
         if not result.n:
             raise UserError(f"{result.data}: no crop left under protocol {result.protocol}; check its labels")
@@ -180,7 +182,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print the model
         for name, folder in SHIPPED.items()
     ]
     if as_json:
-        print(_json({"models": cards}, indent=1))
+        print(to_json({"models": cards}, indent=1))
         return
     for card in cards:
         parameters = f", {card['parameters'] / 1e6:.1f} M parameters" if card.get("parameters") else ""
@@ -215,7 +217,7 @@ def synth(
     from dptr.config import SynthRecipe, load_recipe
     from dptr.data.pack import write_pack
 
-    with _bars() as bars:
+    with progress_bars() as bars:
         write_pack(
             load_recipe(SynthRecipe, config, overrides), count, out, workers, resume,
             lambda done: bars("crops", done, count),
@@ -258,7 +260,7 @@ def bank(
         made = build_residual_bank(encoder, packed_batches(pack, encoder, count), out)
     else:
         paths = [path for folder in images or [] for path in pictures_in(folder)]
-        with _bars() as bars:
+        with progress_bars() as bars:
             made = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
     for name, reason in made.provenance["dropped"]:
         print(f"dropped {name}: {reason}", file=sys.stderr)
@@ -377,42 +379,9 @@ def _rounded(probability: float) -> float:
     return float(f"{probability:.6g}")
 
 
-def _json(value: Any, indent: int | None = None) -> str:
-    """As JSON; a path that is no UTF-8 becomes a JSON escape."""
-    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
 def _complain(problem: UserError | str) -> int:
-    _say(f"dptr: error: {' '.join(str(problem).splitlines())}")
+    say(f"dptr: error: {' '.join(str(problem).splitlines())}")
     return 2
-
-
-def _say(line: str) -> None:
-    """A line on standard error, in place of an unfinished progress line where that is a terminal."""
-    print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _bars() -> Iterator[Any]:
-    """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=total)
-            progress.update(bars[name], completed=done)
-
-        yield show
 
 
 if __name__ == "__main__":

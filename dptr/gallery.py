@@ -40,6 +40,11 @@ def render_page(title: str, introduction: str, sections: Sequence[Section]) -> s
     All sections have the same facts. Every text is escaped.
     """
     body = "\n".join(_section(number, section) for number, section in enumerate(sections, 1))
+    return wrap(title, introduction, f"{_table(sections)}\n<main>\n{body}\n</main>")
+
+
+def wrap(title: str, introduction: str, body: str) -> str:
+    """A whole page around ``body``, which is HTML; title and introduction are text."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -47,7 +52,7 @@ def render_page(title: str, introduction: str, sections: Sequence[Section]) -> s
         "style-src 'unsafe-inline'\">\n"
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape(title)}</h1>\n<p>{escape(introduction)}</p></header>\n"
-        f"{_table(sections)}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"{body}\n</body>\n</html>\n"
     )
 
 
@@ -83,7 +88,7 @@ def _card(card: Card) -> str:
     percent = f"{100 * card.confidence:.1f}"
     notes = "".join(f"<p>{escape(note)}</p>" for note in card.notes)
     return (
-        f'<article><div class="picture"><img alt="crop of {escape(card.truth)}" src="{_data_url(card.image)}"></div>\n'
+        f'<article><div class="picture"><img alt="crop of {escape(card.truth)}" src="{data_url(card.image)}"></div>\n'
         f"<dl><dt>truth</dt><dd>{truth}</dd><dt>read</dt><dd>{prediction}</dd>"
         '<dt>conf.</dt><dd class="conf">'
         f'<meter max="100" high="50" optimum="0" value="{percent}"></meter> {percent} %</dd></dl>\n'
@@ -102,7 +107,8 @@ def _marked(truth: str, prediction: str) -> tuple[str, str]:
     return f"<bdi>{left}</bdi>", f"<bdi>{right}</bdi>" if prediction else nothing
 
 
-def _data_url(image: Image.Image) -> str:
+def data_url(image: Image.Image) -> str:
+    """The picture, shrunk to ``LARGEST`` where it is larger, as a JPEG within the page."""
     small = image.convert("RGB")
     small.thumbnail(LARGEST)
     file = io.BytesIO()
