@@ -19,7 +19,7 @@ import typer
 
 from dptr import DEFAULT_MODEL, __version__, cli_data
 from dptr.errors import UserError
-from dptr.files import whole_file
+from dptr.files import read_json, whole_file
 from dptr.metrics import PROTOCOLS
 from dptr.terminal import progress_bars, say, to_json, write_text
 
