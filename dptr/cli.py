@@ -206,22 +206,35 @@ def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: 
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The pack to write.")],
-    count: Annotated[int, typer.Option(min=1, help="How many crops.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="What to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many crops; over all shards.")],
     config: Recipe = None,
     overrides: Overrides = None,
+    kind: Annotated[str, typer.Option("--as", metavar="pack|folder|lmdb", help="In which format.")] = "pack",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I (from 0) of N, for N jobs.")] = "0/1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or enlarge, the pack in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or enlarge, what is in --out.")] = False,
 ) -> None:
-    """Render words into a pack, for align (pack=DIR) and finetune (data.pack=DIR) to read many times."""
+    """Render words into a pack, for align (pack=DIR) and finetune (data.pack=DIR) to read many times.
+
+    Or into a data set for other programs: --as folder, --as lmdb. Jobs of one pack may share --out; folders and LMDBs
+    take one --out each.
+    """
     from dptr.config import SynthRecipe, load_recipe
     from dptr.data.pack import write_pack
+    from dptr.data.synth_sets import part_of, span_of, write_folder, write_synth_lmdb
 
+    recipe = load_recipe(SynthRecipe, config, overrides)
+    part = part_of(shard)
+    first, last = span_of(part, count)
     with progress_bars() as bars:
-        write_pack(
-            load_recipe(SynthRecipe, config, overrides), count, out, workers, resume,
-            lambda done: bars("crops", done, count),
-        )  # fmt: skip
+        if kind == "pack":
+            write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part)
+        elif kind in ("folder", "lmdb"):
+            write = write_folder if kind == "folder" else write_synth_lmdb
+            write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first))
+        else:
+            raise UserError(f"--as {kind}: unknown; choose pack, folder or lmdb")
     print(out)
 
 

@@ -103,6 +103,7 @@ def write_pack(
     workers: int = 1,
     resume: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    part: tuple[int, int] = (0, 1),
 ) -> None:
     """Render samples 0..count-1 of ``recipe`` into ``folder``.
 
@@ -110,16 +111,18 @@ def write_pack(
         count: crops; a multiple of ``SHARD`` or a last, smaller shard.
         workers: processes that render; 1 = this one.
         resume: go on with a folder that already holds a pack of this recipe, also to make it larger.
-        progress: called with the number of crops done.
+        progress: called with the number of crops done, by whoever did them.
+        part: (i, n) = every n-th shard from the i-th on: n jobs together, in any order or at once, make the pack.
 
     Raises:
-        UserError: ``folder`` holds a pack and ``resume`` is off, or one of another recipe; what rendering raises.
+        UserError: ``folder`` holds a pack and neither ``resume`` nor a part is asked for, or one of another recipe;
+            what rendering raises.
     """
     described = {"recipe": recipe.model_dump(mode="json"), "shard": SHARD}
     path = folder / RECIPE
     if path.exists():
         before = read_json(path, "pack")
-        if not resume:
+        if not resume and part == (0, 1):
             raise UserError(f"{folder}: already holds a pack; pass --resume to go on with it, or another --out")
         if {key: before.get(key) for key in described} != described:
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
@@ -127,12 +130,14 @@ def write_pack(
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty and no pack; pass another --out")
     source = rendered(recipe)  # raises what is wrong with the recipe before anything is written
-    remove_partial(folder)
+    if part == (0, 1):  # else other jobs may be writing there
+        remove_partial(folder)
     write_json(path, {**described, "count": count})
     spans = [(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
     missing = [span for span in spans if not _holds(folder / _name(span[0] // SHARD), span[1] - span[0])]
     done = count - sum(last - first for first, last in missing)
     progress(done)
+    missing = [span for span in missing if span[0] // SHARD % part[1] == part[0]]
     if not missing:
         return
     if workers == 1:
