@@ -214,6 +214,9 @@ def synth(
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I (from 0) of N, for N jobs.")] = "0/1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with, or enlarge, what is in --out.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="PNG|HTML", help="Also show the first crops, each with its word.")
+    ] = None,
 ) -> None:
     """Render words into a pack, for align (pack=DIR) and finetune (data.pack=DIR) to read many times.
 
@@ -227,6 +230,8 @@ def synth(
     recipe = load_recipe(SynthRecipe, config, overrides)
     part = part_of(shard)
     first, last = span_of(part, count)
+    if sheet:
+        _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
     with progress_bars() as bars:
         if kind == "pack":
             write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part)
@@ -381,6 +386,32 @@ def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
     picture = contact_sheet(renderer, words[:96])
     with whole_file(path) as aside:
         picture.save(aside, "PNG")
+
+
+def _show_rendered(recipe: Any, indices: range, path: Path) -> None:
+    from html import escape
+
+    from PIL import Image
+
+    from dptr.data.pack import rendered
+    from dptr.data.synth import labelled_sheet
+    from dptr.gallery import data_url, wrap
+
+    if path.suffix.lower() not in (".png", ".html"):
+        raise UserError(f"--sheet {path}: neither .png nor .html; name the file so")
+    source = rendered(recipe)
+    samples = [source.sample(index)[:2] for index in indices]
+    if path.suffix.lower() == ".png":
+        with whole_file(path) as aside:
+            labelled_sheet(samples, source.renderer.fonts).save(aside, "PNG")
+        return
+    cards = "".join(
+        f'<article><div class="picture"><img alt="" src="{data_url(Image.fromarray(crop))}"></div>'
+        f"<dl><dt>{index}</dt><dd><bdi>{escape(word)}</bdi></dd></dl></article>"
+        for index, (crop, word) in zip(indices, samples, strict=True)
+    )
+    page = wrap("Rendered words", source.corpus.describe(), f'<main><div class="grid">{cards}</div></main>')
+    write_text(path, page)
 
 
 def _megabytes(folder: Path) -> float:

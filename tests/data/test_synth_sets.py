@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,19 @@ def test_command(font_folder, tmp_path, capsys):
     assert run([*common, "--shard", "1/8", "--as", "lmdb", "--out", str(tmp_path / "none")]) == 2
     assert "more shards than crops (7)" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.html", "sheet.txt"])
+def test_sheet_shows_the_first_crops(name, font_folder, tmp_path, capsys):
+    arguments = ["synth", "--count", "5", "--as", "folder", "--set", f"render.fonts=['{font_folder}']"]
+    code = run([*arguments, "--sheet", str(tmp_path / name), "--out", str(tmp_path / "set")])
+    if name == "sheet.txt":
+        assert code == 2 and "neither .png nor .html" in capsys.readouterr().err
+        return
+    assert code == 0
+    if name == "sheet.html":
+        page = (tmp_path / name).read_text()
+        labels = open_labelled(tmp_path / "set")
+        assert page.count("data:image/jpeg") == 5 and all(escape(labels.label(i)) in page for i in range(5))
+    else:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

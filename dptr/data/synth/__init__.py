@@ -5,8 +5,8 @@ from dptr.errors import UserError
 try:
     from dptr.data.synth.fonts import Font, FontIndex, FontScan, find_fonts, scan_fonts
     from dptr.data.synth.render import Renderer
-    from dptr.data.synth.sheet import contact_sheet
+    from dptr.data.synth.sheet import contact_sheet, labelled_sheet
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed; the renderer needs it; pip install 'dptr[train]'") from error
 
-__all__ = ["Font", "FontIndex", "FontScan", "Renderer", "contact_sheet", "find_fonts", "scan_fonts"]
+__all__ = ["Font", "FontIndex", "FontScan", "Renderer", "contact_sheet", "find_fonts", "labelled_sheet", "scan_fonts"]

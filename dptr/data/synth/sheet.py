@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from dptr.data.synth.fonts import Font, FontIndex
 from dptr.data.synth.render import Renderer
+
+_LABEL = 20  # pixels below each crop
 
 
 def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
@@ -23,3 +26,35 @@ def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, st
         y, x = i // columns * (height + gap), i % columns * (width + gap)
         sheet[y : y + height, x : x + width] = renderer.render(word, start + i)
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
+
+
+def labelled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
+    """Crops (h, w, 3) of one size, each with its word below, row by row; crops are twice as large, words as typed.
+
+    Raises:
+        UserError: no font draws one of the words.
+    """
+    height, width = (2 * side for side in samples[0][0].shape[:2])
+    rows = -(-len(samples) // columns)
+    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + _LABEL + 6)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (crop, word) in enumerate(samples):
+        y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
+        sheet.paste(Image.fromarray(crop).resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
+    return sheet
+
+
+def _plain_face(fonts: FontIndex, word: str, width: int) -> ImageFont.FreeTypeFont:
+    """The most ordinary font that draws ``word``, at a size at which it is no wider than ``width`` pixels."""
+
+    def oddity(font: Font) -> tuple[bool, int, int]:
+        characters = sum(last - first + 1 for first, last in font.coverage)
+        return font.traits != ("sans",), abs(font.weight - 400), -characters
+
+    covering = [fonts.fonts[row] for row in np.flatnonzero(fonts.covering(word))] or [fonts.choose(word, 0.5)]
+    font = min(covering, key=oddity)
+    size = _LABEL - 6
+    while size > 4 and ImageFont.truetype(font.path, size, font.number).getlength(word) > width:
+        size -= 1
+    return ImageFont.truetype(font.path, size, font.number)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dptr.config import RenderConfig
-from dptr.data.synth import FontIndex, Renderer, contact_sheet, find_fonts
+from dptr.data.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
 from dptr.data.synth.layout import Line, draw_word
 from dptr.errors import UserError
 
@@ -186,3 +186,16 @@ def test_real_photographs_serve_as_grounds(fonts):
     renderer = Renderer(config, 0, fonts)
     assert sum(photograph.nbytes for photograph in renderer.photographs) < 2**27
     assert len({renderer.render("Hello", i).tobytes() for i in range(20)}) == 20
+
+
+def test_labelled_sheet_holds_every_crop_and_its_word(fonts):
+    renderer = Renderer(RenderConfig(height=16, width=32), 0, fonts)
+    samples = [(renderer.render(word, number), word) for number, word in enumerate(WORDS[:4])]
+    sheet = np.asarray(labelled_sheet(samples, fonts, columns=3))
+    assert sheet.shape == (2 * (32 + 26), 3 * (64 + 6), 3)
+    for number, (crop, _) in enumerate(samples):
+        y, x = number // 3 * 58, number % 3 * 70
+        shown = np.asarray(Image.fromarray(sheet[y : y + 32, x : x + 64]).resize((32, 16), Image.Resampling.BOX))
+        assert np.abs(shown.astype(int) - crop).mean() < 12
+        assert (sheet[y + 33 : y + 52, x : x + 64] < 100).any()  # ink of the word
+    assert (sheet[58:, 70:] == 255).all()
