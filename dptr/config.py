@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dptr.errors import UserError
 
@@ -88,6 +88,27 @@ class RenderConfig(Config):
     sharpen: float = Field(0.15, ge=0, le=1)
     fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
     grey: float = Field(0.04, ge=0, le=1)
+    paper: float = Field(0.0, ge=0, le=1)  # grounds nearly white, as pages are
+    # Inks, of which a crop has at most one (dptr.data.synth.inks); together at most 1.
+    emboss: float = Field(0.0, ge=0, le=1)  # raised or sunk letters
+    neon: float = Field(0.0, ge=0, le=1)
+    dots: float = Field(0.0, ge=0, le=1)  # displays of lamps
+    stencil: float = Field(0.0, ge=0, le=1)
+    chalk: float = Field(0.0, ge=0, le=1)
+    hollow: float = Field(0.0, ge=0, le=1)  # contours
+    hidden: float = Field(0.0, ge=0, le=1)  # something stands before the word
+
+    @property
+    def inks(self) -> dict[str, float]:
+        """The share of crops of each ink, of those that have any."""
+        names = ("emboss", "neon", "dots", "stencil", "chalk", "hollow", "hidden")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    @model_validator(mode="after")
+    def _inks_are_shares(self) -> RenderConfig:
+        if sum(self.inks.values()) > 1 + 1e-9:
+            raise ValueError(f"inks {self.inks} take more than all crops; lower them to a sum of at most 1")
+        return self
 
 
 def plain_render(config: RenderConfig) -> RenderConfig:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dptr.config import RenderConfig
-from dptr.data.synth import effects, grounds, layout
+from dptr.data.synth import effects, grounds, inks, layout
 from dptr.data.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
 
 _SCALE = 1.5  # colours are laid on at this multiple of the target size
@@ -199,11 +199,15 @@ class Renderer:
         if rng.random() < config.wear:
             worn = grounds.smooth_noise(rng, height, width, int(rng.integers(6, 20)))
             fill = fill * np.clip(1.1 - rng.uniform(1, 4) * np.maximum(worn - rng.uniform(0.2, 0.6), 0), 0, 1)
+        if config.inks and (special := inks.choose(config.inks, rng.random())):
+            ground, ink, fill = special(ground, ink, fill, rng)
         return grounds.blend(ground, ink, fill)
 
     def _ground(self, height: int, width: int, rng: Generator) -> np.ndarray:
         config = self.config
         colours = self.colours[rng.integers(len(self.colours), size=3)]
+        if config.paper and rng.random() < config.paper:
+            colours[0] = 255 - np.abs(rng.normal(0, 18)) - np.abs(rng.normal(0, 5, 3))
         ground = grounds.flat(colours[0], height, width)
         if self.photographs and rng.random() < config.photograph:
             piece = grounds.patch(rng, self.photographs, height, width)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dptr.config import RenderConfig
 from dptr.data.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
+from dptr.data.synth.inks import INKS
 from dptr.data.synth.layout import Line, draw_word
 from dptr.errors import UserError
 
@@ -68,7 +69,9 @@ def test_crops_have_the_asked_shape(fonts, shape):
 
 @pytest.mark.parametrize("effect", ["everything", "nothing", *PROBABILITIES])
 def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
-    on = dict.fromkeys(PROBABILITIES, 1.0) if effect == "everything" else {**PROBABILITIES}
+    on = dict.fromkeys(PROBABILITIES, 1.0) | dict.fromkeys(INKS, 1 / len(INKS))
+    if effect != "everything":
+        on = {**PROBABILITIES}
     if effect in on:
         on[effect] = 1.0
     renderer = Renderer(RenderConfig(backgrounds=str(photographs), **on), 3, fonts)
