@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from dptr.data.check import Check
 
-app = typer.Typer(name="data", help="Labelled crops: check them, see what is in them.", add_completion=False)
+app = typer.Typer(
+    name="data", help="Labelled crops: build data sets, check them, see what is in them.", add_completion=False
+)
 
 SAMPLES = 48  # crops that the page shows whatever is wrong or right with them
 Data = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Labelled crops: labels.tsv or LMDB.")]
@@ -47,6 +49,41 @@ def check(
     _report(found, data, against or [], json_out, html_out)
     if found.problems.total:
         raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="The file or folder to read; docs/data.md says which, by kind.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR|NAME.lmdb", help="The data set to write.")],
+    kind: Annotated[str, typer.Option(help="Its format: table, icdar-words, icdar-scenes, textocr, ...")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not beside the annotations.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="train|val|test", help="Where there are several.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="PATH,LABEL", help="Columns of a table, by name or number from 1.")
+    ] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Keep only this language or script; repeatable.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=95, help="JPEG of that quality in place of PNG.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted import.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that is there.")] = False,
+) -> None:
+    """Bring labelled words from other formats, the official ones of the benchmarks among them, into one.
+
+    What is left out is counted by reason, on standard error and in import.json beside the data.
+    """
+    from dptr.data.importers import build
+
+    names = tuple(part.strip() for part in columns.split(",")) if columns else None
+    if names is not None and (len(names) != 2 or not all(names)):
+        raise UserError(f"--columns {columns}: write the path's column, a comma and the label's, such as file,text")
+    made = build(
+        source, out, kind, images, split, (names[0], names[1]) if names else None, tuple(language or ()), quality,
+        resume, overwrite,
+    )  # fmt: skip
+    for line in made.drops.lines():
+        print(line, file=sys.stderr)
+    print(f"{out}\t{made.words} words")
 
 
 @app.command()

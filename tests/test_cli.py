@@ -468,3 +468,19 @@ def test_output_to_a_full_disk_is_one_line() -> None:
         done = subprocess.run([*DPTR, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     assert re.fullmatch(r"dptr: error: output: No space left on device; .*\n", done.stderr)
+
+
+def test_data_build_writes_what_a_table_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "a.png")
+    (tmp_path / "words.csv").write_text("text,file\nexit,a.png\nlost,b.png\n")
+    build = ["data", "build", str(tmp_path / "words.csv"), "--kind", "table", "--columns", "file,text", "--out"]
+    assert run([*build, str(tmp_path / "out")]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out'}\t1 words\n"
+    assert "dropped 1 (unreadable image)" in told.err
+    assert (tmp_path / "out" / "labels.tsv").read_text() == "images/000000001.png\texit\n"
+    assert run([*build, str(tmp_path / "out")]) == 2
+    assert run([*build, str(tmp_path / "out"), "--overwrite"]) == 0
+    assert run(["data", "build", str(tmp_path), "--kind", "tabel", "--out", str(tmp_path / "x")]) == 2
+    assert "did you mean 'table'" in capsys.readouterr().err
+    assert run([*build[:-2], "file", "--out", str(tmp_path / "x")]) == 2

@@ -1,0 +1,148 @@
+"""Labelled words from other formats: one function a kind, and ``build``, which writes them as a data set.
+
+A new kind is a function ``(source, drops, ...) -> words`` and a line in ``IMPORTERS``; what it takes besides is one or
+more of ``build``'s options, by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from dptr.data.datasets import DropReport
+from dptr.data.importers.benchmarks import import_cute80, import_iiit5k, import_svt, import_svtp, import_union14m
+from dptr.data.importers.common import Word
+from dptr.data.importers.icdar import import_icdar_scenes, import_icdar_words, import_mlt
+from dptr.data.importers.jsons import import_art, import_coco_text, import_textocr
+from dptr.data.importers.output import RECORD, Sample, encode, replace_dataset, write_dataset
+from dptr.data.importers.tables import import_bctr, import_folder, import_quads, import_table
+from dptr.errors import UserError
+from dptr.files import write_json
+
+IMPORTERS: dict[str, Callable[..., Iterator[Word]]] = {
+    "folder": import_folder,
+    "table": import_table,
+    "quads": import_quads,
+    "icdar-words": import_icdar_words,
+    "icdar-scenes": import_icdar_scenes,
+    "mlt": import_mlt,
+    "iiit5k": import_iiit5k,
+    "svt": import_svt,
+    "svtp": import_svtp,
+    "cute80": import_cute80,
+    "coco-text": import_coco_text,
+    "textocr": import_textocr,
+    "art": import_art,
+    "union14m": import_union14m,
+    "bctr": import_bctr,
+}
+
+__all__ = ["IMPORTERS", "Imported", "Word", "build", "read"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What ``build`` did: how many words it wrote, and which it left out, by reason."""
+
+    words: int
+    drops: DropReport
+
+
+def read(
+    source: str | Path,
+    kind: str,
+    drops: DropReport,
+    images: str | Path | None = None,
+    split: str | None = None,
+    columns: tuple[str, str] | None = None,
+    languages: tuple[str, ...] = (),
+) -> Iterator[Word]:
+    """The words of ``source``, one after the other; what is left out is counted in ``drops`` while they are read.
+
+    Args:
+        source: file or folder, as the kind's function says.
+        kind: a key of ``IMPORTERS``.
+        images: the folder of the pictures, where it is another than that of the annotations.
+        split: ``train``, ``val`` or ``test``, where the source holds several.
+        columns: path and label of a table, by name or number.
+        languages: those to keep, where the source tells them.
+
+    Raises:
+        UserError: an unknown kind, an option that it does not take, or what its function raises.
+    """
+    if kind not in IMPORTERS:
+        nearest = difflib.get_close_matches(kind, IMPORTERS, n=1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise UserError(f"kind '{kind}': not known; {hint}pass one of {', '.join(IMPORTERS)}")
+    importer = IMPORTERS[kind]
+    taken = inspect.signature(importer).parameters
+    given = {
+        "images": Path(images) if images is not None else None,
+        "split": split,
+        "columns": columns,
+        "languages": languages or None,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in taken:
+            takers = [other for other, function in IMPORTERS.items() if name in inspect.signature(function).parameters]
+            raise UserError(f"kind '{kind}': takes no {name}, only {', '.join(takers)} do; leave it out")
+    return importer(Path(source), drops, **options)
+
+
+def build(
+    source: str | Path,
+    out: str | Path,
+    kind: str,
+    images: str | Path | None = None,
+    split: str | None = None,
+    columns: tuple[str, str] | None = None,
+    languages: tuple[str, ...] = (),
+    quality: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int], None] = lambda words: None,
+) -> Imported:
+    """Write the words of ``source`` as a data set, with ``import.json``, which says where from and what was left out.
+
+    Args:
+        source, kind, images, split, columns, languages: as in ``read``.
+        out: an LMDB where it ends in ``.lmdb``, else a folder with ``labels.tsv`` and ``images``.
+        quality: 1 to 95: JPEG of that quality; by default PNG, which loses nothing.
+        resume: go on with what an interrupted run of the same import left; a finished data set is compared.
+        overwrite: replace the data set that is there, once the new one is whole.
+        progress: called with the number of words so far.
+
+    Raises:
+        UserError: ``out`` exists and neither ``resume`` nor ``overwrite`` is on, or both are, no word is left, a full
+            disk, or what ``read`` raises.
+    """
+    source, out = Path(source), Path(out)
+    if resume and overwrite:
+        raise UserError(f"{out}: both resume and overwrite; go on with what is there, or begin anew")
+    if quality is not None and not 1 <= quality <= 95:
+        raise UserError(f"quality {quality}; JPEG takes 1 to 95; leave it out for PNG")
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise UserError(f"{out}: holds the source itself; pass another path")
+    if out.exists() and not (resume or overwrite):
+        raise UserError(f"{out}: exists; pass another path, resume to go on or check, or overwrite")
+    drops = DropReport()
+    words = read(source, kind, drops, images, split, columns, languages)
+    first = next(words, None)
+    if first is None:
+        reasons = "; ".join(drops.lines(show=1)) or "it is empty"
+        raise UserError(f"{source}: no word left ({reasons}); check the source, its kind and its images")
+
+    def samples() -> Iterator[Sample]:
+        for count, word in enumerate(chain([first], words), start=1):
+            yield encode(word.image, quality), word.label
+            progress(count)
+
+    count = replace_dataset(out, samples()) if overwrite else write_dataset(out, samples(), resume)
+    record = {"kind": kind, "source": str(source), "words": count, "dropped": drops.to_json()}
+    write_json(out / RECORD, record)
+    return Imported(count, drops)

@@ -1,0 +1,222 @@
+"""What importers share: words, regions of photographs, text and JSON files read with the place of an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dptr.data.datasets import UNREADABLE, DropReport
+from dptr.data.importers.geometry import DEGENERATE, check_corners, cut, reading_corners, upright_corners
+from dptr.errors import UserError
+from dptr.images import SUFFIXES, open_image
+from dptr.text.charset import EMPTY, normalise
+
+ILLEGIBLE = "marked illegible"
+BROKEN_LINES = "tab or line break in the label"
+LONE_SURROGATE = "half a character in the label"
+OTHER_LANGUAGE = "language not asked for"
+OTHER_SIZE = "picture of another size than annotated"
+
+ILLEGIBLE_TEXT = "###"  # how ICDAR's ground truth marks a word that nobody can read
+
+
+@dataclass(frozen=True)
+class Word:
+    """One labelled word: an RGB picture of it alone, the label as it was written, and its name within the source."""
+
+    image: Image.Image
+    label: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """A word in a photograph: its outline, (n, 2) x and y in pixels, the label and the name.
+
+    ``ordered``: the outline begins at the first letter's top and runs along the word's top; otherwise anywhere.
+    """
+
+    points: np.ndarray
+    label: str
+    key: str
+    ordered: bool = True
+
+
+def usable(label: str, key: str, drops: DropReport) -> bool:
+    """Whether a label can be kept; one that is marked illegible, empty, or broken into lines is counted."""
+    if label.strip() == ILLEGIBLE_TEXT:
+        drops.add(ILLEGIBLE, key, "")
+    elif not normalise(label):
+        drops.add(EMPTY, key, repr(label))
+    elif re.search(r"[\t\r\n]", label):
+        drops.add(BROKEN_LINES, key, repr(label))
+    elif re.search(r"[\ud800-\udfff]", label):
+        drops.add(LONE_SURROGATE, key, ascii(label))
+    else:
+        return True
+    return False
+
+
+def asked_for(language: str, languages: tuple[str, ...], key: str, drops: DropReport) -> bool:
+    """Whether a word's language or script is one of ``languages``, any case, or all are wanted; others are counted."""
+    if not languages or language.strip().lower() in {wanted.lower() for wanted in languages}:
+        return True
+    drops.add(OTHER_LANGUAGE, key, language.strip())
+    return False
+
+
+def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iterator[Word]:
+    """Words from (picture, label, key); a label that is not ``usable`` and an unreadable picture are counted."""
+    for path, label, key in rows:
+        if not usable(label, key, drops):
+            continue
+        try:
+            image = open_image(path)
+        except UserError as error:
+            drops.add(UNREADABLE, key, str(error))
+            continue
+        yield Word(image, label, key)
+
+
+def cut_words(
+    picture: Path, regions: Iterable[Region], drops: DropReport, size: tuple[float, float] | None = None
+) -> Iterator[Word]:
+    """Words of one photograph, which is opened once.
+
+    Counted and left out: labels that are not ``usable``, all words of a photograph that cannot be read or is not of
+    the annotated ``size`` (width, height), boxes that ``check_corners`` refuses.
+    """
+    wanted = [region for region in regions if usable(region.label, region.key, drops)]
+    if not wanted:
+        return
+    try:
+        image = open_image(picture)
+    except UserError as error:
+        for region in wanted:
+            drops.add(UNREADABLE, region.key, str(error))
+        return
+    if size is not None and image.size != size:
+        for region in wanted:
+            drops.add(OTHER_SIZE, region.key, f"{image.width}x{image.height}, annotated {size[0]:g}x{size[1]:g}")
+        return
+    for region in wanted:
+        corners = reading_corners(region.points) if region.ordered else upright_corners(region.points)
+        reason = check_corners(corners, *image.size)
+        if corners is None or reason is not None:
+            drops.add(reason or DEGENERATE, region.key, " ".join(f"{value:g}" for value in region.points.ravel()))
+            continue
+        yield Word(cut(image, corners), region.label, region.key)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, byte order mark or not.
+
+    Raises:
+        UserError: missing or unreadable, or not UTF-8, with the line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a UTF-8 file that are not blank, each with its number from 1; only a newline ends a line."""
+    lines = ((number, line.removesuffix("\r")) for number, line in enumerate(read_text(path).split("\n"), start=1))
+    return [(number, line) for number, line in lines if line.strip()]
+
+
+def parse_json(text: str, where: str) -> Any:
+    """JSON; ``where`` begins the error.
+
+    Raises:
+        UserError: not JSON, with line and column within ``text``.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise UserError(f"{where}: not valid JSON ({error.msg}, {place}); copy or download it again") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise UserError(f"{where}: JSON that cannot be read ({error}); copy or download it again") from error
+
+
+def field(record: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """``record[name]``, checked to be there and of a kind; ``where`` begins the error."""
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: {type(record).__name__} where an object with '{name}' belongs; check the format")
+    if name not in record:
+        raise UserError(
+            f"{where}: no '{name}' in it, only {', '.join(map(str, record)) or 'nothing'}; check the format"
+        )
+    value = record[name]
+    if not isinstance(value, kind):
+        raise UserError(f"{where}: '{name}' is {str(value)[:40]!r}, a {type(value).__name__}; check the format")
+    return value
+
+
+def outline(values: Any, where: str) -> np.ndarray:
+    """Points (n, 2) from ``[x1, y1, x2, y2, ...]`` or ``[[x1, y1], [x2, y2], ...]``.
+
+    Raises:
+        UserError: not numbers, or an odd number of them.
+    """
+    try:
+        return np.array(values, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{where}: outline {str(values)[:60]} is no list of x, y pairs; check the format") from error
+
+
+def index_pictures(folder: Path) -> dict[str, Path]:
+    """Pictures of a folder by their names without suffix.
+
+    Raises:
+        UserError: no such folder, or two pictures of one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; pass the folder with the pictures as images")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in found:
+                raise UserError(f"{folder}: both {found[path.stem].name} and {path.name} in it; move one of them away")
+            found[path.stem] = path
+    return found
+
+
+def one_file(source: Path, names: tuple[str, ...], split: str | None = None) -> Path:
+    """The annotation file: ``source`` itself, or that one of ``names`` (patterns) which lies in the folder ``source``.
+
+    ``split`` chooses among several by a part of their names.
+
+    Raises:
+        UserError: nothing there, none or several that fit, or a file that is of another split by its name.
+    """
+    if source.is_file():
+        if split is not None and split not in source.stem.lower():
+            raise UserError(f"{source}: not of split '{split}' by its name; pass the folder, or leave split out")
+        return source
+    if not source.is_dir():
+        raise UserError(f"{source}: no such file or folder; check the path")
+    found = sorted({path for name in names for path in source.glob(name) if path.is_file()})
+    if split is not None:
+        found = [path for path in found if split in path.stem.lower()]
+    if len(found) == 1:
+        return found[0]
+    wanted = " or ".join(names) + (f" for split '{split}'" if split else "")
+    if not found:
+        raise UserError(f"{source}: no {wanted} in it; pass the annotation file itself")
+    listed = ", ".join(path.name for path in found[:4])
+    raise UserError(f"{source}: {len(found)} files fit {wanted} ({listed}); pass one of them, or a split")

@@ -1,0 +1,207 @@
+"""Words that are cut out already, listed in a table; and words of photographs, listed with their four corners."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from dptr.data.datasets import UNREADABLE, DropReport, open_labelled
+from dptr.data.importers.common import (
+    Region,
+    Word,
+    cut_words,
+    field,
+    one_file,
+    outline,
+    parse_json,
+    read_lines,
+    read_text,
+    read_words,
+    usable,
+)
+from dptr.data.lmdb_io import is_lmdb
+from dptr.errors import UserError
+
+PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
+LABEL_NAMES = ("label", "labels", "text", "transcription", "word", "words", "gt", "ground_truth", "utf8_string")
+JSON_LINES = (".jsonl", ".ndjson")
+
+_Row = tuple[int, str, str]  # line, path, label
+
+
+def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
+    """What ``dptr.data.datasets.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
+
+    Raises:
+        UserError: as ``open_labelled``.
+    """
+    dataset = open_labelled(source)
+    for index in range(len(dataset)):
+        label, key = dataset.label(index), dataset.key(index)
+        if not usable(label, key, drops):
+            continue
+        try:
+            yield Word(dataset.image(index), label, key)
+        except UserError as error:
+            drops.add(UNREADABLE, key, str(error))
+
+
+def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
+    """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels stay as they are written.
+
+    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.data.lmdb_io``.
+
+    Raises:
+        UserError: as ``open_labelled``, or a folder without LMDB.
+    """
+    folder = source.parent if source.name == "data.mdb" else source
+    if folder.is_dir() and not is_lmdb(folder):
+        inside = sorted(path.parent.name for path in folder.glob("*/data.mdb"))
+        remedy = f"pass one of {', '.join(inside)} in it" if inside else "pass one of the benchmark's LMDB folders"
+        raise UserError(f"{source}: no LMDB (a folder with data.mdb); {remedy}")
+    yield from import_folder(source, drops)
+
+
+def import_table(
+    source: Path, drops: DropReport, columns: tuple[str, str] | None = None, images: Path | None = None
+) -> Iterator[Word]:
+    """A table of pictures and labels: ``.csv``, ``.jsonl`` or ``.ndjson``; any other file is tab-separated.
+
+    Args:
+        source: the file, UTF-8. CSV is quoted as RFC 4180 says, a tab-separated table is not quoted at all, JSON has
+            an object a line.
+        columns: the names of the columns with the path and the label, or their numbers from 1 in a table without a
+            header. By default they are found by name (``PATH_NAMES``, ``LABEL_NAMES``, any case) in the first line;
+            a table of two columns without such a line is path, label.
+        images: what the paths are relative to; the table's folder by default.
+
+    Raises:
+        UserError: missing, not UTF-8, a line that has not these columns, or columns that cannot be told.
+    """
+    read_rows = _json_rows if source.suffix.lower() in JSON_LINES else _separated_rows
+    rows = read_rows(source, columns)
+    folder = images or source.parent
+    yield from read_words(((folder / path, label, f"{path}, line {number}") for number, path, label in rows), drops)
+
+
+def import_quads(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
+    """Words of photographs: ``image, x1, y1, ..., x4, y4, text``, tab-separated, a word a line.
+
+    Corners are in pixels, clockwise from the word's top left; ``###`` marks an illegible word. A first line that
+    begins with ``#``, or whose second column is no number, is a header.
+
+    Args:
+        source: the file, UTF-8, or a folder with ``words.tsv``.
+        images: what the paths are relative to; the table's folder by default.
+
+    Raises:
+        UserError: missing, not UTF-8, or a line that is not as above.
+    """
+    path = one_file(source, ("words.tsv",))
+    folder = images or path.parent
+    regions: list[tuple[str, Region]] = []
+    for position, (number, line) in enumerate(read_lines(path)):
+        values = line.split("\t", 9)
+        if position == 0 and (line.startswith("#") or (len(values) == 10 and not _is_number(values[1]))):
+            continue
+        if len(values) != 10 or not all(map(_is_number, values[1:9])):
+            raise UserError(
+                f"{path}, line {number}: {line[:60]!r}; write the image, eight coordinates and the text, tabs between"
+            )
+        points = outline([float(value) for value in values[1:9]], f"{path}, line {number}")
+        regions.append((values[0], Region(points, values[9], f"{values[0]}, line {number}")))
+    for name, group in groupby(regions, key=lambda item: item[0]):
+        yield from cut_words(folder / name, [region for _, region in group], drops)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _separated_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
+    rows = _csv_cells(path) if path.suffix.lower() == ".csv" else _tab_cells(path)
+    if not rows:
+        raise UserError(f"{path}: no line in it; write a picture and its label a line")
+    header = [cell.strip() for cell in rows[0][1]]
+    if columns is not None and all(name.isdecimal() for name in columns):
+        places = [int(name) - 1 for name in columns]
+        if min(places) < 0:
+            raise UserError(f"{path}: column 0; columns are counted from 1")
+    elif columns is not None:
+        places = [_named(name, header, path) for name in columns]
+        rows = rows[1:]
+    else:
+        found = [_known(names, header) for names in (PATH_NAMES, LABEL_NAMES)]
+        if None not in found:
+            places = [place for place in found if place is not None]
+            rows = rows[1:]
+        elif len(header) == 2:
+            places = [0, 1]
+        else:
+            raise UserError(
+                f"{path}: {len(header)} columns ({', '.join(header)[:80]}), and none named as path and label; name "
+                "them with columns, or by their numbers from 1"
+            )
+    result = []
+    for number, cells in rows:
+        if len(cells) <= max(places) or (len(cells) != len(header)):
+            raise UserError(
+                f"{path}, line {number}: {len(cells)} columns where the first line has {len(header)} and column "
+                f"{max(places) + 1} is needed; correct the line"
+            )
+        result.append((number, cells[places[0]], cells[places[1]]))
+    return result
+
+
+def _tab_cells(path: Path) -> list[tuple[int, list[str]]]:
+    return [(number, line.split("\t")) for number, line in read_lines(path)]
+
+
+def _csv_cells(path: Path) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            if cells:
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error}); correct its quotes") from error
+    return rows
+
+
+def _named(name: str, header: list[str], path: Path) -> int:
+    if name in header:
+        return header.index(name)
+    nearest = difflib.get_close_matches(name, header, n=1, cutoff=0.4)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    raise UserError(f"{path}: no column '{name}'; {hint}pass two of {', '.join(header)[:80]}")
+
+
+def _known(names: tuple[str, ...], header: list[str]) -> int | None:
+    lower = [cell.lower() for cell in header]
+    return next((lower.index(name) for name in names if name in lower), None)
+
+
+def _json_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
+    rows = []
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        record: Any = parse_json(line, where)
+        names = columns
+        if names is None:
+            keys = list(record) if isinstance(record, dict) else []
+            found = [_known(known, keys) for known in (PATH_NAMES, LABEL_NAMES)]
+            if found[0] is None or found[1] is None:
+                raise UserError(f"{where}: no path and label in {line[:60]!r}; name their keys with columns")
+            names = (keys[found[0]], keys[found[1]])
+        rows.append((number, field(record, names[0], str, where), field(record, names[1], str, where)))
+    return rows
