@@ -3,8 +3,8 @@
     python scripts/evidence_plot.py --runs runs/gain --numbers docs/logs/gain.json --picture docs/assets/gain.png
 
 Word accuracy on the validation crops by step of fine-tuning, a panel a number of labelled crops, a line a start: the
-mean over seeds, with a band of one standard error over seeds where there are several. Each point has a binomial standard
-error besides (at 60 % of 646 crops 1.9 points), which all starts share in part, for they read the same crops.
+mean over seeds, with a band of one standard error over seeds where there are several. Each point has a binomial
+standard error besides (at 60 % of 646 crops 1.9 points), which all starts share in part, for they read the same crops.
 """
 
 from __future__ import annotations
