@@ -12,6 +12,7 @@ from unicodedata import category, normalize
 
 from dptr.errors import UserError
 from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import directions, is_mark
 
 CHARSETS: dict[str, str] = {
     "36": string.digits + string.ascii_lowercase,
@@ -23,6 +24,20 @@ CHARSETS: dict[str, str] = {
 EMPTY = "empty label"
 OUTSIDE = "outside charset"
 TOO_LONG = "too long"
+BARE_MARK = "combining mark without a letter"
+MIXED = "letters of both directions"
+
+WIDTHS = {chr(0xFF00 + code - 0x20): chr(code) for code in range(0x21, 0x7F)}
+"""Full-width forms of ASCII (U+FF01 to U+FF5E), as East Asian keyboards type them."""
+
+VARIANTS = {
+    **WIDTHS,
+    **{"～": "〜", "〜": "～", "￥": "¥", "￦": "₩"},
+    **{"ي": "ی", "ى": "ی", "ك": "ک", "ی": "ي", "ک": "ك"},  # Arabic and Persian, of which most forms look the same
+    "\u0640": "",  # the Arabic stretching sign, which spells nothing
+    **{"׳": "'", "״": '"', "ʼ": "’"},
+}
+"""Characters that stand for another one: ``Charset.fold`` replaces them where a charset has the other one alone."""
 
 _WIDTHLESS_SPACES = "\u200b\u2060\ufeff"  # zero width space, word joiner, byte order mark: not str.isspace()
 
@@ -36,7 +51,7 @@ class Charset:
         characters: unique single code points, each its own NFC form, no white space, control character or surrogate.
 
     Raises:
-        UserError: ``characters`` is empty or breaks a rule above.
+        UserError: ``characters`` is empty, breaks a rule above, or holds combining marks and nothing to put them on.
     """
 
     name: str
@@ -55,6 +70,11 @@ class Charset:
             if character in seen:
                 raise UserError(f"charset '{self.name}': {show(character)} appears twice; remove one")
             seen.add(character)
+        if all(map(is_mark, self.characters)):
+            raise UserError(
+                f"charset '{self.name}': only combining marks, such as {show(self.characters[0])}; a mark needs a letter "
+                "to stand on; add the letters"
+            )
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -81,11 +101,14 @@ class Charset:
         return self._set.issuperset(text)
 
     def fold(self, text: str) -> str:
-        """Lower-case ``text`` where the charset has no upper case, upper-case it where it has no lower case.
+        """``text`` as this charset spells it.
 
-        PARSeq's ``CharsetAdapter`` (strhub/data/utils.py) does the same; a charset of both cases, or of none, leaves
-        the text alone.
+        ``VARIANTS`` that the charset lacks give way to what they stand for. Then ``text`` is lower-cased where the
+        charset has no upper case, upper-cased where it has no lower case; PARSeq's ``CharsetAdapter``
+        (strhub/data/utils.py) does the same. A charset of both cases, or of none, leaves the case alone.
         """
+        if not text.isascii():
+            text = normalise(text.translate(self._variants))
         if self._fold_to == "lower":
             return normalise(text.lower())
         if self._fold_to == "upper":
@@ -99,6 +122,18 @@ class Charset:
     @cached_property
     def _set(self) -> frozenset[str]:
         return frozenset(self.characters)
+
+    @cached_property
+    def _variants(self) -> dict[int, str]:
+        return {
+            ord(variant): character
+            for variant, character in VARIANTS.items()
+            if variant not in self and self.covers(character) and (character or self._is_arabic)
+        }
+
+    @cached_property
+    def _is_arabic(self) -> bool:
+        return "ا" in self
 
     @cached_property
     def _fold_to(self) -> str:
@@ -170,16 +205,26 @@ def normalise(text: str) -> str:
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
-    """Normalise a label, fold its case to a single-case charset, and say whether a model can learn it.
+    """Normalise a label, fold it to the charset, and say whether a model can learn it.
+
+    A label that begins with a combining mark has lost the letter that carried it. One that holds letters of both
+    directions has no order of its own: which part a picture shows first depends on the line that the word was cut from.
+    (Digits and signs are of no direction here: ``24ساعة`` is well formed.)
 
     Returns:
-        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE`` or ``TOO_LONG``).
+        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
+        ``MIXED`` or ``TOO_LONG``).
     """
     text = charset.fold(normalise(label))
     if not text:
         return text, EMPTY
     if not charset.covers(text):
         return text, OUTSIDE
+    if not text.isascii():
+        if is_mark(text[0]):
+            return text, BARE_MARK
+        if len(directions(text)) == 2:
+            return text, MIXED
     if len(text) > max_length:
         return text, TOO_LONG
     return text, None
