@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from unicodedata import normalize
 
+LANGUAGES = ("tr", "el", "nl")
 TONOS = "\u0301"
 DIALYTIKA = "\u0308"
+_GREEK = re.compile("[\u0370-\u03ff]")
 _LOWER_TR = {"I": "ı", "İ": "i"}
 _DIPHTHONG = re.compile(f"([αεο]{TONOS})([ιυ])(?!{DIALYTIKA})")  # in NFD
 
@@ -36,16 +38,15 @@ def title(text: str, language: str) -> str:
     """First letter upper, the others lower; in Dutch, ij is capitalised as a whole. A first Greek tonos stays."""
     first = 2 if language == "nl" and text[:2].lower() == "ij" else 1
     head = text[:first].upper() if language == "el" else upper(text[:first], language)
-    return head + lower(text[first:], language) if language in ("tr", "nl", "el") else text.capitalize()
+    return head + lower(text[first:], language) if language in LANGUAGES else text.capitalize()
 
 
 def key(text: str) -> str:
-    """What the cases of a word share, in any language: its case-folded form, i and ı, ά and α, αϊ and αι as one.
-
-    Equals ``str.casefold`` for words without such letters.
-    """
+    """What the cases of a word share, in any language: ``str.casefold``, with i and ı, ά and α, ϊ and ι as one."""
     folded = text.casefold()
     if folded.isascii():
         return folded
     folded = folded.replace("ı", "i").replace("i\u0307", "i")
+    if not _GREEK.search(folded):
+        return folded
     return normalize("NFC", re.sub(f"([αεηιουω])[{TONOS}{DIALYTIKA}]+", r"\1", normalize("NFD", folded)))

@@ -39,7 +39,9 @@ VARIANTS = {
 }
 """Characters that stand for another one: ``Charset.fold`` replaces them where a charset has the other one alone."""
 
-_WIDTHLESS_SPACES = "\u200b\u2060\ufeff"  # zero width space, word joiner, byte order mark: not str.isspace()
+# Zero width space, word joiner, byte order mark, soft hyphen; marks, embeddings and isolates of direction (UAX #9).
+_INVISIBLE = "\u200b\u2060\ufeff\u00ad" + "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_NOTHING = dict.fromkeys(map(ord, _INVISIBLE))
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Charset:
             seen.add(character)
         if all(map(is_mark, self.characters)):
             raise UserError(
-                f"charset '{self.name}': only combining marks, such as {show(self.characters[0])}; a mark needs a letter "
-                "to stand on; add the letters"
+                f"charset '{self.name}': only combining marks, such as {show(self.characters[0])}; a mark stands "
+                "on a letter; add the letters"
             )
 
     def __len__(self) -> int:
@@ -128,12 +130,8 @@ class Charset:
         return {
             ord(variant): character
             for variant, character in VARIANTS.items()
-            if variant not in self and self.covers(character) and (character or self._is_arabic)
+            if variant not in self and self.covers(character) and (character or "ا" in self)
         }
-
-    @cached_property
-    def _is_arabic(self) -> bool:
-        return "ا" in self
 
     @cached_property
     def _fold_to(self) -> str:
@@ -190,18 +188,16 @@ def infer_charset(labels: Iterable[str]) -> Charset:
 
 
 def normalise(text: str) -> str:
-    """All white space removed, then Unicode NFC. Idempotent.
+    """White space and invisible characters removed, then Unicode NFC. Idempotent.
 
     Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
     ``remove_whitespace``); that code then folds to ASCII with NFKD, which empties labels in other scripts and is not
-    done here. White space is ``str.isspace`` and U+200B, U+2060, U+FEFF; joiners (U+200C, U+200D) spell and stay.
+    done here. White space is ``str.isspace``; invisible are U+200B, U+2060, U+FEFF, the soft hyphen and the controls of
+    direction, none of which a picture shows. Joiners (U+200C, U+200D) spell and stay.
     """
     if text.isascii() and text.isalnum():
         return text
-    kept = "".join(text.split())
-    for space in _WIDTHLESS_SPACES:
-        kept = kept.replace(space, "")
-    return normalize("NFC", kept)
+    return normalize("NFC", "".join(text.split()).translate(_NOTHING))
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:

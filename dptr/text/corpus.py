@@ -43,8 +43,8 @@ def is_heldout(word: str, share: float) -> bool:
     """Whether a word belongs to the held-out split, a ``share`` (0..1) of all words.
 
     Decided by blake2b of the case-folded word without signs at its ends (``casing.key``), so that a word is on the same
-    side in every run, process and source, in any case, with or without a sign. What is then shorter than two characters is never
-    held out: single characters are the alphabet itself.
+    side in every run, process and source, in any case, with or without a sign. What is then shorter than two characters
+    is never held out: single characters are the alphabet itself.
     """
     key = casing.key(word.strip(_SPLIT_IGNORES))
     if len(key) < 2:
@@ -160,8 +160,8 @@ class Corpus:
             return self._open_patterns(source)
         name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
-        # A charset of one language speaks for files and lists alike.
-        language = self.charset.name if self.charset.name in LANGUAGES else source.language
+        named = source.kind == "wordfreq" or self.charset.name not in casing.LANGUAGES
+        language = source.language if named else self.charset.name
         entries, left_out = read_source(source)
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
@@ -212,7 +212,7 @@ class Corpus:
     @staticmethod
     def _same_word(styled: str, word: str, language: str) -> bool:
         """Whether case alone tells them apart: without Turkish rules, KADIN is not the word kadın."""
-        if language in ("tr", "el"):
+        if language in casing.LANGUAGES:
             return casing.key(styled) == casing.key(word)
         return styled.casefold() == word.casefold()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dptr.config import DecoderConfig
-from dptr.models.decoders.abinet import build_abinet
 from dptr.models.decoders.contract import Decoder
 from dptr.models.decoders.parseq import build_parseq
 

@@ -4,8 +4,33 @@ from __future__ import annotations
 
 from dptr.text.language import Language
 from dptr.text.languages import (
-    ar, bn, cs, de, el, en, es, fa, fr, he, hi, it, ja, ko, latin, mlt, nl, pl, pt, ru, sv, ta, tr, uk, vi, zh,
-)  # fmt: skip
+    ar,
+    bn,
+    cs,
+    de,
+    el,
+    en,
+    es,
+    fa,
+    fr,
+    he,
+    hi,
+    it,
+    ja,
+    ko,
+    latin,
+    mlt,
+    nl,
+    pl,
+    pt,
+    ru,
+    sv,
+    ta,
+    tr,
+    uk,
+    vi,
+    zh,
+)
 
 LANGUAGES: dict[str, Language] = {
     "en": en.LANGUAGE,

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dptr.text.language import ASCII, Language, corpus_of
 
 _LETTERS = "ॐअआइईउऊऋऌऍएऐऑओऔकखगघङचछजझञटठडढणतथदधनपफबभमयरलळवशषसहऽ"
-_MARKS = (
-    "\u0901\u0902\u0903\u093c\u093e\u093f\u0940\u0941\u0942\u0943\u0945\u0947\u0948\u0949\u094b\u094c\u094d"
-)
+_MARKS = "\u0901\u0902\u0903\u093c\u093e\u093f\u0940\u0941\u0942\u0943\u0945\u0947\u0948\u0949\u094b\u094c\u094d"
 
 LANGUAGE = Language(
     code="hi",

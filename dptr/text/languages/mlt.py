@@ -1,7 +1,7 @@
 """The ten languages of the MLT challenge, in one charset.
 
-Nayef et al., "ICDAR2019 Robust Reading Challenge on Multi-lingual Scene Text Detection and Recognition", section 3:
-Arabic, Bangla, Chinese, English, French, German, Hindi, Italian, Japanese, Korean.
+Nayef et al., "ICDAR2019 Robust Reading Challenge on Multi-lingual Scene Text Detection and Recognition", arXiv
+1907.00945: Arabic, Bangla, Chinese, English, French, German, Hindi, Italian, Japanese, Korean.
 """
 
 from __future__ import annotations

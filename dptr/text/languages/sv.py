@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dptr.text.language import ASCII, Language, corpus_of
 
-
 LANGUAGE = Language(
     code="sv",
     name="Swedish",

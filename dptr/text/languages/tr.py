@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dptr.text.language import ASCII, Language, corpus_of
 
-
 LANGUAGE = Language(
     code="tr",
     name="Turkish",
