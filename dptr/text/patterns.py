@@ -13,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 
 from dptr.text.charset import Charset
-from dptr.text.unicode import JOINERS, is_mark, script
 
 T = TypeVar("T")
 Pattern = Callable[[np.random.Generator, Charset, int], str]
@@ -28,8 +27,7 @@ _CODES = (
     *("AAAA0000", "00-A-00", "000/A", "AA/00/0000", "000-0-00-000000", "A.0.0", "v0.0.0", "0x0", "AA&A", "A.A.A."),
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.", *"₽₴₺₪₫৳₩")
-_ZEROS = "٠۰०০"  # of Arabic, Persian, Devanagari, Bengali: digits that signs use beside the ASCII ones
+_CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.")
 _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", ".de", ".edu", ".gov", ".info")
 
 
@@ -177,36 +175,17 @@ def code(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def random_string(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """Characters drawn uniformly from the charset; 1..longest of them, short ones more often (density ~ 1/sqrt).
-
-    Of a charset beyond ASCII, those are left out that no eye could tell or no font could place: letters of another
-    script than the first one's (Latin A beside Cyrillic А), marks without their letter, joiners. It may become empty.
-    """
+    """Characters drawn uniformly from the charset; 1..longest of them, short ones more often (density ~ 1/sqrt)."""
     length = 1 + int(longest * rng.random() ** 2)
-    text = "".join([charset.characters[i] for i in rng.integers(len(charset), size=length).tolist()])
-    return text if text.isascii() else _legible(text)
-
-
-def native(pattern: Pattern) -> Pattern:
-    """``pattern`` with half of its strings in the charset's own digits, where it has such and no letter is near."""
-
-    def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-        text = pattern(rng, charset, longest)
-        zeros = [zero for zero in _ZEROS if zero in charset]
-        if not zeros or rng.random() < 0.5 or any(map(str.isalpha, text)):
-            return text
-        zero = ord(_pick(rng, zeros))
-        return text.translate({ord("0") + digit: zero + digit for digit in range(10)})
-
-    return draw
+    return "".join([charset.characters[i] for i in rng.integers(len(charset), size=length).tolist()])
 
 
 PATTERNS: dict[str, Pattern] = {
-    "number": native(number),
-    "price": native(price),
-    "date": native(date),
-    "time": native(time),
-    "phone": native(phone),
+    "number": number,
+    "price": price,
+    "date": date,
+    "time": time,
+    "phone": phone,
     "plate": plate,
     "url": url,
     "email": email,
@@ -241,20 +220,6 @@ def _fill(rng: np.random.Generator, shape: str) -> str:
             for slot, u in zip(shape, draws, strict=True)
         ]
     )
-
-
-def _legible(text: str) -> str:
-    kept = ""
-    first = ""
-    for character in text:
-        own = script(character)
-        if character in JOINERS or (first and own and own != first):
-            continue
-        if is_mark(character) and not (kept and script(kept[-1]) == own and not is_mark(kept[-1])):
-            continue
-        first = first or own
-        kept += character
-    return kept
 
 
 def _syllables(rng: np.random.Generator, count: int) -> str:

@@ -89,7 +89,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
     run.log.say(corpus.describe())
-    noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from {len(bank.tokens)} photographs"
+    noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
     run.log.say(f"dual encoder '{dual.name}', {noise}")
     if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
         run.log.say(

@@ -1,13 +1,21 @@
-"""English: ASCII, the field's set of 94 characters."""
+"""English."""
 
 from __future__ import annotations
 
-from dptr.text.language import ASCII, Language, corpus_of
+import string
+
+from dptr.config import CorpusConfig, SourceConfig
+from dptr.text.language import Language
 
 LANGUAGE = Language(
     code="en",
     name="English",
-    charset=ASCII,
+    charset=string.digits + string.ascii_letters + string.punctuation,
     direction="ltr",
-    corpus=corpus_of("en"),
+    corpus=CorpusConfig(
+        sources=(
+            SourceConfig(kind="wordfreq", language="en", weight=0.75),
+            SourceConfig(kind="pattern", weight=0.25),
+        )
+    ),
 )
