@@ -143,8 +143,11 @@ class DecoderConfig(Config):
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     permutations: int = Field(6, ge=1)  # PARSeq: orders a step, in mirrored pairs
-    refinements: int = Field(1, ge=0)
-    autoregressive: bool = True  # decoding: left to right, or all positions at once
+    refinements: int = Field(1, ge=0)  # PARSeq: cloze rounds after the first reading
+    autoregressive: bool = True  # PARSeq, decoding: left to right, or all positions at once
+    iterations: int = Field(3, ge=1)  # ABINet: how often the language model corrects the reading
+    noisings: int = Field(3, ge=1)  # MDiff: noised copies of each word a training step
+    steps: int = Field(3, ge=1)  # MDiff, decoding: rounds of prediction at most
 
 
 class ModelConfig(Config):

@@ -64,3 +64,24 @@ def torch_block(ours: nn.Module) -> nn.TransformerEncoderLayer:
     theirs.linear1.load_state_dict(first.state_dict())
     theirs.linear2.load_state_dict(last.state_dict())
     return theirs.eval()
+
+
+def torch_decoder_layer(ours: nn.Module) -> nn.TransformerDecoderLayer:
+    """torch's pre-norm decoder layer with the weights of a ``dptr.models.layers.DecoderLayer``."""
+    width, cross = ours.norm.normalized_shape[0], ours.cross
+    theirs = nn.TransformerDecoderLayer(
+        width, ours.self_attention.heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+    ).to(ours.norm.weight.dtype)
+    theirs.self_attn, theirs.multihead_attn = torch_attention(ours.self_attention), torch_attention(cross.attention)
+    for mine, name in ((ours.norm, "norm1"), (cross.norm1, "norm2"), (cross.norm2, "norm3")):
+        getattr(theirs, name).load_state_dict(mine.state_dict())
+    first, last = (layer for layer in cross.feed_forward if isinstance(layer, nn.Linear))
+    theirs.linear1.load_state_dict(first.state_dict())
+    theirs.linear2.load_state_dict(last.state_dict())
+    return theirs.eval()
+
+
+def cross_layer(ours: nn.Module, x: Tensor, context: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """A ``dptr.models.layers.CrossLayer`` by ``attend``, ``norm`` and ``feed_forward``; ``hidden`` as in ``attend``."""
+    x = x + attend(ours.attention, norm(ours.norm1, x), context, hidden)
+    return x + feed_forward(ours.feed_forward, norm(ours.norm2, x))

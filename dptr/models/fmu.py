@@ -9,22 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.layers import Attention, FeedForward, init_transformer
-
-
-class FMULayer(nn.Module):
-    """Cross-attention to the image tokens, then a feed-forward, both residual and pre-normed."""
-
-    def __init__(self, dim: int, heads: int, memory_dim: int):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads, memory_dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim)
-
-    def forward(self, x: Float[Tensor, "b q d"], tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
-        x = x + self.attention(self.norm1(x), tokens)
-        return x + self.feed_forward(self.norm2(x))
+from dptr.models.layers import CrossLayer, init_transformer, project_memory
 
 
 class FMU(nn.Module):
@@ -61,7 +46,7 @@ class FMU(nn.Module):
         super().__init__()
         self.grid = grid
         self.queries = nn.Parameter(torch.empty(1, queries, dim))
-        self.layers = nn.ModuleList(FMULayer(dim, heads, memory_dim) for _ in range(layers))
+        self.layers = nn.ModuleList(CrossLayer(dim, heads, memory_dim) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.counter = nn.Linear(memory_dim, 1) if count else None
         self.apply(init_transformer)
@@ -91,8 +76,8 @@ class FMU(nn.Module):
     def merge(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
         """The queries after all layers."""
         x = self.queries.expand(tokens.shape[0], -1, -1)
-        for layer in self.layers:
-            x = layer(x, tokens)
+        for layer, projected in zip(self.layers, project_memory(self.layers, tokens), strict=True):
+            x = layer(x, projected)
         return self.norm(x)
 
     def attention(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q w"]:
@@ -101,7 +86,7 @@ class FMU(nn.Module):
         ``tokens`` are those that ``merge`` gets.
         """
         layer = self.layers[0]
-        assert isinstance(layer, FMULayer)
+        assert isinstance(layer, CrossLayer)
         queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
         shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
         return shares.view(*shares.shape[:2], *self.grid).sum(2)

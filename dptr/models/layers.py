@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -119,6 +120,67 @@ class Block(nn.Module):
         normed = self.norm1(x)
         x = x + self.attention(normed, normed)
         return x + self.feed_forward(self.norm2(x))
+
+
+class CrossLayer(nn.Module):
+    """Pre-norm cross-attention from a stream to a context, then a feed-forward, both residual.
+
+    The context is projected by ``attention.project``, which a caller does once where it asks the same context often.
+    """
+
+    def __init__(self, dim: int, heads: int, context_dim: int | None = None, dropout: float = 0.0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads, context_dim, dropout)
+        self.norm2 = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b q d"],
+        projected: Float[Tensor, "2 b h m e"],
+        allowed: Bool[Tensor, "*mask"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        x = x + self.dropout(self.attention.attend(self.norm1(x), projected, allowed))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm transformer decoder layer: self-attention, then a ``CrossLayer`` (Vaswani et al. 2017, section 3.1).
+
+    Theirs normalises after each residual sum; before it, as in ``Block``, deep stacks train without a warm-up (Xiong et
+    al. 2020, section 4).
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.self_attention = Attention(dim, heads, dropout=dropout)
+        self.cross = CrossLayer(dim, heads, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b l d"],
+        memory: Float[Tensor, "2 b h m e"],
+        allowed: Bool[Tensor, "*mask"] | None = None,
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None = None,
+        past: Float[Tensor, "2 b h p e"] | None = None,
+    ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "2 b h n e"]]:
+        """The stream after the layer, and its n = p + l keys and values: the ``past`` of the positions that follow."""
+        normed = self.norm(x)
+        content = self.self_attention.project(normed)
+        if past is not None:
+            content = torch.cat([past, content], dim=3)
+        x = x + self.dropout(self.self_attention.attend(normed, content, allowed))
+        return self.cross(x, memory, memory_allowed), content
+
+
+def project_memory(layers: nn.ModuleList, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
+    """Keys and values of the memory for each ``CrossLayer`` or ``DecoderLayer``, computed once a batch."""
+    crosses = [layer.cross if isinstance(layer, DecoderLayer) else layer for layer in layers]
+    return [cast(CrossLayer, cross).attention.project(memory) for cross in crosses]
 
 
 def init_transformer(module: nn.Module) -> None:

@@ -93,7 +93,7 @@ def test_the_default_generator_draws_the_weights():
 
 
 class Greedy(PARSeq):
-    """A decoder that needs two memory tokens for each character, as CTC does."""
+    """A decoder that needs two memory tokens for each character, as CTC on the memory itself would."""
 
     def min_memory(self, max_length: int) -> int:
         return 2 * max_length - 1

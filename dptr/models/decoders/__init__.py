@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dptr.config import DecoderConfig
+from dptr.models.decoders.abinet import build_abinet
 from dptr.models.decoders.contract import Decoder
+from dptr.models.decoders.ctc import build_ctc
+from dptr.models.decoders.mdiff import build_mdiff
+from dptr.models.decoders.nrtr import build_nrtr
 from dptr.models.decoders.parseq import build_parseq
 
 __all__ = ["DECODERS", "Decoder"]
 
 DECODERS: dict[str, Callable[[DecoderConfig, int, int], Decoder]] = {  # (config, number of characters, max_length)
     "parseq": build_parseq,
+    "nrtr": build_nrtr,
+    "ctc": build_ctc,
+    "abinet": build_abinet,
+    "mdiff": build_mdiff,
 }

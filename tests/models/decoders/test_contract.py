@@ -85,7 +85,7 @@ def test_loss_is_a_function_of_the_generator(kind):
 
 def test_one_crop_alone_equals_the_crop_in_a_batch(kind):
     decoder = loud(build(kind), scale=0.5).eval()
-    memory = memories(decoder, 32)
+    memory = 3 * memories(decoder, 32)
     batch = read(decoder, memory)
     assert len({word.text for word in batch}) > 4  # not all read alike, and not all of one length
     assert len({len(word.text) for word in batch}) > 2

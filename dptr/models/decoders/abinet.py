@@ -1,0 +1,169 @@
+"""ABINet decoder: parallel attention, a bidirectional cloze language model and a gate, in turns (Fang et al. 2021).
+
+"Read Like Humans: Autonomous, Bidirectional and Iterative Language Modeling for Scene Text Recognition", CVPR 2021. The
+vision branch reads all positions at once; the language model (BCN, section 3.2) predicts each character from the others
+that were read; a gate mixes both (section 3.3), and what comes out is what the language model corrects next.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.config import DecoderConfig
+from dptr.models.decoders.contract import Decoder
+from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
+
+
+def cloze_mask(logits: Float[Tensor, "b t c"]) -> Bool[Tensor, "b 1 t t"]:
+    """Which characters of a reading each position may look at: all but its own, up to the first EOS; True = allowed.
+
+    The diagonal is ABINet's (section 3.2). At least two positions are seen, as in the published code, so
+    that the position of an empty word's EOS sees something.
+    """
+    length = logits.shape[1]
+    ended = (logits.argmax(-1) == 0).cumsum(1)
+    place = torch.arange(length, device=logits.device)
+    seen = (F.pad(ended, (1, 0))[:, :-1] == 0) | (place < 2)
+    return seen[:, None, None, :] & (place[:, None] != place)
+
+
+class BCN(nn.Module):
+    """Bidirectional cloze network (section 3.2): positions attend to the characters of a reading, never to their own.
+
+    No self-attention, and each layer takes its keys and values from the characters themselves, so that through no layer
+    a character comes back to its own position.
+    """
+
+    def __init__(self, classes: int, length: int, dim: int, depth: int, heads: int, dropout: float):
+        super().__init__()
+        self.embedding = nn.Embedding(classes, dim)
+        self.places = nn.Parameter(torch.empty(1, length, dim))
+        self.queries = nn.Parameter(torch.empty(1, length, dim))
+        self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout=dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, shares: Float[Tensor, "b t c"], allowed: Bool[Tensor, "b 1 t t"]) -> Float[Tensor, "b t d"]:
+        """Features of each position.
+
+        Args:
+            shares: probabilities of the classes; rows sum to 1.
+            allowed: from ``cloze_mask``.
+        """
+        characters = self.dropout(shares @ self.embedding.weight + self.places)
+        x = self.queries.expand(len(shares), -1, -1)
+        for layer, projected in zip(self.layers, project_memory(self.layers, characters), strict=True):
+            x = layer(x, projected, allowed)
+        return self.norm(x)
+
+
+class ABINet(Decoder):
+    """The decoder.
+
+    Args:
+        characters: n, how many characters; classes are EOS 0, characters 1..n.
+        max_length: the longest word in characters.
+        dim, depth, heads, dropout: of the layers, ``depth`` in the vision branch and in the language model each. The
+            published code has dim 512, heads 8, dropout 0.1, 1 attention in the vision branch and 4 layers of language.
+        iterations: how often the reading is corrected, in training and decoding (3 in the paper).
+    """
+
+    def __init__(
+        self,
+        characters: int,
+        max_length: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.1,
+        iterations: int = 3,
+    ):
+        super().__init__()
+        self.dim = dim
+        self.pad = characters + 2
+        self.max_length = max_length
+        self.iterations = iterations
+        classes, length = characters + 1, max_length + 1
+        self.queries = nn.Parameter(torch.empty(1, length, dim))
+        self.vision = nn.ModuleList(CrossLayer(dim, heads, dropout=dropout) for _ in range(depth))
+        self.vision_norm = nn.LayerNorm(dim)
+        self.vision_head = nn.Linear(dim, classes)
+        self.language = BCN(classes, length, dim, depth, heads, dropout)
+        self.language_head = nn.Linear(dim, classes)
+        self.gate = nn.Linear(2 * dim, dim)
+        self.head = nn.Linear(dim, classes)
+        self.apply(init_transformer)
+        for positions in (self.queries, self.language.places, self.language.queries):
+            nn.init.trunc_normal_(positions, std=0.5)  # as PARSeq's
+
+    def min_memory(self, max_length: int) -> int:
+        return 1
+
+    def per_character(self) -> dict[str, str]:
+        heads = [f"{head}.{part}" for head in ("vision_head", "language_head", "head") for part in ("weight", "bias")]
+        return dict.fromkeys(["language.embedding.weight", *heads], "classes")
+
+    def see(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t d"]:
+        """Features of the vision branch at t = ``max_length`` + 1 positions, read in parallel."""
+        x = self.queries.expand(len(memory), -1, -1)
+        allowed = key_mask(memory_mask)
+        for layer, projected in zip(self.vision, project_memory(self.vision, memory), strict=True):
+            x = layer(x, projected, allowed)
+        return self.vision_norm(x)
+
+    def fuse(self, seen: Float[Tensor, "b t d"], told: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        """Features of both branches, mixed by a gate (section 3.3)."""
+        share = self.gate(torch.cat([told, seen], dim=-1)).sigmoid()
+        return share * seen + (1 - share) * told
+
+    def readings(
+        self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
+    ) -> tuple[Float[Tensor, "b t c"], list[Float[Tensor, "b t c"]], list[Float[Tensor, "b t c"]]]:
+        """Logits of the vision branch, and by iteration of the language model and of both together.
+
+        The language model gets probabilities without their gradient ("blocking gradient flow", section 3.2), so that
+        it learns to spell and vision to see.
+        """
+        seen = self.see(memory, memory_mask)
+        vision = self.vision_head(seen)
+        language: list[Tensor] = []
+        fused = [vision]
+        for _ in range(self.iterations):
+            read = fused[-1].detach()
+            told = self.language(read.softmax(-1), cloze_mask(read))
+            language.append(self.language_head(told))
+            fused.append(self.head(self.fuse(seen, told)))
+        return vision, language, fused[1:]
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Cross-entropy of vision, and of language and fusion each averaged over the iterations (section 3.4).
+
+        All three count alike (the published weights are 1).
+        """
+        vision, language, fused = self.readings(memory, memory_mask)
+        wanted = targets[:, 1:]
+
+        def spelling(logits: Tensor) -> Tensor:
+            shown = logits[:, : wanted.shape[1]].flatten(0, 1).float()
+            return F.cross_entropy(shown, wanted.flatten(), ignore_index=self.pad)
+
+        parts = [spelling(each) + spelling(mixed) for each, mixed in zip(language, fused, strict=True)]
+        return spelling(vision) + torch.stack(parts).mean()
+
+    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
+        """Vision and language together after the last iteration."""
+        return self.readings(memory, memory_mask)[2][-1]
+
+
+def build_abinet(config: DecoderConfig, characters: int, max_length: int) -> ABINet:
+    """ABINet from its part of a recipe."""
+    return ABINet(characters, max_length, config.dim, config.depth, config.heads, config.dropout, config.iterations)

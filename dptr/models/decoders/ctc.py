@@ -1,0 +1,108 @@
+"""CTC decoder: learned queries ask the memory at once; Connectionist Temporal Classification (Graves et al. 2006).
+
+A CTC network labels a row of positions with characters and blanks; a word is what is left of a row when repeats are
+merged and blanks dropped. Here the row is not the memory, which may be a few slots or text tokens and too short, but
+2L - 1 learned queries, the fewest that can spell each word of L characters: L equal ones need L - 1 blanks between.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.config import DecoderConfig
+from dptr.models.decoders.contract import Decoder
+from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
+
+
+def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k c"]:
+    """Best path decoding (Graves et al. 2006, section 3.2) with logits by character.
+
+    The likeliest class at each of t positions; repeats merged, blanks (class 0) dropped. A character's logits are those
+    of the position of its run where it is likeliest. After the last one stand those of the least certain blank as EOS:
+    of all places where a character may have been missed, the likeliest. So a word's confidence is the probability of
+    its path without the factors of repeats and of the other blanks: with them it would fall with t. A path without
+    blanks ends with certainty.
+
+    Args:
+        length: k, positions to return; of a path with more characters the first k.
+    """
+    score, best = logits.float().softmax(-1).max(-1)
+    shown = best != 0
+    starts = shown & (best != F.pad(best, (1, 0))[:, :-1])
+    run = starts.cumsum(1) - 1
+    members = shown[:, None] & (run[:, None] == torch.arange(length, device=logits.device)[:, None])
+    peak = score[:, None].masked_fill(~members, -1.0).argmax(-1)
+    characters = logits.gather(1, peak[..., None].expand(-1, -1, logits.shape[-1]))
+    doubt = score.masked_fill(shown, 1.0).argmin(-1)
+    certain = torch.full_like(logits[:, 0], float("-inf"))
+    certain[:, 0] = 0.0
+    end = torch.where(shown.all(1, keepdim=True), certain, logits[torch.arange(len(logits)), doubt])
+    return torch.where(members.any(-1, keepdim=True), characters, end[:, None])
+
+
+class CTC(Decoder):
+    """The decoder.
+
+    Args:
+        characters: n, how many characters; classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
+        max_length: the longest word in characters.
+        dim, depth, heads, dropout: of the cross-attention layers.
+    """
+
+    def __init__(self, characters: int, max_length: int, dim: int, depth: int, heads: int, dropout: float = 0.1):
+        super().__init__()
+        self.dim = dim
+        self.blank, self.characters = 0, characters
+        self.max_length = max_length
+        self.queries = nn.Parameter(torch.empty(1, 2 * max_length - 1, dim))
+        self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout=dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, characters + 1)
+        self.apply(init_transformer)
+        nn.init.trunc_normal_(self.queries, std=0.5)  # as PARSeq's positions
+
+    def min_memory(self, max_length: int) -> int:
+        """One: the 2L - 1 positions that CTC needs are the decoder's own queries."""
+        return 1
+
+    def per_character(self) -> dict[str, str]:
+        return {"head.weight": "classes", "head.bias": "classes"}
+
+    def predict(
+        self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
+    ) -> Float[Tensor, "b t c"]:
+        """Logits of the t = 2L - 1 positions of a path."""
+        x = self.queries.expand(len(memory), -1, -1)
+        allowed = key_mask(memory_mask)
+        for layer, projected in zip(self.layers, project_memory(self.layers, memory), strict=True):
+            x = layer(x, projected, allowed)
+        return self.head(self.norm(x))
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
+
+        By character, then mean over the words, as ``torch.nn.CTCLoss`` does by default.
+        """
+        shown = (targets > self.blank) & (targets <= self.characters)
+        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
+        words = targets.masked_fill(~shown, self.blank)[:, 1:]
+        positions = torch.full_like(targets[:, 0], shares.shape[1])
+        return F.ctc_loss(shares.transpose(0, 1), words, positions, shown.sum(1), self.blank)
+
+    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
+        """The best path as ``max_length`` + 1 rows of logits, see ``collapse``."""
+        return collapse(self.predict(memory, memory_mask), self.max_length + 1)
+
+
+def build_ctc(config: DecoderConfig, characters: int, max_length: int) -> CTC:
+    """CTC from its part of a recipe."""
+    return CTC(characters, max_length, config.dim, config.depth, config.heads, config.dropout)

@@ -1,0 +1,102 @@
+"""NRTR decoder: a causal transformer that writes a word character by character (Sheng, Chen, Xu, ICDAR 2019)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.config import DecoderConfig
+from dptr.models.decoders.contract import Decoder
+from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
+
+
+class NRTR(Decoder):
+    """The decoder.
+
+    Args:
+        characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
+        max_length: the longest word in characters.
+        dim, depth, heads, dropout: of the layers. The published code (OpenOCR) has dim 512, depth 6, dropout 0.1.
+    """
+
+    def __init__(self, characters: int, max_length: int, dim: int, depth: int, heads: int, dropout: float = 0.1):
+        super().__init__()
+        self.dim = dim
+        self.eos, self.bos, self.pad = 0, characters + 1, characters + 2
+        self.max_length = max_length
+        self.embedding = nn.Embedding(characters + 3, dim)
+        self.positions = nn.Parameter(torch.empty(1, max_length + 1, dim))
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, characters + 1)
+        self.dropout = nn.Dropout(dropout)
+        self.apply(init_transformer)
+        nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
+
+    def min_memory(self, max_length: int) -> int:
+        return 1
+
+    def per_character(self) -> dict[str, str]:
+        return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
+
+    def predict(
+        self,
+        inputs: Int[Tensor, "b l"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        cache: list[Float[Tensor, "2 b h p e"]],
+    ) -> tuple[Float[Tensor, "b l c"], list[Float[Tensor, "2 b h n e"]]]:
+        """Logits of the symbol after each input, from it, the inputs before it and the p positions of ``cache``.
+
+        Args:
+            inputs: BOS and characters at positions p..p + l - 1; what comes after an EOS does not count.
+            memory: from ``project_memory``.
+            cache: keys and values of positions 0..p - 1 by layer, as this method returned them; empty for p = 0.
+
+        Returns:
+            The logits, and the cache for position n = p + l.
+        """
+        length, before = inputs.shape[1], cache[0].shape[3] if cache else 0
+        x = math.sqrt(self.dim) * self.embedding(inputs)  # Vaswani et al. 2017, section 3.4
+        x = self.dropout(x + self.positions[:, before : before + length])
+        causal = torch.ones(length, before + length, dtype=torch.bool, device=inputs.device).tril(before)
+        grown = []
+        for index, layer in enumerate(self.layers):
+            x, content = layer(x, memory[index], causal, memory_allowed, cache[index] if cache else None)
+            grown.append(content)
+        return self.head(self.norm(x)), grown
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of each character and EOS given all before it (teacher forcing)."""
+        projected = project_memory(self.layers, memory)
+        logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=self.pad)
+
+    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
+        """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""
+        projected, memory_allowed = project_memory(self.layers, memory), key_mask(memory_mask)
+        symbol = torch.full((len(memory), 1), self.bos, dtype=torch.long, device=memory.device)
+        ended = torch.zeros_like(symbol, dtype=torch.bool)
+        cache: list[Tensor] = []
+        steps: list[Tensor] = []
+        while len(steps) <= self.max_length and not bool(ended.all()):
+            logits, cache = self.predict(symbol, projected, memory_allowed, cache)
+            steps.append(logits)
+            symbol = logits.argmax(-1)
+            ended |= symbol == self.eos
+        return torch.cat(steps, dim=1)
+
+
+def build_nrtr(config: DecoderConfig, characters: int, max_length: int) -> NRTR:
+    """NRTR from its part of a recipe."""
+    return NRTR(characters, max_length, config.dim, config.depth, config.heads, config.dropout)
