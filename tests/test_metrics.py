@@ -48,6 +48,31 @@ def test_rates_of_a_table_made_by_hand() -> None:
     assert metrics.one_minus_ned([("", "")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("prediction", "truth", "edits", "clusters"),
+    [
+        ("कि", "की", 1, 1),  # a wrong vowel sign: the character is wrong, though its consonant is right
+        ("क", "कि", 1, 1),
+        ("हिंदि", "हिंदी", 1, 2),
+        ("शिक्ष", "शिक्षा", 1, 2),  # शि, क्षा
+        ("বাঙলা", "বাংলা", 2, 2),  # বা ঙ লা against বাং লা
+        ("தமிழ", "தமிழ்", 1, 3),
+        ("سَلام", "سلام", 1, 4),
+        ("Viet", "Việt", 1, 4),
+        ("北京", "北亰", 1, 2),
+        ("한국", "한글", 1, 2),
+    ],
+)
+def test_edits_are_counted_in_grapheme_clusters(prediction, truth, edits, clusters) -> None:
+    assert metrics.cer([(prediction, truth)]) == pytest.approx(edits / clusters)
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=8), st.text(alphabet="abcé北한", max_size=8))
+def test_without_marks_clusters_are_code_points(a: str, b: str) -> None:
+    longer = max(len(a), len(b), 1)
+    assert metrics.one_minus_ned([(a, b)]) == 1 - metrics.edit_distance(a, b) / longer
+
+
 @pytest.mark.parametrize("rate", [metrics.word_accuracy, metrics.one_minus_ned, metrics.cer])
 def test_no_pairs_is_an_error(rate) -> None:
     with pytest.raises(ValueError, match="no "):
@@ -111,6 +136,29 @@ def test_folding_twice_is_folding_once(text: str) -> None:
         assert fold(fold(text)) == fold(text)
 
 
+@pytest.mark.parametrize(
+    ("code", "a", "b"),
+    [
+        ("fa", "كتاب", "کتاب"),
+        ("ar", "كتــاب", "كتاب"),
+        ("he", "צה״ל", 'צה"ל'),
+        ("zh", "（Ａ１）", "(A1)"),
+        ("ja", "１０～２０", "10〜20"),
+        ("fr", "Cafe\u0301", "Café"),
+    ],
+)
+def test_a_language_as_protocol_folds_what_looks_the_same(code: str, a: str, b: str) -> None:
+    fold = metrics.protocol(code)
+    assert fold(a) == fold(b) == fold(fold(a))
+    assert fold("aA") == "aA"
+
+
+@given(st.text(max_size=12), st.sampled_from(["en", "fa", "he", "zh", "mlt"]))
+def test_folding_a_language_twice_is_folding_it_once(text: str, code: str) -> None:
+    fold = metrics.protocol(code)
+    assert fold(fold(text)) == fold(text)
+
+
 def test_unknown_protocol_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="'37': not known; use one of 36, 62, 94, native"):
+    with pytest.raises(UserError, match="'37': not known; use one of 36, 62, 94, native, or a language: en, de"):
         metrics.protocol("37")

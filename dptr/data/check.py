@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32
 from dptr.data.datasets import UNREADABLE, DropReport, Labelled, open_labelled
 from dptr.data.likeness import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
 from dptr.errors import UserError
-from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, Charset, check_label, normalise
+from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalise
 
 SMALLEST = 8  # pixels of the shorter side, below which a word is hardly readable
 MOJIBAKE = "label damaged by a wrong encoding"
@@ -142,9 +142,9 @@ def check(
     if others:
         theirs = _look_at_pictures(None, others, progress, "pictures of the other sets")
         found.twins = _twins(looks, theirs)
-        for key in {twin.key for twin in found.twins}:
-            twin = next(twin for twin in found.twins if twin.key == key)
-            found.problems.add(SEEN, key, f"{twin.other_key}, likeness {twin.likeness:.3f}")
+        nearest = {twin.key: twin for twin in reversed(found.twins)}  # the likest come first
+        for twin in nearest.values():
+            found.problems.add(SEEN, twin.key, f"{twin.other_key}, likeness {twin.likeness:.3f}")
     return found
 
 
@@ -162,6 +162,8 @@ def _look_at_label(found: Check, dataset: Labelled, index: int, charset: Charset
         if reason == OUTSIDE:
             problems.append(OUTSIDE)
             found.outside.update(set(folded) - set(charset.characters))
+        elif reason in (BARE_MARK, MIXED):
+            problems.append(reason)
     if len(text) > max_length:
         problems.append(TOO_LONG)
     if is_mojibake(label):

@@ -12,6 +12,7 @@ from unicodedata import category, normalize
 
 from dptr.errors import UserError
 from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import directions, is_mark
 
 CHARSETS: dict[str, str] = {
     "36": string.digits + string.ascii_lowercase,
@@ -23,8 +24,24 @@ CHARSETS: dict[str, str] = {
 EMPTY = "empty label"
 OUTSIDE = "outside charset"
 TOO_LONG = "too long"
+BARE_MARK = "combining mark without a letter"
+MIXED = "letters of both directions"
 
-_WIDTHLESS_SPACES = "\u200b\u2060\ufeff"  # zero width space, word joiner, byte order mark: not str.isspace()
+WIDTHS = {chr(0xFF00 + code - 0x20): chr(code) for code in range(0x21, 0x7F)}
+"""Full-width forms of ASCII (U+FF01 to U+FF5E), as East Asian keyboards type them."""
+
+VARIANTS = {
+    **WIDTHS,
+    **{"～": "〜", "〜": "～", "￥": "¥", "￦": "₩"},
+    **{"ي": "ی", "ى": "ی", "ك": "ک", "ی": "ي", "ک": "ك"},  # Arabic and Persian, of which most forms look the same
+    "\u0640": "",  # the Arabic stretching sign, which spells nothing
+    **{"׳": "'", "״": '"', "ʼ": "’"},
+}
+"""Characters that stand for another one: ``Charset.fold`` replaces them where a charset has the other one alone."""
+
+# Zero width space, word joiner, byte order mark, soft hyphen; marks, embeddings and isolates of direction (UAX #9).
+_INVISIBLE = "\u200b\u2060\ufeff\u00ad" + "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_NOTHING = dict.fromkeys(map(ord, _INVISIBLE))
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Charset:
         characters: unique single code points, each its own NFC form, no white space, control character or surrogate.
 
     Raises:
-        UserError: ``characters`` is empty or breaks a rule above.
+        UserError: ``characters`` is empty, breaks a rule above, or holds combining marks and nothing to put them on.
     """
 
     name: str
@@ -55,6 +72,11 @@ class Charset:
             if character in seen:
                 raise UserError(f"charset '{self.name}': {show(character)} appears twice; remove one")
             seen.add(character)
+        if all(map(is_mark, self.characters)):
+            raise UserError(
+                f"charset '{self.name}': only combining marks, such as {show(self.characters[0])}; a mark stands "
+                "on a letter; add the letters"
+            )
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -81,11 +103,14 @@ class Charset:
         return self._set.issuperset(text)
 
     def fold(self, text: str) -> str:
-        """Lower-case ``text`` where the charset has no upper case, upper-case it where it has no lower case.
+        """``text`` as this charset spells it.
 
-        PARSeq's ``CharsetAdapter`` (strhub/data/utils.py) does the same; a charset of both cases, or of none, leaves
-        the text alone.
+        ``VARIANTS`` that the charset lacks give way to what they stand for. Then ``text`` is lower-cased where the
+        charset has no upper case, upper-cased where it has no lower case; PARSeq's ``CharsetAdapter``
+        (strhub/data/utils.py) does the same. A charset of both cases, or of none, leaves the case alone.
         """
+        if not text.isascii():
+            text = normalise(text.translate(self._variants))
         if self._fold_to == "lower":
             return normalise(text.lower())
         if self._fold_to == "upper":
@@ -99,6 +124,14 @@ class Charset:
     @cached_property
     def _set(self) -> frozenset[str]:
         return frozenset(self.characters)
+
+    @cached_property
+    def _variants(self) -> dict[int, str]:
+        return {
+            ord(variant): character
+            for variant, character in VARIANTS.items()
+            if variant not in self and self.covers(character) and (character or "ا" in self)
+        }
 
     @cached_property
     def _fold_to(self) -> str:
@@ -155,31 +188,39 @@ def infer_charset(labels: Iterable[str]) -> Charset:
 
 
 def normalise(text: str) -> str:
-    """All white space removed, then Unicode NFC. Idempotent.
+    """White space and invisible characters removed, then Unicode NFC. Idempotent.
 
     Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
     ``remove_whitespace``); that code then folds to ASCII with NFKD, which empties labels in other scripts and is not
-    done here. White space is ``str.isspace`` and U+200B, U+2060, U+FEFF; joiners (U+200C, U+200D) spell and stay.
+    done here. White space is ``str.isspace``; invisible are U+200B, U+2060, U+FEFF, the soft hyphen and the controls of
+    direction, none of which a picture shows. Joiners (U+200C, U+200D) spell and stay.
     """
     if text.isascii() and text.isalnum():
         return text
-    kept = "".join(text.split())
-    for space in _WIDTHLESS_SPACES:
-        kept = kept.replace(space, "")
-    return normalize("NFC", kept)
+    return normalize("NFC", "".join(text.split()).translate(_NOTHING))
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
-    """Normalise a label, fold its case to a single-case charset, and say whether a model can learn it.
+    """Normalise a label, fold it to the charset, and say whether a model can learn it.
+
+    A label that begins with a combining mark has lost the letter that carried it. One that holds letters of both
+    directions has no order of its own: which part a picture shows first depends on the line that the word was cut from.
+    (Digits and signs are of no direction here: ``24ساعة`` is well formed.)
 
     Returns:
-        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE`` or ``TOO_LONG``).
+        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
+        ``MIXED`` or ``TOO_LONG``).
     """
     text = charset.fold(normalise(label))
     if not text:
         return text, EMPTY
     if not charset.covers(text):
         return text, OUTSIDE
+    if not text.isascii():
+        if is_mark(text[0]):
+            return text, BARE_MARK
+        if len(directions(text)) == 2:
+            return text, MIXED
     if len(text) > max_length:
         return text, TOO_LONG
     return text, None

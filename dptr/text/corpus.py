@@ -17,7 +17,9 @@ import numpy as np
 
 from dptr.config import CorpusConfig, SourceConfig
 from dptr.errors import UserError
+from dptr.text import casing
 from dptr.text.charset import OUTSIDE, Charset, check_label, normalise
+from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.sources import read_source
 
@@ -30,8 +32,10 @@ _SIGNS = (
     *[("", sign) for sign in ".,.,!?:;'\")-…。，、！？：؟،।"],
     *[(sign, "") for sign in "#@&$*-¿¡"],
     *[("(", ")"), ('"', '"'), ("'", "'"), ("[", "]"), ("“", "”"), ("«", "»"), ("「", "」"), ("《", "》")],
+    *[("„", "“"), ("„", "”"), ("‚", "‘"), ("‘", "’"), ("”", "”"), ("‹", "›"), ("（", "）"), ("『", "』"), ("【", "】")],
+    *[("", "；"), ("", "؛"), ("", "॥")],
 )
-_SPLIT_IGNORES = string.punctuation + "…。，、！？：؟،।¿¡“”«»「」《》"
+_SPLIT_IGNORES = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in _SIGNS)))
 _TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
 _MOST_REDRAWS = 2000  # per unit of the split's share
 
@@ -39,15 +43,23 @@ _MOST_REDRAWS = 2000  # per unit of the split's share
 def is_heldout(word: str, share: float) -> bool:
     """Whether a word belongs to the held-out split, a ``share`` (0..1) of all words.
 
-    Decided by blake2b of the case-folded word without signs at its ends, so that a word is on the same side in every
-    run, process and source, in any case, with or without a sign. What is then shorter than two characters is never
-    held out: single characters are the alphabet itself.
+    Decided by blake2b of the case-folded word without signs at its ends (``casing.key``), so that a word is on the same
+    side in every run, process and source, in any case, with or without a sign. What is then shorter than two characters
+    is never held out: single characters are the alphabet itself.
     """
-    key = word.strip(_SPLIT_IGNORES).casefold()
+    key = casing.key(word.strip(_SPLIT_IGNORES))
     if len(key) < 2:
         return False
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") < share * 2**64
+
+
+def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
+    """``config`` with the sources of the charset's language, where it names none itself: German words for ``de``."""
+    language = LANGUAGES.get(charset.name)
+    if "sources" in config.model_fields_set or language is None or charset.characters != tuple(language.charset):
+        return config
+    return config.model_copy(update={"sources": language.corpus.sources})
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class WordList:
     entries: int  # read, whatever became of them
     words: list[str]  # of this split
     cumulative: array[float]  # of the drawing probabilities; the last is 1
+    language: str  # whose case rules hold
     styled: bool  # case styles and signs are applied
     dropped: dict[str, int]
 
@@ -136,11 +149,12 @@ class Corpus:
         word = source.words[bisect_right(source.cumulative, _unit(bits[1]))]
         if not source.styled:
             return word
-        word = self._style(word, _unit(bits[2]), bits[3])
+        word = self._style(word, source.language, _unit(bits[2]), bits[3])
         if self._signs and _unit(bits[4]) < self.config.punctuation:
             before, after = self._signs[int(_unit(bits[5]) * len(self._signs))]
-            if len(before) + len(word) + len(after) <= self.max_length:
-                return before + word + after
+            signed = before + word + after
+            if check_label(signed, self.charset, self.max_length)[1] is None:  # ؟ would not go with a Latin word
+                return signed
         return word
 
     def describe(self) -> str:
@@ -156,8 +170,10 @@ class Corpus:
             return self._open_patterns(source)
         name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
+        named = source.kind == "wordfreq" or self.charset.name not in casing.LANGUAGES
+        language = source.language if named else self.charset.name
         entries, left_out = read_source(source)
-        weights, dropped = self._accept(entries, styled)
+        weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
         if not weights:
             raise UserError(
@@ -166,16 +182,18 @@ class Corpus:
             )
         words = [word for word in weights if self._in_split(word)]
         cumulative = _cumulative([weights[word] for word in words])
-        return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, styled, dropped)
+        return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, language, styled, dropped)
 
-    def _accept(self, entries: list[tuple[str, float]], styled: bool) -> tuple[dict[str, float], dict[str, int]]:
+    def _accept(
+        self, entries: list[tuple[str, float]], language: str, styled: bool
+    ) -> tuple[dict[str, float], dict[str, int]]:
         """Words that fit, with the sum of their weights, and how many entries did not, by reason."""
         weights: dict[str, float] = {}
         dropped: Counter[str] = Counter()
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and styled:
-                styles = map(normalise, (word.lower(), word.upper(), word.capitalize()))
+                styles = (normalise(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title))
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
                 dropped[reason] += 1
@@ -183,22 +201,30 @@ class Corpus:
                 weights[word] = weights.get(word, 0.0) + weight
         return weights, dict(dropped)
 
-    def _style(self, word: str, choice: float, bits: int) -> str:
-        """The word in a case style, or as listed where the styled one does not fit."""
+    def _style(self, word: str, language: str, choice: float, bits: int) -> str:
+        """The word in a case style of its language, or as listed where the styled one does not fit."""
         config = self.config
         if choice < config.upper:
-            styled = word.upper()
+            styled = casing.upper(word, language)
         elif choice < config.upper + config.title:
-            styled = word.capitalize()
+            styled = casing.title(word, language)
         elif choice < config.upper + config.title + config.mixed:
-            styled = "".join([c.upper() if bits >> (i % 64) & 1 else c.lower() for i, c in enumerate(word)])
+            cases = [casing.upper if bits >> (i % 64) & 1 else casing.lower for i in range(len(word))]
+            styled = "".join([cased(c, language) for cased, c in zip(cases, word, strict=True)])
         else:
             return word
-        if not word.isascii():
+        if not word.isascii() or not styled.isascii():
             styled = normalise(styled)
-            if styled.casefold() != word.casefold():  # such as dotless i: another word, perhaps of the other split
+            if not self._same_word(styled, word, language):
                 return word
         return styled if self._fits(styled) else word
+
+    @staticmethod
+    def _same_word(styled: str, word: str, language: str) -> bool:
+        """Whether case alone tells them apart: without Turkish rules, KADIN is not the word kadın."""
+        if language in casing.LANGUAGES:
+            return casing.key(styled) == casing.key(word)
+        return styled.casefold() == word.casefold()
 
     def _fits(self, word: str) -> bool:
         return len(word) <= self.max_length and self.charset.covers(word)

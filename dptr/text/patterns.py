@@ -6,13 +6,16 @@ their shares are judgement, not measured on any data set.
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+from unicodedata import name as name_of
 
 import numpy as np
 
 from dptr.text.charset import Charset
+from dptr.text.unicode import JOINERS, is_mark, script
 
 T = TypeVar("T")
 Pattern = Callable[[np.random.Generator, Charset, int], str]
@@ -27,7 +30,9 @@ _CODES = (
     *("AAAA0000", "00-A-00", "000/A", "AA/00/0000", "000-0-00-000000", "A.0.0", "v0.0.0", "0x0", "AA&A", "A.A.A."),
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.")
+_CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.", *"₽₴₺₪₫৳₩")
+_CARRIES = re.compile("ARABIC LETTER |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$")  # by Unicode name; of India, consonants
+_ZEROS = "٠۰०০"  # of Arabic, Persian, Devanagari, Bengali: digits that signs use beside the ASCII ones
 _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", ".de", ".edu", ".gov", ".info")
 
 
@@ -175,17 +180,48 @@ def code(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def random_string(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """Characters drawn uniformly from the charset; 1..longest of them, short ones more often (density ~ 1/sqrt)."""
+    """Characters drawn uniformly from the charset; 1..longest of them, short ones more often (density ~ 1/sqrt).
+
+    Of a charset beyond ASCII, those are left out that no eye could tell or no font could place: letters of another
+    script than the first one's (Latin A beside Cyrillic А), marks without their letter, joiners. It may become empty.
+    """
     length = 1 + int(longest * rng.random() ** 2)
-    return "".join([charset.characters[i] for i in rng.integers(len(charset), size=length).tolist()])
+    text = "".join([charset.characters[i] for i in rng.integers(len(charset), size=length).tolist()])
+    return text if text.isascii() else _legible(text)
+
+
+def native(pattern: Pattern) -> Pattern:
+    """``pattern`` with half of its strings in the charset's own digits, where it has such and no letter is near."""
+
+    def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
+        text = pattern(rng, charset, longest)
+        zeros = [zero for zero in _ZEROS if zero in charset]
+        if not zeros or rng.random() < 0.5 or any(map(str.isalpha, text)):
+            return text
+        zero = ord(_pick(rng, zeros))
+        return text.translate({ord("0") + digit: zero + digit for digit in range(10)})
+
+    return draw
+
+
+def comma(pattern: Pattern) -> Pattern:
+    """``pattern`` with half of its strings as 1.299,00, in charsets that have the euro."""
+
+    def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
+        text = pattern(rng, charset, longest)
+        if "€" not in charset or rng.random() < 0.5:
+            return text
+        return text.translate({ord("."): ",", ord(","): "."})
+
+    return draw
 
 
 PATTERNS: dict[str, Pattern] = {
-    "number": number,
-    "price": price,
-    "date": date,
-    "time": time,
-    "phone": phone,
+    "number": native(comma(number)),
+    "price": native(comma(price)),
+    "date": native(date),
+    "time": native(time),
+    "phone": native(phone),
     "plate": plate,
     "url": url,
     "email": email,
@@ -220,6 +256,24 @@ def _fill(rng: np.random.Generator, shape: str) -> str:
             for slot, u in zip(shape, draws, strict=True)
         ]
     )
+
+
+def _legible(text: str) -> str:
+    kept = ""
+    first = ""
+    for character in text:
+        own = script(character)
+        if character in JOINERS or (first and own and own != first):
+            continue
+        if is_mark(character) and not (kept and _carries(kept[-1], own)):
+            continue
+        first = first or own
+        kept += character
+    return kept
+
+
+def _carries(letter: str, script_of_mark: str) -> bool:
+    return script(letter) == script_of_mark and not is_mark(letter) and bool(_CARRIES.match(name_of(letter)))
 
 
 def _syllables(rng: np.random.Generator, count: int) -> str:

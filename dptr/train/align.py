@@ -23,6 +23,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import RENDERED_VALIDATION, draw, rendered_words
+from dptr.train.settle import settle_align
 from dptr.train.teach import pupil, read, save_pupil, teaching_losses
 
 
@@ -68,6 +69,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     Raises:
         UserError: see ``loop.check_out``, ``Corpus``, ``Renderer``, ``loop.advance``.
     """
+    recipe = settle_align(recipe)
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
     with torch.random.fork_rng(devices=[]):

@@ -90,7 +90,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 def best_precision(device: str) -> str:
     """``bf16`` where the GPU or the CPU computes in bfloat16 itself, ``no`` (float32) elsewhere.
 
-    A CPU without the instructions emulates them: 20 to 40 times slower than float32 (docs/LOG.md).
+    A CPU without the instructions emulates them: training was 14 times slower than in float32 (docs/LOG.md).
     """
     if torch.cuda.is_available() and device != "cpu":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"

@@ -5,14 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from dptr.checkpoint import open_checkpoint
-from dptr.config import DualConfig, FinetuneRecipe, ModelConfig, PretrainRecipe
+from dptr.config import AlignRecipe, DualConfig, FinetuneRecipe, ModelConfig, PretrainRecipe, SynthRecipe
 from dptr.dual import DualEncoder
 from dptr.dual.glyph import load_glyph
 from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import in_language
+
+
+def settle_synth(recipe: SynthRecipe) -> SynthRecipe:
+    """The recipe with the words of its charset's language, unless it names sources itself."""
+    return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.charset))})
+
+
+def settle_align(recipe: AlignRecipe) -> AlignRecipe:
+    """The same for alignment."""
+    return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.glyph.charset))})
 
 
 def settle_pretrain(recipe: PretrainRecipe, dual: DualEncoder) -> PretrainRecipe:
-    """The recipe with the decoder as wide as the dual encoder's tokens, unless it sets a width itself."""
+    """The recipe with the decoder as wide as the dual encoder's tokens and the words of its charset's language.
+
+    What it sets itself stays.
+    """
+    recipe = recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.model.charset))})
     if "dim" in recipe.model.decoder.model_fields_set:
         return recipe
     decoder = recipe.model.decoder.model_copy(update={"dim": dual.dim})
@@ -23,7 +38,8 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
     """The recipe with the settings of the parts named in ``init``, and the charset to write with.
 
     A whole recogniser (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
-    maximal length; a glyph encoder brings the image encoder, the queries and the width. Keys that the recipe sets win.
+    maximal length; a glyph encoder brings the image encoder, the queries and the width. Rendered words are of the
+    charset's language. Keys that the recipe sets win.
 
     Raises:
         UserError: a checkpoint that cannot be opened, an unknown charset.
@@ -44,7 +60,8 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
     model = ModelConfig.model_validate(_over(base, recipe.model.model_dump(exclude_unset=True)))
     if charset is None or "charset" in recipe.model.model_fields_set:
         charset = resolve_charset(model.charset)
-    return recipe.model_copy(update={"model": model}), charset
+    corpus = in_language(recipe.corpus, charset)
+    return recipe.model_copy(update={"model": model, "corpus": corpus}), charset
 
 
 def _over(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

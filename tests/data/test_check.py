@@ -16,7 +16,7 @@ from dptr.data.check import check, is_mojibake, sizes
 from dptr.data.check_page import render_check
 from dptr.data.likeness import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
 from dptr.errors import UserError
-from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, resolve_charset
+from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, resolve_charset
 
 WORDS = ["Salt", "Rome", "Exit", "Taxi", "Open", "Sale", "Hotel", "Bank", "Pizza", "Metro", "Kiosk", "Berlin"]
 
@@ -154,6 +154,15 @@ def test_every_fault_is_found_once(tmp_path: Path) -> None:
     stored = json.loads(json.dumps(found.to_json()))
     assert stored["problems"][OUTSIDE]["count"] == 3
     assert stored["twins"][0]["likeness"] >= 0.95
+
+
+def test_marks_alone_and_mixed_directions_are_told(tmp_path: Path) -> None:
+    labels = ["\u0651سلام", "سلامabc", "سلام"]
+    crops = [(picture(word), label) for word, label in zip(WORDS[:3], labels, strict=True)]
+    found = check([write(tmp_path / "crops", crops)], resolve_charset("ar"))
+    assert {reason: [key[-5] for key, _ in named] for reason, named in found.problems.examples.items()} == {
+        BARE_MARK: ["0"], MIXED: ["1"],
+    }  # fmt: skip
 
 
 def test_sound_crops_are_not_accused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from dptr.errors import UserError
 from dptr.text.charset import (
+    BARE_MARK,
     CHARSETS,
     EMPTY,
+    MIXED,
     OUTSIDE,
     TOO_LONG,
     Charset,
@@ -68,6 +70,9 @@ def test_membership_and_index():
         (("\x07",), "U+0007"),
         (("\ud800",), "U+D800"),
         (("\u200b",), "U+200B"),
+        (("\u200f",), "U+200F"),  # a mark of direction, which nobody sees
+        (("\u0301", "\u0302"), "only combining marks, such as '\u0301' (U+0301)"),
+        (("\u093f", "\u094d"), "add the letters"),
     ],
 )
 def test_bad_character_is_refused_by_name(characters, named):
@@ -96,7 +101,17 @@ def test_charset_file_keeps_marks_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "named"), [(b"", "no characters"), (b"ab\xff", "byte 2"), (b"\xff\xfea\0", "UTF-8"), (b"aa", "twice")]
+    ("content", "named"),
+    [
+        (b"", "no characters"),
+        (b"ab\xff", "byte 2"),
+        (b"\xff\xfea\0", "UTF-8"),
+        ("äöü".encode("latin-1"), "save it as UTF-8"),
+        (b"aa", "'a' appears twice"),
+        ("é b é".encode(), "(U+00E9) appears twice"),
+        (b"ab\x1b[0m", "(U+001B)"),
+        ("\u0301 \u0302".encode(), "only combining marks"),
+    ],
 )
 def test_bad_charset_file(tmp_path, content, named):
     path = tmp_path / "set.txt"
@@ -110,6 +125,13 @@ def test_infer_charset():
     assert "inferred" in refusal(infer_charset, ["", " \t"])
 
 
+INVISIBLE = {
+    *"\u200b\u2060\ufeff\u00ad\u061c\u200e\u200f",
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2066, 0x206A)),
+}
+
+
 @given(st.text())
 @example("e \u0301")  # composes only once the space is gone
 @example("\u0301\ufeffe\u200b\u0301")
@@ -119,7 +141,7 @@ def test_normalise(text):
     assert normalise(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(character.isspace() for character in once)
-    spelled = [c for c in unicodedata.normalize("NFD", text) if not c.isspace() and c not in "\u200b\u2060\ufeff"]
+    spelled = [c for c in unicodedata.normalize("NFD", text) if not c.isspace() and c not in INVISIBLE]
     assert unicodedata.normalize("NFD", once) == unicodedata.normalize("NFD", "".join(spelled))
 
 
@@ -133,6 +155,11 @@ def test_normalise(text):
         ("ﬁ", "ﬁ"),  # no NFKC
         ("２", "２"),
         ("می\u200cخواهم", "می\u200cخواهم"),  # joiners spell
+        ("\u202bשלום\u202c\u200f!", "שלום!"),
+        ("क\u093c", "क\u093c"),  # NFC takes U+0958 apart
+        ("\u0958", "क\u093c"),
+        ("ক\u09c7\u09be", "ক\u09cb"),
+        ("\u1112\u1161\u11ab", "한"),
         ("İ", "İ"),
     ],
 )
@@ -155,10 +182,42 @@ def test_normalise_examples(raw, clean):
         ("a" * 10, "94", ("a" * 10, None)),
         ("a" * 11, "94", ("a" * 11, TOO_LONG)),
         ("é" * 11, "94", ("é" * 11, OUTSIDE)),
+        ("Cafe\u0301", "fr", ("Café", None)),
+        ("\u0301Cafe", "fr", ("\u0301Cafe", OUTSIDE)),
+        ("\u093fक", "hi", ("\u093fक", BARE_MARK)),
+        ("क\u093f", "hi", ("क\u093f", None)),
+        ("\u064e", "ar", ("\u064e", BARE_MARK)),
+        ("WiFiواي", "ar", ("WiFiواي", MIXED)),
+        ("24ساعة", "ar", ("24ساعة", None)),
+        ("(שלום)", "he", ("(שלום)", None)),
+        ("שa", "he", ("שa", MIXED)),
+        ("שa", "mlt", ("שa", OUTSIDE)),
     ],
 )
 def test_check_label(label, charset, expected):
     assert check_label(label, resolve_charset(charset), max_length=10) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "label", "folded"),
+    [
+        ("zh", "ＡＢ１２", "AB12"),
+        ("zh", "（Ａ）！￥", "（A）！¥"),  # full-width signs of the charset stay
+        ("ko", "（한）", "(한)"),
+        ("ja", "10～20", "10〜20"),
+        ("zh", "10〜20", "10～20"),
+        ("fa", "كتاب‌هاي", "کتاب‌های"),
+        ("ar", "کتابی", "كتابي"),
+        ("ar", "كتــاب", "كتاب"),
+        ("he", "צה״ל", 'צה"ל'),
+        ("uk", "м\u02bcята", "м’ята"),
+        ("en", "\u0640", "\u0640"),  # no business of a charset without Arabic
+        ("mlt", "ي", "ي"),
+    ],
+)
+def test_variants_give_way_to_what_the_charset_writes(code, label, folded):
+    charset = resolve_charset(code)
+    assert charset.fold(label) == folded == charset.fold(folded)
 
 
 def test_fold_to_upper_and_not_at_all():
@@ -168,7 +227,7 @@ def test_fold_to_upper_and_not_at_all():
     assert Charset("han", ("中", "文")).fold("aB") == "aB"
 
 
-@given(st.text(), st.sampled_from(sorted(CHARSETS)), st.integers(1, 30))
+@given(st.text(), st.sampled_from([*CHARSETS, "fa", "zh", "hi"]), st.integers(1, 30))
 def test_check_label_is_idempotent_and_keeps_its_word(label, name, max_length):
     charset = resolve_charset(name)
     text, reason = check_label(label, charset, max_length)

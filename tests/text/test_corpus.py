@@ -259,8 +259,39 @@ def test_a_style_never_makes_another_word(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("kadın", encoding="utf-8")  # dotless i: upper case KADIN, which is another word's too
     config = of_file(path, upper=1.0, title=0.0, mixed=0.0, punctuation=0.0)
-    charset = Charset("tr", (*FULL.characters, "ı"))
+    charset = Charset("x", (*FULL.characters, "ı"))
     assert set(take(Corpus(config, charset, 25, 0, "all"), 20)) == {"kadın"}
+
+
+@pytest.mark.parametrize(
+    ("code", "word", "capitals"),
+    [
+        ("tr", "kadın", "KADIN"),
+        ("tr", "istanbul", "İSTANBUL"),
+        ("el", "τσάι", "ΤΣΑΪ"),
+        ("el", "οδός", "ΟΔΟΣ"),
+        ("de", "straße", "STRASSE"),
+        ("fr", "été", "ÉTÉ"),
+        ("hi", "हिन्दी", "हिन्दी"),
+    ],
+)
+def test_capitals_are_those_of_the_language(tmp_path, code, word, capitals):
+    path = tmp_path / "words.txt"
+    path.write_text(word, encoding="utf-8")
+    charset = resolve_charset(code)
+    config = of_file(path, upper=1.0, title=0.0, mixed=0.0, punctuation=0.0)
+    assert Corpus(config, charset, 25, 0, "all").word(0) == capitals
+    if code in ("tr", "el"):  # a charset that is not the language's own is told by the source
+        source = SourceConfig(kind="file", path=str(path), language=code)
+        config = CorpusConfig(sources=(source,), upper=1.0, title=0.0, mixed=0.0, punctuation=0.0)
+        assert Corpus(config, Charset("mine", charset.characters), 25, 0, "all").word(0) == capitals
+
+
+@wordfreq
+def test_persian_words_keep_their_joiners():
+    source = SourceConfig(kind="wordfreq", language="fa", top=20_000)
+    corpus = Corpus(CorpusConfig(sources=(source,)), resolve_charset("fa"), 25, 0, "all")
+    assert sum("\u200c" in word for word in take(corpus, 5000)) > 50
 
 
 # --- mixtures

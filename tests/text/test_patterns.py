@@ -11,6 +11,7 @@ import pytest
 from dptr.config import SourceConfig
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.patterns import PATTERNS
+from dptr.text.unicode import JOINERS, is_mark, script
 
 FULL = resolve_charset("94")
 
@@ -78,6 +79,12 @@ def test_prices_use_only_signs_of_the_charset():
     assert any("€" in text for text in draws("price", euro, 200))
 
 
+def test_half_of_the_prices_have_a_decimal_comma_where_the_euro_is_known():
+    ends = [text[-3:-2] for text in draws("price", resolve_charset("de"), 4000) if re.search(r"[.,]\d\d$", text)]
+    assert set(ends) == {".", ","} and ends.count(",") / len(ends) == pytest.approx(0.5, abs=0.06)
+    assert not [text for text in draws("price", FULL, 2000) if re.search(r",\d\d$", text)]
+
+
 def test_random_is_uniform_over_the_charset_and_reaches_every_length():
     texts = draws("random", FULL, 20_000, longest=12)
     assert set(map(len, texts)) == set(range(1, 13))
@@ -93,3 +100,28 @@ def test_random_lengths_follow_the_square_law():
     lengths = np.array([len(text) for text in draws("random", FULL, 20_000, longest=16)])
     for k in (1, 4, 9, 16):
         assert (lengths <= k).mean() == pytest.approx((k / 16) ** 0.5, abs=0.018)  # 5 standard errors
+
+
+@pytest.mark.parametrize(("code", "zero"), [("ar", "٠"), ("fa", "۰"), ("hi", "०"), ("bn", "০"), ("ta", ""), ("he", "")])
+def test_half_of_the_numbers_are_in_native_digits(code, zero):
+    charset = resolve_charset(code)
+    texts = [text for text in draws("phone", charset, 2000) if text.replace("Tel:", "") == text]
+    native = [text for text in texts if any(c.isdigit() and not c.isascii() for c in text)]
+    assert len(native) / len(texts) == pytest.approx(0.5 if zero else 0, abs=0.06)
+    for text in native:
+        digits = [c for c in text if c.isdigit()]
+        assert all(ord(zero) <= ord(c) < ord(zero) + 10 for c in digits)
+
+
+@pytest.mark.parametrize("code", ["ru", "el", "he", "ar", "fa", "hi", "bn", "ta", "mlt", "zh"])
+def test_random_strings_can_be_read_by_eye(code):
+    """One script a string, so that Latin A does not stand beside Cyrillic А; marks on letters of their script."""
+    charset = resolve_charset(code)
+    scripts = Counter()
+    for text in draws("random", charset, 3000):
+        found = {script(c) for c in text} - {""}
+        assert len(found) <= 1 and not set(text) & set(JOINERS)
+        scripts.update(found)
+        for before, after in zip(" " + text, text, strict=False):
+            assert not is_mark(after) or (script(before) == script(after) and not is_mark(before))
+    assert len(scripts) >= 2

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from helpers_train import Parts
 
 from dptr.checkpoint import save_checkpoint
 from dptr.config import (
+    AlignRecipe,
+    Config,
     DecoderConfig,
+    DualConfig,
     EncoderConfig,
     FinetuneRecipe,
     FMUConfig,
@@ -15,12 +21,13 @@ from dptr.config import (
     InitConfig,
     ModelConfig,
     PretrainRecipe,
+    SynthRecipe,
     load_recipe,
 )
-from dptr.dual.glyph import build_glyph, save_glyph
+from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset
-from dptr.train.settle import settle_finetune, settle_pretrain
+from dptr.train.settle import settle_align, settle_finetune, settle_pretrain, settle_synth
 
 ENCODER = EncoderConfig(size="nano", height=16, width=64)
 MODEL = ModelConfig(
@@ -82,4 +89,31 @@ def test_stage_1_takes_the_width_of_the_tokens():
 
     assert settle_pretrain(PretrainRecipe(), Dual()).model.decoder.dim == 48
     own = load_recipe(PretrainRecipe, None, ["model.decoder.dim=64"])
-    assert settle_pretrain(own, Dual()) is own
+    assert settle_pretrain(own, Dual()) == own
+
+
+@pytest.mark.parametrize("schema", [SynthRecipe, AlignRecipe, FinetuneRecipe])
+def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: type[Config], tmp_path: Path) -> None:
+    key = {SynthRecipe: "charset", AlignRecipe: "glyph.charset", FinetuneRecipe: "model.charset"}[schema]
+    settle = {
+        SynthRecipe: settle_synth,
+        AlignRecipe: settle_align,
+        FinetuneRecipe: lambda recipe: settle_finetune(recipe)[0],
+    }
+
+    def words(*overrides: str) -> list[str]:
+        recipe = settle[schema](load_recipe(schema, None, list(overrides)))
+        return [source.language for source in recipe.corpus.sources if source.kind == "wordfreq"]
+
+    assert words(f"{key}=de", "corpus.upper=0.5") == ["de"]
+    assert words(f"{key}=94") == words(f"{key}=en") == ["en"]
+    assert words(f"{key}=de", 'corpus.sources=[{kind="wordfreq", language="fr"}]') == ["fr"]
+    own = tmp_path / "de.txt"  # a file of that name is no language
+    own.write_text("abc")
+    assert words(f"{key}={own}") == ["en"]
+
+
+def test_stage_1_spells_words_of_the_language(parts: Parts) -> None:
+    dual = load_glyph(DualConfig(model=str(parts.folder / "glyph")))
+    recipe = settle_pretrain(load_recipe(PretrainRecipe, None, ["model.charset=ru"]), dual)
+    assert [source.language for source in recipe.corpus.sources][:1] == ["ru"]

@@ -24,11 +24,13 @@ from PIL import features
 from dptr.data.synth.faces import SUFFIXES, Font, inside, inspect
 from dptr.errors import UserError
 from dptr.files import write_json
+from dptr.text.unicode import JOINERS
 
 CACHE_VERSION = 4
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")
+_BLANK = {" ", *JOINERS}  # what no font has to draw
 # How often signs are painted in such faces, against a regular upright serif: our estimate from training crops.
 _BOLDNESS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, linear in between
 _TRAITS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
@@ -151,7 +153,7 @@ class FontIndex:
 
     def covering(self, text: str) -> np.ndarray:
         """Which fonts draw every character of ``text``: bool (fonts,). All False for an empty or blank text."""
-        characters = set(text) - {" "}
+        characters = set(text) - _BLANK
         if not characters or (needs_shaping(text) and not features.check("raqm")):
             return np.zeros(len(self.fonts), bool)
         covers = np.ones(len(self.fonts), bool)
@@ -173,7 +175,7 @@ class FontIndex:
         """
         cumulative = np.cumsum(self.weights * self.covering(text))
         if cumulative[-1] == 0:
-            alone = sorted({char for char in text if char != " " and not self.can_draw(char)})
+            alone = sorted(char for char in set(text) - _BLANK if not self.can_draw(char))
             what = f"no font has {' '.join(alone)}" if alone else "no single font has all its characters"
             raise UserError(
                 f"word {text!r}: {what}; every character of a rendered word must be in one of the {len(self.fonts)} "

@@ -1,21 +1,13 @@
-"""English."""
+"""English: ASCII, the field's set of 94 characters."""
 
 from __future__ import annotations
 
-import string
-
-from dptr.config import CorpusConfig, SourceConfig
-from dptr.text.language import Language
+from dptr.text.language import ASCII, Language, corpus_of
 
 LANGUAGE = Language(
     code="en",
     name="English",
-    charset=string.digits + string.ascii_letters + string.punctuation,
+    charset=ASCII,
     direction="ltr",
-    corpus=CorpusConfig(
-        sources=(
-            SourceConfig(kind="wordfreq", language="en", weight=0.75),
-            SourceConfig(kind="pattern", weight=0.25),
-        )
-    ),
+    corpus=corpus_of("en"),
 )

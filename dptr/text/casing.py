@@ -1,0 +1,52 @@
+"""Case where ``str.upper`` and its kin, which know no language, get it wrong: Turkish, Greek, Dutch.
+
+The rules are those of CLDR's transforms tr-Upper, tr-Lower, tr-Title, el-Upper and nl-Title, as far as single words
+without further accents need them. German ß needs none: ``str.upper`` writes SS, as official spelling does first.
+"""
+
+from __future__ import annotations
+
+import re
+from unicodedata import normalize
+
+LANGUAGES = ("tr", "el", "nl")
+TONOS = "\u0301"
+DIALYTIKA = "\u0308"
+_GREEK = re.compile("[\u0370-\u03ff]")
+_LOWER_TR = {"I": "ı", "İ": "i"}
+_DIPHTHONG = re.compile(f"([αεο]{TONOS})([ιυ])(?!{DIALYTIKA})")  # in NFD
+
+
+def upper(text: str, language: str) -> str:
+    """Capitals as ``language`` writes them: İ for i in Turkish; no tonos in Greek, and Ϊ where άι would become αι."""
+    if language == "tr":
+        text = text.replace("i", "İ")
+    if language == "el" and text != "ή":  # "or", whose capital keeps its tonos
+        text = _DIPHTHONG.sub(rf"\1\2{DIALYTIKA}", normalize("NFD", text))
+        text = normalize("NFC", text.replace(TONOS, ""))
+    return text.upper()
+
+
+def lower(text: str, language: str) -> str:
+    """Small letters as ``language`` writes them: ı for I in Turkish."""
+    if language == "tr":
+        text = "".join([_LOWER_TR.get(character, character) for character in text])
+    return text.lower()
+
+
+def title(text: str, language: str) -> str:
+    """First letter upper, the others lower; in Dutch, ij is capitalised as a whole. A first Greek tonos stays."""
+    first = 2 if language == "nl" and text[:2].lower() == "ij" else 1
+    head = text[:first].upper() if language == "el" else upper(text[:first], language)
+    return head + lower(text[first:], language) if language in LANGUAGES else text.capitalize()
+
+
+def key(text: str) -> str:
+    """What the cases of a word share, in any language: ``str.casefold``, with i and ı, ά and α, ϊ and ι as one."""
+    folded = text.casefold()
+    if folded.isascii():
+        return folded
+    folded = folded.replace("ı", "i").replace("i\u0307", "i")
+    if not _GREEK.search(folded):
+        return folded
+    return normalize("NFC", re.sub(f"([αεηιουω])[{TONOS}{DIALYTIKA}]+", r"\1", normalize("NFD", folded)))
