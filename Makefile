@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 .PHONY: help demo test slow quality format picture
 
 help:
-	@echo 'make demo     the model that ships reads; the whole method in miniature (about 3 minutes on two cores)'
+	@echo 'make demo     the model that ships reads; the whole method in miniature (3 to 8 minutes on two cores)'
 	@echo 'make test     the tests; more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
 	@echo 'make slow     the longer checks'
 	@echo 'make quality  ruff, mypy, import-linter'
