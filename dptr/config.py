@@ -10,7 +10,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -89,6 +89,17 @@ class RenderConfig(Config):
     fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
     grey: float = Field(0.04, ge=0, le=1)
     paper: float = Field(0.0, ge=0, le=1)  # grounds nearly white, as pages are
+    wave: float = Field(0.0, ge=0, le=1)  # letters that go up and down
+    upright: float = Field(0.0, ge=0, le=1)  # short words from top to bottom, each letter upright
+    stacked: float = Field(0.0, ge=0, le=1)  # words on two lines, of texts that hold a space
+    board: float = Field(0.0, ge=0, le=1)  # a whole board with a border before another ground, for words alone
+    extrusion: float = Field(0.0, ge=0, le=1)  # block letters
+    double_outline: float = Field(0.0, ge=0, le=1)  # of the outlined words
+    defocus: float = Field(0.0, ge=0, le=1)  # disc blur, in place of ``blur``'s
+    exposure: float = Field(0.0, ge=0, le=1)  # over or under
+    colour_cast: float = Field(0.0, ge=0, le=1)
+    glare: float = Field(0.0, ge=0, le=1)
+    cast_shadow: float = Field(0.0, ge=0, le=1)  # over a part of the crop
     # Inks, of which a crop has at most one (dptr.data.synth.inks); together at most 1.
     emboss: float = Field(0.0, ge=0, le=1)  # raised or sunk letters
     neon: float = Field(0.0, ge=0, le=1)
@@ -176,9 +187,9 @@ class DualConfig(Config):
     """Which frozen dual encoder speaks for images. ``kind`` is a key of ``dptr.dual.DUAL_ENCODERS``."""
 
     kind: str = "glyph"
-    model: str = "glyph-en"  # glyph: a shipped name or a folder; clip: a hub id or a folder
-    prompt: str = "a photo of a '{}'"  # clip: a template, or a key of dptr.dual.prompts.PROMPTS
-    tokens: Literal["paper", "trimmed"] = "trimmed"  # clip: all 78 tokens, or without padding
+    model: str = "glyph-en"  # glyph: a shipped name or a folder; others: a hub id or a folder
+    prompt: str = "a photo of a '{}'"  # all but glyph: a template, or a key of dptr.dual.prompts.PROMPTS
+    tokens: Literal["paper", "trimmed"] = "trimmed"  # all but glyph: padding too (CLIP: 78 tokens), or without it
 
 
 class ORPConfig(Config):
@@ -186,7 +197,8 @@ class ORPConfig(Config):
 
     bank: str = "photographs"  # a file, or the name of one beside the dual encoder's weights: photographs, residuals
     strength: float = Field(0.1, ge=0)
-    positions: Literal["shared", "per-sample", "aligned"] = "per-sample"  # shared: as published; aligned: residuals
+    # Which bank token a text token gets. shared: as published; aligned (the same slot's), symbols: banks of residuals.
+    positions: Literal["shared", "per-sample", "aligned", "symbols"] = "per-sample"
 
 
 class OptimConfig(Config):
@@ -282,6 +294,9 @@ class DataConfig(Config):
     """Labelled crops for stage 2."""
 
     train: tuple[str, ...] = ()  # folders with labels.tsv, or LMDBs
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()  # one a set of train; empty = by their numbers of crops
+    cache: str = ""  # a folder where decoded crops are kept, and read from in place of memory
+    bucket: int = Field(1, ge=1)  # batches whose words are sorted by length together; 1 = as they come
     validation: tuple[str, ...] = ()  # empty = a seeded part of train
     validation_share: float = Field(0.1, ge=0, lt=1)
     limit: int = Field(0, ge=0)  # use only the first n training crops of a seeded order; 0 = all

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.data.synth.grounds import flat, slope, smooth_noise, spread
+from dptr.data.synth.grounds import LUMA, blend, flat, slope, smooth_noise, spread
 
 
 def light(image: np.ndarray, rng: Generator) -> np.ndarray:
@@ -35,6 +35,59 @@ def light(image: np.ndarray, rng: Generator) -> np.ndarray:
     return image
 
 
+def cast_shadow(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """The shadow of a wall, of poles or of leaves on a part of the scene; a little blue, as the sky still lights it."""
+    height, width = image.shape[:2]
+    kind = rng.random()
+    along = slope(rng, height, width)
+    if kind < 0.4:
+        shade = (along - rng.uniform(0.25, 0.75)) * rng.uniform(4, 40) + 0.5
+    elif kind < 0.7:
+        poles = np.sin(2 * np.pi * (rng.uniform(1, 4) * along + rng.random()))
+        shade = (poles - rng.uniform(0, 0.6)) * rng.uniform(2, 8)
+    else:
+        leaves = smooth_noise(rng, height, width, int(rng.integers(3, 9)))
+        shade = (leaves - rng.uniform(-0.2, 0.3)) * rng.uniform(3, 10) + 0.5
+    depth = rng.uniform(0.25, 0.65) * np.clip(shade, 0, 1)
+    blue = rng.uniform(0, 0.12)
+    return image * cv2.merge([1 - (1 + tint) * depth for tint in (blue, 0.0, -blue)])
+
+
+def glare(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """A lamp or a window mirrored in a glossy sign: a soft white spot, or a band across it."""
+    height, width = image.shape[:2]
+    if rng.random() < 0.6:
+        y, x = (np.arange(side, dtype=np.float32) - rng.uniform(0, side) for side in (height, width))
+        across, down = rng.uniform(0.3, 2.0) * height, rng.uniform(0.15, 0.6) * height
+        lean = rng.normal(0, 0.5)
+        distance = ((x + lean * y[:, None]) / across) ** 2 + (y[:, None] / down) ** 2
+        spot = np.exp(-(distance ** rng.uniform(1, 3)))
+    else:
+        offset = np.abs(slope(rng, height, width) - rng.uniform(0.2, 0.8)) / rng.uniform(0.04, 0.15)
+        spot = np.clip((1 - offset) * rng.uniform(0.7, 2.5) + 0.5, 0, 1)
+    return blend(image, np.full(3, 255, np.float32), rng.uniform(0.3, 0.7) * spot.astype(np.float32))
+
+
+def expose(image: np.ndarray, steps: float) -> np.ndarray:
+    """Exposed by ``steps`` f-stops too much (too little where negative): twice the light each; 255 is the most.
+
+    Pixels hold light ** (1 / 2.2), the display gamma near which sRGB lies (IEC 61966-2-1), so a step is a factor 1.37.
+    """
+    return np.minimum(image * np.float32(2 ** (steps / 2.2)), 255)
+
+
+def misexposed(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """Up to two steps over, or up to four under."""
+    return expose(image, rng.uniform(0.5, 2) if rng.random() < 0.5 else -rng.uniform(0.7, 4))
+
+
+def colour_cast(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """A white balance that is off: red against blue by up to a factor of 2.2, and green; luma of greys stays."""
+    warm, green = rng.uniform(-0.4, 0.4), rng.normal(0, 0.06)
+    gains = np.exp(np.array([warm, green, -warm], np.float32))
+    return image * flat(gains / (gains @ LUMA), *image.shape[:2])
+
+
 def bloom(image: np.ndarray, rng: Generator) -> np.ndarray:
     """Bright parts shine over their edges, as lit signs do."""
     bright = np.maximum(image - rng.uniform(110, 190), 0)
@@ -43,8 +96,21 @@ def bloom(image: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Out of focus by ``sigma`` pixels."""
+    """Smoothed by ``sigma`` pixels, as by small lenses."""
     return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def disc(radius: float) -> np.ndarray:
+    """A disc of ``radius`` pixels, its edge smoothed, its sum 1: float32 (n, n), n odd."""
+    reach = int(np.ceil(radius))
+    offset = np.arange(-reach, reach + 1, dtype=np.float32)
+    kernel = np.clip(radius + 0.5 - np.hypot(offset[:, None], offset), 0, 1)
+    return kernel / kernel.sum()
+
+
+def defocus(image: np.ndarray, radius: float) -> np.ndarray:
+    """Out of focus: every point becomes a disc, the image of the lens's opening, of ``radius`` pixels."""
+    return cv2.filter2D(image, -1, disc(radius), borderType=cv2.BORDER_REPLICATE)
 
 
 def motion_blur(image: np.ndarray, rng: Generator, length: float) -> np.ndarray:

@@ -40,8 +40,10 @@ _SYMBOL_NAMES = re.compile(
 )
 
 _CHECK_SIZE = 32  # pixels an em, for looking at glyphs
-# Scripts of thousands of glyphs made by machine: Han, Hangul syllables and the planes above. Taken as drawn.
-_TRUSTED = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x17000, 0x18CFF), (0x20000, 0x3FFFF))
+# Scripts of thousands of glyphs: Han, Hangul syllables and the planes above. Each is taken as drawn where some of its
+# characters are; a font that maps Han and draws none of it (NanumSquare) is looked at glyph by glyph.
+_LARGE = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x17000, 0x18CFF), (0x20000, 0x3FFFF))
+_SAMPLE = 32
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,13 @@ def _face(path: Path, number: int, font: Any) -> Font | str:
 def _drawn(face: ImageFont.FreeTypeFont, codes: Sequence[int]) -> list[int]:
     """The characters that have ink, less lower-case letters that are drawn as capitals."""
     visible = [code for code in codes if unicodedata.category(chr(code))[0] not in "ZC"]
-    kept = [code for code in visible if (code >= 0x3400 and inside(code, _TRUSTED)) or _has_ink(face, chr(code))]
+    trusted: set[int] = set()
+    for first, last in _LARGE:
+        codes_of_script = [code for code in visible if first <= code <= last]
+        sample = codes_of_script[:: len(codes_of_script) // _SAMPLE | 1]
+        if all(_has_ink(face, chr(code)) for code in sample):
+            trusted.update(codes_of_script)
+    kept = [code for code in visible if code in trusted or _has_ink(face, chr(code))]
     if _draws_capitals(face, set(kept)):
         kept = [code for code in kept if unicodedata.category(chr(code)) != "Ll"]
     return kept

@@ -1,4 +1,4 @@
-"""Words as masks: drawn with a font, spaced, thickened, bent, and set among pieces of other words.
+"""Words as masks: drawn with a font, spaced, thickened, bent, waved, and set among pieces of other words.
 
 Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em. Where each letter stands is carried along.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -26,12 +26,16 @@ class Line:
 
     Attributes:
         stops: float64 (letters, 2, 2): where each letter begins and where it ends, halfway up the line; x and y in
-            pixels of the mask. NaN for scripts that join their letters.
+            pixels of the mask. NaN for scripts that join their letters, and where there are several rows.
+        rows: how many rows of letters lie one below the other.
+        upright: each row is one letter.
     """
 
     mask: np.ndarray
     box: Box
     stops: np.ndarray
+    rows: int = 1
+    upright: bool = False
 
 
 @functools.lru_cache(maxsize=1024)
@@ -49,11 +53,12 @@ def draw_word(font: Font, text: str, spacing: float = 0.0) -> Line:
     """
     if spacing == 0 or len(text) == 1 or needs_shaping(text):
         face = load_face(font.path, font.number, needs_shaping(text))
+        mask, box = draw_mask(face, text)
         if needs_shaping(text):
             ends = np.full(len(text) + 1, np.nan)
         else:
-            ends = 1 - face.getbbox(text)[0] + np.array([face.getlength(text[:end]) for end in range(len(text) + 1)])
-        return _cut(_draw(face, text), np.stack((ends[:-1], ends[1:]), 1))
+            ends = 1 - box[0] + np.array([face.getlength(text[:end]) for end in range(len(text) + 1)])
+        return _cut(mask, np.stack((ends[:-1], ends[1:]), 1))
     return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
 
 
@@ -73,15 +78,14 @@ def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> L
     starts = edge + np.cumsum([0.0, *advances])
     canvas = np.zeros((4 * SIZE, int(starts[-1]) + 2 * edge), np.uint8)
     for char, start, (rise, turn, grow) in zip(text, starts, jitter, strict=False):
-        left, top, right, bottom = face.getbbox(char, anchor="ls")
+        glyph, (left, top, right, bottom) = draw_mask(face, char)
         if right <= left or bottom <= top:
             continue
-        glyph = _draw(face, char)
         if turn or grow:
             glyph = _turned(glyph, turn, 1 + grow)
             centre = (left + right) / 2 * (1 + grow), (top + bottom) / 2 * (1 + grow)
             left, top = centre[0] - glyph.shape[1] / 2, centre[1] - glyph.shape[0] / 2
-        _paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
+        paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
     return _cut(canvas, np.stack((starts[:-1], starts[1:] - spacing * SIZE), 1))
 
 
@@ -89,7 +93,7 @@ def thicken(line: Line, pixels: int) -> Line:
     """``embolden`` for a line that fills its mask."""
     mask = embolden(line.mask, pixels)
     grown = (mask.shape[1] - line.mask.shape[1]) / 2, (mask.shape[0] - line.mask.shape[0]) / 2
-    return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), np.add(line.stops, grown))
+    return replace(line, mask=mask, box=(0, 0, mask.shape[1], mask.shape[0]), stops=np.add(line.stops, grown))
 
 
 def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -127,8 +131,30 @@ def bend(line: Line, angle: float) -> Line:
     if angle < 0:
         stops[..., 1] = out_height - 1 - stops[..., 1]
     mask = cv2.remap(line.mask, source_x, np.ascontiguousarray(source_y), cv2.INTER_LINEAR)
-    mask, corner = _ink(mask)
+    mask, corner = cut_out(mask)
     return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), stops - corner)
+
+
+def wave(line: Line, amplitude: float, length: float, phase: float) -> Line:
+    """Letters on a wave: the column at x moves down by ``amplitude * sin(2 pi x / length + phase)``. Cut to the ink.
+
+    The line fills its mask.
+
+    Args:
+        amplitude, length: pixels.
+    """
+    height, width = line.mask.shape
+    edge = int(np.ceil(abs(amplitude)))
+
+    def fall(x: np.ndarray) -> np.ndarray:
+        return amplitude * np.sin(2 * np.pi * x / length + phase)
+
+    x = np.arange(width, dtype=np.float32)
+    source_y = np.arange(-edge, height + edge, dtype=np.float32)[:, None] - fall(x).astype(np.float32)
+    source_x = np.ascontiguousarray(np.broadcast_to(x, source_y.shape))
+    mask, corner = cut_out(cv2.remap(line.mask, source_x, source_y, cv2.INTER_LINEAR))
+    stops = np.stack((line.stops[..., 0], line.stops[..., 1] + edge + fall(line.stops[..., 0])), -1)
+    return replace(line, mask=mask, box=(0, 0, mask.shape[1], mask.shape[0]), stops=stops - corner)
 
 
 def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
@@ -158,7 +184,7 @@ def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
         else:
             top = rise - lead - other.shape[0] if side_index == 2 else rise + height + lead
             left = side + int(rng.integers(-SIZE, max(1, width // 3)))
-        _paste(canvas, other, left, top)
+        paste(canvas, other, left, top)
     return Line(canvas, (side, rise, side + width, rise + height), np.add(line.stops, (side, rise)))
 
 
@@ -167,11 +193,17 @@ def pad(mask: np.ndarray, x: int, y: int) -> np.ndarray:
     return cv2.copyMakeBorder(mask, y, y, x, x, cv2.BORDER_CONSTANT, value=0)
 
 
-def _draw(face: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
-    left, top, right, bottom = face.getbbox(text)
+def draw_mask(face: ImageFont.FreeTypeFont, text: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """``text`` as ``face`` draws it.
+
+    Returns:
+        uint8 (height, width), with a pixel around its ink; and the box of its ink (left, top, right, bottom) from the
+        start of its baseline.
+    """
+    left, top, right, bottom = box = face.getbbox(text, anchor="ls")
     image = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))
-    ImageDraw.Draw(image).text((1 - left, 1 - top), text, 255, face)
-    return np.asarray(image)
+    ImageDraw.Draw(image).text((1 - left, 1 - top), text, 255, face, anchor="ls")
+    return np.asarray(image), box
 
 
 def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
@@ -184,7 +216,7 @@ def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
     return cv2.warpAffine(glyph, matrix, (int(out[0]), int(out[1])))
 
 
-def _ink(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def cut_out(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """Cut away empty rows and columns (one empty pixel where there is no ink at all); and the corner's x and y."""
     left, top, width, height = cv2.boundingRect(mask)
     return (mask[top : top + height, left : left + width] if width else np.zeros((1, 1), np.uint8)), (left, top)
@@ -192,12 +224,12 @@ def _ink(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _cut(mask: np.ndarray, ends: np.ndarray) -> Line:
     """A line cut to its ink; ``ends`` (letters, 2) are the x where letters begin and end."""
-    mask, (left, _) = _ink(mask)
+    mask, (left, _) = cut_out(mask)
     height, width = mask.shape
     return Line(mask, (0, 0, width, height), np.stack((ends - left, np.full_like(ends, height / 2)), -1))
 
 
-def _paste(canvas: np.ndarray, mask: np.ndarray, left: int, top: int) -> None:
+def paste(canvas: np.ndarray, mask: np.ndarray, left: int, top: int) -> None:
     """Brighten ``canvas`` by ``mask`` at a place that may lie partly outside."""
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + mask.shape[1], canvas.shape[1]), min(top + mask.shape[0], canvas.shape[0])

@@ -33,6 +33,67 @@ def test_motion_smears_a_point_along_a_line_of_that_length(rng, length):
         assert length - 1.5 <= np.hypot(np.ptp(x), np.ptp(y)) <= length + 3
 
 
+@pytest.mark.parametrize("radius", [0.7, 1.5, 3.0, 6.2])
+def test_a_point_out_of_focus_is_an_even_disc(radius):
+    kernel = effects.disc(radius)
+    reach = kernel.shape[0] // 2
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    distance = np.hypot(x, y)
+    assert kernel.sum() == pytest.approx(1, abs=1e-5) and (kernel[distance >= radius + 0.5] == 0).all()
+    assert np.ptp(kernel[distance <= radius - 0.5]) < 1e-7
+    assert 1 / kernel.max() == pytest.approx(np.pi * radius**2, rel=0.08, abs=1.0)  # its area
+    if radius > 1:  # variance of a disc along an axis: radius ** 2 / 4
+        assert (kernel * x**2).sum() == pytest.approx(radius**2 / 4, rel=0.12)
+    point = np.zeros((31, 31, 3), np.float32)
+    point[15, 15] = 100
+    found = effects.defocus(point, radius)[15 - reach : 16 + reach, 15 - reach : 16 + reach]
+    np.testing.assert_allclose(found, 100 * np.dstack([kernel] * 3), atol=1e-4)
+
+
+def test_exposure_doubles_the_light_a_step_and_keeps_the_order(edges):
+    steps = np.linspace(-4, 3, 15)
+    shots = np.array([effects.expose(edges, step) for step in steps])
+    assert (np.diff(shots, axis=0) >= 0).all() and shots.max() == 255
+    np.testing.assert_array_equal(effects.expose(edges, 0.0), edges)
+    dark, twice = (np.asarray(effects.expose(edges, step)) ** 2.2 for step in (-3.0, -2.0))
+    np.testing.assert_allclose(twice, 2 * dark, rtol=1e-3)
+    for step in steps:  # brighter pixels stay brighter, or clip
+        shades = effects.expose(np.arange(0, 256, 5, dtype=np.float32), step)
+        assert (np.diff(shades)[shades[1:] < 255] > 0).all()
+
+
+def test_a_colour_cast_turns_greys_but_keeps_their_luma(rng):
+    grey = np.full((8, 16, 3), 100, np.float32)
+    seen = np.array([effects.colour_cast(grey, rng)[0, 0] for _ in range(300)])
+    np.testing.assert_allclose(seen @ grounds.LUMA, 100, rtol=1e-4)
+    ratio = seen[:, 0] / seen[:, 2]
+    assert 1.8 < ratio.max() < 2.3 and 0.43 < ratio.min() < 0.56 and 0.35 < (ratio > 1).mean() < 0.65
+
+
+def test_glare_only_brightens_a_part_and_leaves_something_to_read(rng):
+    black, white = np.zeros((48, 192, 3), np.float32), np.full((48, 192, 3), 255, np.float32)
+    strongest = []
+    for _ in range(100):
+        state = rng.bit_generator.state
+        lit = effects.glare(black, rng)
+        rng.bit_generator.state = state
+        np.testing.assert_allclose(effects.glare(white, rng), 255, atol=1e-3)
+        assert lit.min() >= 0 and lit.max() <= 0.7 * 255 + 1e-3 and (lit.mean(2) < 20).any()
+        strongest.append(lit.max())
+    assert np.median(strongest) > 60
+
+
+def test_a_cast_shadow_darkens_a_part_and_the_rest_stays(rng):
+    flat = np.full((48, 192, 3), 200, np.float32)
+    partly = 0
+    for _ in range(100):
+        shaded = effects.cast_shadow(flat, rng)
+        assert shaded.max() <= 200 + 1e-3 and shaded.min() > 40
+        assert (shaded[..., 2] >= shaded[..., 0] - 1e-3).all()  # the sky's light
+        partly += (shaded[..., 1] == 200).any() and (shaded[..., 1] < 170).any()
+    assert partly > 70
+
+
 def test_sharpening_raises_edges_and_keeps_flats(edges):
     sharp = effects.sharpen(edges, 1.0)
     assert np.ptp(sharp) > np.ptp(edges) + 20
@@ -144,6 +205,19 @@ def test_bending_keeps_left_left_and_up_up():
         column = bent[:, bent.shape[1] // 4]
         lit = np.flatnonzero(column > 200)
         assert lit.mean() < np.flatnonzero((column > 50) & (column <= 200)).mean()
+
+
+@pytest.mark.parametrize(("amplitude", "length", "phase"), [(8.0, 150.0, 0.4), (14.5, 260.0, 2.0), (5.0, 90.0, 4.0)])
+def test_a_wave_moves_columns_by_the_sinusoid(amplitude, length, phase):
+    line = layout.Line(np.full((20, 200), 255, np.uint8), (0, 0, 200, 20), np.array([[(3.0, 10.0), (150.0, 10.0)]]))
+    waved = layout.wave(line, amplitude, length, phase)
+    weights = waved.mask.astype(float)
+    middles = (weights * np.arange(weights.shape[0])[:, None]).sum(0) / weights.sum(0)
+    truth = amplitude * np.sin(2 * np.pi * np.arange(200) / length + phase)
+    np.testing.assert_allclose(middles - middles.mean(), truth - truth.mean(), atol=0.06)
+    for x, y in waved.stops[0]:  # pixel 9.5 is the middle of 20
+        assert y - 0.5 == pytest.approx(middles[int(x)], abs=0.1)
+    np.testing.assert_array_equal(waved.stops[..., 0], line.stops[..., 0])
 
 
 def test_letters_in_line_stand_where_the_whole_word_has_them(font_file):

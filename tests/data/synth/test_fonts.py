@@ -129,6 +129,23 @@ def test_blank_and_monstrous_glyphs_are_struck_off(make_font, change):
     assert "Q" not in characters and set(string.ascii_letters) - {"Q"} <= characters
 
 
+@pytest.mark.parametrize("drawn", ["all", "some", "none"])
+def test_a_font_that_maps_han_must_draw_it(make_font, drawn):
+    """200 Han characters mapped: to the shape of "A", or, every second one or all, to that of the space."""
+
+    def map_han(font):
+        shape, blank = font.getBestCmap()[ord("A")], font.getBestCmap()[ord(" ")]
+        for table in filter(lambda table: table.isUnicode(), font["cmap"].tables):
+            for place in range(200):
+                empty = drawn == "none" or (drawn == "some" and place % 2)
+                table.cmap[0x4E00 + place] = blank if empty else shape
+
+    scan = scan_fonts([make_font("han.ttf", change=map_han)])
+    found = {char for char in covered(scan) if "\u4e00" <= char < "\ua000"}
+    inked = {"all": range(0, 200), "some": range(0, 200, 2), "none": range(0)}[drawn]
+    assert found == {chr(0x4E00 + place) for place in inked}
+
+
 def test_the_cache_spares_the_second_look_until_the_file_changes(make_font, monkeypatch, tmp_path):
     path = make_font("a.ttf")
     first = scan_fonts([path])
