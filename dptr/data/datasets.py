@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.lmdb_io import LmdbReader, is_lmdb
 from dptr.errors import UserError
 from dptr.images import open_image, to_array
@@ -50,6 +51,10 @@ class Labelled(ABC):
     def image(self, index: int) -> Image.Image:
         """The picture as RGB; UserError where it cannot be read."""
 
+    @abstractmethod
+    def stamps(self) -> Iterator[str]:
+        """What tells of a change of pictures without reading them: names, sizes, times."""
+
     def __getitem__(self, index: int) -> Crop:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
@@ -75,6 +80,9 @@ class LabelledFolder(Labelled):
     def image(self, index: int) -> Image.Image:
         return open_image(self.path / self._rows[index][0])
 
+    def stamps(self) -> Iterator[str]:
+        return (f"{name}\t{_stamp(self.path / name)}" for name, _ in self._rows)
+
 
 class LabelledLmdb(Labelled):
     """An LMDB in the field's format; keys are those of the pictures, ``image-000000001`` and on."""
@@ -98,6 +106,9 @@ class LabelledLmdb(Labelled):
             return open_image(data)
         except UserError as error:
             raise UserError(f"{self.path}: {self.key(index)}: {error}") from error
+
+    def stamps(self) -> Iterator[str]:
+        yield _stamp(self.path / "data.mdb")
 
 
 def open_labelled(path: str | Path) -> Labelled:
@@ -128,6 +139,15 @@ def open_labelled(path: str | Path) -> Labelled:
         else f"write {LABELS} there, a crop a line: path<TAB>label"
     )
     raise UserError(f"{path}: neither {LABELS} nor data.mdb in it; {remedy}")
+
+
+def _stamp(file: Path) -> str:
+    """Size and times; the time of the last change (``ctime``) cannot be set back, as unpacking does with the other."""
+    try:
+        found = file.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str]]:
@@ -198,9 +218,9 @@ class DropReport:
 
 @dataclass
 class LabelledCrops:
-    """Crops in memory, n of them: pictures at the target size, normalised labels, keys, and which path each is from."""
+    """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from."""
 
-    arrays: UInt8[np.ndarray, "n h w 3"]
+    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops
     labels: list[str]
     keys: list[str]
     sources: list[int]
@@ -211,22 +231,31 @@ class LabelledCrops:
 
 
 def load_crops(
-    paths: Sequence[str | Path], charset: Charset, max_length: int, height: int, width: int
+    paths: Sequence[str | Path],
+    charset: Charset,
+    max_length: int,
+    height: int,
+    width: int,
+    cache: str | Path = "",
 ) -> LabelledCrops:
-    """Read data sets into memory, every crop decoded once and stretched to ``height`` x ``width``.
+    """Open data sets, every crop decoded once and stretched to ``height`` x ``width``.
 
     A crop is left out, counted and listed when its label is empty, has characters outside ``charset`` or more than
     ``max_length`` of them (``dptr.text.charset.check_label``), or when its picture cannot be read.
-    ``height * width * 3`` bytes a crop.
+
+    Args:
+        cache: a folder for decoded crops (``dptr.data.cache``), which need not fit in memory then; empty = they are
+            held in memory. ``height * width * 3`` bytes a crop either way.
 
     Raises:
-        UserError: no paths, a data set that cannot be opened (``open_labelled``), or no crop is left.
+        UserError: no paths, a data set that cannot be opened (``open_labelled``), what ``decode_once`` raises, or no
+            crop is left.
     """
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
     drops = DropReport()
     datasets = [open_labelled(path) for path in paths]
-    wanted: list[tuple[int, int, str]] = []
+    wanted: list[_Wanted] = []
     for source, dataset in enumerate(datasets):
         for index in range(len(dataset)):
             label, reason = check_label(dataset.label(index), charset, max_length)
@@ -234,27 +263,53 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
+    arrays: np.ndarray | MappedCrops
+    if cache:
+        arrays, unreadable = _map(datasets, wanted, height, width, cache)
+    else:
+        arrays, unreadable = _decode(datasets, wanted, height, width)
+    for (source, index), error in unreadable.items():
+        drops.add(UNREADABLE, _where(datasets[source], index), error)
+    kept = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
+        raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
+    keys = [datasets[source].key(index) for source, index, _ in kept]
+    return LabelledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops)
+
+
+_Wanted = tuple[int, int, str]  # data set, sample, label
+_Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
+
+
+def _decode(
+    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int
+) -> tuple[np.ndarray, _Unreadable]:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
     except MemoryError as error:
-        raise UserError(f"{len(wanted)} crops of {height}x{width} do not fit in memory; pass fewer at once") from error
-    labels: list[str] = []
-    keys: list[str] = []
-    sources: list[int] = []
-    for source, index, label in wanted:
-        dataset = datasets[source]
+        raise UserError(
+            f"{len(wanted)} crops of {height}x{width} do not fit in memory; set data.cache to a folder, or pass fewer"
+        ) from error
+    unreadable: _Unreadable = {}
+    count = 0
+    for source, index, _ in wanted:
         try:
-            arrays[len(labels)] = to_array(dataset.image(index), height, width)
+            arrays[count] = to_array(datasets[source].image(index), height, width)
         except UserError as error:
-            drops.add(UNREADABLE, _where(dataset, index), str(error))
-            continue
-        labels.append(label)
-        keys.append(dataset.key(index))
-        sources.append(source)
-    if not labels:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
-        raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
-    return LabelledCrops(arrays[: len(labels)], labels, keys, sources, drops)
+            unreadable[source, index] = str(error)
+        else:
+            count += 1
+    return arrays[:count], unreadable
+
+
+def _map(
+    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
+) -> tuple[MappedCrops, _Unreadable]:
+    files, errors = zip(*(decode_once(dataset, cache, height, width) for dataset in datasets), strict=True)
+    unreadable = {(source, index): errors[source][index] for source, index, _ in wanted if index in errors[source]}
+    places = [(source, index) for source, index, _ in wanted if (source, index) not in unreadable]
+    return MappedCrops(files, np.array(places, np.int64).reshape(-1, 2)), unreadable
 
 
 def _where(dataset: Labelled, index: int) -> str:

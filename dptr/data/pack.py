@@ -53,12 +53,18 @@ class Packed:
     seed: int
 
     def sample(self, index: int) -> Sample:
-        epoch, place = divmod(index, len(self.rows))
-        row = int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
-        shard = _open_shard(self.folder / _name(row // SHARD))
-        row %= SHARD
+        shard, row = self._place(index)
         word = shard.words[row]
         return shard.crops[row].numpy(), word, shard.stops[row, : len(word)].float().numpy()
+
+    def word(self, index: int) -> str:
+        shard, row = self._place(index)
+        return shard.words[row]
+
+    def _place(self, index: int) -> tuple[_Shard, int]:
+        epoch, place = divmod(index, len(self.rows))
+        row = int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
+        return _open_shard(self.folder / _name(row // SHARD)), row % SHARD
 
 
 def open_pack(

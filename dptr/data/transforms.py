@@ -45,10 +45,10 @@ def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:
     """
     if not 0 <= strength <= 1:
         raise UserError(f"augmentation strength {strength}; it lies between 0 and 1; change it")
-    chosen = rng.choice(len(_OPERATIONS), LAYERS, replace=False)
+    chosen = rng.choice(len(OPERATIONS), LAYERS, replace=False)
     for index, draw in zip(chosen, rng.random(LAYERS), strict=True):
         if draw < strength:
-            crop = _OPERATIONS[index](crop, rng, strength)
+            crop = OPERATIONS[index](crop, rng, strength)
     return crop
 
 
@@ -202,7 +202,7 @@ def _gamma(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     return table[crop]
 
 
-_OPERATIONS: tuple[Operation, ...] = (
+OPERATIONS: tuple[Operation, ...] = (
     _rotate,
     _shear_x,
     _shear_y,

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from dptr.config import CorpusConfig, EncoderConfig, FinetuneRecipe, RenderConfig
+from dptr.config import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe, RenderConfig
+from dptr.data.cache import MappedCrops
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
 from dptr.data.pack import open_pack
-from dptr.data.stream import Labelled, Mixture, Rendered, Source
+from dptr.data.stream import Bucketed, Labelled, Mixture, Rendered, Source, Weighted, whole_weights
 from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphDual
@@ -85,12 +86,26 @@ def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Labe
     """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
 
     Raises:
-        UserError: no crops at all, see ``load_crops``, ``split``, ``rendered_words``.
+        UserError: no crops at all, not as many weights as data sets; see ``load_crops``, ``split``, ``weigh``,
+            ``rendered_words``.
     """
+    source, validation, notes = _stage2(recipe, charset)
+    if recipe.data.bucket > 1:
+        source = Bucketed(source, recipe.run.batch, recipe.data.bucket, recipe.run.seed)
+    return source, validation, notes
+
+
+def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
     if data.rendered < 1 and not data.train:
         raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
-    load = partial(load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width)
+    if data.weights and len(data.weights) != len(data.train):
+        raise UserError(
+            f"data.weights: {len(data.weights)} for {len(data.train)} data sets in data.train; give each set one weight"
+        )
+    load = partial(
+        load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache
+    )
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
@@ -113,8 +128,29 @@ def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Labe
     notes.append(
         f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
-    labelled = Labelled(crops, recipe.run.seed, data.augment)
+    labelled: Source = Labelled(crops, recipe.run.seed, data.augment)
+    if data.weights:
+        labelled, told = weigh(crops, data, recipe.run.seed)
+        notes += told
     return labelled if rendered is None else Mixture(labelled, rendered, data.rendered), validation, notes
+
+
+def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, list[str]]:
+    """The sets of ``data.train`` in the proportion of ``data.weights``, and a line a set for the log.
+
+    Raises:
+        UserError: a set of which no crop is left.
+    """
+    sources = np.array(crops.sources)
+    parts, notes = [], []
+    for number, (path, weight) in enumerate(zip(data.train, data.weights, strict=True)):
+        rows = np.flatnonzero(sources == number)
+        if not len(rows):
+            raise UserError(f"{path}: no crop left to train on; raise data.limit, or leave it out with its weight")
+        # the seed's upper half tells sets apart, so that their orders and augmentations differ
+        parts.append(Labelled(choose(crops, rows), seed + (number << 32), data.augment))
+        notes.append(f"{weight / sum(data.weights):.1%} of labelled crops from {path} ({len(rows)})")
+    return Weighted(tuple(parts), whole_weights(data.weights)), notes
 
 
 def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCrops]:
@@ -136,7 +172,7 @@ def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCr
 def choose(crops: LabelledCrops, rows: np.ndarray) -> LabelledCrops:
     """Some crops, in the order given."""
     return LabelledCrops(
-        crops.arrays[rows],
+        crops.arrays.choose(rows) if isinstance(crops.arrays, MappedCrops) else crops.arrays[rows],
         [crops.labels[row] for row in rows],
         [crops.keys[row] for row in rows],
         [crops.sources[row] for row in rows],

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FREE_TO_CHANGE = {
     f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
-}
+} | {"data.cache"}
 
 
 @dataclass
@@ -114,7 +114,8 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
-    before, now = (_flat(value) for value in (read_json(path, "recipe of the run"), recipe.model_dump(mode="json")))
+    default, now = (_flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
+    before = default | _flat(read_json(path, "recipe of the run"))  # settings that came later: off, as they were
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)

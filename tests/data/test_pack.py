@@ -47,6 +47,7 @@ def test_a_pack_holds_what_rendering_gives(recipe, tmp_path):
         left = dict(fresh)
         for place in range(25):
             crop, word, stops = packed.sample(25 * epoch + place)
+            assert packed.word(25 * epoch + place) == word
             index = next(index for index, sample in left.items() if np.array_equal(sample[0], crop))
             _, expected, places = left.pop(index)
             assert word == expected

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -19,7 +20,18 @@ from torch.utils.data import get_worker_info
 
 from dptr.config import CorpusConfig, RenderConfig, SourceConfig
 from dptr.data.datasets import DropReport, LabelledCrops
-from dptr.data.stream import Labelled, Mixture, Ramp, Rendered, batches, text_batch
+from dptr.data.stream import (
+    Bucketed,
+    Labelled,
+    Mixture,
+    Ramp,
+    Rendered,
+    Weighted,
+    batches,
+    seeded_order,
+    text_batch,
+    whole_weights,
+)  # fmt: skip
 from dptr.data.synth import Renderer
 from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
@@ -38,6 +50,9 @@ class Numbered:
         self.asked.append(index)
         word = str(index)
         return np.full((2, 3, 3), index % 256, np.uint8), word, np.full((len(word), 2), index, np.float32)
+
+    def word(self, index: int) -> str:
+        return str(index)
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,23 @@ def test_ranks_share_a_batch(size, processes):
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+@pytest.mark.parametrize(("size", "processes", "workers"), [(8, 2, 1), (8, 3, 0), (5, 5, 0), (26, 4, 0)])
+def test_epochs_are_exact_over_processes(size, processes, workers):
+    """13 crops, batches that do not divide them: epoch after epoch each crop once, and no rank sees it twice."""
+    source = Labelled(crops(13), 5, 0.0)
+    steps = 13 * 2  # 2 * size epochs
+    parts = [list(batches(source, size, 0, steps, workers, rank, processes)) for rank in range(processes)]
+    words = [word for step in range(steps) for part in parts for word in part[step][1]]
+    assert len(words) == 26 * size
+    for start in range(0, len(words), 13):
+        assert sorted(words[start : start + 13]) == sorted(source.crops.labels)
+
+
+def test_fewer_crops_than_processes():
+    with pytest.raises(UserError, match=r"^run\.batch = 2 leaves some of 3 processes without a crop"):
+        next(batches(Numbered(), 2, 0, 5, 0, 0, 3))
+
+
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_every_rank_gets_both_kinds_of_crops(share, renderer):
     """Evenly spread samples dealt out in turn would give one process all rendered crops, and its BatchNorm too."""
@@ -223,6 +255,93 @@ def test_mixtures_give_what_their_sources_give(renderer):
         crop, word, _ = source.sample(index)
         expected, label, _ = (labelled, rendered)[index % 2].sample(index // 2)
         assert word == label and np.array_equal(crop, expected)
+
+
+WEIGHTS = [(3, 1), (1, 1, 1), (1, 2, 3, 4), (0.5, 0.3, 0.2), (1, 1000), (7, 7, 0.01, 2.5), (5,), (1,) * 12]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_weighted_supplies_are_drawn_in_their_proportion(weights):
+    """Exact after every period, near the proportion at any moment, and nobody's indices have gaps."""
+    whole = whole_weights(weights)
+    period = sum(whole)
+    assert [Fraction(part, period) for part in whole] == [
+        Fraction(str(w)) / sum(map(Fraction, map(str, weights))) for w in weights
+    ]
+    supplies = tuple(Numbered() for _ in weights)
+    source = Weighted(supplies, whole)
+    for index in range(max(2000, 2 * period)):
+        source.sample(index)
+        counts = [len(supply.asked) for supply in supplies]
+        assert sum(counts) == index + 1
+        ideal = [(index + 1) * part / period for part in whole]
+        assert max(abs(count - exact) for count, exact in zip(counts, ideal, strict=True)) < 1 + np.log(len(weights))
+        if (index + 1) % period == 0:
+            assert counts == [(index + 1) // period * part for part in whole]
+    assert all(supply.asked == list(range(len(supply.asked))) for supply in supplies)
+
+
+def test_a_set_is_used_up_before_a_crop_of_it_comes_again():
+    few, many = Labelled(crops(3), 5, 0.0), Labelled(crops(50, (8, 8)), 6, 0.0)
+    source = Weighted((few, many), (2, 1))
+    drawn = [source.sample(index) for index in range(150)]
+    for supply, height, expected in ((few, 16, 100), (many, 8, 50)):
+        words = [word for crop, word, _ in drawn if len(crop) == height]
+        assert len(words) == expected
+        size = len(supply.crops)
+        for start in range(0, expected - size + 1, size):
+            assert sorted(words[start : start + size]) == sorted(supply.crops.labels)
+    assert [source.word(index) for index in range(150)] == [word for _, word, _ in drawn]
+
+
+def test_weights_workers_and_restarts_change_nothing():
+    source = Weighted((Labelled(crops(7), 3, 1.0), Labelled(crops(20), 4, 1.0)), (2, 3))
+    source = Bucketed(source, 6, 3, 0)
+    whole = list(batches(source, 6, 0, 10, workers=0))
+    for workers, first in ((0, 4), (1, 0), (2, 5)):
+        assert same(list(batches(source, 6, first, 10, workers)), whole[first:])
+    fresh = Bucketed(Weighted((Labelled(crops(7), 3, 1.0), Labelled(crops(20), 4, 1.0)), (2, 3)), 6, 3, 0)
+    for step in reversed(range(10)):
+        assert same(list(batches(fresh, 6, step, step + 1, 0)), whole[step : step + 1])
+
+
+@dataclass(frozen=True)
+class Lengths(Numbered):
+    """Sample i has a word of a random length, and says i where stops are."""
+
+    def word(self, index: int) -> str:
+        return "x" * (1 + int(np.random.default_rng(index).integers(12)))
+
+    def sample(self, index: int):
+        self.asked.append(index)
+        return np.zeros((2, 3, 3), np.uint8), self.word(index), index
+
+
+@pytest.mark.parametrize(("size", "pool"), [(8, 16), (5, 3), (1, 4)])
+def test_buckets_hold_the_same_samples_by_length(size, pool):
+    plain, count = Lengths(), size * pool
+    source = Bucketed(Lengths(), size, pool, 3)
+    lengths: list[list[int]] = []
+    for first in (0, 2 * count):
+        drawn = [source.sample(index) for index in range(first, first + count)]
+        indices = [index for *_, index in drawn]
+        assert sorted(indices) == list(range(first, first + count))  # each once
+        assert [word for _, word, _ in drawn] == [plain.word(index) for index in indices]
+        assert [source.word(index) for index in range(first, first + count)] == [word for _, word, _ in drawn]
+        cut = [drawn[start : start + size] for start in range(0, count, size)]
+        assert all(
+            [index for *_, index in batch] == sorted(index for *_, index in batch) for batch in cut
+        )  # evenly spread kinds stay so
+        lengths = [sorted(len(word) for _, word, _ in batch) for batch in cut]
+        ordered = [lengths[place] for place in np.argsort(seeded_order(3, first // count, pool))]
+        assert all(short[-1] <= long[0] for short, long in pairwise(ordered))  # cut from the sorted pool
+    assert lengths != sorted(lengths) or pool == 3
+
+
+def test_words_of_supplies_are_those_of_their_samples(renderer):
+    labelled, rendered = Labelled(crops(7), 3, 0.5), Rendered(random_words(), renderer)
+    for source in (Mixture(labelled, rendered, 0.3), Ramp(labelled, rendered, 20)):
+        assert [source.word(index) for index in range(30)] == [source.sample(index)[1] for index in range(30)]
 
 
 def test_rendered_samples_are_the_corpus_drawn(renderer):

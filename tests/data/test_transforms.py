@@ -7,11 +7,11 @@ import torch
 from PIL import Image, ImageEnhance
 
 from dptr.data import transforms
-from dptr.data.transforms import _OPERATIONS, augment, to_pixels
+from dptr.data.transforms import OPERATIONS, augment, to_pixels
 from dptr.errors import UserError
 
-NAMES = [operation.__name__ for operation in _OPERATIONS]
-BY_NAME = dict(zip(NAMES, _OPERATIONS, strict=True))
+NAMES = [operation.__name__ for operation in OPERATIONS]
+BY_NAME = dict(zip(NAMES, OPERATIONS, strict=True))
 
 
 def noise(height: int = 32, width: int = 128, seed: int = 0) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_every_operation_is_drawn_and_none_twice(monkeypatch):
 
         return operation
 
-    monkeypatch.setattr(transforms, "_OPERATIONS", tuple(recorder(index) for index in range(len(NAMES))))
+    monkeypatch.setattr(transforms, "OPERATIONS", tuple(recorder(index) for index in range(len(NAMES))))
     rng = np.random.default_rng(0)
     for _ in range(600):
         drawn.append([])

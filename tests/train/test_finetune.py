@@ -20,6 +20,7 @@ from dptr.files import read_json
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.reader import Reader
 from dptr.text.charset import resolve_charset
+from dptr.train import loop
 from dptr.train.crops import split, stage2_crops
 from dptr.train.finetune import finetune, initialise, protocol_of
 
@@ -190,6 +191,82 @@ def test_a_limit_takes_the_first_of_a_seeded_order(parts: Parts) -> None:
     assert taken(6)[0] != taken(6, seed=1)[0]
     assert taken(6)[1] == taken(6, seed=1)[1] == held
     assert sorted(taken(100)[0]) == sorted(everything)
+
+
+def write_set(folder: Path, words: list[str], colour: int) -> Path:
+    """Crops of one colour, so that what is drawn tells where it came from."""
+    folder.mkdir()
+    for index in range(len(words)):
+        Image.new("RGB", (40, 20), (colour, 10 * index, 0)).save(folder / f"{index}.png")
+    (folder / "labels.tsv").write_text("".join(f"{index}.png\t{word}\n" for index, word in enumerate(words)))
+    return folder
+
+
+def test_sets_are_mixed_by_weight(parts: Parts, tmp_path: Path) -> None:
+    """By brute force over 12 rounds: 4 crops in 10 of one set, 6 of the other, each used up before it is begun anew."""
+    sets = [write_set(tmp_path / "few", WORDS[:4], 200), write_set(tmp_path / "many", WORDS[4:13], 100)]
+    named = (f'data.train=["{sets[0]}", "{sets[1]}"]', f'data.validation=["{sets[0]}"]', "data.rendered=0")
+    source, _, notes = data(parts, *named, "data.augment=0", "data.weights=[1, 1.5]")
+    assert f"40.0% of labelled crops from {sets[0]} (4)" in notes
+    drawn = [source.sample(index) for index in range(120)]
+    reds = [int(crop[0, 0, 0]) for crop, *_ in drawn]
+    for start in range(0, 120, 5):
+        assert reds[start : start + 5].count(200) == 2
+    for red, words in ((200, WORDS[:4]), (100, WORDS[4:13])):
+        of_set = [word for (_, word, _), own in zip(drawn, reds, strict=True) if own == red]
+        for start in range(0, len(of_set), len(words)):
+            assert sorted(of_set[start : start + len(words)]) == sorted(words)
+    unweighted, _, _ = data(parts, *named, "data.augment=0")
+    assert sorted(unweighted.sample(index)[1] for index in range(13)) == WORDS[:13]  # by their sizes
+    other, _, _ = data(parts, *named, "data.augment=0", "data.weights=[1, 1.5]", "run.seed=1")
+    assert [other.sample(index)[1] for index in range(120)] != [word for _, word, _ in drawn]
+
+
+def test_weights_that_do_not_fit(parts: Parts, tmp_path: Path) -> None:
+    sets = [write_set(tmp_path / "a", WORDS[:6], 0), write_set(tmp_path / "b", WORDS[6:8], 1)]
+    named = (f'data.train=["{sets[0]}", "{sets[1]}"]', "data.rendered=0")
+    for weights in ("[1]", "[1, 2, 3]"):
+        with pytest.raises(UserError, match=r"^data\.weights: [13] for 2 data sets in data\.train; give each set one"):
+            data(parts, *named, f"data.weights={weights}")
+    with pytest.raises(UserError, match=r"^data\.weights: 1 for 0 data sets"):
+        data(parts, "data.train=[]", "data.rendered=1", "data.weights=[1]")
+    for weights in ("[1, -1]", "[1, 0]", "[1, nan]", "[1, inf]"):
+        with pytest.raises(UserError, match=r"^--set: data\.weights\.1 = "):
+            data(parts, *named, f"data.weights={weights}")
+    with pytest.raises(UserError, match=rf"^{sets[1]}: no crop left to train on; raise data\.limit"):
+        data(parts, *named, f'data.validation=["{sets[0]}"]', "data.weights=[1, 1]", "data.limit=1")
+
+
+def test_a_cache_changes_no_byte_of_a_run(parts: Parts, tmp_path: Path) -> None:
+    """Weighted, bucketed, mixed with rendered crops; resumed with and without the cache, by other workers."""
+    more = write_set(tmp_path / "more", WORDS[:7], 90)
+    settings = (
+        f'data.train=["{parts.folder / "crops"}", "{more}"]', "data.weights=[1, 2]", "data.bucket=2", "run.steps=6",
+        "run.save_every=2",
+    )  # fmt: skip
+    cached = f"data.cache={tmp_path / 'cache'}"
+    finetune(parts.recipe("finetune", *settings), tmp_path / "plain")
+    finetune(parts.recipe("finetune", *settings, cached, "run.workers=2"), tmp_path / "cached")
+    assert records(tmp_path / "cached") == records(tmp_path / "plain")
+    (tmp_path / "half").mkdir()
+
+    class Crash(Exception):
+        pass
+
+    def crash(run: loop.Run) -> None:
+        if run.step == 3:
+            raise Crash
+        end(run)
+
+    end = loop.end_of_step
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(loop, "end_of_step", crash)
+        finetune(parts.recipe("finetune", *settings, cached), tmp_path / "half")
+    finetune(parts.recipe("finetune", *settings), tmp_path / "half", resume=True)
+    assert records(tmp_path / "half") == records(tmp_path / "plain")
+    weights = "model/model.safetensors"
+    assert len({(tmp_path / out / weights).read_bytes() for out in ("plain", "cached", "half")}) == 1
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
 
 
 def test_drops_are_reported_by_reason(parts: Parts, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

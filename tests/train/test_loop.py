@@ -272,8 +272,17 @@ def test_a_changed_recipe_is_named_key_by_key(tmp_path: Path) -> None:
     many = {f"optim__{key}": 0.5 for key in ("lr", "weight_decay", "beta2", "warmup", "clip", "ema")}
     with pytest.raises(UserError, match=r"warmup was 0\.25 and is now 0\.5 and 1 more;"):
         check_out(tmp_path, changed(**many), resume=True)
-    with pytest.raises(UserError, match=r"model\.charset was null and is now \"94\""):
-        check_out(tmp_path, ModelRecipe(), resume=True)
+
+
+def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    check_out(tmp_path, ModelRecipe(), resume=True)
+    other = ModelRecipe(model=ModelConfig(charset="36"))
+    with pytest.raises(UserError, match=r'model\.charset was "94" and is now "36"'):
+        check_out(tmp_path, other, resume=True)
+    write_json(tmp_path / "recipe.json", other.model_dump(mode="json"))
+    with pytest.raises(UserError, match=r'model\.charset was "36" and is now null'):
+        check_out(tmp_path, TinyRecipe(), resume=True)
 
 
 class ModelRecipe(TinyRecipe):

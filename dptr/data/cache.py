@@ -1,0 +1,125 @@
+"""Decoded crops on disk: each data set decoded once a target size, mapped by every later run.
+
+A data set becomes two files: the crops as a NumPy array and, written last, a JSON file that lists the pictures that
+cannot be read. Their name ends in a hash of what decoding depends on: the size of crops, Pillow, the place of the data
+set, and name, size and times of each picture (of ``data.mdb``). Labels are never cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL
+from jaxtyping import Int, UInt8
+
+from dptr.errors import UserError
+from dptr.files import read_json, remove_partial, whole_file, write_json
+from dptr.images import to_array
+
+if TYPE_CHECKING:
+    from dptr.data.datasets import Labelled
+
+FORMAT = 1  # to be raised when ``open_image`` or ``to_array`` give other pixels
+
+
+@dataclass(frozen=True)
+class MappedCrops:
+    """Crops that stay on disk, indexed as an array (n, h, w, 3) is, by number or by slice; what is read is a copy.
+
+    Args:
+        files: decoded data sets.
+        places: the file and the row of each crop.
+    """
+
+    files: tuple[Path, ...]
+    places: Int[np.ndarray, "n 2"]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int | slice) -> UInt8[np.ndarray, "*n h w 3"]:
+        if isinstance(index, slice):
+            return np.stack([self[row] for row in range(*index.indices(len(self)))])
+        file, row = self.places[index]
+        return np.array(_open(self.files[file])[row])
+
+    def choose(self, rows: np.ndarray) -> MappedCrops:
+        """Some crops, in the order given; nothing is read."""
+        return MappedCrops(self.files, self.places[rows])
+
+
+def decode_once(dataset: Labelled, folder: str | Path, height: int, width: int) -> tuple[Path, dict[int, str]]:
+    """All pictures of a data set at ``height`` x ``width`` in a file of ``folder``, ``height * width * 3`` bytes each.
+
+    A data set that was decoded before is not decoded again. Of several processes one decodes and the others wait.
+
+    Returns:
+        The file, and the error of each picture that cannot be read, by sample.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full (then nothing is left there), or the file is not
+            whole.
+    """
+    folder = Path(folder)
+    place = dataset.path.resolve()
+    described = [f"{FORMAT} {PIL.__version__} {height}x{width} {place}", *dataset.stamps()]
+    key = hashlib.sha256("\n".join(described).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    file = folder / f"{place.name}-{height}x{width}-{key}.npy"
+    told = file.with_suffix(".json")
+    if not told.is_file():
+        with _alone(folder):
+            if not told.is_file():
+                remove_partial(folder)
+                unreadable = _decode(dataset, file, height, width)
+                write_json(told, {"data": str(place), "unreadable": unreadable})
+    if _open(file).shape != (len(dataset), height, width, 3):
+        raise UserError(f"{file}: {_open(file).shape[0]} crops of {len(dataset)}; delete it and {told.name}")
+    return file, {int(index): error for index, error in read_json(told, "cache")["unreadable"].items()}
+
+
+def _decode(dataset: Labelled, file: Path, height: int, width: int) -> dict[int, str]:
+    """By ``write``, not through a map: there a full disk would kill the process (SIGBUS)."""
+    unreadable: dict[int, str] = {}
+    blank = np.zeros((height, width, 3), np.uint8)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), height, width, 3)}
+    with whole_file(file) as aside, open(aside, "wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for index in range(len(dataset)):
+            try:
+                crop = to_array(dataset.image(index), height, width)
+            except UserError as error:
+                unreadable[index], crop = str(error), blank
+            stream.write(crop.tobytes())
+    return unreadable
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process is in here for this folder."""
+    import fcntl  # here: Windows lacks it, and reads crops without a cache
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by whatever end of the process
+    except OSError as error:
+        raise UserError(f"cache {folder}: {error.strerror}; pass a folder that can be written as data.cache") from error
+    with lock:
+        yield
+
+
+@lru_cache(maxsize=64)
+def _open(file: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(file, mmap_mode="r"))  # the plain class is indexed much faster
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{file}: not whole ({error}); delete it and {file.stem}.json, the next run decodes it again"
+        ) from error
