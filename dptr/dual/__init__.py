@@ -1,7 +1,8 @@
 """Frozen dual encoders: a word and a picture in one space. The contract, the dict of kinds, the loader.
 
 A dual encoder stays outside the trained module and never enters its checkpoint; the checkpoint names it and its
-fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``.
+fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``. CLIP's kin in
+``transformers`` share one (``dptr.dual.clip``); what tells them apart is in ``dptr.dual.families``.
 """
 
 from __future__ import annotations
@@ -68,7 +69,14 @@ def _clip(config: DualConfig) -> DualEncoder:
     return load_clip(config)
 
 
-DUAL_ENCODERS: dict[str, Callable[[DualConfig], DualEncoder]] = {"glyph": _glyph, "clip": _clip}
+DUAL_ENCODERS: dict[str, Callable[[DualConfig], DualEncoder]] = {
+    "glyph": _glyph,
+    "clip": _clip,
+    "siglip": _clip,
+    "chinese-clip": _clip,
+    "altclip": _clip,
+    "metaclip2": _clip,
+}
 
 
 def load_dual(config: DualConfig) -> DualEncoder:
@@ -87,7 +95,7 @@ def tells_apart(dual: DualEncoder, first: str, second: str) -> bool:
     """Whether two words have different text tokens.
 
     CLIP's tokenizer lower-cases, so that with the paper's prompt "A" and "a" are the same input and a decoder can only
-    guess the case of its target; ``dptr.dual.prompts`` has prompts that keep it.
+    guess the case of its target; ``dptr.dual.prompts`` has prompts that keep it. SigLIP's also drops punctuation.
     """
     (tokens_a, mask_a), (tokens_b, mask_b) = dual.encode_text([first]), dual.encode_text([second])
     return not torch.equal(tokens_a[mask_a], tokens_b[mask_b])

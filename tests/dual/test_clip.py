@@ -275,9 +275,19 @@ def test_an_unknown_character_is_refused(folder, paper):
     refused(lambda: paper.encode_text(["a<|endoftext|>b"]), "a<|endoftext|>b", "does not know")
 
 
-def test_projection_of_another_width(tmp_path):
-    narrow = make_tiny_clip(tmp_path / "narrow", projection=32)
-    refused(lambda: dual_of(narrow), "64", "32", "one width")
+def test_a_joint_space_of_another_width_takes_all_tokens_through_the_projection(tmp_path, capfd):
+    make_tiny_clip(tmp_path / "narrow", projection=32)
+    capfd.readouterr()
+    narrow = dual_of(tmp_path / "narrow")
+    said = "narrow: text tower 64 wide, joint space 32; all text tokens go through the text projection\n"
+    assert capfd.readouterr().err == said
+    weight = load_file(tmp_path / "narrow" / "model.safetensors")["text_projection.weight"]
+    with torch.no_grad():
+        theirs = CLIPTextModelWithProjection.from_pretrained(tmp_path / "narrow").eval()(
+            input_ids=padded_ids(tmp_path / "narrow", WORDS)[0]
+        )
+    tokens, _ = narrow.encode_text(WORDS)
+    close(tokens, torch.cat([theirs.text_embeds[:, None], theirs.last_hidden_state @ weight.T], 1))
 
 
 def test_unknown_prompt(folder):
@@ -340,7 +350,9 @@ def test_damaged_checkpoints(folder, tmp_path, capfd):
     (clip / "config.json").write_text("{")
     refused(lambda: dual_of(clip), "not valid JSON")
     (clip / "config.json").write_text(json.dumps(config | {"model_type": "siglip"}))
-    refused(lambda: dual_of(clip), "'siglip'", "pass a CLIP checkpoint")
+    refused(lambda: dual_of(clip), "'siglip'", "set dual.kind=siglip", "pass a CLIP checkpoint")
+    (clip / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    refused(lambda: dual_of(clip), "'bert'", "not 'clip'", "chinese_clip", "pass a CLIP checkpoint")
     assert capfd.readouterr() == ("", "")
 
 
@@ -348,7 +360,8 @@ def test_another_models_tokenizer(folder, paper):
     class Deaf:
         """Knows no letter, as transformers' CLIPTokenizer without its files."""
 
-        eos_token_id, eos_token = 1, "<|endoftext|>"
+        eos_token_id = 1
+        all_special_ids, all_special_tokens = [0, 1], ["<|startoftext|>", "<|endoftext|>"]
 
         def __len__(self):
             return 3
