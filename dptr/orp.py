@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -210,49 +210,6 @@ def build_bank(
     save_bank(Bank(torch.cat(tokens), provenance), parts / "whole")
     os.replace(parts / "whole", out)
     shutil.rmtree(parts, ignore_errors=True)
-    return load_bank(out, dual)
-
-
-def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path) -> Bank:
-    """Write a bank of how image tokens lie off the text tokens of the word they show, from crops of known words.
-
-    Ours, not the paper's: added slot by slot at strength 1 (``positions = aligned``) they turn text tokens into
-    stand-ins with the errors and the spread of image tokens, where photographs give a perturbation of no meaning.
-    Rendered crops do; no human label is needed.
-
-    Args:
-        dual: a dual encoder whose image tokens stand for the same slots as its text tokens: glyph.
-        batches: pixels (b, 3, h, w) in [-1, 1] at ``dual.image_size``, and the words they show.
-        out: the file to write.
-
-    Returns:
-        The bank, mapped from ``out``; ``images`` of its provenance are the words.
-
-    Raises:
-        UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written.
-    """
-    residuals: list[Tensor] = []
-    shown: list[str] = []
-    for pixels, words in batches:
-        image, (text, _) = dual.encode_image(pixels), dual.encode_text(words)
-        if image.shape != text.shape:
-            raise UserError(
-                f"{dual.name}: {image.shape[1]} image tokens beside {text.shape[1]} text tokens; residuals need tokens "
-                "that stand for the same slots: use a glyph encoder, or a bank of photographs (--images)"
-            )
-        residuals.append((image - text).half().cpu())
-        shown += words
-    if not residuals:
-        raise UserError("bank: no crops; pass a pack that holds some, made with dptr synth")
-    provenance = {
-        "encoder": f"{dual.kind}:{dual.name}",
-        "fingerprint": dual.fingerprint,
-        "images": shown,
-        "dropped": [],
-        "date": datetime.date.today().isoformat(),
-        "version": __version__,
-    }
-    save_bank(Bank(torch.cat(residuals), provenance), out)
     return load_bank(out, dual)
 
 

@@ -6,7 +6,8 @@ Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts,
 
 - a: the aligned encoder and slots, a decoder from scratch;
 - b: the same, the decoder pre-trained on text without ORP;
-- c: the same, with ORP (c0: with the published one, of photographs);
+- c: the same, with ORP of residuals by symbol (cr: of the residuals of one crop, slot by slot; c0: the published ORP,
+  of photographs);
 - d: encoder, slots and decoder trained directly on the same rendered crops, with the same auxiliary losses that
   alignment has, for the compute of alignment and stage 1: plain supervised training, the control;
 - e: d, its decoder first pre-trained on text;
@@ -33,11 +34,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-STARTS = ("a", "b", "c0", "c", "d", "e", "j", "an", "cn")
+STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "j", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
-ONCE = ("c0", "an", "cn")  # starts of which one seed at 500 and one at all is run
+ONCE = ("c0", "cr", "an", "cn")  # starts of which one seed at 500 and one at all is run
 STEPS = {500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
-ORDER = ((500, 0), (0, 0), (500, 1), (500, 2), (2000, 0))  # crops and seed, in which fine-tuning goes through BUDGETS
+ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0))  # crops and seed, in which fine-tuning goes through BUDGETS
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def starts(options: argparse.Namespace, data: Path) -> list[Job]:
-    """Stage 1 in three forms, the bank of one of them, and direct training in three."""
+    """Stage 1 in four forms, the bank of two of them, and direct training in three."""
     out: Path = options.out
     text = ("pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), "--set", f"dual.model={options.glyph}")
     rendered = (
@@ -85,14 +86,15 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
     )  # fmt: skip
     direct = (*rendered, "--set", f"run.steps={options.direct_steps}")
     joint = ("spell=1", "cosine=1", "teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}")
-    residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.positions=aligned", "--set", "orp.strength=1")
+    residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
         Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph)),
         Job("text", (*text, "--set", "orp.strength=0")),
         Job("text-photographs", text),
-        Job("text-residuals", (*text, *residuals), ("residuals",)),
+        Job("text-residuals", (*text, *residuals, "orp.positions=aligned"), ("residuals",)),
+        Job("text-symbols", (*text, *residuals, "orp.positions=symbols"), ("residuals",)),
         Job("direct", direct),
-        Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-residuals' / 'model'}"), ("text-residuals",)),
+        Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-symbols' / 'model'}"), ("text-symbols",)),
         Job("joint", (*rendered, *(part for setting in joint for part in ("--set", setting)))),
     ]
 
@@ -112,12 +114,13 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "a": (own, ()),
         "b": ((*own, *decoder("text/model")), ("text",)),
         "c0": ((*own, *decoder("text-photographs/model")), ("text-photographs",)),
-        "c": ((*own, *decoder("text-residuals/model")), ("text-residuals",)),
+        "cr": ((*own, *decoder("text-residuals/model")), ("text-residuals",)),
+        "c": ((*own, *decoder("text-symbols/model")), ("text-symbols",)),
         "d": ((*glyph(str(out / "direct/model")), *decoder("direct/decoder")), ("direct",)),
         "e": ((*glyph(str(out / "direct-text/model")), *decoder("direct-text/decoder")), ("direct-text",)),
         "j": ((*glyph(str(out / "joint/model")), *decoder("joint/decoder")), ("joint",)),
         "an": ((*own, *without), ()),
-        "cn": ((*own, *without, *decoder("text-residuals/model")), ("text-residuals",)),
+        "cn": ((*own, *without, *decoder("text-symbols/model")), ("text-symbols",)),
     }
     base = (
         "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",

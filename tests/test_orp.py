@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dptr.errors import UserError
-from dptr.orp import POSITIONS, Bank, build_bank, build_residual_bank, load_bank, perturb, save_bank
+from dptr.orp import POSITIONS, Bank, build_bank, load_bank, perturb, save_bank
 
 DRAWN = [name for name in POSITIONS if name != "aligned"]
 
@@ -411,50 +411,3 @@ def test_natural_photographs(tmp_path):
     bank = build_bank(FakeDual(), paths, tmp_path / "bank")
     assert len(bank.tokens) == len(paths) == 20 and not bank.provenance["dropped"]
     assert bank.tokens.float().std(0).min() > 0.05
-
-
-# --- residuals --------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Slots:
-    """Text tokens: the word's letters, by slot; image tokens: the pixels of the first row."""
-
-    kind = "glyph"
-    name = "planted"
-    fingerprint = "ab-1"
-    dim = 2
-    image_size = (1, 3)
-    slots: int = 3
-
-    def to(self, device):
-        return self
-
-    def encode_text(self, words):
-        tokens = torch.tensor([[ord(letter) for letter in word] for word in words]).float()
-        return tokens[:, :, None].repeat(1, 1, 2), torch.ones(len(words), 3, dtype=torch.bool)
-
-    def encode_image(self, pixels):
-        return pixels[:, :2, 0, : self.slots].transpose(1, 2)
-
-
-def test_stand_ins_with_their_own_residual_are_the_image_tokens(tmp_path):
-    pixels = torch.randn(5, 3, 1, 3, generator=generator())
-    words = ["abc", "xyz", "aaa", "bcd", "zzz"]
-    dual = Slots()
-    bank = build_residual_bank(dual, [(pixels[:2], words[:2]), (pixels[2:], words[2:])], tmp_path / "bank")
-    assert bank.provenance["images"] == words
-    text, mask = dual.encode_text(words)
-    torch.testing.assert_close(text + bank.tokens.float(), dual.encode_image(pixels), rtol=0, atol=0.05)
-    one = Bank(bank.tokens[1:2], bank.provenance)
-    moved = perturb(text[1:2], mask[1:2], one, 1.0, generator(), "aligned")
-    torch.testing.assert_close(moved, dual.encode_image(pixels[1:2]), rtol=0, atol=0.05)
-    assert load_bank(tmp_path / "bank", dual).tokens.equal(bank.tokens)
-
-
-def test_residuals_need_tokens_of_the_same_slots(tmp_path):
-    with pytest.raises(UserError, match=r"planted: 2 image tokens beside 3 text tokens; .* \(--images\)"):
-        build_residual_bank(Slots(slots=2), [(torch.zeros(1, 3, 1, 3), ["abc"])], tmp_path / "bank")
-    with pytest.raises(UserError, match="no crops"):
-        build_residual_bank(Slots(), [], tmp_path / "bank")
-    assert not (tmp_path / "bank").exists()

@@ -102,12 +102,17 @@ def calibrated(model: GlyphModel, slots: Float[Tensor, "n s d"], symbols: Int[Te
         symbols: of the words they show.
     """
     copy = deepcopy(model)
-    text = model.text(symbols).float()
-    factor = (slots.float() * text).sum() / text.square().sum()
+    factor = length_factor(slots, model.text(symbols))
     for parameter in copy.text.norm.parameters():
         parameter.mul_(factor)
     copy.scale.div_(factor)
     return copy
+
+
+def length_factor(slots: Float[Tensor, "n s d"], text: Float[Tensor, "n s d"]) -> Float[Tensor, ""]:
+    """The factor on text tokens that brings them nearest to the slots of their words: least squares, float32."""
+    text = text.float()
+    return (slots.float() * text).sum() / text.square().sum()
 
 
 class GlyphDual:

@@ -22,6 +22,7 @@ from dptr.errors import UserError
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.orp import Bank, load_bank, perturb
+from dptr.residuals import confuse, confusions
 from dptr.shipped import model_folder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
@@ -34,6 +35,7 @@ VALIDATION = 1000  # words of each kind
 
 MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
 Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
+Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator], Tensor]  # of memory, mask, words
 
 
 class _Objective(nn.Module):
@@ -62,7 +64,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
 
     Raises:
         UserError: see ``loop.check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
-            loss that is not finite.
+            character that the dual encoder does not know; a loss that is not finite.
     """
     dual = dual or load_dual(recipe.dual)
     recipe = settle_pretrain(recipe, dual)
@@ -86,7 +88,9 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     encode: Encode = dual.encode_text
     if recipe.standardise:
         encode, bank = standardised(dual, bank, [corpus.word(index) for index in range(MEASURED)])
+    perturbed = perturbation(recipe.orp, bank)
     validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
+    check_characters(dual, charset, recipe.model.max_length)
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
     run.log.say(corpus.describe())
     noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
@@ -95,6 +99,11 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         run.log.say(
             "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
             "guess; set dual.prompt to one that keeps case (dptr.dual.prompts), or model.charset=36"
+        )
+    if {".", ","} <= set(charset.characters) and not tells_apart(dual, ".", ","):
+        run.log.say(
+            "warning: this dual encoder's text side does not tell '.' from ',', the charset does: the decoder will "
+            "guess punctuation; set model.charset=36, or 62 with dual.prompt=spelled"
         )
     origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
     card = {
@@ -110,8 +119,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
             )
             with loop.seeded(recipe.run.seed, run.step) as generator:
                 memory, mask = encode(words)
-                if bank is not None:
-                    memory = perturb(memory, mask, bank, recipe.orp.strength, generator, recipe.orp.positions)
+                memory = perturbed(memory, mask, words, generator)
                 targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
                 batch = {"memory": memory, "mask": mask, "targets": targets}
                 with accelerator.autocast():
@@ -144,6 +152,17 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 run.log.say(f"step {run.step}: spells {shown}")
             loop.end_of_step(run)
     return out / "model"
+
+
+def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> None:
+    """Embed each character, at the start of a word and within one, so that an unknown one does not end a run midway.
+
+    Raises:
+        UserError: the dual encoder does not know one of them.
+    """
+    words = [(character * 2)[:max_length] for character in charset.characters]
+    for start in range(0, len(words), 250):
+        dual.encode_text(words[start : start + 250])
 
 
 def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
@@ -179,6 +198,21 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
             "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     return load_bank(path, dual)
+
+
+def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
+    """ORP as the recipe asks for it; none where there is no bank.
+
+    Raises:
+        UserError: see ``confusions``.
+    """
+    if bank is None:
+        return lambda memory, mask, words, generator: memory
+    held, strength, positions = bank, config.strength, config.positions
+    if positions == "symbols":
+        table = confusions(held)
+        return lambda memory, mask, words, generator: confuse(memory, words, table, strength, generator)
+    return lambda memory, mask, words, generator: perturb(memory, mask, held, strength, generator, positions)
 
 
 def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from dptr.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.config import AlignRecipe, FMUConfig, ModelConfig, TeachConfig
 from dptr.data.datasets import LabelledCrops
 from dptr.data.transforms import to_pixels
-from dptr.dual.glyph import GlyphModel, GlyphText
+from dptr.dual.glyph import GlyphModel, GlyphText, length_factor
 from dptr.errors import UserError
 from dptr.files import digest
 from dptr.models.decoders import Decoder
@@ -78,9 +78,9 @@ def teaching_losses(
     """The decoder's losses, those with a weight above 0.
 
     - ``images``: reading ``targets`` from the crops' slots;
-    - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it. With
-      ``teach.residuals`` each word's tokens move as the slots of a random crop of this batch lie off their own text
-      tokens, slot by slot: stand-ins that spread as image tokens do.
+    - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it and scaled to the length
+      of this batch's slots (``length_factor``). With ``teach.residuals`` each word's tokens move as the slots of a
+      random crop of this batch lie off their own text tokens, slot by slot: stand-ins that spread as image tokens do.
 
     Args:
         symbols: of the crops' words, by slot.
@@ -90,11 +90,14 @@ def teaching_losses(
     if teach.images:
         losses["images"] = decoder.loss(slots, None, targets, generator)
     if teach.text:
-        memory = text(words).detach()
-        if teach.residuals:
-            off = (slots - text(symbols)).detach()
-            drawn = torch.randint(len(off), (len(memory),), generator=generator, device=generator.device)
-            memory = memory + teach.residuals * off[drawn.to(off.device)].to(memory.dtype)
+        with torch.no_grad():
+            own = text(symbols)
+            factor = length_factor(slots, own)
+            memory = factor * text(words)
+            if teach.residuals:
+                off = slots - factor * own
+                drawn = torch.randint(len(off), (len(memory),), generator=generator, device=generator.device)
+                memory = memory + teach.residuals * off[drawn.to(off.device)]
         losses["text"] = decoder.loss(memory, None, word_targets, generator)
     return losses
 
