@@ -17,7 +17,7 @@ help:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,clip,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,export,clip,dev]'
 	touch $@
 
 demo: $(INSTALLED)

@@ -19,7 +19,7 @@ DEFAULT_MODEL = "dptr-en"
 
 
 def __getattr__(name: str) -> Any:
-    """``Reader`` and ``Prediction`` bring torch along, so they are imported when first asked for."""
+    """``Reader`` and ``Prediction`` bring numpy and Pillow along, so they are imported when first asked for."""
     if name in ("Prediction", "Reader"):
         return getattr(importlib.import_module("dptr.reader"), name)
     raise AttributeError(f"module 'dptr' has no attribute '{name}'")

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from dptr import DEFAULT_MODEL, __version__, cli_data, cli_synth
+from dptr import DEFAULT_MODEL, __version__, cli_data, cli_export, cli_synth
 from dptr.cli_synth import Overrides, Recipe
 from dptr.errors import UserError
 from dptr.files import read_json
@@ -30,7 +30,9 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-Model = Annotated[str, typer.Option(metavar="NAME|DIR", help="A shipped model (see dptr models) or a folder.")]
+Model = Annotated[
+    str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or an exported file.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where checkpoints and logs go.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
@@ -211,7 +213,7 @@ def bank(
         typer.Option(metavar="DIR", help="Instead: rendered crops (dptr synth); what their tokens lie off their text."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many crops of the pack.")] = 4000,
-    dual: Annotated[str, typer.Option(metavar="KIND", help="Which dual encoder embeds them: glyph or clip.")] = "glyph",
+    dual: Annotated[str, typer.Option(metavar="KIND", help="Which dual encoder: glyph, clip, siglip ...")] = "glyph",
     dual_model: Annotated[
         str, typer.Option(metavar="NAME|DIR", help="Its weights; the default is what ships with it.")
     ] = "",
@@ -219,7 +221,8 @@ def bank(
     """Embed photographs, or rendered words, into a bank for Offline Randomized Perturbation."""
     from dptr.config import DualConfig
     from dptr.dual import load_dual
-    from dptr.orp import build_bank, build_residual_bank
+    from dptr.orp import build_bank
+    from dptr.residuals import build_residual_bank
 
     if bool(images) == bool(pack):
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
@@ -280,6 +283,7 @@ def finetune(
     print(finetune(load_recipe(FinetuneRecipe, config, overrides), out, resume))
 
 
+app.command()(cli_export.export)
 app.command()(cli_synth.synth)
 app.command()(cli_synth.fonts)
 app.add_typer(cli_data.app)

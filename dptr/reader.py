@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, Protocol, TypeAlias, overload
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 
 from dptr import DEFAULT_MODEL
-from dptr.checkpoint import load_recognizer
-from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
 from dptr.images import open_image, to_array
+from dptr.runtime import SUFFIX, OnnxModel
+from dptr.shipped import model_folder
+from dptr.text.tokenizer import Tokenizer
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
@@ -39,12 +39,26 @@ class Prediction:
     characters: tuple[tuple[str, float], ...]
 
 
+class Backend(Protocol):
+    """What computes: ``dptr.runtime.OnnxModel``, ``dptr.eager.TorchModel``."""
+
+    tokenizer: Tokenizer
+    card: dict[str, Any]
+    height: int
+    width: int
+
+    def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
+        """uint8 crops (n, height, width, 3) to probabilities (n, t, classes)."""
+
+
 class Reader:
     """Reads word crops with a recogniser. The random state and the number of threads of torch are left alone.
 
     Args:
-        model: a shipped name (``dptr models``) or a folder that ``dptr finetune`` wrote.
-        device: a torch device.
+        model: a shipped name (``dptr models``), a folder that ``dptr finetune`` wrote, or a file that ``dptr export``
+            wrote. Files are read by onnxruntime; so are, on the CPU, folders that hold their own export,
+            ``model.onnx``; other folders by torch. The results are the same.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
         batch: pictures a step; it changes speed and memory only.
 
     Raises:
@@ -55,14 +69,12 @@ class Reader:
         if batch < 1:
             raise UserError(f"batch {batch}: below 1; pass 1 or more pictures a step")
         self.name = str(model)
-        self.device = _device(device)
         self.batch = batch
-        recognizer = load_recognizer(model)
-        self.tokenizer = recognizer.tokenizer
-        self.card = recognizer.card
-        self.height = recognizer.config.encoder.height
-        self.width = recognizer.config.encoder.width
-        self.model = recognizer.model.to(self.device).eval()
+        self.backend = _open_model(model, device)
+        self.tokenizer = self.backend.tokenizer
+        self.card = self.backend.card
+        self.height = self.backend.height
+        self.width = self.backend.width
 
     @overload
     def read(self, source: Picture) -> Prediction: ...
@@ -110,10 +122,7 @@ class Reader:
             )
         predictions = []
         for start in range(0, len(crops), self.batch):
-            with torch.inference_mode():
-                logits = self.model(to_pixels(crops[start : start + self.batch]).to(self.device))
-                probabilities = logits.float().softmax(-1).cpu().numpy()
-            for word in self.tokenizer.decode(probabilities):
+            for word in self.tokenizer.decode(self.backend.probabilities(crops[start : start + self.batch])):
                 characters = tuple(zip(word.text, word.characters, strict=True))
                 predictions.append(Prediction(word.text, word.confidence, characters))
         return predictions
@@ -125,10 +134,18 @@ class Reader:
             return error
 
 
-def _device(name: str) -> torch.device:
+def _open_model(model: str | Path, device: str) -> Backend:
+    folder = model_folder(model)
+    if folder.suffix == SUFFIX:
+        return OnnxModel(folder, device)
+    exported = folder / f"model{SUFFIX}"
+    if device == "cpu" and exported.is_file():
+        return OnnxModel(exported)
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-        raise UserError(f"device '{name}': {str(error).splitlines()[0]}; use 'cpu' or one that torch sees") from error
-    return device
+        from dptr.eager import TorchModel
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
+            "'dptr export' wrote"
+        ) from error
+    return TorchModel(model, device)

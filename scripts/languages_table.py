@@ -75,7 +75,7 @@ def scripts_of(language: Language) -> str:
 def kept(language: Language, charset: Charset) -> str:
     """Share of the ``TOP`` most frequent words of each list that are labels; placeholders for numbers do not count."""
     words = dropped = 0
-    for source in language.corpus.sources:
+    for source in language.corpus().sources:
         if source.kind == "wordfreq":
             entries, _ = read_wordfreq(source.model_copy(update={"top": TOP}))
             words += len(entries)

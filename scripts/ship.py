@@ -1,4 +1,4 @@
-"""Put a trained model among those that ship: float16 weights, and a card with its measured accuracy.
+"""Put a trained model among those that ship: float16 weights, a card with its measured accuracy, and an ONNX file.
 
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
@@ -20,6 +20,7 @@ from dptr.config import DualConfig
 from dptr.dual.glyph import load_glyph, save_glyph
 from dptr.errors import UserError
 from dptr.evaluate import evaluate
+from dptr.export import export
 from dptr.files import read_json, write_json
 from dptr.reader import Reader
 from dptr.shipped import SHIPPED
@@ -70,6 +71,7 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
+    export(options.name, target / "model.onnx")
 
 
 def _without_paths(value: object) -> object:

@@ -66,7 +66,7 @@ class FMU(nn.Module):
         """How many characters each column of the image holds (tokens of a column are averaged over the rows)."""
         assert self.counter is not None
         rows, columns = self.grid
-        return F.softplus(self.counter(tokens.view(len(tokens), rows, columns, -1).mean(1)).float()[..., 0])
+        return F.softplus(self.counter(tokens.view(tokens.shape[0], rows, columns, -1).mean(1)).float()[..., 0])
 
     def tell(self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]) -> Float[Tensor, "b p e"]:
         """Tokens with the number of characters left of their column's middle added, as sinusoids."""

@@ -183,6 +183,11 @@ def project_memory(layers: nn.ModuleList, memory: Float[Tensor, "b m d"]) -> lis
     return [cast(CrossLayer, cross).attention.project(memory) for cross in crosses]
 
 
+def all_done(done: Bool[Tensor, "*b"]) -> bool:
+    """Whether decoding may stop. Never while ``torch.export`` records: a graph has the same steps for all data."""
+    return not torch.compiler.is_exporting() and bool(done.all())
+
+
 def init_transformer(module: nn.Module) -> None:
     """Truncated normal for linear and embedding weights, zero biases; He for convolutions.
 

@@ -59,7 +59,7 @@ def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
     language = LANGUAGES.get(charset.name)
     if "sources" in config.model_fields_set or language is None or charset.characters != tuple(language.charset):
         return config
-    return config.model_copy(update={"sources": language.corpus.sources})
+    return config.model_copy(update={"sources": language.corpus().sources})
 
 
 @dataclass(frozen=True)

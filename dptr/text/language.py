@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from dptr.config import CorpusConfig, SourceConfig
+if TYPE_CHECKING:
+    from dptr.config import CorpusConfig
 
 Direction = Literal["ltr", "rtl", "mixed"]
 
@@ -27,21 +30,27 @@ class Language:
         name: English name.
         charset: every character a label may hold, each a single NFC code point.
         direction: order in which a line is read, "mixed" in a union of both; labels are stored in logical order.
-        corpus: the mixture of words that training uses where a recipe names none.
+        corpus: makes the mixture of words that training uses where a recipe names none; reading needs no recipes.
     """
 
     code: str
     name: str
     charset: str
     direction: Direction
-    corpus: CorpusConfig
+    corpus: Callable[[], CorpusConfig]
 
 
-def corpus_of(*codes: str, top: int = 200_000) -> CorpusConfig:
+def corpus_of(*codes: str, top: int = 200_000) -> Callable[[], CorpusConfig]:
     """Three quarters words, the ``top`` most frequent of wordfreq's list of each language alike; one quarter patterns.
 
     wordfreq needs its optional tokenizers (MeCab, jieba) to look a sentence up; its lists are read without them.
     """
+    return partial(_mixture, codes, top)
+
+
+def _mixture(codes: tuple[str, ...], top: int) -> CorpusConfig:
+    from dptr.config import CorpusConfig, SourceConfig
+
     words = [SourceConfig(kind="wordfreq", language=code, top=top, weight=0.75 / len(codes)) for code in codes]
     return CorpusConfig(sources=(*words, SourceConfig(kind="pattern", weight=0.25)))
 

@@ -23,7 +23,7 @@ wordfreq = pytest.mark.skipif(importlib.util.find_spec("wordfreq") is None, reas
 
 def default_corpus(code: str, top: int | None = None, split="train", **settings) -> Corpus:
     """The corpus of a language, of the ``top`` most frequent words of each list."""
-    config = LANGUAGES[code].corpus
+    config = LANGUAGES[code].corpus()
     sources = tuple(source.model_copy(update={"top": top or source.top}) for source in config.sources)
     config = config.model_copy(update={"sources": sources, **settings})
     return Corpus(config, resolve_charset(code), max_length=25, seed=0, split=split)
@@ -59,7 +59,7 @@ def test_east_asian_letters_are_those_of_the_national_standard(code):
 @pytest.mark.parametrize("union", [latin, mlt])
 def test_unions_are_unions(union):
     assert set(union.LANGUAGE.charset) == set().union(*(part.charset for part in union.PARTS))
-    parts = [source.language for source in union.LANGUAGE.corpus.sources if source.kind == "wordfreq"]
+    parts = [source.language for source in union.LANGUAGE.corpus().sources if source.kind == "wordfreq"]
     assert parts == [part.code for part in union.PARTS]
 
 

@@ -54,7 +54,7 @@ class BCN(nn.Module):
             allowed: from ``cloze_mask``.
         """
         characters = self.dropout(shares @ self.embedding.weight + self.places)
-        x = self.queries.expand(len(shares), -1, -1)
+        x = self.queries.expand(shares.shape[0], -1, -1)
         for layer, projected in zip(self.layers, project_memory(self.layers, characters), strict=True):
             x = layer(x, projected, allowed)
         return self.norm(x)
@@ -108,7 +108,7 @@ class ABINet(Decoder):
 
     def see(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t d"]:
         """Features of the vision branch at t = ``max_length`` + 1 positions, read in parallel."""
-        x = self.queries.expand(len(memory), -1, -1)
+        x = self.queries.expand(memory.shape[0], -1, -1)
         allowed = key_mask(memory_mask)
         for layer, projected in zip(self.vision, project_memory(self.vision, memory), strict=True):
             x = layer(x, projected, allowed)

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dptr.models.layers import all_done
+
 
 class Decoder(nn.Module, ABC):
     """What both training stages, the recogniser and the reader ask of a decoder.
@@ -38,3 +40,66 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def per_character(self) -> dict[str, str]:
         """Parameters with a row a symbol, moved by character on transfer: name -> ``classes`` or ``vocabulary``."""
+
+
+class Stepwise(Decoder):
+    """A decoder that can read left to right, a symbol a step; ``dptr.export`` turns the steps into a loop of a graph.
+
+    Attributes:
+        bos, eos: the symbol before the first position, and the one that ends a word.
+        max_length: the longest word in characters.
+        autoregressive: whether ``decode`` does read left to right.
+    """
+
+    autoregressive: bool = True
+    bos: int
+    eos: int
+    max_length: int
+
+    @abstractmethod
+    def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
+        """Keys and values of the memory for each layer, computed once a batch."""
+
+    @abstractmethod
+    def advance(
+        self,
+        symbol: Int[Tensor, "b 1"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        cache: list[Float[Tensor, "2 b h p e"]],
+    ) -> tuple[Float[Tensor, "b 1 c"], list[Float[Tensor, "2 b h n e"]]]:
+        """Logits of position p, from all symbols before it.
+
+        Args:
+            symbol: BOS for p = 0, else what was read at position p - 1.
+            memory: from ``project``.
+            cache: keys and values of the p symbols before ``symbol`` by layer, as this method returned them; empty for
+                p = 0.
+
+        Returns:
+            The logits, and the cache for position n = p + 1.
+        """
+
+    def refine(
+        self,
+        logits: Float[Tensor, "b t c"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+    ) -> Float[Tensor, "b k c"]:
+        """What becomes of a whole reading; here nothing."""
+        return logits
+
+    def _left_to_right(
+        self, memory: list[Float[Tensor, "2 b h m e"]], memory_allowed: Bool[Tensor, "b 1 1 m"] | None
+    ) -> Float[Tensor, "b t c"]:
+        """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""
+        symbol = torch.full((memory[0].shape[1], 1), self.bos, dtype=torch.long, device=memory[0].device)
+        ended = torch.zeros_like(symbol, dtype=torch.bool)
+        cache: list[Tensor] = []
+        steps: list[Tensor] = []
+        while len(steps) <= self.max_length and not all_done(ended):
+            logits, cache = self.advance(symbol, memory, memory_allowed, cache)
+            steps.append(logits)
+            symbol = logits.argmax(-1)
+            ended |= symbol == self.eos
+        return torch.cat(steps, dim=1)

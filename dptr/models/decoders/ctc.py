@@ -39,7 +39,7 @@ def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k 
     doubt = score.masked_fill(shown, 1.0).argmin(-1)
     certain = torch.full_like(logits[:, 0], float("-inf"))
     certain[:, 0] = 0.0
-    end = torch.where(shown.all(1, keepdim=True), certain, logits[torch.arange(len(logits)), doubt])
+    end = torch.where(shown.all(1, keepdim=True), certain, logits[torch.arange(logits.shape[0]), doubt])
     return torch.where(members.any(-1, keepdim=True), characters, end[:, None])
 
 
@@ -75,7 +75,7 @@ class CTC(Decoder):
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t c"]:
         """Logits of the t = 2L - 1 positions of a path."""
-        x = self.queries.expand(len(memory), -1, -1)
+        x = self.queries.expand(memory.shape[0], -1, -1)
         allowed = key_mask(memory_mask)
         for layer, projected in zip(self.layers, project_memory(self.layers, memory), strict=True):
             x = layer(x, projected, allowed)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dptr.config import DecoderConfig
 from dptr.models.decoders.contract import Decoder
-from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
+from dptr.models.layers import DecoderLayer, all_done, init_transformer, key_mask, project_memory
 
 STRATEGIES = ("full", "suffix", "prefix", "blocks", "cloze", "random")
 
@@ -182,7 +182,7 @@ class MDiff(Decoder):
         """
         projected, allowed = project_memory(self.layers, memory), key_mask(memory_mask)
         place = torch.arange(self.max_length + 1, device=memory.device)
-        symbols = torch.zeros(len(memory), len(place), dtype=torch.long, device=memory.device)
+        symbols = torch.zeros(memory.shape[0], len(place), dtype=torch.long, device=memory.device)
         hidden = torch.ones_like(symbols, dtype=torch.bool)
         logits = self.predict(symbols, hidden, projected, allowed)
         for _ in range(self.steps - 1):
@@ -193,7 +193,7 @@ class MDiff(Decoder):
             mean = offered.sum(1, keepdim=True) / (hidden & inside).sum(1, keepdim=True).clamp(min=1)
             kept = inside & (offered >= torch.minimum(mean, offered.amax(1, keepdim=True)))
             hidden = ~inside | (hidden & ~kept)
-            if not bool((hidden & inside).any()):
+            if all_done(~(hidden & inside)):
                 break
             logits = torch.where(hidden[..., None], self.predict(symbols, hidden, projected, allowed), logits)
         return logits

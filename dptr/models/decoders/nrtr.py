@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config import DecoderConfig
-from dptr.models.decoders.contract import Decoder
+from dptr.models.decoders.contract import Stepwise
 from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
 
 
-class NRTR(Decoder):
+class NRTR(Stepwise):
     """The decoder.
 
     Args:
@@ -43,6 +43,18 @@ class NRTR(Decoder):
     def per_character(self) -> dict[str, str]:
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
+    def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
+        return project_memory(self.layers, memory)
+
+    def advance(
+        self,
+        symbol: Int[Tensor, "b 1"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        cache: list[Float[Tensor, "2 b h p e"]],
+    ) -> tuple[Float[Tensor, "b 1 c"], list[Float[Tensor, "2 b h n e"]]]:
+        return self.predict(symbol, memory, memory_allowed, cache)
+
     def predict(
         self,
         inputs: Int[Tensor, "b l"],
@@ -54,7 +66,7 @@ class NRTR(Decoder):
 
         Args:
             inputs: BOS and characters at positions p..p + l - 1; what comes after an EOS does not count.
-            memory: from ``project_memory``.
+            memory: from ``project``.
             cache: keys and values of positions 0..p - 1 by layer, as this method returned them; empty for p = 0.
 
         Returns:
@@ -63,7 +75,9 @@ class NRTR(Decoder):
         length, before = inputs.shape[1], cache[0].shape[3] if cache else 0
         x = math.sqrt(self.dim) * self.embedding(inputs)  # Vaswani et al. 2017, section 3.4
         x = self.dropout(x + self.positions[:, before : before + length])
-        causal = torch.ones(length, before + length, dtype=torch.bool, device=inputs.device).tril(before)
+        causal = None  # one input sees all
+        if length > 1:
+            causal = torch.ones(length, before + length, dtype=torch.bool, device=inputs.device).tril(before)
         grown = []
         for index, layer in enumerate(self.layers):
             x, content = layer(x, memory[index], causal, memory_allowed, cache[index] if cache else None)
@@ -78,23 +92,13 @@ class NRTR(Decoder):
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of each character and EOS given all before it (teacher forcing)."""
-        projected = project_memory(self.layers, memory)
+        projected = self.project(memory)
         logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
         return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=self.pad)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""
-        projected, memory_allowed = project_memory(self.layers, memory), key_mask(memory_mask)
-        symbol = torch.full((len(memory), 1), self.bos, dtype=torch.long, device=memory.device)
-        ended = torch.zeros_like(symbol, dtype=torch.bool)
-        cache: list[Tensor] = []
-        steps: list[Tensor] = []
-        while len(steps) <= self.max_length and not bool(ended.all()):
-            logits, cache = self.predict(symbol, projected, memory_allowed, cache)
-            steps.append(logits)
-            symbol = logits.argmax(-1)
-            ended |= symbol == self.eos
-        return torch.cat(steps, dim=1)
+        return self._left_to_right(self.project(memory), key_mask(memory_mask))
 
 
 def build_nrtr(config: DecoderConfig, characters: int, max_length: int) -> NRTR:

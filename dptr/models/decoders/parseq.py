@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config import DecoderConfig
-from dptr.models.decoders.contract import Decoder
+from dptr.models.decoders.contract import Stepwise
 from dptr.models.layers import Attention, FeedForward, init_transformer, key_mask
 
 
@@ -79,7 +79,7 @@ class TwoStreamLayer(nn.Module):
         normed: Float[Tensor, "b k q d"],
         content: Float[Tensor, "2 bk h l e"],
         memory: Float[Tensor, "2 b h m e"],
-        allowed: Bool[Tensor, "bk 1 q l"],
+        allowed: Bool[Tensor, "bk 1 q l"] | None,
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
     ) -> Float[Tensor, "b k q d"]:
         """One stream of k orders. The memory does not depend on the order: all orders ask it in one attention."""
@@ -95,20 +95,24 @@ class TwoStreamLayer(nn.Module):
         query: Float[Tensor, "b k q d"],
         content: Float[Tensor, "b k l d"],
         memory: Float[Tensor, "2 b h m e"],
-        query_allowed: Bool[Tensor, "bk 1 q l"],
-        content_allowed: Bool[Tensor, "bk 1 l l"],
+        query_allowed: Bool[Tensor, "bk 1 q n"] | None,
+        content_allowed: Bool[Tensor, "bk 1 l n"] | None,
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
         last: bool,
-    ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k l d"]]:
+        past: Float[Tensor, "2 bk h p e"] | None = None,
+    ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k l d"], Float[Tensor, "2 bk h n e"]]:
+        """Both streams after the layer, and the content's n = p + l keys and values: the ``past`` of what follows."""
         normed = self.norm_content(content)
         keys = self.self_attention.project(normed.reshape(-1, *content.shape[2:]))
+        if past is not None:
+            keys = torch.cat([past, keys], dim=3)
         query = self.stream(query, self.norm_query(query), keys, memory, query_allowed, memory_allowed)
         if not last:
             content = self.stream(content, normed, keys, memory, content_allowed, memory_allowed)
-        return query, content
+        return query, content, keys
 
 
-class PARSeq(Decoder):
+class PARSeq(Stepwise):
     """The decoder.
 
     Args:
@@ -155,9 +159,18 @@ class PARSeq(Decoder):
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
-        """Keys and values of the memory for each layer, computed once a batch."""
         layers = cast(Iterable[TwoStreamLayer], self.layers)
         return [layer.cross_attention.project(memory) for layer in layers]
+
+    def embed(self, inputs: Int[Tensor, "b l"], first: int | torch.SymInt = 0) -> Float[Tensor, "b l d"]:
+        """Known symbols: BOS alone, characters with the position that they were read at.
+
+        Args:
+            inputs: symbols ``first``, ``first`` + 1, ... of BOS and the word.
+        """
+        content = math.sqrt(self.dim) * self.embedding(inputs)  # scaled as in Vaswani et al. 2017, section 3.4
+        places = F.pad(self.positions, (0, 0, 1, 0))[:, first : first + inputs.shape[1]]
+        return content + places
 
     def predict(
         self,
@@ -173,20 +186,36 @@ class PARSeq(Decoder):
 
         Inputs after an EOS, EOS and PAD are hidden.
         """
-        batch, length = inputs.shape
-        orders = query_allowed.shape[0]
-        content = math.sqrt(self.dim) * self.embedding(inputs)  # scaled as in Vaswani et al. 2017, section 3.4
-        content = torch.cat([content[:, :1], content[:, 1:] + self.positions[:, : length - 1]], dim=1)
-        content = self.dropout(content)[:, None].expand(-1, orders, -1, -1)
+        batch, orders = inputs.shape[0], query_allowed.shape[0]
+        content = self.dropout(self.embed(inputs))[:, None].expand(-1, orders, -1, -1)
         query = self.dropout(self.positions[:, first:last].expand(batch, -1, -1))[:, None].expand(-1, orders, -1, -1)
         known = ((inputs == self.eos) | (inputs == self.pad)).cumsum(1) == 0
         query_mask = (known[:, None, None, :] & query_allowed).flatten(0, 1)[:, None]
         content_mask = (known[:, None, None, :] & content_allowed).flatten(0, 1)[:, None]
         for index, layer in enumerate(self.layers):
-            query, content = layer(
+            query, content, _ = layer(
                 query, content, memory[index], query_mask, content_mask, memory_allowed, index == len(self.layers) - 1
             )
         return self.head(self.norm(query))
+
+    def advance(
+        self,
+        symbol: Int[Tensor, "b 1"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+        cache: list[Float[Tensor, "2 b h p e"]],
+    ) -> tuple[Float[Tensor, "b 1 c"], list[Float[Tensor, "2 b h n e"]]]:
+        """What ``predict`` says of position p in the order left to right (in eval mode: without dropout)."""
+        position = cache[0].shape[3] if cache else 0
+        content = self.embed(symbol, position)[:, None]
+        query = self.positions[:, position : position + 1].expand(symbol.shape[0], -1, -1)[:, None]
+        grown = []
+        for index, layer in enumerate(self.layers):
+            past = cache[index] if cache else None
+            last = index == len(self.layers) - 1
+            query, content, keys = layer(query, content, memory[index], None, None, memory_allowed, last, past)
+            grown.append(keys)
+        return self.head(self.norm(query[:, 0])), grown
 
     def loss(
         self,
@@ -217,44 +246,41 @@ class PARSeq(Decoder):
         position's own character comes back to it through the characters after it.
         """
         projected, memory_allowed = self.project(memory), key_mask(memory_mask)
-        steps, device = self.max_length + 1, memory.device
-        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()[None]
-        start = torch.full((memory.shape[0], 1), self.bos, dtype=torch.long, device=device)
         if self.autoregressive:
-            logits = self._left_to_right(start, projected, memory_allowed, causal)
+            logits = self._left_to_right(projected, memory_allowed)
         else:
+            start, causal, _ = self._masks(memory)
+            steps = self.max_length + 1
             logits = self.predict(start, 0, steps, projected, memory_allowed, causal[:, :, :1], causal[:, :1, :1])[:, 0]
+        return self.refine(logits, projected, memory_allowed)
+
+    def refine(
+        self,
+        logits: Float[Tensor, "b t c"],
+        memory: list[Float[Tensor, "2 b h m e"]],
+        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
+    ) -> Float[Tensor, "b k c"]:
+        """``refinements`` rounds; each predicts every position given all others up to the end of the word."""
+        start, causal, cloze = self._masks(memory[0][0])
         # A second round can move a word's end back, past where all words of this batch had ended.
-        length = logits.shape[1] if self.refinements < 2 else steps
-        cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)[None]
-        cloze[:, -1, 0] = True
+        length = logits.shape[1] if self.refinements < 2 else self.max_length + 1
         for _ in range(self.refinements):
             inputs = torch.cat([start, logits.argmax(-1)], dim=1)[:, :length]
             known = inputs.shape[1]
             allowed, content_allowed = cloze[:, :length, :known], causal[:, :known, :known]
-            logits = self.predict(inputs, 0, length, projected, memory_allowed, allowed, content_allowed)[:, 0]
+            logits = self.predict(inputs, 0, length, memory, memory_allowed, allowed, content_allowed)[:, 0]
         return logits
 
-    def _left_to_right(
-        self,
-        inputs: Int[Tensor, "b 1"],
-        memory: list[Float[Tensor, "2 b h m e"]],
-        memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
-        causal: Bool[Tensor, "1 s s"],
-    ) -> Float[Tensor, "b t c"]:
-        steps = []
-        ended = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-        for position in range(self.max_length + 1):
-            length = position + 1
-            allowed, content_allowed = causal[:, position:length, :length], causal[:, :length, :length]
-            logits = self.predict(inputs, position, length, memory, memory_allowed, allowed, content_allowed)[:, 0]
-            steps.append(logits)
-            symbol = logits[:, -1].argmax(-1)
-            ended |= symbol == self.eos
-            if bool(ended.all()):
-                break
-            inputs = torch.cat([inputs, symbol[:, None]], dim=1)
-        return torch.cat(steps, dim=1)
+    def _masks(
+        self, like: Float[Tensor, "b *rest"]
+    ) -> tuple[Int[Tensor, "b 1"], Bool[Tensor, "1 s s"], Bool[Tensor, "1 s s"]]:
+        """A BOS for each word of the batch; who may look at whom: earlier inputs, all but the own character."""
+        steps, device = self.max_length + 1, like.device
+        start = torch.full((like.shape[0], 1), self.bos, dtype=torch.long, device=device)
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()[None]
+        cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)[None]
+        cloze[:, -1, 0] = True
+        return start, causal, cloze
 
 
 def build_parseq(config: DecoderConfig, characters: int, max_length: int) -> PARSeq:

@@ -1,0 +1,77 @@
+"""A recogniser as one ONNX file, which is written only if it reads what the recogniser reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dptr.errors import UserError
+from dptr.shipped import model_folder
+
+try:
+    import onnx
+    import onnxruntime  # noqa: F401
+
+    from dptr.eager import TorchModel
+    from dptr.export.graph import to_onnx
+except ModuleNotFoundError as error:
+    raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
+from dptr.export.parity import TOLERANCE, Parity, compare, crops_of, rendered
+from dptr.export.quantise import quantise
+from dptr.files import digest, whole_file
+from dptr.runtime import METADATA, SUFFIX, OnnxModel, describe
+
+__all__ = ["Int8", "Parity", "export"]
+
+Int8 = Literal["dynamic", "static"]
+
+
+def export(
+    model: str | Path, out: str | Path, data: Sequence[Path] = (), count: int = 256, int8: Int8 | None = None
+) -> tuple[Parity, Parity | None]:
+    """Write ``model`` as an ONNX file, whole or not at all.
+
+    Args:
+        model: a shipped name or a checkpoint folder.
+        out: the file; its name ends in ``.onnx``.
+        data: labelled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
+        count: how many crops.
+        int8: quantise the file that passed; ``dynamic`` the matrix products alone, ``static`` convolutions as well.
+
+    Returns:
+        How the file in float32 compares with the model, and how the quantised one does.
+
+    Raises:
+        UserError: no such model, no crops, or the file in float32 does not read what the model reads.
+    """
+    out = Path(out)
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out}: an ONNX file is written; let its name end in {SUFFIX}")
+    reference = TorchModel(model)
+    tokenizer, height, width = reference.tokenizer, reference.height, reference.width
+    crops = crops_of(list(data), height, width, count) if data else rendered(tokenizer, height, width, count)
+    made = to_onnx(reference.model, height, width)
+    weights = digest(model_folder(model) / "model.safetensors")
+    name = reference.card.get("name") or Path(model).name
+    quantised = None
+    with whole_file(out) as aside:
+        _save(made, aside, describe(name, tokenizer, height, width, reference.card, weights, "float32"))
+        parity = compare(reference, OnnxModel(aside), crops)
+        if not parity.holds():
+            raise UserError(
+                f"{out}: not written, for it does not read what '{model}' reads: {parity.describe()} (allowed: "
+                f"{TOLERANCE:.0e}); please report it, with the versions of torch and onnxruntime"
+            )
+        if int8:
+            numbers = f"int8 {int8}"
+            small = quantise(made, crops if int8 == "static" else None)
+            _save(small, aside, describe(name, tokenizer, height, width, reference.card, weights, numbers))
+            quantised = compare(reference, OnnxModel(aside), crops)
+    return parity, quantised
+
+
+def _save(made: onnx.ModelProto, path: Path, described: str) -> None:
+    onnx.helper.set_model_props(made, {METADATA: described})
+    made.producer_name = "dptr"
+    path.write_bytes(made.SerializeToString())

@@ -1,0 +1,111 @@
+"""Does an exported file read what its model reads? Both read the same crops, one by one and in batches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dptr.config import CorpusConfig, RenderConfig
+from dptr.errors import UserError
+from dptr.reader import Backend
+from dptr.text.tokenizer import Tokenizer
+
+TOLERANCE = 1e-4  # of probabilities
+BATCHES = 1, 64
+WARM = 3  # crops read before the clock starts
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What two backends made of the same crops.
+
+    Attributes:
+        crops: how many.
+        words: how many different words the reference read on them.
+        different: crops of which the strings differ, at any batch size.
+        difference: the largest difference of a probability, of any class up to a word's end.
+        milliseconds: median a crop at batch 1, of the reference and of the file.
+    """
+
+    crops: int
+    words: int
+    different: int
+    difference: float
+    milliseconds: tuple[float, float]
+
+    def holds(self) -> bool:
+        return self.different == 0 and self.difference <= TOLERANCE
+
+    def describe(self) -> str:
+        torch, file = self.milliseconds
+        return (
+            f"{self.crops - self.different} of {self.crops} crops read alike ({self.words} different words), "
+            f"probabilities differ by {self.difference:.1e} at most; "
+            f"batch 1: torch {torch:.1f}, onnxruntime {file:.1f} ms a crop"
+        )
+
+
+def compare(reference: Backend, other: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> Parity:
+    """Both backends on all crops, at each of the batch sizes ``BATCHES``."""
+    different = np.zeros(len(crops), dtype=bool)
+    difference = 0.0
+    words: set[str] = set()
+    milliseconds: list[float] = []
+    for batch in BATCHES:
+        expected: list[np.ndarray] = []
+        found: list[np.ndarray] = []
+        for backend, into in ((reference, expected), (other, found)):
+            backend.probabilities(crops[:WARM])
+            seconds = []
+            for start in range(0, len(crops), batch):
+                begin = time.perf_counter()
+                rows = backend.probabilities(crops[start : start + batch])
+                seconds.append(time.perf_counter() - begin)
+                into += list(rows)
+            if batch == 1:
+                milliseconds.append(1000 * float(np.median(seconds)))
+        for index, (one, two) in enumerate(zip(expected, found, strict=True)):
+            read = [reference.tokenizer.decode(rows[None])[0].text for rows in (one, two)]
+            words.add(read[0])
+            different[index] |= read[0] != read[1]
+            shown = min(len(read[0]) + 1, len(one), len(two))
+            difference = max(difference, float(np.abs(one[:shown] - two[:shown]).max()))
+    return Parity(len(crops), len(words), int(different.sum()), difference, (milliseconds[0], milliseconds[1]))
+
+
+def crops_of(paths: list[Path], height: int, width: int, count: int) -> UInt8[np.ndarray, "n h w 3"]:
+    """The first ``count`` labelled crops of data sets, stretched; their labels do not count.
+
+    Raises:
+        UserError: a data set or a picture that cannot be opened; fewer crops.
+    """
+    from dptr.data.datasets import open_labelled
+    from dptr.images import to_array
+
+    crops: list[np.ndarray] = []
+    for path in paths:
+        dataset = open_labelled(path)
+        wanted = min(len(dataset), count - len(crops))
+        crops += [to_array(dataset.image(index), height, width) for index in range(wanted)]
+    if len(crops) < count:
+        raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
+    return np.stack(crops)
+
+
+def rendered(tokenizer: Tokenizer, height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
+    """Words of the charset's language in the system's fonts, ``count`` crops (n, height, width, 3).
+
+    Raises:
+        UserError: no words or no fonts for this charset; pass ``--data`` then.
+    """
+    from dptr.data.stream import Rendered
+    from dptr.data.synth import Renderer
+    from dptr.text.corpus import Corpus, in_language
+
+    corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)
+    source = Rendered(corpus, Renderer(RenderConfig(height=height, width=width), seed))
+    return np.stack([source.sample(index)[0] for index in range(count)])
