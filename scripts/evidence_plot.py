@@ -20,8 +20,9 @@ Curves = dict[str, dict[str, list[list[tuple[int, float]]]]]  # budget -> start 
 NAMES = {
     "a": "decoder from scratch",
     "b": "pre-trained on text",
-    "c0": "with ORP of photographs",
-    "c": "with ORP of residuals",
+    "c0": "ORP of photographs",
+    "cr": "ORP of residuals, slot by slot",
+    "c": "ORP of residuals by symbol",
     "d": "trained on rendered crops",
     "e": "d, decoder first on text",
     "j": "jointly on crops and text",
