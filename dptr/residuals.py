@@ -72,25 +72,29 @@ class BySymbol:
     Attributes:
         rows: their numbers.
         symbols: of each, ascending.
+        letters: numbers of the rows that stand for characters.
     """
 
     rows: Int[Tensor, " n"]
     symbols: Int[Tensor, " n"]
+    letters: Int[Tensor, " k"]
 
 
-def by_symbol(symbols: Int[Tensor, " n"]) -> BySymbol:
-    """Sort rows by the symbol of each, for ``draw_alike``."""
+def by_symbol(symbols: Int[Tensor, " n"], end: int, pad: int) -> BySymbol:
+    """Sort rows by the symbol of each, for ``draw_alike``; all symbols but ``end`` and ``pad`` are characters."""
     rows = symbols.argsort(stable=True)
-    return BySymbol(rows, symbols[rows])
+    return BySymbol(rows, symbols[rows], ((symbols != end) & (symbols != pad)).nonzero()[:, 0])
 
 
 def draw_alike(held: BySymbol, wanted: Int[Tensor, "b m"], generator: torch.Generator) -> Int[Tensor, "b m"]:
-    """For each wanted symbol a random row that stands for it, uniformly; for symbols that no row has, any row."""
+    """A random row for each wanted symbol: one that stands for it or, where none does, for any character."""
     first, last = (torch.searchsorted(held.symbols, wanted, right=right) for right in (False, True))
-    lacking = first == last
-    first, last = first.masked_fill(lacking, 0), last.masked_fill(lacking, len(held.rows))
     drawn = torch.rand(wanted.shape, generator=generator, device=generator.device).to(wanted.device)
-    return held.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
+    alike = held.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
+    lacking = first == last
+    if bool(lacking.any()):
+        alike[lacking] = held.letters[(drawn[lacking] * len(held.letters)).long().clamp(max=len(held.letters) - 1)]
+    return alike
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def confusions(bank: Bank) -> Confusions:
         )
     characters = dict.fromkeys(character for word in words for character in word)
     index = {character: place + 2 for place, character in enumerate(characters)}
-    held = by_symbol(_symbols(words, slots, index).flatten().to(bank.tokens.device))
+    held = by_symbol(_symbols(words, slots, index).flatten().to(bank.tokens.device), _END, _PAD)
     return Confusions(bank.tokens.view(crops * slots, width), held, index)
 
 
@@ -136,7 +140,7 @@ def confuse(
     """Add to each token ``strength`` times the residual of a random token of the same symbol. For training only.
 
     Symbols are the word's characters, then END, then PAD up to the last slot. A character that the bank does not show
-    gets the residual of any symbol.
+    gets the residual of any character.
 
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.

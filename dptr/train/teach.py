@@ -22,6 +22,7 @@ from dptr.errors import UserError
 from dptr.files import digest
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
+from dptr.residuals import by_symbol, draw_alike
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
@@ -79,8 +80,9 @@ def teaching_losses(
 
     - ``images``: reading ``targets`` from the crops' slots;
     - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it and scaled to the length
-      of this batch's slots (``length_factor``). With ``teach.residuals`` each word's tokens move as the slots of a
-      random crop of this batch lie off their own text tokens, slot by slot: stand-ins that spread as image tokens do.
+      of this batch's slots (``length_factor``). With ``teach.residuals`` each token moves as a random slot of this
+      batch that shows the same symbol lies off its own text token (``dptr.residuals``), or, where none shows it, any
+      character's: stand-ins that err as this step's image tokens do.
 
     Args:
         symbols: of the crops' words, by slot.
@@ -95,9 +97,9 @@ def teaching_losses(
             factor = length_factor(slots, own)
             memory = factor * text(words)
             if teach.residuals:
-                off = slots - factor * own
-                drawn = torch.randint(len(off), (len(memory),), generator=generator, device=generator.device)
-                memory = memory + teach.residuals * off[drawn.to(off.device)]
+                off = (slots - factor * own).flatten(0, 1)
+                held = by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
+                memory = memory + teach.residuals * off[draw_alike(held, words, generator)]
         losses["text"] = decoder.loss(memory, None, word_targets, generator)
     return losses
 
