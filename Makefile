@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS := 2
 INSTALLED := $(VENV)/installed
 
 .PHONY: help demo test slow quality format picture
 
 help:
 	@echo 'make demo     the model that ships reads; the whole method in miniature (3 to 8 minutes on two cores)'
-	@echo 'make test     the tests; more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
+	@echo 'make test     the tests, two files at once (JOBS=8: eight); more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
 	@echo 'make slow     the longer checks'
 	@echo 'make quality  ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in shape'
@@ -24,7 +25,7 @@ demo: $(INSTALLED)
 	$(BIN)/python scripts/demo.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

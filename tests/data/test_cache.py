@@ -214,7 +214,7 @@ def test_damage_and_folders_that_will_not_do_are_named(tmp_path, monkeypatch):
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(cache.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.raises(UserError, match=r"No locks available; pass a folder"):
         load_crops([folder], FULL, 25, 8, 16, tmp_path / "other")
 
