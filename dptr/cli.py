@@ -196,7 +196,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print the model
 @app.command()
 def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
     """Train the glyph dual encoder on rendered words; prints the folder of the best."""
-    from dptr.config import AlignRecipe, load_recipe
+    from dptr.config import AlignRecipe
+    from dptr.recipe_file import load_recipe
     from dptr.train.align import align
 
     print(align(load_recipe(AlignRecipe, config, overrides), out, resume))
@@ -252,7 +253,8 @@ def pretrain(out: Out, config: Recipe = None, overrides: Overrides = None, resum
 
     Prints the folder of the best decoder.
     """
-    from dptr.config import PretrainRecipe, load_recipe
+    from dptr.config import PretrainRecipe
+    from dptr.recipe_file import load_recipe
     from dptr.train.pretrain import pretrain
 
     print(pretrain(load_recipe(PretrainRecipe, config, overrides), out, resume))
@@ -272,7 +274,8 @@ def finetune(
     resume: Resume = False,
 ) -> None:
     """Stage 2: train encoder, FMU and decoder on labelled crops; prints the folder of the best recogniser."""
-    from dptr.config import FinetuneRecipe, load_recipe
+    from dptr.config import FinetuneRecipe
+    from dptr.recipe_file import load_recipe
     from dptr.train.finetune import finetune
 
     overrides = list(overrides or [])

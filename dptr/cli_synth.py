@@ -37,9 +37,10 @@ def synth(
     Or into a data set for other programs: --as folder, --as lmdb. Jobs of one pack may share --out; folders and LMDBs
     take one --out each.
     """
-    from dptr.config import SynthRecipe, load_recipe
+    from dptr.config import SynthRecipe
     from dptr.data.pack import write_pack
     from dptr.data.synth_sets import part_of, span_of, write_folder, write_synth_lmdb
+    from dptr.recipe_file import load_recipe
     from dptr.train.settle import settle_synth
 
     recipe = settle_synth(load_recipe(SynthRecipe, config, overrides))

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.errors import UserError
@@ -23,6 +23,8 @@ SUFFIXES = frozenset(
     | {".tif", ".tiff", ".webp"}
 )
 """What a file of one of these formats is usually called, in lower case."""
+
+MIDDLE = 127.5  # of 0..255
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
@@ -73,6 +75,14 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     ``strhub/data/module.py``). Beside the input, memory for a strip of ``width`` columns or ``height`` rows is needed.
     """
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
+    """0..255 to -1..1, channels first: mean 0.5 and standard deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
+    pixels = np.array(crops.transpose(0, 3, 1, 2), np.float32, order="C")
+    pixels /= np.float32(MIDDLE)
+    pixels -= np.float32(1)
+    return pixels
 
 
 def _from_bytes(data: bytes, name: str) -> Image.Image:

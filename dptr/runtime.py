@@ -16,14 +16,13 @@ from jaxtyping import Float32, UInt8
 
 from dptr import __version__
 from dptr.errors import UserError
+from dptr.images import MIDDLE, to_pixels
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
 FORMAT = 1
 METADATA = "dptr"
 SUFFIX = ".onnx"
-MEAN = DEVIATION = 127.5
-"""0..255 to -1..1, as PARSeq (``strhub/data/module.py``)."""
 
 
 class OnnxModel:
@@ -69,14 +68,6 @@ class OnnxModel:
         return found
 
 
-def to_pixels(crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 h w"]:
-    """0..255 to -1..1, channels first: what ``dptr.data.transforms.to_pixels`` computes, bit for bit."""
-    pixels = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32)
-    pixels /= np.float32(DEVIATION)
-    pixels -= np.float32(MEAN / DEVIATION)
-    return pixels
-
-
 def describe(
     name: str, tokenizer: Tokenizer, height: int, width: int, card: dict[str, Any], weights: str, numbers: str
 ) -> str:
@@ -100,8 +91,8 @@ def describe(
             "preprocessing": {
                 "colours": "RGB",
                 "resize": "stretch, Pillow BICUBIC (antialiased)",
-                "mean": MEAN,
-                "deviation": DEVIATION,
+                "mean": MIDDLE,
+                "deviation": MIDDLE,
             },
             "temperature": None,  # of the confidence; none has been fitted
             "numbers": numbers,

@@ -27,7 +27,7 @@ from PIL import Image, ImageFont
 
 from dptr import cli
 from dptr.checkpoint import card_of, save_checkpoint
-from dptr.config import CorpusConfig, FinetuneRecipe, RenderConfig, load_recipe, plain_render
+from dptr.config import CorpusConfig, FinetuneRecipe, RenderConfig, plain_render
 from dptr.data.datasets import open_labelled
 from dptr.data.stream import Rendered
 from dptr.data.synth import FontIndex, Renderer, find_fonts
@@ -36,6 +36,7 @@ from dptr.evaluate import Result, evaluate
 from dptr.metrics import PROTOCOLS
 from dptr.models.recognizer import build_recognizer
 from dptr.reader import Reader
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
 from dptr.train.finetune import initialise

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from dptr.checkpoint import save_checkpoint
-from dptr.config import FinetuneRecipe, load_recipe
+from dptr.config import FinetuneRecipe
 from dptr.data.datasets import load_crops
 from dptr.models.recognizer import build_recognizer
+from dptr.recipe_file import load_recipe
 from dptr.text.tokenizer import Tokenizer
 from dptr.train.crops import choose, split
 from dptr.train.finetune import initialise, protocol_of, read

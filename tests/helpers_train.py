@@ -80,7 +80,8 @@ class Parts:
 
     def recipe(self, command: str, *more: str) -> Any:
         """The recipe of a training command."""
-        from dptr.config import AlignRecipe, FinetuneRecipe, PretrainRecipe, load_recipe
+        from dptr.config import AlignRecipe, FinetuneRecipe, PretrainRecipe
+        from dptr.recipe_file import load_recipe
 
         schema = {"align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}[
             command

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, load_recipe
+from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe
 from dptr.errors import UserError
+from dptr.recipe_file import load_recipe
 
 SCHEMAS = (AlignRecipe, PretrainRecipe, FinetuneRecipe)
 

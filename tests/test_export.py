@@ -28,7 +28,7 @@ from dptr.cli import run
 from dptr.config import CorpusConfig, DecoderConfig, ModelConfig, RenderConfig, SourceConfig
 from dptr.data.stream import Rendered
 from dptr.data.synth import Renderer
-from dptr.data.transforms import to_pixels as torch_pixels
+from dptr.data.transforms import to_pixels
 from dptr.eager import TorchModel
 from dptr.errors import UserError
 from dptr.export import export, parity
@@ -39,7 +39,7 @@ from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
 from dptr.models.recognizer import Recognizer, build_decoder
 from dptr.reader import Reader
-from dptr.runtime import METADATA, OnnxModel, describe, to_pixels
+from dptr.runtime import METADATA, OnnxModel, describe
 from dptr.shipped import SHIPPED
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
@@ -87,7 +87,7 @@ class Small:
 
     def probabilities(self, pictures: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return self.model(torch_pixels(pictures)).softmax(-1).numpy()
+            return self.model(to_pixels(pictures)).softmax(-1).numpy()
 
 
 @contextmanager
@@ -186,12 +186,6 @@ def test_files_hold_no_weight_twice_and_nothing_of_this_machine(exported) -> Non
         tensors = onnx.load(path).graph.initializer
         assert sum(np.prod(tensor.dims, dtype=int) for tensor in tensors if tensor.data_type == 1) <= weights * 1.05
         assert str(Path(__file__).parent.parent).encode() not in path.read_bytes()
-
-
-def test_pixels_are_torchs_bit_for_bit() -> None:
-    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
-    assert np.array_equal(to_pixels(levels), torch_pixels(levels).numpy())
-    assert np.array_equal(to_pixels(crops(5)), torch_pixels(crops(5)).numpy())
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dptr.cli import app
-from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe, load_recipe
+from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 
 ROOT = Path(__file__).resolve().parent.parent

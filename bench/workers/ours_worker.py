@@ -8,8 +8,9 @@ import sys
 from PIL import Image
 from serve import serve
 
-from dptr.config import SynthRecipe, load_recipe
+from dptr.config import SynthRecipe
 from dptr.data.synth import Renderer
+from dptr.recipe_file import load_recipe
 
 
 def main() -> None:

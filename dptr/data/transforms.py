@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dptr import images
 from dptr.errors import UserError
 
 LAYERS = 3  # operations drawn a crop, as PARSeq
@@ -24,8 +25,8 @@ Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
 def to_pixels(batch: UInt8[np.ndarray, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    """0..255 to -1..1, channels first: mean 0.5 and standard deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
-    return torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).float().div_(127.5).sub_(1)
+    """``dptr.images.to_pixels`` as a tensor."""
+    return torch.from_numpy(images.to_pixels(batch))
 
 
 def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:

@@ -11,7 +11,7 @@ import onnx
 from jaxtyping import UInt8
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
-from dptr.runtime import to_pixels
+from dptr.images import to_pixels
 
 
 class _Crops(CalibrationDataReader):

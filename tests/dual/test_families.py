@@ -22,11 +22,12 @@ pytest.importorskip("sentencepiece", reason="the clip extra is not installed")
 import transformers
 from helpers_train import write_photographs
 
-from dptr.config import DualConfig, PretrainRecipe, load_recipe
+from dptr.config import DualConfig, PretrainRecipe
 from dptr.dual import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
 from dptr.dual.families import FAMILIES
 from dptr.errors import UserError
 from dptr.orp import build_bank
+from dptr.recipe_file import load_recipe
 from dptr.train.pretrain import pretrain
 
 WORDS = ["tea", "x", "photographs", "4711", "o'clock!"]

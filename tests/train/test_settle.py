@@ -22,10 +22,10 @@ from dptr.config import (
     ModelConfig,
     PretrainRecipe,
     SynthRecipe,
-    load_recipe,
 )
 from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
 from dptr.models.recognizer import build_recognizer
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import Charset
 from dptr.train.settle import settle_align, settle_finetune, settle_pretrain, settle_synth
 

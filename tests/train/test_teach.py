@@ -8,12 +8,13 @@ from helpers_train import VALIDATION, Parts, records
 from torch import Tensor
 
 from dptr.checkpoint import load_recognizer, open_checkpoint
-from dptr.config import AlignRecipe, DecoderConfig, DualConfig, FinetuneRecipe, TeachConfig, load_recipe
+from dptr.config import AlignRecipe, DecoderConfig, DualConfig, FinetuneRecipe, TeachConfig
 from dptr.dual.glyph import GlyphModel, build_glyph, load_glyph, slot_symbols
 from dptr.errors import UserError
 from dptr.files import read_json
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_recognizer
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.train.align import align

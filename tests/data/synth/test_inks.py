@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dptr.config import RenderConfig, SynthRecipe, load_recipe, plain_render
+from dptr.config import RenderConfig, SynthRecipe, plain_render
 from dptr.data.synth import Renderer, inks
 from dptr.data.synth.inks import INKS, choose
 from dptr.errors import UserError
+from dptr.recipe_file import load_recipe
 
 SHAPE = (48, 192)
 

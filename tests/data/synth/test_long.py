@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dptr.config import SynthRecipe, load_recipe
+from dptr.config import SynthRecipe
 from dptr.data.pack import rendered
 from dptr.data.stream import Rendered
 from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.synth_sets import write_folder
 from dptr.errors import UserError
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
