@@ -3,8 +3,8 @@
 Where image tokens stand for the same slots as text tokens do (glyph), ``memory + residual`` is a stand-in that errs as
 image tokens err. ``perturb`` of ``dptr.orp`` can add the residuals of a random crop slot by slot; that gives the spread
 of image tokens, yet an "O" that looks like a "0" then lends its error to any letter. ``confuse`` gives each token the
-residual of a token of the same symbol: what a decoder trained on it doubts is what image tokens leave in doubt
-(docs/LOG.md has the numbers).
+residual of a token of the same symbol: what a decoder trained on it doubts is what image tokens leave in doubt, as long
+as it does not learn them by heart, for each gives its symbol away: use a bank of many crops (docs/LOG.md).
 """
 
 from __future__ import annotations
