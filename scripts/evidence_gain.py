@@ -22,32 +22,17 @@ step, not of the best, on the fixed tenth of the real train crops that is held o
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
-import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+from evidence_jobs import RECIPES, Job, scores, spread, work
+
 STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "j", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
 ONCE = ("c0", "cr", "an", "cn")  # starts of which one seed at 500 and one at all is run
 STEPS = {500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
 ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0))  # crops and seed, in which fine-tuning goes through BUDGETS
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training run, by the folder that it writes to, and the runs that it starts from."""
-
-    name: str
-    arguments: tuple[str, ...]
-    needs: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -140,37 +125,6 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     ]  # fmt: skip
 
 
-def work(jobs: list[Job], out: Path, count: int) -> list[str]:
-    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done."""
-    waiting, running = list(jobs), dict[Future[bool], Job]()
-    with ThreadPoolExecutor(count) as pool:
-        while True:
-            ready = [job for job in waiting if all((out / f"{name}.done").exists() for name in job.needs)]
-            for job in ready[: count - len(running)]:
-                waiting.remove(job)
-                running[pool.submit(run, job, out)] = job
-            if not running:
-                return [job.name for job in jobs if not (out / f"{job.name}.done").exists()]
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-
-
-def run(job: Job, out: Path) -> bool:
-    """Run or resume a job; whether it is done."""
-    done = out / f"{job.name}.done"
-    if done.exists():
-        return True
-    resume = () if job.arguments[0] == "bank" else ("--resume",)
-    command = [sys.executable, "-m", "dptr", *job.arguments, "--out", str(out / job.name), *resume]
-    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
-    if code == 0:
-        done.write_text(" ".join(command) + "\n", encoding="utf-8")
-    print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
-    return code == 0
-
-
 def table(out: Path) -> str:
     """Markdown: word accuracy on the validation crops before and after fine-tuning, mean and spread over seeds."""
     lines = ["| start | before | " + " | ".join(f"{count or 'all'} crops" for count, _ in BUDGETS) + " |"]
@@ -181,22 +135,6 @@ def table(out: Path) -> str:
         cells = [spread([values[-1] for values in some if values]) for some in runs]
         lines.append(f"| {start} | {spread(before[:1])} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def scores(folder: Path) -> list[float]:
-    """Word accuracies of a finished run, by step; empty where it is not finished."""
-    if not folder.with_name(f"{folder.name}.done").exists():
-        return []
-    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
-    return [record["validation_word_accuracy"] for record in records if "validation_word_accuracy" in record]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean, and the standard error over seeds where there are several."""
-    if not values:
-        return ""
-    error = f" ± {100 * statistics.stdev(values) / math.sqrt(len(values)):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.1f}{error} %"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Runs of the evidence scripts: each a command of ``dptr``, started when those that it builds on are done, resumable.
+
+A run's folder stands beside its log and, once it is done, a ``.done`` file that holds the command.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, by the folder that it writes to, and the runs that it starts from."""
+
+    name: str
+    arguments: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+def work(jobs: list[Job], out: Path, count: int) -> list[str]:
+    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done."""
+    waiting, running = list(jobs), dict[Future[bool], Job]()
+    with ThreadPoolExecutor(count) as pool:
+        while True:
+            ready = [job for job in waiting if all((out / f"{name}.done").exists() for name in job.needs)]
+            for job in ready[: count - len(running)]:
+                waiting.remove(job)
+                running[pool.submit(run, job, out)] = job
+            if not running:
+                return [job.name for job in jobs if not (out / f"{job.name}.done").exists()]
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+
+
+def run(job: Job, out: Path) -> bool:
+    """Run or resume a job; whether it is done."""
+    done = out / f"{job.name}.done"
+    if done.exists():
+        return True
+    resume = () if job.arguments[0] == "bank" else ("--resume",)
+    command = [sys.executable, "-m", "dptr", *job.arguments, "--out", str(out / job.name), *resume]
+    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
+        code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
+    if code == 0:
+        done.write_text(" ".join(command) + "\n", encoding="utf-8")
+    print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
+    return code == 0
+
+
+def scores(folder: Path) -> list[float]:
+    """Word accuracies of a finished run, by step; empty where it is not finished."""
+    if not folder.with_name(f"{folder.name}.done").exists():
+        return []
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    return [record["validation_word_accuracy"] for record in records if "validation_word_accuracy" in record]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the standard error over seeds where there are several."""
+    if not values:
+        return ""
+    error = f" ± {100 * statistics.stdev(values) / math.sqrt(len(values)):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{error} %"
