@@ -73,7 +73,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
     joint = ("spell=1", "cosine=1", "teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}")
     residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
-        Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph)),
+        Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
         Job("text", (*text, "--set", "orp.strength=0")),
         Job("text-photographs", text),
         Job("text-residuals", (*text, *residuals, "orp.positions=aligned"), ("residuals",)),

@@ -21,11 +21,13 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, by the folder that it writes to, and the runs that it starts from."""
+    """One run, by the folder (or file) that it writes to, and the runs that it starts from."""
 
     name: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    output: str = "--out"  # the option that names what it writes
+    flags: tuple[str, ...] = ("--resume",)
 
 
 def work(jobs: list[Job], out: Path, count: int) -> list[str]:
@@ -33,35 +35,38 @@ def work(jobs: list[Job], out: Path, count: int) -> list[str]:
     waiting, running = list(jobs), dict[Future[bool], Job]()
     with ThreadPoolExecutor(count) as pool:
         while True:
-            ready = [job for job in waiting if all((out / f"{name}.done").exists() for name in job.needs)]
+            ready = [job for job in waiting if all(done(out / name) for name in job.needs)]
             for job in ready[: count - len(running)]:
                 waiting.remove(job)
                 running[pool.submit(run, job, out)] = job
             if not running:
-                return [job.name for job in jobs if not (out / f"{job.name}.done").exists()]
+                return [job.name for job in jobs if not done(out / job.name)]
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 del running[future]
 
 
 def run(job: Job, out: Path) -> bool:
     """Run or resume a job; whether it is done."""
-    done = out / f"{job.name}.done"
-    if done.exists():
+    if done(out / job.name):
         return True
-    resume = () if job.arguments[0] == "bank" else ("--resume",)
-    command = [sys.executable, "-m", "dptr", *job.arguments, "--out", str(out / job.name), *resume]
+    command = [sys.executable, "-m", "dptr", *job.arguments, job.output, str(out / job.name), *job.flags]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
     if code == 0:
-        done.write_text(" ".join(command) + "\n", encoding="utf-8")
+        (out / f"{job.name}.done").write_text(" ".join(command) + "\n", encoding="utf-8")
     print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
     return code == 0
 
 
+def done(folder: Path) -> bool:
+    """Whether the run that writes there has ended well."""
+    return folder.with_name(f"{folder.name}.done").exists()
+
+
 def scores(folder: Path) -> list[float]:
     """Word accuracies of a finished run, by step; empty where it is not finished."""
-    if not folder.with_name(f"{folder.name}.done").exists():
+    if not done(folder):
         return []
     records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
     return [record["validation_word_accuracy"] for record in records if "validation_word_accuracy" in record]
