@@ -10,15 +10,18 @@ from dptr.config import RenderConfig
 from dptr.data.synth import effects, grounds
 
 
-def light(image: np.ndarray, fill: np.ndarray, grown: np.ndarray, config: RenderConfig, rng: Generator) -> np.ndarray:
-    """Light on the scene; what would drown the ink is left out."""
+def light(
+    image: np.ndarray, fill: np.ndarray, grown: np.ndarray, config: RenderConfig, rng: Generator
+) -> tuple[np.ndarray, float]:
+    """Light on the scene; what would drown the ink is left out. The image, and how ``visible`` the ink is in it."""
     lit = image
     if rng.random() < config.lighting:
         lit = effects.light(lit, rng)
     if rng.random() < config.bloom:
         lit = effects.bloom(lit, rng)
-    if lit is not image and visible(lit, fill, grown) < min(15, visible(image, fill, grown)):
-        lit = image
+    contrast = visible(lit, fill, grown)
+    if lit is not image and contrast < 15 and contrast < (before := visible(image, fill, grown)):
+        lit, contrast = image, before
     for share, effect in (
         (config.cast_shadow, effects.cast_shadow),
         (config.glare, effects.glare),
@@ -27,9 +30,10 @@ def light(image: np.ndarray, fill: np.ndarray, grown: np.ndarray, config: Render
     ):
         if share and rng.random() < share:
             changed = effect(lit, rng)
-            drowned = visible(changed, fill, grown) < min(25, visible(lit, fill, grown))
-            lit = lit if drowned else changed
-    return lit
+            after = visible(changed, fill, grown)
+            if after >= min(25, contrast):
+                lit, contrast = changed, after
+    return lit, contrast
 
 
 def visible(image: np.ndarray, fill: np.ndarray, grown: np.ndarray) -> float:

@@ -113,7 +113,7 @@ def find_fonts(paths: Sequence[str | Path] = ()) -> list[Font]:
 
 def needs_shaping(text: str) -> bool:
     """Whether ``text`` holds characters that only a shaping engine (raqm) draws correctly."""
-    return any(char > "\u02ff" and inside(ord(char), _COMPLEX) for char in text)
+    return not text.isascii() and any(char > "\u02ff" and inside(ord(char), _COMPLEX) for char in text)
 
 
 class FontIndex:

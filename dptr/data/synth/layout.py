@@ -6,13 +6,14 @@ Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em. Wher
 from __future__ import annotations
 
 import functools
+import itertools
 import string
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
 from dptr.data.synth.fonts import Font, needs_shaping
 
@@ -54,10 +55,7 @@ def draw_word(font: Font, text: str, spacing: float = 0.0) -> Line:
     if spacing == 0 or len(text) == 1 or needs_shaping(text):
         face = load_face(font.path, font.number, needs_shaping(text))
         mask, box = draw_mask(face, text)
-        if needs_shaping(text):
-            ends = np.full(len(text) + 1, np.nan)
-        else:
-            ends = 1 - box[0] + np.array([face.getlength(text[:end]) for end in range(len(text) + 1)])
+        ends = np.full(len(text) + 1, np.nan) if needs_shaping(text) else 1 - box[0] + _ends(font, text)
         return _cut(mask, np.stack((ends[:-1], ends[1:]), 1))
     return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
 
@@ -70,15 +68,15 @@ def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> L
         jitter: (letters, 3): each one's rise as a share of an em, turn in radians, and growth (0.1 = a tenth larger,
             standing on the baseline).
     """
-    face = load_face(font.path, font.number, False)
+    key = font.path, font.number
     edge = SIZE
     advances = [
-        (face.getlength(char) * (1 + grow)) + spacing * SIZE for char, grow in zip(text, jitter[:, 2], strict=True)
+        _advance(*key, char) * (1 + grow) + spacing * SIZE for char, grow in zip(text, jitter[:, 2], strict=True)
     ]
     starts = edge + np.cumsum([0.0, *advances])
     canvas = np.zeros((4 * SIZE, int(starts[-1]) + 2 * edge), np.uint8)
     for char, start, (rise, turn, grow) in zip(text, starts, jitter, strict=False):
-        glyph, (left, top, right, bottom) = draw_mask(face, char)
+        glyph, (left, top, right, bottom) = _glyph(*key, char)
         if right <= left or bottom <= top:
             continue
         if turn or grow:
@@ -87,6 +85,29 @@ def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> L
             left, top = centre[0] - glyph.shape[1] / 2, centre[1] - glyph.shape[0] / 2
         paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
     return _cut(canvas, np.stack((starts[:-1], starts[1:] - spacing * SIZE), 1))
+
+
+def _ends(font: Font, text: str) -> np.ndarray:
+    """Where each letter ends, not shaped, with a leading 0: float64 (letters + 1), pixels from the line's start."""
+    steps = [0.0, _advance(font.path, font.number, text[0])]
+    steps += [_step(font.path, font.number, pair) for pair in map("".join, itertools.pairwise(text))]
+    return np.cumsum(steps)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _advance(path: str, number: int, character: str) -> float:
+    return load_face(path, number, False).getlength(character)
+
+
+@functools.lru_cache(maxsize=2**14)  # some 30 MB
+def _glyph(path: str, number: int, character: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    return draw_mask(load_face(path, number, False), character)
+
+
+@functools.lru_cache(maxsize=2**17)
+def _step(path: str, number: int, pair: str) -> float:
+    """How far the second letter of a pair moves the end, kerning with the first included."""
+    return load_face(path, number, False).getlength(pair) - _advance(path, number, pair[0])
 
 
 def thicken(line: Line, pixels: int) -> Line:
@@ -200,10 +221,11 @@ def draw_mask(face: ImageFont.FreeTypeFont, text: str) -> tuple[np.ndarray, tupl
         uint8 (height, width), with a pixel around its ink; and the box of its ink (left, top, right, bottom) from the
         start of its baseline.
     """
-    left, top, right, bottom = box = face.getbbox(text, anchor="ls")
-    image = Image.new("L", (max(1, int(right - left) + 2), max(1, int(bottom - top) + 2)))
-    ImageDraw.Draw(image).text((1 - left, 1 - top), text, 255, face, anchor="ls")
-    return np.asarray(image), box
+    glyphs, (left, top) = face.getmask2(text, anchor="ls")
+    width, height = glyphs.size
+    image = Image.new("L", (max(1, width + 2), max(1, height + 2)))
+    image.im.paste(glyphs, (1, 1, width + 1, height + 1))
+    return np.asarray(image), (left, top, left + width, top + height)
 
 
 def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:

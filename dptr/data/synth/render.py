@@ -73,8 +73,7 @@ class Renderer:
         placed = place(line, self.config, rng)
         across = 1 if line.upright else len(text)
         image = paint(placed, across, self.colours, self.photographs, self.config, rng)
-        image = camera.light(image, placed.fill, placed.grown, self.config, rng)
-        contrast = camera.visible(image, placed.fill, placed.grown)
+        image, contrast = camera.light(image, placed.fill, placed.grown, self.config, rng)
         return camera.shoot(image, placed.aspect, across, line.rows, contrast, self.config, rng), placed.stops
 
     def _line(self, text: str, font: Font, rng: Generator) -> layout.Line:

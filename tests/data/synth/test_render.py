@@ -14,7 +14,7 @@ from PIL import Image
 from dptr.config import RenderConfig
 from dptr.data.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
 from dptr.data.synth.inks import INKS
-from dptr.data.synth.layout import Line, draw_word
+from dptr.data.synth.layout import Line, draw_word, load_face
 from dptr.data.synth.placing import place
 from dptr.errors import UserError
 
@@ -164,6 +164,19 @@ def test_letters_are_where_their_stops_say(fonts, effect):
     crop, stops = renderer.render_with_stops("HUNTED", 3)
     assert stops.shape == (6, 2) and stops.dtype == np.float32 and np.all(np.diff(stops.mean(1)) > 0)
     np.testing.assert_array_equal(crop, renderer.render("HUNTED", 3))
+
+
+def test_letters_end_where_the_font_says(fonts):
+    """Summed pair by pair, with kerning, as Pillow measures each beginning of the word."""
+    font = fonts.fonts[0]
+    for word in ("AVATAR To", "Wave.", "fi", "L'T", "i"):
+        face = load_face(font.path, font.number, False)
+        ends = draw_word(font, word).stops[:, 1, 0]
+        starts = draw_word(font, word).stops[:, 0, 0]
+        truth = np.array([face.getlength(word[:end]) for end in range(len(word) + 1)])
+        np.testing.assert_array_equal(np.diff(ends), np.diff(truth[1:]))
+        np.testing.assert_array_equal(starts[1:], ends[:-1])
+        assert ends[0] - starts[0] == truth[1]
 
 
 @pytest.mark.parametrize(("effect", "word"), [("upright", "HOTEL"), ("stacked", "GRAND HOTEL")])
