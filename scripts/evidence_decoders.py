@@ -26,7 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from evidence_jobs import RECIPES, Job, done, work
+from evidence_jobs import RECIPES, Job, done, told, work
 
 from dptr.checkpoint import open_checkpoint
 from dptr.config import SourceConfig
@@ -75,7 +75,7 @@ def rendered_sets(out: Path) -> list[Job]:
         source = f'corpus.sources=[{{kind = "file", path = "{words}"}}]'
         settings = (source, "corpus.heldout=0", "corpus.punctuation=0", "corpus.mixed=0", "render.font_split=heldout")
         command = ("synth", "--count", str(COUNT), "--as", "folder", "--set", f"seed={seed}")
-        jobs.append(Job(name, (*command, *(part for setting in settings for part in ("--set", setting)))))
+        jobs.append(Job(name, (*command, *told(*settings))))
     return jobs
 
 
@@ -169,7 +169,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
             settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")
             needs = (f"text-{start}",)
         name = f"{kind if start == 'none' else start}-{'scratch' if start == 'none' else 'text'}-{crops or 'all'}"
-        jobs.append(Job(name, (*base, *(part for setting in settings for part in ("--set", setting))), needs))
+        jobs.append(Job(name, (*base, *told(*settings)), needs))
     return jobs
 
 

@@ -12,6 +12,10 @@ Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts,
   alignment has, for the compute of alignment and stage 1: plain supervised training, the control;
 - e: d, its decoder first pre-trained on text;
 - j: d, alignment and stage 1 in one run (``teach.text`` beside ``teach.images``);
+- jl: the same, slots bound to text tokens loosely (``spell`` 0.3, ``cosine`` 0): with residuals by symbol a stand-in is
+  a slot of another crop that shows the letter, so that slots need not lie near their text;
+- f: a, its network first trained on rendered crops for the time of stage 1: what stage 1 is worth where the encoder is
+  there already;
 - an, cn: a and c without the FMU, the decoder looks at the image tokens themselves.
 
 Runs depend on those they start from only; each goes on where it was interrupted, and what is done is not done again:
@@ -26,9 +30,9 @@ import os
 import sys
 from pathlib import Path
 
-from evidence_jobs import RECIPES, Job, scores, spread, work
+from evidence_jobs import RECIPES, Job, scores, spread, told, work
 
-STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "j", "an", "cn")
+STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
 ONCE = ("c0", "cr", "an", "cn")  # starts of which one seed at 500 and one at all is run
 STEPS = {500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
@@ -43,6 +47,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--direct-steps", type=int, default=5800, help="steps of d and e: the compute of a and stage 1")
     parser.add_argument("--joint-steps", type=int, default=5000, help="steps of j: the same compute")
+    parser.add_argument("--rendered-steps", type=int, default=370, help="steps of f: the time of stage 1")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
@@ -70,7 +75,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         "--set", f"render.backgrounds={data / 'natural'}",
     )  # fmt: skip
     direct = (*rendered, "--set", f"run.steps={options.direct_steps}")
-    joint = ("spell=1", "cosine=1", "teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}")
+    joint = (*rendered, *told("teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}"))
     residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
         Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
@@ -80,7 +85,15 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         Job("text-symbols", (*text, *residuals, "orp.positions=symbols"), ("residuals",)),
         Job("direct", direct),
         Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-symbols' / 'model'}"), ("text-symbols",)),
-        Job("joint", (*rendered, *(part for setting in joint for part in ("--set", setting)))),
+        Job("joint", (*joint, *told("spell=1", "cosine=1"))),
+        Job("joint-loose", (*joint, *told("spell=0.3", "cosine=0"))),
+        Job(
+            "rendered",
+            (
+                *finetuning(options, data),
+                *told(f"init.glyph={options.glyph}", f"run.steps={options.rendered_steps}", "data.rendered=1"),
+            ),
+        ),
     ]
 
 
@@ -103,15 +116,13 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "c": ((*own, *decoder("text-symbols/model")), ("text-symbols",)),
         "d": ((*glyph(str(out / "direct/model")), *decoder("direct/decoder")), ("direct",)),
         "e": ((*glyph(str(out / "direct-text/model")), *decoder("direct-text/decoder")), ("direct-text",)),
+        "f": (told(f"init.model={out / 'rendered/model'}"), ("rendered",)),
         "j": ((*glyph(str(out / "joint/model")), *decoder("joint/decoder")), ("joint",)),
+        "jl": ((*glyph(str(out / "joint-loose/model")), *decoder("joint-loose/decoder")), ("joint-loose",)),
         "an": ((*own, *without), ()),
         "cn": ((*own, *without, *decoder("text-symbols/model")), ("text-symbols",)),
     }
-    base = (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
-        "--set", f"render.backgrounds={data / 'natural'}",
-        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
-    )  # fmt: skip
+    base = finetuning(options, data)
     return [
         Job(
             f"{start}-{count or 'all'}-{seed}",
@@ -123,6 +134,15 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         for start in options.starts
         if start not in ONCE or (count != 2000 and seed == 0)
     ]  # fmt: skip
+
+
+def finetuning(options: argparse.Namespace, data: Path) -> tuple[str, ...]:
+    """The command that all fine-tunings share."""
+    return (
+        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
+        "--set", f"render.backgrounds={data / 'natural'}",
+        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
+    )  # fmt: skip
 
 
 def table(out: Path) -> str:

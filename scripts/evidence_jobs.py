@@ -30,6 +30,11 @@ class Job:
     flags: tuple[str, ...] = ("--resume",)
 
 
+def told(*settings: str) -> tuple[str, ...]:
+    """As ``--set`` options."""
+    return tuple(part for setting in settings for part in ("--set", setting))
+
+
 def work(jobs: list[Job], out: Path, count: int) -> list[str]:
     """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done."""
     waiting, running = list(jobs), dict[Future[bool], Job]()

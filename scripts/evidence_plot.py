@@ -25,7 +25,9 @@ NAMES = {
     "c": "ORP of residuals by symbol",
     "d": "trained on rendered crops",
     "e": "d, decoder first on text",
+    "f": "stage 1 on rendered crops",
     "j": "jointly on crops and text",
+    "jl": "jointly, loosely bound",
     "an": "a, no FMU",
     "cn": "c, no FMU",
 }
