@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from dptr import DEFAULT_MODEL, __version__, cli_data, cli_export, cli_synth
+from dptr import DEFAULT_MODEL, __version__, cli_bench, cli_data, cli_export, cli_synth
 from dptr.cli_synth import Overrides, Recipe
 from dptr.errors import UserError
 from dptr.files import read_json
@@ -286,6 +286,7 @@ def finetune(
     print(finetune(load_recipe(FinetuneRecipe, config, overrides), out, resume))
 
 
+app.command()(cli_bench.bench)
 app.command()(cli_export.export)
 app.command()(cli_synth.synth)
 app.command()(cli_synth.fonts)

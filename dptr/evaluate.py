@@ -21,6 +21,7 @@ from dptr.errors import UserError
 from dptr.gallery import Card, Section, render_page
 from dptr.images import to_array
 from dptr.reader import Prediction
+from dptr.terminal import aligned
 from dptr.text.charset import EMPTY, normalise
 
 EMPTY_UNDER_PROTOCOL = "empty under protocol"
@@ -90,12 +91,7 @@ class Report:
 
     def to_terminal(self) -> str:
         """A table of aligned columns."""
-        lines = [_COLUMNS, *map(_cells, self.results)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        pads = [str.ljust if i == 0 else str.rjust for i in range(len(_COLUMNS))]
-        return "\n".join(
-            "  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)) for line in lines
-        )
+        return aligned([_COLUMNS, *map(_cells, self.results)])
 
     def to_markdown(self) -> str:
         """A table for a document."""

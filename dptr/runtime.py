@@ -31,12 +31,13 @@ class OnnxModel:
     Args:
         path: the file.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: on the CPU; 0 = as many as onnxruntime chooses.
 
     Raises:
         UserError: no such file, damaged, of another program or format, onnxruntime missing or built without the device.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int = 0) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -44,6 +45,7 @@ class OnnxModel:
         if not Path(path).is_file():
             raise UserError(f"model '{path}': no such file; check the path, or write it with 'dptr export'")
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors, which are raised as well
         # Threads that spin while they wait double the time of a batch where other programs want the cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def write_text(path: Path, text: str) -> None:
     with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A table of columns two spaces apart, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    pads = [str.ljust if i == 0 else str.rjust for i in range(len(widths))]
+    return "\n".join(
+        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)) for line in lines
+    )
 
 
 def say(line: str) -> None:

@@ -366,6 +366,7 @@ INNER = {
     "pretrain": ("dptr.train.pretrain.pretrain", ["--out", "out"]),
     "synth": ("dptr.data.pack.write_pack", ["--out", "out", "--count", "5"]),
     "finetune": ("dptr.train.finetune.finetune", ["--out", "out"]),
+    "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["MODEL", "-o", "out.onnx"]),
     "fonts": ("dptr.data.synth.fonts.scan_fonts", []),
 }

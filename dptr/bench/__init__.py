@@ -1,0 +1,224 @@
+"""How fast a recogniser reads, and with how much memory; in torch and in onnxruntime.
+
+Each backend reads in processes of its own, so that neither its memory nor its start hides behind the other's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, get_args
+
+from dptr import DEFAULT_MODEL, __version__
+from dptr.bench.process import WARM, Measured, Plan, Timing
+from dptr.bench.stages import BackendName
+from dptr.data.datasets import UNREADABLE, DropReport, open_labelled
+from dptr.errors import UserError
+from dptr.runtime import SUFFIX
+from dptr.shipped import SHIPPED, model_folder
+
+__all__ = ["STARTS", "WARM", "Measured", "Report", "Timing", "bench"]
+
+CROPS = 64  # different ones at most, read in turn
+STARTS = 3  # processes a backend; the last of them goes on to read
+
+Progress = Callable[[str, int, int], None]  # what, processes ended, processes in all
+
+_CHILD = "import sys; _, plan, *sys.path = sys.argv; from dptr.bench.process import answer; answer(plan)"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured, and how.
+
+    Attributes:
+        measured: one a backend; ``start_seconds`` is the median of ``STARTS`` processes.
+        left_out: backends that are not there, with the reason.
+        drops: crops that cannot be opened.
+        parameters, flops: as in ``Measured``; None where torch was not measured.
+    """
+
+    model: str
+    data: str | None
+    crops: int
+    repeats: int
+    threads: int
+    cores: int
+    cpu: str
+    measured: list[Measured]
+    left_out: dict[str, str]
+    drops: DropReport
+
+    @property
+    def parameters(self) -> int | None:
+        return next((each.parameters for each in self.measured if each.parameters is not None), None)
+
+    @property
+    def flops(self) -> dict[str, int] | None:
+        return next((each.flops for each in self.measured if each.flops is not None), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"model", "dptr", "cpu", ..., "parameters", "flops", "backends": [{"backend", "timings", ...}]}``."""
+        apart = ("parameters", "flops")  # they are the model's
+        backends = [{key: row[key] for key in row if key not in apart} for row in map(asdict, self.measured)]
+        return {
+            "model": self.model,
+            "dptr": __version__,
+            "cpu": self.cpu,
+            "cores": self.cores,
+            "threads": self.threads,
+            "crops": {"source": self.data or "drawn", "count": self.crops},
+            "warm_up": WARM,
+            "repeats": self.repeats,
+            "starts": STARTS,
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "backends": backends,
+            "left_out": self.left_out,
+            "dropped": self.drops.to_json(),
+        }
+
+
+def bench(
+    model: str | Path = DEFAULT_MODEL,
+    data: str | Path | None = None,
+    batches: Sequence[int] = (1, 32),
+    backend: BackendName | Literal["both"] | None = None,
+    repeats: int = 100,
+    threads: int = 1,
+    progress: Progress = lambda what, done, total: None,
+) -> Report:
+    """Measure a recogniser on the CPU.
+
+    Args:
+        model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
+        data: labelled crops, of which ``CROPS`` are read, evenly spread; None = words drawn for this. Labels do not
+            count.
+        batches: crops a round, >= 1 each.
+        backend: what is measured; None = what this model and this installation have.
+        repeats: rounds of each batch size, >= 1.
+        threads: of each backend, >= 1.
+        progress: called after each process.
+
+    Raises:
+        UserError: no such model or data set, no crop that can be opened, a backend that is not there, a number below
+            its minimum, or a process that ended early.
+    """
+    batches = list(dict.fromkeys(batches))
+    for name, number in (*(("batch", each) for each in batches), ("repeats", repeats), ("threads", threads)):
+        if number < 1:
+            raise UserError(f"{name} {number}: below 1; pass 1 or more")
+    models, left_out = _models(str(model))
+    names: tuple[BackendName, ...] = get_args(BackendName) if backend == "both" else (backend,) if backend else ()
+    for each in names:
+        if each in left_out:
+            raise UserError(f"backend '{each}': {left_out[each]}")
+    wanted = names or tuple(models)
+    source = None if data is None else str(data)
+    indices, drops = _readable(source)
+    found: dict[BackendName, list[Measured]] = {each: [] for each in wanted}
+    for number in range(STARTS * len(wanted)):
+        each = wanted[number % len(wanted)]
+        rounds = repeats if len(found[each]) == STARTS - 1 else 0
+        found[each].append(
+            _in_a_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.time()))
+        )
+        progress("processes", number + 1, STARTS * len(wanted))
+    measured = [replace(runs[-1], start_seconds=median(run.start_seconds for run in runs)) for runs in found.values()]
+    missing = {} if names else left_out
+    return Report(str(model), source, len(indices), repeats, threads, _cores(), _cpu(), measured, missing, drops)
+
+
+def _in_a_process(plan: Plan) -> Measured:
+    """``measure`` in a new process, which imports from where this one does and does not outlive it."""
+    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(asdict(plan)), *sys.path]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as child:
+        assert child.stdout is not None
+        try:
+            lines = child.stdout.read().splitlines()
+            child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+    if child.returncode:
+        last = lines[-1] if lines else "it said nothing"
+        raise UserError(
+            f"backend '{plan.backend}': its process ended with code {child.returncode} ({last}); pass smaller batches "
+            "if memory ran out, or report it"
+        )
+    result = next(json.loads(line) for line in lines if line.startswith('{"'))  # libraries may print warnings
+    if "error" in result:
+        raise UserError(result["error"])
+    return Measured(**result | {"timings": [Timing(**row) for row in result["timings"]]})
+
+
+def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
+    """The model as each backend takes it, and of the other backends why they cannot."""
+    path = model_folder(model)
+    if not path.exists():
+        raise UserError(
+            f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder or a file; check the path, "
+            "or see 'dptr models'"
+        )
+    models: dict[BackendName, str] = {}
+    left_out = {}
+    exported = path if path.suffix == SUFFIX else path / f"model{SUFFIX}"
+    if path.suffix == SUFFIX:
+        left_out["torch"] = f"{model} is an exported file; pass the folder that it was made of"
+    elif not (path / "config.json").is_file():
+        left_out["torch"] = f"no config.json in {model}; pass the 'model' folder that training wrote"
+    elif find_spec("torch") is None:
+        left_out["torch"] = "torch is not installed; pip install 'dptr[train]'"
+    else:
+        models["torch"] = model
+    if exported.is_file():
+        models["onnx"] = str(exported)
+    else:
+        left_out["onnx"] = f"no {exported}; write it with 'dptr export'"
+    if not models:
+        raise UserError(f"model '{model}': {'; '.join(f'{name}: {reason}' for name, reason in left_out.items())}")
+    return models, left_out
+
+
+def _readable(data: str | None) -> tuple[list[int], DropReport]:
+    drops = DropReport()
+    if data is None:
+        return list(range(CROPS)), drops
+    dataset = open_labelled(data)
+    count = min(CROPS, len(dataset))
+    indices = []
+    for index in (number * len(dataset) // count for number in range(count)):
+        where = f"{data}/{dataset.key(index)}"
+        try:
+            dataset.image(index)
+        except UserError as error:
+            drops.add(UNREADABLE, where, str(error).removeprefix(f"{where}: "))
+        else:
+            indices.append(index)
+    if not indices:
+        raise UserError(f"{data}: no crop left ({drops.total} {UNREADABLE}); look at it with 'dptr data check'")
+    return indices, drops
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    told = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", told.read_text(), re.MULTILINE) if told.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()

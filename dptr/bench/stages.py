@@ -1,0 +1,121 @@
+"""A recogniser as the steps between a picture file and text, to be timed and counted one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from dptr.errors import UserError
+from dptr.images import to_array, to_pixels
+from dptr.runtime import OnnxModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BackendName = Literal["torch", "onnx"]
+Source = Callable[[], Image.Image]  # opens and decodes one picture
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An open recogniser on the CPU.
+
+    Attributes:
+        version: of torch or onnxruntime.
+        steps: by name, in order; each takes what the one before returned, the first a list of ``Source``, the last
+            returns a list of ``dptr.text.tokenizer.Decoded``. ``open``, ``preprocess``, then ``encoder`` (with the FMU)
+            and ``decoder`` in torch, ``graph`` in onnxruntime, then ``text``.
+        parameters: how many the model has; None = an exported file does not tell.
+    """
+
+    version: str
+    steps: dict[str, Callable[[Any], Any]]
+    parameters: int | None
+
+
+def open_staged(backend: BackendName, model: str, threads: int) -> Staged:
+    """Open a recogniser; torch is imported for ``torch`` alone, onnxruntime for ``onnx`` alone.
+
+    Args:
+        model: a shipped name or a folder for ``torch``, a file for ``onnx``.
+        threads: of the backend, >= 1; torch has one number for the whole process.
+
+    Raises:
+        UserError: no such model, a damaged one, or something that the backend needs is not installed.
+    """
+    return (_open_torch if backend == "torch" else _open_onnx)(model, threads)
+
+
+def count_flops(step: Callable[[Any], Any], value: Any) -> tuple[Any, int]:
+    """What ``step(value)`` returns, and its floating point operations as ``torch.utils.flop_counter`` counts them.
+
+    A multiply-add is 2. Counted are products of matrices, convolutions and fused attention; sums, norms, activations
+    and softmax are not.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        result = step(value)
+    return result, counter.get_total_flops()
+
+
+def mean_flops(staged: Staged, sources: Sequence[Source]) -> dict[str, int]:
+    """FLOPs of ``encoder`` and ``decoder`` for one crop, mean over ``sources``: long words take more steps."""
+    totals = {"encoder": 0, "decoder": 0}
+    for source in sources:
+        value: Any = [source]
+        for name, step in staged.steps.items():
+            value, flops = count_flops(step, value)
+            if name in totals:
+                totals[name] += flops
+    return {name: round(total / len(sources)) for name, total in totals.items()}
+
+
+def _open_torch(model: str, threads: int) -> Staged:
+    try:
+        import torch
+
+        from dptr.eager import TorchModel
+    except ModuleNotFoundError as error:
+        raise UserError(f"model '{model}': {error.name} is not installed; pip install 'dptr[train]'") from error
+    torch.set_num_threads(threads)
+    opened = TorchModel(model)
+    recognizer = opened.model.requires_grad_(False)  # FlopCounterMode fails on parameters that do
+
+    def encode(pixels: np.ndarray) -> Tensor:
+        with torch.inference_mode():
+            return recognizer.memory(torch.from_numpy(pixels))
+
+    def decode(memory: Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            return recognizer.decoder.decode(memory, None).float().softmax(-1).numpy()
+
+    steps = _around({"encoder": encode, "decoder": decode}, opened.height, opened.width, opened.tokenizer.decode)
+    return Staged(str(torch.__version__), steps, sum(each.numel() for each in recognizer.parameters()))
+
+
+def _open_onnx(model: str, threads: int) -> Staged:
+    opened = OnnxModel(model, threads=threads)
+    from onnxruntime import __version__  # OnnxModel says what to do where it is missing
+
+    def graph(pixels: np.ndarray) -> np.ndarray:
+        return opened.session.run(None, {"pixels": pixels})[0]
+
+    return Staged(__version__, _around({"graph": graph}, opened.height, opened.width, opened.tokenizer.decode), None)
+
+
+def _around(
+    inner: dict[str, Callable[[Any], Any]], height: int, width: int, text: Callable[[np.ndarray], Any]
+) -> dict[str, Callable[[Any], Any]]:
+    def open_all(sources: Sequence[Source]) -> list[Image.Image]:
+        return [source() for source in sources]
+
+    def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
+        return to_pixels(np.stack([to_array(image, height, width) for image in images]))
+
+    return {"open": open_all, "preprocess": preprocess, **inner, "text": text}
