@@ -30,7 +30,7 @@ def default_corpus(code: str, top: int | None = None, split="train", **settings)
 
 
 def test_the_languages_asked_for_are_there():
-    assert list(LANGUAGES) == CODES.split()
+    assert set(CODES.split()) <= set(LANGUAGES)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
