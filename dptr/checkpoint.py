@@ -17,6 +17,7 @@ from dptr.config import ModelConfig
 from dptr.errors import UserError
 from dptr.files import load_tensors, read_json, save_tensors, whole_folder, write_json
 from dptr.models.decoders import Decoder
+from dptr.models.lengths import ROWS, fit_rows
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.weights import load_strictly, read_config, settings_of
 from dptr.shipped import SHIPPED, model_folder
@@ -140,20 +141,20 @@ def card_of(model: str | Path) -> dict[str, Any]:
     return read_json(path, "model card") if path.is_file() else {}
 
 
-def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list[str]:
+def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tuple[list[str], list[str]]:
     """Load a checkpoint's decoder into ``decoder``; rows of characters move with their character.
 
     Where ``charset`` differs from the checkpoint's, rows of characters that both hold are copied; the others stay
-    fresh.
+    fresh. Where ``max_length`` differs, rows of places in a word are fitted to it (``dptr.models.lengths``).
 
     Returns:
-        The characters whose rows stay fresh.
+        The characters whose rows stay fresh, and a line for the log on each parameter that was fitted.
 
     Raises:
-        UserError: width, depth, kind or maximal length differ, or the checkpoint's weights are of another charset than
-            it says.
+        UserError: width, depth or kind differ, or the checkpoint's weights are of another charset or ``max_length``
+            than it says.
     """
-    per_character = decoder.per_character()
+    per_character, per_position = decoder.per_character(), decoder.per_position()
     old = {character: index + 1 for index, character in enumerate(checkpoint.charset.characters)}
     pairs = [(0, 0)] + [
         (index + 1, old[character]) for index, character in enumerate(charset.characters) if character in old
@@ -177,5 +178,13 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> list
             mixed[[new for new, _ in rows]] = tensor[[before for _, before in rows]].to(mixed.dtype)
             tensor = mixed
         tensors[name] = tensor
-    load_strictly(decoder, tensors, str(checkpoint.folder))
-    return [character for character in charset.characters if character not in old]
+    fitting, told = fit_rows(decoder, per_position, tensors, "decoder.")
+    load_strictly(decoder, fitting, str(checkpoint.folder))
+    for name, kind in per_position.items():
+        count, needed = tensors[name].shape[1], ROWS[kind].count(checkpoint.config.max_length)
+        if count != needed:
+            raise UserError(
+                f"{checkpoint.folder}: {name} has {count} rows where the checkpoint's max_length = "
+                f"{checkpoint.config.max_length} needs {needed}; the folder is damaged, copy it anew"
+            )
+    return [character for character in charset.characters if character not in old], told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -115,13 +115,28 @@ def plain_render(config: RenderConfig) -> RenderConfig:
     return config.model_copy(update={name: 0.0 for name, value in config if isinstance(value, float)})
 
 
-class EncoderConfig(Config):
-    """Image encoder. ``vit``: PARSeq's. ``svtr``: convolutions first, then attention; cheaper on a CPU."""
+class TowerConfig(Config):
+    """A dual encoder's image tower, as ``dptr finetune`` finds it; a checkpoint that holds it reads without the hub."""
 
-    kind: Literal["vit", "svtr"] = "svtr"
+    vision: dict[str, Any]  # its configuration in transformers
+    projection: int = Field(ge=0)  # width of the joint space; 0: its tokens are not projected
+    mean: tuple[float, float, float]  # of the pixels that it was trained with, a channel, from 0 to 1
+    std: tuple[float, float, float]
+
+
+class EncoderConfig(Config):
+    """Image encoder. ``vit``: PARSeq's. ``svtr``: convolutions first, then attention; cheaper on a CPU.
+
+    ``clip-vision``: the image tower of a dual encoder that stage 1 was taught with.
+    """
+
+    kind: Literal["vit", "svtr", "clip-vision"] = "svtr"
     size: str = "micro"  # vit: tiny, small, base; svtr: nano, micro, tiny, small
     height: int = Field(32, ge=8)
     width: int = Field(128, ge=8)
+    model: str = ""  # clip-vision: a hub id or a folder, as dual.model
+    frozen: bool = False  # clip-vision: not trained
+    tower: TowerConfig | None = None  # clip-vision: filled in
 
 
 class FMUConfig(Config):

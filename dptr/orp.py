@@ -98,8 +98,8 @@ def _weights(fingerprint: str) -> str:
     return fingerprint.partition("-")[0]
 
 
-def _shared(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "1 length"]:
-    return _per_sample(1, length, tokens, generator)
+def _shared(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    return _per_sample(1, length, tokens, generator).expand(samples, length)
 
 
 def _per_sample(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
@@ -122,6 +122,8 @@ def perturb(
     strength: float,
     generator: torch.Generator,
     positions: Literal["shared", "per-sample", "aligned"] = "per-sample",
+    samples: int | None = None,
+    own: slice = slice(None),
 ) -> Float[Tensor, "b m d"]:
     """Add tokens of one random bank image a sample: ``memory + strength * noise``. For training only.
 
@@ -137,6 +139,8 @@ def perturb(
         generator: draws images and positions, on its own device.
         positions: ``shared``, as published: one draw of positions for all samples of the batch; ``per-sample``: each
             sample its own; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
+        samples, own: how many samples the batch holds over all processes (None = b), and which of them these are: the
+            noise of a sample does not depend on the number of processes.
 
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.
@@ -145,8 +149,9 @@ def perturb(
         return memory
     batch, length, width = memory.shape
     images, tokens, _ = bank.tokens.shape
-    image = torch.randint(images, (batch, 1), generator=generator, device=generator.device)
-    position = POSITIONS[positions](batch, length, tokens, generator)
+    everyone = batch if samples is None else samples
+    image = torch.randint(images, (everyone, 1), generator=generator, device=generator.device)[own]
+    position = POSITIONS[positions](everyone, length, tokens, generator)[own]
     rows = (image * tokens + position).flatten().to(bank.tokens.device)
     noise = bank.tokens.view(images * tokens, width).index_select(0, rows).to(memory.device, torch.float32)
     noise = noise.view(batch, length, width).mul_(strength).masked_fill_(~mask[:, :, None], 0.0)

@@ -86,10 +86,22 @@ def by_symbol(symbols: Int[Tensor, " n"], end: int, pad: int) -> BySymbol:
     return BySymbol(rows, symbols[rows], ((symbols != end) & (symbols != pad)).nonzero()[:, 0])
 
 
-def draw_alike(held: BySymbol, wanted: Int[Tensor, "b m"], generator: torch.Generator) -> Int[Tensor, "b m"]:
-    """A random row for each wanted symbol: one that stands for it or, where none does, for any character."""
+def draw_alike(
+    held: BySymbol,
+    wanted: Int[Tensor, "b m"],
+    generator: torch.Generator,
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Int[Tensor, "b m"]:
+    """A random row for each wanted symbol: one that stands for it or, where none does, for any character.
+
+    Args:
+        samples, own: as in ``dptr.orp.perturb``.
+    """
     first, last = (torch.searchsorted(held.symbols, wanted, right=right) for right in (False, True))
-    drawn = torch.rand(wanted.shape, generator=generator, device=generator.device).to(wanted.device)
+    everyone = len(wanted) if samples is None else samples
+    drawn = torch.rand((everyone, wanted.shape[1]), generator=generator, device=generator.device)[own]
+    drawn = drawn.to(wanted.device)
     alike = held.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
     lacking = first == last
     if bool(lacking.any()):
@@ -135,18 +147,27 @@ def confusions(bank: Bank) -> Confusions:
 
 
 def confuse(
-    memory: Float[Tensor, "b m d"], words: list[str], table: Confusions, strength: float, generator: torch.Generator
+    memory: Float[Tensor, "b m d"],
+    words: list[str],
+    table: Confusions,
+    strength: float,
+    generator: torch.Generator,
+    samples: int | None = None,
+    own: slice = slice(None),
 ) -> Float[Tensor, "b m d"]:
     """Add to each token ``strength`` times the residual of a random token of the same symbol. For training only.
 
     Symbols are the word's characters, then END, then PAD up to the last slot. A character that the bank does not show
     gets the residual of any character.
 
+    Args:
+        samples, own: as in ``dptr.orp.perturb``.
+
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.
     """
     wanted = _symbols(words, memory.shape[1], table.index).to(table.held.rows.device)
-    rows = draw_alike(table.held, wanted, generator)
+    rows = draw_alike(table.held, wanted, generator, samples, own)
     noise = table.tokens[rows.flatten()].view(*rows.shape, -1).to(memory.device, torch.float32)
     return (memory.float() + strength * noise).to(memory.dtype)
 

@@ -187,7 +187,8 @@ CHARSETS = {
 def test_rows_move_with_their_character(tmp_path, characters):
     charset = Charset("new", tuple(characters))
     before, after = decoder_of(charset, 1), decoder_of(charset, 1)
-    left_fresh = transfer(after, open_checkpoint(stage_one(tmp_path)), charset)
+    left_fresh, fitted = transfer(after, open_checkpoint(stage_one(tmp_path)), charset)
+    assert fitted == []
     assert left_fresh == [character for character in characters if character not in "abcΩ"]
     source = decoder_of(ABC, 0)
     old, start, new = rows_of(source, ABC), rows_of(before, charset), rows_of(after, charset)
@@ -217,7 +218,7 @@ def test_a_reordered_charset_reads_the_same(tmp_path):
 
 def test_a_recognisers_decoder_can_be_taken(tmp_path):
     decoder = decoder_of(ABC, 1)
-    assert transfer(decoder, open_checkpoint(recogniser(tmp_path)), ABC) == []
+    assert transfer(decoder, open_checkpoint(recogniser(tmp_path)), ABC) == ([], [])
     for name, tensor in fresh().decoder.state_dict().items():
         assert torch.equal(decoder.state_dict()[name], tensor)
 
@@ -247,10 +248,14 @@ def test_a_decoder_of_another_shape_is_refused(tmp_path, change, named):
     assert named in message
 
 
-def test_another_max_length_is_refused(tmp_path):
-    config = CONFIG.model_copy(update={"max_length": 9})
-    with pytest.raises(UserError, match=r"positions \(1, 6, 16\) where \(1, 10, 16\) is needed"):
-        transfer(decoder_of(ABC, 1, config), open_checkpoint(stage_one(tmp_path)), ABC)
+def test_weights_of_another_max_length_than_the_folder_says_are_refused(tmp_path):
+    folder = stage_one(tmp_path)
+    edit(model=dumped(max_length=9))(folder)
+    with pytest.raises(
+        UserError, match="positions has 6 rows where the checkpoint's max_length = 9 needs 10"
+    ) as caught:
+        transfer(decoder_of(ABC, 1), open_checkpoint(folder), ABC)
+    assert str(folder) in str(caught.value)
 
 
 def test_weights_of_another_charset_than_the_folder_says_are_refused(tmp_path):

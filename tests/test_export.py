@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers_clip import make_tiny, make_tiny_clip
 from helpers_reference import loud
+from helpers_train import write_crops
 from PIL import Image
 from torch import Tensor, nn
 
-from dptr.checkpoint import card_of
+from dptr.checkpoint import card_of, save_checkpoint
 from dptr.cli import run
-from dptr.config import CorpusConfig, DecoderConfig, ModelConfig, RenderConfig, SourceConfig
+from dptr.config import CorpusConfig, DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, RenderConfig, SourceConfig
 from dptr.data.stream import Rendered
 from dptr.data.synth import Renderer
 from dptr.data.transforms import to_pixels
+from dptr.dual.vision import tower_settings
 from dptr.eager import TorchModel
 from dptr.errors import UserError
 from dptr.export import export, parity
@@ -37,7 +41,7 @@ from dptr.export.quantise import quantise
 from dptr.files import digest
 from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
-from dptr.models.recognizer import Recognizer, build_decoder
+from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.reader import Reader
 from dptr.runtime import METADATA, OnnxModel, describe
 from dptr.shipped import SHIPPED
@@ -45,6 +49,9 @@ from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 
+needs_clip = pytest.mark.skipif(
+    not (find_spec("transformers") and find_spec("sentencepiece")), reason="the clip extra is not installed"
+)
 CHARSET = Charset("abcd", tuple("abcd"))
 TOKENIZER = Tokenizer(CHARSET, 5)
 SEEDS = {"parseq": 16, "parseq at once": 7, "nrtr": 24, "ctc": 1, "abinet": 3, "mdiff": 21}  # that read many words
@@ -144,6 +151,44 @@ def test_a_file_reads_what_its_model_reads(kind: str, batch: int, exported) -> N
         assert two.characters == pytest.approx(one.characters, abs=parity.TOLERANCE)
     words = {word.text for word in expected}
     assert len(words) > 8 and len(set(map(len, words))) > 2, "a model that reads little proves little"
+
+
+def with_tower(made: Path, folder: Path) -> Path:
+    """A recogniser's folder with the image tower of a tiny dual encoder, which resizes its crops."""
+    tower = tower_settings(str(made))
+    config = ModelConfig(
+        encoder=EncoderConfig(kind="clip-vision", height=16, width=64, tower=tower),
+        fmu=FMUConfig(queries=6, heads=2),
+        decoder=DecoderConfig(kind="ctc", dim=16, depth=1, heads=2),
+        max_length=5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = loud(build_recognizer(config, len(CHARSET)), 1, 0.3)
+    save_checkpoint(folder, "recogniser", model, config, CHARSET, {}, {})
+    return folder
+
+
+@needs_clip
+def test_the_image_tower_of_a_dual_encoder_is_exported(tmp_path: Path, font_folder: Path) -> None:
+    model = with_tower(make_tiny_clip(tmp_path / "clip", width=32), tmp_path / "model")
+    data = write_crops(tmp_path / "crops", font_folder, ["ab", "dcba", "bad", "cab", "dd", "a", "cc", "bc"])
+    with unchecked():
+        parity, _ = export(model, tmp_path / "model.onnx", [data], 8)
+    assert parity.holds()
+    crops = np.random.default_rng(3).integers(0, 256, (5, 16, 64, 3), dtype=np.uint8)
+    expected, found = (each.probabilities(crops) for each in (TorchModel(model), OnnxModel(tmp_path / "model.onnx")))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert len(set(expected.argmax(-1).flatten().tolist())) > 2
+
+
+@needs_clip
+def test_a_tower_that_looks_at_each_picture_is_not_exported(tmp_path: Path, font_folder: Path) -> None:
+    model = with_tower(make_tiny("siglip2", tmp_path / "naflex"), tmp_path / "model")
+    data = write_crops(tmp_path / "crops", font_folder, ["ab", "dcba"])
+    with unchecked(), pytest.raises(UserError, match=r"one batch size only .*NaFlex") as caught:
+        export(model, tmp_path / "model.onnx", [data], 2)
+    assert "\n" not in str(caught.value) and not (tmp_path / "model.onnx").exists()
 
 
 @pytest.mark.parametrize("kind", ["parseq", "nrtr"])

@@ -116,7 +116,7 @@ def test_the_recipe_chooses_how_a_bank_is_added() -> None:
 
     def added(bank: Bank | None, positions: str) -> Tensor:
         config = ORPConfig.model_validate({"strength": 0.5, "positions": positions})
-        return perturbation(config, bank)(memory, mask, words, generator(3))
+        return perturbation(config, bank)(memory, mask, words, generator(3), len(words), slice(None))
 
     assert added(None, "symbols") is memory
     assert added(bank, "symbols").equal(confuse(memory, words, confusions(bank), 0.5, generator(3)))

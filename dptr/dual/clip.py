@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +19,7 @@ from dptr.dual.families import FAMILIES, Family, Pixels
 from dptr.dual.hub import load_towers
 from dptr.dual.prompts import resolve_prompt
 from dptr.errors import UserError
+from dptr.models.clip_vision import image_tokens, tower_size
 from dptr.terminal import say
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class ClipDual:
                 f"where they agree, such as {self.family.example}"
             )
         self.context: int = self.family.context or config.text_config.max_position_embeddings
-        size = _side(vision) if self.family.model == "Siglip2Model" else vision.image_size
-        self.image_size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.image_size: tuple[int, int] = tower_size(vision)
         end = tokenizer.eos_token_id
         self._end: int = tokenizer.sep_token_id if end is None else end  # BERT's tokenizers name it SEP
         # a token of one sign that serves as padding, as "!" in some, is a sign like any other
@@ -150,37 +149,14 @@ class ClipDual:
 
     @torch.no_grad()
     def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
-        """All image tokens, float32.
-
-        Where there is a visual projection: class and patch tokens after the post layer norm and the projection, as the
-        published bank. SigLIP has none: [what its attention pooling head makes of them; patch tokens after the post
-        layer norm].
+        """All image tokens, float32; see ``dptr.models.clip_vision.image_tokens``.
 
         Args:
             pixels: in [-1, 1], of ``image_size``; normalised here to the mean and deviation of the tower's training.
         """
-        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in self.pixels)
+        projection = self.model.visual_projection if self.family.head == "linear" else None
         with torch.autocast(self.device.type, enabled=False):
-            pixels = ((pixels.to(self.device).float() + 1) / 2 - mean) / std
-            if self.family.head == "linear":
-                hidden = self.model.vision_model(pixel_values=pixels).last_hidden_state  # before the post layer norm
-                return self.model.visual_projection(self.model.vision_model.post_layernorm(hidden))
-            given = self._patches(pixels) if self.family.model == "Siglip2Model" else {"pixel_values": pixels}
-            out = self.model.vision_model(**given)
-        pooled = [] if out.pooler_output is None else [out.pooler_output[:, None]]
-        return torch.cat([*pooled, out.last_hidden_state], dim=1)
-
-    def _patches(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
-        """What SigLIP 2 NaFlex takes: each patch's pixels, row by row and channels last; none padded; their grid."""
-        size = self.model.config.vision_config.patch_size
-        grid = pixels.unfold(2, size, size).unfold(3, size, size)  # b 3 rows columns size size
-        rows, columns = grid.shape[2:4]
-        patches = grid.permute(0, 2, 3, 4, 5, 1).reshape(len(pixels), rows * columns, -1)
-        return {
-            "pixel_values": patches,
-            "pixel_attention_mask": torch.ones(patches.shape[:2], dtype=torch.long, device=self.device),
-            "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=self.device),
-        }
+            return image_tokens(self.model.vision_model, projection, pixels.to(self.device).float(), *self.pixels)
 
     def _token_ids(self, words: list[str]) -> list[list[int]]:
         """The tokenizer's ids of each prompt. The end is the last of a row, whatever id the configuration gives it."""
@@ -207,11 +183,6 @@ class ClipDual:
     def _special(self, row: list[int]) -> list[int]:
         """The special tokens of a row; in an empty text's, those that the tokenizer puts around every text."""
         return [number for number in row if number in self._specials]
-
-
-def _side(vision: Any) -> int:
-    """Height and width of the square that holds as many patches as SigLIP 2 NaFlex has positions, in pixels."""
-    return math.isqrt(vision.num_patches) * vision.patch_size
 
 
 def load_clip(config: DualConfig) -> ClipDual:

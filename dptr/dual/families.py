@@ -1,7 +1,8 @@
 """What tells CLIP's kin apart: a few facts a family. ``dptr.dual.clip`` is the one adapter for them all.
 
 To add one whose interface in ``transformers`` is like theirs: an entry in ``FAMILIES``, its kind in
-``dptr.dual.DUAL_ENCODERS``, and a maker in ``tests/helpers_clip.py``.
+``dptr.dual.DUAL_ENCODERS``, its image tower in ``dptr.models.clip_vision.TOWERS``, and a maker in
+``tests/helpers_clip.py``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dptr.shipped import model_folder
 try:
     import onnx
     import onnxruntime  # noqa: F401
+    import torch._dynamo.exc
 
     from dptr.eager import TorchModel
     from dptr.export.graph import to_onnx
@@ -43,7 +44,8 @@ def export(
         How the file in float32 compares with the model, and how the quantised one does.
 
     Raises:
-        UserError: no such model, no crops, or the file in float32 does not read what the model reads.
+        UserError: no such model, no crops, a model whose graph would hold for one batch size only, or the file in
+            float32 does not read what the model reads.
     """
     out = Path(out)
     if out.suffix != SUFFIX:
@@ -51,7 +53,13 @@ def export(
     reference = TorchModel(model)
     tokenizer, height, width = reference.tokenizer, reference.height, reference.width
     crops = crops_of(list(data), height, width, count) if data else rendered(tokenizer, height, width, count)
-    made = to_onnx(reference.model, height, width)
+    try:
+        made = to_onnx(reference.model, height, width)
+    except torch._dynamo.exc.UserError as error:
+        raise UserError(
+            f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
+            "torch, or train one with another image encoder (SigLIP 2 NaFlex's is such; its fixed resolutions are not)"
+        ) from error
     weights = digest(model_folder(model) / "model.safetensors")
     name = reference.card.get("name") or Path(model).name
     quantised = None

@@ -31,6 +31,7 @@ class FMU(nn.Module):
         memory_dim: width of the image tokens; even.
         grid: rows and columns of the image tokens, which lie row by row.
         count: whether tokens are told the number of characters left of them.
+        leading: tokens before those of the grid that stand for the whole image; they are told nothing.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class FMU(nn.Module):
         memory_dim: int,
         grid: tuple[int, int],
         count: bool = False,
+        leading: int = 0,
     ):
         super().__init__()
         self.grid = grid
+        self.leading = leading
         self.queries = nn.Parameter(torch.empty(1, queries, dim))
         self.layers = nn.ModuleList(CrossLayer(dim, heads, memory_dim) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
@@ -57,6 +60,14 @@ class FMU(nn.Module):
             nn.init.trunc_normal_(self.counter.weight, std=0.02)
             nn.init.constant_(self.counter.bias, -1.5)  # softplus: a fifth of a character a column, six on 32 columns
 
+    def per_position(self) -> dict[str, str]:
+        """The k-th query gathers the k-th character (see ``Decoder.per_position``).
+
+        The first queries gather what they did; but the others are further memory tokens, among which the decoder shares
+        its attention.
+        """
+        return {"queries": "characters"}
+
     def forward(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
         if self.counter is not None:
             tokens = self.tell(tokens, self.density(tokens))
@@ -66,12 +77,15 @@ class FMU(nn.Module):
         """How many characters each column of the image holds (tokens of a column are averaged over the rows)."""
         assert self.counter is not None
         rows, columns = self.grid
-        return F.softplus(self.counter(tokens.view(tokens.shape[0], rows, columns, -1).mean(1)).float()[..., 0])
+        placed = tokens[:, self.leading :].unflatten(1, (rows, columns))
+        return F.softplus(self.counter(placed.mean(1)).float()[..., 0])
 
     def tell(self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]) -> Float[Tensor, "b p e"]:
         """Tokens with the number of characters left of their column's middle added, as sinusoids."""
-        counted = sinusoids(running_count(density), tokens.shape[-1])
-        return tokens + counted.repeat(1, self.grid[0], 1).to(tokens.dtype)
+        counted = sinusoids(running_count(density), tokens.shape[-1]).repeat(1, self.grid[0], 1)
+        if self.leading:
+            counted = F.pad(counted, (0, 0, self.leading, 0))
+        return tokens + counted.to(tokens.dtype)
 
     def merge(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
         """The queries after all layers."""
@@ -81,7 +95,9 @@ class FMU(nn.Module):
         return self.norm(x)
 
     def attention(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q w"]:
-        """Where the first layer's queries look: shares by image column, over all heads and rows; rows sum to 1.
+        """Where the first layer's queries look: shares by image column, over all heads and rows.
+
+        Rows sum to 1, less what leading tokens take.
 
         ``tokens`` are those that ``merge`` gets.
         """
@@ -89,7 +105,7 @@ class FMU(nn.Module):
         assert isinstance(layer, CrossLayer)
         queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
         shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
-        return shares.view(*shares.shape[:2], *self.grid).sum(2)
+        return shares[..., self.leading :].unflatten(2, self.grid).sum(2)
 
 
 def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:

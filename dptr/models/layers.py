@@ -16,11 +16,13 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: d.
-        grid: rows and columns of the p tokens, which lie row by row.
+        grid: rows and columns of the tokens, which lie row by row.
+        leading: tokens before these that stand for the whole picture; p = leading + rows * columns.
     """
 
     dim: int
     grid: tuple[int, int]
+    leading: int = 0
 
 
 class Attention(nn.Module):

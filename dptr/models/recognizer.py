@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from dptr.config import EncoderConfig, ModelConfig
 from dptr.errors import UserError
+from dptr.models.clip_vision import build_clip_vision
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.fmu import FMU
 from dptr.models.layers import Encoder
@@ -19,9 +22,25 @@ from dptr.models.svtr import SVTR
 from dptr.models.vit import SIZES as VIT_SIZES
 from dptr.models.vit import ViT
 
-ENCODERS: dict[str, tuple[Callable[[str, int, int], Encoder], dict]] = {
-    "vit": (ViT, VIT_SIZES),
-    "svtr": (SVTR, SVTR_SIZES),
+
+def _sized(build: Callable[[str, int, int], Encoder], sizes: dict[str, Any], config: EncoderConfig) -> Encoder:
+    if config.size not in sizes:
+        raise UserError(
+            f"encoder.size = {config.size!r}: {config.kind} has no such size; choose one of {', '.join(sizes)}"
+        )
+    for key in ("model", "frozen"):
+        if getattr(config, key):
+            raise UserError(
+                f"encoder.{key} = {getattr(config, key)!r}: {config.kind} has no such setting; leave it out, or set "
+                "encoder.kind=clip-vision"
+            )
+    return build(config.size, config.height, config.width)
+
+
+ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
+    "vit": partial(_sized, ViT, VIT_SIZES),
+    "svtr": partial(_sized, SVTR, SVTR_SIZES),
+    "clip-vision": build_clip_vision,
 }
 
 
@@ -53,15 +72,11 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     """An image encoder by name.
 
     Raises:
-        UserError: unknown size, or an image size that its patches do not divide.
+        UserError: unknown size, an image size that its patches do not divide, settings of another kind; see
+            ``build_clip_vision``.
     """
-    build, sizes = ENCODERS[config.kind]
-    if config.size not in sizes:
-        raise UserError(
-            f"encoder.size = {config.size!r}: {config.kind} has no such size; choose one of {', '.join(sizes)}"
-        )
     try:
-        return build(config.size, config.height, config.width)
+        return ENCODERS[config.kind](config)
     except ValueError as error:
         raise UserError(f"encoder: {error}") from error
 
@@ -99,7 +114,7 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
                 f"encoder width {encoder.dim}, decoder width {config.decoder.dim}: without an FMU they must be equal; "
                 f"set model.decoder.dim={encoder.dim} or model.fmu.queries > 0"
             )
-        tokens = math.prod(encoder.grid)
+        tokens = encoder.leading + math.prod(encoder.grid)
         if tokens < needed:
             raise UserError(
                 f"encoder: {tokens} image tokens; decoder {config.decoder.kind!r} needs {needed} memory tokens for "
@@ -114,7 +129,7 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
     try:
         fmu = FMU(
             config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers,
-            encoder.dim, encoder.grid, config.fmu.count,
+            encoder.dim, encoder.grid, config.fmu.count, encoder.leading,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"fmu: {error}") from error

@@ -1,7 +1,8 @@
 """``dptr finetune``: stage 2, the whole recogniser on labelled crops, mixed with rendered ones where asked for.
 
-Encoder and FMU can start from a glyph dual encoder, the decoder from stage 1 (DPTR section 3.3), or everything from a
-recogniser. Without labelled crops and with ``data.rendered = 1`` it is plain training on rendered words: the control.
+Encoder and FMU can start from a glyph dual encoder, or the encoder from the image tower of CLIP or its kin; the decoder
+from stage 1 (DPTR section 3.3); or everything from a recogniser. Without labelled crops and with ``data.rendered = 1``
+it is plain training on rendered words: the control.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from dptr.data.datasets import LabelledCrops
 from dptr.data.stream import batches
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import load_glyph
+from dptr.dual.vision import tower_weights
 from dptr.errors import UserError
 from dptr.metrics import PROTOCOLS, one_minus_ned, word_accuracy
+from dptr.models.lengths import fit_rows
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.weights import load_strictly
 from dptr.text.charset import Charset, resolve_charset
@@ -50,7 +53,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recogniser.
 
     Raises:
-        UserError: see ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``transfer``, ``loop.advance``.
+        UserError: see ``settle_finetune``, ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``initialise``,
+            ``loop.advance``.
     """
     recipe, charset = settle_finetune(recipe)
     loop.check_out(out, recipe, resume)
@@ -97,11 +101,12 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     )  # fmt: skip
     with loop.interruptible(run), closing(stream):
         for crops, words, _ in stream:
-            batch = {"pixels": to_pixels(crops), "targets": torch.from_numpy(tokenizer.encode(words))}
-            batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
+            targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
+            targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)
+            batch = {"pixels": to_pixels(crops).to(run.device), "targets": targets}
             with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():
                 loss = run.prepared(**batch, generator=generator)
-            value = loop.advance(run, loss, batch, words)
+            value = loop.advance(run, loss, batch, words, model.decoder.terms(targets))
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "crops_per_second": round(speed, 1)})
@@ -112,10 +117,17 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
 
 def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> list[str]:
-    """Load what ``recipe.init`` names into ``model``; lines for the log: where parts come from, which keys stay fresh.
+    """Load what ``recipe.init`` names into ``model``.
+
+    Where the model has another ``max_length``, or other queries, than a part was trained with, rows of places in a word
+    are fitted (``dptr.models.lengths``).
+
+    Returns:
+        Lines for the log: where parts come from, which rows were fitted, which keys stay fresh.
 
     Raises:
-        UserError: a checkpoint that does not fit, or both a whole model and parts of one.
+        UserError: a checkpoint that does not fit, or both a whole model and parts of one; see ``transfer``,
+            ``tower_weights``.
     """
     init = recipe.init
     if init.model and (init.decoder or init.glyph):
@@ -131,20 +143,29 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
         if checkpoint.kind != "recogniser":
             raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
         tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
+        places = {} if model.fmu is None else {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
+        tensors, fitted = fit_rows(model, places, tensors, "")
         load_strictly(model, tensors, str(checkpoint.folder), fresh=("decoder.",))
-        told.append(f"{eyes} from {init.model}")
+        told += [f"{eyes} from {init.model}", *fitted]
     elif init.glyph:
         glyph = load_glyph(DualConfig(kind="glyph", model=init.glyph))
         load_strictly(model.encoder, glyph.model.encoder.state_dict(), f"encoder of {init.glyph}")
+        fitted = []
         if model.fmu is not None:
-            load_strictly(model.fmu, glyph.model.slots.state_dict(), f"slots of {init.glyph}")
-        told.append(f"{eyes} from {init.glyph}")
+            slots, fitted = fit_rows(model.fmu, model.fmu.per_position(), glyph.model.slots.state_dict(), "fmu.")
+            load_strictly(model.fmu, slots, f"slots of {init.glyph}")
+        told += [f"{eyes} from {init.glyph}", *fitted]
+    elif recipe.model.encoder.kind == "clip-vision":
+        load_strictly(model.encoder, tower_weights(recipe.model.encoder.model), recipe.model.encoder.model)
+        told.append(f"encoder from {recipe.model.encoder.model}" + (", frozen" if recipe.model.encoder.frozen else ""))
+        fresh += [] if model.fmu is None else ["fmu."]
     else:
         fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
     if init.model or init.decoder:
         checkpoint = open_checkpoint(init.model or init.decoder)
-        new = transfer(model.decoder, checkpoint, charset)
+        new, fitted = transfer(model.decoder, checkpoint, charset)
         told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+        told += fitted
     else:
         fresh.append("decoder.")
     if fresh:

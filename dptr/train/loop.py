@@ -209,20 +209,29 @@ def seeded(seed: int, step: int) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(drawn)
 
 
-def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) -> float:
-    """Backward, clip, step, EMA; returns the loss.
+def share(accelerator: Accelerator) -> slice:
+    """Which samples of a batch are this process's: every so many-th."""
+    return slice(accelerator.process_index, None, accelerator.num_processes)
+
+
+def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str], terms: float = 1.0) -> float:
+    """Backward, clip, step, EMA; returns the loss, over all processes.
+
+    Args:
+        terms: how many terms ``loss`` is the mean of, so that a process with longer words counts more: together they
+            step as one process with all samples does.
 
     Raises:
         UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights stay
-            as they were.
+            as they were. All processes raise it together.
     """
-    value = loss.item()
+    value, weight = _together(run, loss.item(), terms)
     if not math.isfinite(value):
         raise _not_finite(run, f"loss is {value}", batch, words)
     factor = one_cycle(run.step, run.config.steps, run.optim.warmup)
     for group in run.optimizer.param_groups:
         group["lr"] = run.optim.lr * group["factor"] * factor
-    run.accelerator.backward(loss)
+    run.accelerator.backward(weight * loss)
     norm = run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
     if run.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
         raise _not_finite(run, f"loss is {value:.4g}, its gradient's norm {norm.item()}", batch, words)
@@ -239,8 +248,20 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str]) 
     return value
 
 
+def _together(run: Run, loss: float, terms: float) -> tuple[float, float]:
+    """The loss over all processes, and the weight of this one's; one that was told to stop tells the others."""
+    processes = run.accelerator.num_processes
+    if processes == 1:
+        return loss, 1.0
+    told = torch.tensor([loss * terms, terms, float(run.stop)], dtype=torch.float64, device=run.device)
+    total, everything, stop = run.accelerator.reduce(told, "sum").tolist()
+    run.stop |= stop > 0
+    return total / everything, terms * processes / everything
+
+
 def _not_finite(run: Run, what: str, batch: dict[str, Tensor], words: list[str]) -> UserError:
-    path = run.out / f"nan-step-{run.step}.safetensors"
+    rank = f"-{run.accelerator.process_index}" if run.accelerator.num_processes > 1 else ""
+    path = run.out / f"nan-step-{run.step}{rank}.safetensors"
     save_tensors(path, {name: tensor.cpu() for name, tensor in batch.items()}, {"words": json.dumps(words)})
     return UserError(
         f"{what} in step {run.step}; the batch is saved as {path}; train anew into another --out with a lower optim.lr "

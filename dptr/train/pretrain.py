@@ -35,7 +35,8 @@ VALIDATION = 1000  # words of each kind
 
 MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
 Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
-Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator], Tensor]  # of memory, mask, words
+# of memory, mask, words; how many samples the batch holds over all processes, and which of them these are
+Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
 
 
 class _Objective(nn.Module):
@@ -112,19 +113,19 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         "trained_on": ["text alone", f"dual encoder {dual.name}"],
         "recipe": recipe.model_dump(mode="json"),
     }
+    own = loop.share(accelerator)
     with loop.interruptible(run):
         while run.step < recipe.run.steps:
-            words = text_batch(
-                corpus, recipe.run.batch, run.step, recipe.bucket, accelerator.process_index, accelerator.num_processes
-            )
+            everyone = text_batch(corpus, recipe.run.batch, run.step, recipe.bucket)
+            words = everyone[own]
             with loop.seeded(recipe.run.seed, run.step) as generator:
                 memory, mask = encode(words)
-                memory = perturbed(memory, mask, words, generator)
-                targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
+                memory = perturbed(memory, mask, words, generator, len(everyone), own)
+                targets = torch.from_numpy(tokenizer.encode(everyone)[own]).to(run.device)
                 batch = {"memory": memory, "mask": mask, "targets": targets}
                 with accelerator.autocast():
                     loss = run.prepared(**batch, generator=generator)
-            value = loop.advance(run, loss, batch, words)
+            value = loop.advance(run, loss, batch, words, decoder.terms(targets))
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
@@ -207,12 +208,16 @@ def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
         UserError: see ``confusions``.
     """
     if bank is None:
-        return lambda memory, mask, words, generator: memory
+        return lambda memory, mask, words, generator, samples, own: memory
     held, strength, positions = bank, config.strength, config.positions
     if positions == "symbols":
         table = confusions(held)
-        return lambda memory, mask, words, generator: confuse(memory, words, table, strength, generator)
-    return lambda memory, mask, words, generator: perturb(memory, mask, held, strength, generator, positions)
+        return lambda memory, mask, words, generator, samples, own: confuse(
+            memory, words, table, strength, generator, samples, own
+        )
+    return lambda memory, mask, words, generator, samples, own: perturb(
+        memory, mask, held, strength, generator, positions, samples, own
+    )
 
 
 def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> dict[str, list[str]]:

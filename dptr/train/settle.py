@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from dptr.checkpoint import open_checkpoint
-from dptr.config import AlignRecipe, DualConfig, FinetuneRecipe, ModelConfig, PretrainRecipe, SynthRecipe
+from dptr.config import AlignRecipe, DualConfig, EncoderConfig, FinetuneRecipe, ModelConfig, PretrainRecipe, SynthRecipe
 from dptr.dual import DualEncoder
 from dptr.dual.glyph import load_glyph
+from dptr.dual.vision import tower_settings
+from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import in_language
 
@@ -18,7 +20,15 @@ def settle_synth(recipe: SynthRecipe) -> SynthRecipe:
 
 
 def settle_align(recipe: AlignRecipe) -> AlignRecipe:
-    """The same for alignment."""
+    """The same for alignment.
+
+    Raises:
+        UserError: an image encoder that is another dual encoder's.
+    """
+    if recipe.glyph.encoder.kind == "clip-vision":
+        raise UserError(
+            "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"
+        )
     return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.glyph.charset))})
 
 
@@ -39,10 +49,12 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
 
     A whole recogniser (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
     maximal length; a glyph encoder brings the image encoder, the queries and the width. Rendered words are of the
-    charset's language. Keys that the recipe sets win.
+    charset's language. An image encoder ``clip-vision`` gets the settings of its tower. Keys that the recipe sets win;
+    where it sets the maximal length and no queries, queries that were one a character and one for the end become as
+    many of the new length.
 
     Raises:
-        UserError: a checkpoint that cannot be opened, an unknown charset.
+        UserError: a checkpoint that cannot be opened, an unknown charset; see ``tower_settings``.
     """
     base = ModelConfig().model_dump()
     charset = None
@@ -57,13 +69,33 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
         if checkpoint.kind == "decoder":
             settings = {key: settings[key] for key in ("decoder", "charset", "max_length")}
         base, charset = _over(base, settings), checkpoint.charset
-    model = ModelConfig.model_validate(_over(base, recipe.model.model_dump(exclude_unset=True)))
+    own = recipe.model.model_dump(exclude_unset=True)
+    if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
+        base = _over(base, {"fmu": {"queries": recipe.model.max_length + 1}})
+    model = _with_tower(ModelConfig.model_validate(_over(base, own)), recipe)
     if charset is None or "charset" in recipe.model.model_fields_set:
         charset = resolve_charset(model.charset)
     corpus = in_language(recipe.corpus, charset)
     return recipe.model_copy(update={"model": model, "corpus": corpus}), charset
 
 
+def _with_tower(model: ModelConfig, recipe: FinetuneRecipe) -> ModelConfig:
+    """The same with the settings of ``clip-vision``'s tower, which a whole recogniser (``init.model``) has itself."""
+    own = recipe.model.encoder.model_fields_set
+    if model.encoder.kind != "clip-vision":
+        left = {key: EncoderConfig.model_fields[key].default for key in {"model", "frozen", "tower"} - own}
+        return model.model_copy(update={"encoder": model.encoder.model_copy(update=left)})
+    if recipe.init.glyph or (recipe.init.model and "model" in own):
+        raise UserError(
+            f"model.encoder.model = '{model.encoder.model}' together with init.glyph or init.model: each brings an "
+            "image encoder; set one or the other"
+        )
+    if recipe.init.model:
+        return model
+    encoder = model.encoder.model_copy(update={"tower": tower_settings(model.encoder.model)})
+    return model.model_copy(update={"encoder": encoder})
+
+
 def _over(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: _over(base[key], value) for key, value in above.items() if isinstance(value, dict)}
+    nested = {key: _over(base.get(key) or {}, value) for key, value in above.items() if isinstance(value, dict)}
     return {**base, **above, **nested}

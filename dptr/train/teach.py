@@ -40,10 +40,16 @@ def pupil(recipe: AlignRecipe, charset: Charset) -> Decoder | None:
     decoder = build_decoder(model_config(recipe), len(charset))
     if recipe.teach.start:
         checkpoint = open_checkpoint(recipe.teach.start)
-        if fresh := transfer(decoder, checkpoint, charset):
+        fresh, fitted = transfer(decoder, checkpoint, charset)
+        if fresh:
             raise UserError(
                 f"teach.start = '{recipe.teach.start}': its charset lacks {''.join(fresh)!r}; pre-train a decoder with "
                 "the charset of glyph.charset"
+            )
+        if fitted:
+            raise UserError(
+                f"teach.start = '{recipe.teach.start}': its max_length is {checkpoint.config.max_length}, not "
+                f"glyph.max_length = {recipe.glyph.max_length}; set that, or pre-train a decoder with this one"
             )
     return decoder
 

@@ -61,6 +61,22 @@ def test_counted_tokens_equal_an_independent_computation():
     torch.testing.assert_close(fmu(image), fmu.merge(told), atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_a_leading_token_is_in_no_column():
+    """It is neither counted nor told, and queries look at it as at any other token."""
+    fmu = loud(FMU(16, 5, 4, 1, 12, (2, 5), count=True))
+    whole = FMU(16, 5, 4, 1, 12, (2, 5), count=True, leading=1)
+    whole.load_state_dict(fmu.state_dict())
+    image = tokens(length=11)
+    density = whole.density(image)
+    assert torch.equal(density, fmu.density(image[:, 1:]))
+    told = whole.tell(image, density)
+    assert torch.equal(told[:, :1], image[:, :1]) and torch.equal(told[:, 1:], fmu.tell(image[:, 1:], density))
+    assert torch.equal(whole(image), whole.merge(told)) and not torch.allclose(whole(image), fmu(image[:, 1:]))
+    shares = whole.attention(told)
+    assert shares.shape == (3, 5, 5) and (shares.sum(-1) < 1).all()
+
+
 def test_the_count_is_that_of_what_stands_left_of_a_columns_middle():
     density = torch.tensor([[1.0, 0.0, 2.0, 1.0]])
     assert running_count(density).tolist() == [[0.5, 1.0, 2.0, 3.5]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from importlib.util import find_spec
+
 import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, TowerConfig
 from dptr.errors import UserError
 from dptr.models.decoders import DECODERS
 from dptr.models.decoders.parseq import PARSeq
@@ -14,13 +17,24 @@ from dptr.models.recognizer import ENCODERS, Recognizer, build_encoder, build_re
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 
-SMALL = {"svtr": "nano", "vit": "tiny"}
+SMALL = {"svtr": "nano", "vit": "tiny", "clip-vision": "micro"}
+TOWER = TowerConfig(
+    vision={
+        "model_type": "clip_vision_model", "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+    },
+    projection=20,
+    mean=(0.4, 0.5, 0.6),
+    std=(0.2, 0.3, 0.4),
+)  # fmt: skip
+KINDS = [kind for kind in ENCODERS if kind != "clip-vision" or find_spec("transformers")]
 TOKENIZER = Tokenizer(resolve_charset("36"), 5)
 
 
 def config(kind: str = "svtr", queries: int = 6, dim: int = 16, heads: int = 2, decoder: str = "parseq") -> ModelConfig:
+    tower = TOWER if kind == "clip-vision" else None
     return ModelConfig(
-        encoder=EncoderConfig(kind=kind, size=SMALL[kind], height=16, width=32),
+        encoder=EncoderConfig(kind=kind, size=SMALL[kind], height=16, width=32, tower=tower),
         fmu=FMUConfig(queries=queries, heads=2),
         decoder=DecoderConfig(kind=decoder, dim=dim, depth=1, heads=heads, dropout=0.0),
         charset="36",
@@ -38,12 +52,12 @@ def pixels(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 16, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_parts_follow_each_other(kind):
     model = build(config(kind)).eval()
     tokens = model.encoder(pixels(3))
-    assert tokens.shape == (3, model.encoder.grid[0] * model.encoder.grid[1], model.encoder.dim)
+    assert tokens.shape == (3, model.encoder.leading + math.prod(model.encoder.grid), model.encoder.dim)
     memory = model.fmu(tokens)
     assert memory.shape == (3, 6, 16)
     assert torch.equal(model(pixels(3)), model.decoder.decode(memory, None))
@@ -60,7 +74,7 @@ def test_without_an_fmu_the_decoder_sees_the_image_tokens():
     assert torch.equal(model(pixels(2)), model.decoder.decode(model.encoder(pixels(2)), None))
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradient_reaches_every_parameter(kind):
     model = build(config(kind))
     targets = torch.from_numpy(TOKENIZER.encode(["ab", "c", "12345"]))
@@ -68,7 +82,7 @@ def test_gradient_reaches_every_parameter(kind):
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_one_crop_alone_equals_the_crop_in_a_batch(kind):
     model = build(config(kind)).eval()
@@ -146,6 +160,9 @@ def test_fmu_heads_must_divide_the_width():
         ({"kind": "svtr", "size": "base"}, ["'base'", "nano, micro"]),
         ({"kind": "svtr", "size": "nano", "height": 24}, ["encoder: ", "24x128"]),
         ({"kind": "vit", "size": "tiny", "width": 100}, ["encoder: ", "32x100"]),
+        ({"kind": "svtr", "frozen": True}, ["encoder.frozen = True", "svtr has no such setting", "clip-vision"]),
+        ({"kind": "vit", "size": "tiny", "model": "a/b"}, ["encoder.model = 'a/b'", "vit has no such setting"]),
+        ({"kind": "clip-vision"}, ["without the settings of a tower", "model.encoder.model"]),
     ],
 )
 def test_encoders_that_cannot_be_are_refused(encoder, named):

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_train import VALIDATION, WORDS, Parts, contents, records
+from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, records, write_crops
 from PIL import Image
 
-from dptr.checkpoint import open_checkpoint, save_checkpoint
+from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.config import DualConfig, FinetuneRecipe, RenderConfig, plain_render
 from dptr.data.datasets import load_crops
 from dptr.data.stream import Labelled, Mixture, Rendered
@@ -19,6 +19,7 @@ from dptr.errors import UserError
 from dptr.files import read_json
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.reader import Reader
+from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 from dptr.train import loop
 from dptr.train.crops import split, stage2_crops
@@ -135,6 +136,51 @@ def test_a_larger_charset_keeps_the_rows_of_its_characters(parts: Parts) -> None
             assert torch.equal(new[name][row], expected), (name, character)
     assert torch.equal(new["embedding.weight"][-2:], old["decoder.embedding.weight"][-2:])  # BOS and PAD
     assert torch.equal(new["positions"], old["decoder.positions"])
+
+
+@pytest.mark.parametrize("longest", [9, 3])
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "parts"])
+def test_words_of_another_length(longest: int, whole: bool, parts: Parts, tmp_path: Path) -> None:
+    """Rows of places are kept, continued or cut, and the log is told; a query k still gathers the k-th character."""
+    start = [f"model.max_length={longest}", f"model.fmu.queries={longest + 1}"]
+    if whole:
+        recipe = parts.recipe("finetune")
+        source = fresh(recipe, seed=9)
+        save_checkpoint(tmp_path / "model", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+        start += [f"init.model={tmp_path / 'model'}", "init.glyph=", "init.decoder="]
+        queries, positions = source.fmu.queries, source.decoder.positions
+    else:
+        queries = load_glyph(DualConfig(model=str(parts.folder / "glyph"))).model.slots.queries
+        positions = open_checkpoint(parts.folder / "decoder").tensors["decoder.positions"]
+    recipe = parts.recipe("finetune", *start)
+    model = fresh(recipe, seed=5)
+    told = initialise(model, recipe, resolve_charset("36"))
+    shared = min(longest, 5) + 1
+    added = ", the others made like them" if longest > 5 else ""
+    for name in ("fmu.queries", "decoder.positions"):
+        assert f"{name}: 6 to {longest + 1} rows, the first {shared} kept{added}" in told
+    assert len(told) == 4
+    assert torch.equal(model.fmu.queries[:, :shared], queries[:, :shared])
+    assert torch.equal(model.decoder.positions[:, :shared], positions[:, :shared])
+    assert model.fmu.queries.shape == model.decoder.positions.shape == (1, longest + 1, 16)
+
+
+def test_a_recogniser_of_short_words_learns_long_ones(parts: Parts, tmp_path: Path) -> None:
+    """By the command's own way: settings, rows, the log, the folder, the reader; and words of both lengths."""
+    recipe = parts.recipe("finetune", f"init.model={tmp_path / 'short'}", "init.glyph=", "init.decoder=")
+    source = fresh(recipe, seed=9)
+    save_checkpoint(tmp_path / "short", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+    words = [WORDS[2 * index] + WORDS[2 * index + 1] for index in range(4)] + WORDS[:4]
+    crops = write_crops(tmp_path / "crops", parts.fonts, words)
+    recipe = load_recipe(FinetuneRecipe, None, [
+        *RUN, f"init.model={tmp_path / 'short'}", "model.max_length=10", f'data.train=["{crops}"]',
+        f'data.validation=["{crops}"]', "data.augment=0", "run.steps=2", "run.batch=4",
+    ])  # fmt: skip
+    model = finetune(recipe, tmp_path / "run")
+    loaded = load_recognizer(model)
+    assert (loaded.config.max_length, loaded.config.fmu.queries) == (10, 11)
+    assert loaded.model.decoder.positions.shape == (1, 11, 16)
+    assert len(Reader(model).read([crops / f"{index}.png" for index in range(8)])) == 8
 
 
 def test_starts_that_contradict_or_do_not_fit(parts: Parts, tmp_path: Path) -> None:

@@ -483,9 +483,9 @@ def test_two_processes_share_each_batch(command: str, parts: Parts, tmp_path: Pa
             patch.setattr(accelerate, "Accelerator", Ranked)
             real = loop.advance
 
-            def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], some: list[str]) -> float:
+            def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], some: list[str], *terms: float) -> float:
                 words.append(some)
-                return real(run, loss, batch, some)
+                return real(run, loss, batch, some, *terms)
 
             patch.setattr(loop, "advance", advance)
             train(parts.recipe(command, "run.steps=3", "run.batch=6"), tmp_path / f"{rank} of {processes}")

@@ -77,6 +77,26 @@ def test_a_decoder_and_a_glyph_encoder_meet(tmp_path, decoder):
     assert charset == CHARSET
 
 
+def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
+    """One a character and one for the end, as the part that brought them had; unless the recipe names their number."""
+    config = GlyphConfig(dim=32, encoder=ENCODER, heads=2, max_length=8)
+    save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
+
+    def settled(*overrides: str) -> tuple[int, int]:
+        model = settle_finetune(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
+        return model.max_length, model.fmu.queries
+
+    glyph = f"init.glyph={tmp_path / 'glyph'}"
+    starts = [[f"init.model={recogniser}"], [glyph], [glyph, f"init.decoder={decoder}"], []]
+    for start in starts:
+        assert settled(*start, "model.max_length=40") == (40, 41)
+        assert settled(*start, "model.max_length=5") == (5, 6)
+        assert settled(*start, "model.max_length=40", "model.fmu.queries=30") == (40, 30)
+        assert settled(*start, "model.max_length=40", "model.fmu.queries=0") == (40, 0)
+        assert settled(*start, "model.fmu.queries=30")[1] == 30
+    assert settled(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
+
+
 def test_without_parts_the_defaults_stand():
     recipe, charset = settle_finetune(FinetuneRecipe())
     assert recipe.model == ModelConfig()

@@ -165,6 +165,9 @@ def test_a_start_must_know_all_characters(parts: Parts) -> None:
     )
     with pytest.raises(UserError, match=r"its charset lacks .*; pre-train a decoder with"):
         pupil(recipe, resolve_charset("94"))
+    longer = parts.recipe("teach", f"teach.start={parts.folder / 'decoder'}", "glyph.max_length=9")
+    with pytest.raises(UserError, match=r"its max_length is 5, not glyph\.max_length = 9; set that, or pre-train"):
+        pupil(longer, resolve_charset("36"))
     same = parts.recipe("teach", f"teach.start={parts.folder / 'decoder'}")
     decoder = pupil(same, resolve_charset("36"))
     assert decoder is not None

@@ -106,6 +106,14 @@ class ABINet(Decoder):
         heads = [f"{head}.{part}" for head in ("vision_head", "language_head", "head") for part in ("weight", "bias")]
         return dict.fromkeys(["language.embedding.weight", *heads], "classes")
 
+    def per_position(self) -> dict[str, str]:
+        """Queries and places of both branches: the k-th is the k-th character's.
+
+        Vision reads each position by itself: its first rows read as they did. So does the language model where the word
+        ends within them, for it sees nothing after the end.
+        """
+        return dict.fromkeys(["queries", "language.places", "language.queries"], "characters")
+
     def see(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t d"]:
         """Features of the vision branch at t = ``max_length`` + 1 positions, read in parallel."""
         x = self.queries.expand(memory.shape[0], -1, -1)
@@ -158,6 +166,10 @@ class ABINet(Decoder):
 
         parts = [spelling(each) + spelling(mixed) for each, mixed in zip(language, fused, strict=True)]
         return spelling(vision) + torch.stack(parts).mean()
+
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """Characters and EOS of all words."""
+        return int((targets[:, 1:] != self.pad).sum())
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Vision and language together after the last iteration."""

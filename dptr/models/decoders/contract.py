@@ -30,6 +30,10 @@ class Decoder(nn.Module, ABC):
         """Training loss; ``targets`` are rows of BOS, characters, EOS, PAD."""
 
     @abstractmethod
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """How many terms ``loss`` is the mean of, so that means over parts of a batch can be put together."""
+
+    @abstractmethod
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Logits by position; rows are cut at their first EOS by the tokenizer."""
 
@@ -40,6 +44,15 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def per_character(self) -> dict[str, str]:
         """Parameters with a row a symbol, moved by character on transfer: name -> ``classes`` or ``vocabulary``."""
+
+    @abstractmethod
+    def per_position(self) -> dict[str, str]:
+        """Parameters (1, rows, d) with a row a place in the word, fitted to another ``max_length`` on transfer.
+
+        Name -> a key of ``dptr.models.lengths.ROWS``: ``characters``, max_length + 1 rows, of which the k-th is the
+        k-th character's and the last that of EOS after the longest word; or ``path``, the 2 max_length - 1 places of
+        CTC. Fewer are cut to the first rows; what further rows are, the kind says.
+        """
 
 
 class Stepwise(Decoder):

@@ -71,6 +71,15 @@ class CTC(Decoder):
     def per_character(self) -> dict[str, str]:
         return {"head.weight": "classes", "head.bias": "classes"}
 
+    def per_position(self) -> dict[str, str]:
+        """The 2L - 1 queries of a path; of a longer one, the first are kept and the others copy the last.
+
+        No query sees another and repeats are merged, so words of up to L characters are read as before. Interpolated
+        over the longer path all queries would move, and fresh ones show characters that are not there
+        (docs/decoders.md).
+        """
+        return {"queries": "path"}
+
     def predict(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t c"]:
@@ -97,6 +106,10 @@ class CTC(Decoder):
         words = targets.masked_fill(~shown, self.blank)[:, 1:]
         positions = torch.full_like(targets[:, 0], shares.shape[1])
         return F.ctc_loss(shares.transpose(0, 1), words, positions, shown.sum(1), self.blank)
+
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """Words."""
+        return len(targets)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """The best path as ``max_length`` + 1 rows of logits, see ``collapse``."""

@@ -125,6 +125,10 @@ class MDiff(Decoder):
     def per_character(self) -> dict[str, str]:
         return dict.fromkeys(["embedding.weight", "head.weight", "head.bias"], "classes")
 
+    def per_position(self) -> dict[str, str]:
+        """The k-th position is the k-th character's. All see all, so further ones change what the first ones read."""
+        return {"positions": "characters"}
+
     def predict(
         self,
         symbols: Int[Tensor, "b l"],
@@ -172,6 +176,10 @@ class MDiff(Decoder):
             logits = self.predict(replacement_noise(wanted, self.classes, generator), after, projected, allowed)
             parts.append(F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad))
         return torch.stack(parts).sum() / self.noisings
+
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """Words. Replacement is a mean over symbols, and counts as one over words here."""
+        return len(targets)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Low-confidence re-masking: from all hidden, at most ``steps`` predictions.

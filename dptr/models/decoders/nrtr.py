@@ -43,6 +43,10 @@ class NRTR(Stepwise):
     def per_character(self) -> dict[str, str]:
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
+    def per_position(self) -> dict[str, str]:
+        """The k-th position is the k-th input's, and no input sees a later one: the first rows read as they did."""
+        return {"positions": "characters"}
+
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
         return project_memory(self.layers, memory)
 
@@ -95,6 +99,10 @@ class NRTR(Stepwise):
         projected = self.project(memory)
         logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
         return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=self.pad)
+
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """Characters and EOS of all words."""
+        return int((targets[:, 1:] != self.pad).sum())
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""

@@ -32,7 +32,7 @@ def draw_permutations(length: int, count: int, generator: torch.Generator) -> In
         length: characters of the longest word in the batch, >= 1.
         count: how many orders at most, >= 1.
     """
-    count = min(count, math.factorial(length)) if length < 12 else count
+    count = order_count(length, count)
     orders: list[tuple[int, ...]] = []
     forward = tuple(range(1, length + 1))
     while len(orders) < count:
@@ -44,6 +44,11 @@ def draw_permutations(length: int, count: int, generator: torch.Generator) -> In
     if count > 1:
         rows[1] = (0, end, *forward[::-1])
     return torch.tensor(rows)
+
+
+def order_count(length: int, count: int) -> int:
+    """``count``, or how many orders of ``length`` characters there are, if fewer."""
+    return min(count, math.factorial(length)) if length < 12 else count
 
 
 def permutation_masks(
@@ -158,6 +163,14 @@ class PARSeq(Stepwise):
     def per_character(self) -> dict[str, str]:
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
+    def per_position(self) -> dict[str, str]:
+        """The k-th position asks for the k-th character, and stands beside it once it is known.
+
+        Left to right no position sees a later one: the first rows read as they did. A refinement sees the whole word:
+        it does too where the word ends within them.
+        """
+        return {"positions": "characters"}
+
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
         layers = cast(Iterable[TwoStreamLayer], self.layers)
         return [layer.cross_attention.project(memory) for layer in layers]
@@ -238,6 +251,12 @@ class PARSeq(Stepwise):
         later = wanted[:, 2:]
         later[later == self.eos] = self.pad
         return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten(), ignore_index=self.pad)
+
+    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+        """Characters in each order, EOS in the first two."""
+        orders = order_count(targets.shape[1] - 2, self.permutations)
+        characters = int(((targets != self.pad).sum(1) - 2).sum())
+        return orders * characters + min(orders, 2) * len(targets)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3).

@@ -96,6 +96,23 @@ def test_one_crop_alone_equals_the_crop_in_a_batch(kind):
     assert_same([read(decoder, row[None])[0] for row in memory], batch)
 
 
+@torch.no_grad()
+def test_losses_of_parts_make_the_loss_of_the_whole(kind):
+    """By their terms: what several processes with a part of the batch each rely on."""
+    if kind == "mdiff":
+        pytest.skip("a sum of a mean over words and one over symbols")
+    decoder = loud(build(kind)).eval()
+    memory = memories(decoder, 5)
+    wanted = targets(["abcab", "c", "bb", "ab", "bca"])
+    parts = [slice(0, 2), slice(2, 5)]
+    losses = [float(decoder.loss(memory[part], None, wanted[part], generator())) for part in parts]
+    terms = [decoder.terms(wanted[part]) for part in parts]
+    whole = sum(loss * count for loss, count in zip(losses, terms, strict=True)) / sum(terms)
+    assert sum(terms) == decoder.terms(wanted)
+    assert whole == pytest.approx(float(decoder.loss(memory, None, wanted, generator())), rel=1e-5)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
 def test_masked_memory_equals_memory_without_the_masked_tokens(kind):
     decoder = loud(build(kind), scale=0.5).eval()
     memory = memories(decoder, 16)

@@ -49,7 +49,8 @@ def test_rows_move_with_their_character_and_the_rest_as_it_is(tmp_path, config, 
     charset = Charset("new", tuple(characters))
     source, checkpoint = stage_one(config, tmp_path / "stage1")
     model, before = recogniser(config, charset), recogniser(config, charset).state_dict()
-    fresh = transfer(model.decoder, checkpoint, charset)
+    fresh, fitted = transfer(model.decoder, checkpoint, charset)
+    assert fitted == []
     assert fresh == [character for character in characters if character not in OLD.characters]
     per_character, old = model.decoder.per_character(), source.state_dict()
     names = {chars: ["EOS", *chars.characters, "BOS", "PAD"] for chars in (OLD, charset)}

@@ -1,0 +1,88 @@
+"""From one longest word to another: rows that stand for places in a word are kept, and continued or cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def continued(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
+    """The first m learned rows where they are; where there are fewer, fresh rows after them, made like them.
+
+    Row k stands for the k-th character, however long the longest word, so no learned row moves. Rows n..m - 1 of
+    ``fresh`` are shifted and scaled as a whole, by what gives its rows 0..n - 1 the mean and deviation of the learned
+    ones. So what attends to the further rows has met their like; they differ from each other, as copies of the last
+    would not; and rows that began as sinusoids (``dptr.models.fmu``) go on as sinusoids, which matters most
+    (docs/decoders.md).
+
+    Args:
+        learned: n rows of a checkpoint.
+        fresh: m rows as they are initialised.
+    """
+    kept = learned[:, : fresh.shape[1]].to(fresh.dtype)
+    begun = fresh[:, : kept.shape[1]]
+    middle, start = (rows.mean(1, keepdim=True) for rows in (kept, begun))
+    scale = (kept - middle).norm() / (begun - start).norm().clamp(min=1e-6)
+    return torch.cat([kept, middle + scale * (fresh - start)[:, kept.shape[1] :]], dim=1)
+
+
+def repeated(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
+    """The first m learned rows where they are; where there are fewer, the last one again and again.
+
+    For a path of CTC, where repeats are merged: what the last place shows, its copies show, so the word stays. In
+    training each copy gets gradients of its own place, and they part.
+    """
+    kept = learned[:, : fresh.shape[1]].to(fresh.dtype)
+    return torch.cat([kept, kept[:, -1:].expand(-1, fresh.shape[1] - kept.shape[1], -1)], dim=1)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A kind of rows.
+
+    Attributes:
+        count: how many there are, by the longest word in characters.
+        fill: from n learned rows and m fresh ones, both (1, rows, d), to m rows, the first ones learned.
+        told: what the others are, for the log.
+    """
+
+    count: Callable[[int], int]
+    fill: Callable[[Tensor, Tensor], Tensor]
+    told: str
+
+
+# By what ``Decoder.per_position`` calls them.
+ROWS: dict[str, Rows] = {
+    "characters": Rows(lambda longest: longest + 1, continued, "made like them"),
+    "path": Rows(lambda longest: 2 * longest - 1, repeated, "copies of the last"),
+}
+
+
+def fit_rows(
+    module: nn.Module, kinds: dict[str, str], tensors: dict[str, Tensor], part: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """A checkpoint's tensors with as many rows as ``module`` has; what else differs is left for ``load_strictly``.
+
+    Args:
+        module: holds the fresh rows.
+        kinds: its parameters (1, rows, d) with a row a place, name -> key of ``ROWS``.
+        tensors: the checkpoint's, by the module's names.
+        part: before names in the lines, such as ``fmu.``.
+
+    Returns:
+        All tensors, and a line for the log on each whose rows changed in number.
+    """
+    own, fitted, told = module.state_dict(), dict(tensors), []
+    for name, kind in kinds.items():
+        if name not in tensors or tensors[name].shape[2:] != own[name].shape[2:]:
+            continue
+        before, after = tensors[name].shape[1], own[name].shape[1]
+        if before != after:
+            fitted[name] = ROWS[kind].fill(tensors[name], own[name])
+            added = f", the others {ROWS[kind].told}" if after > before else ""
+            told.append(f"{part}{name}: {before} to {after} rows, the first {min(before, after)} kept{added}")
+    return fitted, told

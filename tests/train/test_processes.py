@@ -1,0 +1,69 @@
+"""Two processes that share each batch, started as ``torchrun`` does, on the CPU (gloo)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers_train import STEPS, Parts, records
+
+# Without dropout, whose masks depend on how the batch is divided; a ViT, for batch norm sees its own share only.
+PLAIN = {
+    "pretrain": ["model.decoder.dropout=0"],
+    "finetune": [
+        "model.decoder.dropout=0", 'init.glyph=""', 'model.encoder={kind="vit", size="tiny", height=16, width=32}',
+    ],
+}  # fmt: skip
+
+
+def launch(processes: int, arguments: list[str]) -> subprocess.Popen[str]:
+    """The command in so many processes of one thread."""
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, *several, "-m", "dptr", *arguments],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def arguments(parts: Parts, command: str, out: Path, *settings: str) -> list[str]:
+    more = [part for setting in (*PLAIN[command], *settings) for part in ("--set", setting)]
+    return [*parts.arguments(command, out), *more]
+
+
+@pytest.mark.parametrize("command", ["pretrain", pytest.param("finetune", marks=pytest.mark.slow)])
+def test_two_processes_step_as_one(command: str, parts: Parts, tmp_path: Path) -> None:
+    """The same losses and validation scores with the same batch over all, and the first process alone writes."""
+    for processes in (1, 2):
+        process = launch(processes, arguments(parts, command, tmp_path / str(processes)))
+        said, _ = process.communicate(timeout=250)
+        assert process.returncode == 0, said
+    one, two = (records(tmp_path / str(processes)) for processes in (1, 2))
+    losses = [record["loss"] for record in one if "loss" in record]
+    assert len(losses) == STEPS and len(set(losses)) == STEPS
+    assert [record.keys() for record in two] == [record.keys() for record in one]
+    for ours, theirs in zip(one, two, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-5)
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {path.name for path in (tmp_path / "1").iterdir()}
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run(parts: Parts, tmp_path: Path) -> None:
+    """The other one would wait for it for ever; the launcher ends both and says which failed."""
+    process = launch(2, arguments(parts, "pretrain", tmp_path / "out", "run.steps=100000"))
+    log = tmp_path / "out" / "log.jsonl"
+    while not log.exists() or not log.read_text():
+        assert process.poll() is None
+        time.sleep(0.2)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    workers = [int(line) for line in children.stdout.split()]
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"exitcode  : -9 (pid: {workers[1]})" in said
