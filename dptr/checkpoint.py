@@ -38,6 +38,7 @@ class Loaded:
     tokenizer: Tokenizer
     config: ModelConfig
     card: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0  # of its confidence (``dptr.calibration``)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Checkpoint:
     charset: Charset
     dual: dict[str, Any]
     tensors: dict[str, Tensor]
+    temperature: float = 1.0
 
 
 def save_checkpoint(
@@ -61,6 +63,7 @@ def save_checkpoint(
     dual: dict[str, Any],
     card: dict[str, Any],
     half: bool = False,
+    temperature: float = 1.0,
 ) -> None:
     """Write a recogniser, or the decoder alone after stage 1; whole or not at all.
 
@@ -69,6 +72,7 @@ def save_checkpoint(
         dual: name and fingerprint of the dual encoder that stage 1 used; empty where none did.
         card: provenance, shown by ``dptr models``.
         half: store float16, half the size.
+        temperature: of a recogniser's confidence (``dptr.calibration``).
     """
     prefix = "decoder." if kind == "decoder" else ""
     tensors = {
@@ -81,6 +85,7 @@ def save_checkpoint(
         "model": config.model_dump(mode="json"),
         "charset": {"name": charset.name, "characters": "".join(charset.characters)},
         "dual": dual,
+        "temperature": temperature,
     }
     with whole_folder(folder) as aside:
         write_json(aside / "config.json", described)
@@ -113,7 +118,8 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         )
     config, charset = settings_of(described, "model", ModelConfig, f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
-    return Checkpoint(folder, described["kind"], config, charset, described.get("dual", {}), tensors)
+    dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
+    return Checkpoint(folder, described["kind"], config, charset, dual, tensors, temperature)
 
 
 def load_recognizer(model: str | Path) -> Loaded:
@@ -132,7 +138,8 @@ def load_recognizer(model: str | Path) -> Loaded:
         recognizer = build_recognizer(checkpoint.config, len(checkpoint.charset))
     load_strictly(recognizer, checkpoint.tensors, str(checkpoint.folder))
     tokenizer = Tokenizer(checkpoint.charset, checkpoint.config.max_length)
-    return Loaded(recognizer.eval(), tokenizer, checkpoint.config, card_of(checkpoint.folder))
+    card = card_of(checkpoint.folder)
+    return Loaded(recognizer.eval(), tokenizer, checkpoint.config, card, checkpoint.temperature)
 
 
 def card_of(model: str | Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class TorchModel:
         recognizer = load_recognizer(model)
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
+        self.temperature = recognizer.temperature
         self.height = recognizer.config.encoder.height
         self.width = recognizer.config.encoder.width
         self.model = recognizer.model.to(self.device).eval()

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dptr import DEFAULT_MODEL
+from dptr.calibration import tempered
 from dptr.errors import UserError
 from dptr.images import open_image, to_array
 from dptr.runtime import SUFFIX, OnnxModel
@@ -30,7 +31,8 @@ Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 class Prediction:
     """What was read on one picture.
 
-    ``confidence`` is the product of the probabilities of all characters and of the end of the word;
+    ``confidence`` is the product of the probabilities of all characters and of the end of the word, at the temperature
+    that was fitted on validation crops, if there were enough: how likely the word is right, of crops like those;
     ``characters`` holds each character with its own probability. All probabilities are from 0 to 1.
     """
 
@@ -44,6 +46,7 @@ class Backend(Protocol):
 
     tokenizer: Tokenizer
     card: dict[str, Any]
+    temperature: float  # of the confidence (``dptr.calibration``)
     height: int
     width: int
 
@@ -122,7 +125,8 @@ class Reader:
             )
         predictions = []
         for start in range(0, len(crops), self.batch):
-            for word in self.tokenizer.decode(self.backend.probabilities(crops[start : start + self.batch])):
+            seen = self.backend.probabilities(crops[start : start + self.batch])
+            for word in self.tokenizer.decode(tempered(seen, self.backend.temperature)):
                 characters = tuple(zip(word.text, word.characters, strict=True))
                 predictions.append(Prediction(word.text, word.confidence, characters))
         return predictions

@@ -61,6 +61,7 @@ class OnnxModel:
         charset = Charset(self.described["charset"]["name"], tuple(self.described["charset"]["characters"]))
         self.tokenizer = Tokenizer(charset, self.described["max_length"])
         self.card: dict[str, Any] = self.described["card"]
+        self.temperature = float(self.described["temperature"] or 1.0)
         self.height: int = self.described["height"]
         self.width: int = self.described["width"]
 
@@ -71,7 +72,14 @@ class OnnxModel:
 
 
 def describe(
-    name: str, tokenizer: Tokenizer, height: int, width: int, card: dict[str, Any], weights: str, numbers: str
+    name: str,
+    tokenizer: Tokenizer,
+    height: int,
+    width: int,
+    card: dict[str, Any],
+    weights: str,
+    numbers: str,
+    temperature: float,
 ) -> str:
     """The metadata of a file, as JSON.
 
@@ -80,6 +88,7 @@ def describe(
         card: of the checkpoint.
         weights: digest of the weights that the graph holds.
         numbers: ``float32``, ``int8 dynamic`` or ``int8 static``.
+        temperature: of the confidence; the graph's own probabilities are those of temperature 1.
     """
     return json.dumps(
         {
@@ -96,7 +105,7 @@ def describe(
                 "mean": MIDDLE,
                 "deviation": MIDDLE,
             },
-            "temperature": None,  # of the confidence; none has been fitted
+            "temperature": temperature,
             "numbers": numbers,
             "weights": weights,
             "dptr": __version__,

@@ -288,7 +288,7 @@ def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
     assert described["charset"]["characters"] == "".join(reference.tokenizer.charset.characters)
     assert (described["height"], described["width"], described["max_length"]) == (32, 128, 25)
     assert described["preprocessing"]["mean"] == described["preprocessing"]["deviation"] == 127.5
-    assert described["temperature"] is None and described["numbers"] == "float32"
+    assert described["temperature"] == reference.temperature and described["numbers"] == "float32"
     assert described["card"] == reference.card == card_of("dptr-en")
 
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import dptr
-from dptr.checkpoint import save_checkpoint
+from dptr.checkpoint import load_recognizer, save_checkpoint
 from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
 from dptr.models.recognizer import build_recognizer
 from dptr.reader import Prediction, Reader
@@ -169,3 +170,20 @@ def test_package_is_lazy() -> None:
     assert dptr.Reader is Reader
     with pytest.raises(AttributeError, match="no attribute 'Writer'"):
         dptr.Writer  # noqa: B018
+
+
+def test_confidence_is_taken_to_the_temperature_of_the_checkpoint(folder: Path, tmp_path: Path) -> None:
+    """The words stay, and so do their probabilities' order; each row is softmax(logits / 2.5)."""
+    loaded = load_recognizer(folder)
+    warm = {"temperature": 2.5}
+    save_checkpoint(tmp_path / "warm", "recogniser", loaded.model, CONFIG, resolve_charset("36"), {}, {}, **warm)
+    reader = Reader(tmp_path / "warm")
+    with torch.no_grad():
+        rows = (loaded.model(to_pixels(crops(4))) / 2.5).softmax(-1)
+    for cold, found, row in zip(
+        Reader(folder).predict_arrays(crops(4)), reader.predict_arrays(crops(4)), rows, strict=True
+    ):
+        best = row.max(-1).values[: len(found.text) + 1]
+        assert found.text == cold.text and found.confidence < cold.confidence
+        assert found.confidence == pytest.approx(float(best.prod()), rel=1e-4)
+        assert [p for _, p in found.characters] == pytest.approx(best[: len(found.text)].tolist(), rel=1e-4)

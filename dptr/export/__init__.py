@@ -64,7 +64,11 @@ def export(
     name = reference.card.get("name") or Path(model).name
     quantised = None
     with whole_file(out) as aside:
-        _save(made, aside, describe(name, tokenizer, height, width, reference.card, weights, "float32"))
+        _save(
+            made,
+            aside,
+            describe(name, tokenizer, height, width, reference.card, weights, "float32", reference.temperature),
+        )
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
             raise UserError(
@@ -74,7 +78,8 @@ def export(
         if int8:
             numbers = f"int8 {int8}"
             small = quantise(made, crops if int8 == "static" else None)
-            _save(small, aside, describe(name, tokenizer, height, width, reference.card, weights, numbers))
+            told = describe(name, tokenizer, height, width, reference.card, weights, numbers, reference.temperature)
+            _save(small, aside, told)
             quantised = compare(reference, OnnxModel(aside), crops)
     return parity, quantised
 

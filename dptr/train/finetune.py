@@ -10,10 +10,12 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from dptr.calibration import fit_temperature
 from dptr.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.config import DualConfig, FinetuneRecipe
 from dptr.data.datasets import LabelledCrops
@@ -31,6 +33,8 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import stage2_crops
 from dptr.train.settle import settle_finetune
+
+CALIBRATION = 2000  # crops
 
 
 class _Objective(nn.Module):
@@ -86,10 +90,11 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
                 run.best = scores
                 if accelerator.is_main_process:
                     told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
-                    results = [{**told, **scores}]
+                    described = {**card, "results": [{**told, **scores}]}
                     save_checkpoint(
-                        out / "model", "recogniser", model, recipe.model, charset, dual, {**card, "results": results}
-                    )
+                        out / "model", "recogniser", model, recipe.model, charset, dual, described,
+                        temperature=calibrated(model, tokenizer, validation, run.device, protocol),
+                    )  # fmt: skip
         run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
         run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
 
@@ -197,3 +202,21 @@ def read(
             "or pass others as data.validation"
         )
     return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}
+
+
+def calibrated(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> float:
+    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most."""
+    fold = PROTOCOLS[protocol]
+    words: list[np.ndarray] = []
+    correct: list[bool] = []
+    for start in range(0, min(len(crops), CALIBRATION), 128):
+        logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
+        probabilities = logits.float().softmax(-1).cpu().numpy()
+        labels = crops.labels[start : start + 128]
+        for rows, got, label in zip(probabilities, tokenizer.decode(probabilities), labels, strict=True):
+            if fold(label):
+                words.append(rows[: len(got.text) + 1])
+                correct.append(fold(got.text) == fold(label))
+    return fit_temperature(words, correct)

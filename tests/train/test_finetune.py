@@ -9,9 +9,10 @@ import torch
 from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, records, write_crops
 from PIL import Image
 
+from dptr.calibration import fit_temperature, tempered
 from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.config import DualConfig, FinetuneRecipe, RenderConfig, plain_render
-from dptr.data.datasets import load_crops
+from dptr.data.datasets import DropReport, LabelledCrops, load_crops
 from dptr.data.stream import Labelled, Mixture, Rendered
 from dptr.data.synth import Renderer
 from dptr.dual.glyph import load_glyph
@@ -21,9 +22,10 @@ from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.reader import Reader
 from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
+from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import split, stage2_crops
-from dptr.train.finetune import finetune, initialise, protocol_of
+from dptr.train.finetune import calibrated, finetune, initialise, protocol_of
 
 
 def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
@@ -420,3 +422,29 @@ def test_weights_before_training_do_not_depend_on_the_outside(parts: Parts, tmp_
     torch.manual_seed(2)
     finetune(recipe, tmp_path / "b")
     assert records(tmp_path / "a") == records(tmp_path / "b")
+
+
+class Planted(torch.nn.Module):
+    """Reads the crop whose every byte is i as the i-th of planted logits."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.logits[((pixels[:, 0, 0, 0] + 1) * 127.5).round().long()]
+
+
+def test_the_temperature_is_that_of_words_being_right() -> None:
+    """Of 240 words of one character, shown at 0.9, half are right: the temperature brings 0.9 down to a half."""
+    charset = resolve_charset("36")
+    tokenizer = Tokenizer(charset, 3)
+    logits = torch.full((240, 2, len(charset) + 1), -30.0)
+    logits[:, 0, 1], logits[:, 0, 2], logits[:, 1, 0] = 2.2, 0.0, 30.0  # "0" against "1", then the end
+    arrays = np.repeat(np.arange(240, dtype=np.uint8), 4 * 4 * 3).reshape(240, 4, 4, 3)
+    labels = ["0" if index % 2 else "z" for index in range(240)]
+    crops = LabelledCrops(arrays, labels, labels, [0] * 240, DropReport())
+    model: Any = Planted(logits)
+    found = calibrated(model, tokenizer, crops, torch.device("cpu"), "36")
+    assert found == pytest.approx(fit_temperature(list(logits.softmax(-1).numpy()), [label == "0" for label in labels]))
+    assert tempered(logits.softmax(-1).numpy(), found).max(-1).prod(-1).mean() < 0.6
