@@ -1,8 +1,8 @@
 """Confidence that means something: a temperature, fitted on crops that training did not see.
 
-Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2), but fitted for what
-a reader reports, the product over a word's characters and its end, and whether the word is right; the published fit is
-for each decision of a classifier alone.
+Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2), but fitted for
+what a reader reports, the product over a word's characters and its end, and whether the word is right; the published
+fit is for each decision of a classifier alone.
 """
 
 from __future__ import annotations

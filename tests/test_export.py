@@ -120,7 +120,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
         model, path = Small(kind), tmp_path_factory.mktemp("export") / "any.onnx"
         with unchecked():
             graph = to_onnx(model.model, 16, 32)
-        onnx.helper.set_model_props(graph, {METADATA: describe(kind, TOKENIZER, 16, 32, {}, "", "float32")})
+        onnx.helper.set_model_props(graph, {METADATA: describe(kind, TOKENIZER, 16, 32, {}, "", "float32", 1.0)})
         onnx.save(graph, path)
         return model, path
 

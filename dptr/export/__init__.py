@@ -64,11 +64,8 @@ def export(
     name = reference.card.get("name") or Path(model).name
     quantised = None
     with whole_file(out) as aside:
-        _save(
-            made,
-            aside,
-            describe(name, tokenizer, height, width, reference.card, weights, "float32", reference.temperature),
-        )
+        told = describe(name, tokenizer, height, width, reference.card, weights, "float32", reference.temperature)
+        _save(made, aside, told)
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
             raise UserError(
