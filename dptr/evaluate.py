@@ -53,6 +53,8 @@ class Result:
     one_minus_ned: float | None
     cer: float | None
     calibration_error: float | None  # ECE, 15 bins
+    sure_from: float | None  # the lowest confidence from which on 99 % are right; None where there is none
+    sure_share: float | None  # the share of crops that are read so surely
     dropped: dict[str, int]  # reason -> crops that are not among the n
     images_per_second: float  # from file to text: opening, resizing, recognition
 
@@ -195,6 +197,7 @@ def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, 
             )
     report.drops.merge(drops)
     correct = [prediction == truth for prediction, truth in pairs]
+    sure = metrics.sure_enough(confidences, correct) if pairs else None
     unreadable = {UNREADABLE: len(reading.unreadable)} if reading.unreadable else {}
     report.results.append(
         Result(
@@ -206,6 +209,8 @@ def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, 
             one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
             cer=metrics.cer(pairs) if pairs else None,
             calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
+            sure_from=sure[0] if sure else None,
+            sure_share=sure[1] if sure else None,
             dropped=unreadable | drops.counts,
             images_per_second=reading.images_per_second,
         )
@@ -224,7 +229,18 @@ _INTRODUCTION = (
     "The most confident errors come first: there a wrong label is likely, and there a threshold on the confidence "
     "would not help. Characters that differ are marked."
 )
-_COLUMNS = ("data", "protocol", "crops", "word accuracy", "1-NED", "CER", "ECE", "dropped", "images/s")
+_COLUMNS = (
+    "data",
+    "protocol",
+    "crops",
+    "word accuracy",
+    "1-NED",
+    "CER",
+    "ECE",
+    "99 % right from",
+    "dropped",
+    "images/s",
+)
 
 
 def _cells(result: Result) -> tuple[str, ...]:
@@ -234,6 +250,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         result.protocol,
         str(result.n),
         *("-" if rate is None else f"{100 * rate:.2f} %" for rate in rates),
+        "-" if result.sure_share is None else f"{result.sure_from:.3f} ({100 * result.sure_share:.1f} %)",
         ", ".join(f"{count} {reason}" for reason, count in result.dropped.items()) or "0",
         f"{result.images_per_second:.0f}",
     )

@@ -152,6 +152,33 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
     return sum(abs(gap) for gap in gaps) / len(confidences)
 
 
+def sure_enough(
+    confidences: Sequence[float], correct: Sequence[bool], wanted: float = 0.99
+) -> tuple[float, float] | None:
+    """From which confidence on words can be taken without a look: the point of the risk-coverage curve at 1 - ``wanted``.
+
+    Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2, without their
+    bound for small samples.
+
+    Returns:
+        The lowest confidence such that of the words that are as sure or surer a share ``wanted`` or more is right, and
+        the share of all words that these are; None where the surest words are not right often enough.
+
+    Raises:
+        ValueError: nothing to judge, or lengths differ.
+    """
+    if len(confidences) != len(correct) or not confidences:
+        raise ValueError(f"{len(confidences)} confidences for {len(correct)} outcomes; give as many, at least one")
+    ordered = sorted(zip(confidences, correct, strict=True), reverse=True)
+    found, right = None, 0
+    for count, (confidence, hit) in enumerate(ordered, start=1):
+        right += hit
+        last_of_its_confidence = count == len(ordered) or ordered[count][0] < confidence
+        if last_of_its_confidence and right >= wanted * count:
+            found = confidence, count / len(ordered)
+    return found
+
+
 def _mean(values: list[float]) -> float:
     if not values:
         raise ValueError("no pair to compare")

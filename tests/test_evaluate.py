@@ -82,6 +82,7 @@ def test_numbers_are_those_counted_by_hand(data: Path) -> None:
     assert result.one_minus_ned == pytest.approx((3 + 4 / 5 + 25 / 60 + 0 + 6 / 18) / 7)
     assert result.cer == pytest.approx((1 + 35 + 6 + 12) / (5 + 4 + 5 + 2 + 60 + 6 + 18))
     assert result.calibration_error == pytest.approx((0.1 + 0.2 + 0.4 + 0.7 + 0.99 + 0.2 + 0.85) / 7, abs=1e-9)
+    assert (result.sure_from, result.sure_share) == (None, None)  # the surest, 0.99, is wrong
     assert result.images_per_second > 0
 
 
@@ -121,8 +122,8 @@ def test_json_has_the_documented_fields(data: Path) -> None:
     assert [(row["data"], row["protocol"]) for row in stored["results"]] == [(str(data), "36"), (str(data), "94")]
     row = stored["results"][0]
     assert set(row) == {
-        "data", "protocol", "n", "correct", "word_accuracy", "one_minus_ned", "cer", "calibration_error", "dropped",
-        "images_per_second",
+        "data", "protocol", "n", "correct", "word_accuracy", "one_minus_ned", "cer", "calibration_error", "sure_from",
+        "sure_share", "dropped", "images_per_second",
     }  # fmt: skip
     assert row["word_accuracy"] == pytest.approx(3 / 7) and row["dropped"]["unreadable image"] == 1
     assert stored["dropped"]["unreadable image"]["examples"][0]["key"].endswith("7.png")

@@ -162,3 +162,24 @@ def test_folding_a_language_twice_is_folding_it_once(text: str, code: str) -> No
 def test_unknown_protocol_names_those_there_are() -> None:
     with pytest.raises(UserError, match="'37': not known; use one of 36, 62, 94, native, or a language: en, de"):
         metrics.protocol("37")
+
+
+def test_sure_enough_is_the_lowest_confidence_with_few_errors_above() -> None:
+    """Against brute force over all thresholds, with ties."""
+    rng = np.random.default_rng(0)
+    found_some = 0
+    for _ in range(200):
+        confidences = (rng.integers(0, 8, 30) / 8).tolist()
+        correct = (rng.random(30) < np.array(confidences) ** 0.3).tolist()
+        every = []
+        for threshold in sorted(set(confidences)):
+            kept = [hit for confidence, hit in zip(confidences, correct, strict=True) if confidence >= threshold]
+            if sum(kept) >= 0.9 * len(kept):
+                every.append((threshold, len(kept) / 30))
+        found = metrics.sure_enough(confidences, correct, 0.9)
+        assert found == (every[0] if every else None)
+        found_some += found is not None
+    assert 20 < found_some < 200
+    assert metrics.sure_enough([0.9, 0.5], [False, True]) is None
+    with pytest.raises(ValueError, match="at least one"):
+        metrics.sure_enough([], [])
