@@ -229,18 +229,8 @@ _INTRODUCTION = (
     "The most confident errors come first: there a wrong label is likely, and there a threshold on the confidence "
     "would not help. Characters that differ are marked."
 )
-_COLUMNS = (
-    "data",
-    "protocol",
-    "crops",
-    "word accuracy",
-    "1-NED",
-    "CER",
-    "ECE",
-    "99 % right from",
-    "dropped",
-    "images/s",
-)
+_RATES = ("word accuracy", "1-NED", "CER", "ECE")
+_COLUMNS = ("data", "protocol", "crops", *_RATES, "99 % right from", "dropped", "images/s")
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
 def sure_enough(
     confidences: Sequence[float], correct: Sequence[bool], wanted: float = 0.99
 ) -> tuple[float, float] | None:
-    """From which confidence on words can be taken without a look: the point of the risk-coverage curve at 1 - ``wanted``.
+    """From which confidence on words can be taken without a look: where the risk-coverage curve meets 1 - ``wanted``.
 
     Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2, without their
     bound for small samples.
