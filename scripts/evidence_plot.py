@@ -61,7 +61,7 @@ def draw(curves: Curves, path: Path) -> None:
     from matplotlib import pyplot
 
     budgets = [budget for budget in ("500", "2000", "all") if budget in curves]
-    figure, panels = pyplot.subplots(1, len(budgets), figsize=(4.6 * len(budgets), 4), sharey=True, squeeze=False)
+    figure, panels = pyplot.subplots(1, len(budgets), figsize=(4.6 * len(budgets), 4.3), sharey=True, squeeze=False)
     colours = pyplot.get_cmap("tab10")
     for panel, budget in zip(panels[0], budgets, strict=True):
         for number, (start, name) in enumerate(NAMES.items()):
@@ -70,17 +70,25 @@ def draw(curves: Curves, path: Path) -> None:
                 continue
             steps = [step for step, _ in runs[0]]
             values = 100 * np.array([[accuracy for _, accuracy in run] for run in runs])
-            panel.plot(steps, values.mean(0), color=colours(number), label=f"{start}: {name}", marker="o", markersize=3)
+            panel.plot(
+                steps, values.mean(0), color=colours(number % 10), label=f"{start}: {name}", marker="o", markersize=3
+            )
             if len(runs) > 1:
                 error = values.std(0, ddof=1) / len(runs) ** 0.5
                 panel.fill_between(
-                    steps, values.mean(0) - error, values.mean(0) + error, color=colours(number), alpha=0.2, linewidth=0
+                    steps,
+                    values.mean(0) - error,
+                    values.mean(0) + error,
+                    color=colours(number % 10),
+                    alpha=0.2,
+                    linewidth=0,
                 )
         panel.set(title=f"{budget} labelled crops", xlabel="steps of fine-tuning")
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("word accuracy on validation crops, %")
-    panels[0][-1].legend(fontsize=8, loc="lower right")
-    figure.tight_layout()
+    lines = {line.get_label(): line for panel in panels[0] for line in panel.get_lines()}
+    figure.legend(lines.values(), lines.keys(), fontsize=8, loc="lower center", ncols=4)
+    figure.tight_layout(rect=(0, 0.11, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
