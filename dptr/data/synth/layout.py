@@ -198,7 +198,8 @@ def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
     for side_index in np.flatnonzero(where):
         beside = side_index < 2
         count = int(rng.integers(1, 4)) if beside else int(np.clip(rng.normal(len(text) * 1.3, 3), 2, 25))
-        other = draw_word(font, "".join(letters[i] for i in rng.integers(len(letters), size=count))).mask
+        word = "".join(letters[i] for i in rng.integers(len(letters), size=count))
+        other, _ = cut_out(draw_mask(load_face(font.path, font.number, needs_shaping(word)), word)[0])
         if beside:
             top = rise + (height - other.shape[0]) * int(rng.integers(0, 2))
             left = side - gap - other.shape[1] if side_index == 0 else side + width + gap
