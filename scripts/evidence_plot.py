@@ -70,9 +70,8 @@ def draw(curves: Curves, path: Path) -> None:
                 continue
             steps = [step for step, _ in runs[0]]
             values = 100 * np.array([[accuracy for _, accuracy in run] for run in runs])
-            panel.plot(
-                steps, values.mean(0), color=colours(number % 10), label=f"{start}: {name}", marker="o", markersize=3
-            )
+            look = {"color": colours(number % 10), "linestyle": "--" if number >= 10 else "-"}
+            panel.plot(steps, values.mean(0), label=f"{start}: {name}", marker="o", markersize=3, **look)
             if len(runs) > 1:
                 error = values.std(0, ddof=1) / len(runs) ** 0.5
                 panel.fill_between(
@@ -88,7 +87,7 @@ def draw(curves: Curves, path: Path) -> None:
     panels[0][0].set_ylabel("word accuracy on validation crops, %")
     lines = {line.get_label(): line for panel in panels[0] for line in panel.get_lines()}
     figure.legend(lines.values(), lines.keys(), fontsize=8, loc="lower center", ncols=4)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.tight_layout(rect=(0, 0.15, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
