@@ -5,7 +5,7 @@
 Every decoder, on the aligned encoder and slots, from scratch and pre-trained on text with ORP of residuals by symbol,
 fine-tuned on 500 and on all labelled crops for the same steps (scripts/evidence_gain.py's budgets). Then each reads
 
-- the test folders, once, when all its runs are done;
+- the test folders, once;
 - three rendered sets in held-out fonts, of words of the same lengths: *common* words (the 5,000 most frequent), *rare*
   ones (real words whose trigrams are the least frequent of the list) and *random* letters. An autoregressive decoder
   that leans on the lexicon loses from the first to the last.
@@ -18,15 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from evidence_jobs import RECIPES, Job, done, told, work
+from evidence_jobs import RECIPES, Job, data_folder, done, finetuning, finish, options_of, told
 
 from dptr.checkpoint import open_checkpoint
 from dptr.config import SourceConfig
@@ -41,27 +38,18 @@ SHARES = (0.0, 0.5, 1.0)  # of random strings among the words of stage 1; the de
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--glyph", default="glyph-en", help="the aligned dual encoder")
-    parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser = options_of(__doc__)
     parser.add_argument("--decoders", nargs="+", choices=DECODERS, default=list(DECODERS))
     parser.add_argument("--crops", nargs="+", type=int, choices=STEPS, default=list(STEPS), help="0 = all")
     parser.add_argument("--shares", action="store_true", help="also other shares of random strings in the text")
     parser.add_argument("--share-decoder", choices=DECODERS, default="parseq")
-    parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
-    if "DPTR_DATA" not in os.environ:
-        sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
-    data, out = Path(os.environ["DPTR_DATA"]), options.out
-    out.mkdir(parents=True, exist_ok=True)
+    data, out = data_folder(), options.out
     trained = finetunes(options, data)
     if not options.table:
+        out.mkdir(parents=True, exist_ok=True)
         jobs = [*rendered_sets(out), *stage_one(options), *trained, *evaluations(trained, out, data)]
-        failed = work(jobs, out, options.jobs)
-        if failed:
-            sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {out}; run this again")
+        finish(jobs, out, options.jobs)
     print(table(trained, out))
 
 
@@ -82,8 +70,8 @@ def rendered_sets(out: Path) -> list[Job]:
 def word_lists() -> dict[str, list[str]]:
     """Common, rare and random words of 4 to 10 letters a-z, with the same number of each length.
 
-    Rare: of the 20,000th to the 200,000th most frequent word of the list, the third whose trigrams (with a mark for
-    either end) have the lowest mean log-frequency, counted over the list by word frequency.
+    Rare: of such words of the list but for the 20,000 most frequent, the third whose trigrams (with a mark for either
+    end) have the lowest mean log-frequency, counted over the list by word frequency.
     """
     entries, _ = read_wordfreq(SourceConfig(kind="wordfreq", flatten=0.0))
     plain = [(word, weight) for word, weight in entries if word.isascii() and word.isalpha() and 4 <= len(word) <= 10]
@@ -112,7 +100,7 @@ def word_lists() -> dict[str, list[str]]:
 def trigrams(word: str) -> list[str]:
     """Of a word between two marks."""
     marked = f"^{word}$"
-    return [first + second[-1] for first, second in pairwise(marked[i : i + 2] for i in range(len(marked) - 1))]
+    return [marked[start : start + 3] for start in range(len(word))]
 
 
 def draw(words: Sequence[str], quota: dict[int, int], rng: np.random.Generator) -> list[str]:
@@ -154,11 +142,7 @@ def shares(options: argparse.Namespace) -> Sequence[float]:
 
 def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     """Each decoder from both starts at both budgets; the share decoder's other texts at 500 crops."""
-    base = (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
-        "--set", f"render.backgrounds={data / 'natural'}", "--set", f"init.glyph={options.glyph}",
-        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
-    )  # fmt: skip
+    base = (*finetuning(options.pack, data), *told(f"init.glyph={options.glyph}"))
     starts = [(kind, start, crops) for crops in options.crops for kind in options.decoders for start in ("none", kind)]
     starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
     jobs = []

@@ -26,11 +26,9 @@ step, not of the best, on the fixed tenth of the real train crops that is held o
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from evidence_jobs import RECIPES, Job, scores, spread, told, work
+from evidence_jobs import RECIPES, Job, data_folder, finetuning, finish, options_of, scores, spread, told
 
 STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn")
 BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
@@ -40,34 +38,24 @@ ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0))  # crops and seed, in 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--glyph", default="glyph-en", help="the aligned dual encoder")
-    parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser = options_of(__doc__)
     parser.add_argument("--direct-steps", type=int, default=5800, help="steps of d and e: the compute of a and stage 1")
     parser.add_argument("--joint-steps", type=int, default=5000, help="steps of j: the same compute")
     parser.add_argument("--rendered-steps", type=int, default=370, help="steps of f: the time of stage 1")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
-    parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
-    if "DPTR_DATA" not in os.environ:
-        sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
-    data = Path(os.environ["DPTR_DATA"])
-    options.out.mkdir(parents=True, exist_ok=True)
+    data = data_folder()
     if not options.table:
         jobs = finetunes(options, data)
         for start in reversed(starts(options, data)):  # what a run starts from stands before it
             if any(start.name in job.needs for job in jobs):
                 jobs.insert(0, start)
-        failed = work(jobs, options.out, options.jobs)
-        if failed:
-            sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {options.out}; run this again")
+        finish(jobs, options.out, options.jobs)
     print(table(options.out))
 
 
 def starts(options: argparse.Namespace, data: Path) -> list[Job]:
-    """Stage 1 in four forms, the bank of two of them, and direct training in three."""
+    """Stage 1 in five forms, the bank of two of them, direct training in two and joint training in two."""
     out: Path = options.out
     text = ("pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), "--set", f"dual.model={options.glyph}")
     rendered = (
@@ -90,7 +78,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         Job(
             "rendered",
             (
-                *finetuning(options, data),
+                *finetuning(options.pack, data),
                 *told(f"init.glyph={options.glyph}", f"run.steps={options.rendered_steps}", "data.rendered=1"),
             ),
         ),
@@ -122,7 +110,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "an": ((*own, *without), ()),
         "cn": ((*own, *without, *decoder("text-symbols/model")), ("text-symbols",)),
     }
-    base = finetuning(options, data)
+    base = finetuning(options.pack, data)
     return [
         Job(
             f"{start}-{count or 'all'}-{seed}",
@@ -134,15 +122,6 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         for start in options.starts
         if start not in ONCE or (count != 2000 and seed == 0)
     ]  # fmt: skip
-
-
-def finetuning(options: argparse.Namespace, data: Path) -> tuple[str, ...]:
-    """The command that all fine-tunings share."""
-    return (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--set", f"data.pack={options.pack}",
-        "--set", f"render.backgrounds={data / 'natural'}",
-        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
-    )  # fmt: skip
 
 
 def table(out: Path) -> str:

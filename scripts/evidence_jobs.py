@@ -5,6 +5,7 @@ A run's folder stands beside its log and, once it is done, a ``.done`` file that
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -30,9 +31,43 @@ class Job:
     flags: tuple[str, ...] = ("--resume",)
 
 
+def options_of(about: str | None) -> argparse.ArgumentParser:
+    """What the scripts that start from an aligned dual encoder and its pack have in common."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--glyph", default="glyph-en", help="the aligned dual encoder")
+    parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--table", action="store_true", help="only print what is done")
+    return parser
+
+
+def data_folder() -> Path:
+    """Where ``DPTR_DATA`` says that photographs and labelled crops are."""
+    if "DPTR_DATA" not in os.environ:
+        sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
+    return Path(os.environ["DPTR_DATA"])
+
+
+def finetuning(pack: str, data: Path) -> tuple[str, ...]:
+    """The command that fine-tunings on real crops share."""
+    return (
+        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"),
+        *told(f"data.pack={pack}", f"render.backgrounds={data / 'natural'}"),
+        "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
+    )  # fmt: skip
+
+
 def told(*settings: str) -> tuple[str, ...]:
     """As ``--set`` options."""
     return tuple(part for setting in settings for part in ("--set", setting))
+
+
+def finish(jobs: list[Job], out: Path, count: int) -> None:
+    """``work``, or end the program with the names of the runs that did not get done."""
+    out.mkdir(parents=True, exist_ok=True)
+    if failed := work(jobs, out, count):
+        sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {out}; run this again")
 
 
 def work(jobs: list[Job], out: Path, count: int) -> list[str]:

@@ -18,7 +18,7 @@ import os
 import sys
 from pathlib import Path
 
-from evidence_jobs import RECIPES, Job, done, scores, told, work
+from evidence_jobs import RECIPES, Job, done, finish, scores, told
 
 from dptr.checkpoint import open_checkpoint
 from dptr.data.synth.fonts import find_fonts
@@ -39,12 +39,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     if not options.table:
         split_photographs(options.photographs, options.out)
-        failed = work([job for code in options.languages for job in jobs(options, code)], options.out, options.jobs)
-        if failed:
-            sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {options.out}; run this again")
+        finish([job for code in options.languages for job in jobs(options, code)], options.out, options.jobs)
     print(table(options.languages, options.out))
 
 
@@ -53,7 +50,7 @@ def split_photographs(photographs: Path, out: Path) -> None:
     files = sorted(path for path in photographs.iterdir() if path.is_file())
     for number, path in enumerate(files):
         folder = out / ("grounds-train" if number % 5 else "grounds-heldout")
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / path.name).exists():
             os.symlink(path.resolve(), folder / path.name)
 
@@ -61,7 +58,6 @@ def split_photographs(photographs: Path, out: Path) -> None:
 def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     """Everything for one language, in order."""
     out: Path = options.out
-
     trained, heldout = (f"render.fonts={json.dumps(files)}" for files in split_fonts(code))
 
     def rendered(name: str, count: int, seed: int, split: str, form: str) -> Job:
