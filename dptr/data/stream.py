@@ -292,7 +292,7 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int = 0, processes: int = 1) -> list[str]:
+def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16) -> list[str]:
     """Words of stage 1's step ``step``, all of about one length, so that little of a batch is padding.
 
     The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool``
@@ -302,7 +302,7 @@ def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, rank: int =
     first, place = divmod(step, pool)
     words = _pool(corpus, size, pool, first)
     start = int(seeded_order(corpus.seed, first, pool)[place]) * size
-    return words[start + rank : start + size : processes]
+    return words[start : start + size]
 
 
 @lru_cache(maxsize=2)

@@ -108,10 +108,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             batch = {"pixels": to_pixels(crops), "symbols": slot_symbols(words, index, length)}
             batch["stops"] = torch.from_numpy(stops)
             if decoder is not None:
-                some = text_batch(
-                    corpus, recipe.teach.words, run.step, rank=accelerator.process_index,
-                    processes=accelerator.num_processes,
-                )  # fmt: skip
+                some = text_batch(corpus, recipe.teach.words, run.step)[loop.share(accelerator)]
                 batch["targets"] = torch.from_numpy(tokenizer.encode(words))
                 batch["words"] = slot_symbols(some, index, length)
                 batch["word_targets"] = torch.from_numpy(tokenizer.encode(some))

@@ -422,12 +422,3 @@ def test_text_batches_are_a_function_of_the_step():
     assert [text_batch(corpus, 8, step, 4) for step in reversed(range(12))] == forward[::-1]
     other = [text_batch(random_words(seed=1), 8, step, 4) for step in range(12)]
     assert other != forward
-
-
-@pytest.mark.parametrize("processes", [2, 3])
-def test_ranks_share_a_text_batch(processes):
-    corpus = random_words()
-    for step in range(5):
-        parts = [text_batch(corpus, 8, step, 4, rank, processes) for rank in range(processes)]
-        assert Counter(word for part in parts for word in part) == Counter(text_batch(corpus, 8, step, 4))
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
