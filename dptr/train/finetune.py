@@ -7,7 +7,9 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -184,18 +186,28 @@ def protocol_of(charset: Charset) -> str:
     return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
 
 
+def seen(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> Iterator[tuple[np.ndarray, str, str]]:
+    """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
+
+    Truths that are empty under the protocol are left out.
+    """
+    fold = PROTOCOLS[protocol]
+    for start in range(0, len(crops), 128):
+        logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
+        probabilities = logits.float().softmax(-1).cpu().numpy()
+        labels = crops.labels[start : start + 128]
+        for rows, got, label in zip(probabilities, tokenizer.decode(probabilities), labels, strict=True):
+            if fold(label):
+                yield rows[: len(got.text) + 1], fold(got.text), fold(label)
+
+
 def read(
     model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
 ) -> dict[str, float]:
     """Word accuracy and 1-NED on crops under a protocol; truths that are empty under it are left out."""
-    fold = PROTOCOLS[protocol]
-    pairs = []
-    for start in range(0, len(crops), 128):
-        logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
-        texts = [got.text for got in tokenizer.decode(logits.float().softmax(-1).cpu().numpy())]
-        labels = crops.labels[start : start + 128]
-        pairs += [(fold(text), fold(label)) for text, label in zip(texts, labels, strict=True)]
-    pairs = [pair for pair in pairs if pair[1]]
+    pairs = [(text, truth) for _, text, truth in seen(model, tokenizer, crops, device, protocol)]
     if not pairs:
         raise UserError(
             f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
@@ -207,16 +219,13 @@ def read(
 def calibrated(
     model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
 ) -> float:
-    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most."""
-    fold = PROTOCOLS[protocol]
+    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most.
+
+    They are read anew, for probabilities of all validation crops may not fit in memory.
+    """
     words: list[np.ndarray] = []
     correct: list[bool] = []
-    for start in range(0, min(len(crops), CALIBRATION), 128):
-        logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
-        probabilities = logits.float().softmax(-1).cpu().numpy()
-        labels = crops.labels[start : start + 128]
-        for rows, got, label in zip(probabilities, tokenizer.decode(probabilities), labels, strict=True):
-            if fold(label):
-                words.append(rows[: len(got.text) + 1])
-                correct.append(fold(got.text) == fold(label))
+    for rows, text, truth in islice(seen(model, tokenizer, crops, device, protocol), CALIBRATION):
+        words.append(rows.copy())  # else its whole batch would stay
+        correct.append(text == truth)
     return fit_temperature(words, correct)
