@@ -186,17 +186,10 @@ def learn(decoder: Decoder, texts: list[str], max_length: int, steps: int, rate:
 
 
 @every
-def test_longer_words_are_learned_by_heart(kind, tmp_path):
-    """From a decoder of short words, after a few steps, every one of 16 words of 30 to 40 characters."""
+@pytest.mark.parametrize(("longest", "shortest", "steps"), [(LONGER, 30, 200), (SHORTER, 3, 150)])
+def test_words_of_another_length_are_learned_by_heart(kind, longest, shortest, steps, tmp_path):
+    """From a decoder of words of up to 25 characters, after a few steps, every one of 16 longer, or shorter, words."""
     model = config(kind, BEFORE, dim=32)
-    decoder, _ = moved(model, built(model, 0), LONGER, tmp_path / "stage1")
-    texts = words(16, 30, LONGER)
-    assert [word.text for word in learn(decoder, texts, LONGER, 200)] == texts
-
-
-@every
-def test_shorter_words_are_learned_by_heart(kind, tmp_path):
-    model = config(kind, BEFORE, dim=32)
-    decoder, _ = moved(model, built(model, 0), SHORTER, tmp_path / "stage1")
-    texts = words(16, 3, SHORTER)
-    assert [word.text for word in learn(decoder, texts, SHORTER, 150)] == texts
+    decoder, _ = moved(model, built(model, 0), longest, tmp_path / "stage1")
+    texts = words(16, shortest, longest)
+    assert [word.text for word in learn(decoder, texts, longest, steps)] == texts
