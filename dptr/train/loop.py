@@ -53,7 +53,8 @@ class Run:
     ema: dict[str, Tensor] | None
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
-    stop: bool = False
+    stop: bool = False  # Ctrl-C came to this process
+    agreed: bool = False  # it had come to any process when the step's losses were put together
 
     @property
     def device(self) -> torch.device:
@@ -249,13 +250,16 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str], 
 
 
 def _together(run: Run, loss: float, terms: float) -> tuple[float, float]:
-    """The loss over all processes, and the weight of this one's; one that was told to stop tells the others."""
+    """The loss over all processes, and the weight of this one's; one that was told to stop tells the others.
+
+    What comes to one of them later in the step waits for the next one, or the others would wait for it in vain.
+    """
     processes = run.accelerator.num_processes
     if processes == 1:
         return loss, 1.0
     told = torch.tensor([loss * terms, terms, float(run.stop)], dtype=torch.float64, device=run.device)
     total, everything, stop = run.accelerator.reduce(told, "sum").tolist()
-    run.stop |= stop > 0
+    run.agreed = stop > 0
     return total / everything, terms * processes / everything
 
 
@@ -322,9 +326,11 @@ def end_of_step(run: Run) -> None:
     Raises:
         KeyboardInterrupt: the run was interrupted; its state is saved.
     """
-    if due(run, run.config.save_every) or run.stop:
+    stop = run.stop if run.accelerator.num_processes == 1 else run.agreed
+    if due(run, run.config.save_every) or stop:
         save(run)
-    if run.stop:
+    if stop:
+        run.accelerator.wait_for_everyone()  # the first to end would have the launcher end the one that saves
         raise KeyboardInterrupt
 
 

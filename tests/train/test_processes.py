@@ -52,18 +52,53 @@ def test_two_processes_step_as_one(command: str, parts: Parts, tmp_path: Path) -
     assert {path.name for path in (tmp_path / "2").iterdir()} == {path.name for path in (tmp_path / "1").iterdir()}
 
 
-@pytest.mark.slow
-def test_a_process_that_dies_ends_the_run(parts: Parts, tmp_path: Path) -> None:
-    """The other one would wait for it for ever; the launcher ends both and says which failed."""
-    process = launch(2, arguments(parts, "pretrain", tmp_path / "out", "run.steps=100000"))
-    log = tmp_path / "out" / "log.jsonl"
+def signalled(number: signal.Signals, arguments: list[str], out: Path) -> tuple[int, str]:
+    """Two processes, of which the second gets a signal once it trains; its process id, and what the launcher said."""
+    process = launch(2, arguments)
+    log = out / "log.jsonl"
     while not log.exists() or not log.read_text():
         assert process.poll() is None
         time.sleep(0.2)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     workers = [int(line) for line in children.stdout.split()]
     assert len(workers) == 2
-    os.kill(workers[1], signal.SIGKILL)
+    os.kill(workers[1], number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert f"exitcode  : -9 (pid: {workers[1]})" in said
+    return workers[1], said
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run(parts: Parts, tmp_path: Path) -> None:
+    """The other one would wait for it for ever; the launcher ends both and says which failed."""
+    asked = arguments(parts, "pretrain", tmp_path / "out", "run.steps=100000")
+    worker, said = signalled(signal.SIGKILL, asked, tmp_path / "out")
+    assert f"exitcode  : -9 (pid: {worker})" in said
+
+
+@pytest.mark.slow
+def test_interrupting_one_stops_both_and_one_can_go_on_alone(parts: Parts, tmp_path: Path) -> None:
+    """The state of the step at which both stopped is there, and no step is done twice or left out."""
+    rarely = ("run.steps=3000", "run.save_every=3000", "run.validate_every=3000")
+    asked = arguments(parts, "pretrain", tmp_path / "out", *rarely)
+    _, said = signalled(signal.SIGINT, asked, tmp_path / "out")
+    assert "Connection closed" not in said
+    (state,) = (tmp_path / "out" / "state").iterdir()
+    assert 0 < int(state.name.removeprefix("step-")) < 3000
+    process = launch(1, [*asked, "--resume"])
+    said, _ = process.communicate(timeout=250)
+    assert process.returncode == 0, said
+    steps = [record["step"] for record in records(tmp_path / "out") if "loss" in record]
+    assert steps == list(range(1, 3001))
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_both(parts: Parts, tmp_path: Path) -> None:
+    """In the same step, each with its share of the batch saved."""
+    huge = ("optim.lr=1e30", "optim.clip=1e30")
+    process = launch(2, arguments(parts, "pretrain", tmp_path / "out", *huge))
+    said, _ = process.communicate(timeout=120)
+    saved = sorted(path.name for path in (tmp_path / "out").glob("nan-*"))
+    assert process.returncode != 0 and "loss is nan" in said
+    assert [name.rpartition("-")[2] for name in saved] == ["0.safetensors", "1.safetensors"]
+    assert len({name.rpartition("-")[0] for name in saved}) == 1
