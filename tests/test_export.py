@@ -32,6 +32,7 @@ from dptr.config import CorpusConfig, DecoderConfig, EncoderConfig, FMUConfig, M
 from dptr.data.stream import Rendered
 from dptr.data.synth import Renderer
 from dptr.data.transforms import to_pixels
+from dptr.dual.families import FAMILIES
 from dptr.dual.vision import tower_settings
 from dptr.eager import TorchModel
 from dptr.errors import UserError
@@ -170,8 +171,13 @@ def with_tower(made: Path, folder: Path) -> Path:
 
 
 @needs_clip
-def test_the_image_tower_of_a_dual_encoder_is_exported(tmp_path: Path, font_folder: Path) -> None:
-    model = with_tower(make_tiny_clip(tmp_path / "clip", width=32), tmp_path / "model")
+@pytest.mark.parametrize(
+    "family",
+    ["clip", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name not in ("clip", "siglip2"))],
+)
+def test_the_image_tower_of_a_dual_encoder_is_exported(family: str, tmp_path: Path, font_folder: Path) -> None:
+    tower = make_tiny_clip(tmp_path / "clip", width=32) if family == "clip" else make_tiny(family, tmp_path / family)
+    model = with_tower(tower, tmp_path / "model")
     data = write_crops(tmp_path / "crops", font_folder, ["ab", "dcba", "bad", "cab", "dd", "a", "cc", "bc"])
     with unchecked():
         parity, _ = export(model, tmp_path / "model.onnx", [data], 8)
