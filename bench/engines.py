@@ -1,4 +1,4 @@
-"""Other renderers, each in a process and an environment of its own, driven by words (``workers/serve.py``)."""
+"""Other programs, each in a process and an environment of its own, that answer requests (``workers/serve.py``)."""
 
 from __future__ import annotations
 
@@ -29,26 +29,28 @@ PACKAGES = (
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def environment(folder: Path) -> Path:
-    """The Python of a virtual environment with ``PACKAGES``, made where it is missing: they need an old Pillow.
+def environment(folder: Path, packages: Sequence[str] = PACKAGES) -> Path:
+    """The Python of a virtual environment with these packages, made where it is missing.
+
+    The renderers' own, ``PACKAGES``, need an old Pillow.
 
     Raises:
         UserError: pip could not install them.
     """
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     marker = folder / "bench-packages.json"
-    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == list(PACKAGES):
+    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == list(packages):
         return python.absolute()
     if not python.exists():
         venv.create(folder, with_pip=True)
-    got = subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], capture_output=True, text=True)
+    got = subprocess.run([python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True)
     if got.returncode:
         last = (got.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise UserError(
-            f"{folder}: pip cannot install {' '.join(PACKAGES)} ({last}); give it a way to these packages, or install "
+            f"{folder}: pip cannot install {' '.join(packages)} ({last}); give it a way to these packages, or install "
             "them into an environment yourself and pass it with --venv"
         )
-    marker.write_text(json.dumps(PACKAGES), encoding="utf-8")
+    marker.write_text(json.dumps(packages), encoding="utf-8")
     return python.absolute()
 
 
@@ -61,16 +63,25 @@ class Worker:
         options: what it wants to know, as its docstring says.
         log: where its messages go.
         core: the processor to stay on, where the system can do that; None = any.
+        one_thread: tell the numeric libraries to use one thread.
     """
 
-    def __init__(self, python: str | Path, script: str, options: dict[str, Any], log: Path, core: int | None = None):
+    def __init__(
+        self,
+        python: str | Path,
+        script: str,
+        options: dict[str, Any],
+        log: Path,
+        core: int | None = None,
+        one_thread: bool = True,
+    ):
         self.name, self.log = script, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
                 [str(python), str(HERE / "workers" / script), json.dumps(options)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **(ONE_THREAD if one_thread else {})},
             )  # fmt: skip
         if core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, {core})
@@ -92,8 +103,15 @@ class Worker:
         Raises:
             UserError: the worker ended.
         """
+        return self.ask({"first": first, "words": list(words), "folder": str(folder.absolute()) if folder else None})
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The worker's reply to a request.
+
+        Raises:
+            UserError: the worker ended.
+        """
         assert self.process.stdin is not None
-        request = {"first": first, "words": list(words), "folder": str(folder.absolute()) if folder else None}
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()

@@ -1,7 +1,7 @@
-"""What all workers have in common: words come in on standard input, pictures are drawn and timed, one reply a line.
+"""What all workers have in common: requests come in on standard input, one reply a line.
 
 A worker is a program of its own, because the engines need packages that do not go together; only the standard library
-is used here. A request is a line of JSON::
+is used here. Renderers draw words and are timed; a request is a line of JSON::
 
     {"first": 0, "words": ["Hello", ...], "folder": null}
 
@@ -27,15 +27,17 @@ Draw = Callable[[str, int], Any]  # word, seed -> a Pillow image, or None where 
 
 
 def serve(draw: Draw) -> None:
+    """Draw the words of each request."""
+    answer_each(lambda request: _answer(draw, request["first"], request["words"], request["folder"]))
+
+
+def answer_each(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Answer requests until standard input ends. What the engine prints goes to standard error."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
-        request = json.loads(line)
-        print(
-            json.dumps(_answer(draw, request["first"], request["words"], request["folder"])), file=replies, flush=True
-        )
+        print(json.dumps(answer(json.loads(line))), file=replies, flush=True)
 
 
 def _answer(draw: Draw, first: int, words: list[str], folder: str | None) -> dict[str, Any]:
