@@ -13,7 +13,8 @@ hold the spread over seeds (--seed).
 
 - ours: recipes/synth/signs.toml. --ablate: again with one of ``GROUPS`` switched off at a time.
 - trdg, synthtiger: as in bench/synth.py, with all effects of trdg's README. synthtiger's colours are clusters of the
-  real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K.
+  real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It draws a
+  full-width backslash for a backslash, so its words are the first --crops without one.
 
 Trained by ``dptr align`` with ``teach.images`` and CTC, and not by ``dptr finetune``, which has no loss but the
 decoder's and stays on its plateau far longer from nothing (docs/LOG.md). Other renderers do not say where letters
@@ -51,6 +52,7 @@ from dptr.reader import Reader
 
 SETS = ("iiit5k/train", "ic15/train")
 CHUNK = 200  # words a request
+SPARE = 100  # words beyond those that synthtiger cannot draw, as some of their substitutes are such too
 # Effects by group; --ablate sets all of one group to 0.
 GROUPS: dict[str, tuple[str, ...]] = {
     "layout": (
@@ -184,6 +186,9 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
         )  # fmt: skip
         return
     words = corpus_words(options.crops)
+    if arm == "synthtiger":
+        more = corpus_words(options.crops + sum("\\" in word for word in words) + SPARE)
+        words = [word for word in more if "\\" not in word][: options.crops]
     fonts = options.out / "fonts"
     if arm == "trdg":
         files = sorted(str(path) for path in fonts.iterdir() if path.suffix != ".txt")

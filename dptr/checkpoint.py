@@ -188,7 +188,9 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
     fitting, told = fit_rows(decoder, per_position, tensors, "decoder.")
     load_strictly(decoder, fitting, str(checkpoint.folder))
     for name, kind in per_position.items():
-        count, needed = tensors[name].shape[1], ROWS[kind].count(checkpoint.config.max_length)
+        rows_of = ROWS[kind].count
+        assert rows_of is not None  # a decoder has no rows by image column
+        count, needed = tensors[name].shape[1], rows_of(checkpoint.config.max_length)
         if count != needed:
             raise UserError(
                 f"{checkpoint.folder}: {name} has {count} rows where the checkpoint's max_length = "

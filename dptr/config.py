@@ -6,12 +6,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dptr.widths import STEP
+
 
 class Config(BaseModel):
     """Base of every recipe part: frozen, and a key it does not know is an error."""
 
     # charset = 36 means "36"
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+def check_widest(width: int, widest: int) -> None:
+    """Crops grow from ``width`` to ``widest`` in whole steps.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if widest and (widest < width or (widest - width) % STEP):
+        raise ValueError(
+            f"widest = {widest}: crops grow from width = {width} in steps of {STEP} pixels; set widest to 0 or to one "
+            f"of {width + STEP}, {width + 2 * STEP}, {width + 3 * STEP}, ..."
+        )
 
 
 class SourceConfig(Config):
@@ -45,6 +60,7 @@ class RenderConfig(Config):
 
     height: int = Field(32, ge=8)  # pixels
     width: int = Field(128, ge=8)
+    widest: int = Field(0, ge=0)  # pixels; longer words keep their shape up to it (dptr.widths); 0 = all crops of width
     fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
@@ -97,6 +113,11 @@ class RenderConfig(Config):
     hollow: float = Field(0.0, ge=0, le=1)  # contours
     hidden: float = Field(0.0, ge=0, le=1)  # something stands before the word
 
+    @model_validator(mode="after")
+    def _whole_steps(self) -> RenderConfig:
+        check_widest(self.width, self.widest)
+        return self
+
     @property
     def inks(self) -> dict[str, float]:
         """The share of crops of each ink, of those that have any."""
@@ -134,9 +155,15 @@ class EncoderConfig(Config):
     size: str = "micro"  # vit: tiny, small, base; svtr: nano, micro, tiny, small
     height: int = Field(32, ge=8)
     width: int = Field(128, ge=8)
+    widest: int = Field(0, ge=0)  # svtr: pixels; longer pictures keep their shape up to it; 0 = all crops of width
     model: str = ""  # clip-vision: a hub id or a folder, as dual.model
     frozen: bool = False  # clip-vision: not trained
     tower: TowerConfig | None = None  # clip-vision: filled in
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> EncoderConfig:
+        check_widest(self.width, self.widest)
+        return self
 
 
 class FMUConfig(Config):

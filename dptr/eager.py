@@ -28,9 +28,10 @@ class TorchModel:
         self.temperature = recognizer.temperature
         self.height = recognizer.config.encoder.height
         self.width = recognizer.config.encoder.width
+        self.widest = recognizer.config.encoder.widest
         self.model = recognizer.model.to(self.device).eval()
 
-    def probabilities(self, crops: UInt8[np.ndarray, "n height width 3"]) -> Float32[np.ndarray, "n t classes"]:
+    def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Probabilities of EOS and the characters by position."""
         with torch.inference_mode():
             return self.model(to_pixels(crops).to(self.device)).float().softmax(-1).cpu().numpy()

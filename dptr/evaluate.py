@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from PIL import Image
 
 from dptr import metrics
 from dptr.data.datasets import UNREADABLE, DropReport, Labelled, open_labelled
 from dptr.errors import UserError
 from dptr.gallery import Card, Section, render_page
-from dptr.images import to_array
 from dptr.reader import Prediction
 from dptr.terminal import aligned
 from dptr.text.charset import EMPTY, normalise
@@ -35,10 +35,10 @@ class CropReader(Protocol):
 
     name: str
     batch: int
-    height: int
-    width: int
 
-    def predict_arrays(self, crops: np.ndarray, /) -> list[Prediction]: ...
+    def fit(self, image: Image.Image, /) -> np.ndarray: ...
+
+    def predict_arrays(self, crops: Sequence[np.ndarray], /) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,12 @@ def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) 
         indices, crops = [], []
         for index in range(first, min(first + reader.batch, total)):
             try:
-                crops.append(to_array(dataset.image(index), reader.height, reader.width))
+                crops.append(reader.fit(dataset.image(index)))
                 indices.append(index)
             except UserError as error:
                 unreadable.append((index, error))
         if crops:
-            words += zip(indices, reader.predict_arrays(np.stack(crops)), strict=True)
+            words += zip(indices, reader.predict_arrays(crops), strict=True)
         progress(data, min(first + reader.batch, total), total)
     seconds = time.perf_counter() - start
     return _Reading(data, dataset, words, unreadable, round(total / seconds, 1))

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,10 +19,11 @@ from PIL import Image
 from dptr import DEFAULT_MODEL
 from dptr.calibration import tempered
 from dptr.errors import UserError
-from dptr.images import open_image, to_array
+from dptr.images import open_image
 from dptr.runtime import SUFFIX, OnnxModel
 from dptr.shipped import model_folder
 from dptr.text.tokenizer import Tokenizer
+from dptr.widths import STEP, by_width, fit, fits
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
@@ -49,9 +50,10 @@ class Backend(Protocol):
     temperature: float  # of the confidence (``dptr.calibration``)
     height: int
     width: int
+    widest: int  # 0 where all crops are of ``width``
 
     def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
-        """uint8 crops (n, height, width, 3) to probabilities (n, t, classes)."""
+        """uint8 crops (n, height, own width, 3) to probabilities (n, t, classes)."""
 
 
 class Reader:
@@ -78,6 +80,7 @@ class Reader:
         self.card = self.backend.card
         self.height = self.backend.height
         self.width = self.backend.width
+        self.widest = self.backend.widest
 
     @overload
     def read(self, source: Picture) -> Prediction: ...
@@ -108,32 +111,39 @@ class Reader:
         while chunk := list(islice(rest, self.batch)):
             outcomes: list[np.ndarray | UserError] = [self._open(source) for source in chunk]
             crops = [outcome for outcome in outcomes if not isinstance(outcome, UserError)]
-            predictions = iter(self.predict_arrays(np.stack(crops)) if crops else [])
+            predictions = iter(self.predict_arrays(crops))
             for outcome in outcomes:
                 yield outcome if isinstance(outcome, UserError) else next(predictions)
 
-    def predict_arrays(self, crops: UInt8[np.ndarray, "n height width 3"]) -> list[Prediction]:
-        """Read RGB crops that already have the model's size (``height``, ``width``).
+    def fit(self, image: Image.Image) -> UInt8[np.ndarray, "height own_width 3"]:
+        """An RGB picture as a crop of a size that the model reads."""
+        return fit(image, self.height, self.width, self.widest)
+
+    def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
+        """Read RGB crops that already have a size that the model reads (``fit``); widths may differ from crop to crop.
 
         Raises:
-            UserError: they have another size.
+            UserError: one has another size.
         """
-        if crops.dtype != np.uint8 or crops.shape[1:] != (self.height, self.width, 3):
-            raise UserError(
-                f"crops {crops.shape} of {crops.dtype}: this model reads uint8 (n, {self.height}, {self.width}, 3); "
-                "use dptr.images.to_array, or Reader.read for any size"
-            )
-        predictions = []
-        for start in range(0, len(crops), self.batch):
-            seen = self.backend.probabilities(crops[start : start + self.batch])
-            for word in self.tokenizer.decode(tempered(seen, self.backend.temperature)):
+        for crop in crops:
+            if crop.dtype != np.uint8 or not fits(crop.shape, self.height, self.width, self.widest):
+                wider = f" to {self.widest}, in steps of {STEP}" if self.widest else ""
+                raise UserError(
+                    f"crop {crop.shape} of {crop.dtype}: this model reads uint8 ({self.height}, {self.width}{wider}, "
+                    "3); use Reader.fit, or Reader.read for any size"
+                )
+        predictions: dict[int, Prediction] = {}
+        for places, batch in by_width(crops, self.batch):
+            seen = self.backend.probabilities(batch)
+            words = self.tokenizer.decode(tempered(seen, self.backend.temperature))
+            for place, word in zip(places, words, strict=True):
                 characters = tuple(zip(word.text, word.characters, strict=True))
-                predictions.append(Prediction(word.text, word.confidence, characters))
-        return predictions
+                predictions[place] = Prediction(word.text, word.confidence, characters)
+        return [predictions[place] for place in range(len(crops))]
 
     def _open(self, source: Picture) -> np.ndarray | UserError:
         try:
-            return to_array(open_image(source), self.height, self.width)
+            return self.fit(open_image(source))
         except UserError as error:
             return error
 

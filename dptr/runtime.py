@@ -19,6 +19,7 @@ from dptr.errors import UserError
 from dptr.images import MIDDLE, to_pixels
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
+from dptr.widths import STEP
 
 FORMAT = 1
 METADATA = "dptr"
@@ -64,8 +65,9 @@ class OnnxModel:
         self.temperature = float(self.described["temperature"] or 1.0)
         self.height: int = self.described["height"]
         self.width: int = self.described["width"]
+        self.widest: int = self.described.get("widest", 0)  # files of before have none
 
-    def probabilities(self, crops: UInt8[np.ndarray, "n height width 3"]) -> Float32[np.ndarray, "n t classes"]:
+    def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Probabilities of EOS and the characters by position."""
         (found,) = self.session.run(None, {"pixels": to_pixels(crops)})
         return found
@@ -76,6 +78,7 @@ def describe(
     tokenizer: Tokenizer,
     height: int,
     width: int,
+    widest: int,
     card: dict[str, Any],
     weights: str,
     numbers: str,
@@ -86,6 +89,7 @@ def describe(
     Args:
         name: of the model.
         card: of the checkpoint.
+        widest: of the crops, where they are of several widths; else 0.
         weights: digest of the weights that the graph holds.
         numbers: ``float32``, ``int8 dynamic`` or ``int8 static``.
         temperature: of the confidence; the graph's own probabilities are those of temperature 1.
@@ -99,9 +103,11 @@ def describe(
             "eos": tokenizer.eos,
             "height": height,
             "width": width,
+            "widest": widest,
             "preprocessing": {
                 "colours": "RGB",
-                "resize": "stretch, Pillow BICUBIC (antialiased)",
+                "resize": "stretch, Pillow BICUBIC (antialiased)"
+                + (f", to the width nearest to the picture's shape in steps of {STEP}" if widest else ""),
                 "mean": MIDDLE,
                 "deviation": MIDDLE,
             },

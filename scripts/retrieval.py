@@ -92,7 +92,7 @@ def distinct(crops: LabelledCrops) -> list[int]:
 
 def embed(dual: GlyphDual, crops: LabelledCrops) -> Float[Tensor, "n s d"]:
     """Slots of all crops."""
-    return torch.cat([dual.encode_image(to_pixels(crops.arrays[at : at + 128])) for at in range(0, len(crops), 128)])
+    return torch.cat([dual.encode_image(to_pixels(some)) for _, some in crops.batches()])
 
 
 def likelihoods(dual: GlyphDual, slots: Float[Tensor, "n s d"], symbols: Int[Tensor, "m s"]) -> Float[Tensor, "n m"]:

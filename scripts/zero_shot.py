@@ -22,7 +22,7 @@ from dptr.data.datasets import load_crops
 from dptr.models.recognizer import build_recognizer
 from dptr.recipe_file import load_recipe
 from dptr.text.tokenizer import Tokenizer
-from dptr.train.crops import choose, split
+from dptr.train.crops import split
 from dptr.train.finetune import initialise, protocol_of, read
 from dptr.train.settle import settle_finetune
 
@@ -47,10 +47,10 @@ def main() -> None:
     save_checkpoint(options.out, "recogniser", model, recipe.model, charset, {}, {"name": options.out.name})
     encoder, length = recipe.model.encoder, recipe.model.max_length
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
-    _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width), 0.1)
+    _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)
     tokenizer, protocol = Tokenizer(charset, length), protocol_of(charset)
     for number, name in enumerate(SETS):
-        own = choose(crops, np.flatnonzero(np.array(crops.sources) == number))
+        own = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
         with torch.no_grad():
             scores = read(model, tokenizer, own, torch.device("cpu"), protocol)
         shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dptr.data.datasets import open_labelled
 from dptr.errors import UserError
 from dptr.evaluate import Report, evaluate
 from dptr.gallery import Card, Section, render_page
+from dptr.images import to_array
 from dptr.reader import Prediction
 
 # label, what the reader says (None: the picture is broken), confidence
@@ -39,14 +41,16 @@ class PlantedReader:
 
     name = "planted"
     batch = 3
-    height, width = 8, 16
 
     def __init__(self, table: list[tuple[str, str | None, float]]):
         self.table = table
         self.calls: list[int] = []
 
-    def predict_arrays(self, crops: np.ndarray) -> list[Prediction]:
-        assert crops.shape[1:] == (8, 16, 3) and crops.dtype == np.uint8
+    def fit(self, image: Image.Image) -> np.ndarray:
+        return to_array(image, 8, 16)
+
+    def predict_arrays(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
+        assert {crop.shape for crop in crops} == {(8, 16, 3)}
         self.calls.append(len(crops))
         rows = [self.table[int(crop[0, 0, 0]) // 10] for crop in crops]
         return [Prediction(text or "", confidence, ()) for _, text, confidence in rows]
@@ -255,7 +259,7 @@ class Oracle(PlantedReader):
         super().__init__([])
         self.labels = iter(labels)
 
-    def predict_arrays(self, crops: np.ndarray) -> list[Prediction]:
+    def predict_arrays(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
         return [Prediction(next(self.labels), 1.0, ()) for _ in crops]
 
 

@@ -82,7 +82,7 @@ class Small:
     kind: str
     card: dict[str, Any] = field(default_factory=dict)
     tokenizer = TOKENIZER
-    height, width = 16, 32
+    height, width, widest = 16, 32, 0
 
     def __post_init__(self) -> None:
         name, _, at_once = self.kind.partition(" ")
@@ -121,7 +121,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
         model, path = Small(kind), tmp_path_factory.mktemp("export") / "any.onnx"
         with unchecked():
             graph = to_onnx(model.model, 16, 32)
-        onnx.helper.set_model_props(graph, {METADATA: describe(kind, TOKENIZER, 16, 32, {}, "", "float32", 1.0)})
+        onnx.helper.set_model_props(graph, {METADATA: describe(kind, TOKENIZER, 16, 32, 0, {}, "", "float32", 1.0)})
         onnx.save(graph, path)
         return model, path
 
@@ -204,11 +204,11 @@ def test_decoding_with_a_cache_equals_decoding_without(kind: str, exported) -> N
     memory = decoder.project(torch.randn(9, 6, 16, generator=torch.Generator().manual_seed(0)))
     symbols = torch.randint(1, 5, (9, 5), generator=torch.Generator().manual_seed(1))
     inputs = torch.cat([torch.full((9, 1), decoder.bos), symbols], dim=1)
-    causal = torch.ones(1, 6, 6, dtype=torch.bool).tril()
+    causal, every = torch.ones(6, 6, dtype=torch.bool).tril(), slice(6)
     cache: list[torch.Tensor] = []
     with torch.no_grad():
         whole = (
-            decoder.predict(inputs, 0, 6, memory, None, causal, causal)[:, 0]
+            decoder.predict(inputs, every, every, memory, None, causal, causal)
             if kind == "parseq"
             else decoder.predict(inputs, memory, None, [])[0]
         )
@@ -368,7 +368,7 @@ def test_a_file_that_reads_otherwise_is_not_kept(shipped, data: Path, tmp_path: 
 
 def test_parity_counts_what_was_planted() -> None:
     class Planted:
-        tokenizer, card, height, width = TOKENIZER, dict[str, Any](), 16, 32
+        tokenizer, card, height, width, widest = TOKENIZER, dict[str, Any](), 16, 32, 0
 
         def __init__(self, change: float, flipped: int) -> None:
             self.change, self.flipped = change, flipped

@@ -11,8 +11,10 @@ from jaxtyping import Float32
 from PIL import Image
 
 from dptr.errors import UserError
-from dptr.images import to_array, to_pixels
+from dptr.images import to_pixels
+from dptr.reader import Backend
 from dptr.runtime import OnnxModel
+from dptr.widths import fit, level
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +97,7 @@ def _open_torch(model: str, threads: int) -> Staged:
         with torch.inference_mode():
             return recognizer.decoder.decode(memory, None).float().softmax(-1).numpy()
 
-    steps = _around({"encoder": encode, "decoder": decode}, opened.height, opened.width, opened.tokenizer.decode)
+    steps = _around({"encoder": encode, "decoder": decode}, opened)
     return Staged(str(torch.__version__), steps, sum(each.numel() for each in recognizer.parameters()))
 
 
@@ -106,16 +108,16 @@ def _open_onnx(model: str, threads: int) -> Staged:
     def graph(pixels: np.ndarray) -> np.ndarray:
         return opened.session.run(None, {"pixels": pixels})[0]
 
-    return Staged(__version__, _around({"graph": graph}, opened.height, opened.width, opened.tokenizer.decode), None)
+    return Staged(__version__, _around({"graph": graph}, opened), None)
 
 
-def _around(
-    inner: dict[str, Callable[[Any], Any]], height: int, width: int, text: Callable[[np.ndarray], Any]
-) -> dict[str, Callable[[Any], Any]]:
+def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
+    size = opened.height, opened.width, opened.widest
+
     def open_all(sources: Sequence[Source]) -> list[Image.Image]:
         return [source() for source in sources]
 
     def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
-        return to_pixels(np.stack([to_array(image, height, width) for image in images]))
+        return to_pixels(level([fit(image, *size) for image in images]))
 
-    return {"open": open_all, "preprocess": preprocess, **inner, "text": text}
+    return {"open": open_all, "preprocess": preprocess, **inner, "text": opened.tokenizer.decode}

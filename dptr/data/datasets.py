@@ -17,9 +17,11 @@ from dptr.data.lmdb_io import LmdbReader, is_lmdb
 from dptr.errors import UserError
 from dptr.images import open_image, to_array
 from dptr.text.charset import Charset, check_label
+from dptr.widths import Ragged, by_width, fit
 
 LABELS = "labels.tsv"
 UNREADABLE = "unreadable image"
+_SORTED = 16  # batches whose crops are sorted by width together
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ class DropReport:
 class LabelledCrops:
     """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from."""
 
-    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops
+    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | Ragged
     labels: list[str]
     keys: list[str]
     sources: list[int]
@@ -228,6 +230,28 @@ class LabelledCrops:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batches(self, size: int = 128) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
+        """All crops, up to ``size`` of one width at a time, and which they are; in order where there is one width."""
+        arrays = self.arrays
+        span = size * _SORTED if isinstance(arrays, Ragged) else size
+        for start in range(0, len(self), span):
+            rows = list(range(start, min(start + span, len(self))))
+            if isinstance(arrays, Ragged):
+                for places, crops in by_width([arrays[row] for row in rows], size):
+                    yield [rows[place] for place in places], crops
+            else:
+                yield rows, arrays[start : start + size]
+
+    def choose(self, rows: np.ndarray) -> LabelledCrops:
+        """Some crops, in the order given."""
+        return LabelledCrops(
+            self.arrays[rows] if isinstance(self.arrays, np.ndarray) else self.arrays.choose(rows),
+            [self.labels[row] for row in rows],
+            [self.keys[row] for row in rows],
+            [self.sources[row] for row in rows],
+            self.drops,
+        )
 
 
 def load_crops(
@@ -237,8 +261,11 @@ def load_crops(
     height: int,
     width: int,
     cache: str | Path = "",
+    widest: int = 0,
 ) -> LabelledCrops:
     """Open data sets, every crop decoded once and stretched to ``height`` x ``width``.
+
+    With ``widest`` longer pictures become wider crops (``dptr.widths``).
 
     A crop is left out, counted and listed when its label is empty, has characters outside ``charset`` or more than
     ``max_length`` of them (``dptr.text.charset.check_label``), or when its picture cannot be read.
@@ -248,9 +275,14 @@ def load_crops(
             held in memory. ``height * width * 3`` bytes a crop either way.
 
     Raises:
-        UserError: no paths, a data set that cannot be opened (``open_labelled``), what ``decode_once`` raises, or no
-            crop is left.
+        UserError: no paths, a data set that cannot be opened (``open_labelled``), what ``decode_once`` raises, no crop
+            is left, or a cache for crops of several widths.
     """
+    if cache and widest:
+        raise UserError(
+            f"data.cache = '{cache}' holds crops of one width, encoder.widest = {widest} asks for several; "
+            "leave one of them out"
+        )
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
     drops = DropReport()
@@ -263,9 +295,11 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
-    arrays: np.ndarray | MappedCrops
+    arrays: np.ndarray | MappedCrops | Ragged
     if cache:
         arrays, unreadable = _map(datasets, wanted, height, width, cache)
+    elif widest:
+        arrays, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
     else:
         arrays, unreadable = _decode(datasets, wanted, height, width)
     for (source, index), error in unreadable.items():
@@ -301,6 +335,19 @@ def _decode(
         else:
             count += 1
     return arrays[:count], unreadable
+
+
+def _decode_ragged(
+    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, widest: int
+) -> tuple[Ragged, _Unreadable]:
+    crops: list[np.ndarray] = []
+    unreadable: _Unreadable = {}
+    for source, index, _ in wanted:
+        try:
+            crops.append(fit(datasets[source].image(index), height, width, widest))
+        except UserError as error:
+            unreadable[source, index] = str(error)
+    return Ragged(crops), unreadable
 
 
 def _map(

@@ -26,6 +26,7 @@ from dptr.errors import UserError
 from dptr.files import read_json, remove_partial, save_tensors, write_json
 from dptr.text.charset import Charset, check_label, resolve_charset
 from dptr.text.corpus import Corpus
+from dptr.widths import STEP
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"
@@ -33,9 +34,23 @@ RECIPE = "pack.json"
 
 @dataclass(frozen=True)
 class _Shard:
-    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file
+    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; (h, all widths, 3) where they are of several
+    ends: np.ndarray  # where each crop ends in the latter, (n); empty in the former case
     stops: torch.Tensor  # float16 (n, letters, 2), mapped
     words: list[str]
+
+    def crop(self, row: int) -> np.ndarray:
+        """uint8 (h, own width, 3)."""
+        if not len(self.ends):
+            return self.crops[row].numpy()
+        return self.crops[:, self.ends[row - 1] if row else 0 : self.ends[row]].numpy()
+
+    def size(self) -> tuple[int, int, int]:
+        """Height, least and greatest width of its crops."""
+        if not len(self.ends):
+            return (self.crops.shape[1], self.crops.shape[2], self.crops.shape[2])
+        widths = np.diff(self.ends, prepend=0)
+        return len(self.crops), int(widths.min()), int(widths.max())
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Packed:
     def sample(self, index: int) -> Sample:
         shard, row = self._place(index)
         word = shard.words[row]
-        return shard.crops[row].numpy(), word, shard.stops[row, : len(word)].float().numpy()
+        return shard.crop(row), word, shard.stops[row, : len(word)].float().numpy()
 
     def word(self, index: int) -> str:
         shard, row = self._place(index)
@@ -68,9 +83,11 @@ class Packed:
 
 
 def open_pack(
-    folder: str | Path, charset: Charset, max_length: int, height: int, width: int, seed: int
+    folder: str | Path, charset: Charset, max_length: int, height: int, width: int, seed: int, widest: int = 0
 ) -> tuple[Packed, list[str]]:
     """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
+
+    Crops are ``height`` x ``width``, or up to ``widest`` wide (``dptr.widths``).
 
     Raises:
         UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
@@ -83,10 +100,13 @@ def open_pack(
     dropped: dict[str, int] = {}
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
-        if shard.crops.shape[1:3] != (height, width):
+        high, least, most = shard.size()
+        allowed = range(width, max(width, widest) + 1, STEP)
+        if high != height or least not in allowed or most not in allowed:
+            held, taken = (f" to {high}x{most}" if most > least else ""), (f" to {height}x{widest}" if widest else "")
             raise UserError(
-                f"pack {folder}: crops of {'x'.join(map(str, shard.crops.shape[1:3]))} pixels where the encoder takes "
-                f"{height}x{width}; make one with --set render.height={height} --set render.width={width}"
+                f"pack {folder}: crops of {high}x{least}{held} pixels where the encoder takes {height}x{width}{taken}; "
+                f"make one with --set render.height={height} --set render.width={width} --set render.widest={widest}"
             )
         for row, word in enumerate(shard.words):
             label, reason = check_label(word, charset, max_length)
@@ -179,10 +199,14 @@ def _work(span: tuple[int, int]) -> int:
 
 def _write_shard(source: Rendered, folder: Path, first: int, last: int) -> None:
     samples = [source.sample(index) for index in range(first, last)]
+    crops = [crop for crop, _, _ in samples]
+    ragged = bool(source.renderer.config.widest)
     tensors = {
-        "crops": torch.from_numpy(np.stack([crop for crop, _, _ in samples])),
+        "crops": torch.from_numpy(np.concatenate(crops, axis=1) if ragged else np.stack(crops)),
         "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
     }
+    if ragged:
+        tensors["ends"] = torch.from_numpy(np.cumsum([crop.shape[1] for crop in crops]))
     words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
     save_tensors(folder / _name(first // SHARD), tensors, {"words": words})
 
@@ -203,7 +227,9 @@ def _open_shard(path: Path) -> _Shard:
 def _read_shard(path: Path) -> _Shard:
     try:
         with safe_open(path, "pt") as file:
-            return _Shard(file.get_tensor("crops"), file.get_tensor("stops"), json.loads(file.metadata()["words"]))
+            ends = file.get_tensor("ends").numpy() if "ends" in file.keys() else np.empty(0, np.int64)  # noqa: SIM118
+            words = json.loads(file.metadata()["words"])
+            return _Shard(file.get_tensor("crops"), ends, file.get_tensor("stops"), words)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not a whole shard ({error}); delete the file and run the same 'dptr synth' with --resume"

@@ -21,6 +21,7 @@ from dptr.data.synth import Renderer
 from dptr.data.transforms import augment
 from dptr.errors import UserError
 from dptr.text.corpus import Corpus
+from dptr.widths import level
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
 Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]
@@ -211,7 +212,7 @@ class Bucketed:
 def batches(
     source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
 ) -> Generator[Batch, None, None]:
-    """Batches of steps ``first``..``last - 1``: crops, their words, and where the letters stand.
+    """Batches of steps ``first``..``last - 1``: crops, all of one width, their words, and where the letters stand.
 
     Stops are padded to the longest word with NaN.
 
@@ -260,7 +261,7 @@ class _Batches(Dataset):
             samples = [self.source.sample(index) for index in range(first, last)]
         except UserError as error:
             return error
-        crops = torch.from_numpy(np.stack([crop for crop, _, _ in samples]))  # tensors travel through shared memory
+        crops = torch.from_numpy(level([crop for crop, _, _ in samples]))  # tensors travel through shared memory
         stops = torch.from_numpy(pad_stops([stops for _, _, stops in samples]))
         return crops, [word for _, word, _ in samples], stops
 

@@ -85,8 +85,7 @@ class GlyphModel(nn.Module):
 
     def by_column(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w e"]:
         """Tokens of a column averaged over the grid's rows."""
-        rows, columns = self.encoder.grid
-        return tokens.view(len(tokens), rows, columns, -1).mean(1)
+        return tokens.unflatten(1, (self.encoder.grid[0], -1)).mean(1)
 
 
 @torch.no_grad()

@@ -51,10 +51,10 @@ def export(
     if out.suffix != SUFFIX:
         raise UserError(f"--out {out}: an ONNX file is written; let its name end in {SUFFIX}")
     reference = TorchModel(model)
-    tokenizer, height, width = reference.tokenizer, reference.height, reference.width
-    crops = crops_of(list(data), height, width, count) if data else rendered(tokenizer, height, width, count)
+    tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.widest)
+    crops = crops_of(list(data), *size, count) if data else rendered(tokenizer, *size, count)
     try:
-        made = to_onnx(reference.model, height, width)
+        made = to_onnx(reference.model, *size)
     except torch._dynamo.exc.UserError as error:
         raise UserError(
             f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
@@ -64,7 +64,7 @@ def export(
     name = reference.card.get("name") or Path(model).name
     quantised = None
     with whole_file(out) as aside:
-        told = describe(name, tokenizer, height, width, reference.card, weights, "float32", reference.temperature)
+        told = describe(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
         _save(made, aside, told)
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
@@ -75,7 +75,7 @@ def export(
         if int8:
             numbers = f"int8 {int8}"
             small = quantise(made, crops if int8 == "static" else None)
-            told = describe(name, tokenizer, height, width, reference.card, weights, numbers, reference.temperature)
+            told = describe(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
             _save(small, aside, told)
             quantised = compare(reference, OnnxModel(aside), crops)
     return parity, quantised

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from dptr.models.decoders.contract import Stepwise
 from dptr.models.recognizer import Recognizer
+from dptr.widths import STEP
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
@@ -68,21 +70,27 @@ class _Finish(nn.Module):
         return self.decoder.refine(logits, memory, None).float().softmax(-1)
 
 
-def to_onnx(model: Recognizer, height: int, width: int) -> onnx.ModelProto:
+def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx.ModelProto:
     """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
 
-    t is ``max_length`` + 1, for CTC too. Rows after a word's EOS mean nothing.
+    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.widths.STEP``. t is ``max_length`` +
+    1, for CTC too. Rows after a word's EOS mean nothing.
     """
     decoder = model.decoder
     batch = torch.export.Dim("batch", min=1)
-    example = torch.zeros(TRACED[0], 3, height, width)
+    example = torch.zeros(TRACED[0], 3, height, max(width, widest))
+    sizes: dict[int, Any] = {0: batch}
+    if widest > width:
+        unit = gcd(width, STEP)
+        sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=widest // unit)
     if not isinstance(decoder, Stepwise) or not decoder.autoregressive:
-        graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": {0: batch}}, "")
+        graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": sizes}, "")
         outputs = list(graph.output)
     else:
-        graph, outputs = _looped(model, decoder, example, batch)
+        graph, outputs = _looped(model, decoder, example, sizes)
+    wide: int | str = "width" if len(sizes) > 1 else width
     graph = helper.make_graph(
-        graph.node, "dptr", [_value("pixels", TensorProto.FLOAT, ["batch", 3, height, width])],
+        graph.node, "dptr", [_value("pixels", TensorProto.FLOAT, ["batch", 3, height, wide])],
         [_value("probabilities", TensorProto.FLOAT, ["batch", *_dims(outputs[0])[1:]])], _once(graph),
     )  # fmt: skip
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -91,9 +99,9 @@ def to_onnx(model: Recognizer, height: int, width: int) -> onnx.ModelProto:
 
 
 def _looped(
-    model: Recognizer, decoder: Stepwise, pixels: Tensor, batch: Any
+    model: Recognizer, decoder: Stepwise, pixels: Tensor, sizes: dict[int, Any]
 ) -> tuple[onnx.GraphProto, list[onnx.ValueInfoProto]]:
-    steps = decoder.max_length + 1
+    steps, batch = decoder.max_length + 1, sizes[0]
     with torch.no_grad():
         memory = decoder.project(model.memory(pixels))
         logits, started = decoder.advance(torch.full((TRACED[0], 1), decoder.bos), memory, None, [])
@@ -103,7 +111,7 @@ def _looped(
     symbol, ended = torch.zeros(TRACED[0], 1, dtype=torch.long), torch.zeros(TRACED[0], 1, dtype=torch.bool)
     names = [f"memory_{layer}" for layer in layers]
 
-    encode = _trace(_Encode(model, decoder), {"pixels": pixels}, names, {"pixels": {0: batch}}, "encode.")
+    encode = _trace(_Encode(model, decoder), {"pixels": pixels}, names, {"pixels": sizes}, "encode.")
     step = _trace(
         _Step(decoder),
         {"symbol": symbol, "ended": ended, "cache": cache, "memory": memory},

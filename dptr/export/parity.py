@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from dptr.config import CorpusConfig, RenderConfig
 from dptr.errors import UserError
 from dptr.reader import Backend
 from dptr.text.tokenizer import Tokenizer
+from dptr.widths import by_width, fit
 
 TOLERANCE = 1e-4  # of probabilities
 BATCHES = 1, 64
@@ -49,8 +50,8 @@ class Parity:
         )
 
 
-def compare(reference: Backend, other: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> Parity:
-    """Both backends on all crops, at each of the batch sizes ``BATCHES``."""
+def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> Parity:
+    """Both backends on all crops (h, own width, 3), at each of the batch sizes ``BATCHES``."""
     different = np.zeros(len(crops), dtype=bool)
     difference = 0.0
     words: set[str] = set()
@@ -59,11 +60,12 @@ def compare(reference: Backend, other: Backend, crops: UInt8[np.ndarray, "n h w 
         expected: list[np.ndarray] = []
         found: list[np.ndarray] = []
         for backend, into in ((reference, expected), (other, found)):
-            backend.probabilities(crops[:WARM])
+            for _, some in by_width(crops[:WARM], WARM):
+                backend.probabilities(some)
             seconds = []
-            for start in range(0, len(crops), batch):
+            for _, some in by_width(crops, batch):
                 begin = time.perf_counter()
-                rows = backend.probabilities(crops[start : start + batch])
+                rows = backend.probabilities(some)
                 seconds.append(time.perf_counter() - begin)
                 into += list(rows)
             if batch == 1:
@@ -77,27 +79,26 @@ def compare(reference: Backend, other: Backend, crops: UInt8[np.ndarray, "n h w 
     return Parity(len(crops), len(words), int(different.sum()), difference, (milliseconds[0], milliseconds[1]))
 
 
-def crops_of(paths: list[Path], height: int, width: int, count: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """The first ``count`` labelled crops of data sets, stretched; their labels do not count.
+def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int) -> list[np.ndarray]:
+    """The first ``count`` labelled crops of data sets, as ``dptr.widths.fit`` makes them; their labels do not count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.
     """
     from dptr.data.datasets import open_labelled
-    from dptr.images import to_array
 
     crops: list[np.ndarray] = []
     for path in paths:
         dataset = open_labelled(path)
         wanted = min(len(dataset), count - len(crops))
-        crops += [to_array(dataset.image(index), height, width) for index in range(wanted)]
+        crops += [fit(dataset.image(index), height, width, widest) for index in range(wanted)]
     if len(crops) < count:
         raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
-    return np.stack(crops)
+    return crops
 
 
-def rendered(tokenizer: Tokenizer, height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
-    """Words of the charset's language in the system's fonts, ``count`` crops (n, height, width, 3).
+def rendered(tokenizer: Tokenizer, height: int, width: int, widest: int, count: int, seed: int = 0) -> list[np.ndarray]:
+    """Words of the charset's language in the system's fonts, ``count`` crops (height, own width, 3).
 
     Raises:
         UserError: no words or no fonts for this charset; pass ``--data`` then.
@@ -107,5 +108,5 @@ def rendered(tokenizer: Tokenizer, height: int, width: int, count: int, seed: in
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)
-    source = Rendered(corpus, Renderer(RenderConfig(height=height, width=width), seed))
-    return np.stack([source.sample(index)[0] for index in range(count)])
+    source = Rendered(corpus, Renderer(RenderConfig(height=height, width=width, widest=widest), seed))
+    return [source.sample(index)[0] for index in range(count)]

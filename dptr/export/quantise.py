@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from jaxtyping import UInt8
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from dptr.images import to_pixels
 
 
 class _Crops(CalibrationDataReader):
-    def __init__(self, crops: UInt8[np.ndarray, "n h w 3"]) -> None:
+    def __init__(self, crops: Sequence[np.ndarray]) -> None:
         self.rest: Iterator[np.ndarray] = iter(crops)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -23,12 +22,13 @@ class _Crops(CalibrationDataReader):
         return None if crop is None else {"pixels": to_pixels(crop[None])}
 
 
-def quantise(made: onnx.ModelProto, crops: UInt8[np.ndarray, "n h w 3"] | None) -> onnx.ModelProto:
+def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.ModelProto:
     """The graph with int8 weights, a scale a channel.
 
     Args:
-        crops: to calibrate the range of activations with (static: convolutions and matrix products outside the loop of
-            decoding steps); None = ranges are found while computing (dynamic: matrix products, in the loop too).
+        crops: uint8 (h, own width, 3), to calibrate the range of activations with (static: convolutions and matrix
+            products outside the loop of decoding steps); None = ranges are found while computing (dynamic: matrix
+            products, in the loop too).
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"

@@ -29,7 +29,7 @@ class FMU(nn.Module):
         heads: attention heads; divides ``dim``.
         layers: cross-attention layers, 1 in the paper.
         memory_dim: width of the image tokens; even.
-        grid: rows and columns of the image tokens, which lie row by row.
+        grid: rows and columns of the image tokens, which lie row by row; wider images bring more columns.
         count: whether tokens are told the number of characters left of them.
         leading: tokens before those of the grid that stand for the whole image; they are told nothing.
     """
@@ -76,8 +76,7 @@ class FMU(nn.Module):
     def density(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w"]:
         """How many characters each column of the image holds (tokens of a column are averaged over the rows)."""
         assert self.counter is not None
-        rows, columns = self.grid
-        placed = tokens[:, self.leading :].unflatten(1, (rows, columns))
+        placed = tokens[:, self.leading :].unflatten(1, (self.grid[0], -1))
         return F.softplus(self.counter(placed.mean(1)).float()[..., 0])
 
     def tell(self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]) -> Float[Tensor, "b p e"]:
@@ -105,7 +104,7 @@ class FMU(nn.Module):
         assert isinstance(layer, CrossLayer)
         queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
         shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
-        return shares[..., self.leading :].unflatten(2, self.grid).sum(2)
+        return shares[..., self.leading :].unflatten(2, (self.grid[0], -1)).sum(2)
 
 
 def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:

@@ -16,13 +16,18 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: d.
-        grid: rows and columns of the tokens, which lie row by row.
+        grid: rows and columns of the tokens, which lie row by row; the columns are those of a usual image, where it
+            reads images of several widths.
         leading: tokens before these that stand for the whole picture; p = leading + rows * columns.
     """
 
     dim: int
     grid: tuple[int, int]
     leading: int = 0
+
+    def per_position(self) -> dict[str, str]:
+        """Parameters with a row a place that grow with ``max_length`` or the widest image: name -> key of ``ROWS``."""
+        return {}
 
 
 class Attention(nn.Module):

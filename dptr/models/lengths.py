@@ -45,12 +45,12 @@ class Rows:
     """A kind of rows.
 
     Attributes:
-        count: how many there are, by the longest word in characters.
+        count: how many there are, by the longest word in characters; None where it does not depend on that.
         fill: from n learned rows and m fresh ones, both (1, rows, d), to m rows, the first ones learned.
         told: what the others are, for the log.
     """
 
-    count: Callable[[int], int]
+    count: Callable[[int], int] | None
     fill: Callable[[Tensor, Tensor], Tensor]
     told: str
 
@@ -59,6 +59,7 @@ class Rows:
 ROWS: dict[str, Rows] = {
     "characters": Rows(lambda longest: longest + 1, continued, "made like them"),
     "path": Rows(lambda longest: 2 * longest - 1, repeated, "copies of the last"),
+    "columns": Rows(None, continued, "made like them"),
 }
 
 

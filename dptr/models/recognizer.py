@@ -23,7 +23,7 @@ from dptr.models.vit import SIZES as VIT_SIZES
 from dptr.models.vit import ViT
 
 
-def _sized(build: Callable[[str, int, int], Encoder], sizes: dict[str, Any], config: EncoderConfig) -> Encoder:
+def _sized(build: Callable[..., Encoder], sizes: dict[str, Any], config: EncoderConfig) -> Encoder:
     if config.size not in sizes:
         raise UserError(
             f"encoder.size = {config.size!r}: {config.kind} has no such size; choose one of {', '.join(sizes)}"
@@ -34,7 +34,14 @@ def _sized(build: Callable[[str, int, int], Encoder], sizes: dict[str, Any], con
                 f"encoder.{key} = {getattr(config, key)!r}: {config.kind} has no such setting; leave it out, or set "
                 "encoder.kind=clip-vision"
             )
-    return build(config.size, config.height, config.width)
+    if not config.widest:
+        return build(config.size, config.height, config.width)
+    if config.kind != "svtr":
+        raise UserError(
+            f"encoder.widest = {config.widest}: {config.kind} reads crops of one width; set it to 0, or choose "
+            "encoder.kind=svtr"
+        )
+    return build(config.size, config.height, config.width, config.widest)
 
 
 ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {

@@ -1,5 +1,6 @@
 """Convolution-then-attention image encoder, after SVTR (Du et al., IJCAI 2022) and SVTRv2 (arXiv 2411.15858).
 
+With ``widest`` it reads crops of several widths, so that long words are not squeezed (``dptr.widths``).
 Local mixing by convolution on the large maps, global mixing by attention on the small one; the height is halved at each
 stage and merged at the end, the width kept at a quarter of the image, so that narrow letters stay apart. A crop costs a
 fraction of what the ViT of the same accuracy does on a CPU.
@@ -50,10 +51,11 @@ class SVTR(Encoder):
 
     Args:
         size: a key of ``SIZES``.
-        height, width: of the image in pixels, multiples of 16 and 4.
+        height, width: of the usual image in pixels, multiples of 16 and 4.
+        widest: of all images that it reads; 0 = ``width``.
     """
 
-    def __init__(self, size: str, height: int, width: int):
+    def __init__(self, size: str, height: int, width: int, widest: int = 0):
         super().__init__()
         if height % 16 or width % 4:
             raise ValueError(f"image {height}x{width} is not a multiple of 16x4 pixels; choose another height or width")
@@ -67,7 +69,7 @@ class SVTR(Encoder):
         rows = height // 16
         stages.append(_down(channels[-1], self.dim, (rows, 1), (rows, 1), 0))
         self.stages = nn.Sequential(*stages)
-        self.positions = nn.Parameter(torch.empty(1, self.grid[1], self.dim))
+        self.positions = nn.Parameter(torch.empty(1, max(width, widest) // 4, self.dim))
         self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(self.dim)
         self.apply(init_transformer)
@@ -75,9 +77,14 @@ class SVTR(Encoder):
         # twice as fast on a CPU (docs/LOG.md); torch's stubs lack the argument
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def per_position(self) -> dict[str, str]:
+        """The k-th row tells the k-th column from the left, however wide the image (see ``Decoder.per_position``)."""
+        return {"positions": "columns"}
+
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        x = self.stages(self.stem(pixels)).flatten(2).transpose(1, 2) + self.positions
+        x = self.stages(self.stem(pixels)).flatten(2).transpose(1, 2)
+        x = x + self.positions[:, : x.shape[1]]
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

@@ -22,7 +22,7 @@ from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
-from dptr.train.crops import RENDERED_VALIDATION, draw, rendered_words
+from dptr.train.crops import RENDERED_VALIDATION, bucketed, draw, rendered_words
 from dptr.train.settle import settle_align
 from dptr.train.teach import pupil, read, save_pupil, teaching_losses
 
@@ -86,6 +86,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
         source = Ramp(plain, source, ramp)
+    source = bucketed(source, 1, recipe.glyph.encoder, recipe.run)
     validation = draw(unseen, RENDERED_VALIDATION)
     tokenizer = Tokenizer(charset, length)
     corpus = Corpus(recipe.corpus, charset, length, recipe.run.seed)
@@ -160,9 +161,7 @@ def spelled(
 def shown(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
-    """Slots of crops, and the symbols they should stand for."""
-    slots = [
-        model.image_tokens(to_pixels(crops.arrays[start : start + 128]).to(device))[1]
-        for start in range(0, len(crops), 128)
-    ]
-    return torch.cat(slots), slot_symbols(crops.labels, index, max_length).to(device)
+    """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
+    seen = [(rows, model.image_tokens(to_pixels(some).to(device))[1]) for rows, some in crops.batches()]
+    labels = [crops.labels[row] for rows, _ in seen for row in rows]
+    return torch.cat([slots for _, slots in seen]), slot_symbols(labels, index, max_length).to(device)

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from dptr.config import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe, RenderConfig
-from dptr.data.cache import MappedCrops
+from dptr.config import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe, RenderConfig, RunConfig
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
 from dptr.data.pack import open_pack
 from dptr.data.stream import Bucketed, Labelled, Mixture, Rendered, Source, Weighted, whole_weights
@@ -21,8 +20,10 @@ from dptr.dual.glyph import GlyphDual
 from dptr.errors import UserError
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
+from dptr.widths import Ragged, level
 
 RENDERED_VALIDATION = 512  # rendered held-out words
+POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
 
@@ -43,12 +44,13 @@ def rendered_words(
     Raises:
         UserError: no words, no fonts (see ``Corpus``, ``Renderer``).
     """
-    render = render.model_copy(update={"height": encoder.height, "width": encoder.width})
+    size = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
+    render = render.model_copy(update=size)
     fonts = find_fonts(render.fonts)
     others = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
     unseen = Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
     if pack:
-        packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed)
+        packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed, encoder.widest)
         return packed, unseen, told
     train = Rendered(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
@@ -67,19 +69,22 @@ def packed_batches(
     Raises:
         UserError: see ``open_pack``; a pack with fewer crops.
     """
-    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, *glyph.image_size, 0)
+    widest = glyph.config.encoder.widest
+    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, *glyph.image_size, 0, widest)
     if count > len(packed.rows):
         raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
     for start in range(0, count, 100):
         samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
-        yield to_pixels(np.stack([crop for crop, _, _ in samples])), [word for _, word, _ in samples]
+        yield to_pixels(level([crop for crop, _, _ in samples])), [word for _, word, _ in samples]
 
 
 def draw(source: Rendered, count: int) -> LabelledCrops:
     """The first ``count`` samples, in memory."""
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
-    return LabelledCrops(np.stack([crop for crop, _, _ in samples]), words, words, [0] * count, DropReport())
+    crops = [crop for crop, _, _ in samples]
+    arrays = Ragged(crops) if source.renderer.config.widest else np.stack(crops)
+    return LabelledCrops(arrays, words, words, [0] * count, DropReport())
 
 
 def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
@@ -90,9 +95,16 @@ def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Labe
             ``rendered_words``.
     """
     source, validation, notes = _stage2(recipe, charset)
-    if recipe.data.bucket > 1:
-        source = Bucketed(source, recipe.run.batch, recipe.data.bucket, recipe.run.seed)
-    return source, validation, notes
+    return bucketed(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
+
+
+def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
+    """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
+
+    Then long words go with long ones, and few crops of a batch are stretched to its width (``dptr.widths.level``).
+    """
+    pool = pool if pool > 1 or not encoder.widest else POOL
+    return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source
 
 
 def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
@@ -104,8 +116,9 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledC
             f"data.weights: {len(data.weights)} for {len(data.train)} data sets in data.train; give each set one weight"
         )
     load = partial(
-        load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache
-    )
+        load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache,
+        widest=encoder.widest,
+    )  # fmt: skip
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
@@ -124,7 +137,7 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledC
         crops, validation = split(crops, data.validation_share)
     if data.limit:
         order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
-        crops = choose(crops, order[: data.limit])
+        crops = crops.choose(order[: data.limit])
     notes.append(
         f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
@@ -148,7 +161,7 @@ def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, 
         if not len(rows):
             raise UserError(f"{path}: no crop left to train on; raise data.limit, or leave it out with its weight")
         # the seed's upper half tells sets apart, so that their orders and augmentations differ
-        parts.append(Labelled(choose(crops, rows), seed + (number << 32), data.augment))
+        parts.append(Labelled(crops.choose(rows), seed + (number << 32), data.augment))
         notes.append(f"{weight / sum(data.weights):.1%} of labelled crops from {path} ({len(rows)})")
     return Weighted(tuple(parts), whole_weights(data.weights)), notes
 
@@ -166,15 +179,4 @@ def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCr
             f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
             "add crops, change the share, or pass data.validation"
         )
-    return choose(crops, np.sort(order[held:])), choose(crops, np.sort(order[:held]))
-
-
-def choose(crops: LabelledCrops, rows: np.ndarray) -> LabelledCrops:
-    """Some crops, in the order given."""
-    return LabelledCrops(
-        crops.arrays.choose(rows) if isinstance(crops.arrays, MappedCrops) else crops.arrays[rows],
-        [crops.labels[row] for row in rows],
-        [crops.keys[row] for row in rows],
-        [crops.sources[row] for row in rows],
-        crops.drops,
-    )
+    return crops.choose(np.sort(order[held:])), crops.choose(np.sort(order[:held]))

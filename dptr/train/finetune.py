@@ -126,8 +126,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> list[str]:
     """Load what ``recipe.init`` names into ``model``.
 
-    Where the model has another ``max_length``, or other queries, than a part was trained with, rows of places in a word
-    are fitted (``dptr.models.lengths``).
+    Where the model has another ``max_length``, queries or ``encoder.widest`` than a part was trained with, rows of
+    places in a word, or in the image, are fitted (``dptr.models.lengths``).
 
     Returns:
         Lines for the log: where parts come from, which rows were fitted, which keys stay fresh.
@@ -150,17 +150,21 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
         if checkpoint.kind != "recogniser":
             raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
         tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
-        places = {} if model.fmu is None else {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
+        places = {f"encoder.{name}": kind for name, kind in model.encoder.per_position().items()}
+        if model.fmu is not None:
+            places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
         tensors, fitted = fit_rows(model, places, tensors, "")
         load_strictly(model, tensors, str(checkpoint.folder), fresh=("decoder.",))
         told += [f"{eyes} from {init.model}", *fitted]
     elif init.glyph:
         glyph = load_glyph(DualConfig(kind="glyph", model=init.glyph))
-        load_strictly(model.encoder, glyph.model.encoder.state_dict(), f"encoder of {init.glyph}")
-        fitted = []
+        columns = model.encoder.per_position()
+        seen_by, fitted = fit_rows(model.encoder, columns, glyph.model.encoder.state_dict(), "encoder.")
+        load_strictly(model.encoder, seen_by, f"encoder of {init.glyph}")
         if model.fmu is not None:
-            slots, fitted = fit_rows(model.fmu, model.fmu.per_position(), glyph.model.slots.state_dict(), "fmu.")
+            slots, more = fit_rows(model.fmu, model.fmu.per_position(), glyph.model.slots.state_dict(), "fmu.")
             load_strictly(model.fmu, slots, f"slots of {init.glyph}")
+            fitted += more
         told += [f"{eyes} from {init.glyph}", *fitted]
     elif recipe.model.encoder.kind == "clip-vision":
         load_strictly(model.encoder, tower_weights(recipe.model.encoder.model), recipe.model.encoder.model)
@@ -194,13 +198,12 @@ def seen(
     Truths that are empty under the protocol are left out.
     """
     fold = PROTOCOLS[protocol]
-    for start in range(0, len(crops), 128):
-        logits = model(to_pixels(crops.arrays[start : start + 128]).to(device))
+    for rows, some in crops.batches():
+        logits = model(to_pixels(some).to(device))
         probabilities = logits.float().softmax(-1).cpu().numpy()
-        labels = crops.labels[start : start + 128]
-        for rows, got, label in zip(probabilities, tokenizer.decode(probabilities), labels, strict=True):
-            if fold(label):
-                yield rows[: len(got.text) + 1], fold(got.text), fold(label)
+        for row, found, got in zip(rows, probabilities, tokenizer.decode(probabilities), strict=True):
+            if truth := fold(crops.labels[row]):
+                yield found[: len(got.text) + 1], fold(got.text), truth
 
 
 def read(

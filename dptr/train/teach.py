@@ -115,11 +115,11 @@ def read(
 ) -> float:
     """Share of crops whose word the decoder reads rightly from their slots, letter by letter."""
     right = 0
-    for start in range(0, len(crops), 128):
-        pixels = to_pixels(crops.arrays[start : start + 128]).to(device)
+    for rows, some in crops.batches():
+        pixels = to_pixels(some).to(device)
         logits = decoder.decode(model.image_tokens(pixels)[1], None)
         texts = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
-        right += sum(got.text == label for got, label in zip(texts, crops.labels[start : start + 128], strict=True))
+        right += sum(got.text == crops.labels[row] for row, got in zip(rows, texts, strict=True))
     return right / len(crops)
 
 

@@ -44,9 +44,16 @@ def visible(image: np.ndarray, fill: np.ndarray, grown: np.ndarray) -> float:
 
 
 def shoot(
-    image: np.ndarray, aspect: float, across: int, rows: int, contrast: float, config: RenderConfig, rng: Generator
+    image: np.ndarray,
+    aspect: float,
+    across: int,
+    rows: int,
+    contrast: float,
+    width: int,
+    config: RenderConfig,
+    rng: Generator,
 ) -> np.ndarray:
-    """The camera: uint8 (height, width, 3).
+    """The camera: uint8 (``config.height``, ``width``, 3).
 
     Args:
         aspect: width over height of the crop as the camera saw it, before it is stretched.
@@ -58,9 +65,9 @@ def shoot(
     side = np.exp(rng.uniform(np.log(few), np.log(many)))  # pixels of the crop's shorter side
     side = max(side, 4.5 * across / max(aspect, 1 / aspect), 8 * rows / max(1, 1 / aspect))
     height = min(side * max(1, 1 / aspect), image.shape[0] if rows == 1 else config.height)
-    width = min(side * max(1, aspect), image.shape[1])
-    image = cv2.resize(image, (round(width), round(height)), interpolation=cv2.INTER_AREA)
-    most = min(2.0 * height / 32 / rows, 0.25 * width / across)  # pixels; two letters must not melt into one,
+    columns = min(side * max(1, aspect), image.shape[1])
+    image = cv2.resize(image, (round(columns), round(height)), interpolation=cv2.INTER_AREA)
+    most = min(2.0 * height / 32 / rows, 0.25 * columns / across)  # pixels; two letters must not melt into one,
     most *= min(1, contrast / 60)  # nor faint ones into the ground
     if config.defocus and rng.random() < config.defocus:
         image = effects.defocus(image, max(0.7, 2 * most * np.exp(rng.uniform(np.log(0.4), 0))))
@@ -80,6 +87,6 @@ def shoot(
     pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
         pixels = effects.jpeg(pixels, int(rng.integers(20, 90)))
-    shape = (config.width, config.height)
+    shape = (width, config.height)
     smaller = pixels.shape[0] > config.height
     return cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)

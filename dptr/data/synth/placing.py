@@ -11,6 +11,7 @@ from numpy.random import Generator
 from dptr.config import RenderConfig
 from dptr.data.synth import layout
 from dptr.data.synth.boards import Board
+from dptr.widths import width_for
 
 _SCALE = 1.5  # colours are laid on at this multiple of the target size
 
@@ -25,20 +26,21 @@ class Placed:
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
+        width: of the finished crop in pixels.
     """
 
     fill: np.ndarray
     grown: np.ndarray
     aspect: float
     stops: np.ndarray
-    board: Board | None = None
+    board: Board | None
+    width: int
 
 
 def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)
-    height, width = round(config.height * _SCALE), round(config.width * _SCALE)
     edge = 6
     mask = layout.pad(mask, edge, edge)
     left, top, right, bottom = left + edge, top + edge, right + edge, bottom + edge
@@ -59,6 +61,13 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
     if alone and config.board and rng.random() < config.board:
         room = rng.uniform(0.2, 0.45, 2) * min(rise, layout.SIZE)
         low, high = _reach(box, room, world)
+    loose = rng.random(4)
+    margins = np.where(loose < 0.12, rng.uniform(-0.07, 0.02, 4),
+                       np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
+    low, high = low - margins[:2] * rise, high + margins[2:] * rise
+    aspect = float((high[0] - low[0]) / (high[1] - low[1]))
+    own = width_for(aspect, config.height, config.width, config.widest)
+    height, width = round(config.height * _SCALE), round(own * _SCALE)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0
     for axis, shrink in enumerate(shrinks):
@@ -68,10 +77,6 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
             mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
             box[:, axis] /= shrink
             stops[..., axis] /= shrink
-    loose = rng.random(4)
-    margins = np.where(loose < 0.12, rng.uniform(-0.07, 0.02, 4),
-                       np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
-    low, high = low - margins[:2] * rise, high + margins[2:] * rise
     target = (world - low) / (high - low) * (width, height)
     matrix = _matrix(box, target)
     warped = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
@@ -80,9 +85,8 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
     seen[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
     if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
         seen[:] = np.nan
-    aspect = float((high[0] - low[0]) / (high[1] - low[1]))
     board = None if room is None else Board(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
-    return Placed(layers[0], layers[-1], aspect, seen.astype(np.float32), board)
+    return Placed(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class Renderer:
         return self.fonts.can_draw(text)
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB.
+        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``config.widest``.
 
         Raises:
             UserError: no font draws the word (see ``can_draw``).
@@ -74,7 +74,8 @@ class Renderer:
         across = 1 if line.upright else len(text)
         image = paint(placed, across, self.colours, self.photographs, self.config, rng)
         image, contrast = camera.light(image, placed.fill, placed.grown, self.config, rng)
-        return camera.shoot(image, placed.aspect, across, line.rows, contrast, self.config, rng), placed.stops
+        shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, placed.width, self.config, rng)
+        return shot, placed.stops
 
     def _line(self, text: str, font: Font, rng: Generator) -> layout.Line:
         """The word's mask: spaced, thickened, bent, with neighbours; or in rows."""

@@ -19,28 +19,31 @@ def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, st
     Raises:
         UserError: no font draws one of the words.
     """
-    height, width, gap = renderer.config.height, renderer.config.width, 3
+    config, gap = renderer.config, 3
+    height, width = config.height, max(config.width, config.widest)
     rows = -(-len(words) // columns)
     sheet = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
     for i, word in enumerate(words):
         y, x = i // columns * (height + gap), i % columns * (width + gap)
-        sheet[y : y + height, x : x + width] = renderer.render(word, start + i)
+        crop = renderer.render(word, start + i)
+        sheet[y : y + height, x : x + crop.shape[1]] = crop
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
 
 
 def labelled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
-    """Crops (h, w, 3) of one size, each with its word below, row by row; crops are twice as large, words as typed.
+    """Crops (h, w, 3) of one height, each with its word below, row by row; crops are twice as large, words as typed.
 
     Raises:
         UserError: no font draws one of the words.
     """
-    height, width = (2 * side for side in samples[0][0].shape[:2])
+    height, width = 2 * len(samples[0][0]), 2 * max(crop.shape[1] for crop, _ in samples)
     rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * (width + 6), rows * (height + _LABEL + 6)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (crop, word) in enumerate(samples):
         y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
-        sheet.paste(Image.fromarray(crop).resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        doubled = Image.fromarray(crop).resize((2 * crop.shape[1], height), Image.Resampling.BICUBIC)
+        sheet.paste(doubled, (x, y))
         pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
     return sheet
 

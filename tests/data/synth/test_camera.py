@@ -34,7 +34,7 @@ def test_defocus_takes_the_place_of_other_blurs():
 
     def shot(**on: float) -> np.ndarray:
         config = plain.model_copy(update=on)
-        return camera.shoot(image, 4.0, 5, 1, 200.0, config, np.random.default_rng(1)).astype(int)
+        return camera.shoot(image, 4.0, 5, 1, 200.0, 128, config, np.random.default_rng(1)).astype(int)
 
     np.testing.assert_array_equal(shot(defocus=1.0, blur=1.0), shot(defocus=1.0))
     assert shot(defocus=1.0).std() < 0.8 * shot().std()
@@ -46,7 +46,7 @@ def test_several_rows_get_more_pixels_than_one():
     image = np.zeros((48, 192, 3), np.float32)
     image[(np.arange(48) // 12) % 2 == 0] = 200
     spread = [
-        [camera.shoot(image, 4.0, 5, rows, 200.0, config, np.random.default_rng(seed)).std() for seed in range(20)]
+        [camera.shoot(image, 4.0, 5, rows, 200.0, 128, config, np.random.default_rng(seed)).std() for seed in range(20)]
         for rows in (1, 4)
     ]
     assert min(spread[1]) > 85 and np.mean(spread[1]) > np.mean(spread[0])
