@@ -121,10 +121,15 @@ def smooth_noise(rng: Generator, height: int, width: int, cells: int) -> np.ndar
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+@functools.lru_cache(maxsize=64)
+def _axis(count: int) -> np.ndarray:
+    return np.linspace(-1, 1, count, dtype=np.float32)
+
+
 def slope(rng: Generator, height: int, width: int) -> np.ndarray:
     """A ramp in a random direction: float32 (height, width), from 0 to 1."""
     across, down = rng.uniform(-1, 1, 2).tolist()
-    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    x, y = _axis(width), _axis(height)
     most = max(abs(across) + abs(down), 1e-6)
     return (across * x + down * y[:, None]) / (2 * most) + 0.5
 

@@ -46,16 +46,19 @@ def load_face(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, SIZE, index=number, layout_engine=engine)
 
 
-def draw_word(font: Font, text: str, spacing: float = 0.0) -> Line:
+def draw_word(font: Font, text: str, spacing: float = 0.0, told: bool = True) -> Line:
     """``text``, cut to its ink.
 
     Args:
         spacing: extra room between letters as a share of an em; ignored for scripts that join their letters.
+        told: whether it is looked up where letters stand, which takes a while; else the stops may be NaN.
     """
     if spacing == 0 or len(text) == 1 or needs_shaping(text):
         face = load_face(font.path, font.number, needs_shaping(text))
         mask, box = draw_mask(face, text)
-        ends = np.full(len(text) + 1, np.nan) if needs_shaping(text) else 1 - box[0] + _ends(font, text)
+        ends = np.full(len(text) + 1, np.nan)
+        if told and not needs_shaping(text):
+            ends = 1 - box[0] + _ends(font, text)
         return _cut(mask, np.stack((ends[:-1], ends[1:]), 1))
     return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
 

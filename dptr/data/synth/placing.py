@@ -13,6 +13,7 @@ from dptr.data.synth import layout
 from dptr.data.synth.boards import Board
 from dptr.widths import width_for
 
+_TURNED = 4  # pixels
 _SCALE = 1.5  # colours are laid on at this multiple of the target size
 
 
@@ -52,7 +53,7 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
         left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
     box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
     stops = np.add(line.stops, (left - line.box[0], top - line.box[1]))
-    world = _corners(box - box.mean(0), line.upright, config, rng)
+    world = _corners(box - box.mean(0), line.upright, len(stops), config, rng)
     low, high = world.min(0), world.max(0)
     rise = min(bottom - top, high[1] - low[1])
     if line.upright:
@@ -100,8 +101,11 @@ def _reach(box: np.ndarray, room: np.ndarray, world: np.ndarray) -> tuple[np.nda
     return seen.min(0), seen.max(0)
 
 
-def _corners(box: np.ndarray, upright: bool, config: RenderConfig, rng: Generator) -> np.ndarray:
-    """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned."""
+def _corners(box: np.ndarray, upright: bool, letters: int, config: RenderConfig, rng: Generator) -> np.ndarray:
+    """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned.
+
+    Words that would have fewer than ``_TURNED`` pixels of the crop's height a letter are not turned by 90 degrees.
+    """
     half_width, half_height = box[2]
     corners = box.astype(np.float64)
     if rng.random() < config.slant and not upright:
@@ -118,6 +122,6 @@ def _corners(box: np.ndarray, upright: bool, config: RenderConfig, rng: Generato
         angle = np.deg2rad(np.clip(degrees, -most, most))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         corners = corners @ turn
-    if rng.random() < config.vertical and not upright:
+    if rng.random() < config.vertical and not upright and letters * _TURNED <= config.height:
         corners = corners[:, ::-1] * rng.choice(((1, -1), (-1, 1)))
     return corners

@@ -57,7 +57,7 @@ class Renderer:
         Raises:
             UserError: no font draws the word (see ``can_draw``).
         """
-        return self.render_with_stops(text, index)[0]
+        return self._render(text, index, False)[0]
 
     def render_with_stops(self, text: str, index: int) -> tuple[np.ndarray, np.ndarray]:
         """``render``, and where the letters stand in the crop.
@@ -67,9 +67,12 @@ class Renderer:
             the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
             join their letters, words turned by 90 degrees, letters one below the other, and words on two lines.
         """
+        return self._render(text, index, True)
+
+    def _render(self, text: str, index: int, told: bool) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
         font = self.fonts.choose(text, rng.random())
-        line = self._line(text, font, rng)
+        line = self._line(text, font, rng, told)
         placed = place(line, self.config, rng)
         across = 1 if line.upright else len(text)
         image = paint(placed, across, self.colours, self.photographs, self.config, rng)
@@ -77,8 +80,8 @@ class Renderer:
         shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, placed.width, self.config, rng)
         return shot, placed.stops
 
-    def _line(self, text: str, font: Font, rng: Generator) -> layout.Line:
-        """The word's mask: spaced, thickened, bent, with neighbours; or in rows."""
+    def _line(self, text: str, font: Font, rng: Generator, told: bool) -> layout.Line:
+        """The word's mask: spaced, thickened, bent, with neighbours; or in rows. ``told``: see ``draw_word``."""
         config = self.config
         spacing = 0.0
         if rng.random() < config.spacing:
@@ -89,7 +92,7 @@ class Renderer:
         elif self._upright(text, rng):
             line = stacks.stack_letters(font, text, rng.uniform(0.05, 0.3))
         elif jitter is None or needs_shaping(text):
-            line = layout.draw_word(font, text, spacing)
+            line = layout.draw_word(font, text, spacing, told)
         else:
             line = layout.draw_letters(font, text, spacing, jitter)
         if rng.random() < config.weight:

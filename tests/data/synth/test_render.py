@@ -88,6 +88,7 @@ def test_crops_have_the_asked_shape(fonts, shape):
     for i, word in enumerate(WORDS * 3):
         crop = renderer.render(word, i)
         assert crop.shape == (*shape, 3) and crop.dtype == np.uint8 and crop.flags.c_contiguous
+        np.testing.assert_array_equal(renderer.render_with_stops(word, i)[0], crop)  # which looks more up
 
 
 @pytest.mark.parametrize("effect", ["everything", "nothing", *PROBABILITIES])
@@ -151,7 +152,7 @@ def test_letters_are_where_their_stops_say(fonts, effect):
     found = 0
     for i in range(60):
         rng = np.random.default_rng(i)
-        line = renderer._line("HUNTED", fonts.fonts[0], rng)
+        line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
         placed = place(line, renderer.config, rng)
         fill, stops = placed.fill, placed.stops
         count, _, _, centres = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
@@ -179,6 +180,14 @@ def test_letters_end_where_the_font_says(fonts):
         assert ends[0] - starts[0] == truth[1]
 
 
+def test_only_words_that_stay_readable_are_turned_by_90_degrees(fonts):
+    """Four pixels of the height a letter; turned words have no stops."""
+    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "vertical": 1.0}), 0, fonts)
+    for letters in range(1, 16):
+        stops = renderer.render_with_stops("H" * letters, letters)[1]
+        assert np.isnan(stops).all() == (letters <= 8)
+
+
 @pytest.mark.parametrize(("effect", "word"), [("upright", "HOTEL"), ("stacked", "GRAND HOTEL")])
 def test_rows_of_letters_have_no_stops(fonts, effect, word):
     renderer = Renderer(RenderConfig(**{**PROBABILITIES, effect: 1.0}), 0, fonts)
@@ -193,7 +202,7 @@ def test_stops_of_a_word_among_others_are_its_own(fonts):
     renderer = Renderer(RenderConfig(**{**PROBABILITIES, "neighbours": 1.0}), 0, fonts)
     for i in range(40):
         rng = np.random.default_rng(i)
-        line = renderer._line("HUNTED", fonts.fonts[0], rng)
+        line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
         left, _, right, _ = line.box
         assert abs(line.stops[0, 0, 0] - left) < 9 and abs(line.stops[-1, 1, 0] - right) < 9  # side bearings
 
