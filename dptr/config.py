@@ -348,3 +348,4 @@ class FinetuneRecipe(Config):
     encoder_lr: float = Field(1.0, gt=0)  # factors on optim.lr, by part
     fmu_lr: float = Field(1.0, gt=0)
     decoder_lr: float = Field(1.0, gt=0)
+    patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

@@ -88,8 +88,9 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     def validate() -> None:
         with loop.averaged(run):
             scores = read(model, tokenizer, validation, run.device, protocol)
+            run.waited += 1
             if tuple(scores.values()) > tuple(run.best.values()):
-                run.best = scores
+                run.best, run.waited = scores, 0
                 if accelerator.is_main_process:
                     told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
                     described = {**card, "results": [{**told, **scores}]}
@@ -102,6 +103,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
     if run.step == 0:
         validate()
+    if recipe.patience and run.waited >= recipe.patience:
+        return out / "model"
     stream = batches(
         source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
         accelerator.process_index, accelerator.num_processes,
@@ -119,6 +122,10 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
                 run.log.write(run.step, {"loss": value, "crops_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 validate()
+                if recipe.patience and run.waited >= recipe.patience:
+                    run.log.say(f"step {run.step}: {run.waited} validations without a better state: done")
+                    loop.save(run)
+                    break
             loop.end_of_step(run)
     return out / "model"
 

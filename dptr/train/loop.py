@@ -53,6 +53,7 @@ class Run:
     ema: dict[str, Tensor] | None
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
+    waited: int = 0  # validations since then
     stop: bool = False  # Ctrl-C came to this process
     agreed: bool = False  # it had come to any process when the step's losses were put together
 
@@ -347,7 +348,7 @@ def save(run: Run) -> None:
     folder = run.out / "state"
     with whole_folder(folder / f"step-{run.step:09d}") as aside:
         save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
-        write_json(aside / "state.json", {"step": run.step, "best": run.best, "scaler": scaler})
+        write_json(aside / "state.json", {"step": run.step, "best": run.best, "waited": run.waited, "scaler": scaler})
     for older in sorted(folder.glob("step-*"))[:-1]:
         shutil.rmtree(older)
 
@@ -381,7 +382,7 @@ def restore(run: Run) -> bool:
         }
     if run.accelerator.scaler is not None and described["scaler"]:
         run.accelerator.scaler.load_state_dict(described["scaler"])
-    run.step, run.best = described["step"], described["best"]
+    run.step, run.best, run.waited = described["step"], described["best"], described.get("waited", 0)
     return True
 
 

@@ -67,6 +67,24 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     assert (result["protocol"], result["n"], result["word_accuracy"]) == ("36", 16, 1.0)
 
 
+def test_training_ends_when_nothing_gets_better(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best state of a planted series is the one that is kept; a resumed run remembers how long it has waited."""
+    planted = [0.2, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9, 0.9]  # step 0, 1, ...
+
+    monkeypatch.setattr("dptr.train.finetune.calibrated", lambda *_: 1.0)
+    monkeypatch.setattr("dptr.train.finetune.read", lambda *rest: {"word_accuracy": planted[next(steps)], "n": 0.0})
+    recipe = parts.recipe("finetune", "patience=2", "run.steps=7", "run.validate_every=1", "run.save_every=100")
+    steps = iter(range(9))
+    finetune(recipe, tmp_path / "run")
+    seen = [line for line in records(tmp_path / "run") if "validation_word_accuracy" in line]
+    assert [line["validation_word_accuracy"] for line in seen] == planted[:6]
+    assert read_json(tmp_path / "run/model/card.json", "card")["results"][0]["step"] == 3
+    finetune(recipe, tmp_path / "run", resume=True)  # has ended: nothing is read again
+    assert next(steps) == 6
+
+
 # --- where it starts --------------------------------------------------------------------------------------------------
 
 
