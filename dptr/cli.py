@@ -116,9 +116,13 @@ def read(
         elif as_json:
             characters = [(character, _rounded(probability)) for character, probability in outcome.characters]
             line = {"path": path, "text": outcome.text, "confidence": _rounded(outcome.confidence)}
-            print(to_json(line | {"characters": characters}), flush=True)
+            print(to_json(line | {"runaway": outcome.runaway, "characters": characters}), flush=True)
         else:
             print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
+            if outcome.runaway:
+                say(
+                    f"dptr: {path}: the reading repeats itself to the longest word that the model writes; take it as none"
+                )
     if failed:
         raise typer.Exit(2)
 
@@ -166,6 +170,8 @@ def evaluate(
     if html_out:
         write_text(html_out, report.to_html())
     for result in report.results:
+        if result.runaway:
+            say(f"dptr: {result.data}: {result.runaway} readings repeat themselves to the longest word")
         if not result.n:
             raise UserError(f"{result.data}: no crop left under protocol {result.protocol}; check its labels")
 

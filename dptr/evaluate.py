@@ -55,6 +55,7 @@ class Result:
     calibration_error: float | None  # ECE, 15 bins
     sure_from: float | None  # the lowest confidence from which on 99 % are right; None where there is none
     sure_share: float | None  # the share of crops that are read so surely
+    runaway: int  # readings that repeat themselves up to the longest word (``Prediction.runaway``)
     dropped: dict[str, int]  # reason -> crops that are not among the n
     images_per_second: float  # from file to text: opening, resizing, recognition
 
@@ -180,7 +181,7 @@ def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) 
 
 
 def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, fold: Callable[[str], str]) -> None:
-    pairs, confidences = [], []
+    pairs, confidences, runaway = [], [], 0
     drops = DropReport()
     for index, word in reading.words:
         label, key = labels[index], reading.dataset.key(index)
@@ -191,6 +192,7 @@ def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, 
             continue
         pairs.append((prediction, truth))
         confidences.append(word.confidence)
+        runaway += word.runaway
         if prediction != truth:
             report.errors.append(
                 Misread(reading.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
@@ -211,6 +213,7 @@ def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, 
             calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
             sure_from=sure[0] if sure else None,
             sure_share=sure[1] if sure else None,
+            runaway=runaway,
             dropped=unreadable | drops.counts,
             images_per_second=reading.images_per_second,
         )

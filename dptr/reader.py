@@ -35,11 +35,18 @@ class Prediction:
     ``confidence`` is the product of the probabilities of all characters and of the end of the word, at the temperature
     that was fitted on validation crops, if there were enough: how likely the word is right, of crops like those;
     ``characters`` holds each character with its own probability. All probabilities are from 0 to 1.
+    ``runaway``: the reading did not end, but repeats itself up to the model's longest word (``repeats``); it is wrong.
     """
 
     text: str
     confidence: float
     characters: tuple[tuple[str, float], ...]
+    runaway: bool = False
+
+
+def repeats(text: str) -> bool:
+    """Whether ``text`` ends in one to four characters three times over, as decoders that lost their place write."""
+    return any(len(text) >= 3 * unit and text.endswith(3 * text[-unit:]) for unit in range(1, 5))
 
 
 class Backend(Protocol):
@@ -138,7 +145,9 @@ class Reader:
             words = self.tokenizer.decode(tempered(seen, self.backend.temperature))
             for place, word in zip(places, words, strict=True):
                 characters = tuple(zip(word.text, word.characters, strict=True))
-                predictions[place] = Prediction(word.text, word.confidence, characters)
+                predictions[place] = Prediction(
+                    word.text, word.confidence, characters, not word.ended and repeats(word.text)
+                )
         return [predictions[place] for place in range(len(crops))]
 
     def _open(self, source: Picture) -> np.ndarray | UserError:

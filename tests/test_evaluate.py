@@ -127,7 +127,7 @@ def test_json_has_the_documented_fields(data: Path) -> None:
     row = stored["results"][0]
     assert set(row) == {
         "data", "protocol", "n", "correct", "word_accuracy", "one_minus_ned", "cer", "calibration_error", "sure_from",
-        "sure_share", "dropped", "images_per_second",
+        "sure_share", "runaway", "dropped", "images_per_second",
     }  # fmt: skip
     assert row["word_accuracy"] == pytest.approx(3 / 7) and row["dropped"]["unreadable image"] == 1
     assert stored["dropped"]["unreadable image"]["examples"][0]["key"].endswith("7.png")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
 from dptr.models.recognizer import build_recognizer
-from dptr.reader import Prediction, Reader
+from dptr.reader import Prediction, Reader, repeats
 from dptr.text.charset import resolve_charset
 
 CONFIG = ModelConfig(
@@ -144,6 +145,28 @@ def test_random_state_threads_and_gradients_are_left_alone(reader: Reader) -> No
     assert np.array_equal(np.random.get_state()[1], numpy_state)
     assert torch.is_grad_enabled() and not reader.backend.model.training
     assert all(parameter.grad is None for parameter in reader.backend.model.parameters())
+
+
+def test_a_reading_that_repeats_itself_without_end_is_flagged(reader: Reader) -> None:
+    """Planted probabilities of the longest words, 5 letters and no end, and of words that end."""
+    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+    class Planted:
+        tokenizer, card, temperature, height, width, widest = reader.tokenizer, {}, 1.0, 16, 32, 0
+
+        def probabilities(self, crops: np.ndarray) -> np.ndarray:
+            rows = np.zeros((len(words), 6, 37), np.float32)
+            for row, word in zip(rows, words, strict=True):
+                row[range(6), [letters.index(char) + 1 for char in word] + [0] * (6 - len(word))] = 1
+            return rows
+
+    words = ["aaaaaa", "0ababa", "ababab", "abcdef", "aaaaa", "ab1111", "aaa"]
+    planted = copy.copy(reader)
+    planted.backend, planted.batch = Planted(), 9
+    read = planted.predict_arrays(np.zeros((len(words), 16, 32, 3), np.uint8))
+    assert [prediction.text for prediction in read] == words
+    assert [prediction.runaway for prediction in read] == [True, False, True, False, False, True, False]
+    assert repeats("xabcdabcdabcd") and not repeats("xabcdeabcdeabcde") and not repeats("aa")
 
 
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:

@@ -20,11 +20,13 @@ class Decoded:
         text: the characters before the first EOS.
         confidence: 0..1, product of the probabilities of the characters and of EOS.
         characters: 0..1 each, the probability of every character of ``text``.
+        ended: whether there was an EOS.
     """
 
     text: str
     confidence: float
     characters: tuple[float, ...]
+    ended: bool = True
 
 
 class Tokenizer:
@@ -107,8 +109,9 @@ class Tokenizer:
                 text="".join([self._characters[i] for i in row[:length].tolist()]),
                 confidence=float(scores[: length + 1].prod()),
                 characters=tuple(scores[:length].tolist()),
+                ended=bool(end),
             )
-            for row, scores, length in zip(ids, best, lengths.tolist(), strict=True)
+            for row, scores, length, end in zip(ids, best, lengths.tolist(), ended.any(axis=1), strict=True)
         ]
 
     def _refuse(self, word: str) -> None:
