@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS := 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test slow quality format picture
+.PHONY: help demo test slow quality format picture evidence
 
 help:
 	@echo 'make demo     the model that ships reads; the whole method in miniature (3 to 8 minutes on two cores)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make slow     the longer checks'
 	@echo 'make quality  ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in shape'
+	@echo 'make evidence the tables of docs/RESULTS.md (hours; resumable; needs DPTR_DATA)'
 	@echo 'make picture  draw the README'\''s picture anew'
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ quality: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+evidence: $(INSTALLED)
+	bash scripts/evidence.sh
 
 picture: $(INSTALLED)
 	$(BIN)/python scripts/picture.py docs/assets/reading.png

@@ -52,8 +52,9 @@ def main() -> None:
     checkpoint, loaded = open_checkpoint(options.source), load_recognizer(options.source)
     card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
     save_checkpoint(
-        target, "recogniser", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True
-    )
+        target, "recogniser", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
+        temperature=loaded.temperature,
+    )  # fmt: skip
     root = Path(os.environ["DPTR_DATA"])
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
