@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
@@ -51,17 +52,55 @@ def order_count(length: int, count: int) -> int:
     return min(count, math.factorial(length)) if length < 12 else count
 
 
-def permutation_masks(
-    permutations: Int[Tensor, "k n"],
-) -> tuple[Bool[Tensor, "k n-1 n-1"], Bool[Tensor, "k n-1 n-1"]]:
-    """Who may look at whom: (content, query) masks, True = allowed (PARSeq section 3.2, table 1).
+@dataclass(frozen=True)
+class Sequences:
+    """All orders one after the other, as two sequences; no token stands in them that no counted prediction needs.
 
-    Content position i sees what is known no later than itself; the query that predicts position i + 1 sees what is
-    known strictly before position i + 1. Keys are positions 0..n-2: EOS is never an input.
+    Content: BOS once, which sees itself alone in every order, then each order's characters as they become known, but
+    the one that nothing is predicted after. Query: each order's positions as they are predicted. EOS is predicted in
+    the first two orders only (published code): in the others its place is last by construction.
+
+    Attributes:
+        content: the input position of each content token: 0 (BOS), 1..length.
+        query: the position that each query token predicts, less one: 0..length - 1 (characters), length (EOS).
+        order: the order of each query token.
+        content_allowed, query_allowed: which content tokens each of them may see.
     """
-    rank = torch.argsort(permutations, dim=1)
-    keys = rank[:, None, :-1]
-    return keys <= rank[:, :-1, None], keys < rank[:, 1:, None]
+
+    content: Int[Tensor, "l"]
+    query: Int[Tensor, "q"]
+    order: Int[Tensor, "q"]
+    content_allowed: Bool[Tensor, "l l"]
+    query_allowed: Bool[Tensor, "q l"]
+
+    def to(self, device: torch.device) -> Sequences:
+        """The same on another device."""
+        return Sequences(*(getattr(self, part.name).to(device) for part in fields(self)))
+
+
+def in_sequence(permutations: Int[Tensor, "k n"]) -> Sequences:
+    """Orders, each made of 0 (BOS), 1..n - 2 (characters) and n - 1 (EOS), as two sequences.
+
+    Who may look at whom (PARSeq section 3.2, table 1): a content token sees what is known in its order no later than
+    itself; a query token, what is known in its order before its position.
+    """
+    end = permutations.shape[1] - 1
+    content, query = [(0, 0, 0)], []  # position, order, and how many are known before it there
+    for number, order in enumerate(permutations.tolist()):
+        predicted = [place for place in order[1:] if number < 2 or place != end]
+        known = [place for place in predicted[:-1] if place != end]
+        query += [(place - 1, number, rank) for rank, place in enumerate(predicted, 1)]
+        content += [(place, number, predicted.index(place) + 1) for place in known]
+    places, orders, ranks = torch.tensor(content).T
+    asked, asked_orders, asked_ranks = torch.tensor(query).T
+    first = ranks == 0
+    return Sequences(
+        places,
+        asked,
+        asked_orders,
+        (ranks <= ranks[:, None]) & ((orders == orders[:, None]) | first),
+        (ranks < asked_ranks[:, None]) & ((orders == asked_orders[:, None]) | first),
+    )
 
 
 class TwoStreamLayer(nn.Module):
@@ -80,35 +119,31 @@ class TwoStreamLayer(nn.Module):
 
     def stream(
         self,
-        x: Float[Tensor, "b k q d"],
-        normed: Float[Tensor, "b k q d"],
-        content: Float[Tensor, "2 bk h l e"],
+        x: Float[Tensor, "b q d"],
+        normed: Float[Tensor, "b q d"],
+        content: Float[Tensor, "2 b h l e"],
         memory: Float[Tensor, "2 b h m e"],
-        allowed: Bool[Tensor, "bk 1 q l"] | None,
+        allowed: Bool[Tensor, "b 1 q l"] | None,
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
-    ) -> Float[Tensor, "b k q d"]:
-        """One stream of k orders. The memory does not depend on the order: all orders ask it in one attention."""
-        batch, orders, length, width = x.shape
-        mixed = self.self_attention.attend(normed.reshape(-1, length, width), content, allowed)
-        x = x + self.dropout(mixed).view_as(x)
-        asked = self.norm1(x).view(batch, orders * length, width)
-        x = x + self.dropout(self.cross_attention.attend(asked, memory, memory_allowed)).view_as(x)
+    ) -> Float[Tensor, "b q d"]:
+        x = x + self.dropout(self.self_attention.attend(normed, content, allowed))
+        x = x + self.dropout(self.cross_attention.attend(self.norm1(x), memory, memory_allowed))
         return x + self.feed_forward(self.norm2(x))
 
     def forward(
         self,
-        query: Float[Tensor, "b k q d"],
-        content: Float[Tensor, "b k l d"],
+        query: Float[Tensor, "b q d"],
+        content: Float[Tensor, "b l d"],
         memory: Float[Tensor, "2 b h m e"],
-        query_allowed: Bool[Tensor, "bk 1 q n"] | None,
-        content_allowed: Bool[Tensor, "bk 1 l n"] | None,
+        query_allowed: Bool[Tensor, "b 1 q n"] | None,
+        content_allowed: Bool[Tensor, "b 1 l n"] | None,
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
         last: bool,
-        past: Float[Tensor, "2 bk h p e"] | None = None,
-    ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k l d"], Float[Tensor, "2 bk h n e"]]:
+        past: Float[Tensor, "2 b h p e"] | None = None,
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b l d"], Float[Tensor, "2 b h n e"]]:
         """Both streams after the layer, and the content's n = p + l keys and values: the ``past`` of what follows."""
         normed = self.norm_content(content)
-        keys = self.self_attention.project(normed.reshape(-1, *content.shape[2:]))
+        keys = self.self_attention.project(normed)
         if past is not None:
             keys = torch.cat([past, keys], dim=3)
         query = self.stream(query, self.norm_query(query), keys, memory, query_allowed, memory_allowed)
@@ -187,29 +222,33 @@ class PARSeq(Stepwise):
 
     def predict(
         self,
-        inputs: Int[Tensor, "b l"],
-        first: int,
-        last: int,
+        inputs: Int[Tensor, "b n"],
+        content: Int[Tensor, "l"] | slice,
+        query: Int[Tensor, "q"] | slice,
         memory: list[Float[Tensor, "2 b h m e"]],
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
-        query_allowed: Bool[Tensor, "k q l"],
-        content_allowed: Bool[Tensor, "k l l"],
-    ) -> Float[Tensor, "b k q c"]:
-        """Logits of positions ``first``..``last - 1`` from the known ``inputs`` (BOS, characters), in k orders each.
+        content_allowed: Bool[Tensor, "l l"],
+        query_allowed: Bool[Tensor, "q l"],
+    ) -> Float[Tensor, "b q c"]:
+        """Logits of the positions ``query`` from the known ``inputs`` (BOS, characters) at ``content``.
 
         Inputs after an EOS, EOS and PAD are hidden.
         """
-        batch, orders = inputs.shape[0], query_allowed.shape[0]
-        content = self.dropout(self.embed(inputs))[:, None].expand(-1, orders, -1, -1)
-        query = self.dropout(self.positions[:, first:last].expand(batch, -1, -1))[:, None].expand(-1, orders, -1, -1)
-        known = ((inputs == self.eos) | (inputs == self.pad)).cumsum(1) == 0
-        query_mask = (known[:, None, None, :] & query_allowed).flatten(0, 1)[:, None]
-        content_mask = (known[:, None, None, :] & content_allowed).flatten(0, 1)[:, None]
+        known = (((inputs == self.eos) | (inputs == self.pad)).cumsum(1) == 0)[:, None, None, content]
+        content_mask, query_mask = known & content_allowed, known & query_allowed
+        contents = self.dropout(self.embed(inputs)[:, content])
+        queries = self.dropout(self.positions[:, query].expand(inputs.shape[0], -1, -1))
         for index, layer in enumerate(self.layers):
-            query, content, _ = layer(
-                query, content, memory[index], query_mask, content_mask, memory_allowed, index == len(self.layers) - 1
+            queries, contents, _ = layer(
+                queries,
+                contents,
+                memory[index],
+                query_mask,
+                content_mask,
+                memory_allowed,
+                index == len(self.layers) - 1,
             )
-        return self.head(self.norm(query))
+        return self.head(self.norm(queries))
 
     def advance(
         self,
@@ -220,15 +259,15 @@ class PARSeq(Stepwise):
     ) -> tuple[Float[Tensor, "b 1 c"], list[Float[Tensor, "2 b h n e"]]]:
         """What ``predict`` says of position p in the order left to right (in eval mode: without dropout)."""
         position = cache[0].shape[3] if cache else 0
-        content = self.embed(symbol, position)[:, None]
-        query = self.positions[:, position : position + 1].expand(symbol.shape[0], -1, -1)[:, None]
+        content = self.embed(symbol, position)
+        query = self.positions[:, position : position + 1].expand(symbol.shape[0], -1, -1)
         grown = []
         for index, layer in enumerate(self.layers):
             past = cache[index] if cache else None
             last = index == len(self.layers) - 1
             query, content, keys = layer(query, content, memory[index], None, None, memory_allowed, last, past)
             grown.append(keys)
-        return self.head(self.norm(query[:, 0])), grown
+        return self.head(self.norm(query)), grown
 
     def loss(
         self,
@@ -237,20 +276,15 @@ class PARSeq(Stepwise):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy over all predicted positions of all orders (PARSeq equation 3).
-
-        EOS is predicted in the first two orders only (published code): in the others its place is last by construction.
-        """
-        permutations = draw_permutations(targets.shape[1] - 2, self.permutations, generator).to(targets.device)
-        content_allowed, query_allowed = permutation_masks(permutations)
-        inputs, wanted = targets[:, :-1], targets[:, 1:]
+        """Mean cross-entropy over all predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
+        orders = in_sequence(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(targets.device)
         logits = self.predict(
-            inputs, 0, inputs.shape[1], self.project(memory), key_mask(memory_mask), query_allowed, content_allowed
-        )
-        wanted = wanted[:, None].repeat(1, len(permutations), 1)
-        later = wanted[:, 2:]
-        later[later == self.eos] = self.pad
-        return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten(), ignore_index=self.pad)
+            targets[:, :-1], orders.content, orders.query, self.project(memory), key_mask(memory_mask),
+            orders.content_allowed, orders.query_allowed,
+        )  # fmt: skip
+        wanted = targets[:, 1:][:, orders.query]
+        wanted = wanted.masked_fill((wanted == self.eos) & (orders.order > 1), self.pad)
+        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad)
 
     def terms(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters in each order, EOS in the first two."""
@@ -269,8 +303,10 @@ class PARSeq(Stepwise):
             logits = self._left_to_right(projected, memory_allowed)
         else:
             start, causal, _ = self._masks(memory)
-            steps = self.max_length + 1
-            logits = self.predict(start, 0, steps, projected, memory_allowed, causal[:, :, :1], causal[:, :1, :1])[:, 0]
+            first, every = slice(1), slice(self.max_length + 1)
+            logits = self.predict(
+                start, first, every, projected, memory_allowed, causal[first, first], causal[:, first]
+            )
         return self.refine(logits, projected, memory_allowed)
 
     def refine(
@@ -285,20 +321,19 @@ class PARSeq(Stepwise):
         length = logits.shape[1] if self.refinements < 2 else self.max_length + 1
         for _ in range(self.refinements):
             inputs = torch.cat([start, logits.argmax(-1)], dim=1)[:, :length]
-            known = inputs.shape[1]
-            allowed, content_allowed = cloze[:, :length, :known], causal[:, :known, :known]
-            logits = self.predict(inputs, 0, length, memory, memory_allowed, allowed, content_allowed)[:, 0]
+            seen, asked = slice(inputs.shape[1]), slice(length)
+            logits = self.predict(inputs, seen, asked, memory, memory_allowed, causal[seen, seen], cloze[asked, seen])
         return logits
 
     def _masks(
         self, like: Float[Tensor, "b *rest"]
-    ) -> tuple[Int[Tensor, "b 1"], Bool[Tensor, "1 s s"], Bool[Tensor, "1 s s"]]:
+    ) -> tuple[Int[Tensor, "b 1"], Bool[Tensor, "s s"], Bool[Tensor, "s s"]]:
         """A BOS for each word of the batch; who may look at whom: earlier inputs, all but the own character."""
         steps, device = self.max_length + 1, like.device
         start = torch.full((like.shape[0], 1), self.bos, dtype=torch.long, device=device)
-        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()[None]
-        cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)[None]
-        cloze[:, -1, 0] = True
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()
+        cloze = ~torch.eye(steps, dtype=torch.bool, device=device).roll(1, 1)
+        cloze[-1, 0] = True
         return start, causal, cloze
 
 

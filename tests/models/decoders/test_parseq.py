@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from helpers_reference import attend, feed_forward, loud, norm
 from torch import Tensor
 
-from dptr.models.decoders.parseq import PARSeq, draw_permutations, permutation_masks
+from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
@@ -99,23 +99,64 @@ def test_orders_are_a_function_of_the_generator():
     ],
 )
 def test_query_masks_of_the_papers_table(order, table):
-    _, query = permutation_masks(torch.tensor([[0, *order, 4]]))
-    assert ["".join(str(int(cell)) for cell in row) for row in query[0]] == table
+    found = in_sequence(torch.tensor([[0, *order, 4]]))
+    cells = [["0"] * 4 for _ in range(4)]
+    for row, place in enumerate(found.query.tolist()):
+        for key, seen in zip(found.content.tolist(), found.query_allowed[row].tolist(), strict=True):
+            cells[place][key] = str(int(seen))
+    assert ["".join(row) for row in cells] == table
 
 
-@pytest.mark.parametrize("length", [1, 2, 4, 7])
-def test_masks_equal_a_brute_force_construction(length):
-    """A position is predicted from all that come before it in the order; what is known keeps itself and those."""
+@pytest.mark.parametrize("length", [0, 1, 2, 4, 7])
+def test_sequences_equal_a_brute_force_construction(length):
+    """A position is predicted from all that come before it in its order; what is known keeps itself and those."""
     orders = draw_permutations(length, 12, generator(length))
-    content, query = permutation_masks(orders)
-    assert content.shape == query.shape == (len(orders), length + 1, length + 1)
+    found = in_sequence(orders)
+    contents: list[tuple[int, int]] = [(0, 0)]  # order and position; BOS is of all orders
+    queries: list[tuple[int, int]] = []
     for index, order in enumerate(orders.tolist()):
-        for row in range(length + 1):
-            for key in range(length + 1):  # BOS and characters: EOS is no input
-                known = order[: order.index(row)]
-                assert bool(content[index, row, key]) == (key in known or key == row)
-                before = order[: order.index(row + 1)]
-                assert bool(query[index, row, key]) == (key in before)
+        predicted = [place for place in order[1:] if place <= length or index < 2]  # EOS counts in two orders
+        queries += [(index, place) for place in predicted]
+        contents += [(index, place) for place in predicted[:-1] if place <= length]  # the last one is seen by none
+    assert list(zip(found.order.tolist(), (found.query + 1).tolist(), strict=True)) == queries
+    assert found.content.tolist() == [place for _, place in contents]
+
+    def seen(index: int, place: int, key: tuple[int, int], itself: bool) -> bool:
+        order = orders[index].tolist()
+        known = order[: order.index(place) + itself]
+        return key[1] in known and (key[0] == index or key[1] == 0)
+
+    for row, (index, place) in enumerate(queries):
+        assert found.query_allowed[row].tolist() == [seen(index, place, key, False) for key in contents]
+    for row, (index, place) in enumerate(contents):
+        assert found.content_allowed[row].tolist() == [seen(index, place, key, True) for key in contents]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 7])
+@torch.no_grad()
+def test_every_token_counts(length):
+    """Nothing is computed in vain: each token that enters the decoder moves the loss."""
+    decoder = PARSeq(3, 7, 16, 2, 2, 0.0).double()
+    loud(decoder, 0, 0.5)
+    tokenizer = Tokenizer(TOKENIZER.charset, 7)
+    wanted = torch.from_numpy(tokenizer.encode(["abcabca"[:length]] * 2))
+    memory = torch.randn(2, 7, 16, dtype=torch.float64, generator=generator(1))
+    inputs: dict[str, Tensor] = {}
+
+    def keep(layer, arguments):
+        with torch.enable_grad():
+            inputs["query"], inputs["content"] = (part.detach().requires_grad_() for part in arguments[:2])
+        return inputs["query"], inputs["content"], *arguments[2:]
+
+    hook = decoder.layers[0].register_forward_pre_hook(keep)
+    with torch.enable_grad():
+        decoder.loss(memory, None, wanted, generator()).backward()
+    hook.remove()
+    count = min(6, math.factorial(length))
+    assert inputs["query"].shape[1] == count * length + min(count, 2)
+    assert inputs["content"].shape[1] == 1 + count * (length - 1) + 1
+    for part in inputs.values():
+        assert bool(part.grad.any(-1).all())
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
@@ -200,21 +241,40 @@ def test_a_character_is_never_seen_by_the_query_that_predicts_it():
     """Change one input character at a time: in no order, at any depth, does its own position's prediction move."""
     decoder = build(depth=3)
     memory = memories(1)
-    orders = draw_permutations(5, 12, generator(2))
-    content, query = permutation_masks(orders)
+    permutations = draw_permutations(5, 12, generator(2))
+    orders = in_sequence(permutations)
     tokens = targets(["abcab"])[:, :-1]
 
     def predict(inputs):
-        return decoder.predict(inputs, 0, 6, decoder.project(memory), None, query, content)[0]
+        masks = orders.content_allowed, orders.query_allowed
+        return decoder.predict(inputs, orders.content, orders.query, decoder.project(memory), None, *masks)[0]
 
     before = predict(tokens)
     for place in range(1, 6):
         changed = tokens.clone()
         changed[0, place] = tokens[0, place] % 3 + 1
-        moved = (predict(changed) - before).abs().amax(-1) > 1e-9  # (orders, positions)
-        for index, order in enumerate(orders.tolist()):
-            later = {symbol - 1 for symbol in order[order.index(place) + 1 :]}
-            assert set(torch.where(moved[index])[0].tolist()) == later
+        moved = (predict(changed) - before).abs().amax(-1) > 1e-9  # (positions of all orders)
+        for index, order in enumerate(permutations.tolist()):
+            own = orders.order == index
+            later = {symbol - 1 for symbol in order[order.index(place) + 1 :] if symbol < 6 or index < 2}
+            assert set(orders.query[own & moved].tolist()) == later
+
+
+@torch.no_grad()
+def test_a_step_is_one_pass_over_the_longest_word_and_projects_the_memory_once():
+    """Six orders, two streams; a batch of short words does not pay for ``max_length``."""
+    decoder = build(depth=3)
+    calls: list[tuple[str, tuple[int, ...]]] = []
+    for name, module in decoder.named_modules():
+        module.register_forward_hook(
+            lambda module, arguments, output, name=name: calls.append((name, tuple(arguments[0].shape)))
+        )
+    decoder.loss(memories(2), None, targets(["abc", "cab"]), generator())
+    projected = [shape for name, shape in calls if name.endswith("cross_attention.key_value")]
+    assert projected == [(2, 7, 16)] * 3
+    tokens = 6 * 3 + 2  # six orders of three characters, EOS in two
+    assert [shape for name, shape in calls if name == "head"] == [(2, tokens, 16)]
+    assert {shape[1] for name, shape in calls if name.endswith("feed_forward")} == {tokens, 1 + 6 * 2 + 1}
 
 
 def test_words_without_characters_have_a_loss():
@@ -240,11 +300,11 @@ def greedy(decoder: PARSeq, memory: Tensor) -> tuple[list[int], Tensor]:
     """One crop, left to right, through the loss's own forward: the symbols up to EOS and their logits."""
     known: list[int] = []
     logits: list[Tensor] = []
-    content, query = permutation_masks(draw_permutations(5, 1, generator()))
+    causal, every = torch.ones(6, 6, dtype=torch.bool).tril(), slice(6)
     while len(known) < 6 and decoder.eos not in known:
         inputs = torch.tensor([[decoder.bos, *known, *[decoder.pad] * (5 - len(known))]])
-        predicted = decoder.predict(inputs, 0, 6, decoder.project(memory), None, query, content)
-        logits.append(predicted[0, 0, len(known)])
+        predicted = decoder.predict(inputs, every, every, decoder.project(memory), None, causal, causal)
+        logits.append(predicted[0, len(known)])
         known.append(int(logits[-1].argmax()))
     return known, torch.stack(logits)
 
