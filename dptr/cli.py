@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from dptr import DEFAULT_MODEL, __version__, cli_bench, cli_data, cli_export, cli_synth
-from dptr.cli_synth import Overrides, Recipe
+from dptr.cli_options import Out, Overrides, Recipe, Resume
 from dptr.errors import UserError
 from dptr.files import read_json
 from dptr.metrics import PROTOCOLS
@@ -34,8 +34,6 @@ Model = Annotated[
     str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or an exported file.")
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where checkpoints and logs go.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
 
 
 def main() -> None:
@@ -120,9 +118,7 @@ def read(
         else:
             print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
             if outcome.runaway:
-                say(
-                    f"dptr: {path}: the reading repeats itself to the longest word that the model writes; take it as none"
-                )
+                say(f"dptr: {path}: the reading repeats itself to the longest word of the model; take it as none")
     if failed:
         raise typer.Exit(2)
 

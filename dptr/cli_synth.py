@@ -9,14 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from dptr.cli_options import Overrides, Recipe
 from dptr.errors import UserError
 from dptr.files import whole_file
 from dptr.terminal import progress_bars, write_text
-
-Recipe = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML recipe; none = the defaults.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe; repeatable.")
-]
 
 
 def synth(

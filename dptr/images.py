@@ -7,6 +7,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.errors import UserError
+from dptr.widths import width_for
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
 # recognises only by guessing.
@@ -75,6 +77,20 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     ``strhub/data/module.py``). Beside the input, memory for a strip of ``width`` columns or ``height`` rows is needed.
     """
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def fit(image: Image.Image, height: int, width: int, widest: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
+    """A picture as a crop of the width that it asks for (``dptr.widths.width_for``)."""
+    return to_array(image, height, width_for(image.width / image.height, height, width, widest))
+
+
+def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Crops as one batch: those of another width are stretched to the median width (of two, the greater)."""
+    widths = sorted(crop.shape[1] for crop in crops)
+    width = widths[len(widths) // 2]
+    return np.stack(
+        [crop if crop.shape[1] == width else to_array(Image.fromarray(crop), len(crop), width) for crop in crops]
+    )
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:

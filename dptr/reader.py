@@ -19,11 +19,11 @@ from PIL import Image
 from dptr import DEFAULT_MODEL
 from dptr.calibration import tempered
 from dptr.errors import UserError
-from dptr.images import open_image
+from dptr.images import fit, open_image
 from dptr.runtime import SUFFIX, OnnxModel
 from dptr.shipped import model_folder
 from dptr.text.tokenizer import Tokenizer
-from dptr.widths import STEP, by_width, fit, fits
+from dptr.widths import STEP, by_width, fits
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
-
-from dptr.images import to_array
 
 STEP = 32  # pixels between one width and the next
 
@@ -32,25 +29,11 @@ def width_for(aspect: float, height: int, width: int, widest: int) -> int:
     return min(max(width + steps * STEP, width), widest)
 
 
-def fit(image: Image.Image, height: int, width: int, widest: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
-    """A picture as a crop of the width that it asks for (``width_for``)."""
-    return to_array(image, height, width_for(image.width / image.height, height, width, widest))
-
-
 def fits(shape: Sequence[int], height: int, width: int, widest: int) -> bool:
     """Whether crops (..., h, w, 3) are of a size that the model reads."""
     high, wide, channels = shape[-3:]
     allowed = range(width, max(width, widest) + 1, STEP)
     return (high, channels) == (height, 3) and wide in allowed
-
-
-def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
-    """Crops as one batch: those of another width are stretched to the median width (of two, the greater)."""
-    widths = sorted(crop.shape[1] for crop in crops)
-    width = widths[len(widths) // 2]
-    return np.stack(
-        [crop if crop.shape[1] == width else to_array(Image.fromarray(crop), len(crop), width) for crop in crops]
-    )
 
 
 def by_width(crops: Iterable[np.ndarray], size: int) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:

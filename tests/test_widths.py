@@ -17,13 +17,13 @@ from dptr.data.datasets import load_crops
 from dptr.data.synth import Renderer
 from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
-from dptr.images import to_array
+from dptr.images import fit, level, to_array
 from dptr.models.recognizer import build_recognizer
 from dptr.reader import Reader
 from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 from dptr.train.finetune import finetune, initialise
-from dptr.widths import STEP, by_width, fit, fits, level, width_for
+from dptr.widths import STEP, by_width, fits, width_for
 
 WIDE = EncoderConfig(kind="svtr", size="nano", height=16, width=32, widest=128)
 CONFIG = ModelConfig(

@@ -11,10 +11,9 @@ from jaxtyping import Float32
 from PIL import Image
 
 from dptr.errors import UserError
-from dptr.images import to_pixels
+from dptr.images import fit, level, to_pixels
 from dptr.reader import Backend
 from dptr.runtime import OnnxModel
-from dptr.widths import fit, level
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,9 +15,9 @@ from PIL import Image
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.lmdb_io import LmdbReader, is_lmdb
 from dptr.errors import UserError
-from dptr.images import open_image, to_array
+from dptr.images import fit, open_image, to_array
 from dptr.text.charset import Charset, check_label
-from dptr.widths import Ragged, by_width, fit
+from dptr.widths import Ragged, by_width
 
 LABELS = "labels.tsv"
 UNREADABLE = "unreadable image"

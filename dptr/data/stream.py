@@ -20,8 +20,8 @@ from dptr.data.datasets import LabelledCrops
 from dptr.data.synth import Renderer
 from dptr.data.transforms import augment
 from dptr.errors import UserError
+from dptr.images import level
 from dptr.text.corpus import Corpus
-from dptr.widths import level
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
 Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]

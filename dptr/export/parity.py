@@ -11,9 +11,10 @@ import numpy as np
 
 from dptr.config import CorpusConfig, RenderConfig
 from dptr.errors import UserError
+from dptr.images import fit
 from dptr.reader import Backend
 from dptr.text.tokenizer import Tokenizer
-from dptr.widths import by_width, fit
+from dptr.widths import by_width
 
 TOLERANCE = 1e-4  # of probabilities
 BATCHES = 1, 64
@@ -80,7 +81,7 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
 
 
 def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int) -> list[np.ndarray]:
-    """The first ``count`` labelled crops of data sets, as ``dptr.widths.fit`` makes them; their labels do not count.
+    """The first ``count`` labelled crops of data sets, as ``dptr.images.fit`` makes them; their labels do not count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.

@@ -18,9 +18,10 @@ from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphDual
 from dptr.errors import UserError
+from dptr.images import level
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
-from dptr.widths import Ragged, level
+from dptr.widths import Ragged
 
 RENDERED_VALIDATION = 512  # rendered held-out words
 POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
@@ -101,7 +102,7 @@ def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, Labe
 def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
     """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
 
-    Then long words go with long ones, and few crops of a batch are stretched to its width (``dptr.widths.level``).
+    Then long words go with long ones, and few crops of a batch are stretched to its width (``dptr.images.level``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
     return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source
