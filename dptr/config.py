@@ -220,6 +220,8 @@ class DualConfig(Config):
     model: str = "glyph-en"  # glyph: a shipped name or a folder; others: a hub id or a folder
     prompt: str = "a photo of a '{}'"  # all but glyph: a template, or a key of dptr.dual.prompts.PROMPTS
     tokens: Literal["paper", "trimmed"] = "trimmed"  # all but glyph: padding too (CLIP: 78 tokens), or without it
+    cache: str = ""  # all but glyph: a folder where stage 1 keeps text tokens in float16, each word computed once
+    cache_gb: float = Field(10.0, gt=0)  # how much one process may write there; words beyond it are computed each time
 
 
 class ORPConfig(Config):
@@ -248,6 +250,9 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
     batch: int = Field(128, gt=0)  # over all processes
+    accumulate: int = Field(1, ge=1)  # pretrain, finetune: parts that a batch is computed in, one after the other
+    checkpointing: bool = False  # attention layers keep their inputs alone and compute the rest again going backward
+    compile: bool = False  # attention layers by torch.compile
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(1, ge=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Encoder(nn.Module):
@@ -100,6 +101,22 @@ def _mix(
     return F.dropout(scores.softmax(-1), dropout) @ value
 
 
+class Layer(nn.Module):
+    """A layer of a deep stack.
+
+    Attributes:
+        recompute: in training keep its inputs alone, and compute what lies between anew going backward (Chen et al.
+            2016, "Training deep nets with sublinear memory cost"); with the same dropout.
+    """
+
+    recompute: bool = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(super().__call__, *arguments, use_reentrant=False)
+        return super().__call__(*arguments)
+
+
 class FeedForward(nn.Sequential):
     """Linear, GELU, linear; four times as wide inside (Vaswani et al. 2017, section 3.3; GELU as in ViT)."""
 
@@ -113,7 +130,7 @@ class FeedForward(nn.Sequential):
         )
 
 
-class Block(nn.Module):
+class Block(Layer):
     """Pre-norm transformer encoder block (ViT, Dosovitskiy et al. 2021, equations 2-3)."""
 
     def __init__(self, dim: int, heads: int):
@@ -153,7 +170,7 @@ class CrossLayer(nn.Module):
         return x + self.feed_forward(self.norm2(x))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Layer):
     """Pre-norm transformer decoder layer: self-attention, then a ``CrossLayer`` (Vaswani et al. 2017, section 3.1).
 
     Theirs normalises after each residual sum; before it, as in ``Block``, deep stacks train without a warm-up (Xiong et

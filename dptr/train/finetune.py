@@ -114,9 +114,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
             targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
             targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)
             batch = {"pixels": to_pixels(crops).to(run.device), "targets": targets}
-            with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():
-                loss = run.prepared(**batch, generator=generator)
-            value = loop.advance(run, loss, batch, words, model.decoder.terms(targets))
+            with loop.seeded(recipe.run.seed, run.step) as generator:
+                value = loop.learn(run, batch, words, generator, model.decoder.terms)
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "crops_per_second": round(speed, 1)})

@@ -1,4 +1,4 @@
-"""What the training loops share: device and precision, optimiser, schedule, EMA, saved state, NaN guard.
+"""What the training loops share: device and precision, optimiser, schedule, steps, EMA, NaN guard.
 
 Everything a step depends on is a function of (recipe, step) or lies in the saved state: batches are numbered, dropout
 and permutations are drawn from generators seeded by the step, the learning rate is a formula of it. So a run that was
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import threading
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +24,14 @@ from torch import Tensor, nn
 
 from dptr.config import Config, OptimConfig, RunConfig
 from dptr.errors import UserError
-from dptr.files import load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
-from dptr.models.weights import load_strictly
+from dptr.files import save_tensors, write_json
+from dptr.models.layers import Layer
 from dptr.train.log import Log
+from dptr.train.state import check_out as check_out
+from dptr.train.state import restore, save
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-FREE_TO_CHANGE = {
-    f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
-} | {"data.cache"}
 
 
 @dataclass
@@ -99,38 +96,6 @@ def best_precision(device: str) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
-def check_out(out: Path, recipe: Config, resume: bool) -> None:
-    """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
-
-    Raises:
-        UserError: ``out`` is a file, holds a run and ``resume`` is off, holds a run whose recipe differs in what
-            changes the result, or holds a model that no run made.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file; pass a folder to --out")
-    remove_partial(out)
-    path = out / "recipe.json"
-    if not (out / "model").exists() and not any((out / "state").glob("step-*")):
-        return
-    if not path.exists():
-        raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
-    if not resume:
-        raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
-    default, now = (_flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    before = default | _flat(read_json(path, "recipe of the run"))  # settings that came later: off, as they were
-    changed = [
-        f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
-        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
-        if before.get(key) != now.get(key)
-    ]
-    if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise UserError(
-            f"{out}: {', '.join(changed[:5])}{more}; a resumed run keeps its recipe; "
-            "pass the same settings, or another --out"
-        )
-
-
 def start(
     out: Path,
     recipe: Config,
@@ -152,6 +117,11 @@ def start(
     if accelerator.is_main_process:
         write_json(out / "recipe.json", recipe.model_dump(mode="json"))
     optimizer = make_optimizer(parts, optim, fused=True)
+    for layer in model.modules():
+        if isinstance(layer, Layer):
+            layer.recompute = config.checkpointing
+            if config.compile:
+                layer.compile(dynamic=True)  # in place: names of parameters stay
     prepared, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(prepared)
     ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None
@@ -216,6 +186,50 @@ def share(accelerator: Accelerator) -> slice:
     return slice(accelerator.process_index, None, accelerator.num_processes)
 
 
+def learn(
+    run: Run,
+    batch: dict[str, Tensor],
+    words: list[str],
+    generator: torch.Generator,
+    terms: Callable[[Tensor], int],
+) -> float:
+    """Loss of a batch and ``advance``, in ``run.accumulate`` parts, so that a batch need not fit in memory.
+
+    The gradient is the whole batch's, as several processes' is: each part counts by its terms, and draws what is drawn
+    for the batch (PARSeq's orders) from the same generator. Dropout's masks are others; batch norm sees a part.
+
+    Args:
+        batch: arguments of ``run.prepared``, a row a sample; ``targets`` among them.
+        terms: of targets; see ``Decoder.terms``.
+
+    Raises:
+        UserError: fewer samples than parts; see ``advance``.
+    """
+    count, samples = run.config.accumulate, len(batch["targets"])
+    if count == 1:
+        with run.accelerator.autocast():
+            loss = run.prepared(**batch, generator=generator)
+        return advance(run, loss, batch, words, terms(batch["targets"]))
+    if samples < count:
+        raise UserError(
+            f"run.accumulate = {count}: {samples} samples a process, which is less; lower it, or raise run.batch"
+        )
+    cut = {name: tensor.tensor_split(count) for name, tensor in batch.items()}
+    parts = [{name: tensors[number] for name, tensors in cut.items()} for number in range(count)]
+    weights = [terms(part["targets"]) for part in parts]
+    everything = run.accelerator.reduce(torch.tensor(float(sum(weights)), device=run.device), "sum").item()
+    state, total = generator.get_state(), 0.0
+    for number, (part, weight) in enumerate(zip(parts, weights, strict=True), 1):
+        generator.set_state(state)
+        with nullcontext() if number == count else run.accelerator.no_sync(run.prepared):
+            with run.accelerator.autocast():
+                loss = run.prepared(**part, generator=generator)
+            total += weight * loss.item()
+            run.accelerator.backward(weight * run.accelerator.num_processes / everything * loss)
+    value, _ = _together(run, total / sum(weights), sum(weights))
+    return _update(run, value, batch, words)
+
+
 def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str], terms: float = 1.0) -> float:
     """Backward, clip, step, EMA; returns the loss, over all processes.
 
@@ -225,15 +239,23 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str], 
 
     Raises:
         UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights stay
-            as they were. All processes raise it together.
+            as they were. All processes raise it together. ``run.accumulate`` where the command has no ``learn``.
     """
+    if run.config.accumulate > 1:
+        raise UserError(f"run.accumulate = {run.config.accumulate}: this command takes batches whole; set it to 1")
     value, weight = _together(run, loss.item(), terms)
+    if math.isfinite(value):
+        run.accelerator.backward(weight * loss)
+    return _update(run, value, batch, words)
+
+
+def _update(run: Run, value: float, batch: dict[str, Tensor], words: list[str]) -> float:
+    """Clip, step, EMA, where loss and gradient are finite."""
     if not math.isfinite(value):
         raise _not_finite(run, f"loss is {value}", batch, words)
     factor = one_cycle(run.step, run.config.steps, run.optim.warmup)
     for group in run.optimizer.param_groups:
         group["lr"] = run.optim.lr * group["factor"] * factor
-    run.accelerator.backward(weight * loss)
     norm = run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
     if run.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
         raise _not_finite(run, f"loss is {value:.4g}, its gradient's norm {norm.item()}", batch, words)
@@ -333,61 +355,3 @@ def end_of_step(run: Run) -> None:
     if stop:
         run.accelerator.wait_for_everyone()  # the first to end would have the launcher end the one that saves
         raise KeyboardInterrupt
-
-
-def save(run: Run) -> None:
-    """Write weights, optimiser and EMA of this step, then delete the state before it."""
-    if not run.accelerator.is_main_process:
-        return
-    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in (run.ema or {}).items()}
-    names: dict[Tensor, str] = {parameter: name for name, parameter in run.model.named_parameters()}
-    for parameter, slots in run.optimizer.state.items():
-        tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
-    scaler = run.accelerator.scaler.state_dict() if run.accelerator.scaler is not None else {}
-    folder = run.out / "state"
-    with whole_folder(folder / f"step-{run.step:09d}") as aside:
-        save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
-        write_json(aside / "state.json", {"step": run.step, "best": run.best, "waited": run.waited, "scaler": scaler})
-    for older in sorted(folder.glob("step-*"))[:-1]:
-        shutil.rmtree(older)
-
-
-def restore(run: Run) -> bool:
-    """Load the last state of ``run.out``; whether there was one.
-
-    Raises:
-        UserError: the state is damaged or of another model.
-    """
-    remove_partial(run.out / "state")
-    found = sorted(folder for folder in (run.out / "state").glob("step-*") if (folder / "state.json").is_file())
-    if not found:
-        return False
-    described = read_json(found[-1] / "state.json", "training state")
-    tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
-    part = {
-        prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        for prefix in ("model.", "ema.", "optimizer.")
-    }
-    load_strictly(run.model, part["model."], str(found[-1]))
-    for name, tensor in (run.ema or {}).items():
-        tensor.copy_(part["ema."][name])
-    for name, parameter in run.model.named_parameters():
-        saved = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
-        run.optimizer.state[parameter] = {
-            # moments in their parameter's memory layout: the same kernels run as before
-            slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
-            for slot, tensor in saved.items()
-            if tensor is not None
-        }
-    if run.accelerator.scaler is not None and described["scaler"]:
-        run.accelerator.scaler.load_state_dict(described["scaler"])
-    run.step, run.best, run.waited = described["step"], described["best"], described.get("waited", 0)
-    return True
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -17,6 +17,7 @@ from dptr.checkpoint import save_checkpoint
 from dptr.config import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
 from dptr.data.stream import text_batch
 from dptr.dual import DualEncoder, load_dual, tells_apart
+from dptr.dual.cache import CachedText
 from dptr.dual.scale import measure
 from dptr.errors import UserError
 from dptr.models.decoders import Decoder
@@ -68,6 +69,8 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
             character that the dual encoder does not know; a loss that is not finite.
     """
     dual = dual or load_dual(recipe.dual)
+    cached = CachedText(dual, recipe.dual) if recipe.dual.cache else None
+    dual = cached or dual
     recipe = settle_pretrain(recipe, dual)
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
@@ -94,6 +97,8 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     check_characters(dual, charset, recipe.model.max_length)
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
     run.log.say(corpus.describe())
+    if cached is not None:
+        run.log.say(cached.describe())
     noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
     run.log.say(f"dual encoder '{dual.name}', {noise}")
     if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
@@ -123,9 +128,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 memory = perturbed(memory, mask, words, generator, len(everyone), own)
                 targets = torch.from_numpy(tokenizer.encode(everyone)[own]).to(run.device)
                 batch = {"memory": memory, "mask": mask, "targets": targets}
-                with accelerator.autocast():
-                    loss = run.prepared(**batch, generator=generator)
-            value = loop.advance(run, loss, batch, words, decoder.terms(targets))
+                value = loop.learn(run, batch, words, generator, decoder.terms)
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})

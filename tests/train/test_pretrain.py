@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers_clip import make_tiny_clip
 from helpers_train import Parts, contents, records
 from torch import Tensor
 
@@ -160,3 +161,18 @@ def test_nothing_held_out_leaves_random_strings_to_validate_on(parts: Parts) -> 
     words = held_out_words(parts.recipe("pretrain").corpus, resolve_charset("36"), 5)
     assert all(len(set(some)) == len(some) > 0 for some in words.values())
     assert all(is_heldout(word, 0.3) for word in words["held_out_words"])
+
+
+def test_text_tokens_on_disk_change_losses_by_rounding_alone(parts: Parts, tmp_path: Path) -> None:
+    """Those of a first run with the folder, which fills it, are to the bit those of a second, which finds it full."""
+    tower = make_tiny_clip(tmp_path / "clip", width=16)
+    settings = ["dual.kind=clip", f"dual.model={tower}", "orp.strength=0", "run.tensorboard=false"]
+    losses: dict[str, list[float]] = {}
+    for name in ("plain", "first", "second"):
+        cache = [] if name == "plain" else [f"dual.cache={tmp_path / 'cache'}"]
+        recipe = parts.recipe("pretrain", *settings, *cache)
+        pretrain(recipe, tmp_path / name)
+        losses[name] = [record["loss"] for record in records(tmp_path / name) if "loss" in record]
+    assert len(set(losses["plain"])) == 12
+    assert losses["first"] == losses["second"] == pytest.approx(losses["plain"], rel=1e-3)
+    assert losses["first"] != losses["plain"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dptr.config import DecoderConfig
 from dptr.models.decoders.contract import Stepwise
-from dptr.models.layers import Attention, FeedForward, init_transformer, key_mask
+from dptr.models.layers import Attention, FeedForward, Layer, init_transformer, key_mask
 
 
 def draw_permutations(length: int, count: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
@@ -103,7 +103,7 @@ def in_sequence(permutations: Int[Tensor, "k n"]) -> Sequences:
     )
 
 
-class TwoStreamLayer(nn.Module):
+class TwoStreamLayer(Layer):
     """Self-attention to the content stream, cross-attention to the memory, feed-forward; pre-normed, weights shared."""
 
     def __init__(self, dim: int, heads: int, dropout: float):
