@@ -7,12 +7,12 @@
 #   scripts/gpu/train-en.sh dry             all of it, tiny, on a CPU, in pieces of PIECE (45) seconds, 12 at most
 #
 # Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders, CROPS how many crops are rendered,
-# WORKERS the processes that do it, MORE further settings for all three trainings.
+# BANK how many of them make the bank of residuals, WORKERS the processes that render, MORE settings for all three trainings.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} WORK=${WORK:-runs/gpu}
-CROPS=${CROPS:-1500000} WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
+CROPS=${CROPS:-1500000} BANK=${BANK:-4000} WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
 runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
 
 step() { # NAME COMMAND...: once, cut off with its state saved when the time is over
@@ -66,7 +66,8 @@ run() {
     step "$scratch/pack" "${dptr[@]}" synth --count "$CROPS" --workers "$WORKERS" "${corpus[@]}" "${render[@]}" \
         --out "$scratch/pack" --resume
     if [ ! -e "$runs/text.done" ]; then
-        step "$scratch/bank" "${dptr[@]}" bank --pack "$scratch/pack" --dual-model glyph-en --out "$scratch/residuals"
+        step "$scratch/bank" "${dptr[@]}" bank --pack "$scratch/pack" --count "$BANK" --dual-model glyph-en \
+            --out "$scratch/residuals"
     fi
     step "$runs/text" "${dptr[@]}" pretrain --config recipes/gpu/pretrain-en.toml --set "orp.bank=$scratch/residuals" \
         "${corpus[@]}" "${more[@]}" --out "$runs/text" --resume
@@ -82,8 +83,8 @@ dry() { # each piece on a machine that holds nothing but inputs and what came ba
     local folder=runs/gpu-dry code=3 piece=0
     rm -rf "$folder"
     IN=$folder/in
-    pack_inputs --python "" --fonts 12
-    export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 WORKERS=2 PYTHON=$python
+    pack_inputs --python "" --fonts 100
+    export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 BANK=300 WORKERS=2 PYTHON=$python
     export MORE="--set run.steps=8 --set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
         --set run.device=cpu --set run.precision=no"
     while [ "$code" -eq 3 ] && [ "$piece" -lt 12 ]; do
