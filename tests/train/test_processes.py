@@ -36,11 +36,18 @@ def arguments(parts: Parts, command: str, out: Path, *settings: str) -> list[str
     return [*parts.arguments(command, out), *more]
 
 
-@pytest.mark.parametrize("command", ["pretrain", pytest.param("finetune", marks=pytest.mark.slow)])
-def test_two_processes_step_as_one(command: str, parts: Parts, tmp_path: Path) -> None:
-    """The same losses and validation scores with the same batch over all, and the first process alone writes."""
-    for processes in (1, 2):
-        process = launch(processes, arguments(parts, command, tmp_path / str(processes)))
+@pytest.mark.parametrize(
+    ("command", "accumulate"),
+    [("pretrain", 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("finetune", 1), ("pretrain", 2)))],
+)
+def test_two_processes_step_as_one(command: str, accumulate: int, parts: Parts, tmp_path: Path) -> None:
+    """The same losses and validation scores with the same batch over all, and the first process alone writes.
+
+    Also where each computes its share in parts.
+    """
+    for processes, count in ((1, 1), (2, accumulate)):
+        asked = arguments(parts, command, tmp_path / str(processes), f"run.accumulate={count}")
+        process = launch(processes, asked)
         said, _ = process.communicate(timeout=250)
         assert process.returncode == 0, said
     one, two = (records(tmp_path / str(processes)) for processes in (1, 2))

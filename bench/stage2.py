@@ -1,0 +1,140 @@
+"""Crops a second of stage 2, whole training steps, ours over the published loop written plainly (tests/plain_loop.py).
+
+    python bench/stage2.py
+    python bench/stage2.py --size small --rounds 5
+
+At DPTR's published size: a ViT 512 wide, of 12 layers, an FMU of 26 queries that does not count, PARSeq 512 wide, of 6
+layers and 6 orders; random crops of 32 x 128 with words of the English corpus; no dropout in any way. A step is
+encoder, FMU, decoder, gradient, clipping and AdamW. Ways take turns, all on --batch crops a step; each row adds one
+thing to the row before:
+
+- one pass: all orders in one pass, memory projected once, targets cut to the batch's longest word; float32;
+- length buckets: words of 16 batches sorted by length (data.bucket);
+- bf16: where the machine computes in it (run.precision=auto);
+- in 2 parts, activations twice: run.accumulate and run.checkpointing, for memory's sake: what they cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from steps import Way, table, take_turns  # first: it finds plain_loop
+from torch import Tensor, nn
+
+import plain_loop  # isort: skip
+from dptr.config import (
+    CorpusConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FinetuneRecipe,
+    FMUConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+)
+from dptr.data.stream import text_batch
+from dptr.models.recognizer import Recognizer, build_recognizer
+from dptr.models.vit import SIZES
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
+from dptr.train import loop
+from dptr.train.finetune import _Objective
+
+LENGTH, POOL = 25, 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="dptr", choices=sorted(SIZES), help="of the ViT; the decoder is as wide")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="1, 2, 4, 8 or 16: a share of the pool of 16 batches each"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="crops a step, in all ways")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if options.rounds not in (1, 2, 4, 8, 16):
+        sys.exit(f"stage2: --rounds {options.rounds}: does not divide the pool; pass 1, 2, 4, 8 or 16")
+    torch.set_num_threads(options.threads)
+    charset = resolve_charset("94")
+    corpus, tokenizer = Corpus(CorpusConfig(), charset, LENGTH, seed=0), Tokenizer(charset, LENGTH)
+    dim, _, heads = SIZES[options.size]
+    model = ModelConfig(
+        encoder=EncoderConfig(kind="vit", size=options.size),
+        fmu=FMUConfig(count=False),
+        decoder=DecoderConfig(dim=dim, depth=6, heads=heads, dropout=0.0, permutations=6),
+    )
+    settings: list[tuple[str, int, dict[str, Any]]] = [
+        ("ours, one pass", 1, {"precision": "no"}),
+        ("+ length buckets", POOL, {"precision": "no"}),
+        ("+ bf16", POOL, {}),
+        ("+ in 2 parts", POOL, {"accumulate": 2}),
+        ("+ activations twice", POOL, {"accumulate": 2, "checkpointing": True}),
+    ]
+    if loop.best_precision("cpu") == "no":  # this machine has no bf16 of its own
+        del settings[2]
+    with tempfile.TemporaryDirectory() as folder:
+        ways = [Way("plain loop", plain_step(model, corpus, tokenizer, options.batch))]
+        for name, pool, more in settings:
+            run = RunConfig(steps=1000, batch=options.batch, device="cpu", tensorboard=False, **more)
+            out = Path(tempfile.mkdtemp(dir=folder))
+            ours = our_step(
+                out, FinetuneRecipe(run=run, optim=OptimConfig(lr=1e-4), model=model), pool, corpus, tokenizer
+            )
+            ways.append(Way(name, ours, POOL // options.rounds if pool > 1 else 1))
+        take_turns(ways, options.rounds)
+    size = sum(parameter.numel() for parameter in fresh(model).parameters()) / 1e6
+    print(f"{size:.1f} M parameters, {options.batch} crops a step\n\n{table(ways, 'crops', 2)}")
+
+
+def fresh(model: ModelConfig) -> Recognizer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_recognizer(model, 94)
+
+
+def crops(count: int, number: int) -> Tensor:
+    """Random pixels in [-1, 1]."""
+    return torch.rand(count, 3, 32, 128, generator=torch.Generator().manual_seed(number)) * 2 - 1
+
+
+def plain_step(config: ModelConfig, corpus: Corpus, tokenizer: Tokenizer, batch: int) -> Callable[[int], int]:
+    model = fresh(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step(number: int) -> int:
+        targets = torch.from_numpy(tokenizer.encode(text_batch(corpus, batch, number, 1), full_length=True))
+        orders = plain_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
+        plain_loop.stage2_step(model, optimizer, crops(batch, number), targets, orders)
+        return batch
+
+    return step
+
+
+def our_step(
+    out: Path, recipe: FinetuneRecipe, pool: int, corpus: Corpus, tokenizer: Tokenizer
+) -> Callable[[int], int]:
+    """As ``dptr.train.finetune`` steps."""
+    model, batch = fresh(recipe.model), recipe.run.batch
+    accelerator = loop.make_accelerator(recipe.run)
+    parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model), parts, "crops")
+
+    def step(number: int) -> int:
+        words = text_batch(corpus, batch, number, pool)
+        tensors = {"pixels": crops(batch, number), "targets": torch.from_numpy(tokenizer.encode(words))}
+        with loop.seeded(0, number) as generator:
+            loop.learn(run, tensors, words, generator, model.decoder.terms)
+        return batch
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What ``stage1.py`` and ``stage2.py`` share: ways to step that take turns, and the table of their speeds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # plain_loop
+
+
+@dataclass
+class Way:
+    """A way to train: ``step(number)`` takes a step and says how many samples it was of.
+
+    The seconds of a round are those of ``steps`` steps, by the clock and by the CPUs of this process.
+    """
+
+    name: str
+    step: Callable[[int], int]
+    steps: int = 1
+    samples: int = 0
+    clock: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def per_second(self, seconds: list[float]) -> float:
+        return self.samples / sum(seconds)
+
+
+def take_turns(ways: list[Way], rounds: int) -> None:
+    """Each way steps in each round, after one step that is not timed."""
+    for way in ways:
+        way.step(0)
+    for number in range(rounds):
+        for way in ways:
+            clock, cpu = time.perf_counter(), time.process_time()
+            for place in range(way.steps):
+                way.samples += way.step(number * way.steps + place)
+            way.clock.append(time.perf_counter() - clock)
+            way.cpu.append(time.process_time() - cpu)
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+
+
+def table(ways: list[Way], unit: str, bar: float) -> str:
+    """Markdown: speeds, and ratios to the first way, the plain loop, and to the row before."""
+    lines = [
+        f"| way | {unit}/s | over the plain loop | over the row before | by CPU time, over the plain loop |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    plain = ways[0]
+    for before, way in zip([plain, *ways], ways, strict=False):
+        speed = way.per_second(way.clock)
+        ratios = [
+            speed / plain.per_second(plain.clock),
+            speed / before.per_second(before.clock),
+            way.per_second(way.cpu) / plain.per_second(plain.cpu),
+        ]
+        lines.append(f"| {way.name} | {speed:.2f} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    best = max(way.per_second(way.clock) for way in ways)
+    spread = [way.samples / len(way.clock) / seconds for way in ways[:1] for seconds in way.clock]
+    lines += [
+        f"\n{best / plain.per_second(plain.clock):.1f} times the plain loop at best (bar {bar:g}); torch "
+        f"{torch.__version__}, {torch.get_num_threads()} threads; rounds of the plain loop: {min(spread):.2f} to "
+        f"{max(spread):.2f} {unit}/s"
+    ]
+    return "\n".join(lines)
