@@ -26,7 +26,7 @@ from dptr.errors import UserError
 from dptr.files import write_json
 from dptr.text.unicode import JOINERS
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")
