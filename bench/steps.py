@@ -10,7 +10,24 @@ from pathlib import Path
 
 import torch
 
+from dptr.data.stream import text_batch
+from dptr.text.corpus import Corpus
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # plain_loop
+
+
+TIMED = 8  # batches of a pool that are timed, of all lengths
+
+
+def spread(corpus: Corpus, batch: int, pool: int) -> list[int]:
+    """``TIMED`` steps of a pool of batches sorted by length (``text_batch``), spread evenly over the lengths.
+
+    Where batches come as they are, any steps.
+    """
+    if pool == 1:
+        return list(range(TIMED))
+    steps = sorted(range(pool), key=lambda step: max(map(len, text_batch(corpus, batch, step, pool))))
+    return [steps[(2 * place + 1) * pool // (2 * TIMED)] for place in range(TIMED)]
 
 
 @dataclass
@@ -61,10 +78,10 @@ def table(ways: list[Way], unit: str, bar: float) -> str:
         ]
         lines.append(f"| {way.name} | {speed:.2f} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
     best = max(way.per_second(way.clock) for way in ways)
-    spread = [way.samples / len(way.clock) / seconds for way in ways[:1] for seconds in way.clock]
+    rounds = [way.samples / len(way.clock) / seconds for way in ways[:1] for seconds in way.clock]
     lines += [
         f"\n{best / plain.per_second(plain.clock):.1f} times the plain loop at best (bar {bar:g}); torch "
-        f"{torch.__version__}, {torch.get_num_threads()} threads; rounds of the plain loop: {min(spread):.2f} to "
-        f"{max(spread):.2f} {unit}/s"
+        f"{torch.__version__}, {torch.get_num_threads()} threads; rounds of the plain loop: {min(rounds):.2f} to "
+        f"{max(rounds):.2f} {unit}/s"
     ]
     return "\n".join(lines)
