@@ -11,7 +11,8 @@ Test sets are not touched. Photographs of ``natural`` are behind ours, and are s
 own. Word accuracies, and the differences to ours in points with their standard errors, paired over crops; they do not
 hold the spread over seeds (--seed).
 
-- ours: recipes/synth/signs.toml. --ablate: again with one of ``GROUPS`` switched off at a time.
+- ours: recipes/synth/signs.toml. --ablate: again with one of ``GROUPS`` switched off at a time. --presets: other files
+  of settings in its place.
 - trdg, synthtiger: as in bench/synth.py, with all effects of trdg's README. synthtiger's colours are clusters of the
   real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It draws a
   full-width backslash for a backslash, so its words are the first --crops without one.
@@ -87,6 +88,9 @@ def main() -> None:
         "--ramp", type=float, default=0.0, help="share of training that plain words with places lead in"
     )
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
+    parser.add_argument(
+        "--presets", nargs="+", type=Path, default=[], metavar="TOML", help="also ours with other settings"
+    )
     parser.add_argument("--ablate", action="store_true", help="ours with one group of effects off at a time")
     parser.add_argument("--venv", type=Path, default=Path("runs/bench-venv"), help="environment of the other two")
     parser.add_argument("--clone", type=Path, help="a checkout of synthtiger's repository: its own template")
@@ -95,9 +99,12 @@ def main() -> None:
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("worth: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
+    torch.set_num_threads(1)  # arms are read at once too, and threads that wait for each other spin
     options.data = Path(os.environ["DPTR_DATA"]).absolute()
     options.out = options.out.absolute()
     arms = [*options.engines, *(f"ours-no-{group}" for group in ABLATIONS if options.ablate)]
+    options.presets = {f"ours-{path.stem}": path.absolute() for path in options.presets}
+    arms += options.presets
     try:
         _check_groups()
         if not options.table:
@@ -174,13 +181,14 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
     """A folder with ``labels.tsv`` of ``options.crops`` crops, and beside it what it was made with."""
     log = folder.with_name("render.log")
     if arm.startswith("ours"):
-        off = arm.removeprefix("ours-no-") if arm != "ours" else ""
+        preset = options.presets.get(arm, RECIPES / "synth" / "signs.toml")
+        off = arm.removeprefix("ours-no-") if arm.startswith("ours-no-") else ""
         fonts = options.out / ("few-fonts" if off == "fonts" else "fonts")
         changes = [f"render.fonts={json.dumps([str(fonts)])}", f"render.backgrounds={options.data / 'natural'}"]
         changes += [f"render.{effect}=0" for effect in GROUPS.get(off, ())]
         changes += NO_CORPUS if off == "corpus" else ()
         _dptr(
-            "synth", "--config", str(RECIPES / "synth" / "signs.toml"), "--as", "folder", "--out", str(folder),
+            "synth", "--config", str(preset), "--as", "folder", "--out", str(folder),
             "--count", str(options.crops), "--resume", *(part for change in changes for part in ("--set", change)),
             log=log,
         )  # fmt: skip
