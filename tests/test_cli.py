@@ -92,8 +92,7 @@ def test_read_prints_a_line_an_image(words, model: str, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     away = [path for path, text, _ in words if len(text) == 6 and repeats(text)]
     assert away and lines_of(err) == [  # two of these random readings run away
-        f"dptr: {path}: the reading repeats itself to the longest word of the model; take it as none"
-        for path in away
+        f"dptr: {path}: the reading repeats itself to the longest word of the model; take it as none" for path in away
     ]
     for line, (path, text, confidence) in zip(lines_of(out), words, strict=True):
         assert line.split("\t")[:2] == [str(path), text]

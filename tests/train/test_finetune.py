@@ -67,9 +67,7 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     assert (result["protocol"], result["n"], result["word_accuracy"]) == ("36", 16, 1.0)
 
 
-def test_training_ends_when_nothing_gets_better(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_ends_when_nothing_gets_better(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best state of a planted series is the one that is kept; a resumed run remembers how long it has waited."""
     planted = [0.2, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9, 0.9]  # step 0, 1, ...
 

@@ -105,14 +105,28 @@ class Stepwise(Decoder):
     def _left_to_right(
         self, memory: list[Float[Tensor, "2 b h m e"]], memory_allowed: Bool[Tensor, "b 1 1 m"] | None
     ) -> Float[Tensor, "b t c"]:
-        """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""
-        symbol = torch.full((memory[0].shape[1], 1), self.bos, dtype=torch.long, device=memory[0].device)
+        """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols.
+
+        Words that have ended leave the batch, a quarter of it at a time; their logits are 0 from there on.
+        """
+        count = memory[0].shape[1]
+        symbol = torch.full((count, 1), self.bos, dtype=torch.long, device=memory[0].device)
         ended = torch.zeros_like(symbol, dtype=torch.bool)
+        rows: Tensor | None = None  # those that go on; None = all
         cache: list[Tensor] = []
         steps: list[Tensor] = []
         while len(steps) <= self.max_length and not all_done(ended):
+            if 4 * int(ended.sum()) >= len(ended):
+                going = (~ended[:, 0]).nonzero()[:, 0]
+                rows = going if rows is None else rows[going]
+                symbol, ended = symbol[going], ended[going]
+                memory, cache = [part[:, going] for part in memory], [part[:, going] for part in cache]
+                memory_allowed = None if memory_allowed is None else memory_allowed[going]
             logits, cache = self.advance(symbol, memory, memory_allowed, cache)
-            steps.append(logits)
+            whole = logits
+            if rows is not None:
+                whole = logits.new_zeros(count, *logits.shape[1:]).index_copy(0, rows, logits)
+            steps.append(whole)
             symbol = logits.argmax(-1)
             ended |= symbol == self.eos
         return torch.cat(steps, dim=1)

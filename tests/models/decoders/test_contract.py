@@ -97,6 +97,32 @@ def test_one_crop_alone_equals_the_crop_in_a_batch(kind):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", [name for name in DECODERS if name in ("parseq", "nrtr")])
+def test_words_that_have_ended_leave_the_batch(kind, monkeypatch):
+    """Planted: word k ends after k symbols. Each symbol is asked for the words that go on, with their own memory."""
+    decoder, lengths = build(kind), torch.tensor([5, 0, 1, 1, 3, 0, 2, 5])
+    asked: list[list[int]] = []
+
+    def advance(symbol, memory, allowed, cache):
+        words = memory[0][0, :, 0, 0, 0].long()
+        assert torch.equal(allowed[:, 0, 0, 0], words % 2 == 0)
+        position = cache[0].shape[3] if cache else 0
+        assert not cache or torch.equal(cache[0][0, :, 0, 0, 0].long(), words)
+        asked.append(words.tolist())
+        logits = torch.zeros(len(words), 1, len(ABC) + 1)
+        logits[range(len(words)), 0, torch.where(lengths[words] == position, 0, 1 + words % 3)] = 1
+        return logits, [words.view(1, -1, 1, 1, 1).expand(2, -1, 1, position + 1, 1).float()]
+
+    monkeypatch.setattr(decoder, "advance", advance)
+    memory = torch.arange(8).view(1, 8, 1, 1, 1).expand(2, 8, 1, 2, 1).float()
+    logits = decoder._left_to_right([memory], (torch.arange(8) % 2 == 0).view(8, 1, 1, 1).expand(8, 1, 1, 2))
+    read = TOKENIZER.decode(logits.numpy())
+    assert [word.text for word in read] == ["abc"[k % 3] * length for k, length in enumerate(lengths.tolist())]
+    assert asked[0] == list(range(8)) and asked[-1] == [0, 7] and sum(map(len, asked)) < 8 * 6 * 2 // 3
+    assert [len(words) for words in asked] == sorted(map(len, asked), reverse=True)
+
+
+@torch.no_grad()
 def test_losses_of_parts_make_the_loss_of_the_whole(kind):
     """By their terms: what several processes with a part of the batch each rely on."""
     if kind == "mdiff":
