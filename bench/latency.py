@@ -2,12 +2,13 @@
 
     python bench/latency.py
     python bench/latency.py --json runs/bench-latency.json
+    python bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test
 
 Both compute in the same version of onnxruntime on the CPU, rapidocr in an environment of its own, and read the same
 crops: photographs of words from ``iiit5k/test`` in DPTR_DATA, evenly spread, or words that our renderer draws where
 DPTR_DATA is not set. Timed is a call from decoded pixels in memory to text. Of rapidocr the recogniser alone runs, no
 detector and no classifier. The engines take turns, in another order each round, so that a busy minute hits all alike.
-Labels are not looked at.
+Labels are not looked at, but with --accuracy: then nothing is timed, and both read whole data sets (protocol 36).
 
 "default" is each engine as it comes: both leave the number of threads to onnxruntime; rapidocr computes 6 crops at
 once, of 32 that it is given. "2 threads" sets that number for both, and lets rapidocr compute all 32 at once.
@@ -33,6 +34,7 @@ from dptr.data.datasets import open_labelled
 from dptr.data.synth import Renderer
 from dptr.errors import UserError
 from dptr.files import write_json
+from dptr.metrics import protocol, word_accuracy
 
 RAPIDOCR = "3.10.0"
 BATCHES = (1, 32)
@@ -47,8 +49,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="of 32 crops one by one, and two batches of 32")
     parser.add_argument("--venv", type=Path, default=Path("runs/bench-rapidocr"), help="environment of rapidocr")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--accuracy", type=Path, nargs="+", default=[], metavar="DIR", help="read these; time nothing")
     options = parser.parse_args()
     try:
+        for data in options.accuracy:
+            print(accuracy(options.model, data, options.venv), flush=True)
+        if options.accuracy:
+            return
         report = measure(options.model, options.data, options.rounds, options.venv)
     except UserError as error:
         sys.exit(f"latency: {error}")
@@ -60,6 +67,26 @@ def main() -> None:
 
 def _real() -> Path | None:
     return Path(os.environ["DPTR_DATA"]) / "iiit5k" / "test" if "DPTR_DATA" in os.environ else None
+
+
+def accuracy(model: str, data: Path, venv: Path) -> str:
+    """Word accuracy of both engines, each as it comes, on a whole data set, as a line.
+
+    Raises:
+        UserError: see ``pictures``, ``prepared``.
+    """
+    dataset = open_labelled(data)
+    fold, count = protocol("36"), len(dataset)
+    truths = [fold(dataset.label(index)) for index in range(count)]
+    calls = [list(range(start, min(start + max(BATCHES), count))) for start in range(0, count, max(BATCHES))]
+    told = []
+    for name, engine in prepared(model, pictures(data, count), venv).items():
+        if name.endswith(", default"):
+            with Worker(*engine, venv / "bench" / f"{name}.log", one_thread=False) as worker:
+                texts = [text for call in worker.ask({"calls": calls})["texts"] for text in call]
+            pairs = [(fold(text), truth) for text, truth in zip(texts, truths, strict=True) if truth]
+            told.append(f"{name} {word_accuracy(pairs):.2%}")
+    return f"{'/'.join(data.parts[-2:])}: {', '.join(told)} of {sum(map(bool, truths))} crops, protocol 36"
 
 
 def pictures(data: Path | None, count: int) -> list[np.ndarray]:
@@ -75,27 +102,43 @@ def pictures(data: Path | None, count: int) -> list[np.ndarray]:
     return [np.asarray(dataset.image(number * len(dataset) // count).convert("RGB")) for number in range(count)]
 
 
-def measure(model: str, data: Path | None, rounds: int, venv: Path) -> dict[str, Any]:
-    """Both engines, each as it comes and with two threads, in turn.
+Engine = tuple[str | Path, str, dict[str, Any]]  # interpreter, worker, its options
+
+
+def packages() -> tuple[str, ...]:
+    return (f"rapidocr=={RAPIDOCR}", f"onnxruntime=={version('onnxruntime')}")
+
+
+def prepared(model: str, crops: list[np.ndarray], venv: Path) -> dict[str, Engine]:
+    """Each engine as it comes and with two threads, to read ``crops``.
 
     Raises:
-        UserError: no crops, an environment or a worker that does not come up.
+        UserError: an environment that does not come up.
     """
-    packages = (f"rapidocr=={RAPIDOCR}", f"onnxruntime=={version('onnxruntime')}")
-    python = environment(venv, packages)
-    count = max(BATCHES) * rounds
+    python = environment(venv, packages())
     file = (venv / "bench" / "crops.npz").absolute()
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(file, *pictures(data, count))
-    engines: dict[str, tuple[str | Path, str, dict[str, Any]]] = {}
+    np.savez(file, *crops)
+    engines: dict[str, Engine] = {}
     for name, threads in THREADS.items():
         given = {"crops": str(file), "threads": threads}
         engines[f"dptr, {name}"] = (sys.executable, "dptr_reader.py", {**given, "model": model})
         engines[f"rapidocr, {name}"] = (python, "rapid_reader.py", {**given, "batch": max(BATCHES) if threads else 0})
+    return engines
+
+
+def measure(model: str, data: Path | None, rounds: int, venv: Path) -> dict[str, Any]:
+    """All engines, in turn.
+
+    Raises:
+        UserError: no crops, an environment or a worker that does not come up.
+    """
+    count = max(BATCHES) * rounds
+    engines = prepared(model, pictures(data, count), venv)
     taken: dict[str, dict[int, list[dict[str, Any]]]] = {name: {batch: [] for batch in BATCHES} for name in engines}
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(Worker(*engine, file.with_name(f"{name}.log"), one_thread=False))
+            name: stack.enter_context(Worker(*engine, venv / "bench" / f"{name}.log", one_thread=False))
             for name, engine in engines.items()
         }
         for number in range(-1, rounds):
@@ -117,7 +160,7 @@ def measure(model: str, data: Path | None, rounds: int, venv: Path) -> dict[str,
     alike = sum(one == two for one, two in zip(ours, theirs, strict=True)) / count
     source = "drawn words" if data is None else "/".join(data.parts[-2:])
     return {
-        "model": model, "crops": count, "source": source, "rounds": rounds, "packages": packages, "cores": _cores(),
+        "model": model, "crops": count, "source": source, "rounds": rounds, "packages": packages(), "cores": _cores(),
         "measured": measured, "ratios": ratios, "read_alike": alike, "bars": {"ms": BAR_MS, "ratio": BAR_RATIO},
     }  # fmt: skip
 

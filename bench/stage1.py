@@ -18,26 +18,24 @@ steps on 32 words, ours on --batch; speeds are of words. Ways take turns; each r
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from steps import TIMED, Way, spread, table, take_turns  # first: it finds plain_loop
+from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
 from torch import nn
 
 import plain_loop  # isort: skip
 from helpers_clip import byte_symbols  # isort: skip
-from dptr.config import CorpusConfig, DecoderConfig, DualConfig, ModelConfig, OptimConfig, PretrainRecipe, RunConfig
+from dptr.config import DecoderConfig, DualConfig, ModelConfig, OptimConfig, PretrainRecipe, RunConfig
 from dptr.data.stream import text_batch
 from dptr.dual import DualEncoder
 from dptr.dual.cache import CachedText
 from dptr.dual.clip import ClipDual
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
-from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
@@ -48,15 +46,9 @@ MODEL = ModelConfig(decoder=DecoderConfig(dim=512, depth=6, heads=8, dropout=0.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2, choices=(1, 2, 4, 8))
-    parser.add_argument("--batch", type=int, default=64, help="words a step of ours")
-    parser.add_argument("--bucket", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = options_of(__doc__, 64, "words a step of ours").parse_args()
     torch.set_num_threads(options.threads)
-    charset = resolve_charset("94")
-    corpus, tokenizer = Corpus(CorpusConfig(), charset, LENGTH, seed=0), Tokenizer(charset, LENGTH)
+    corpus, tokenizer = words_of(LENGTH)
     with tempfile.TemporaryDirectory() as folder:
         towers = paper_clip(Path(folder))
         trimmed, paper = (ClipDual(*towers, "a photo of a '{}'", tokens, "random") for tokens in ("trimmed", "paper"))

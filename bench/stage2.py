@@ -16,19 +16,17 @@ thing to the row before:
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from steps import TIMED, Way, spread, table, take_turns  # first: it finds plain_loop
+from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
 from torch import Tensor, nn
 
 import plain_loop  # isort: skip
 from dptr.config import (
-    CorpusConfig,
     DecoderConfig,
     EncoderConfig,
     FinetuneRecipe,
@@ -40,7 +38,6 @@ from dptr.config import (
 from dptr.data.stream import text_batch
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.vit import SIZES
-from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
@@ -50,16 +47,11 @@ LENGTH = 25
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options_of(__doc__, 16, "crops a step, in all ways")
     parser.add_argument("--size", default="dptr", choices=sorted(SIZES), help="of the ViT; the decoder is as wide")
-    parser.add_argument("--rounds", type=int, default=2, choices=(1, 2, 4, 8))
-    parser.add_argument("--batch", type=int, default=16, help="crops a step, in all ways")
-    parser.add_argument("--bucket", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    charset = resolve_charset("94")
-    corpus, tokenizer = Corpus(CorpusConfig(), charset, LENGTH, seed=0), Tokenizer(charset, LENGTH)
+    corpus, tokenizer = words_of(LENGTH)
     dim, _, heads = SIZES[options.size]
     model = ModelConfig(
         encoder=EncoderConfig(kind="vit", size=options.size),

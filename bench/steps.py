@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -10,13 +11,32 @@ from pathlib import Path
 
 import torch
 
+from dptr.config import CorpusConfig
 from dptr.data.stream import text_batch
+from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # plain_loop
 
 
 TIMED = 8  # batches of a pool that are timed, of all lengths
+
+
+def options_of(about: str | None, batch: int, what: str) -> argparse.ArgumentParser:
+    """What both benches ask for; ``batch`` and ``what`` are their own."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2, choices=(1, 2, 4, 8))
+    parser.add_argument("--batch", type=int, default=batch, help=what)
+    parser.add_argument("--bucket", type=int, default=64, help="batches whose words are sorted by length together")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def words_of(longest: int) -> tuple[Corpus, Tokenizer]:
+    """The English corpus, and the tokenizer of its charset."""
+    charset = resolve_charset("94")
+    return Corpus(CorpusConfig(), charset, longest, seed=0), Tokenizer(charset, longest)
 
 
 def spread(corpus: Corpus, batch: int, pool: int) -> list[int]:
