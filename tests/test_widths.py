@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers_reference import loud
 from helpers_train import Parts, make_parts, records, write_crops
 from PIL import Image
 
@@ -43,9 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     charset, path = resolve_charset("36"), tmp_path_factory.mktemp("model") / "wide"
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = build_recognizer(CONFIG, len(charset))
-        for parameter in model.parameters():
-            parameter.data += 0.3 * torch.randn_like(parameter)
+        model = loud(build_recognizer(CONFIG, len(charset)), 1, 0.3)
     save_checkpoint(path, "recogniser", model, CONFIG, charset, {}, {"name": "wide"})
     return path
 

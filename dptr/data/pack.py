@@ -34,8 +34,8 @@ RECIPE = "pack.json"
 
 @dataclass(frozen=True)
 class _Shard:
-    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; (h, all widths, 3) where they are of several
-    ends: np.ndarray  # where each crop ends in the latter, (n); empty in the former case
+    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; (all columns, h, 3) where they are of several
+    ends: np.ndarray  # the column after each crop's last one, (n); empty where all are of one width
     stops: torch.Tensor  # float16 (n, letters, 2), mapped
     words: list[str]
 
@@ -43,14 +43,14 @@ class _Shard:
         """uint8 (h, own width, 3)."""
         if not len(self.ends):
             return self.crops[row].numpy()
-        return self.crops[:, self.ends[row - 1] if row else 0 : self.ends[row]].numpy()
+        return self.crops[self.ends[row - 1] if row else 0 : self.ends[row]].numpy().swapaxes(0, 1)
 
     def size(self) -> tuple[int, int, int]:
         """Height, least and greatest width of its crops."""
         if not len(self.ends):
             return (self.crops.shape[1], self.crops.shape[2], self.crops.shape[2])
         widths = np.diff(self.ends, prepend=0)
-        return len(self.crops), int(widths.min()), int(widths.max())
+        return self.crops.shape[1], int(widths.min()), int(widths.max())
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,9 @@ def _write_shard(source: Rendered, folder: Path, first: int, last: int) -> None:
     crops = [crop for crop, _, _ in samples]
     ragged = bool(source.renderer.config.widest)
     tensors = {
-        "crops": torch.from_numpy(np.concatenate(crops, axis=1) if ragged else np.stack(crops)),
+        "crops": torch.from_numpy(
+            np.concatenate([crop.swapaxes(0, 1) for crop in crops]) if ragged else np.stack(crops)
+        ),
         "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
     }
     if ragged:

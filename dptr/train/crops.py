@@ -18,10 +18,9 @@ from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphDual
 from dptr.errors import UserError
-from dptr.images import level
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
-from dptr.widths import Ragged
+from dptr.widths import Ragged, by_width
 
 RENDERED_VALIDATION = 512  # rendered held-out words
 POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
@@ -76,7 +75,8 @@ def packed_batches(
         raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
     for start in range(0, count, 100):
         samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
-        yield to_pixels(level([crop for crop, _, _ in samples])), [word for _, word, _ in samples]
+        for places, crops in by_width([crop for crop, _, _ in samples], 100):
+            yield to_pixels(crops), [samples[place][1] for place in places]
 
 
 def draw(source: Rendered, count: int) -> LabelledCrops:

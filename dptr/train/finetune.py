@@ -122,7 +122,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
             if loop.due(run, recipe.run.validate_every):
                 validate()
                 if recipe.patience and run.waited >= recipe.patience:
-                    run.log.say(f"step {run.step}: {run.waited} validations without a better state: done")
+                    run.log.say(f"step {run.step}: nothing better since {run.waited} validation{'s' * (run.waited > 1)}: done")
                     loop.save(run)
                     break
             loop.end_of_step(run)
