@@ -122,7 +122,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
             if loop.due(run, recipe.run.validate_every):
                 validate()
                 if recipe.patience and run.waited >= recipe.patience:
-                    run.log.say(f"step {run.step}: nothing better since {run.waited} validation{'s' * (run.waited > 1)}: done")
+                    plural = "s" * (run.waited > 1)
+                    run.log.say(f"step {run.step}: nothing better since {run.waited} validation{plural}: done")
                     loop.save(run)
                     break
             loop.end_of_step(run)
