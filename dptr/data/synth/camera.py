@@ -83,7 +83,9 @@ def shoot(
     if rng.random() < config.noise:
         image = effects.sensor_noise(image, rng, contrast / 4)
     if rng.random() < config.grey:
-        image = grounds.spread(image @ grounds.LUMA)
+        luma = image @ grounds.LUMA
+        if luma.std() > 0.25 * image.std(axis=(0, 1)).max():  # or ink and ground differ by hue alone
+            image = grounds.spread(luma)
     pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
         pixels = effects.jpeg(pixels, int(rng.integers(20, 90)))

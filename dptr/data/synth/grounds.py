@@ -75,7 +75,9 @@ def palette(photographs: Sequence[np.ndarray], count: int = 4096) -> np.ndarray:
 
 
 def contrasting(rng: Generator, colours: np.ndarray, ground: np.ndarray, contrast: float) -> np.ndarray:
-    """Of 24 random ``colours`` the one that differs from ``ground`` (3,) by nearest to ``contrast``.
+    """Of 24 random ``colours`` the one whose difference to ``ground`` (3,) is nearest to ``contrast``.
+
+    One that is less than 0.7 of it is taken only where all are.
 
     Difference: that of luma, plus 0.35 of the distance left when luma is taken out (equal grey in different hues
     reads worse than black on white).
@@ -84,7 +86,9 @@ def contrasting(rng: Generator, colours: np.ndarray, ground: np.ndarray, contras
     delta = colours - ground
     luma = delta @ LUMA
     chroma = np.linalg.norm(delta - luma[:, None], axis=1)
-    return colours[int(np.argmin(np.abs(np.abs(luma) + 0.35 * chroma - contrast)))]
+    difference = np.abs(luma) + 0.35 * chroma
+    miss = np.abs(difference - contrast) + 255 * (difference < 0.7 * contrast)  # paper on paper is nearest at times
+    return colours[int(np.argmin(miss))]
 
 
 def black_or_white(rng: Generator, ground: np.ndarray) -> np.ndarray:

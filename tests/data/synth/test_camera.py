@@ -40,6 +40,17 @@ def test_defocus_takes_the_place_of_other_blurs():
     assert shot(defocus=1.0).std() < 0.8 * shot().std()
 
 
+def test_grey_pictures_keep_the_ink():
+    """A word that differs from its ground by hue alone stays coloured, others turn grey."""
+    config = plain_render(RenderConfig()).model_copy(update={"grey": 1.0})
+    red, green = np.array([200, 0, 0], np.float32), np.array([0, 102, 0], np.float32)  # luma 59.8 and 59.9
+    for ink, stays in ((green, True), (np.array([0, 250, 0], np.float32), False)):
+        image = np.where(np.arange(192)[:, None] % 32 < 16, red, ink) * np.ones((48, 1, 1), np.float32)
+        seen = camera.shoot(image, 4.0, 5, 1, 90.0, 128, config, np.random.default_rng(0)).astype(float)
+        assert seen.std(axis=(0, 1)).max() > 40
+        assert (np.ptp(seen, axis=2).max() > 1) == stays
+
+
 def test_several_rows_get_more_pixels_than_one():
     """Eight a row at least, however far the camera is: stripes a row high are still told apart."""
     config = plain_render(RenderConfig()).model_copy(update={"lowres": 1.0})

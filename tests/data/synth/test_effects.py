@@ -153,6 +153,14 @@ def test_contrasting_takes_the_colour_nearest_to_the_asked_contrast(rng):
     assert grounds.contrasting(rng, red_green, red_green[0], 100)[1] == 130
 
 
+def test_contrasting_takes_paper_on_paper_only_where_there_is_no_other_colour(rng):
+    white = np.full(3, 245, np.float32)
+    near_and_far = np.repeat(np.array([239, 170], np.float32)[:, None], 3, 1)  # 6 and 75 levels; 30 is nearer to 6
+    assert grounds.contrasting(rng, near_and_far, white, 30)[0] == 170
+    near = np.repeat(np.array([239, 243], np.float32)[:, None], 3, 1)
+    assert grounds.contrasting(rng, near, white, 30)[0] == 239
+
+
 def test_grounds_have_their_shapes_and_ranges(rng):
     photograph = rng.integers(0, 256, (160, 240, 3), dtype=np.uint8)
     colour = np.array([10, 200, 30], np.float32)
