@@ -275,17 +275,30 @@ def finetune(
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Stage 2: train encoder, FMU and decoder on labelled crops; prints the folder of the best recogniser."""
+    """Stage 2: train encoder, FMU and decoder on labelled crops; prints the folder of the best recogniser.
+
+    Without --config and without a part to begin with (--set init.decoder, init.glyph): goes on with a recogniser,
+    the shipped one if --model names none, in a way that suits 100 to 2,000 crops.
+    """
     from dptr.config import FinetuneRecipe
     from dptr.recipe_file import load_recipe
     from dptr.train.finetune import finetune
+    from dptr.train.own import own_crops_recipe
 
     overrides = list(overrides or [])
     if data:
         overrides.append(f"data.train={json.dumps(data, ensure_ascii=False)}")
+    if model is None and config is None and not any(override.lstrip().startswith("init.") for override in overrides):
+        model = DEFAULT_MODEL
     if model:
         overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    print(finetune(load_recipe(FinetuneRecipe, config, overrides), out, resume))
+    if model and config is None:
+        recipe, told = own_crops_recipe(overrides)
+        for line in told:
+            say(line)
+    else:
+        recipe = load_recipe(FinetuneRecipe, config, overrides)
+    print(finetune(recipe, out, resume))
 
 
 app.command()(cli_bench.bench)

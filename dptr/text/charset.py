@@ -187,6 +187,17 @@ def infer_charset(labels: Iterable[str]) -> Charset:
     return Charset("inferred", tuple(sorted(found)))
 
 
+def grown(charset: Charset, labels: Iterable[str]) -> Charset:
+    """``charset`` and behind it what ``labels`` hold besides, by code point.
+
+    Labels are brought into ``charset`` first (``normalise``, ``Charset.fold``). Control characters and what is not its
+    own NFC form stay outside.
+    """
+    found = set().union(*(charset.fold(normalise(label)) for label in labels)) - charset._set
+    new = sorted(one for one in found if normalise(one) == one and category(one) not in ("Cc", "Cs"))
+    return Charset(charset.name, charset.characters + tuple(new)) if new else charset
+
+
 def normalise(text: str) -> str:
     """White space and invisible characters removed, then Unicode NFC. Idempotent.
 

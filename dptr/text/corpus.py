@@ -55,9 +55,14 @@ def is_heldout(word: str, share: float) -> bool:
 
 
 def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
-    """``config`` with the sources of the charset's language, where it names none itself: German words for ``de``."""
+    """``config`` with the sources of the charset's language, where it names none itself: German words for ``de``.
+
+    A charset that has grown (``dptr.text.charset.grown``) is still of its language.
+    """
     language = LANGUAGES.get(charset.name)
-    if "sources" in config.model_fields_set or language is None or charset.characters != tuple(language.charset):
+    if "sources" in config.model_fields_set or language is None:
+        return config
+    if charset.characters[: len(language.charset)] != tuple(language.charset):
         return config
     return config.model_copy(update={"sources": language.corpus().sources})
 

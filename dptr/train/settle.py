@@ -6,11 +6,12 @@ from typing import Any
 
 from dptr.checkpoint import open_checkpoint
 from dptr.config import AlignRecipe, DualConfig, EncoderConfig, FinetuneRecipe, ModelConfig, PretrainRecipe, SynthRecipe
+from dptr.data.datasets import open_labelled
 from dptr.dual import DualEncoder
 from dptr.dual.glyph import load_glyph
 from dptr.dual.vision import tower_settings
 from dptr.errors import UserError
-from dptr.text.charset import Charset, resolve_charset
+from dptr.text.charset import Charset, grown, resolve_charset
 from dptr.text.corpus import in_language
 
 
@@ -51,10 +52,11 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
     maximal length; a glyph encoder brings the image encoder, the queries and the width. Rendered words are of the
     charset's language. An image encoder ``clip-vision`` gets the settings of its tower. Keys that the recipe sets win;
     where it sets the maximal length and no queries, queries that were one a character and one for the end become as
-    many of the new length.
+    many of the new length. With ``data.grow`` the charset gets the characters of the labels to train on.
 
     Raises:
-        UserError: a checkpoint that cannot be opened, an unknown charset; see ``tower_settings``.
+        UserError: a checkpoint that cannot be opened, an unknown charset, with ``data.grow`` a data set that cannot be
+            opened; see ``tower_settings``.
     """
     base = ModelConfig().model_dump()
     charset = None
@@ -75,6 +77,9 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
     model = _with_tower(ModelConfig.model_validate(_over(base, own)), recipe)
     if charset is None or "charset" in recipe.model.model_fields_set:
         charset = resolve_charset(model.charset)
+    if recipe.data.grow:
+        sets = [open_labelled(path) for path in recipe.data.train]
+        charset = grown(charset, (labelled.label(index) for labelled in sets for index in range(len(labelled))))
     corpus = in_language(recipe.corpus, charset)
     return recipe.model_copy(update={"model": model, "corpus": corpus}), charset
 

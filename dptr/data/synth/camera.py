@@ -33,6 +33,8 @@ def light(
             after = visible(changed, fill, grown)
             if after >= min(25, contrast):
                 lit, contrast = changed, after
+    if lit is not image:
+        lit = np.clip(lit, 0, 255)  # as ``visible`` saw it: averaged first, thin ink would drown in shining paper
     return lit, contrast
 
 

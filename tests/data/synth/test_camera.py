@@ -40,6 +40,18 @@ def test_defocus_takes_the_place_of_other_blurs():
     assert shot(defocus=1.0).std() < 0.8 * shot().std()
 
 
+def test_thin_ink_does_not_drown_in_shining_paper():
+    """Paper that bloom lights to 400, averaged with thin ink before it is clipped, would be white everywhere."""
+    fill = np.zeros((48, 192), np.float32)
+    fill[10:38, 20:170:6] = 0.5
+    paper = np.full((48, 192, 3), 250, np.float32) - 130 * fill[..., None]
+    config = plain_render(RenderConfig()).model_copy(update={"bloom": 1.0, "lowres": 1.0})
+    for seed in range(60):
+        lit, contrast = camera.light(paper, fill, fill, config, np.random.default_rng(seed))
+        seen = camera.shoot(lit, 4.0, 5, 1, contrast, 128, config, np.random.default_rng(seed))
+        assert np.ptp(seen, axis=(0, 1)).max() > 4
+
+
 def test_grey_pictures_keep_the_ink():
     """A word that differs from its ground by hue alone stays coloured, others turn grey."""
     config = plain_render(RenderConfig()).model_copy(update={"grey": 1.0})

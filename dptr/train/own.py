@@ -1,0 +1,51 @@
+"""``dptr finetune`` without a recipe: some hundreds of crops of one's own, from a finished recogniser.
+
+A short run at half the learning rate of ``recipes/finetune-en.toml``, half of each batch rendered words so that the
+model keeps what it can, ended when the held-out crops get no better. Chosen on two domains, docs/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dptr.config import FinetuneRecipe
+from dptr.data.synth import find_fonts
+from dptr.errors import UserError
+from dptr.recipe_file import load_recipe
+
+OWN_CROPS = (
+    "run.steps=800",
+    "run.batch=64",
+    "run.validate_every=50",
+    "run.save_every=50",
+    "run.tensorboard=false",
+    "optim.lr=5e-4",
+    "optim.clip=5",
+    "patience=6",
+    "data.rendered=0.5",
+    "data.augment=0.4",
+    "data.validation_share=0.15",
+    "data.grow=true",
+)
+
+
+def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
+    """``OWN_CROPS`` with ``overrides`` above them; and lines to tell the user.
+
+    Without fonts there are no rendered words to mix in, unless ``overrides`` ask for them: then training will refuse.
+
+    Raises:
+        UserError: see ``load_recipe``.
+    """
+    recipe = load_recipe(FinetuneRecipe, None, [*OWN_CROPS, *overrides])
+    told = [
+        f"no recipe: going on with {recipe.init.model} for at most {recipe.run.steps} steps, less where validation "
+        f"crops get no better {recipe.patience} times in a row; settings of your own: --config, --set"
+    ]
+    if recipe.data.rendered and not any(key.split("=")[0].strip() == "data.rendered" for key in overrides):
+        try:
+            find_fonts(recipe.render.fonts)
+        except UserError as error:
+            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"rendered": 0.0})})
+            told.append(f"no rendered words are mixed in, which keep a recogniser from forgetting: {error}")
+    return recipe, told
