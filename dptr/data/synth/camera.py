@@ -90,7 +90,13 @@ def shoot(
             image = grounds.spread(luma)
     pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
-        pixels = effects.jpeg(pixels, int(rng.integers(20, 90)))
+        coded = effects.jpeg(pixels, int(rng.integers(20, 90)))
+        if _range(coded) > 0.5 * _range(pixels):  # or faint ink is rounded away
+            pixels = coded
     shape = (width, config.height)
     smaller = pixels.shape[0] > config.height
     return cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _range(pixels: np.ndarray) -> int:
+    return max(int(np.ptp(channel)) for channel in cv2.split(pixels))
