@@ -288,12 +288,13 @@ def finetune(
     overrides = list(overrides or [])
     if data:
         overrides.append(f"data.train={json.dumps(data, ensure_ascii=False)}")
-    if model is None and config is None and not any(override.lstrip().startswith("init.") for override in overrides):
-        model = DEFAULT_MODEL
     if model:
         overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    if model and config is None:
-        recipe, told = own_crops_recipe(overrides)
+    starts = {override.partition("=")[0].strip() for override in overrides} & {
+        "init.model", "init.decoder", "init.glyph"
+    }  # fmt: skip
+    if config is None and starts <= {"init.model"}:
+        recipe, told = own_crops_recipe(overrides if starts else [f"init.model={DEFAULT_MODEL}", *overrides])
         for line in told:
             say(line)
     else:

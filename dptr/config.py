@@ -334,7 +334,7 @@ class DataConfig(Config):
     bucket: int = Field(1, ge=1)  # batches whose words are sorted by length together; 1 = as they come
     validation: tuple[str, ...] = ()  # empty = a seeded part of train
     validation_share: float = Field(0.1, ge=0, lt=1)
-    grow: bool = False  # characters of train's labels that the charset lacks are added to it
+    grow: int = Field(0, ge=0)  # characters that so many labels of train hold are added to the charset; 0 = none
     limit: int = Field(0, ge=0)  # use only the first n training crops of a seeded order; 0 = all
     rendered: float = Field(0.0, ge=0, le=1)  # share of each batch that is rendered
     augment: float = Field(0.5, ge=0, le=1)  # strength of augmentation on labelled crops; 0 = off

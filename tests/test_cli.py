@@ -369,7 +369,7 @@ INNER = {
     "bank": ("dptr.dual.load_dual", ["--images", "CROPS", "-o", "out"]),
     "pretrain": ("dptr.train.pretrain.pretrain", ["--out", "out"]),
     "synth": ("dptr.data.pack.write_pack", ["--out", "out", "--count", "5"]),
-    "finetune": ("dptr.train.finetune.finetune", ["--out", "out"]),
+    "finetune": ("dptr.train.finetune.finetune", ["--out", "out", "--set", "init.glyph=glyph-en"]),
     "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["MODEL", "-o", "out.onnx"]),
     "fonts": ("dptr.data.synth.fonts.scan_fonts", []),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import string
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -187,14 +188,21 @@ def infer_charset(labels: Iterable[str]) -> Charset:
     return Charset("inferred", tuple(sorted(found)))
 
 
-def grown(charset: Charset, labels: Iterable[str]) -> Charset:
-    """``charset`` and behind it what ``labels`` hold besides, by code point.
+def grown(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
+    """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides.
 
     Labels are brought into ``charset`` first (``normalise``, ``Charset.fold``). Control characters and what is not its
     own NFC form stay outside.
     """
-    found = set().union(*(charset.fold(normalise(label)) for label in labels)) - charset._set
-    new = sorted(one for one in found if normalise(one) == one and category(one) not in ("Cc", "Cs"))
+    counts = Counter(character for label in labels for character in set(charset.fold(normalise(label))))
+    new = [
+        character
+        for character, count in sorted(counts.items())
+        if count >= least
+        and character not in charset
+        and normalise(character) == character
+        and category(character) not in ("Cc", "Cs")
+    ]
     return Charset(charset.name, charset.characters + tuple(new)) if new else charset
 
 

@@ -25,7 +25,7 @@ OWN_CROPS = (
     "data.rendered=0.5",
     "data.augment=0.4",
     "data.validation_share=0.15",
-    "data.grow=true",
+    "data.grow=3",
 )
 
 

@@ -79,7 +79,8 @@ def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
         charset = resolve_charset(model.charset)
     if recipe.data.grow:
         sets = [open_labelled(path) for path in recipe.data.train]
-        charset = grown(charset, (labelled.label(index) for labelled in sets for index in range(len(labelled))))
+        labels = (labelled.label(index) for labelled in sets for index in range(len(labelled)))
+        charset = grown(charset, labels, recipe.data.grow)
     corpus = in_language(recipe.corpus, charset)
     return recipe.model_copy(update={"model": model, "corpus": corpus}), charset
 

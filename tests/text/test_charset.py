@@ -21,6 +21,7 @@ from dptr.text.charset import (
     TOO_LONG,
     Charset,
     check_label,
+    grown,
     infer_charset,
     normalise,
     resolve_charset,
@@ -123,6 +124,18 @@ def test_infer_charset():
     charset = infer_charset(["b a", "Cafe\u0301", "", "a\u3000b"])
     assert charset == Charset("inferred", ("C", "a", "b", "f", "é"))
     assert "inferred" in refusal(infer_charset, ["", " \t"])
+
+
+def test_a_charset_grows_by_what_enough_labels_hold():
+    labels = ["Cafe\u0301", "é", "ß é", "\x07ß", "ｅ", "ÀÀÀ"]  # é in three labels, ß in two, À thrice in one
+    latin = resolve_charset("62")
+    assert grown(latin, labels, 1).characters == (*latin.characters, "À", "ß", "é")
+    assert grown(latin, labels, 2).characters == (*latin.characters, "ß", "é")
+    assert grown(latin, labels, 3) == Charset("62", (*latin.characters, "é"))
+    assert grown(latin, labels, 4) is latin
+    assert grown(resolve_charset("36"), ["Ä", "ä"], 2).characters[36:] == (
+        "ä",
+    )  # as a set without upper case spells it
 
 
 INVISIBLE = {

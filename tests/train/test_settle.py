@@ -12,6 +12,7 @@ from dptr.checkpoint import save_checkpoint
 from dptr.config import (
     AlignRecipe,
     Config,
+    CorpusConfig,
     DecoderConfig,
     DualConfig,
     EncoderConfig,
@@ -26,7 +27,8 @@ from dptr.config import (
 from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.recipe_file import load_recipe
-from dptr.text.charset import Charset
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import in_language
 from dptr.train.settle import settle_align, settle_finetune, settle_pretrain, settle_synth
 
 ENCODER = EncoderConfig(size="nano", height=16, width=64)
@@ -95,6 +97,22 @@ def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
         assert settled(*start, "model.max_length=40", "model.fmu.queries=0") == (40, 0)
         assert settled(*start, "model.fmu.queries=30")[1] == 30
     assert settled(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
+
+
+def test_the_charset_grows_by_the_labels_to_train_on(recogniser, tmp_path):
+    (tmp_path / "labels.tsv").write_text("1.png\tabé\n2.png\té\n3.png\tß\n", encoding="utf-8")
+    told = [f"init.model={recogniser}", f'data.train=["{tmp_path}"]']
+    for least, characters in ((0, "abc"), (1, "abcßé"), (2, "abcé")):
+        _, charset = settle_finetune(load_recipe(FinetuneRecipe, None, [*told, f"data.grow={least}"]))
+        assert charset == Charset("three", tuple(characters))
+
+
+def test_a_grown_charset_is_of_its_language_still():
+    german = resolve_charset("de")
+    longer = Charset("de", (*german.characters, "ő"))
+    for charset, sources in ((longer, True), (Charset("de", longer.characters[1:]), False)):
+        found = in_language(CorpusConfig(), charset).sources
+        assert (found == in_language(CorpusConfig(), german).sources) == sources
 
 
 def test_without_parts_the_defaults_stand():
