@@ -173,13 +173,23 @@ def evaluate(
 
 
 @app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print the models' cards as JSON.")] = False) -> None:
-    """List the models that ship: size, what they were trained on, measured accuracy."""
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print all that is known of this one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the models' cards as JSON.")] = False,
+) -> None:
+    """List the models that ship: size, what they were trained on, measured accuracy; or one of them at length."""
     from dptr.shipped import SHIPPED
 
+    if name is not None and name not in SHIPPED:
+        raise UserError(f"no model '{name}' ships; there are {', '.join(SHIPPED)}")
+    page = SHIPPED[name] / "README.md" if name else None
+    if page and page.exists() and not as_json:
+        print(page.read_text(encoding="utf-8"), end="")
+        return
     cards = [
-        {"name": name, "megabytes": _megabytes(folder), **read_json(folder / "card.json", "model card")}
-        for name, folder in SHIPPED.items()
+        {"name": shipped, "megabytes": _megabytes(folder), **read_json(folder / "card.json", "model card")}
+        for shipped, folder in SHIPPED.items()
+        if name in (None, shipped)
     ]
     if as_json:
         print(to_json({"models": cards}, indent=1))
@@ -190,7 +200,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print the model
         print(f"  trained on: {'; '.join(card['trained_on'])}")
         for result in card["results"]:
             named = (("word accuracy", "word_accuracy"), ("1-NED", "one_minus_ned"), ("slots right", "slot_accuracy"))
-            rates = ", ".join(f"{name} {100 * result[key]:.2f} %" for name, key in named if key in result)
+            rates = ", ".join(f"{rate} {100 * result[key]:.2f} %" for rate, key in named if key in result)
             protocol = f", protocol {result['protocol']}" if "protocol" in result else ""
             print(f"  {result['data']}{protocol}: {rates} of {result['n']} crops")
 

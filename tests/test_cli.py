@@ -32,6 +32,7 @@ from dptr.config import (
 from dptr.errors import UserError
 from dptr.models.recognizer import build_recognizer
 from dptr.reader import Reader, repeats
+from dptr.shipped import SHIPPED
 from dptr.text.charset import resolve_charset
 
 CONFIG = ModelConfig(
@@ -269,6 +270,22 @@ def test_what_ships_is_listed_with_measured_accuracy(capsys) -> None:
     assert sum(card["megabytes"] for card in models.values()) <= 20
     measured = {result["data"] for result in models["dptr-en"]["results"]}
     assert measured >= {"iiit5k/test", "ic15/test"} and models["dptr-en"]["trained_on"]
+
+
+def test_one_model_is_told_of_at_length(capsys) -> None:
+    assert run(["models", "dptr-en"]) == 0
+    page = capsys.readouterr().out
+    card = json.loads((SHIPPED["dptr-en"] / "card.json").read_text())
+    assert page.startswith("# dptr-en\n") and "## Where it fails" in page
+    for result in card["results"]:  # the page is of these weights
+        if result["protocol"] == "36" and result["data"].endswith("test"):
+            assert f"| `{result['data']}` | {result['n']:,} | {100 * result['word_accuracy']:.2f}% |" in page
+    assert run(["models", "glyph-en"]) == 0
+    assert capsys.readouterr().out.startswith("glyph-en  (")
+    assert run(["models", "--json", "glyph-en"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["models"]] == ["glyph-en"]
+    assert run(["models", "dptr-fr"]) == 2
+    assert "no model 'dptr-fr' ships; there are dptr-en" in capsys.readouterr().err
 
 
 TRAINING = {"align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}

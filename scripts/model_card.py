@@ -1,0 +1,293 @@
+"""A shipped model's card as a page: what it is, how it reads, where it fails, how far its confidence can be trusted.
+
+    DPTR_DATA=... python scripts/model_card.py dptr-en --data iiit5k/test --data ic15/test
+
+writes README.md beside the model's weights (``dptr models NAME`` prints it) and docs/assets/confidence-NAME.png. Run it
+after scripts/ship.py; data sets are named below DPTR_DATA and are only read to report. Protocol 36. No picture of
+them is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from wordfreq import zipf_frequency
+
+from dptr.data.datasets import open_labelled
+from dptr.files import read_json
+from dptr.images import to_array
+from dptr.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
+from dptr.reader import Reader
+from dptr.shipped import SHIPPED
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+COMMON = 4.0  # Zipf: ten times in a million words
+SOURCES = {
+    "iiit5k/train": "IIIT 5K-Word (Mishra et al. 2012)",
+    "ic15/train": "ICDAR 2015 Incidental Scene Text, task 4.3 (Karatzas et al. 2015)",
+}
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop and how it was read; ``truth`` and ``read`` are folded."""
+
+    truth: str
+    read: str
+    label: str
+    text: str
+    confidence: float
+    width: int  # of the picture, pixels
+    height: int
+    contrast: float  # grey levels between the 5th and the 95th percentile
+    sharpness: float  # mean absolute Laplacian at 32 pixels of height, over the contrast
+
+    @property
+    def right(self) -> bool:
+        return self.truth == self.read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(SHIPPED))
+    parser.add_argument("--data", action="append", required=True, help="a data set below DPTR_DATA")
+    options = parser.parse_args()
+    if "DPTR_DATA" not in os.environ:
+        sys.exit("model card: DPTR_DATA is not set; set it to the folder that holds the data sets")
+    root, reader = Path(os.environ["DPTR_DATA"]), Reader(options.name)
+    sets = {name: read_all(reader, root / name) for name in options.data}
+    card = read_json(SHIPPED[options.name] / "card.json", "model card")
+    page = [*_about(card), *_results(sets), *_where_it_fails(sets), *_failures(sets), *_limits(card)]
+    (SHIPPED[options.name] / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    draw(sets, DOCS / "assets" / f"confidence-{options.name}.png")
+
+
+def read_all(reader: Reader, folder: Path) -> list[Crop]:
+    """Every crop whose label is not empty under protocol 36."""
+    dataset, fold, crops = open_labelled(folder), protocol("36"), []
+    for first in range(0, len(dataset), reader.batch):
+        rows = [row for row in range(first, min(first + reader.batch, len(dataset))) if fold(dataset.label(row))]
+        images = [dataset.image(row) for row in rows]
+        for row, image, found in zip(rows, images, reader.predict_arrays([reader.fit(i) for i in images]), strict=True):
+            grey = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
+            low, high = np.percentile(grey, (5, 95))
+            contrast = float(high - low)
+            edges = float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()) / max(contrast, 1)
+            label = dataset.label(row)
+            crops.append(
+                Crop(fold(label), fold(found.text), label, found.text, found.confidence, *image.size, contrast, edges)
+            )
+    return crops
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def _about(card: dict[str, Any]) -> list[str]:
+    model = card["recipe"]["model"]
+    run, optim = card["recipe"]["run"], card["recipe"]["optim"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"Reads a word in a cropped photograph: Latin letters of both cases, digits, ASCII punctuation, at most "
+        f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
+        f"`{model['encoder']['kind']}` {model['encoder']['size']} for {model['encoder']['height']}x"
+        f"{model['encoder']['width']} pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
+        f"`{model['decoder']['kind']}`. Version {card['version']}, {card['created']}, commit {card['commit']}.",
+        "",
+        "## Training",
+        "",
+        *(f"- {line}" for line in card["trained_on"]),
+        f"- last stage: {run['steps']} steps of {run['batch']} crops, {card['recipe']['data']['rendered']:.0%} of them "
+        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `scripts/cpu/train-en.sh`",
+        "",
+        "Rights: the labelled photographs ("
+        + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])
+        + ") and the grounds of rendered words (BSDS500, Arbelaez et al. 2011) are data for research, under the terms "
+        "of their projects; none of it is contained here. Fonts: free ones of Debian. Words: wordfreq (CC BY-SA 4.0). "
+        "Whether rights in photographs reach weights is for you to judge.",
+        "",
+    ]
+    return lines
+
+
+def _results(sets: dict[str, list[Crop]]) -> list[str]:
+    lines = [
+        "## Results",
+        "",
+        "Protocol 36 (case and punctuation do not count). ECE: how far confidence is from accuracy, on average.",
+        "",
+        "| data | crops | word accuracy | ECE | 99 % right from a confidence of |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, crops in sets.items():
+        confidences, right = [c.confidence for c in crops], [c.right for c in crops]
+        sure = sure_enough(confidences, right)
+        told = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
+        error = expected_calibration_error(confidences, right)
+        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {error:.1%} | {told} |")
+    return [*lines, ""]
+
+
+def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
+    """Accuracy by what can be measured of a crop."""
+    everything = [crop for crops in sets.values() for crop in crops]
+    sharp = np.quantile([c.sharpness for c in everything], (0.25, 0.5, 0.75))
+    clear = np.quantile([c.contrast for c in everything], (0.25, 0.5, 0.75))
+    quarters = ("lowest quarter", "second", "third", "highest quarter")
+    groups: dict[str, Callable[[Crop], str]] = {
+        "letters in the word": lambda c: _between(len(c.truth), (3, 6, 9), ("1-3", "4-6", "7-9", "10 and more")),
+        "height of the picture": lambda c: _between(
+            c.height, (15, 31, 63), ("below 16 pixels", "16-31", "32-63", "64 and more")
+        ),
+        "shape": lambda c: _between(
+            c.width / c.height, (1, 2, 4), ("taller than wide", "up to 2:1", "up to 4:1", "longer")
+        ),
+        "sharpness": lambda c: quarters[int(np.searchsorted(sharp, c.sharpness))],
+        "contrast": lambda c: quarters[int(np.searchsorted(clear, c.contrast))],
+        "case of the label": lambda c: _case(c.label),
+        "word": _frequency,
+    }
+    lines = ["## Where it fails", "", f"| | | {' | '.join(f'`{name}`' for name in sets)} |"]
+    lines += ["|---|---|" + "---:|" * len(sets)]
+    for title, group in groups.items():
+        found = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
+        order = _ORDER.get(title) or sorted({key for rows in found.values() for key, _ in rows})
+        order = quarters if title in ("sharpness", "contrast") else order
+        for key in order:
+            cells = []
+            for rows in found.values():
+                hits = [right for one, right in rows if one == key]
+                cells.append(f"{np.mean(hits):.1%} of {len(hits)}" if hits else "")
+            lines.append(f"| {title} | {key} | {' | '.join(cells)} |")
+            title = ""
+    wrong = [crop for crop in everything if not crop.right]
+    distances = Counter(min(edit_distance(c.read, c.truth), 3) for c in wrong)
+    guesses = sum(_is_word(c.read) and not _is_word(c.truth) for c in wrong)
+    swaps = Counter(pair for c in wrong for pair in _swaps(c.truth, c.read)).most_common(12)
+    lines += [
+        "",
+        f"Of {len(wrong):,} words read wrongly {distances[1] / len(wrong):.0%} are off by one character, "
+        f"{distances[2] / len(wrong):.0%} by two, {distances[3] / len(wrong):.0%} by more. {guesses / len(wrong):.0%} "
+        "are lexical guesses: a common English word is read where there is none.",
+        "Confused most (truth, reading, times): " + ", ".join(f"{a} {b} {n}" for (a, b), n in swaps) + ".",
+        "",
+    ]
+    return lines
+
+
+def _failures(sets: dict[str, list[Crop]], count: int = 12) -> list[str]:
+    lines = [
+        "## Failures",
+        "",
+        "The most confident ones, label and reading; some labels are wrong themselves. See them with "
+        "`dptr eval --data DIR --html errors.html`.",
+        "",
+        "| data | label | read | confidence |",
+        "|---|---|---|---:|",
+    ]
+    for name, crops in sets.items():
+        wrong = sorted((c for c in crops if not c.right), key=lambda c: -c.confidence)
+        lines += [f"| `{name}` | {_code(c.label)} | {_code(c.text)} | {c.confidence:.3f} |" for c in wrong[:count]]
+    return [*lines, ""]
+
+
+def _limits(card: dict[str, Any]) -> list[str]:
+    length = card["recipe"]["model"]["max_length"]
+    return [
+        "## Limits",
+        "",
+        f"One word in a picture, cut out before; no spaces, no accents; more than {length} characters cannot be "
+        "written. Words upside down, several lines, handwriting were not trained on. English words are read best, "
+        "strings that are no words less well (see the table).",
+    ]
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+_ORDER: dict[str, Sequence[str]] = {
+    "letters in the word": ("1-3", "4-6", "7-9", "10 and more"),
+    "height of the picture": ("below 16 pixels", "16-31", "32-63", "64 and more"),
+    "shape": ("taller than wide", "up to 2:1", "up to 4:1", "longer"),
+    "case of the label": ("UPPER", "Title", "lower", "mixed", "digits alone", "letters and digits"),
+    "word": ("common English", "rarer", "no word"),
+}
+
+
+def _between(value: float, limits: Sequence[float], names: Sequence[str]) -> str:
+    return names[int(np.searchsorted(limits, value))]
+
+
+def _case(label: str) -> str:
+    letters = [one for one in label if one.isalpha()]
+    if not letters:
+        return "digits alone"
+    if any(one.isdigit() for one in label):
+        return "letters and digits"
+    word = "".join(letters)
+    return "UPPER" if word.isupper() else "lower" if word.islower() else "Title" if word.istitle() else "mixed"
+
+
+def _is_word(text: str) -> bool:
+    return len(text) > 2 and text.isalpha() and zipf_frequency(text, "en") >= COMMON
+
+
+def _frequency(crop: Crop) -> str:
+    frequency = zipf_frequency(crop.truth, "en") if crop.truth.isalpha() else 0
+    return "common English" if frequency >= COMMON else "rarer" if frequency > 0 else "no word"
+
+
+def _swaps(truth: str, read: str) -> list[tuple[str, str]]:
+    """Single characters that stand for single ones where the two words are laid side by side."""
+    blocks = SequenceMatcher(None, truth, read, autojunk=False).get_opcodes()
+    pairs = [(truth[a:b], read[c:d]) for kind, a, b, c, d in blocks if kind == "replace" and b - a == d - c]
+    return [(one, other) for before, after in pairs for one, other in zip(before, after, strict=True)]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text and "`" not in text else text.replace("|", "\\|")
+
+
+# --- picture ----------------------------------------------------------------------------------------------------------
+
+
+def draw(sets: dict[str, list[Crop]], path: Path, bins: int = 10) -> None:
+    """Left: accuracy by confidence. Right: errors among the words that are taken without a look, by their share."""
+    from matplotlib import pyplot
+
+    figure, (reliability, risk) = pyplot.subplots(1, 2, figsize=(9.6, 4.2))
+    reliability.plot((0, 1), (0, 1), color="0.7", linewidth=1)
+    for name, crops in sets.items():
+        ordered = sorted(crops, key=lambda crop: -crop.confidence)
+        confidences = np.array([crop.confidence for crop in ordered])
+        right = np.array([crop.right for crop in ordered], float)
+        rows = np.minimum((confidences * bins).astype(int), bins - 1)
+        used = [row for row in range(bins) if (rows == row).sum() >= 20]
+        accuracy = np.array([right[rows == row].mean() for row in used])
+        error = np.sqrt(accuracy * (1 - accuracy) / [(rows == row).sum() for row in used])
+        means = [confidences[rows == row].mean() for row in used]
+        reliability.errorbar(means, accuracy, error, marker="o", markersize=4, capsize=2, label=name)
+        taken = np.arange(1, len(ordered) + 1)
+        risk.plot(100 * taken / len(ordered), 100 * (1 - right.cumsum() / taken), label=name)
+    reliability.set(xlabel="confidence", ylabel="share that is right", title="reliability")
+    risk.axhline(1, color="0.7", linewidth=1)
+    risk.set(xlabel="surest words taken, %", ylabel="of these wrong, %", title="risk and coverage", xlim=(0, 100))
+    for panel in (reliability, risk):
+        panel.legend()
+        panel.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
