@@ -19,17 +19,20 @@ def export(
     int8: Annotated[
         Literal["dynamic", "static"] | None, typer.Option(help="Quantise the weights to 8 bits; docs/export.md.")
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store the weights in 16 bits: half the file, computed as before.")
+    ] = False,
 ) -> None:
     """Write a recogniser as one ONNX file, and check that it reads what the recogniser reads.
 
     It is compared on crops, one by one and in batches of 64: the strings must be the same, probabilities within 1e-4. A
-    file that fails is not kept (exit code 2). With --int8 the comparison is made before; what quantising changes is
+    file that fails is not kept (exit code 2). With --half or --int8 the comparison is made before; what they change is
     printed. Needs dptr[train,export]; reading the file needs neither.
     """
     from dptr.export import export
 
-    parity, quantised = export(model, out, data or [], crops, int8)
+    parity, smaller = export(model, out, data or [], crops, int8, half)
     print(f"{out}\t{out.stat().st_size / 1e6:.2f} MB")
     print(f"float32: {parity.describe()}")
-    if quantised:
-        print(f"int8 {int8}: {quantised.describe()}")
+    if smaller:
+        print(f"{f'int8 {int8}' if int8 else 'float16 weights'}: {smaller.describe()}")

@@ -38,7 +38,7 @@ from dptr.eager import TorchModel
 from dptr.errors import UserError
 from dptr.export import export, parity
 from dptr.export.graph import to_onnx
-from dptr.export.quantise import quantise
+from dptr.export.quantise import halve, quantise
 from dptr.files import digest
 from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
@@ -284,6 +284,9 @@ def test_the_command_exports_and_compares_on_rendered_words(tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert "64 of 64 crops read alike" in printed and "int8 static: " in printed
     assert OnnxModel(path).described["numbers"] == "int8 static"
+    assert run(["export", "dptr-en", "-o", str(path), "--crops", "64", "--half"]) == 0
+    assert "64 of 64 crops read alike" in (printed := capsys.readouterr().out) and "float16 weights: " in printed
+    assert OnnxModel(path).described["numbers"] == "float16 weights"
 
 
 def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
@@ -403,6 +406,16 @@ def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np
     assert result.crops - result.different > 32 and result.difference > 1e-4
 
 
+def test_weights_of_16_bits_halve_the_file(shipped, words: np.ndarray, tmp_path: Path) -> None:
+    graph = onnx.load(shipped)
+    small = halve(graph)
+    onnx.checker.check_model(small)
+    onnx.save(small, tmp_path / "small.onnx")
+    assert (tmp_path / "small.onnx").stat().st_size < 0.6 * shipped.stat().st_size
+    result = parity.compare(OnnxModel(shipped), OnnxModel(tmp_path / "small.onnx"), words)
+    assert result.different <= 1 and result.difference < 0.02
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -435,3 +448,5 @@ def test_wrong_arguments_are_named(shipped, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="24 crops, 25 asked for"):
         export("dptr-en", tmp_path / "model.onnx", [data], 25)
     assert run(["export", "dptr-en", "-o", str(tmp_path / "model.onnx"), "--int8", "four"]) == 2
+    with pytest.raises(UserError, match="--half with --int8 static"):
+        export("dptr-en", tmp_path / "model.onnx", int8="static", half=True)

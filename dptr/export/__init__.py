@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, crops_of, rendered
-from dptr.export.quantise import quantise
+from dptr.export.quantise import halve, quantise
 from dptr.files import digest, whole_file
 from dptr.runtime import METADATA, SUFFIX, OnnxModel, describe
 
@@ -29,7 +29,12 @@ Int8 = Literal["dynamic", "static"]
 
 
 def export(
-    model: str | Path, out: str | Path, data: Sequence[Path] = (), count: int = 256, int8: Int8 | None = None
+    model: str | Path,
+    out: str | Path,
+    data: Sequence[Path] = (),
+    count: int = 256,
+    int8: Int8 | None = None,
+    half: bool = False,
 ) -> tuple[Parity, Parity | None]:
     """Write ``model`` as an ONNX file, whole or not at all.
 
@@ -39,17 +44,20 @@ def export(
         data: labelled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
         count: how many crops.
         int8: quantise the file that passed; ``dynamic`` the matrix products alone, ``static`` convolutions as well.
+        half: store the weights of the file that passed in float16; it computes in float32 as before.
 
     Returns:
-        How the file in float32 compares with the model, and how the quantised one does.
+        How the file in float32 compares with the model, and how the smaller one does.
 
     Raises:
-        UserError: no such model, no crops, a model whose graph would hold for one batch size only, or the file in
-            float32 does not read what the model reads.
+        UserError: both ``int8`` and ``half``, no such model, no crops, a model whose graph would hold for one batch
+            size only, or the file in float32 does not read what the model reads.
     """
     out = Path(out)
     if out.suffix != SUFFIX:
         raise UserError(f"--out {out}: an ONNX file is written; let its name end in {SUFFIX}")
+    if int8 and half:
+        raise UserError(f"--half with --int8 {int8}: weights have 16 bits or 8; leave one of the two out")
     reference = TorchModel(model)
     tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.widest)
     crops = crops_of(list(data), *size, count) if data else rendered(tokenizer, *size, count)
@@ -62,7 +70,7 @@ def export(
         ) from error
     weights = digest(model_folder(model) / "model.safetensors")
     name = reference.card.get("name") or Path(model).name
-    quantised = None
+    smaller = None
     with whole_file(out) as aside:
         told = describe(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
         _save(made, aside, told)
@@ -72,13 +80,13 @@ def export(
                 f"{out}: not written, for it does not read what '{model}' reads: {parity.describe()} (allowed: "
                 f"{TOLERANCE:.0e}); please report it, with the versions of torch and onnxruntime"
             )
-        if int8:
-            numbers = f"int8 {int8}"
-            small = quantise(made, crops if int8 == "static" else None)
+        if int8 or half:
+            numbers = "float16 weights" if half else f"int8 {int8}"
+            small = halve(made) if half else quantise(made, crops if int8 == "static" else None)
             told = describe(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
             _save(small, aside, told)
-            quantised = compare(reference, OnnxModel(aside), crops)
-    return parity, quantised
+            smaller = compare(reference, OnnxModel(aside), crops)
+    return parity, smaller
 
 
 def _save(made: onnx.ModelProto, path: Path, described: str) -> None:
