@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from dptr import DEFAULT_MODEL, __version__, cli_bench, cli_data, cli_export, cli_synth
+from dptr import DEFAULT_MODEL, __version__, cli_adapt, cli_bench, cli_data, cli_export, cli_synth
 from dptr.cli_options import Out, Overrides, Recipe, Resume
 from dptr.errors import UserError
 from dptr.files import read_json
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
     if code == 130:  # typer's code for Ctrl-C
-        resumable = arguments and arguments[0] in ("align", "pretrain", "finetune", "synth")
+        resumable = arguments and arguments[0] in ("align", "pretrain", "finetune", "adapt", "synth")
         say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
     return code
 
@@ -312,6 +312,7 @@ def finetune(
     print(finetune(recipe, out, resume))
 
 
+app.command()(cli_adapt.adapt)
 app.command()(cli_bench.bench)
 app.command()(cli_export.export)
 app.command()(cli_synth.synth)

@@ -56,7 +56,11 @@ class CorpusConfig(Config):
 
 
 class RenderConfig(Config):
-    """The renderer: where fonts and backgrounds come from, and how likely each effect is."""
+    """The renderer: where fonts and backgrounds come from, and how likely each effect is.
+
+    Effects that make a word hard to read are as rare as a small recogniser learns most from (docs/RESULTS.md, "What
+    rendered crops are worth").
+    """
 
     height: int = Field(32, ge=8)  # pixels
     width: int = Field(128, ge=8)
@@ -64,31 +68,31 @@ class RenderConfig(Config):
     fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
-    photograph: float = Field(0.4, ge=0, le=1)  # share of crops on a photograph, where a folder is given
+    photograph: float = Field(0.3, ge=0, le=1)  # share of crops on a photograph, where a folder is given
     gradient: float = Field(0.2, ge=0, le=1)
     outline: float = Field(0.12, ge=0, le=1)
     shadow: float = Field(0.2, ge=0, le=1)
     texture: float = Field(0.12, ge=0, le=1)
-    curve: float = Field(0.15, ge=0, le=1)
-    rotation: float = Field(0.5, ge=0, le=1)
-    perspective: float = Field(0.5, ge=0, le=1)
-    spacing: float = Field(0.3, ge=0, le=1)
-    neighbours: float = Field(0.25, ge=0, le=1)  # pieces of other words at the crop's edge
-    lowres: float = Field(0.35, ge=0, le=1)
-    blur: float = Field(0.35, ge=0, le=1)
-    noise: float = Field(0.35, ge=0, le=1)
-    jpeg: float = Field(0.4, ge=0, le=1)
-    lighting: float = Field(0.5, ge=0, le=1)
+    curve: float = Field(0.1, ge=0, le=1)
+    rotation: float = Field(0.25, ge=0, le=1)
+    perspective: float = Field(0.25, ge=0, le=1)
+    spacing: float = Field(0.2, ge=0, le=1)
+    neighbours: float = Field(0.15, ge=0, le=1)  # pieces of other words at the crop's edge
+    lowres: float = Field(0.15, ge=0, le=1)
+    blur: float = Field(0.2, ge=0, le=1)
+    noise: float = Field(0.2, ge=0, le=1)
+    jpeg: float = Field(0.3, ge=0, le=1)
+    lighting: float = Field(0.25, ge=0, le=1)
     weight: float = Field(0.4, ge=0, le=1)  # strokes thicker or thinner than the font's
-    slant: float = Field(0.15, ge=0, le=1)
+    slant: float = Field(0.1, ge=0, le=1)
     panel: float = Field(0.15, ge=0, le=1)  # the sign's end, a frame, stripes
-    jitter: float = Field(0.06, ge=0, le=1)  # letters out of line
+    jitter: float = Field(0.03, ge=0, le=1)  # letters out of line
     initial: float = Field(0.04, ge=0, le=1)  # capitals with a taller first letter
     plain: float = Field(0.35, ge=0, le=1)  # black or white ink, whatever the ground
     vertical: float = Field(0.015, ge=0, le=1)  # turned by 90 degrees
-    faint: float = Field(0.1, ge=0, le=1)  # ink hardly different from the ground
-    wear: float = Field(0.06, ge=0, le=1)
-    bloom: float = Field(0.1, ge=0, le=1)
+    faint: float = Field(0.02, ge=0, le=1)  # ink hardly different from the ground
+    wear: float = Field(0.03, ge=0, le=1)
+    bloom: float = Field(0.05, ge=0, le=1)
     sharpen: float = Field(0.15, ge=0, le=1)
     fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
     grey: float = Field(0.04, ge=0, le=1)
@@ -292,6 +296,23 @@ class AlignRecipe(Config):
     counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
     pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
     ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to the full renderer's
+
+
+class AdaptRecipe(Config):
+    """``dptr adapt``: a recogniser learns the words of a domain from text alone, its image side frozen."""
+
+    run: RunConfig = RunConfig(steps=400, batch=128, validate_every=100, save_every=100, tensorboard=False)
+    optim: OptimConfig = OptimConfig(lr=5e-4, clip=5.0)
+    model: str = "dptr-en"  # a shipped name or a folder
+    text: tuple[str, ...] = ()  # files of words, a word a line or between white space; a repeated word weighs more
+    words: CorpusConfig = CorpusConfig(heldout=0, upper=0, title=0, mixed=0, punctuation=0)  # as they stand
+    share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are words of the language
+    crops: int = Field(8000, ge=1)  # pictures of words of the text, each seen once by the image side
+    rehearsed: int = Field(16_000, ge=1)  # pictures of words of the language
+    forget: float = Field(0.02, ge=0, le=1)  # how much of word accuracy on other words may be lost
+    pack: str = ""  # pictures of words of the language, rendered before by dptr synth
+    corpus: CorpusConfig = CorpusConfig()  # words of the language
+    render: RenderConfig = RenderConfig()
 
 
 class SynthRecipe(Config):

@@ -24,6 +24,7 @@ WORDS = [
     "apple", "bread", "candy", "delta", "eagle", "flame", "grape", "honey", "ivory", "jolly", "koala", "lemon", "mango",
     "noble", "ocean", "piano", "queen", "river",
 ]  # fmt: skip
+DOMAIN = ["ab12", "cd34", "ef56", "gh78"]
 STEPS = 12
 VALIDATION = 24  # instead of hundreds
 RUN = [
@@ -67,6 +68,13 @@ class Parts:
             "teach": [*glyph, fonts, *TEACH],
             "pretrain": [*MODEL, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
             "finetune": [*MODEL, *init, *data, fonts],
+            "adapt": [
+                f"model={_quoted(self.folder / 'recogniser')}",
+                f"text=[{_quoted(self.folder / 'domain.txt')}]",
+                fonts,
+                "crops=12",
+                "rehearsed=16",
+            ],
         }
         return [*RUN, words, "corpus.heldout=0.3", *own[command]]
 
@@ -80,13 +88,14 @@ class Parts:
 
     def recipe(self, command: str, *more: str) -> Any:
         """The recipe of a training command."""
-        from dptr.config import AlignRecipe, FinetuneRecipe, PretrainRecipe
+        from dptr.config import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
         from dptr.recipe_file import load_recipe
 
-        schema = {"align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}[
-            command
-        ]
-        return load_recipe(schema, None, [*self.settings(command), *more])
+        schemas = {
+            "align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe,
+            "adapt": AdaptRecipe,
+        }  # fmt: skip
+        return load_recipe(schemas[command], None, [*self.settings(command), *more])
 
 
 def make_parts(folder: Path, fonts: Path) -> Parts:
@@ -96,12 +105,13 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
     from dptr.checkpoint import save_checkpoint
     from dptr.config import DualConfig
     from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
-    from dptr.models.recognizer import build_decoder
+    from dptr.models.recognizer import build_decoder, build_recognizer
     from dptr.orp import build_bank
     from dptr.text.charset import resolve_charset
 
     parts = Parts(folder, fonts)
     (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
+    (folder / "domain.txt").write_text("\n".join(DOMAIN) + "\n")
     write_crops(folder / "crops", fonts, WORDS)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -111,6 +121,8 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
         charset = resolve_charset(model.charset)
         decoder = build_decoder(model, len(charset))
         save_checkpoint(folder / "decoder", "decoder", decoder, model, charset, {}, {})
+        whole = build_recognizer(model, len(charset))
+        save_checkpoint(folder / "recogniser", "recogniser", whole, model, charset, {}, {})
     photographs = write_photographs(folder / "photographs", 120)
     dual = load_glyph(DualConfig(model=str(folder / "glyph")))
     build_bank(dual, sorted(photographs.iterdir()), folder / "bank.safetensors")

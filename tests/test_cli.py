@@ -21,6 +21,7 @@ from dptr import __version__
 from dptr.checkpoint import save_checkpoint
 from dptr.cli import pictures_in, run
 from dptr.config import (
+    AdaptRecipe,
     AlignRecipe,
     DecoderConfig,
     EncoderConfig,
@@ -288,7 +289,7 @@ def test_one_model_is_told_of_at_length(capsys) -> None:
     assert "no model 'dptr-fr' ships; there are dptr-en" in capsys.readouterr().err
 
 
-TRAINING = {"align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+TRAINING = {"adapt": AdaptRecipe, "align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
 
 @pytest.mark.parametrize("command", TRAINING)
@@ -320,6 +321,15 @@ def test_finetune_data_and_model_go_into_the_recipe(tmp_path: Path, monkeypatch)
     options = ["--set", 'data.train=["c"]', "--data", odd, "--data", "d", "--model", "dptr-en", "--out", str(tmp_path)]
     assert run(["finetune", *options]) == 0
     assert recipes[0].data.train == (odd, "d") and recipes[0].init.model == "dptr-en"
+
+
+def test_text_and_model_of_adapt_go_into_the_recipe(tmp_path: Path, monkeypatch) -> None:
+    recipes: list[AdaptRecipe] = []
+    monkeypatch.setattr("dptr.train.adapt.adapt", lambda recipe, out, resume: recipes.append(recipe))
+    odd = 'a "b" \\ ü'
+    assert run(["adapt", "--text", odd, "--text", "d", "--out", str(tmp_path)]) == 0
+    assert run(["adapt", "--model", odd, "--out", str(tmp_path)]) == 0
+    assert recipes[0].text == (odd, "d") and recipes[0].model == "dptr-en" and recipes[1].model == odd
 
 
 class StillDual:
@@ -382,6 +392,7 @@ INNER = {
     "read": ("dptr.reader.Reader", ["a.png"]),
     "eval": ("dptr.evaluate.evaluate", ["--data", "x", "--model", "MODEL"]),
     "models": ("dptr.shipped.SHIPPED", []),
+    "adapt": ("dptr.train.adapt.adapt", ["--out", "out"]),
     "align": ("dptr.train.align.align", ["--out", "out"]),
     "bank": ("dptr.dual.load_dual", ["--images", "CROPS", "-o", "out"]),
     "pretrain": ("dptr.train.pretrain.pretrain", ["--out", "out"]),

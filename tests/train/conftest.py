@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers_train import VALIDATION, Parts, make_parts
 
-from dptr.train import align, crops, pretrain
+from dptr.train import adapt, align, crops, pretrain
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Parts:
 @pytest.fixture(autouse=True, scope="module")
 def _short_validation() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((align, "RENDERED_VALIDATION"), (crops, "RENDERED_VALIDATION"), (pretrain, "VALIDATION")):
+        for module, name in (
+            (adapt, "RENDERED_VALIDATION"),
+            (align, "RENDERED_VALIDATION"),
+            (crops, "RENDERED_VALIDATION"),
+            (pretrain, "VALIDATION"),
+        ):
             patch.setattr(module, name, VALIDATION)
         yield

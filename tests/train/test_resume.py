@@ -13,11 +13,12 @@ from helpers_train import STEPS, Parts, check_whole, contents, records
 from dptr.errors import UserError
 from dptr.files import load_tensors
 from dptr.train import loop
+from dptr.train.adapt import adapt
 from dptr.train.align import align
 from dptr.train.finetune import finetune
 from dptr.train.pretrain import pretrain
 
-TRAIN = {"align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
+TRAIN = {"adapt": adapt, "align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
 
 
 class Crash(Exception):
