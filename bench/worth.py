@@ -13,6 +13,8 @@ hold the spread over seeds (--seed).
 
 - ours: recipes/synth/signs.toml. --ablate: again with one of ``GROUPS`` switched off at a time. --presets: other files
   of settings in its place.
+- ours-places (--places): the same crops of ours, and where each letter stands, which the other renderers do not tell;
+  the losses of alignment for naming each column and for where slots look have something to learn from then.
 - trdg, synthtiger: as in bench/synth.py, with all effects of trdg's README. synthtiger's colours are clusters of the
   real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It draws a
   full-width backslash for a backslash, so its words are the first --crops without one.
@@ -75,6 +77,7 @@ NO_CORPUS = (
 )  # fmt: skip
 FEW_FAMILIES = 10
 ABLATIONS = (*GROUPS, "corpus", "fonts")
+PLACES = "ours-places"
 ENGINES = ("ours", "trdg", "synthtiger")
 
 
@@ -92,6 +95,7 @@ def main() -> None:
         "--presets", nargs="+", type=Path, default=[], metavar="TOML", help="also ours with other settings"
     )
     parser.add_argument("--ablate", action="store_true", help="ours with one group of effects off at a time")
+    parser.add_argument("--places", action="store_true", help="also ours, told where each letter stands")
     parser.add_argument("--venv", type=Path, default=Path("runs/bench-venv"), help="environment of the other two")
     parser.add_argument("--clone", type=Path, help="a checkout of synthtiger's repository: its own template")
     parser.add_argument("--jobs", type=int, default=1, help="arms at once, one thread each")
@@ -103,6 +107,7 @@ def main() -> None:
     options.data = Path(os.environ["DPTR_DATA"]).absolute()
     options.out = options.out.absolute()
     arms = [*options.engines, *(f"ours-no-{group}" for group in ABLATIONS if options.ablate)]
+    arms += [PLACES] if options.places else []
     options.presets = {f"ours-{path.stem}": path.absolute() for path in options.presets}
     arms += options.presets
     try:
@@ -160,8 +165,11 @@ def work(arm: str, options: argparse.Namespace) -> None:
     run = folder / f"seed-{options.seed}-steps-{options.steps}-ramp-{options.ramp:g}"
     if (run / "scores.json").exists():
         return
-    render(arm, folder / "crops", options)
-    packed(folder / "crops", folder / "pack", options.crops)
+    if arm == PLACES:
+        render(arm, folder / "pack", options)
+    else:
+        render(arm, folder / "crops", options)
+        packed(folder / "crops", folder / "pack", options.crops)
     plain = ("--set", f"render.fonts={json.dumps([str(options.out / 'fonts')])}")  # validation, and the ramp
     _dptr(
         "align", "--config", str(RECIPES / "evidence" / "worth.toml"), "--set", f"pack={folder / 'pack'}", *plain,
@@ -187,8 +195,9 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
         changes = [f"render.fonts={json.dumps([str(fonts)])}", f"render.backgrounds={options.data / 'natural'}"]
         changes += [f"render.{effect}=0" for effect in GROUPS.get(off, ())]
         changes += NO_CORPUS if off == "corpus" else ()
+        kind = () if arm == PLACES else ("--as", "folder")  # a pack also holds where letters stand
         _dptr(
-            "synth", "--config", str(preset), "--as", "folder", "--out", str(folder),
+            "synth", "--config", str(preset), *kind, "--out", str(folder),
             "--count", str(options.crops), "--resume", *(part for change in changes for part in ("--set", change)),
             log=log,
         )  # fmt: skip
