@@ -1,4 +1,4 @@
-"""Put a trained model among those that ship: float16 weights, a card with its measured accuracy, and an ONNX file.
+"""Put a trained model among those that ship: float16 weights, an ONNX file, and a card with that file's accuracy.
 
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
@@ -55,7 +55,9 @@ def main() -> None:
         target, "recogniser", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
         temperature=loaded.temperature,
     )  # fmt: skip
-    root = Path(os.environ["DPTR_DATA"])
+    root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
+    exported.unlink(missing_ok=True)  # of the weights before
+    export(options.name, exported, half=True)
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
         data = "/".join(Path(row.data).parts[-2:])
@@ -72,7 +74,8 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
-    export(options.name, target / "model.onnx")
+    for line in export(options.name, exported, half=True):  # again, for the card is in it
+        print(line.describe() if line else "")
 
 
 def _without_paths(value: object) -> object:
