@@ -22,12 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from dptr.data.datasets import LABELS, open_labelled
-from dptr.data.synth.fonts import find_fonts
+from dptr.data.synth.fonts import FontIndex
 from dptr.files import read_json, write_json
+from dptr.text.charset import CHARSETS
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TEST = 1000  # rendered crops
-FAMILIES = 12
+FAMILIES = 3
+ASKED = "".join(CHARSETS["36"]) + "-.:"
 
 
 def main() -> None:
@@ -72,10 +74,12 @@ def ic15(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
 
 
 def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """Rendered plates in few font families, ``count`` of seed ``seed`` and ``TEST`` of another."""
-    families = sorted({font.family for font in find_fonts()})
+    """Rendered plates in few families of held-out fonts, ``count`` of seed ``seed`` and ``TEST`` of another."""
+    held = FontIndex(split="heldout")
+    able = [font for font, can in zip(held.fonts, held.covering(ASKED), strict=True) if can]
+    families = sorted({font.group for font in able})
     chosen = set(np.random.default_rng(seed).choice(families, FAMILIES, replace=False).tolist())
-    fonts = json.dumps([str(font.path) for font in find_fonts() if font.family in chosen])
+    fonts = json.dumps([str(font.path) for font in able if font.group in chosen])
     folders = (out / "train", out / "test")
     for folder, crops, number in zip(folders, (count, TEST), (seed, seed + 1000), strict=True):
         if not (folder / LABELS).exists():

@@ -24,23 +24,23 @@ def recipes(monkeypatch) -> list[FinetuneRecipe]:
 
 
 @pytest.mark.parametrize(
-    ("options", "model", "patience"),
+    ("options", "model", "grow"),
     [
-        ([], "dptr-en", 6),
-        (["--set", "data.rendered=0.2"], "dptr-en", 6),
-        (["--model", "runs/other"], "runs/other", 6),
-        (["--set", "init.model=runs/other"], "runs/other", 6),
+        ([], "dptr-en", 3),
+        (["--set", "data.rendered=0.2"], "dptr-en", 3),
+        (["--model", "runs/other"], "runs/other", 3),
+        (["--set", "init.model=runs/other"], "runs/other", 3),
         (["--set", "init.decoder=runs/decoder"], "", 0),
         (["--config", "CONFIG"], "", 0),
         (["--config", "CONFIG", "--model", "runs/other"], "runs/other", 0),
     ],
 )
-def test_without_a_recipe_or_a_part_the_shipped_model_goes_on(options, model, patience, recipes, tmp_path, parts):
+def test_without_a_recipe_or_a_part_the_shipped_model_goes_on(options, model, grow, recipes, tmp_path, parts):
     (tmp_path / "some.toml").write_text("[run]\nsteps = 3\n")
     options = [str(tmp_path / "some.toml") if option == "CONFIG" else option for option in options]
     place = ["--set", f'render.fonts=["{parts.fonts}"]']
     assert run(["finetune", "--data", "crops", "--out", str(tmp_path / "out"), *options, *place]) == 0
-    assert (recipes[0].init.model, recipes[0].patience) == (model, patience)
+    assert (recipes[0].init.model, recipes[0].data.grow) == (model, grow)
     assert recipes[0].data.train == ("crops",)
 
 
