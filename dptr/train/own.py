@@ -39,8 +39,8 @@ def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str
     """
     recipe = load_recipe(FinetuneRecipe, None, [*OWN_CROPS, *overrides])
     told = [
-        f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; the state that reads the crops held "
-        "out best is kept; settings of your own: --config, --set"
+        f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
+        "of the crops held out; settings of your own: --config, --set"
     ]
     if recipe.data.rendered and not any(key.split("=")[0].strip() == "data.rendered" for key in overrides):
         try:
