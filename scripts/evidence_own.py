@@ -5,7 +5,8 @@
 
 Domains: ``ic15``, crops of ``ic15/train`` for a BASE that has not seen IC15 (a stage 2 run on ``iiit5k/train`` alone),
 read before and after on those of ``ic15/train`` that were not drawn; ``plates``, crops that the preset ``plates``
-renders in three families of fonts that neither BASE nor the run has seen, read on 1,000 others. Test folders are not touched.
+renders in three families of fonts that neither BASE nor the run has seen, read on 1,000 others. Test folders are not
+touched.
 """
 
 from __future__ import annotations
