@@ -91,7 +91,7 @@ def describe(
         card: of the checkpoint.
         widest: of the crops, where they are of several widths; else 0.
         weights: digest of the weights that the graph holds.
-        numbers: ``float32``, ``int8 dynamic`` or ``int8 static``.
+        numbers: ``float32``, ``float16 weights``, ``int8 dynamic`` or ``int8 static``.
         temperature: of the confidence; the graph's own probabilities are those of temperature 1.
     """
     return json.dumps(

@@ -8,6 +8,7 @@ _WEIGHTS = Path(__file__).parent / "weights"
 
 SHIPPED: dict[str, Path] = {
     "dptr-en": _WEIGHTS / "dptr-en",
+    "dptr-en-tiny": _WEIGHTS / "dptr-en-tiny",
     "glyph-en": _WEIGHTS / "glyph-en",
 }
 

@@ -70,7 +70,7 @@ def main() -> None:
                 "n": row.n,
                 "word_accuracy": round(row.word_accuracy, 4),
                 "one_minus_ned": round(row.one_minus_ned, 4),
-                "command": f"dptr eval --data $DPTR_DATA/{data} --protocol {row.protocol}",
+                "command": f"dptr eval --data $DPTR_DATA/{data} --model {options.name} --protocol {row.protocol}",
             }
         )
     write_json(target / "card.json", card)

@@ -267,17 +267,18 @@ def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, ca
 def test_what_ships_is_listed_with_measured_accuracy(capsys) -> None:
     assert run(["models", "--json"]) == 0
     models = {card["name"]: card for card in json.loads(capsys.readouterr().out)["models"]}
-    assert {"dptr-en", "glyph-en"} <= set(models)
-    assert sum(card["megabytes"] for card in models.values()) <= 20
+    assert {"dptr-en", "dptr-en-tiny", "glyph-en"} <= set(models)
+    assert sum(card["megabytes"] for card in models.values()) <= 40
     measured = {result["data"] for result in models["dptr-en"]["results"]}
     assert measured >= {"iiit5k/test", "ic15/test"} and models["dptr-en"]["trained_on"]
 
 
-def test_one_model_is_told_of_at_length(capsys) -> None:
-    assert run(["models", "dptr-en"]) == 0
+@pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
+def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
+    assert run(["models", name]) == 0
     page = capsys.readouterr().out
-    card = json.loads((SHIPPED["dptr-en"] / "card.json").read_text())
-    assert page.startswith("# dptr-en\n") and "## Where it fails" in page
+    card = json.loads((SHIPPED[name] / "card.json").read_text())
+    assert page.startswith(f"# {name}\n") and "## Where it fails" in page
     for result in card["results"]:  # the page is of these weights
         if result["protocol"] == "36" and result["data"].endswith("test"):
             assert f"| `{result['data']}` | {result['n']:,} | {100 * result['word_accuracy']:.2f}% |" in page

@@ -255,6 +255,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+ROUNDED = 0.02  # of probabilities, where weights have 16 bits
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Path:
     """The recogniser that ships, as ``scripts/ship.py`` had it exported."""
@@ -269,12 +272,15 @@ def words(font_folder: Path) -> np.ndarray:
     return np.stack([source.sample(index)[0] for index in range(64)])
 
 
-def test_what_ships_is_the_export_of_its_weights_and_reads_alike(shipped, words: np.ndarray) -> None:
-    file = OnnxModel(shipped)
-    assert file.described["weights"] == digest(SHIPPED["dptr-en"] / "model.safetensors")
-    result = parity.compare(TorchModel("dptr-en"), file, words)
+@pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
+def test_what_ships_is_the_export_of_its_weights_and_reads_alike(name: str, words: np.ndarray) -> None:
+    """Its weights are rounded to 16 bits after batch norm has gone into them, hence no 1e-4."""
+    file = OnnxModel(SHIPPED[name] / "model.onnx")
+    assert file.described["weights"] == digest(SHIPPED[name] / "model.safetensors")
+    assert file.described["numbers"] == "float16 weights"
+    result = parity.compare(TorchModel(name), file, words)
     assert result.crops == 64 and result.words > 40
-    assert result.holds() and 0 < result.difference < 1e-4
+    assert result.different <= 1 and 0 < result.difference < ROUNDED
 
 
 @pytest.mark.slow
@@ -323,7 +329,7 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
         picture = Reader(shipped)._open(path)
         assert isinstance(picture, np.ndarray)
         expected = reference.tokenizer.decode(reference.probabilities(picture[None]))[0]
-        assert text == expected.text and float(confidence) == pytest.approx(expected.confidence, abs=1e-4)
+        assert text == expected.text and float(confidence) == pytest.approx(expected.confidence, abs=ROUNDED)
     assert "native" in lines[-1]
 
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dptr.cli import app
-from dptr.config import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.config import AdaptRecipe, AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
 from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 SCHEMAS: dict[str, type[Config]] = {
+    "adapt": AdaptRecipe,
     "align": AlignRecipe,
     "pretrain": PretrainRecipe,
     "finetune": FinetuneRecipe,

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# The weights that ship, from nothing: about an hour and a half of two cores. Needs fonts (scripts/fonts.sh) and DPTR_DATA with
-# natural/ (photographs), iiit5k/train and ic15/train (labelled crops); each command goes on where it was interrupted.
+# The weights that ship, from nothing: dptr-en in about three hours of a CPU core with bfloat16, with SIZE=tiny dptr-en-tiny in half
+# of that. Needs fonts (scripts/fonts.sh) and DPTR_DATA with natural/ (photographs), iiit5k/train and ic15/train (labelled crops);
+# each command goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural, iiit5k and ic15}"
 export OMP_WAIT_POLICY=PASSIVE
 dptr=${DPTR:-.venv/bin/dptr} python=${PYTHON:-.venv/bin/python} photographs=$DPTR_DATA/natural
+if [ "${SIZE:-small}" = tiny ]; then
+    name=dptr-en-tiny crops=371,200
+    rendered=(--set run.steps=5800)
+    labelled=(--set run.steps=4000 --set optim.lr=1e-3)
+else
+    name=dptr-en crops=576,000
+    rendered=(--set run.steps=9000 --set optim.lr=3e-3 --set ramp=0.06 --set glyph.encoder.size=tiny)
+    labelled=()
+fi
 
-$dptr synth --count 300000 --workers 2 --set render.font_split=train --set render.backgrounds="$photographs" \
-    --out runs/pack-en --resume
+$dptr synth --config recipes/synth/signs.toml --count 300000 --workers 2 --set render.font_split=train \
+    --set render.backgrounds="$photographs" --out runs/pack-en --resume
 $dptr align --config recipes/align-en.toml --set pack=runs/pack-en --set render.backgrounds="$photographs" \
     --out runs/glyph-en --resume
 $python scripts/ship.py runs/glyph-en/model glyph-en --note "backgrounds: 500 photographs of BSDS500"
@@ -17,10 +27,11 @@ $dptr bank --pack runs/pack-en --count 1000 --dual-model glyph-en -o dptr/weight
 $dptr bank --pack runs/pack-en --dual-model glyph-en --out runs/residuals-en
 $dptr pretrain --config recipes/evidence/text.toml --set orp.bank=runs/residuals-en --set orp.strength=1 \
     --set orp.positions=symbols --out runs/decoder-en --resume
-$dptr align --config recipes/evidence/direct.toml --set run.steps=5800 --set teach.start=runs/decoder-en/model \
-    --set pack=runs/pack-en --set render.backgrounds="$photographs" --out runs/direct-en --resume
-$dptr finetune --config recipes/finetune-en.toml --set render.backgrounds="$photographs" --set data.pack=runs/pack-en \
-    --set init.glyph=runs/direct-en/model --set init.decoder=runs/direct-en/decoder \
-    --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out runs/dptr-en --resume
-$python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test \
-    --note "decoder first on text alone, then with the encoder on 371,200 rendered words"
+$dptr align --config recipes/evidence/direct.toml "${rendered[@]}" --set teach.start=runs/decoder-en/model \
+    --set pack=runs/pack-en --set render.backgrounds="$photographs" --out "runs/direct-$name" --resume
+$dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
+    --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \
+    --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name" --resume
+$python scripts/ship.py "runs/$name/model" "$name" --data iiit5k/test --data ic15/test \
+    --note "decoder first on text alone, then with the encoder on $crops rendered words"
+$python scripts/model_card.py "$name" --data iiit5k/test --data ic15/test
