@@ -57,7 +57,7 @@ def main() -> None:
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
     exported.unlink(missing_ok=True)  # of the weights before
-    export(options.name, exported, half=True)
+    export(options.name, exported)
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
         data = "/".join(Path(row.data).parts[-2:])
@@ -74,7 +74,7 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
-    for line in export(options.name, exported, half=True):  # again, for the card is in it
+    for line in export(options.name, exported):  # again, for the card is in it
         print(line.describe() if line else "")
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from dptr.calibration import tempered
 from dptr.errors import UserError
 from dptr.images import fit, level, to_pixels
 from dptr.reader import Backend
 from dptr.runtime import OnnxModel
+from dptr.text.tokenizer import Decoded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,4 +121,7 @@ def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str
     def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
         return to_pixels(level([fit(image, *size) for image in images]))
 
-    return {"open": open_all, "preprocess": preprocess, **inner, "text": opened.tokenizer.decode}
+    def read(probabilities: Float32[np.ndarray, "b t classes"]) -> list[Decoded]:
+        return opened.tokenizer.decode(tempered(probabilities, opened.temperature))
+
+    return {"open": open_all, "preprocess": preprocess, **inner, "text": read}
