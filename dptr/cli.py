@@ -287,28 +287,24 @@ def finetune(
 ) -> None:
     """Stage 2: train encoder, FMU and decoder on labelled crops; prints the folder of the best recogniser.
 
-    Without --config and without a part to begin with (--set init.decoder, init.glyph): goes on with a recogniser,
-    the shipped one if --model names none, in a way that suits 100 to 2,000 crops.
+    Without --config goes on with --model, in a way that suits 100 to 2,000 crops; with the one that ships where no
+    setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on).
     """
     from dptr.config import FinetuneRecipe
     from dptr.recipe_file import load_recipe
     from dptr.train.finetune import finetune
-    from dptr.train.own import own_crops_recipe
+    from dptr.train.own import goes_on, own_crops_recipe
 
     overrides = list(overrides or [])
     if data:
         overrides.append(f"data.train={json.dumps(data, ensure_ascii=False)}")
     if model:
         overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    starts = {override.partition("=")[0].strip() for override in overrides} & {
-        "init.model", "init.decoder", "init.glyph"
-    }  # fmt: skip
-    if config is None and starts <= {"init.model"}:
-        recipe, told = own_crops_recipe(overrides if starts else [f"init.model={DEFAULT_MODEL}", *overrides])
+    recipe = load_recipe(FinetuneRecipe, config, overrides)
+    if config is None and goes_on(recipe):
+        recipe, told = own_crops_recipe(overrides if recipe.init.model else [*overrides, f"init.model={DEFAULT_MODEL}"])
         for line in told:
             say(line)
-    else:
-        recipe = load_recipe(FinetuneRecipe, config, overrides)
     print(finetune(recipe, out, resume))
 
 

@@ -144,7 +144,6 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
     everything = [crop for crops in sets.values() for crop in crops]
     sharp = np.quantile([c.sharpness for c in everything], (0.25, 0.5, 0.75))
     clear = np.quantile([c.contrast for c in everything], (0.25, 0.5, 0.75))
-    quarters = ("lowest quarter", "second", "third", "highest quarter")
     groups: dict[str, Callable[[Crop], str]] = {
         "letters in the word": lambda c: _between(len(c.truth), (3, 6, 9), ("1-3", "4-6", "7-9", "10 and more")),
         "height of the picture": lambda c: _between(
@@ -153,8 +152,8 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
         "shape": lambda c: _between(
             c.width / c.height, (1, 2, 4), ("taller than wide", "up to 2:1", "up to 4:1", "longer")
         ),
-        "sharpness": lambda c: quarters[int(np.searchsorted(sharp, c.sharpness))],
-        "contrast": lambda c: quarters[int(np.searchsorted(clear, c.contrast))],
+        "sharpness": lambda c: QUARTERS[int(np.searchsorted(sharp, c.sharpness))],
+        "contrast": lambda c: QUARTERS[int(np.searchsorted(clear, c.contrast))],
         "case of the label": lambda c: _case(c.label),
         "word": _frequency,
     }
@@ -162,9 +161,7 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
     lines += ["|---|---|" + "---:|" * len(sets)]
     for title, group in groups.items():
         found = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
-        order = _ORDER.get(title) or sorted({key for rows in found.values() for key, _ in rows})
-        order = quarters if title in ("sharpness", "contrast") else order
-        for key in order:
+        for key in _ORDER[title]:
             cells = []
             for rows in found.values():
                 hits = [right for one, right in rows if one == key]
@@ -215,7 +212,10 @@ def _limits(card: dict[str, Any]) -> list[str]:
 
 # --- groups -----------------------------------------------------------------------------------------------------------
 
+QUARTERS = ("lowest quarter", "second", "third", "highest quarter")
 _ORDER: dict[str, Sequence[str]] = {
+    "sharpness": QUARTERS,
+    "contrast": QUARTERS,
     "letters in the word": ("1-3", "4-6", "7-9", "10 and more"),
     "height of the picture": ("below 16 pixels", "16-31", "32-63", "64 and more"),
     "shape": ("taller than wide", "up to 2:1", "up to 4:1", "longer"),

@@ -74,8 +74,8 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
-    for line in export(options.name, exported):  # again, for the card is in it
-        print(line.describe() if line else "")
+    parity, _ = export(options.name, exported)  # again, for the card is in it
+    print(parity.describe())
 
 
 def _without_paths(value: object) -> object:

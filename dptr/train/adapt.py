@@ -8,6 +8,7 @@ tried without rendering, and failed (docs/LOG.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,21 @@ from torch import Tensor, nn
 
 from dptr.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.config import AdaptRecipe, SourceConfig
-from dptr.data.datasets import LabelledCrops
 from dptr.data.stream import Rendered, Source, seeded_order
 from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
-from dptr.images import level
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
+from dptr.terminal import progress_bars
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
-from dptr.train.crops import RENDERED_VALIDATION, draw, rendered_words
+from dptr.train.crops import RENDERED_VALIDATION, rendered_words
+from dptr.widths import by_width
 
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
+Progress = Callable[[int], None]  # so many pictures more
 _TOGETHER = 128  # crops that the image side sees at once
 
 
@@ -177,34 +179,34 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     )
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
                   for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
-    lessons = Lessons(
-        see(model, domain, recipe.crops),
-        see(model, others, recipe.rehearsed),
-        see_drawn(model, draw(again, RENDERED_VALIDATION)),
-        see_drawn(model, draw(unseen, RENDERED_VALIDATION)),
-    )
+    sources_seen = (
+        (domain, recipe.crops), (others, recipe.rehearsed), (again, RENDERED_VALIDATION), (unseen, RENDERED_VALIDATION)
+    )  # fmt: skip
+    total, done = sum(count for _, count in sources_seen), 0
+    with progress_bars() as bars:
+
+        def progress(more: int) -> None:
+            nonlocal done
+            done += more
+            bars("pictures", done, total)
+
+        lessons = Lessons(*(see(model, source, count, progress) for source, count in sources_seen))
     told = (
         f"words to learn: {domain.corpus.describe()}; {recipe.crops:,} pictures of them, {recipe.rehearsed:,} of others"
     )
     return lessons, [told, *undrawable, *notes]
 
 
-def see(model: Recognizer, source: Source, count: int) -> Seen:
-    """The memory of the first ``count`` samples."""
+def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Seen:
+    """The memory of the first ``count`` samples; those of one width are seen together, so that none is stretched."""
     memory, words = [], []
     for start in range(0, count, _TOGETHER):
         samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
-        memory.append(_memory(model, level([crop for crop, _, _ in samples])))
-        words += [word for _, word, _ in samples]
+        for places, crops in by_width([crop for crop, _, _ in samples], _TOGETHER):
+            memory.append(_memory(model, crops))
+            words += [samples[place][1] for place in places]
+        progress(len(samples))
     return Seen(torch.cat(memory), words)
-
-
-def see_drawn(model: Recognizer, crops: LabelledCrops) -> Seen:
-    """That of crops in memory."""
-    batches = [(rows, _memory(model, some)) for rows, some in crops.batches(_TOGETHER)]
-    return Seen(
-        torch.cat([memory for _, memory in batches]), [crops.labels[row] for rows, _ in batches for row in rows]
-    )
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """``dptr finetune`` without a recipe: some hundreds of crops of one's own, from a finished recogniser.
 
-A short run at half the learning rate of ``recipes/finetune-en.toml``, half of each batch rendered words so that the
+A short run below the learning rate of ``recipes/finetune-en.toml``, half of each batch rendered words so that the
 model keeps what it can. The learning rate falls to zero, so ending early (``patience``) gave less: 34.3 for 36.0 % on
 plates, docs/LOG.md.
 """
@@ -29,6 +29,12 @@ OWN_CROPS = (
 )
 
 
+def goes_on(recipe: FinetuneRecipe) -> bool:
+    """Whether ``recipe`` starts from a whole recogniser, or leaves open from what, and of what network."""
+    init, model = recipe.init, recipe.model.model_fields_set
+    return bool(init.model) or not (init.decoder or init.glyph or model & {"encoder", "fmu", "decoder"})
+
+
 def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
     """``OWN_CROPS`` with ``overrides`` above them; and lines to tell the user.
 
@@ -37,12 +43,13 @@ def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str
     Raises:
         UserError: see ``load_recipe``.
     """
+    asked = load_recipe(FinetuneRecipe, None, list(overrides))
     recipe = load_recipe(FinetuneRecipe, None, [*OWN_CROPS, *overrides])
     told = [
         f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
         "of the crops held out; settings of your own: --config, --set"
     ]
-    if recipe.data.rendered and not any(key.split("=")[0].strip() == "data.rendered" for key in overrides):
+    if recipe.data.rendered and "rendered" not in asked.data.model_fields_set:
         try:
             find_fonts(recipe.render.fonts)
         except UserError as error:

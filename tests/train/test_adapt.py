@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers_train import DOMAIN, WORDS, Parts, records
 
 from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.config import ModelConfig
+from dptr.data.stream import Sample
 from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
 from dptr.files import read_json
@@ -64,6 +66,27 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
             memory = loaded.model.eval().memory(to_pixels(crop[None]))
         assert word == lessons.rehearsed.words[row]
         torch.testing.assert_close(lessons.rehearsed.memory[row].float(), memory[0], atol=2e-3, rtol=2e-3)
+
+
+def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> None:
+    config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
+    config["encoder"]["widest"] = 64
+    model = build_recognizer(ModelConfig.model_validate(config), 36).eval()
+    rng = np.random.default_rng(0)
+    crops = {f"w{i}": rng.integers(0, 256, (16, width, 3), dtype=np.uint8) for i, width in enumerate((32, 64, 32, 64))}
+
+    class Four:
+        def sample(self, index: int) -> Sample:
+            return crops[f"w{index}"], f"w{index}", np.zeros((2, 2), np.float32)
+
+        def word(self, index: int) -> str:
+            return f"w{index}"
+
+    counted: list[int] = []
+    seen = module.see(model, Four(), 4, counted.append)
+    assert sorted(seen.words) == sorted(crops) and sum(counted) == 4
+    for row, word in enumerate(seen.words):
+        torch.testing.assert_close(seen.memory[row], module._memory(model, crops[word][None])[0], atol=2e-3, rtol=2e-3)
 
 
 def test_every_sample_is_shown_once_an_epoch() -> None:
