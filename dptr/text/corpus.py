@@ -195,9 +195,10 @@ class Corpus:
         """Words that fit, with the sum of their weights, and how many entries did not, by reason."""
         weights: dict[str, float] = {}
         dropped: Counter[str] = Counter()
+        restyled = styled and self.config.upper + self.config.title + self.config.mixed > 0  # else as they stand
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
-            if reason == OUTSIDE and styled:
+            if reason == OUTSIDE and restyled:
                 styles = (normalise(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title))
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:

@@ -452,3 +452,14 @@ def test_neighbouring_indices_are_independent(words):
     repeats = sum(a == b for a, b in pairwise(drawn))
     assert repeats < 20_000 / 3000 + 5 * (20_000 / 3000) ** 0.5
     assert len(set(drawn)) > 2980  # of 3,000; an unseen word has probability exp(-6.7)
+
+
+def test_without_case_styles_words_stand_as_they_are(tmp_path):
+    """Straße is not STRASSE, which the charset could write, unless other case styles are asked for."""
+    path = tmp_path / "words.txt"
+    path.write_text("Straße\nWeg\n", encoding="utf-8")
+    plain = {"sources": (SourceConfig(kind="file", path=str(path)),), "heldout": 0, "mixed": 0, "punctuation": 0}
+    for upper, expected in ((0.0, {"Weg"}), (0.5, {"Weg", "WEG", "STRASSE"})):
+        corpus = Corpus(CorpusConfig(**plain, upper=upper, title=0), resolve_charset("94"), 25, 0)
+        assert {corpus.word(index) for index in range(100)} == expected
+        assert ("outside charset 1" in corpus.describe()) == (upper == 0)
