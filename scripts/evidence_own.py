@@ -4,9 +4,10 @@
     DPTR_DATA=... python scripts/evidence_own.py --domain ic15 --base BASE --out runs/own
 
 Domains: ``ic15``, crops of ``ic15/train`` for a BASE that has not seen IC15 (a stage 2 run on ``iiit5k/train`` alone),
-read before and after on those of ``ic15/train`` that were not drawn; ``plates``, crops that the preset ``plates``
-renders in three families of fonts that neither BASE nor the run has seen, read on 1,000 others. Test folders are not
-touched.
+read before and after on those of ``ic15/train`` that were not drawn; ``plates``, words of one pattern, AB-123-CD, that
+the preset ``plates`` renders in three families of fonts that neither BASE nor the run has seen, sans-serif or
+monospaced as plates are, read on 1,000 others; ``codes``, the same with the preset's own words, plates of all kinds,
+codes, numbers and dates. Test folders are not touched.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import shlex
+import string
 import subprocess
 import sys
 import time
@@ -30,6 +32,7 @@ from dptr.text.charset import CHARSETS
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TEST = 1000  # rendered crops
 FAMILIES = 3
+PLATES = 20_000  # words to draw from
 ASKED = "".join(CHARSETS["36"]) + "-.:"
 
 
@@ -75,23 +78,42 @@ def ic15(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
     return folders
 
 
-def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """Rendered plates in few families of held-out fonts, ``count`` of seed ``seed`` and ``TEST`` of another."""
+def codes(data: Path, count: int, seed: int, out: Path, sources: str = "") -> tuple[Path, Path]:
+    """Crops of the preset ``plates`` in few families of held-out fonts, ``count`` of one seed, ``TEST`` of another.
+
+    ``sources``: TOML, other words than the preset's, taken as they stand.
+    """
     held = FontIndex(split="heldout")
     able = [font for font, can in zip(held.fonts, held.covering(ASKED), strict=True) if can]
+    able = [font for font in able if {"sans", "mono"} & set(font.traits) and "italic" not in font.traits]
     families = sorted({font.group for font in able})
     chosen = set(np.random.default_rng(seed).choice(families, FAMILIES, replace=False).tolist())
     fonts = json.dumps([str(font.path) for font in able if font.group in chosen])
     folders = (out / "train", out / "test")
+    changes = [f"corpus.sources={sources}", *(f"corpus.{style}=0" for style in ("upper", "title", "mixed"))]
+    words = [part for change in changes for part in ("--set", change)] if sources else []
     for folder, crops, number in zip(folders, (count, TEST), (seed, seed + 1000), strict=True):
         if not (folder / LABELS).exists():
             dptr("synth", "--config", str(RECIPES / "synth" / "plates.toml"), "--as", "folder", "--count", str(crops),
-                 "--set", f"seed={number}", "--set", f"render.fonts={fonts}",
+                 "--set", f"seed={number}", "--set", f"render.fonts={fonts}", *words,
                  "--set", f"render.backgrounds={data / 'natural'}", "--out", str(folder))  # fmt: skip
     return folders
 
 
-DOMAINS = {"ic15": ic15, "plates": plates}
+def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
+    """``codes`` of which all are two letters, three digits and two letters."""
+    rng, words = np.random.default_rng(seed), out / "plates.txt"
+    letters, digits = list(string.ascii_uppercase), list(string.digits)
+    parts = [
+        np.apply_along_axis("".join, 1, rng.choice(of, (PLATES, n)))
+        for of, n in ((letters, 2), (digits, 3), (letters, 2))
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    words.write_text("".join(f"{'-'.join(each)}\n" for each in zip(*parts, strict=True)), encoding="utf-8")
+    return codes(data, count, seed, out, f'[{{kind = "file", path = "{words}"}}]')
+
+
+DOMAINS = {"ic15": ic15, "plates": plates, "codes": codes}
 
 
 def accuracy(folder: Path, model: str, report: Path) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, compose, helper, numpy_helper
+from onnxscript import optimizer
 from torch import Tensor, nn
 
 from dptr.models.decoders.contract import Stepwise
@@ -73,6 +74,7 @@ class _Finish(nn.Module):
 def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx.ModelProto:
     """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
 
+    Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
     With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.widths.STEP``. t is ``max_length`` +
     1, for CTC too. Rows after a word's EOS mean nothing.
     """
@@ -191,9 +193,12 @@ def _trace(
         warnings.simplefilter("ignore")  # of torch's own deprecated calls
         program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=dynamic, strict=False)
         made = torch.onnx.export(
-            program, dynamo=True, input_names=names, output_names=list(outputs), opset_version=OPSET, verbose=False
-        )
+            program, dynamo=True, input_names=names, output_names=list(outputs), opset_version=OPSET, verbose=False,
+            optimize=False,
+        )  # fmt: skip
     assert made is not None
+    optimizer.fold_constants(made.model)  # the rest of what torch would do here folds batch norms too
+    optimizer.remove_unused_nodes(made.model)
     proto = made.model_proto
     assert not proto.functions
     for node in proto.graph.node:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxscript import optimizer
 
 from dptr.images import to_pixels
 
@@ -33,6 +34,7 @@ def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.
             products outside the loop of decoding steps); None = ranges are found while computing (dynamic: matrix
             products, in the loop too).
     """
+    made = optimizer.optimize(made)  # folds batch norms into convolutions, which then are quantised as one
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(made.SerializeToString())
@@ -50,10 +52,12 @@ def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.
         return onnx.load(after)
 
 
-def halve(made: onnx.ModelProto) -> onnx.ModelProto:
+def halve(made: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
     """The graph with its larger weights in float16, cast to float32 before use: onnxruntime does that once, on loading.
 
-    Computing stays in float32, which a CPU is faster in. Small tensors stay as they are.
+    Computing stays in float32, which a CPU is faster in. Small tensors stay as they are, and those with a number beyond
+    float16. ``exact``: so do all that float16 would round; of a model that was saved in float16, none. Then nothing
+    changes but the size.
     """
     small = onnx.ModelProto()
     small.CopyFrom(made)
@@ -62,8 +66,13 @@ def halve(made: onnx.ModelProto) -> onnx.ModelProto:
         for tensor in graph.initializer:
             if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _HALVED:
                 continue
+            values = numpy_helper.to_array(tensor)
+            with np.errstate(over="ignore"):
+                halved = values.astype(np.float16)
+            if not np.isfinite(halved).all() or (exact and not np.array_equal(halved, values)):
+                continue
             name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.half"))
+            tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
         for position, cast in enumerate(casts):
             graph.node.insert(position, cast)

@@ -1,0 +1,100 @@
+"""Free fonts of signs, logos and posters beside those that Debian has: npm's Fontsource packages, most of Google Fonts.
+
+    python scripts/web_fonts.py --out runs/web-fonts
+    dptr synth --set 'render.fonts=["/usr/share/fonts", "runs/web-fonts"]' ...
+
+Needs ``npm``; fetches 60 MB, 133 MB on disk. A package ``@fontsource/FAMILY`` holds one family under a free licence
+(SIL OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked
+as TrueType, the family's licence beside them. Families that are there are passed over: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fontTools.ttLib import TTFont, TTLibError
+
+LIST = Path(__file__).with_name("web-fonts.txt")
+STYLES = ("200-normal", "400-normal", "700-normal", "900-normal", "400-italic", "700-italic")
+BATCH = 20  # packages of one call of npm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="a folder, one subfolder a family")
+    parser.add_argument("--list", type=Path, default=LIST, help="families, one a line")
+    options = parser.parse_args()
+    if shutil.which("npm") is None:
+        sys.exit("web_fonts: no npm here; install Node.js, or use the fonts of scripts/fonts.sh alone")
+    families = options.list.read_text(encoding="utf-8").split()
+    missing = [family for family in families if not (options.out / family).exists()]
+    failed: list[str] = []
+    for first in range(0, len(missing), BATCH):
+        failed += fetch(missing[first : first + BATCH], options.out)
+        print(f"\r{min(first + BATCH, len(missing))} of {len(missing)} families", end="", file=sys.stderr, flush=True)
+    files = len(list(options.out.glob("*/*.ttf")))
+    print(f"\n{options.out}: {files} fonts of {len(families) - len(failed)} families", file=sys.stderr)
+    if failed:
+        sys.exit(f"web_fonts: without a package or Latin letters: {', '.join(failed)}; the same command tries again")
+
+
+def fetch(families: Sequence[str], out: Path) -> list[str]:
+    """Unpack families into folders of ``out``; returns those that could not be had."""
+    with tempfile.TemporaryDirectory() as scratch:
+        archives = download(families, Path(scratch))
+        return [family for family in families if family not in archives or not unpack(family, archives[family], out)]
+
+
+def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
+    """npm's archives by family; asked for one by one where a call for all of them fails, as one unknown name does."""
+    names = [f"@fontsource/{family}" for family in families]
+    call = ["npm", "pack", "--json", "--silent", "--pack-destination", str(folder), *names]
+    done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode == 0:
+        return {
+            told["name"].removeprefix("@fontsource/"): folder / told["filename"] for told in json.loads(done.stdout)
+        }
+    if len(families) == 1:
+        return {}
+    return {family: path for each in families for family, path in download([each], folder).items()}
+
+
+def unpack(family: str, archive: Path, out: Path) -> bool:
+    """The Latin fonts of an archive as TrueType in ``out / family``, whole or not at all; whether there are any."""
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch, tarfile.open(archive) as packed:
+        packed.extractall(scratch, filter="data")
+        package, made = Path(scratch) / "package", Path(scratch) / "made"
+        made.mkdir()
+        for style in STYLES:
+            woff = package / "files" / f"{family}-latin-{style}.woff"
+            if woff.exists():
+                convert(woff, made / f"{family}-{style}.ttf")
+        if not any(made.iterdir()):
+            return False
+        for licence in package.glob("LICENSE*"):
+            shutil.copy(licence, made)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.move(made, out / family)
+    return True
+
+
+def convert(woff: Path, ttf: Path) -> None:
+    """A WOFF file as TrueType; a broken one is told and left out."""
+    try:
+        with TTFont(woff) as font:
+            font.flavor = None
+            font.save(ttf)
+    except TTLibError as error:
+        print(f"\nweb_fonts: {woff.name}: {error}; left out", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
