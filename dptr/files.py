@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -93,6 +95,33 @@ def remove_partial(folder: str | Path) -> None:
             shutil.rmtree(item, ignore_errors=True)
         else:
             item.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(out: Path, alone: bool = True) -> Iterator[None]:
+    """Meanwhile nobody else holds the folder ``out``; with ``alone`` off, others may that are not alone either.
+
+    By a lock that the system lifts when the process ends, however it ends. On systems and file systems that have no
+    such lock nobody is kept out.
+
+    Raises:
+        UserError: somebody else holds ``out``, in this process or another.
+    """
+    try:
+        fcntl = importlib.import_module("fcntl")
+    except ImportError:  # Windows
+        yield
+        return
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                raise UserError(f"{out}: another run writes in it; wait for its end, or pass another --out") from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def write_json(path: str | Path, value: Any) -> None:

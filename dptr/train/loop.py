@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dptr.config import Config, OptimConfig, RunConfig
 from dptr.errors import UserError
-from dptr.files import save_tensors, write_json
+from dptr.files import held, save_tensors, write_json
 from dptr.models.layers import Layer
 from dptr.train.log import Log
 from dptr.train.state import check_out as check_out
@@ -322,7 +322,10 @@ def due(run: Run, every: int) -> bool:
 def interruptible(run: Run) -> Iterator[None]:
     """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once.
 
-    The log is closed at the end, whatever that is.
+    Until then no other run may use the folder. The log is closed at the end, whatever that is.
+
+    Raises:
+        UserError: another run got hold of the folder since ``check_out``.
     """
 
     def handle(number: int, frame: types.FrameType | None) -> None:
@@ -336,7 +339,8 @@ def interruptible(run: Run) -> Iterator[None]:
     )
     before = signal.signal(signal.SIGINT, handle) if in_charge else None
     try:
-        yield
+        with held(run.out) if run.accelerator.is_main_process else nullcontext():
+            yield
     finally:
         if in_charge:
             signal.signal(signal.SIGINT, before)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dptr.config import Config
 from dptr.errors import UserError
-from dptr.files import load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
+from dptr.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
 from dptr.models.weights import load_strictly
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
 
     Raises:
-        UserError: ``out`` is a file, holds a run and ``resume`` is off, holds a run whose recipe differs in what
-            changes the result, or holds a model that no run made.
+        UserError: ``out`` is a file, is ``held`` by a run, holds one and ``resume`` is off, holds one whose recipe
+            differs in what changes the result, or holds a model that no run made.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file; pass a folder to --out")
-    remove_partial(out)
+    if out.is_dir():
+        with held(out, alone=False):
+            remove_partial(out)
     path = out / "recipe.json"
     if not (out / "model").exists() and not any((out / "state").glob("step-*")):
         return

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from dptr.config import Config, ModelConfig, OptimConfig, RunConfig
 from dptr.dual.glyph import build_glyph
 from dptr.errors import UserError
-from dptr.files import load_tensors, read_json, write_json
+from dptr.files import PARTIAL, held, load_tensors, read_json, write_json
 from dptr.models.recognizer import build_recognizer
 from dptr.train import align, finetune, loop, pretrain
 from dptr.train.log import Log
@@ -364,6 +366,32 @@ def test_tensorboard_shows_each_record_once_whatever_was_interrupted(tmp_path: P
     ]
     assert [line["loss"] for line in lines] == [*range(7), 607, *range(708, 713)]
     assert events.Tags()["scalars"] == ["loss"]
+
+
+def test_a_folder_that_another_run_trains_in_is_refused(tmp_path: Path) -> None:
+    aside = tmp_path / f"{PARTIAL}model"
+    with held(tmp_path), pytest.raises(UserError, match="another run writes in it; wait for its end, or pass"):
+        aside.mkdir()
+        check_out(tmp_path, TinyRecipe(), resume=True)
+    assert aside.exists()  # the other run's
+    check_out(tmp_path, TinyRecipe(), resume=True)
+    assert not aside.exists()
+    with held(tmp_path, alone=False), held(tmp_path, alone=False):  # processes of one run look at once
+        pass
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time; from dptr.files import held\n"
+        "with held(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"\n"
+        with pytest.raises(UserError, match="another run"), held(tmp_path):
+            pass
+        other.kill()
+    with held(tmp_path):
+        pass
 
 
 def test_without_tensorboard_the_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
