@@ -96,6 +96,8 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
 def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
+    more = any(folder.endswith("web-fonts") for folder in card["recipe"]["render"]["fonts"])
+    fonts = f"free ones of Debian{' and of Fontsource (most of Google Fonts)' if more else ''}"
     lines = [
         f"# {card['name']}",
         "",
@@ -114,7 +116,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         "Rights: the labelled photographs ("
         + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])
         + ") and the grounds of rendered words (BSDS500, Arbelaez et al. 2011) are data for research, under the terms "
-        "of their projects; none of it is contained here. Fonts: free ones of Debian. Words: wordfreq (CC BY-SA 4.0). "
+        f"of their projects; none of it is contained here. Fonts: {fonts}. Words: wordfreq (CC BY-SA 4.0). "
         "Whether rights in photographs reach weights is for you to judge.",
         "",
     ]
