@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The weights that ship, from nothing: dptr-en in about five hours of a CPU core with bfloat16, with SIZE=tiny dptr-en-tiny in one
-# and a half. Needs fonts (scripts/fonts.sh; for dptr-en also npm, for scripts/web_fonts.py) and DPTR_DATA with natural/
-# (photographs), iiit5k/train and ic15/train (labelled crops); each command goes on where it was interrupted.
+# The weights that ship, from nothing: dptr-en in about five hours of a CPU core with bfloat16, with SIZE=tiny dptr-en-tiny in
+# two. Needs fonts (scripts/fonts.sh), npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs), iiit5k/train
+# and ic15/train (labelled crops); each command goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural, iiit5k and ic15}"
@@ -11,10 +11,12 @@ if [ "${SIZE:-small}" = tiny ]; then
     name=dptr-en-tiny crops=371,200
     rendered=(--set run.steps=5800)
     labelled=(--set run.steps=4000 --set optim.lr=1e-3)
+    more=(--set run.steps=5000 --set model.encoder.size=nano) before=4,000
 else
     name=dptr-en crops=576,000
     rendered=(--set run.steps=9000 --set optim.lr=3e-3 --set ramp=0.06 --set glyph.encoder.size=tiny)
     labelled=()
+    more=(--set run.steps=9000 --set model.encoder.size=tiny) before=3,200
 fi
 
 $dptr synth --config recipes/synth/signs.toml --count 300000 --workers 2 --set render.font_split=train \
@@ -29,20 +31,19 @@ $dptr pretrain --config recipes/evidence/text.toml --set orp.bank=runs/residuals
     --set orp.positions=symbols --out runs/decoder-en --resume
 $dptr align --config recipes/evidence/direct.toml "${rendered[@]}" --set teach.start=runs/decoder-en/model \
     --set pack=runs/pack-en --set render.backgrounds="$photographs" --out "runs/direct-$name" --resume
-run=$name notes=(--note "decoder first on text alone, then with the encoder on $crops rendered words")
 $dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
     --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \
     --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name" --resume
-if [ "$name" = dptr-en ]; then # a second, longer round with 541 families of fonts more
-    fonts="render.fonts=[\"/usr/share/fonts\",\"$PWD/runs/web-fonts\"]"
-    $python scripts/web_fonts.py --out runs/web-fonts
-    $dptr synth --config recipes/synth/signs.toml --count 400000 --workers 2 --set seed=1 --set "$fonts" \
-        --set render.font_split=train --set render.backgrounds="$photographs" --out runs/pack-web --resume
-    $dptr finetune --config recipes/finetune-en.toml --set run.steps=9000 --set optim.lr=2.5e-3 --set data.rendered=0.8 \
-        --set data.augment=0.5 --set "$fonts" --set render.backgrounds="$photographs" --set data.pack=runs/pack-web \
-        --set init.model="runs/$name/model" --set model.encoder.size=tiny \
-        --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name-more" --resume
-    run=$name-more notes+=(--note "before the last stage: 3,200 steps of labelled crops and rendered words in Debian's fonts")
-fi
-$python scripts/ship.py "runs/$run/model" "$name" --data iiit5k/test --data ic15/test "${notes[@]}"
+# a second, longer round with 541 families of fonts more
+fonts="render.fonts=[\"/usr/share/fonts\",\"$PWD/runs/web-fonts\"]"
+$python scripts/web_fonts.py --out runs/web-fonts
+$dptr synth --config recipes/synth/signs.toml --count 400000 --workers 2 --set seed=1 --set "$fonts" \
+    --set render.font_split=train --set render.backgrounds="$photographs" --out runs/pack-web --resume
+$dptr finetune --config recipes/finetune-en.toml --set optim.lr=2.5e-3 --set data.rendered=0.8 --set data.augment=0.5 \
+    --set "$fonts" --set render.backgrounds="$photographs" --set data.pack=runs/pack-web \
+    --set init.model="runs/$name/model" "${more[@]}" \
+    --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name-more" --resume
+$python scripts/ship.py "runs/$name-more/model" "$name" --data iiit5k/test --data ic15/test \
+    --note "decoder first on text alone, then with the encoder on $crops rendered words" \
+    --note "before the last stage: $before steps of labelled crops and rendered words in Debian's fonts"
 $python scripts/model_card.py "$name" --data iiit5k/test --data ic15/test
