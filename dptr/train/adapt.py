@@ -32,6 +32,7 @@ from dptr.train import loop
 from dptr.train.crops import RENDERED_VALIDATION, rendered_words
 from dptr.widths import by_width
 
+WAYS = (1.0, 0.75, 0.5)  # how far from the decoder as it was to the trained one
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 Progress = Callable[[int], None]  # so many pictures more
 _TOGETHER = 128  # crops that the image side sees at once
@@ -75,7 +76,9 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``: the recogniser with another decoder.
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
-    that reads most of the domain, of those that lose at most ``recipe.forget`` of the others; step 0 counts.
+    that reads most of the domain, of those that lose at most ``recipe.forget`` of the others; step 0 counts, and so do
+    decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget less: WiSE-FT,
+    Wortsman et al., CVPR 2022, section 3).
 
     Returns:
         The folder of the best recogniser.
@@ -97,6 +100,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     lessons, notes = prepare(recipe, loaded)
     model.requires_grad_(False)
     model.decoder.requires_grad_(True)
+    first = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
     objective = _Objective(model.decoder.train())
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(model.decoder, 1.0)], "words")
     for line in notes:
@@ -107,26 +111,35 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
 
     def validate() -> None:
         with loop.averaged(run):
-            sets = {"domain": lessons.tested, "others": lessons.kept}
-            scores = {name: share_read(model.decoder, some, tokenizer) for name, some in sets.items()}
-            run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
-            run.log.say(
-                f"step {run.step}: reads {scores['domain']:.1%} of {len(lessons.tested.words)} words to learn, "
-                f"{scores['others']:.1%} of {len(lessons.kept.words)} others"
-            )
-            before = run.best.get("before", scores["others"])
-            kept = scores["others"] >= before - recipe.forget
-            if not run.best or (kept and scores["domain"] > run.best["domain"]):
-                run.best = {**scores, "before": before}
-                told = {"domain": "words to learn, rendered", "others": "other words, rendered"}
-                results: list[dict[str, Any]] = [
-                    {"data": about, "n": len(sets[name].words), "word_accuracy": scores[name], "step": run.step}
-                    for name, about in told.items()
-                ]
-                save_checkpoint(
-                    out / "model", "recogniser", model, loaded.config, charset, dual, {**card, "results": results},
-                    temperature=loaded.temperature,
-                )  # fmt: skip
+            last = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
+            for way in WAYS if run.step else WAYS[:1]:
+                model.decoder.load_state_dict(between(first, last, way))
+                judge(way)
+            model.decoder.load_state_dict(last)
+
+    def judge(way: float) -> None:
+        sets = {"domain": lessons.tested, "others": lessons.kept}
+        scores = {name: share_read(model.decoder, some, tokenizer) for name, some in sets.items()}
+        part = f"_{way:g}" if way < 1 else ""
+        run.log.write(run.step, {f"validation_{name}{part}": score for name, score in scores.items()})
+        before = run.best.get("before", scores["others"])
+        kept = scores["others"] >= before - recipe.forget
+        run.log.say(
+            f"step {run.step}{f', {way:.0%} of the way' if part else ''}: reads {scores['domain']:.1%} of "
+            f"{len(lessons.tested.words)} words to learn, {scores['others']:.1%} of {len(lessons.kept.words)} others"
+            + ("" if kept else f"; not kept: that is more than forget={recipe.forget:g} below {before:.1%}")
+        )
+        if not run.best or (kept and scores["domain"] > run.best["domain"]):
+            run.best = {**scores, "before": before}
+            told = {"domain": "words to learn, rendered", "others": "other words, rendered"}
+            results: list[dict[str, Any]] = [
+                {"data": about, "n": len(sets[name].words), "word_accuracy": scores[name], "step": run.step, "way": way}
+                for name, about in told.items()
+            ]
+            save_checkpoint(
+                out / "model", "recogniser", model, loaded.config, charset, dual, {**card, "results": results},
+                temperature=loaded.temperature,
+            )  # fmt: skip
 
     if run.step == 0:
         validate()
@@ -148,6 +161,14 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
                 validate()
             loop.end_of_step(run)
     return out / "model"
+
+
+def between(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> dict[str, Tensor]:
+    """Weights ``way`` (0..1) of the way from ``first`` to ``last``, which have the same names and shapes."""
+    return {
+        name: torch.lerp(first[name], tensor, way) if tensor.is_floating_point() else tensor
+        for name, tensor in last.items()
+    }
 
 
 def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:

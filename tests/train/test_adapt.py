@@ -14,7 +14,7 @@ from dptr.config import ModelConfig
 from dptr.data.stream import Sample
 from dptr.data.transforms import to_pixels
 from dptr.errors import UserError
-from dptr.files import read_json
+from dptr.files import load_tensors, read_json
 from dptr.models.recognizer import build_recognizer
 from dptr.train import adapt as module
 from dptr.train.adapt import Lessons, Seen, adapt, prepare, share_read
@@ -97,14 +97,44 @@ def test_every_sample_is_shown_once_an_epoch() -> None:
 
 
 def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
-    parts: Parts, tmp_path: Path, monkeypatch
+    parts: Parts, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    told = iter([0.2, 0.60, 0.5, 0.58, 0.4, 0.595, 0.3, 0.61, 0.9, 0.589])  # domain, others; by validation
+    # domain, others; once at step 0, then for each way of a step
+    validations = [
+        [(0.2, 0.60)],
+        [(0.5, 0.58), (0.3, 0.585), (0.25, 0.60)],
+        [(0.4, 0.595), (0.3, 0.60), (0.4, 0.60)],
+        [(0.6, 0.58), (0.45, 0.592), (0.3, 0.61)],
+        [(0.9, 0.589), (0.6, 0.589), (0.45, 0.61)],
+    ]
+    told = iter([score for step in validations for way in step for score in way])
     monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
     recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "forget=0.01")
     card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
-    assert [(result["step"], result["word_accuracy"]) for result in card["results"]] == [(2, 0.4), (2, 0.595)]
+    found = [(result["step"], result["way"], result["word_accuracy"]) for result in card["results"]]
+    assert found == [(3, 0.75, 0.45), (3, 0.75, 0.592)]
     assert card["adapted_to"] == ["domain.txt"]
+    printed = capsys.readouterr().err
+    assert printed.count("not kept: that is more than forget=0.01 below 60.0%") == 5
+    assert "step 3, 75% of the way: reads 45.0%" in printed
+
+
+def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_one(
+    parts: Parts, tmp_path: Path, monkeypatch
+) -> None:
+    told = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
+    monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
+    recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema=0")
+    out = tmp_path / "run"
+    before, kept = load_recognizer(parts.folder / "recogniser").model, load_recognizer(adapt(recipe, out)).model
+    last = load_tensors(out / "state" / "step-000000002" / "tensors.safetensors", "state")
+    for name, tensor in kept.decoder.state_dict().items():
+        first, end = before.decoder.state_dict()[name], last[f"model.decoder.{name}"]
+        torch.testing.assert_close(tensor, first + 0.75 * (end - first))
+    assert any(
+        (tensor - last[f"model.decoder.{name}"]).abs().max() > 1e-6
+        for name, tensor in kept.decoder.state_dict().items()
+    )
 
 
 def test_reading_from_memory_is_reading(parts: Parts) -> None:
