@@ -376,13 +376,11 @@ def test_parity_counts_what_was_planted() -> None:
     class Planted:
         tokenizer, card, height, width, widest = TOKENIZER, dict[str, Any](), 16, 32, 0
 
-        def __init__(self, change: float, flipped: int) -> None:
-            self.change, self.flipped = change, flipped
+        def __init__(self, change: float, flipped: int, gap: float = 0.3) -> None:
+            self.change, self.flipped, self.first = change, flipped, [0.1, 0.45 + gap / 2, 0.45 - gap / 2, 0, 0]
 
         def probabilities(self, pictures: np.ndarray) -> np.ndarray:
-            rows = np.tile(
-                np.float32([[0.1, 0.6, 0.3, 0, 0], [0.9, 0.1, 0, 0, 0], [0, 0, 0, 1, 0]]), (len(pictures), 1, 1)
-            )
+            rows = np.tile(np.float32([self.first, [0.9, 0.1, 0, 0, 0], [0, 0, 0, 1, 0]]), (len(pictures), 1, 1))
             marked = pictures[:, 0, 0, 0] < self.flipped
             rows[marked, 0, 1:3] = rows[marked, 0, 2:0:-1]
             rows[:, 1, 0] -= self.change  # the EOS
@@ -394,6 +392,14 @@ def test_parity_counts_what_was_planted() -> None:
     same = parity.compare(Planted(0, 0), Planted(0.00005, 0), pictures)
     assert same.holds() and same.difference == pytest.approx(0.00005, abs=1e-6) and same.words == 1
     assert not parity.compare(Planted(0, 0), Planted(0.0002, 0), pictures).holds()
+    tied = parity.compare(Planted(0, 0, 5e-6), Planted(0, 4, 5e-6), pictures)
+    assert (tied.different, tied.ties, tied.holds()) == (0, 4, True)
+    assert (
+        "70 of 70 crops read alike" in tied.describe()
+        and "4 of these but where two characters are as likely" in tied.describe()
+    )
+    near = parity.compare(Planted(0, 0, 5e-5), Planted(0, 4, 5e-5), pictures)
+    assert (near.different, near.ties, near.holds()) == (4, 0, False)
     flipped = parity.compare(Planted(0, 0), Planted(0, 4), pictures)
     assert flipped.different == 4 and not flipped.holds()
 
@@ -417,6 +423,7 @@ def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np
     onnx.helper.set_model_props(small, {each.key: each.value for each in graph.metadata_props})
     onnx.save(small, tmp_path / "small.onnx")
     assert (tmp_path / "small.onnx").stat().st_size < 0.6 * len(graph.SerializeToString())
+    assert halve(small, exact=True).ByteSize() < 0.8 * shipped.stat().st_size
     result = parity.compare(OnnxModel(shipped), OnnxModel(tmp_path / "small.onnx"), words)
     assert result.crops - result.different > 32 and result.difference > 1e-4
 

@@ -93,24 +93,23 @@ def compare(torch_folder: Path, file: Path, paths: list[Path]) -> tuple[int, flo
         expected, found = (Reader(model, batch=batch).read(paths) for model in (torch_folder, file))
         words = [word.text for word in expected]
         different += sum(one.text != two.text for one, two in zip(expected, found, strict=True))
-        largest = max(largest, *(apart(one, two) for one, two in zip(expected, found, strict=True)))
+        alike = [pair for pair in zip(expected, found, strict=True) if pair[0].text == pair[1].text]
+        largest = max(largest, *(apart(*pair) for pair in alike))
     return different, largest, words
 
 
 def apart(one: Prediction, two: Prediction) -> float:
-    """The largest difference of probabilities of a word: its characters', and its own."""
-    if one.text != two.text:
-        return 1.0
+    """The largest difference of probabilities of a word that both read: its characters', and its own."""
     pairs = [(one.confidence, two.confidence)]
     pairs += [(a, b) for (_, a), (_, b) in zip(one.characters, two.characters, strict=True)]
     return max(abs(a - b) for a, b in pairs)
 
 
-def check(torch_folder: Path, file: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def check(torch_folder: Path, file: Path, paths: list[Path], capsys: pytest.CaptureFixture[str], ties: int = 0) -> None:
     different, largest, words = compare(torch_folder, file, paths)
     with capsys.disabled():
         print(f"\n{file.parent.name}: {different} of {len(paths)} differ, probabilities by {largest:.1e} at most")
-    assert different == 0 and largest <= TOLERANCE
+    assert different <= ties * len(BATCHES) and largest <= TOLERANCE
     assert len(set(words)) > len(words) / 10 and len(set(map(len, words))) > 5, "a model that reads little"
 
 
@@ -125,12 +124,13 @@ def test_every_decoder_on_every_width_and_traced_with_another_example(kind, data
     parity, _ = export(model, folder / "one.onnx", [data], CROPS)  # every class, up to the end of a word
     assert parity.crops == CROPS and parity.holds()
     monkeypatch.setattr("dptr.export.graph.TRACED", (5, 7))
-    parity, _ = export(model, folder / "other.onnx", [data], 200)
-    assert parity.different == 0
+    again, _ = export(model, folder / "other.onnx", [data], 200)
+    assert again.different == 0 and parity.ties < 5
     paths = sorted(data.glob("*.png"))
-    check(model, folder / "other.onnx", paths, capsys)
+    check(model, folder / "other.onnx", paths, capsys, parity.ties)
     one, other = (Reader(folder / f"{name}.onnx").read(paths[::4]) for name in ("one", "other"))
-    assert max(apart(*pair) for pair in zip(one, other, strict=True)) <= TOLERANCE
+    alike = [pair for pair in zip(one, other, strict=True) if pair[0].text == pair[1].text]
+    assert len(one) - len(alike) <= parity.ties and max(apart(*pair) for pair in alike) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])

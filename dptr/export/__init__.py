@@ -82,7 +82,7 @@ def export(
             )
         if int8 or half:
             numbers = "float16 weights" if half else f"int8 {int8}"
-            small = halve(made) if half else quantise(made, crops if int8 == "static" else None)
+            small = halve(made) if half else halve(quantise(made, crops if int8 == "static" else None), exact=True)
             told = describe(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
             _save(small, aside, told)
             smaller = compare(reference, OnnxModel(aside), crops)

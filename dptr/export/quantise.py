@@ -34,7 +34,8 @@ def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.
             products outside the loop of decoding steps); None = ranges are found while computing (dynamic: matrix
             products, in the loop too).
     """
-    made = optimizer.optimize(made)  # folds batch norms into convolutions, which then are quantised as one
+    if crops is not None:
+        made = optimizer.optimize(made)  # folds batch norms into convolutions, which then are quantised as one
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(made.SerializeToString())
