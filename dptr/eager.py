@@ -34,7 +34,7 @@ class TorchModel:
     def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Probabilities of EOS and the characters by position."""
         with torch.inference_mode():
-            return self.model(to_pixels(crops).to(self.device)).float().softmax(-1).cpu().numpy()
+            return self.model(to_pixels(crops, self.device)).float().softmax(-1).cpu().numpy()
 
 
 def _device(name: str) -> torch.device:

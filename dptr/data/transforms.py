@@ -24,9 +24,12 @@ _Crop = UInt8[np.ndarray, "h w 3"]
 Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
-def to_pixels(batch: UInt8[np.ndarray, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    """``dptr.images.to_pixels`` as a tensor."""
-    return torch.from_numpy(images.to_pixels(batch))
+def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None = None) -> Float[Tensor, "b 3 h w"]:
+    """``dptr.images.to_pixels`` as a tensor, to the bit, computed on the device: bytes travel there, not floats."""
+    if device is None or device.type == "cpu":
+        return torch.from_numpy(images.to_pixels(batch))
+    pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).contiguous().float()
+    return pixels.div_(images.MIDDLE).sub_(1)
 
 
 def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:

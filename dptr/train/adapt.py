@@ -232,7 +232,7 @@ def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Se
 
 @torch.no_grad()
 def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
-    return model.memory(to_pixels(crops).to(next(model.parameters()).device)).half().cpu()
+    return model.memory(to_pixels(crops, next(model.parameters()).device)).half().cpu()
 
 
 @torch.no_grad()

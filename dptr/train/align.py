@@ -106,7 +106,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     }
     with loop.interruptible(run), closing(stream):
         for crops, words, stops in stream:
-            batch = {"pixels": to_pixels(crops), "symbols": slot_symbols(words, index, length)}
+            batch = {"pixels": to_pixels(crops, run.device), "symbols": slot_symbols(words, index, length)}
             batch["stops"] = torch.from_numpy(stops)
             if decoder is not None:
                 some = text_batch(corpus, recipe.teach.words, run.step)[loop.share(accelerator)]
@@ -162,6 +162,6 @@ def shown(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
     """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
-    seen = [(rows, model.image_tokens(to_pixels(some).to(device))[1]) for rows, some in crops.batches()]
+    seen = [(rows, model.image_tokens(to_pixels(some, device))[1]) for rows, some in crops.batches()]
     labels = [crops.labels[row] for rows, _ in seen for row in rows]
     return torch.cat([slots for _, slots in seen]), slot_symbols(labels, index, max_length).to(device)

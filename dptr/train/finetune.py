@@ -113,7 +113,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         for crops, words, _ in stream:
             targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
             targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)
-            batch = {"pixels": to_pixels(crops).to(run.device), "targets": targets}
+            batch = {"pixels": to_pixels(crops, run.device), "targets": targets}
             with loop.seeded(recipe.run.seed, run.step) as generator:
                 value = loop.learn(run, batch, words, generator, model.decoder.terms)
             speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
@@ -206,7 +206,7 @@ def seen(
     """
     fold = PROTOCOLS[protocol]
     for rows, some in crops.batches():
-        logits = model(to_pixels(some).to(device))
+        logits = model(to_pixels(some, device))
         probabilities = logits.float().softmax(-1).cpu().numpy()
         for row, found, got in zip(rows, probabilities, tokenizer.decode(probabilities), strict=True):
             if truth := fold(crops.labels[row]):

@@ -116,7 +116,7 @@ def read(
     """Share of crops whose word the decoder reads rightly from their slots, letter by letter."""
     right = 0
     for rows, some in crops.batches():
-        pixels = to_pixels(some).to(device)
+        pixels = to_pixels(some, device)
         logits = decoder.decode(model.image_tokens(pixels)[1], None)
         texts = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
         right += sum(got.text == crops.labels[row] for row, got in zip(rows, texts, strict=True))

@@ -2,7 +2,7 @@
 
     python scripts/gpu/inputs.py --out runs/gpu-inputs
 
-Below ``--out``: ``fonts.tar.xz``, every font of this system that has all of charset 94, cut down to it; ``words.gz``,
+Below ``--out``: ``fonts.tar.xz``, every font that has all of charset 94, cut down to it; ``words.gz``,
 wordfreq's English list as a file in which frequent words stand more than once; ``photographs`` and, for each training
 set of labelled crops, a folder, reduced to the sizes that are read; ``wheels``, Python packages that are missing there.
 """
@@ -14,6 +14,7 @@ import gzip
 import io
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -44,18 +45,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--python", default="3.12", help="version there, for the wheels; '' = no wheels")
     parser.add_argument("--fonts", type=int, default=0, help="only so many, evenly spread; 0 = all")
+    parser.add_argument("--font-folder", nargs="+", default=[], help="where fonts are; none = the system's")
+    parser.add_argument("--decoder", type=Path, help="a decoder's checkpoint to take along")
     options = parser.parse_args()
     try:
         if "DPTR_DATA" not in os.environ:
             raise UserError("DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
         data, out = Path(os.environ["DPTR_DATA"]), options.out
         out.mkdir(parents=True, exist_ok=True)
-        say(out / "fonts.tar.xz", f"{fonts(out / 'fonts.tar.xz', options.fonts)} fonts")
+        say(out / "fonts.tar.xz", f"{fonts(out / 'fonts.tar.xz', options.fonts, options.font_folder)} fonts")
         say(out / "words.gz", f"{words(out / 'words.gz')} words")
         say(out / "photographs", f"{photographs(data / 'natural', out / 'photographs')} photographs")
         for name in ("iiit5k/train", "ic15/train"):
             folder = out / name.replace("/", "-")
             say(folder, f"{crops(data / name, folder)} crops")
+        if options.decoder:
+            shutil.copytree(options.decoder, out / "decoder", dirs_exist_ok=True)
+            say(out / "decoder", str(options.decoder))
         if options.python:
             wheels(out / "wheels", options.python)
             say(out / "wheels", f"{len(PACKAGES)} packages")
@@ -69,17 +75,17 @@ def say(path: Path, what: str) -> None:
     print(f"{path}\t{what}\t{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB")
 
 
-def fonts(path: Path, count: int) -> int:
-    """The system's fonts that have all of charset 94, with these characters alone; how many.
+def fonts(path: Path, count: int, folders: list[str]) -> int:
+    """Fonts that have all of charset 94, with these characters alone; how many.
 
     Raises:
         UserError: there is none.
     """
     characters = "".join(resolve_charset("94").characters)
-    found = find_fonts()
+    found = find_fonts(folders)
     whole = [font for font, fits in zip(found, FontIndex(found).covering(characters), strict=True) if fits]
     if not whole:
-        raise UserError("no font of this system has all of charset 94; run scripts/fonts.sh")
+        raise UserError(f"no font of {folders or 'this system'} has all of charset 94; run scripts/fonts.sh")
     kept = [whole[place * len(whole) // count] for place in range(min(count, len(whole)))] if count else whole
     options = subset.Options(name_IDs=["*"], notdef_outline=True, glyph_names=False, drop_tables=["DSIG", "meta"])
     options.layout_features = ["kern", "liga", "mark", "mkmk", "ccmp"]

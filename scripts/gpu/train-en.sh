@@ -1,82 +1,138 @@
 #!/usr/bin/env bash
-# A larger dptr-en on a rented GPU, in pieces that each end by themselves and can be taken to another machine (docs/gpu.md).
+# dptr-en and a larger one, together on a rented GPU, in pieces that each end by themselves (docs/gpu.md).
 #
-#   scripts/gpu/train-en.sh pack-inputs     where fonts (scripts/fonts.sh) and DPTR_DATA are: fills $IN
-#   scripts/gpu/train-en.sh run [SECONDS]   on the GPU machine, from $IN and, if there is one, $BACK, the last piece's files;
-#                                           ends after SECONDS (540) and leaves this piece's in $OUT: 8 at most, of 15 MiB
-#   scripts/gpu/train-en.sh dry             all of it, tiny, on a CPU, in pieces of PIECE (45) seconds, 12 at most
+#   scripts/gpu/train-en.sh pack-inputs     where fonts, DPTR_DATA and a decoder of scripts/cpu/train-en.sh are: fills $IN
+#   scripts/gpu/train-en.sh render [SECONDS]   on the GPU machine, from $IN: the first pack of crops, all cores
+#   scripts/gpu/train-en.sh speed           there: 150 steps of both models at once, to choose DIRECT and FINETUNE by
+#   scripts/gpu/train-en.sh run [SECONDS]   there, after it: both models, and beside them the second pack; with $BACK, the last
+#                                           piece's files; ends after SECONDS (540) and leaves this piece's in $OUT, 8 at most
+#   scripts/gpu/train-en.sh dry             all of it, tiny, on a CPU, in pieces of PIECE (60) seconds, 12 at most
 #
-# Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders, CROPS how many crops are rendered,
-# BANK how many of them make the bank of residuals, WORKERS the processes that render, MORE settings for all three trainings.
+# Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders; SIZES the encoders; CROPS how many
+# crops a pack has; DIRECT and FINETUNE the steps of both trainings, DIRECT_small and its like of one size's alone; WORKERS the
+# cores; MORE settings for all trainings. States travel too while all is less than 60 MiB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} WORK=${WORK:-runs/gpu}
-CROPS=${CROPS:-1500000} BANK=${BANK:-4000} WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
+SIZES=${SIZES:-small tiny} CROPS=${CROPS:-1000000} FIRST=${FIRST:-${CROPS:-1000000}} DIRECT=${DIRECT:-5000} FINETUNE=${FINETUNE:-2500}
+WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
 runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
+words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
+corpus=(--set "corpus.sources=[$words, $patterns]")
+render=(--set "render.fonts=[\"$scratch/fonts\"]" --set render.font_split=train --set "render.backgrounds=$IN/photographs")
+export OMP_WAIT_POLICY=PASSIVE
 
 step() { # NAME COMMAND...: once, cut off with its state saved when the time is over
     local name=$1 left=$((deadline - SECONDS)) code=0
     shift
     if [ -e "$name.done" ]; then return; fi
-    if [ "$left" -lt 10 ]; then finish 3; fi
-    timeout --signal=INT --kill-after=60 --preserve-status "$left" "$@" || code=$?
-    if [ "$code" -eq 130 ] || [ "$code" -eq 137 ]; then finish 3; fi
-    if [ "$code" -ne 0 ]; then finish "$code"; fi
+    if [ "$left" -lt 10 ]; then exit 3; fi
+    timeout --signal=INT --kill-after=60 --preserve-status "$left" "$@" >>"$name.txt" 2>&1 || code=$?
+    if [ "$code" -eq 130 ] || [ "$code" -eq 137 ]; then exit 3; fi
+    if [ "$code" -ne 0 ]; then
+        tail -n 5 "$name.txt" >&2
+        exit "$code"
+    fi
     touch "$name.done"
 }
 
-finish() { # CODE: models, logs and the state of what is not done yet, in parts
-    local name skipped=()
-    for name in text direct finetune; do
-        if [ -e "$runs/$name.done" ]; then skipped+=("--exclude=$name/state"); fi
-    done
-    rm -rf "$OUT"
-    mkdir -p "$OUT"
-    tar -C "$runs" "${skipped[@]}" -c . | gzip -1 | split -b 15M -d - "$OUT/runs.tar.gz."
-    ls -l "$OUT"
-    echo "train-en: $([ "$1" -eq 0 ] && echo all trained || echo "not done yet (code $1)") after $SECONDS s"
-    exit "$1"
+pack() { # NAME SEED WORKERS
+    step "$scratch/$1" "$python" -m dptr synth --config recipes/synth/signs.toml --count "$CROPS" --workers "$3" \
+        --set "seed=$2" "${corpus[@]}" "${render[@]}" --out "$scratch/$1" --resume
 }
 
 unpack() {
-    mkdir -p "$runs" "$scratch"
-    if [ -d "$BACK" ] && [ ! -e "$scratch/unpacked" ]; then cat "$BACK"/runs.tar.gz.* | tar -C "$runs" -xz; fi
+    mkdir -p "$runs" "$scratch/fonts" "$scratch/site"
     if [ ! -e "$scratch/unpacked" ]; then
-        mkdir -p "$scratch/fonts" "$scratch/site"
+        if [ -d "$BACK" ]; then cat "$BACK"/runs.tar.gz.* | tar -C "$runs" -xz; fi
         tar -C "$scratch/fonts" -xJf "$IN/fonts.tar.xz"
         if [ -d "$IN/wheels" ]; then
-            $python -m pip install -q --no-index --no-deps --target "$scratch/site" "$IN"/wheels/*.whl
+            $python -m pip install -q --no-index --no-deps --no-compile --target "$scratch/site" "$IN"/wheels/*.whl
         fi
         touch "$scratch/unpacked"
     fi
     export PYTHONPATH=$PWD:$PWD/$scratch/site
+    case $scratch in /*) PYTHONPATH=$PWD:$scratch/site ;; esac
+}
+
+model() { # SIZE: reads rendered words, the decoder from text on; then labelled crops and rendered words
+    local size=$1 direct=DIRECT_$1 finetune=FINETUNE_$1 more
+    read -ra more <<<"$MORE"
+    step "$runs/direct-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml --set "glyph.encoder.size=$size" \
+        --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" \
+        "${more[@]}" --out "$runs/direct-$size" --resume
+    while [ ! -e "$scratch/second.done" ]; do
+        if [ "$SECONDS" -gt $((deadline - 10)) ]; then exit 3; fi
+        sleep 1
+    done
+    step "$runs/finetune-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml \
+        --set "run.steps=${!finetune:-$FINETUNE}" --set "data.pack=$scratch/second" --set "init.glyph=$runs/direct-$size/model" \
+        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" \
+        --data "$IN/iiit5k-train" --data "$IN/ic15-train" --out "$runs/finetune-$size" --resume
+}
+
+render() {
+    deadline=${1:-100000}
+    unpack
+    CROPS=$FIRST pack first 2 "$WORKERS"
+    tail -n 1 "$scratch/first.txt"
+}
+
+speed() {
+    local size jobs=() more
+    deadline=100000
+    unpack
+    read -ra more <<<"$MORE"
+    CROPS=20000 pack speed 2 "$WORKERS"
+    tail -n 1 "$scratch/speed.txt"
+    for size in $SIZES; do
+        (step "$scratch/speed-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml \
+            --set "glyph.encoder.size=$size" --set run.steps=150 --set run.validate_every=150 --set run.save_every=150 \
+            --set ramp=0 --set "teach.start=$IN/decoder" --set "pack=$scratch/speed" "${corpus[@]}" "${render[@]}" \
+            "${more[@]}" --out "$scratch/speed-$size" --resume) &
+        jobs+=($!)
+    done
+    wait "${jobs[@]}"
+    for size in $SIZES; do
+        echo "$size:" && grep crops_per_second "$scratch/speed-$size/log.jsonl" | tail -n 3
+        tail -n 2 "$scratch/speed-$size.txt"
+    done
 }
 
 run() {
+    local size name code=0 status job jobs=() skipped=()
     deadline=${1:-540}
     unpack
-    local dptr=("$python" -m dptr) words patterns
-    words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
-    local corpus=(--set "corpus.sources=[$words, $patterns]")
-    local render=(--set "render.fonts=[\"$scratch/fonts\"]" --set render.font_split=train --set "render.backgrounds=$IN/photographs")
-    # shellcheck disable=SC2206 # settings are words
-    local more=($MORE)
-
-    step "$scratch/pack" "${dptr[@]}" synth --count "$CROPS" --workers "$WORKERS" "${corpus[@]}" "${render[@]}" \
-        --out "$scratch/pack" --resume
-    if [ ! -e "$runs/text.done" ]; then
-        step "$scratch/bank" "${dptr[@]}" bank --pack "$scratch/pack" --count "$BANK" --dual-model glyph-en \
-            --out "$scratch/residuals"
+    if [ ! -e "$scratch/first.done" ]; then render "$deadline"; fi
+    set -m # else Ctrl-C would be ignored in what goes on beside
+    (pack second 3 $(((WORKERS + 1) / 2))) &
+    jobs+=($!)
+    for size in $SIZES; do
+        (model "$size") &
+        jobs+=($!)
+    done
+    for job in "${jobs[@]}"; do
+        status=0
+        wait "$job" || status=$?
+        if [ "$status" -ne 0 ]; then code=$status; fi
+    done
+    for size in $SIZES; do # what is trained on needs no going back to
+        if [ -e "$runs/direct-$size.done" ]; then skipped+=("--exclude=direct-$size/state"); fi
+        if [ -e "$runs/finetune-$size.done" ]; then
+            skipped+=("--exclude=finetune-$size/state" "--exclude=direct-$size/model" "--exclude=direct-$size/decoder")
+        fi
+    done
+    if [ "$(tar -C "$runs" "${skipped[@]}" -c . | wc -c)" -gt 62000000 ]; then
+        echo "train-en: too much for all; states stay here, so another machine cannot go on with this"
+        skipped+=("--exclude=state")
     fi
-    step "$runs/text" "${dptr[@]}" pretrain --config recipes/gpu/pretrain-en.toml --set "orp.bank=$scratch/residuals" \
-        "${corpus[@]}" "${more[@]}" --out "$runs/text" --resume
-    step "$runs/direct" "${dptr[@]}" align --config recipes/gpu/direct-en.toml --set "teach.start=$runs/text/model" \
-        --set "pack=$scratch/pack" "${corpus[@]}" "${render[@]}" "${more[@]}" --out "$runs/direct" --resume
-    step "$runs/finetune" "${dptr[@]}" finetune --config recipes/gpu/finetune-en.toml --set "data.pack=$scratch/pack" \
-        --set "init.glyph=$runs/direct/model" --set "init.decoder=$runs/direct/decoder" "${corpus[@]}" "${render[@]}" \
-        "${more[@]}" --data "$IN/iiit5k-train" --data "$IN/ic15-train" --out "$runs/finetune" --resume
-    finish 0
+    mkdir -p "$OUT"
+    rm -f "$OUT"/runs.tar.gz.*
+    tar -C "$runs" "${skipped[@]}" -c . | gzip -1 | split -b 15M -d - "$OUT/runs.tar.gz."
+    ls -l "$OUT"
+    echo "train-en: $([ "$code" -eq 0 ] && echo all trained || echo "not done yet (code $code)") after $SECONDS s"
+    exit "$code"
 }
 
 dry() { # each piece on a machine that holds nothing but inputs and what came back
@@ -84,14 +140,15 @@ dry() { # each piece on a machine that holds nothing but inputs and what came ba
     rm -rf "$folder"
     IN=$folder/in
     pack_inputs --python "" --fonts 100
-    export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 BANK=300 WORKERS=2 PYTHON=$python
-    export MORE="--set run.steps=8 --set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
+    export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 WORKERS=2 PYTHON=$python DIRECT=8 FINETUNE=8
+    export MORE="--set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
         --set run.device=cpu --set run.precision=no"
+    MORE=${MORE//$'\n'/ }
     while [ "$code" -eq 3 ] && [ "$piece" -lt 12 ]; do
         piece=$((piece + 1))
         echo "train-en: piece $piece"
         code=0
-        "$0" run "${PIECE:-45}" || code=$?
+        "$0" run "${PIECE:-60}" || code=$?
         rm -rf "$BACK" "$WORK"
         mv "$OUT" "$BACK"
     done
@@ -100,12 +157,15 @@ dry() { # each piece on a machine that holds nothing but inputs and what came ba
 }
 
 pack_inputs() {
-    PYTHONPATH=$PWD $python scripts/gpu/inputs.py --out "$IN" "$@"
+    PYTHONPATH=$PWD $python scripts/gpu/inputs.py --out "$IN" --decoder "${DECODER:-runs/direct-dptr-en/decoder}" \
+        --font-folder ${FONTS:-/usr/share/fonts runs/web-fonts} "$@"
 }
 
 case ${1:-} in
     pack-inputs) pack_inputs ;;
+    render) render "${2:-100000}" ;;
+    speed) speed ;;
     run) run "${2:-540}" ;;
     dry) dry ;;
-    *) echo "train-en: unknown argument '${1:-}'; pass pack-inputs, run or dry" >&2; exit 2 ;;
+    *) echo "train-en: unknown argument '${1:-}'; pass pack-inputs, speed, render, run or dry" >&2; exit 2 ;;
 esac
