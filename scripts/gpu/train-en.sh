@@ -9,13 +9,13 @@
 #   scripts/gpu/train-en.sh dry             all of it, tiny, on a CPU, in pieces of PIECE (60) seconds, 12 at most
 #
 # Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders; SIZES the encoders; CROPS how many
-# crops a pack has; DIRECT and FINETUNE the steps of both trainings, DIRECT_small and its like of one size's alone; WORKERS the
-# cores; MORE settings for all trainings. States travel too while all is less than 60 MiB.
+# crops a pack has, FIRST those of the first; DIRECT, FINETUNE and AGAIN the steps of the trainings, DIRECT_small and its like of
+# one size's alone; WORKERS the cores; MORE settings for all trainings. States travel too while all is less than 60 MiB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} WORK=${WORK:-runs/gpu}
-SIZES=${SIZES:-small tiny} CROPS=${CROPS:-1000000} FIRST=${FIRST:-${CROPS:-1000000}} DIRECT=${DIRECT:-5000} FINETUNE=${FINETUNE:-2500}
+SIZES=${SIZES:-small tiny} CROPS=${CROPS:-350000} FIRST=${FIRST:-${CROPS:-350000}} DIRECT=${DIRECT:-2900} FINETUNE=${FINETUNE:-1800} AGAIN=${AGAIN:-2400}
 WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
 runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
 words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
@@ -56,9 +56,10 @@ unpack() {
     case $scratch in /*) PYTHONPATH=$PWD:$scratch/site ;; esac
 }
 
-model() { # SIZE: reads rendered words, the decoder from text on; then labelled crops and rendered words
-    local size=$1 direct=DIRECT_$1 finetune=FINETUNE_$1 more
+model() { # SIZE: rendered words, with a decoder that comes from text; labelled crops too; fewer of them, more augmented
+    local size=$1 direct=DIRECT_$1 finetune=FINETUNE_$1 again=AGAIN_$1 more labelled
     read -ra more <<<"$MORE"
+    labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k-train" --data "$IN/ic15-train")
     step "$runs/direct-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml --set "glyph.encoder.size=$size" \
         --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" \
         "${more[@]}" --out "$runs/direct-$size" --resume
@@ -67,9 +68,13 @@ model() { # SIZE: reads rendered words, the decoder from text on; then labelled 
         sleep 1
     done
     step "$runs/finetune-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml \
-        --set "run.steps=${!finetune:-$FINETUNE}" --set "data.pack=$scratch/second" --set "init.glyph=$runs/direct-$size/model" \
-        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" \
-        --data "$IN/iiit5k-train" --data "$IN/ic15-train" --out "$runs/finetune-$size" --resume
+        --set "run.steps=${!finetune:-$FINETUNE}" --set "init.glyph=$runs/direct-$size/model" \
+        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labelled[@]}" \
+        --out "$runs/finetune-$size" --resume
+    step "$runs/again-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml --set run.seed=1 \
+        --set "run.steps=${!again:-$AGAIN}" --set data.rendered=0.9 --set data.augment=0.8 \
+        --set "init.model=$runs/finetune-$size/model" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labelled[@]}" \
+        --out "$runs/again-$size" --resume
 }
 
 render() {
@@ -118,10 +123,13 @@ run() {
         if [ "$status" -ne 0 ]; then code=$status; fi
     done
     for size in $SIZES; do # what is trained on needs no going back to
-        if [ -e "$runs/direct-$size.done" ]; then skipped+=("--exclude=direct-$size/state"); fi
+        for name in direct finetune again; do
+            if [ -e "$runs/$name-$size.done" ]; then skipped+=("--exclude=$name-$size/state"); fi
+        done
         if [ -e "$runs/finetune-$size.done" ]; then
-            skipped+=("--exclude=finetune-$size/state" "--exclude=direct-$size/model" "--exclude=direct-$size/decoder")
+            skipped+=("--exclude=direct-$size/model" "--exclude=direct-$size/decoder")
         fi
+        if [ -e "$runs/again-$size.done" ]; then skipped+=("--exclude=finetune-$size/model"); fi
     done
     if [ "$(tar -C "$runs" "${skipped[@]}" -c . | wc -c)" -gt 62000000 ]; then
         echo "train-en: too much for all; states stay here, so another machine cannot go on with this"
@@ -138,9 +146,9 @@ run() {
 dry() { # each piece on a machine that holds nothing but inputs and what came back
     local folder=runs/gpu-dry code=3 piece=0
     rm -rf "$folder"
-    IN=$folder/in
+    IN=$folder/in SIZES=tiny
     pack_inputs --python "" --fonts 100
-    export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 WORKERS=2 PYTHON=$python DIRECT=8 FINETUNE=8
+    export IN SIZES FIRST=400 BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 WORKERS=2 PYTHON=$python DIRECT=8 FINETUNE=8 AGAIN=8
     export MORE="--set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
         --set run.device=cpu --set run.precision=no"
     MORE=${MORE//$'\n'/ }
