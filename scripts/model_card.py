@@ -96,7 +96,9 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
 def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
-    more = any(folder.endswith("web-fonts") for folder in card["recipe"]["render"]["fonts"])
+    folders = card["recipe"]["render"]["fonts"]
+    rented = "scratch/fonts" in folders  # what scripts/gpu/inputs.py packs is of both kinds
+    more = rented or "runs/web-fonts" in folders
     fonts = f"free ones of Debian{' and of Fontsource (most of Google Fonts)' if more else ''}"
     lines = [
         f"# {card['name']}",
@@ -111,7 +113,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         "",
         *(f"- {line}" for line in card["trained_on"]),
         f"- last stage: {run['steps']} steps of {run['batch']} crops, {card['recipe']['data']['rendered']:.0%} of them "
-        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `scripts/cpu/train-en.sh`",
+        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `scripts/{'gpu' if rented else 'cpu'}/train-en.sh`",
         "",
         "Rights: the labelled photographs ("
         + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])

@@ -57,7 +57,7 @@ def main() -> None:
         say(out / "words.gz", f"{words(out / 'words.gz')} words")
         say(out / "photographs", f"{photographs(data / 'natural', out / 'photographs')} photographs")
         for name in ("iiit5k/train", "ic15/train"):
-            folder = out / name.replace("/", "-")
+            folder = out / name
             say(folder, f"{crops(data / name, folder)} crops")
         if options.decoder:
             shutil.copytree(options.decoder, out / "decoder", dirs_exist_ok=True)
@@ -137,7 +137,7 @@ def photographs(folder: Path, out: Path) -> int:
 def crops(folder: Path, out: Path) -> int:
     """A labelled data set with crops of at most ``HEIGHT`` pixels; how many."""
     dataset = open_labelled(folder)
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     lines = []
     for index in range(len(dataset)):
         name = f"{index:06d}.jpg"

@@ -15,7 +15,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} WORK=${WORK:-runs/gpu}
-SIZES=${SIZES:-small tiny} CROPS=${CROPS:-350000} FIRST=${FIRST:-${CROPS:-350000}} DIRECT=${DIRECT:-2900} FINETUNE=${FINETUNE:-1800} AGAIN=${AGAIN:-2400}
+SIZES=${SIZES:-small tiny} CROPS=${CROPS:-350000} FIRST=${FIRST:-${CROPS:-350000}}
+DIRECT=${DIRECT:-2900} FINETUNE=${FINETUNE:-1800} AGAIN=${AGAIN:-2400}
 WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
 runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
 words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
@@ -59,7 +60,7 @@ unpack() {
 model() { # SIZE: rendered words, with a decoder that comes from text; labelled crops too; fewer of them, more augmented
     local size=$1 direct=DIRECT_$1 finetune=FINETUNE_$1 again=AGAIN_$1 more labelled
     read -ra more <<<"$MORE"
-    labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k-train" --data "$IN/ic15-train")
+    labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
     step "$runs/direct-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml --set "glyph.encoder.size=$size" \
         --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" \
         "${more[@]}" --out "$runs/direct-$size" --resume
@@ -148,7 +149,8 @@ dry() { # each piece on a machine that holds nothing but inputs and what came ba
     rm -rf "$folder"
     IN=$folder/in SIZES=tiny
     pack_inputs --python "" --fonts 100
-    export IN SIZES FIRST=400 BACK=$folder/back OUT=$folder/out WORK=$folder/work CROPS=400 WORKERS=2 PYTHON=$python DIRECT=8 FINETUNE=8 AGAIN=8
+    export IN SIZES BACK=$folder/back OUT=$folder/out WORK=$folder/work PYTHON=$python
+    export CROPS=400 FIRST=400 WORKERS=2 DIRECT=8 FINETUNE=8 AGAIN=8
     export MORE="--set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
         --set run.device=cpu --set run.precision=no"
     MORE=${MORE//$'\n'/ }
