@@ -79,7 +79,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     finetune = (
         "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--data", str(out / f"labelled-{code}"),
         *told(f"data.pack={pack}", photographs, trained, f"data.validation=[\"{out / f'validation-{code}'}\"]"),
-        *told(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}"),
+        *told(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}", "render.font_split=all"),
     )  # fmt: skip
     sets = (f"glyph-{code}", f"labelled-{code}", f"validation-{code}", f"test-{code}")
 

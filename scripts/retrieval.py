@@ -90,7 +90,7 @@ def rendered(dual: GlyphDual) -> LabelledCrops:
     """Held-out words in held-out fonts, more than are needed."""
     render, encoder = RenderConfig(font_split="train"), dual.config.encoder
     _, unseen, _ = rendered_words(CorpusConfig(), render, encoder, dual.charset, dual.config.max_length, 0, "")
-    return draw(unseen, 3 * WORDS)
+    return draw(unseen(), 3 * WORDS)
 
 
 def real(dual: GlyphDual) -> LabelledCrops:

@@ -92,8 +92,12 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
 
 
 def tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | None:
-    """The first place where the likeliest classes differ, if they are as likely in ``one`` to ``TIE``; else None."""
-    chosen = one.argmax(-1), two.argmax(-1)
+    """The first place where the likeliest classes differ, if they are as likely in ``one`` to ``TIE``; else None.
+
+    Either may be longer: batches end when all their words have.
+    """
+    both = min(len(one), len(two))
+    chosen = one[:both].argmax(-1), two[:both].argmax(-1)
     places = np.flatnonzero(chosen[0] != chosen[1])
     if not len(places):
         return None

@@ -201,8 +201,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
                   for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
     sources_seen = (
-        (domain, recipe.crops), (others, recipe.rehearsed), (again, RENDERED_VALIDATION), (unseen, RENDERED_VALIDATION)
-    )  # fmt: skip
+        (domain, recipe.crops),
+        (others, recipe.rehearsed),
+        (again, RENDERED_VALIDATION),
+        (unseen(), RENDERED_VALIDATION),
+    )
     total, done = sum(count for _, count in sources_seen), 0
     with progress_bars() as bars:
 

@@ -87,7 +87,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         )
         source = Ramp(plain, source, ramp)
     source = bucketed(source, 1, recipe.glyph.encoder, recipe.run)
-    validation = draw(unseen, RENDERED_VALIDATION)
+    validation = draw(unseen(), RENDERED_VALIDATION)
     tokenizer = Tokenizer(charset, length)
     corpus = Corpus(recipe.corpus, charset, length, recipe.run.seed)
     objective = _Objective(model, decoder, recipe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,23 +35,27 @@ def rendered_words(
     max_length: int,
     seed: int,
     pack: str,
-) -> tuple[Source, Rendered, list[str]]:
+) -> tuple[Source, Callable[[], Rendered], list[str]]:
     """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
 
     Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
-    ``train``. They do not depend on ``seed``, so that runs can be compared.
+    ``train``. They do not depend on ``seed``, so that runs can be compared. They come from a function: who has other
+    crops to validate on needs neither held-out fonts nor, with a pack, any.
 
     Raises:
-        UserError: no words, no fonts (see ``Corpus``, ``Renderer``).
+        UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
     """
     size = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
     render = render.model_copy(update=size)
-    fonts = find_fonts(render.fonts)
-    others = FontIndex(fonts, "heldout" if render.font_split == "train" else render.font_split)
-    unseen = Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+
+    def unseen() -> Rendered:
+        others = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
+        return Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+
     if pack:
         packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed, encoder.widest)
         return packed, unseen, told
+    fonts = find_fonts(render.fonts)
     train = Rendered(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
     )
@@ -127,7 +131,7 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledC
             recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack
         )
         if not data.train:
-            validation = load(data.validation) if data.validation else draw(unseen, RENDERED_VALIDATION)
+            validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
             return rendered, validation, notes + validation.drops.lines()
     crops = load(data.train)
     notes += [f"labelled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]

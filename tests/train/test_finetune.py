@@ -11,8 +11,9 @@ from PIL import Image
 
 from dptr.calibration import fit_temperature, tempered
 from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
-from dptr.config import DualConfig, FinetuneRecipe, RenderConfig, plain_render
+from dptr.config import DualConfig, FinetuneRecipe, RenderConfig, SynthRecipe, plain_render
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
+from dptr.data.pack import Packed, write_pack
 from dptr.data.stream import Labelled, Mixture, Rendered
 from dptr.data.synth import Renderer
 from dptr.dual.glyph import load_glyph
@@ -382,6 +383,21 @@ def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
     assert given.labels == WORDS
     model = finetune(parts.recipe("finetune", *alone, "run.steps=2", "init.decoder="), tmp_path / "run")
     assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words"]
+
+
+def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -> None:
+    recipe = parts.recipe("finetune")
+    synth = SynthRecipe(
+        charset=recipe.model.charset, max_length=5, corpus=recipe.corpus,
+        render=recipe.render.model_copy(update={"height": 16, "width": 32}),
+    )  # fmt: skip
+    write_pack(synth, 20, tmp_path / "pack")
+    (tmp_path / "none").mkdir()
+    without = (f'render.fonts=["{tmp_path / "none"}"]', "render.font_split=train")
+    source, validation, _ = data(parts, "data.rendered=0.5", f"data.pack={tmp_path / 'pack'}", *without)
+    assert isinstance(source, Mixture) and isinstance(source.rendered, Packed) and len(validation)
+    with pytest.raises(UserError, match=r"no usable font in"):
+        data(parts, "data.rendered=1", "data.train=[]", f"data.pack={tmp_path / 'pack'}", *without)
 
 
 def test_no_crops_at_all(parts: Parts, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
     told = initialise(model, stage2, charset)
     assert not any(line.startswith("fresh") for line in told)
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
-    tokenizer, crops = Tokenizer(charset, 5), draw(unseen, VALIDATION)
+    tokenizer, crops = Tokenizer(charset, 5), draw(unseen(), VALIDATION)
     with torch.no_grad():
         scored = read(glyph.model, model.decoder, tokenizer, crops, torch.device("cpu"))
     assert scored == best["read"]
