@@ -28,7 +28,7 @@ from dptr.files import read_json
 from dptr.images import to_array
 from dptr.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
 from dptr.reader import Reader
-from dptr.shipped import SHIPPED
+from dptr.shipped import SHIPPED, model_folder
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COMMON = 4.0  # Zipf: ten times in a million words
@@ -59,17 +59,18 @@ class Crop:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=list(SHIPPED))
+    parser.add_argument("name", help=f"{', '.join(SHIPPED)}, or a folder")
     parser.add_argument("--data", action="append", required=True, help="a data set below DPTR_DATA")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("model card: DPTR_DATA is not set; set it to the folder that holds the data sets")
     root, reader = Path(os.environ["DPTR_DATA"]), Reader(options.name)
     sets = {name: read_all(reader, root / name) for name in options.data}
-    card = read_json(SHIPPED[options.name] / "card.json", "model card")
+    folder = model_folder(options.name)
+    card = read_json(folder / "card.json", "model card")
     page = [*_about(card), *_results(sets), *_where_it_fails(sets), *_failures(sets), *_limits(card)]
-    (SHIPPED[options.name] / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
-    draw(sets, DOCS / "assets" / f"confidence-{options.name}.png")
+    (folder / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    draw(sets, DOCS / "assets" / f"confidence-{folder.name}.png")
 
 
 def read_all(reader: Reader, folder: Path) -> list[Crop]:

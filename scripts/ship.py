@@ -2,7 +2,9 @@
 
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
+    python scripts/ship.py runs/small/model models/dptr-en-small --data iiit5k/test --data ic15/test
 
+A folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
 Data sets are named below DPTR_DATA; they are only read to report, after all choices have been made.
 """
 
@@ -23,21 +25,21 @@ from dptr.evaluate import evaluate
 from dptr.export import export
 from dptr.files import read_json, write_json
 from dptr.reader import Reader
-from dptr.shipped import SHIPPED
+from dptr.shipped import SHIPPED, model_folder
 
 
 def main() -> None:
     """Read the arguments, convert, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="the 'model' folder of a run")
-    parser.add_argument("name", choices=list(SHIPPED))
+    parser.add_argument("name", help=f"{', '.join(SHIPPED)}, or a folder")
     parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
-    target = SHIPPED[options.name]
+    target = model_folder(options.name)
     card = card_of(options.source)
     card |= {
-        "name": options.name,
+        "name": target.name,
         "version": __version__,
         "created": datetime.date.today().isoformat(),
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
@@ -56,8 +58,9 @@ def main() -> None:
         temperature=loaded.temperature,
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
-    exported.unlink(missing_ok=True)  # of the weights before
-    export(options.name, exported)
+    if options.name in SHIPPED:
+        exported.unlink(missing_ok=True)  # of the weights before
+        export(options.name, exported)
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
         data = "/".join(Path(row.data).parts[-2:])
@@ -74,8 +77,9 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
-    parity, _ = export(options.name, exported)  # again, for the card is in it
-    print(parity.describe())
+    if options.name in SHIPPED:
+        parity, _ = export(options.name, exported)  # again, for the card is in it
+        print(parity.describe())
 
 
 def _without_paths(value: object) -> object:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The weights that ship, from nothing: dptr-en in about five hours of a CPU core with bfloat16, with SIZE=tiny dptr-en-tiny in
-# two. Needs fonts (scripts/fonts.sh), npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs), iiit5k/train
+# dptr-en as two cores make it, from nothing, in about five hours of a CPU core with bfloat16 (the one that ships goes on from
+# runs/direct-dptr-en/decoder on a GPU: scripts/gpu/train-en.sh); with SIZE=tiny dptr-en-tiny as it ships, in two. Needs fonts (scripts/fonts.sh), npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs), iiit5k/train
 # and ic15/train (labelled crops); each command goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -36,7 +36,7 @@ $dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.b
     --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name" --resume
 # a second, longer round with 541 families of fonts more
 fonts="render.fonts=[\"/usr/share/fonts\",\"$PWD/runs/web-fonts\"]"
-$python scripts/web_fonts.py --out runs/web-fonts
+$python scripts/web_fonts.py --out runs/web-fonts || echo "train-en: goes on without those families"
 $dptr synth --config recipes/synth/signs.toml --count 400000 --workers 2 --set seed=1 --set "$fonts" \
     --set render.font_split=train --set render.backgrounds="$photographs" --out runs/pack-web --resume
 $dptr finetune --config recipes/finetune-en.toml --set optim.lr=2.5e-3 --set data.rendered=0.8 --set data.augment=0.5 \
