@@ -28,8 +28,11 @@ def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None =
     """``dptr.images.to_pixels`` as a tensor, to the bit, computed on the device: bytes travel there, not floats."""
     if device is None or device.type == "cpu":
         return torch.from_numpy(images.to_pixels(batch))
-    pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).contiguous().float()
-    return pixels.div_(images.MIDDLE).sub_(1)
+    return _scaled(torch.from_numpy(batch).to(device))
+
+
+def _scaled(crops: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    return crops.permute(0, 3, 1, 2).contiguous().float().div_(images.MIDDLE).sub_(1)
 
 
 def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:

@@ -8,7 +8,7 @@ it is plain training on rendered words: the control.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 
@@ -101,15 +101,16 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
         run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
 
-    if run.step == 0:
-        validate()
-    if recipe.patience and run.waited >= recipe.patience:
-        return out / "model"
-    stream = batches(
-        source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
-        accelerator.process_index, accelerator.num_processes,
-    )  # fmt: skip
-    with loop.interruptible(run), closing(stream):
+    with loop.interruptible(run), ExitStack() as stack:
+        if run.step == 0:
+            validate()
+        if recipe.patience and run.waited >= recipe.patience:
+            return out / "model"
+        stream = batches(
+            source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
+            accelerator.process_index, accelerator.num_processes,
+        )  # fmt: skip
+        stack.enter_context(closing(stream))
         for crops, words, _ in stream:
             targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
             targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)

@@ -64,6 +64,12 @@ def test_pixels_do_not_touch_or_share_the_batch():
         assert np.array_equal(batch, before)
 
 
+def test_a_device_computes_the_same_pixels() -> None:
+    batch = np.arange(256, dtype=np.uint8).repeat(3).reshape(2, 8, 16, 3)
+    pixels = transforms._scaled(torch.from_numpy(batch))
+    assert torch.equal(pixels, to_pixels(batch)) and pixels.is_contiguous()
+
+
 # augment as a whole
 
 
