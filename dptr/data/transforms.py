@@ -25,7 +25,10 @@ Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
 def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None = None) -> Float[Tensor, "b 3 h w"]:
-    """``dptr.images.to_pixels`` as a tensor, to the bit, computed on the device: bytes travel there, not floats."""
+    """``dptr.images.to_pixels`` as a tensor, computed on the device: bytes travel there, not floats.
+
+    CUDA divides by multiplying with the reciprocal, so pixels there may be off by the last bit.
+    """
     if device is None or device.type == "cpu":
         return torch.from_numpy(images.to_pixels(batch))
     return _scaled(torch.from_numpy(batch).to(device))
