@@ -112,7 +112,7 @@ def our_step(
     model, batch = fresh(recipe.model), recipe.run.batch
     accelerator = loop.make_accelerator(recipe.run)
     parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model), parts, "crops")
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, None), parts, "crops")
 
     places = spread(corpus, batch, pool)
 

@@ -362,6 +362,14 @@ class DataConfig(Config):
     pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
 
 
+class DistilConfig(Config):
+    """A recogniser to learn from beside the labels; see ``dptr.train.distil``."""
+
+    model: str = ""  # a folder or a shipped name; empty = none
+    weight: float = Field(0.5, ge=0, le=1)  # its part of the loss
+    temperature: float = Field(2.0, gt=0)
+
+
 class FinetuneRecipe(Config):
     """``dptr finetune``: stage 2, the whole recogniser on labelled crops."""
 
@@ -369,6 +377,7 @@ class FinetuneRecipe(Config):
     optim: OptimConfig = OptimConfig()
     model: ModelConfig = ModelConfig()
     init: InitConfig = InitConfig()
+    distil: DistilConfig = DistilConfig()
     data: DataConfig = DataConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()

@@ -34,19 +34,23 @@ from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import stage2_crops
+from dptr.train.distil import Teacher, distillation_loss, open_teacher
 from dptr.train.settle import settle_finetune
 
 CALIBRATION = 2000  # crops
 
 
 class _Objective(nn.Module):
-    def __init__(self, model: Recognizer):
+    def __init__(self, model: Recognizer, teacher: Teacher | None):
         super().__init__()
         self.model = model
+        self.teacher = teacher  # no module: neither trained nor saved
 
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
+        if self.teacher is not None:
+            return distillation_loss(self.model, self.teacher, pixels, targets, generator)
         return self.model.loss(pixels, targets, generator)
 
 
@@ -60,7 +64,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
     Raises:
         UserError: see ``settle_finetune``, ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``initialise``,
-            ``loop.advance``.
+            ``open_teacher``, ``loop.advance``.
     """
     recipe, charset = settle_finetune(recipe)
     loop.check_out(out, recipe, resume)
@@ -70,6 +74,10 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
     origins = initialise(model, recipe, charset)
+    teacher = open_teacher(recipe.distil, recipe.model, charset)
+    if teacher is not None:
+        teacher.model.to(accelerator.device)
+        origins.append(f"learns from {recipe.distil.model} too")
     taught = recipe.init.model or recipe.init.decoder
     dual = open_checkpoint(taught).dual if taught else {}
     source, validation, notes = stage2_crops(recipe, charset)
@@ -77,12 +85,14 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model), parts, "crops")
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, teacher), parts, "crops")
     for line in origins + notes:
         run.log.say(line)
     used = ["rendered words"] if recipe.data.rendered else []
     if recipe.data.train:
         used.insert(0, "labelled crops: " + ", ".join("/".join(Path(path).parts[-2:]) for path in recipe.data.train))
+    if teacher is not None:
+        used.append(f"what {Path(recipe.distil.model).name} reads")
     card = {"name": out.name, "kind": "recogniser", "trained_on": used, "recipe": recipe.model_dump(mode="json")}
 
     def validate() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -61,13 +62,39 @@ class Stepwise(Decoder):
     Attributes:
         bos, eos: the symbol before the first position, and the one that ends a word.
         max_length: the longest word in characters.
+        pad: after it, and where a prediction does not count.
         autoregressive: whether ``decode`` does read left to right.
     """
 
     autoregressive: bool = True
     bos: int
     eos: int
+    pad: int
     max_length: int
+
+    @abstractmethod
+    def forced(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
+        """Logits of symbols given others of the word as they should be (teacher forcing), and these symbols.
+
+        Another decoder of the same kind, with a generator in the same state, predicts the same ones.
+        """
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of what ``forced`` predicts."""
+        logits, wanted = self.forced(memory, memory_mask, targets, generator)
+        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad)
 
     @abstractmethod
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -88,17 +87,17 @@ class NRTR(Stepwise):
             grown.append(content)
         return self.head(self.norm(x)), grown
 
-    def loss(
+    def forced(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of each character and EOS given all before it (teacher forcing)."""
+    ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
+        """Each character and EOS given all before it."""
         projected = self.project(memory)
         logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=self.pad)
+        return logits, targets[:, 1:]
 
     def terms(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters and EOS of all words."""

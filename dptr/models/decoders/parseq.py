@@ -269,22 +269,21 @@ class PARSeq(Stepwise):
             grown.append(keys)
         return self.head(self.norm(query)), grown
 
-    def loss(
+    def forced(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """Mean cross-entropy over all predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
+    ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
+        """All predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
         orders = in_sequence(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(targets.device)
         logits = self.predict(
             targets[:, :-1], orders.content, orders.query, self.project(memory), key_mask(memory_mask),
             orders.content_allowed, orders.query_allowed,
         )  # fmt: skip
         wanted = targets[:, 1:][:, orders.query]
-        wanted = wanted.masked_fill((wanted == self.eos) & (orders.order > 1), self.pad)
-        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad)
+        return logits, wanted.masked_fill((wanted == self.eos) & (orders.order > 1), self.pad)
 
     def terms(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters in each order, EOS in the first two."""
