@@ -192,4 +192,5 @@ def test_words_of_another_length_are_learned_by_heart(kind, longest, shortest, s
     model = config(kind, BEFORE, dim=32)
     decoder, _ = moved(model, built(model, 0), longest, tmp_path / "stage1")
     texts = words(16, shortest, longest)
+    steps += 60 * (kind == "ctc")  # at 200 a letter of 560 can still be wrong, by rounding
     assert [word.text for word in learn(decoder, texts, longest, steps)] == texts
