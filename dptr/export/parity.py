@@ -18,9 +18,7 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.widths import by_width
 
 TOLERANCE = 1e-4  # of probabilities
-TIE = (
-    1e-5  # two characters as likely: rounding chooses, in torch too (one by one and in batches); seen to differ: 9.4e-6
-)
+TIE = 1e-5  # two characters as likely: rounding chooses, in torch too (one by one and in batches)
 BATCHES = 1, 64
 WARM = 3  # crops read before the clock starts
 
