@@ -79,9 +79,8 @@ def test_flops_of_a_step_are_three_times_those_of_reading_forward() -> None:
     assert np.isfinite(first) and step(throughput.BATCHES) < first
 
 
-def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(inputs, "find_fonts", lambda: find_fonts([font_folder]))
-    assert inputs.fonts(tmp_path / "fonts.tar.xz", 0) == 1
+def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path) -> None:
+    assert inputs.fonts(tmp_path / "fonts.tar.xz", 0, [str(font_folder)]) == 1
     with tarfile.open(tmp_path / "fonts.tar.xz") as archive:
         archive.extractall(tmp_path / "fonts", filter="data")
     (cut,) = (tmp_path / "fonts").iterdir()
