@@ -60,7 +60,7 @@ def gradients(
     recipe = Recipe(run=RunConfig(steps=1, batch=7, device="cpu", precision="no", tensorboard=False, **settings))
     accelerator = loop.make_accelerator(recipe.run)
     parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model), parts, "crops")
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, None), parts, "crops")
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
     with loop.seeded(0, 0) as generator:
         value = loop.learn(run, batch(), WORDS, generator, model.decoder.terms)
