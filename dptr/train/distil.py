@@ -54,7 +54,8 @@ def open_teacher(config: DistilConfig, student: ModelConfig, charset: Charset) -
     if loaded.tokenizer.charset.characters != charset.characters:
         raise UserError(
             f"distil.model = '{config.model}': it writes with {len(loaded.tokenizer.charset)} characters, this model "
-            f"with {len(charset)}, or in another order; train with the charset of the one it learns from"
+            f"with {len(charset)}, or in another order; train with the charset of the one it learns from "
+            "(data.grow=0 adds none from labels)"
         )
     pairs = (
         ("model.decoder.kind", theirs.decoder.kind, ours.decoder.kind),

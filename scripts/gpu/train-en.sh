@@ -11,6 +11,8 @@
 # Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders; SIZES the encoders; CROPS how many
 # crops a pack has, FIRST those of the first; DIRECT, FINETUNE and AGAIN the steps of the trainings, DIRECT_small and its like of
 # one size's alone; WORKERS the cores; MORE settings for all trainings. States travel too while all is less than 60 MiB.
+# START=shipped: only the last training, of what ships in these sizes (small, tiny, nano), on the first pack; SEED=12 or so gives
+# other crops than it has seen.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
