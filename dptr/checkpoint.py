@@ -19,7 +19,7 @@ from dptr.files import load_tensors, read_json, save_tensors, whole_folder, writ
 from dptr.models.decoders import Decoder
 from dptr.models.lengths import ROWS, fit_rows
 from dptr.models.recognizer import Recognizer, build_recognizer
-from dptr.models.weights import load_strictly, read_config, settings_of
+from dptr.models.weights import load_strictly, read_config, settings_of, shared_rows
 from dptr.shipped import SHIPPED, model_folder
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -162,12 +162,8 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
             than it says.
     """
     per_character, per_position = decoder.per_character(), decoder.per_position()
-    old = {character: index + 1 for index, character in enumerate(checkpoint.charset.characters)}
-    pairs = [(0, 0)] + [
-        (index + 1, old[character]) for index, character in enumerate(charset.characters) if character in old
-    ]
-    ends = [(len(charset) + 1 + extra, len(old) + 1 + extra) for extra in range(2)]
-    counts = {"classes": len(old) + 1, "vocabulary": len(old) + 3}
+    old = checkpoint.charset
+    after = {"classes": 0, "vocabulary": 2}  # rows after those of the characters
     tensors = {}
     own = decoder.state_dict()
     for name, tensor in checkpoint.tensors.items():
@@ -175,14 +171,15 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
             continue
         name = name.removeprefix("decoder.")
         if name in per_character and name in own and own[name].shape[1:] == tensor.shape[1:]:
-            if len(tensor) != counts[per_character[name]]:
+            extra = after[per_character[name]]
+            if len(tensor) != len(old) + 1 + extra:
                 raise UserError(
                     f"{checkpoint.folder}: {name} has {len(tensor)} rows where the checkpoint's {len(old)} characters "
-                    f"need {counts[per_character[name]]}; the folder is damaged, copy it anew"
+                    f"need {len(old) + 1 + extra}; the folder is damaged, copy it anew"
                 )
-            rows = pairs + (ends if per_character[name] == "vocabulary" else [])
+            here, there = shared_rows(charset, old, extra)
             mixed = own[name].clone()
-            mixed[[new for new, _ in rows]] = tensor[[before for _, before in rows]].to(mixed.dtype)
+            mixed[here] = tensor[there].to(mixed.dtype)
             tensor = mixed
         tensors[name] = tensor
     fitting, told = fit_rows(decoder, per_position, tensors, "decoder.")

@@ -286,6 +286,7 @@ class AlignRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
     teach: TeachConfig = TeachConfig()
+    start: str = ""  # a glyph encoder to begin with, shipped or a folder; characters that it knows keep what it knows
     spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token

@@ -2,8 +2,8 @@
 
     python scripts/evidence_languages.py --photographs PHOTOGRAPHS --out runs/languages
 
-A language at a time, all from its own words and fonts: a pack, a glyph dual encoder aligned on it, residuals, a decoder
-taught on text, and two fine-tunings on 1,000 labelled crops, half of each batch from the pack, with that decoder and
+A language at a time, all from its own words and fonts: a pack, a glyph dual encoder aligned on it (from the English
+one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labelled crops, half of each batch from the pack, with that decoder and
 with one from scratch. Fonts are those that draw nine tenths of the language's letters. Validation and test crops are
 in a fifth of these font families and on a fifth of PHOTOGRAPHS, which nothing was trained on. Native protocol. Runs are
 resumable: start the same command anew at any time. Each computes with one thread, ``--jobs`` at once.
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(CODES), metavar="CODE")
     parser.add_argument("--crops", type=int, default=60_000, help="rendered crops in a language's pack")
     parser.add_argument("--steps", type=int, default=3000, help="of alignment")
+    parser.add_argument("--start", default="glyph-en", help="the encoder that alignment goes on from; '' for none")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--table", action="store_true", help="only print what is done")
     options = parser.parse_args()
@@ -70,6 +71,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     align = (
         "align", "--config", str(RECIPES / "evidence" / "language.toml"),
         *told(f"pack={pack}", photographs, trained, f"glyph.charset={code}", f"run.steps={options.steps}"),
+        *(told(f"start={options.start}", "ramp=0") if options.start else ()),
     )  # fmt: skip
     text = (
         "pretrain", "--config", str(RECIPES / "evidence" / "text.toml"),

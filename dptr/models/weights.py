@@ -54,6 +54,21 @@ def settings_of(described: dict[str, Any], section: str, schema: type[C], where:
     raise UserError(f"{where}: {fault}; damaged, or of another version; copy it anew, or use the dptr that wrote it")
 
 
+def shared_rows(new: Charset, old: Charset, after: int) -> tuple[list[int], list[int]]:
+    """Which rows of a table by character go where, from one charset to another.
+
+    Row 0 stands for no character (end, or blank), rows 1..n for the characters, ``after`` rows follow them.
+
+    Returns:
+        Rows of the new table, and the old one's that belong there; characters that only one knows are left out.
+    """
+    known = {character: index + 1 for index, character in enumerate(old.characters)}
+    pairs = [(0, 0)]
+    pairs += [(place + 1, known[each]) for place, each in enumerate(new.characters) if each in known]
+    pairs += [(len(new) + 1 + extra, len(old) + 1 + extra) for extra in range(after)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fresh: tuple[str, ...] = ()) -> list[str]:
     """Load ``tensors`` (float16 is widened to float32); only names that start with one of ``fresh`` may be missing.
 

@@ -18,6 +18,7 @@ from dptr.data.datasets import LabelledCrops
 from dptr.data.stream import Ramp, batches, text_batch
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, calibrated, save_glyph, slot_symbols
+from dptr.dual.onward import begun
 from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
@@ -76,6 +77,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model, charset = build_glyph(recipe.glyph)
         decoder = pupil(recipe, charset)
+    told = begun(model, charset, recipe.start) if recipe.start else []
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
     source, unseen, notes = rendered_words(
@@ -92,7 +94,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     corpus = Corpus(recipe.corpus, charset, length, recipe.run.seed)
     objective = _Objective(model, decoder, recipe)
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(objective, 1.0)], "crops")
-    for line in notes:
+    for line in [*begins, *notes]:
         run.log.say(line)
     stream = batches(
         source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
@@ -101,7 +103,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     card: dict[str, Any] = {
         "name": out.name,
         "kind": "dual encoder",
-        "trained_on": ["rendered words"],
+        "trained_on": ["rendered words", *([f"what {recipe.start} knows"] if recipe.start else [])],
         "recipe": recipe.model_dump(mode="json"),
     }
     with loop.interruptible(run), closing(stream):

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from dptr.checkpoint import open_checkpoint
-from dptr.config import AlignRecipe, DualConfig, EncoderConfig, FinetuneRecipe, ModelConfig, PretrainRecipe, SynthRecipe
+from dptr.config import (
+    AlignRecipe,
+    DualConfig,
+    EncoderConfig,
+    FinetuneRecipe,
+    GlyphConfig,
+    ModelConfig,
+    PretrainRecipe,
+    SynthRecipe,
+)
 from dptr.data.datasets import open_labelled
 from dptr.dual import DualEncoder
 from dptr.dual.glyph import load_glyph
+from dptr.dual.onward import brought
 from dptr.dual.vision import tower_settings
 from dptr.errors import UserError
 from dptr.text.charset import Charset, grown, resolve_charset
@@ -21,11 +31,15 @@ def settle_synth(recipe: SynthRecipe) -> SynthRecipe:
 
 
 def settle_align(recipe: AlignRecipe) -> AlignRecipe:
-    """The same for alignment.
+    """The same for alignment, with the settings of the encoder that it starts from, where the recipe sets no others.
 
     Raises:
-        UserError: an image encoder that is another dual encoder's.
+        UserError: an image encoder that is another dual encoder's; see ``load_glyph``.
     """
+    if recipe.start:
+        settings = brought(recipe.start).model_dump()
+        glyph = GlyphConfig.model_validate(_over(settings, recipe.glyph.model_dump(exclude_unset=True)))
+        recipe = recipe.model_copy(update={"glyph": glyph})
     if recipe.glyph.encoder.kind == "clip-vision":
         raise UserError(
             "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"
