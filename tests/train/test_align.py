@@ -146,5 +146,3 @@ def test_alignment_goes_on_from_another_charset(parts: Parts, tmp_path: Path) ->
     pixels = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.testing.assert_close(after.encode_image(pixels), before.encode_image(pixels))
     assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words", f"what {start} knows"]
-    known = f"{len(before.charset)} of {len(after.charset)} characters are known to it"
-    assert any(known in line for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()) or True
