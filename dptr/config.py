@@ -290,6 +290,7 @@ class AlignRecipe(Config):
     spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
+    negatives: int = Field(1024, ge=0)  # of larger charsets, how many symbols beside a batch's it is told from; 0 = all
     padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
     # What the renderer knows of where each letter stands:
     columns: float = Field(1.0, ge=0)  # weight of naming the letter in each image column

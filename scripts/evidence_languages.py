@@ -3,10 +3,11 @@
     python scripts/evidence_languages.py --photographs PHOTOGRAPHS --out runs/languages
 
 A language at a time, all from its own words and fonts: a pack, a glyph dual encoder aligned on it (from the English
-one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labelled crops, half of each batch from the pack, with that decoder and
-with one from scratch. Fonts are those that draw nine tenths of the language's letters. Validation and test crops are
-in a fifth of these font families and on a fifth of PHOTOGRAPHS, which nothing was trained on. Native protocol. Runs are
-resumable: start the same command anew at any time. Each computes with one thread, ``--jobs`` at once.
+one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labelled crops, half
+of each batch from the pack, with that decoder and with one from scratch. Fonts are those that draw nine tenths of the
+language's letters. Validation and test crops are in a fifth of these font families and on a fifth of PHOTOGRAPHS, which
+nothing was trained on. Native protocol. Runs are resumable: start the same command anew at any time. Each computes with
+one thread, ``--jobs`` at once.
 """
 
 from __future__ import annotations

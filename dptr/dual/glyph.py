@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config import AlignRecipe, DualConfig, GlyphConfig
+from dptr.config import DualConfig, GlyphConfig
 from dptr.errors import UserError
 from dptr.files import digest, load_tensors, save_tensors, whole_folder, write_json
-from dptr.models.fmu import FMU, running_count
+from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
 from dptr.models.recognizer import build_encoder
 from dptr.models.weights import load_strictly, read_config, settings_of
@@ -48,9 +48,10 @@ class GlyphText(nn.Module):
     def forward(self, symbols: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
         return self.norm(self.symbols(symbols) + self.positions.weight)
 
-    def table(self) -> Float[Tensor, "s c d"]:
-        """Every token there is: what stands for symbol c in slot s."""
-        return self.norm(self.symbols.weight[None] + self.positions.weight[:, None])
+    def table(self, among: Int[Tensor, " c"] | None = None) -> Float[Tensor, "s c d"]:
+        """Every token there is: what stands for symbol c in slot s; with ``among`` those of these symbols alone."""
+        symbols = self.symbols.weight if among is None else self.symbols.weight[among]
+        return self.norm(symbols[None] + self.positions.weight[:, None])
 
 
 class GlyphModel(nn.Module):
@@ -75,17 +76,32 @@ class GlyphModel(nn.Module):
         tokens = self.encoder(pixels)
         return tokens, self.slots(tokens)
 
-    def slot_logits(self, slots: Float[Tensor, "b s d"]) -> Float[Tensor, "b s c"]:
-        """How well each symbol's text token fits each slot: scaled dot products."""
-        return self.scale * torch.einsum("bsd,scd->bsc", slots, self.text.table())
+    def slot_logits(
+        self, slots: Float[Tensor, "b s d"], among: Int[Tensor, " c"] | None = None
+    ) -> Float[Tensor, "b s c"]:
+        """How well each symbol's text token (of those ``among``) fits each slot: scaled dot products."""
+        return self.scale * torch.einsum("bsd,scd->bsc", slots, self.text.table(among))
 
-    def column_logits(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w c"]:
+    def column_logits(
+        self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
+    ) -> Float[Tensor, "b w c"]:
         """CTC logits of each image column; class 0 is the blank."""
-        return self.ctc(self.by_column(tokens))
+        return named(self.ctc, self.by_column(tokens), among)
+
+    def letter_logits(
+        self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
+    ) -> Float[Tensor, "b w c"]:
+        """Which letter stands in each image column; class 0 is none."""
+        return named(self.letters, self.by_column(tokens), among)
 
     def by_column(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w e"]:
         """Tokens of a column averaged over the grid's rows."""
         return tokens.unflatten(1, (self.encoder.grid[0], -1)).mean(1)
+
+
+def named(head: nn.Linear, tokens: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None) -> Float[Tensor, "b w c"]:
+    """Logits of all classes, or of those ``among``."""
+    return head(tokens) if among is None else F.linear(tokens, head.weight[among], head.bias[among])
 
 
 @torch.no_grad()
@@ -178,87 +194,6 @@ def slot_symbols(words: list[str], index: dict[str, int], max_length: int) -> In
         symbols[row, : len(word)] = torch.tensor(known, dtype=torch.long)
         symbols[row, len(word)] = 0
     return symbols
-
-
-def alignment_loss(
-    model: GlyphModel,
-    pixels: Float[Tensor, "b 3 h w"],
-    symbols: Int[Tensor, "b s"],
-    stops: Float[Tensor, "b l 2"],
-    weights: AlignRecipe,
-) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
-    """Slot-wise alignment: cross-entropy over all symbols, 1 - cosine to the word's own token, and auxiliary terms.
-
-    CTC on the image columns (Graves et al. 2006), and ``place_losses``, which use that the renderer knows where each
-    letter stands: without them the rest hardly learns at small scale (docs/LOG.md). PAD slots count
-    ``weights.padding`` beside 1 for a character's or EOS's.
-
-    Args:
-        stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
-        weights: those of its terms.
-
-    Returns:
-        The weighted sum, its parts by name (detached), and the slots.
-    """
-    tokens = model.encoder(pixels)
-    fmu = model.slots
-    density = fmu.density(tokens) if fmu.counter is not None else None
-    told = tokens if density is None else fmu.tell(tokens, density)
-    slots = fmu.merge(told)
-    pad = model.text.symbols.num_embeddings - 1
-    weight = torch.where(symbols == pad, weights.padding, 1.0)
-    total = weight.sum()
-    spelled = F.cross_entropy(model.slot_logits(slots).float().transpose(1, 2), symbols, reduction="none")
-    distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
-    losses = {"spell": (spelled * weight).sum() / total, "cosine": (distance * weight).sum() / total}
-    lengths = (symbols != pad).sum(1) - 1
-    columns = model.column_logits(tokens).float().log_softmax(-1).transpose(0, 1)
-    frames = torch.full_like(lengths, columns.shape[0])
-    losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
-    letters, looks = model.letters(model.by_column(tokens)), fmu.attention(told)
-    losses |= place_losses(letters, looks, density, symbols, lengths, stops)
-    loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
-    return loss, {name: value.detach() for name, value in losses.items()}, slots
-
-
-def place_losses(
-    letters: Float[Tensor, "b w c"],
-    looks: Float[Tensor, "b s w"],
-    density: Float[Tensor, "b w"] | None,
-    symbols: Int[Tensor, "b s"],
-    lengths: Int[Tensor, " b"],
-    stops: Float[Tensor, "b l 2"],
-) -> dict[str, Float[Tensor, ""]]:
-    """What the places of the letters teach; letters of unknown place teach nothing.
-
-    - ``columns``: cross-entropy of ``letters`` over the letter that stands in each column, 0 where none does;
-    - ``attention``: -log of the share of a slot's attention that lies on its letter;
-    - ``counting``: mean absolute error of the running count of letters at each column, and a tenth of that of the
-      whole count, which needs no places.
-
-    A letter stands in the columns whose middle it covers, and in the one that holds its own middle.
-    """
-    width, count = letters.shape[1], stops.shape[1]
-    begin, end = stops[..., :1], stops[..., 1:]
-    known = ~stops.isnan().any(-1)  # (b, l)
-    middles = (torch.arange(width, device=stops.device) + 0.5) / width
-    own = ((begin + end) / 2 * width).floor().clamp(0, width - 1).nan_to_num(0).long()
-    covered = (middles >= begin) & (middles < end)
-    covered |= F.one_hot(own[..., 0], width).bool() & known[..., None]  # (b, l, w)
-    placed = known.any(1)
-    standing = torch.where(covered.any(1), symbols.gather(1, covered.float().argmax(1)), 0)
-    wanted = torch.where(placed[:, None], standing, -100)
-    losses = {
-        "columns": F.cross_entropy(letters.float().flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum")
-        / (wanted != -100).sum().clamp(min=1)
-    }
-    seen = (looks[:, :count] * covered).sum(-1)
-    losses["attention"] = -((seen + 1e-3).log() * known).sum() / known.sum().clamp(min=1)
-    if density is not None:
-        passed = ((middles - begin) / (end - begin).clamp(min=0.01)).clamp(0, 1).nan_to_num(0)
-        error = (running_count(density) - passed.sum(1)).abs().mean(1)
-        losses["counting"] = (error * placed).mean() + 0.1 * (density.sum(1) - lengths).abs().mean()
-    return losses
 
 
 def save_glyph(

@@ -17,7 +17,8 @@ from dptr.config import AlignRecipe, plain_render
 from dptr.data.datasets import LabelledCrops
 from dptr.data.stream import Ramp, batches, text_batch
 from dptr.data.transforms import to_pixels
-from dptr.dual.glyph import GlyphModel, alignment_loss, build_glyph, calibrated, save_glyph, slot_symbols
+from dptr.dual.alignment import alignment_loss
+from dptr.dual.glyph import GlyphModel, build_glyph, calibrated, save_glyph, slot_symbols
 from dptr.dual.onward import begun
 from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
@@ -45,7 +46,7 @@ class _Objective(nn.Module):
         words: Int[Tensor, "n s"] | None = None,
         word_targets: Int[Tensor, "n u"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe)
+        loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe, generator)
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
             teach = self.recipe.teach

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from dptr.config import AlignRecipe, DualConfig, EncoderConfig, GlyphConfig
 from dptr.dual import DualEncoder, load_dual
+from dptr.dual.alignment import alignment_loss, drawn_symbols, place_losses
 from dptr.dual.glyph import (
     GlyphDual,
     GlyphModel,
-    alignment_loss,
     build_glyph,
     calibrated,
     load_glyph,
-    place_losses,
     save_glyph,
     slot_symbols,
 )
@@ -151,6 +150,44 @@ def test_alignment_parts_equal_an_independent_computation(model):
     factors = {"spell": 1.0, "cosine": 2.0, "ctc": 0.5, "columns": 3.0, "attention": 4.0, "counting": 5.0}
     assert float(loss) == pytest.approx(sum(factors[name] * float(part) for name, part in parts.items()), rel=1e-6)
     assert parts["columns"] == parts["attention"] == 0  # nobody knows where the letters stand
+
+
+def test_symbols_of_a_large_charset_are_drawn():
+    generator = torch.Generator().manual_seed(0)
+    symbols = torch.tensor([[7, 90, 0, 101], [7, 55, 41, 0]])
+    assert drawn_symbols(symbols, 102, 0, generator) is None and drawn_symbols(symbols, 102, 102, generator) is None
+    seen = torch.zeros(102)
+    for _ in range(2000):
+        among = drawn_symbols(symbols, 102, 20, generator)
+        assert among.tolist() == sorted(set(among.tolist())) and len(among) <= 20 + 6
+        assert {0, 7, 41, 55, 90, 101} <= set(among.tolist())
+        seen[among] += 1
+    others = [symbol for symbol in range(102) if symbol not in (0, 7, 41, 55, 90, 101)]
+    expected = 1 - (1 - 1 / 102) ** 20
+    assert (seen[others] / 2000 - expected).abs().max() < 0.035  # 4 standard errors
+
+
+@torch.no_grad()
+def test_losses_over_drawn_symbols_are_those_of_a_model_that_knows_no_others():
+    """Every part, by a model whose tables hold the drawn rows alone."""
+    torch.manual_seed(0)
+    large = loud(GlyphModel(CONFIG, 60), 3).eval()
+    symbols = torch.tensor([[5, 60, 0, 61], [33, 0, 61, 61]])
+    stops = torch.tensor([[[0.0, 0.4], [0.4, 1.0], [math.nan] * 2], [[0.1, 0.8], [math.nan] * 2, [math.nan] * 2]])
+    recipe = AlignRecipe(negatives=9)
+    drawn, parts, _ = alignment_loss(large, pixels(2), symbols, stops, recipe, torch.Generator().manual_seed(4))
+    among = drawn_symbols(symbols, 62, 9, torch.Generator().manual_seed(4))
+    small = GlyphModel(CONFIG, len(among) - 2).eval()
+    state = large.state_dict()
+    state["text.symbols.weight"] = state["text.symbols.weight"][among]
+    for head in ("ctc", "letters"):
+        state |= {f"{head}.{part}": state[f"{head}.{part}"][among[:-1]] for part in ("weight", "bias")}
+    small.load_state_dict(state)
+    own = torch.tensor([[among.tolist().index(symbol) for symbol in row] for row in symbols.tolist()])
+    whole, wanted, _ = alignment_loss(small, pixels(2), own, stops, AlignRecipe())
+    torch.testing.assert_close(parts, wanted)
+    torch.testing.assert_close(drawn, whole)
+    assert min(parts.values()) > 0
 
 
 def unknown(count: int) -> Tensor:
