@@ -45,7 +45,7 @@ def alignment_loss(
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
     """Slot-wise alignment: cross-entropy over symbols, 1 - cosine to the word's own token, and auxiliary terms.
 
-    Symbols are told apart from those of ``drawn_symbols``. Auxiliary: CTC on the image columns (Graves et al. 2006), and
+    Symbols are told apart from those of ``drawn_symbols``. Auxiliary: CTC on image columns (Graves et al. 2006), and
     ``place_losses``, which use that the renderer knows where each letter stands: without them the rest hardly learns
     at small scale (docs/LOG.md). PAD slots count ``weights.padding`` beside 1 for a character's or EOS's.
 
