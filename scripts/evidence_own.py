@@ -7,7 +7,8 @@ Domains: ``ic15``, crops of ``ic15/train`` for a BASE that has not seen IC15 (a 
 read before and after on those of ``ic15/train`` that were not drawn; ``plates``, words of one pattern, AB-123-CD, that
 the preset ``plates`` renders in three families of fonts that neither BASE nor the run has seen, sans-serif or
 monospaced as plates are, read on 1,000 others; ``codes``, the same with the preset's own words, plates of all kinds,
-codes, numbers and dates. Test folders are not touched.
+codes, numbers and dates; ``meters``, readings in the segments of displays, which no training has seen (fonts-dseg of
+Debian). Test folders are not touched.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from dptr.text.charset import CHARSETS
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TEST = 1000  # rendered crops
 FAMILIES = 3
+SEGMENTS = Path("/usr/share/fonts/truetype/dseg")
+READINGS = (3, 4, 5, 6)  # digits
 PLATES = 20_000  # words to draw from
 ASKED = "".join(CHARSETS["36"]) + "-.:"
 
@@ -83,19 +86,28 @@ def codes(data: Path, count: int, seed: int, out: Path, sources: str = "") -> tu
 
     ``sources``: TOML, other words than the preset's, taken as they stand.
     """
+    return rendered(data, count, seed, out, fonts_of(seed), sources)
+
+
+def fonts_of(seed: int) -> list[str]:
+    """Upright faces of ``FAMILIES`` held-out families, sans-serif or monospaced."""
     held = FontIndex(split="heldout")
     able = [font for font, can in zip(held.fonts, held.covering(ASKED), strict=True) if can]
     able = [font for font in able if {"sans", "mono"} & set(font.traits) and "italic" not in font.traits]
     families = sorted({font.group for font in able})
     chosen = set(np.random.default_rng(seed).choice(families, FAMILIES, replace=False).tolist())
-    fonts = json.dumps([str(font.path) for font in able if font.group in chosen])
+    return [str(font.path) for font in able if font.group in chosen]
+
+
+def rendered(data: Path, count: int, seed: int, out: Path, fonts: list[str], sources: str) -> tuple[Path, Path]:
+    """Both folders, by the preset ``plates``."""
     folders = (out / "train", out / "test")
     changes = [f"corpus.sources={sources}", *(f"corpus.{style}=0" for style in ("upper", "title", "mixed"))]
     words = [part for change in changes for part in ("--set", change)] if sources else []
     for folder, crops, number in zip(folders, (count, TEST), (seed, seed + 1000), strict=True):
         if not (folder / LABELS).exists():
             dptr("synth", "--config", str(RECIPES / "synth" / "plates.toml"), "--as", "folder", "--count", str(crops),
-                 "--set", f"seed={number}", "--set", f"render.fonts={fonts}", *words,
+                 "--set", f"seed={number}", "--set", f"render.fonts={json.dumps(fonts)}", *words,
                  "--set", f"render.backgrounds={data / 'natural'}", "--out", str(folder))  # fmt: skip
     return folders
 
@@ -113,7 +125,20 @@ def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
     return codes(data, count, seed, out, f'[{{kind = "file", path = "{words}"}}]')
 
 
-DOMAINS = {"ic15": ic15, "plates": plates, "codes": codes}
+def meters(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
+    """Numbers of a few digits, half of them with a point, in all faces of seven segments."""
+    fonts = sorted(str(path) for path in SEGMENTS.glob("DSEG7*.ttf"))
+    if not fonts:
+        sys.exit(f"evidence: no DSEG7 fonts in {SEGMENTS}; apt-get install fonts-dseg")
+    rng, words = np.random.default_rng(seed), out / "readings.txt"
+    digits = ["".join(rng.choice(list(string.digits), rng.choice(READINGS))) for _ in range(PLATES)]
+    readings = [*digits[::2], *(f"{each[:-1]}.{each[-1]}" for each in digits[1::2])]
+    out.mkdir(parents=True, exist_ok=True)
+    words.write_text("".join(f"{each}\n" for each in readings), encoding="utf-8")
+    return rendered(data, count, seed, out, fonts, f'[{{kind = "file", path = "{words}"}}]')
+
+
+DOMAINS = {"ic15": ic15, "plates": plates, "codes": codes, "meters": meters}
 
 
 def accuracy(folder: Path, model: str, report: Path) -> float:

@@ -73,21 +73,25 @@ def inside(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
     return any(first <= code <= last for first, last in ranges)
 
 
-def inspect(path: Path) -> list[Font | str]:
-    """Each face of a file: a Font, or the reason why it is left out."""
+def inspect(path: Path, named: bool = False) -> list[Font | str]:
+    """Each face of a file: a Font, or the reason why it is left out.
+
+    ``named``: the user named this very file; that it is a font of symbols (by its name, or by what it says of itself:
+    the segments of meters, say) is then no reason.
+    """
     if path.suffix.lower() not in SUFFIXES:
         return [FORMAT]
     try:
         if path.suffix.lower() in {".ttc", ".otc"}:
             with TTCollection(str(path), lazy=True) as collection:
-                return [_face(path, number, font) for number, font in enumerate(collection.fonts)]
+                return [_face(path, number, font, named) for number, font in enumerate(collection.fonts)]
         with TTFont(str(path), lazy=True) as font:
-            return [_face(path, 0, font)]
+            return [_face(path, 0, font, named)]
     except Exception:  # fontTools raises whatever a damaged table makes its parsers raise
         return [BROKEN]
 
 
-def _face(path: Path, number: int, font: Any) -> Font | str:
+def _face(path: Path, number: int, font: Any, named: bool) -> Font | str:
     names = font["name"]
     family = names.getDebugName(16) or names.getDebugName(1) or path.stem
     style = names.getDebugName(17) or names.getDebugName(2) or "Regular"
@@ -97,7 +101,8 @@ def _face(path: Path, number: int, font: Any) -> Font | str:
         return BITMAP
     cmap = font.getBestCmap()
     pictorial = "OS/2" in font and (font["OS/2"].panose.bFamilyType == 5 or font["OS/2"].sFamilyClass >> 8 == 12)
-    if not cmap or pictorial or _SYMBOL_NAMES.search(family) or _SYMBOL_NAMES.search(path.stem):
+    pictorial = pictorial or _SYMBOL_NAMES.search(family) or _SYMBOL_NAMES.search(path.stem)
+    if not cmap or (pictorial and not named):
         return SYMBOL
     try:
         face = ImageFont.truetype(str(path), _CHECK_SIZE, index=number, layout_engine=ImageFont.Layout.BASIC)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import features
 
-from dptr.data.synth.faces import SUFFIXES, Font, inside, inspect
+from dptr.data.synth.faces import SUFFIXES, SYMBOL, Font, inside, inspect
 from dptr.errors import UserError
 from dptr.files import write_json
 from dptr.text.unicode import JOINERS
@@ -70,12 +70,15 @@ def font_folders() -> list[Path]:
 def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
     """Look at every font in ``paths`` (files or folders; empty = the system's), in the order of their paths.
 
+    A file that is named itself is used even where it is a font of symbols (``faces.inspect``).
+
     Raises:
         UserError: a path that does not exist.
     """
     cache_path = _cache_path()
     cache = _read_cache(cache_path)
     before = len(cache)
+    named = set(map(str, paths))
     fonts: list[Font] = []
     left_out: dict[str, list[str]] = {}
     for path in _font_files(paths or font_folders()):
@@ -83,6 +86,10 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
             cache[key] = [_plain(face) for face in inspect(path)]
+        if str(path) in named and any(face.get("reason") == SYMBOL for face in cache[key]):
+            key = f"{key}|named"
+            if key not in cache:
+                cache[key] = [_plain(face) for face in inspect(path, named=True)]
         for face in cache[key]:
             if "reason" in face:
                 left_out.setdefault(face["reason"], []).append(str(path))

@@ -89,9 +89,16 @@ def test_a_good_font_covers_its_visible_characters(font_file):
 )
 def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     path = make_font("unfit.ttf", change=change)
-    scan = scan_fonts([path])
+    scan = scan_fonts([path.parent])
     assert scan.fonts == [] and scan.left_out == {reason: [str(path)]}
     assert f"1 {reason}" in scan.describe()
+
+
+def test_a_font_of_symbols_is_used_where_its_file_is_named(make_font):
+    path = make_font("meter.ttf", change=pictorial)
+    for _ in range(2):  # the second time from the cache
+        assert scan_fonts([path.parent]).fonts == []
+        assert {"1", "a"} <= covered(scan_fonts([path]))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     [("Gothic Icons", False), ("Code 39", False), ("Foo Math", False), ("Semicondensed", True), ("Bean Pole", True)],
 )
 def test_symbol_fonts_are_known_by_name(make_font, family, fit):
-    assert bool(scan_fonts([make_font("x.ttf", family)]).fonts) == fit
+    assert bool(scan_fonts([make_font("x.ttf", family).parent]).fonts) == fit
 
 
 def test_broken_and_foreign_files_are_left_out(make_font, font_bytes, tmp_path):
