@@ -126,8 +126,8 @@ def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
 
 
 def meters(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """Numbers of a few digits, half of them with a point, in all faces of seven segments."""
-    fonts = sorted(str(path) for path in SEGMENTS.glob("DSEG7*.ttf"))
+    """Numbers of a few digits, half of them with a point, in all faces of seven segments (Classic and Modern)."""
+    fonts = sorted(str(path) for path in SEGMENTS.glob("DSEG7[CM]*.ttf"))
     if not fonts:
         sys.exit(f"evidence: no DSEG7 fonts in {SEGMENTS}; apt-get install fonts-dseg")
     rng, words = np.random.default_rng(seed), out / "readings.txt"
