@@ -1,4 +1,4 @@
-"""What text-only pre-training is worth: equal fine-tuning budgets from several starts, at three numbers of crops.
+"""What text-only pre-training is worth: equal fine-tuning budgets from several starts, at four numbers of crops.
 
     DPTR_DATA=... python scripts/evidence_gain.py --pack runs/pack-en --out runs/gain
 
@@ -16,7 +16,8 @@ Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts,
   a slot of another crop that shows the letter, so that slots need not lie near their text;
 - f: a, its network first trained on rendered crops for the time of stage 1: what stage 1 is worth where the encoder is
   there already;
-- an, cn: a and c without the FMU, the decoder looks at the image tokens themselves.
+- an, cn: a and c without the FMU, the decoder looks at the image tokens themselves;
+- c13, c52: c with half and twice as many queries as slots (the first of them as they were, others made like them).
 
 Runs depend on those they start from only; each goes on where it was interrupted, and what is done is not done again:
 start the same command anew at any time. Each computes with one thread, ``--jobs`` at once. Scores are those of the last
@@ -30,11 +31,21 @@ from pathlib import Path
 
 from evidence_jobs import RECIPES, Job, data_folder, finetuning, finish, options_of, scores, spread, told
 
-STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn")
-BUDGETS = ((500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
-ONCE = ("c0", "cr", "an", "cn")  # starts of which one seed at 500 and one at all is run
-STEPS = {500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
-ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0))  # crops and seed, in which fine-tuning goes through BUDGETS
+STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52")
+BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
+ONCE = ("c0", "cr", "an", "cn", "c13", "c52")  # starts of which one seed at 500 and one at all is run
+FEW = ("a", "b", "c", "d", "f")  # starts that are run with 100 crops too
+STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
+ORDER = (
+    (500, 0),
+    (500, 1),
+    (500, 2),
+    (0, 0),
+    (2000, 0),
+    (100, 0),
+    (100, 1),
+    (100, 2),
+)  # crops and seed, in which fine-tuning goes through BUDGETS
 
 
 def main() -> None:
@@ -109,6 +120,8 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "jl": ((*glyph(str(out / "joint-loose/model")), *decoder("joint-loose/decoder")), ("joint-loose",)),
         "an": ((*own, *without), ()),
         "cn": ((*own, *without, *decoder("text-symbols/model")), ("text-symbols",)),
+        "c13": ((*own, "--set", "model.fmu.queries=13", *decoder("text-symbols/model")), ("text-symbols",)),
+        "c52": ((*own, "--set", "model.fmu.queries=52", *decoder("text-symbols/model")), ("text-symbols",)),
     }
     base = finetuning(options.pack, data)
     return [
@@ -120,7 +133,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         )
         for count, seed in ORDER
         for start in options.starts
-        if start not in ONCE or (count != 2000 and seed == 0)
+        if (start not in ONCE or (count in (500, 0) and seed == 0)) and (count != 100 or start in FEW)
     ]  # fmt: skip
 
 

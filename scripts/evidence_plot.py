@@ -30,6 +30,8 @@ NAMES = {
     "jl": "jointly, loosely bound",
     "an": "a, no FMU",
     "cn": "c, no FMU",
+    "c13": "c, 13 queries",
+    "c52": "c, 52 queries",
 }
 
 
@@ -60,7 +62,7 @@ def draw(curves: Curves, path: Path) -> None:
     """A panel a budget."""
     from matplotlib import pyplot
 
-    budgets = [budget for budget in ("500", "2000", "all") if budget in curves]
+    budgets = [budget for budget in ("100", "500", "2000", "all") if budget in curves]
     figure, panels = pyplot.subplots(1, len(budgets), figsize=(4.6 * len(budgets), 4.3), sharey=True, squeeze=False)
     colours = pyplot.get_cmap("tab10")
     for panel, budget in zip(panels[0], budgets, strict=True):

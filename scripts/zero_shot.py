@@ -19,6 +19,7 @@ import torch
 from dptr.checkpoint import save_checkpoint
 from dptr.config import FinetuneRecipe
 from dptr.data.datasets import load_crops
+from dptr.files import write_json
 from dptr.models.recognizer import build_recognizer
 from dptr.recipe_file import load_recipe
 from dptr.text.tokenizer import Tokenizer
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--glyph", required=True)
     parser.add_argument("--decoder", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--json", type=Path, help="a file for the scores")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("zero_shot: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
@@ -49,12 +51,16 @@ def main() -> None:
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
     _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)
     tokenizer, protocol = Tokenizer(charset, length), protocol_of(charset)
+    found = {}
     for number, name in enumerate(SETS):
         own = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
         with torch.no_grad():
             scores = read(model, tokenizer, own, torch.device("cpu"), protocol)
+        found[name] = {"crops": len(own), **scores}
         shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
         print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")
+    if options.json:
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":
