@@ -33,13 +33,16 @@ def settle_synth(recipe: SynthRecipe) -> SynthRecipe:
 def settle_align(recipe: AlignRecipe) -> AlignRecipe:
     """The same for alignment, with the settings of the encoder that it starts from, where the recipe sets no others.
 
+    One that starts from an encoder reads already: without a ``ramp`` of its own it meets the full renderer at once.
+
     Raises:
         UserError: an image encoder that is another dual encoder's; see ``load_glyph``.
     """
     if recipe.start:
         settings = brought(recipe.start).model_dump()
         glyph = GlyphConfig.model_validate(_over(settings, recipe.glyph.model_dump(exclude_unset=True)))
-        recipe = recipe.model_copy(update={"glyph": glyph})
+        ramp = recipe.ramp if "ramp" in recipe.model_fields_set else 0.0
+        recipe = recipe.model_copy(update={"glyph": glyph, "ramp": ramp})
     if recipe.glyph.encoder.kind == "clip-vision":
         raise UserError(
             "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"

@@ -70,6 +70,11 @@ def test_settings_come_along_and_the_recipe_stands_above_them(before: tuple[str,
     assert recipe.glyph == SMALL.model_copy(update={"charset": "ru"})
     assert recipe.corpus.sources[0].language == "ru"
     assert settle_align(AlignRecipe(start=name)).glyph == SMALL
+    assert [settle_align(AlignRecipe.model_validate({"start": name, **more})).ramp for more in ({}, {"ramp": 0.3})] == [
+        0,
+        0.3,
+    ]
+    assert settle_align(AlignRecipe()).ramp > 0
 
 
 @pytest.mark.parametrize("other", [{"dim": 32}, {"layers": 2}])
