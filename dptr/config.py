@@ -297,9 +297,7 @@ class AlignRecipe(Config):
     attention: float = Field(0.5, ge=0)  # weight of slots looking at their letter
     counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
     pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
-    ramp: float = Field(
-        0.35, ge=0, le=1
-    )  # share of the run in which plain crops give way to the full renderer's; with start 0
+    ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to full ones; with start 0
 
 
 class AdaptRecipe(Config):

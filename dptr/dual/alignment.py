@@ -18,7 +18,7 @@ def drawn_symbols(
     """The symbols that a step tells apart: a batch's, EOS, PAD, and ``negatives`` others at most, drawn alike.
 
     Sampled softmax (Jean et al. 2015, 3.2) with one set for the whole batch. Of 7,000 characters a batch shows 200:
-    scoring all others costs seven times what the image encoder does (docs/LOG.md).
+    to score all others takes most of a step's time (docs/LOG.md).
 
     Args:
         count: of all symbols.
