@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The evidence of docs/RESULTS.md, in the order of its sections: some 18 hours of two cores on a CPU that computes in bfloat16.
-# Needs fonts (scripts/fonts.sh) and DPTR_DATA with natural/, iiit5k and ic15. What is done is not done again: start it
-# anew at any time. SYNTHTIGER: a checkout of its repository, for bench/worth.py; without, a template of ours stands in.
+# Needs fonts (scripts/fonts.sh, and Debian's fonts-dseg for own crops of displays) and DPTR_DATA with natural/, iiit5k and
+# ic15. What is done is not done again: start it anew at any time. SYNTHTIGER: a checkout of its repository, for bench/worth.py; without, a template of ours stands in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural, iiit5k and ic15}"
@@ -15,10 +15,12 @@ $python scripts/evidence_plot.py --runs runs/gain --numbers docs/logs/gain.json 
 $python scripts/evidence_orp.py --pack runs/pack-en --out runs/orp
 $python scripts/evidence_decoders.py --pack runs/pack-en --out runs/decoders --shares
 $python scripts/evidence_languages.py --photographs "$DPTR_DATA/natural" --out runs/languages
-for domain in meters plates codes; do  # meters: fonts-dseg of Debian
+for domain in meters plates codes; do
     $python scripts/evidence_own.py --domain $domain --base dptr-en --out runs/own
 done
-$python scripts/evidence_adapt.py --pack runs/pack-en --out runs/adapt
+$dptr synth --config recipes/synth/signs.toml --count 300000 --workers 2 --set render.font_split=train \
+    --set render.backgrounds="$DPTR_DATA/natural" --out runs/pack-signs --resume
+$python scripts/evidence_adapt.py --pack runs/pack-signs --out runs/adapt
 $python scripts/retrieval.py --figure docs/assets/tokens.png
 $python bench/worth.py --out runs/worth-200k --crops 200000 --engines trdg ours --jobs 2
 $python bench/worth.py --out runs/worth-20k --crops 20000 --engines synthtiger ours --ablate --jobs 2 $clone

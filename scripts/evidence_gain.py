@@ -36,16 +36,8 @@ BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # label
 ONCE = ("c0", "cr", "an", "cn", "c13", "c52")  # starts of which one seed at 500 and one at all is run
 FEW = ("a", "b", "c", "d", "f")  # starts that are run with 100 crops too
 STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
-ORDER = (
-    (500, 0),
-    (500, 1),
-    (500, 2),
-    (0, 0),
-    (2000, 0),
-    (100, 0),
-    (100, 1),
-    (100, 2),
-)  # crops and seed, in which fine-tuning goes through BUDGETS
+# Crops and seed, in the order in which fine-tuning goes through BUDGETS.
+ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0), (100, 0), (100, 1), (100, 2))
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
             script("patches.py", "--photographs", str(data / "natural"), "--out", str(pictures))
         jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--dual-model", options.glyph), flags=()))
     finish(jobs, out, options.jobs)
-    if "gaussian" in options.banks:
+    if "gaussian" in options.banks and not (out / "bank-gaussian").exists():
         save_bank(alike(load_bank(photographs(options.glyph)), torch.Generator().manual_seed(0)), out / "bank-gaussian")
 
 

@@ -8,7 +8,8 @@ read before and after on those of ``ic15/train`` that were not drawn; ``plates``
 the preset ``plates`` renders in three families of fonts that neither BASE nor the run has seen, sans-serif or
 monospaced as plates are, read on 1,000 others; ``codes``, the same with the preset's own words, plates of all kinds,
 codes, numbers and dates; ``meters``, readings in the segments of displays, which no training has seen (fonts-dseg of
-Debian). Test folders are not touched.
+Debian). Test folders are not touched. What is done is only printed; a run that was interrupted goes on, its minutes then
+are those of the rest.
 """
 
 from __future__ import annotations
@@ -55,12 +56,15 @@ def main() -> None:
     out = options.out.absolute() / f"{options.domain}-{options.crops}-{options.seed}"
     train, test = DOMAINS[options.domain](data, options.crops, options.seed, out)
     run = out / options.name
+    if (run / "result.json").exists():
+        print((run / "result.json").read_text(encoding="utf-8"))
+        return
     before = accuracy(test, options.base, out / "before.json")
     began = time.monotonic()
     changes = [f"run.seed={options.seed}", f"render.backgrounds={data / 'natural'}", "render.font_split=train"]
     changes += options.overrides
     dptr("finetune", "--data", str(train), *(part for change in changes for part in ("--set", change)),
-         "--model", options.base, "--out", str(run))  # fmt: skip
+         "--model", options.base, "--out", str(run), "--resume")  # fmt: skip
     minutes = (time.monotonic() - began) / 60
     after = accuracy(test, str(run / "model"), run / "after.json")
     cut = (after - before) / (1 - before)

@@ -13,7 +13,7 @@ from dptr.models.fmu import running_count
 
 
 def drawn_symbols(
-    symbols: Int[Tensor, "b s"], count: int, negatives: int, generator: torch.Generator | None
+    symbols: Int[Tensor, "b s"], count: int, negatives: int, generator: torch.Generator
 ) -> Int[Tensor, " c"] | None:
     """The symbols that a step tells apart: a batch's, EOS, PAD, and ``negatives`` others at most, drawn alike.
 
@@ -41,7 +41,7 @@ def alignment_loss(
     symbols: Int[Tensor, "b s"],
     stops: Float[Tensor, "b l 2"],
     weights: AlignRecipe,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
     """Slot-wise alignment: cross-entropy over symbols, 1 - cosine to the word's own token, and auxiliary terms.
 

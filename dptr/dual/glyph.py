@@ -86,20 +86,22 @@ class GlyphModel(nn.Module):
         self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b w c"]:
         """CTC logits of each image column; class 0 is the blank."""
-        return named(self.ctc, self.by_column(tokens), among)
+        return class_logits(self.ctc, self.by_column(tokens), among)
 
     def letter_logits(
         self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b w c"]:
         """Which letter stands in each image column; class 0 is none."""
-        return named(self.letters, self.by_column(tokens), among)
+        return class_logits(self.letters, self.by_column(tokens), among)
 
     def by_column(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w e"]:
         """Tokens of a column averaged over the grid's rows."""
         return tokens.unflatten(1, (self.encoder.grid[0], -1)).mean(1)
 
 
-def named(head: nn.Linear, tokens: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None) -> Float[Tensor, "b w c"]:
+def class_logits(
+    head: nn.Linear, tokens: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None
+) -> Float[Tensor, "b w c"]:
     """Logits of all classes, or of those ``among``."""
     return head(tokens) if among is None else F.linear(tokens, head.weight[among], head.bias[among])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dptr.config import DualConfig, GlyphConfig
+from dptr.config import DualConfig
 from dptr.dual.glyph import GlyphModel, load_glyph
 from dptr.models.lengths import continued, fit_rows
 from dptr.models.weights import load_strictly, shared_rows
@@ -51,8 +51,3 @@ def begun(model: GlyphModel, charset: Charset, name: str) -> list[str]:
     load_strictly(model, tensors, name)
     known = sum(character in before.charset for character in charset.characters)
     return [f"starts from {name}: {known} of {len(charset)} characters are known to it", *fitted]
-
-
-def brought(name: str) -> GlyphConfig:
-    """The settings that an encoder brings along."""
-    return load_glyph(DualConfig(model=name)).config

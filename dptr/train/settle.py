@@ -18,7 +18,6 @@ from dptr.config import (
 from dptr.data.datasets import open_labelled
 from dptr.dual import DualEncoder
 from dptr.dual.glyph import load_glyph
-from dptr.dual.onward import brought
 from dptr.dual.vision import tower_settings
 from dptr.errors import UserError
 from dptr.text.charset import Charset, grown, resolve_charset
@@ -39,7 +38,7 @@ def settle_align(recipe: AlignRecipe) -> AlignRecipe:
         UserError: an image encoder that is another dual encoder's; see ``load_glyph``.
     """
     if recipe.start:
-        settings = brought(recipe.start).model_dump()
+        settings = load_glyph(DualConfig(kind="glyph", model=recipe.start)).config.model_dump()
         glyph = GlyphConfig.model_validate(_over(settings, recipe.glyph.model_dump(exclude_unset=True)))
         ramp = recipe.ramp if "ramp" in recipe.model_fields_set else 0.0
         recipe = recipe.model_copy(update={"glyph": glyph, "ramp": ramp})

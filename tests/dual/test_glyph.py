@@ -132,7 +132,7 @@ def test_alignment_parts_equal_an_independent_computation(model):
     words, padding = ["ab", "", "bba"], 0.25
     symbols = slot_symbols(words, INDEX, 3)
     weights = AlignRecipe(ctc=0.5, cosine=2.0, padding=padding, columns=3.0, attention=4.0, counting=5.0)
-    loss, parts, _ = alignment_loss(model, pixels(3), symbols, unknown(3), weights)
+    loss, parts, _ = alignment_loss(model, pixels(3), symbols, unknown(3), weights, torch.Generator())
     slots = model.slots(model.encoder(pixels(3)))
     spell, cosine, total = 0.0, 0.0, 0.0
     for row in range(3):
@@ -184,7 +184,7 @@ def test_losses_over_drawn_symbols_are_those_of_a_model_that_knows_no_others():
         state |= {f"{head}.{part}": state[f"{head}.{part}"][among[:-1]] for part in ("weight", "bias")}
     small.load_state_dict(state)
     own = torch.tensor([[among.tolist().index(symbol) for symbol in row] for row in symbols.tolist()])
-    whole, wanted, _ = alignment_loss(small, pixels(2), own, stops, AlignRecipe())
+    whole, wanted, _ = alignment_loss(small, pixels(2), own, stops, AlignRecipe(), torch.Generator())
     torch.testing.assert_close(parts, wanted)
     torch.testing.assert_close(drawn, whole)
     assert min(parts.values()) > 0
@@ -235,7 +235,7 @@ def test_ctc_equals_the_sum_over_all_alignments(model):
     """Four columns, two characters and a blank: 81 paths. Each word's loss is divided by its length, at least 1."""
     words = ["ab", "", "bba", "b"]
     symbols = slot_symbols(words, INDEX, 3)
-    _, parts, _ = alignment_loss(model, pixels(4), symbols, unknown(4), AlignRecipe())
+    _, parts, _ = alignment_loss(model, pixels(4), symbols, unknown(4), AlignRecipe(), torch.Generator())
     maps = model.encoder(pixels(4))  # 4 columns
     losses = []
     for row, word in enumerate(words):
@@ -256,7 +256,7 @@ def test_gradient_reaches_every_parameter():
     model = build()
     stops = torch.tensor([[0.1, 0.4], [0.4, 0.8], [0.8, 1.0]]).expand(3, 3, 2)
     symbols = slot_symbols(["aba", "aab", "bba"], INDEX, 3)
-    loss, parts, _ = alignment_loss(model.train(), pixels(3), symbols, stops, AlignRecipe())
+    loss, parts, _ = alignment_loss(model.train(), pixels(3), symbols, stops, AlignRecipe(), torch.Generator())
     loss.backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
     assert not any(part.requires_grad for part in parts.values())
@@ -269,7 +269,9 @@ def test_a_word_that_no_alignment_fits_costs_no_ctc(model):
         torch.manual_seed(0)
         wide = GlyphModel(config, 2)
     symbols = slot_symbols(["aaaaaaaa"], INDEX, 8)
-    loss, parts, _ = alignment_loss(wide, pixels(1), symbols, torch.full((1, 8, 2), math.nan), AlignRecipe())
+    loss, parts, _ = alignment_loss(
+        wide, pixels(1), symbols, torch.full((1, 8, 2), math.nan), AlignRecipe(), torch.Generator()
+    )
     assert float(parts["ctc"]) == 0 and torch.isfinite(loss)
 
 

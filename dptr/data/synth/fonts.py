@@ -78,7 +78,7 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
     cache_path = _cache_path()
     cache = _read_cache(cache_path)
     before = len(cache)
-    named = set(map(str, paths))
+    named = set(map(Path, paths))
     fonts: list[Font] = []
     left_out: dict[str, list[str]] = {}
     for path in _font_files(paths or font_folders()):
@@ -86,7 +86,7 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
             cache[key] = [_plain(face) for face in inspect(path)]
-        if str(path) in named and any(face.get("reason") == SYMBOL for face in cache[key]):
+        if path in named and any(face.get("reason") == SYMBOL for face in cache[key]):
             key = f"{key}|named"
             if key not in cache:
                 cache[key] = [_plain(face) for face in inspect(path, named=True)]

@@ -94,11 +94,13 @@ def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     assert f"1 {reason}" in scan.describe()
 
 
-def test_a_font_of_symbols_is_used_where_its_file_is_named(make_font):
+def test_a_font_of_symbols_is_used_where_its_file_is_named(make_font, monkeypatch):
     path = make_font("meter.ttf", change=pictorial)
+    monkeypatch.chdir(path.parent)
     for _ in range(2):  # the second time from the cache
         assert scan_fonts([path.parent]).fonts == []
-        assert {"1", "a"} <= covered(scan_fonts([path]))
+        for name in (path, str(path), "./meter.ttf"):
+            assert {"1", "a"} <= covered(scan_fonts([name]))
 
 
 @pytest.mark.parametrize(
