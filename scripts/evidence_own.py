@@ -8,7 +8,7 @@ read before and after on those of ``ic15/train`` that were not drawn; ``plates``
 the preset ``plates`` renders in three families of fonts that neither BASE nor the run has seen, sans-serif or
 monospaced as plates are, read on 1,000 others; ``codes``, the same with the preset's own words, plates of all kinds,
 codes, numbers and dates; ``meters``, readings in the segments of displays, which no training has seen (fonts-dseg of
-Debian). Test folders are not touched. What is done is only printed; a run that was interrupted goes on, its minutes then
+Debian). Test folders are not touched. What is done is only printed; an interrupted run goes on, and its minutes then
 are those of the rest.
 """
 
