@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from dptr.config import AlignRecipe, CorpusConfig, FinetuneRecipe, PretrainRecipe, SourceConfig
+from dptr.checkpoint import load_recognizer
+from dptr.config import AlignRecipe, CorpusConfig, FinetuneRecipe, OptimConfig, PretrainRecipe, SourceConfig
 from dptr.data.datasets import open_labelled
 from dptr.data.synth import find_fonts
 from dptr.dual import load_dual
 from dptr.errors import UserError
+from dptr.models.decoders.parseq import draw_permutations, in_sequence
 from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
@@ -37,7 +42,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-inputs, throughput = script("inputs"), script("throughput")
+inputs, resident, throughput = script("inputs"), script("resident"), script("throughput")
 
 
 def test_recipes_of_the_three_stages_fit_together() -> None:
@@ -77,6 +82,74 @@ def test_flops_of_a_step_are_three_times_those_of_reading_forward() -> None:
     assert flops == pytest.approx(3 * forward - patches, rel=1e-3)
     first = step(0)
     assert np.isfinite(first) and step(throughput.BATCHES) < first
+
+
+def resident_step(folders: tuple[str, str], words: list[str], limits: tuple[int, ...]) -> Any:
+    """A step on ``words`` (shortest bins first) with drawn pixels, of two models."""
+    drawer = torch.Generator().manual_seed(4)
+    learners, bins, orders = [], [], []
+    for name, folder in zip(("first", "second"), folders, strict=True):
+        model = load_recognizer(folder).model.train().requires_grad_(True)
+        optimizer = resident.loop.make_optimizer([(model, 1.0)], OptimConfig(lr=1e-3), fused=False)
+        learners.append(resident.Learner(name, folder, model, optimizer))
+    least = 0
+    for limit in limits:
+        some = [word for word in words if least < len(word) <= limit]
+        least = limit
+        targets = resident.encoded(load_recognizer(folders[0]).tokenizer, some, limit)
+        nothing = torch.zeros(0, 32, 128, 3, dtype=torch.uint8)
+        bins.append(resident.Bin(limit, nothing, targets, nothing, targets, (0, len(some))))
+        orders.append([in_sequence(draw_permutations(limit, 4, drawer))])
+    step = resident.Step(learners, bins, orders, (32, 128), 5.0, torch.device("cpu"))
+    for held, bin in zip(step.targets, bins, strict=True):
+        held.copy_(bin.targets)
+    step.pixels.copy_(torch.randn(step.pixels.shape, generator=drawer))
+    return step
+
+
+def test_words_by_length_are_asked_what_a_whole_batch_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded apart, short words predict what they do among long ones; and the loss is the decoder's own."""
+    words = ["ab", "Exit", "8", "chocolates", "photographs"]
+    step = resident_step(("dptr-en-tiny", "dptr-en-tiny"), words, (4, 25))
+    model = step.learners[0].model.eval()
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    logits, wanted = step.predictions(step.learners[0])
+    memory = model.memory(step.pixels)
+    assert [len(targets) for targets in step.targets] == [3, 2]
+    sums, counts = torch.zeros(()), 0
+    for rows, targets, orders in zip((slice(3), slice(3, 5)), step.targets, step.orders, strict=True):
+        apart, asked = model.decoder.ordered(memory[rows], None, targets, orders)
+        chosen = asked != model.decoder.pad
+        sums = sums + F.cross_entropy(apart[chosen], asked[chosen], reduction="sum")
+        counts += int(chosen.sum())
+    loss = F.cross_entropy(logits, wanted, ignore_index=model.decoder.pad)
+    torch.testing.assert_close(loss, sums / counts)
+    padded = torch.full((3, 27), model.decoder.pad)
+    padded[:, :6] = step.targets[0]
+    orders = step.orders[0]
+    torch.testing.assert_close(
+        model.decoder.ordered(memory[:3], None, padded, orders)[0], logits[: 3 * len(orders.query)].view(3, -1, 95)
+    )
+
+
+def test_a_step_teaches_and_the_second_model_hears_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second's loss is half its own and half the divergence from what the first says, in the same step."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    step = resident_step(("dptr-en-tiny", "dptr-en"), ["Exit", "chocolates"], (4, 25))
+    pad = step.learners[0].decoder.pad
+    with torch.no_grad():
+        first, second = (step.predictions(learner) for learner in step.learners)
+    asked = first[1] != pad
+    likely = first[0][asked].softmax(-1)
+    divergence = (likely * (likely.log() - second[0][asked].log_softmax(-1))).sum() / asked.sum()
+    own = [F.cross_entropy(logits[asked], wanted[asked]).item() for logits, wanted in (first, second)]
+    step()
+    losses = [step.losses.tolist()]
+    assert losses[0] == pytest.approx([own[0], (own[1] + divergence.item()) / 2], rel=1e-4)
+    for _ in range(6):
+        step()
+        losses.append(step.losses.tolist())
+    assert losses[-1][0] < losses[0][0] / 2 and losses[-1][1] < losses[0][1] / 2
 
 
 def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path) -> None:

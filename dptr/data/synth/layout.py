@@ -39,7 +39,7 @@ class Line:
     upright: bool = False
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4096)  # 45 kB each
 def load_face(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
     """An opened font at ``SIZE``; ``shaped`` asks for the raqm engine."""
     engine = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC

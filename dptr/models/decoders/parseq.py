@@ -278,6 +278,16 @@ class PARSeq(Stepwise):
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
         """All predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
         orders = in_sequence(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(targets.device)
+        return self.ordered(memory, memory_mask, targets, orders)
+
+    def ordered(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        orders: Sequences,
+    ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
+        """``forced`` with orders of t - 2 characters that were drawn before."""
         logits = self.predict(
             targets[:, :-1], orders.content, orders.query, self.project(memory), key_mask(memory_mask),
             orders.content_allowed, orders.query_allowed,

@@ -1,0 +1,269 @@
+"""``dptr.data.transforms.augment`` for a whole batch at once, on the device that the crops lie on.
+
+The same operations, at the same magnitudes and as often, but for ``_equalize``; in one order (geometry, blur, tone,
+noise) instead of a drawn one, and rounded to whole values only after the blur and at the end. What is drawn is drawn on
+the CPU, so that each operation is computed for the crops alone that it was drawn for, and a GPU never waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from dptr import images
+from dptr.data.transforms import LAYERS
+
+_TAPS = 5  # of a motion blur: its line is up to 8 % of the width, 10 pixels of 128
+_REACH = 4  # pixels on either side that a Gaussian blur sees: 3 sigma at full strength and height 32
+_OPERATIONS = (
+    "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "perspective", "gaussian_blur", "motion_blur",
+    "gaussian_noise", "poisson_noise", "autocontrast", "invert", "posterize", "solarize", "solarize_add", "color",
+    "contrast", "brightness", "sharpness", "gamma",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What happens to each crop of a batch, on the CPU; see ``nothing`` for the values that leave a crop as it is.
+
+    Attributes:
+        matrix: of the map from a pixel's place in the new crop to the old, about the middle, by rows.
+        shift: added to it, in pixels.
+        corners: where the four corners (upper left, upper right, lower left, lower right) are taken from, x and y in
+            pixels from where they were; in between bilinear.
+        motion: the line (x, y) over which a pixel is smeared, in pixels.
+        sigma: of a Gaussian blur, in pixels.
+        autocontrast, invert: 1 = yes.
+        bits: how many of the lowest bits are dropped.
+        threshold: from which value up a pixel is inverted.
+        added: to values below 128.
+        color, contrast, brightness, sharpness: factors.
+        exponent: of gamma.
+        gaussian: deviation of the noise, of 255.
+        poisson: mean of the noise, of 255.
+    """
+
+    matrix: Float[Tensor, "b 4"]
+    shift: Float[Tensor, "b 2"]
+    corners: Float[Tensor, "b 8"]
+    motion: Float[Tensor, "b 2"]
+    sigma: Float[Tensor, "b 1"]
+    autocontrast: Float[Tensor, "b 1"]
+    invert: Float[Tensor, "b 1"]
+    bits: Float[Tensor, "b 1"]
+    threshold: Float[Tensor, "b 1"]
+    added: Float[Tensor, "b 1"]
+    color: Float[Tensor, "b 1"]
+    contrast: Float[Tensor, "b 1"]
+    brightness: Float[Tensor, "b 1"]
+    sharpness: Float[Tensor, "b 1"]
+    exponent: Float[Tensor, "b 1"]
+    gaussian: Float[Tensor, "b 1"]
+    poisson: Float[Tensor, "b 1"]
+
+
+def nothing(count: int) -> Draws:
+    """Draws that change nothing."""
+    zero, one = torch.zeros(count, 1), torch.ones(count, 1)
+    still, corners = torch.zeros(count, 2), torch.zeros(count, 8)
+    same = torch.tensor([1.0, 0, 0, 1]).expand(count, 4)
+    return Draws(
+        same, still, corners, still, zero, zero, zero, zero, 256 * one, zero, one, one, one, one, one, zero, zero
+    )
+
+
+def draw(strength: Float[Tensor, "b"], height: int, width: int, generator: torch.Generator) -> Draws:
+    """``LAYERS`` operations a crop, each with probability ``strength`` and at magnitudes up to it.
+
+    Args:
+        strength: of each crop, 0..1, on the CPU.
+    """
+    strength = strength[:, None]
+    count = len(strength)
+
+    def uniform(values: int = 1) -> Tensor:
+        return torch.rand(count, values, generator=generator)
+
+    chosen = torch.zeros(count, len(_OPERATIONS), dtype=torch.bool)
+    chosen.scatter_(1, uniform(len(_OPERATIONS)).topk(LAYERS, dim=1).indices, True)
+    drawn = chosen & (uniform(len(_OPERATIONS)) < strength)
+    on = dict(zip(_OPERATIONS, drawn.float().split(1, dim=1), strict=True))
+
+    def signed(name: str, most: float, values: int = 1) -> Tensor:
+        return (2 * uniform(values) - 1) * most * strength * on[name]
+
+    def upto(name: str, most: float) -> Tensor:
+        return uniform() * most * strength * on[name]
+
+    angle, slant, slope = signed("rotate", torch.pi / 12), signed("shear_x", 0.9), signed("shear_y", 0.2)
+    turned = torch.cat([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    one = torch.ones_like(angle)
+    sheared = torch.cat([one, slant, slope, one + slant * slope], 1).view(-1, 2, 2)
+    way = torch.pi * uniform()
+    line = on["motion_blur"] * (uniform() * 0.08 * strength * max(height, width)).clamp(min=3)
+    return Draws(
+        matrix=(turned @ sheared).flatten(1),
+        shift=torch.cat([signed("translate_x", 0.1 * width), signed("translate_y", 0.3 * height)], 1),
+        corners=signed("perspective", 1.0, 8) * torch.tensor([0.1 * width, 0.25 * height]).repeat(4),
+        motion=line * torch.cat([way.cos(), way.sin()], 1),
+        sigma=on["gaussian_blur"] * (uniform() * 0.04 * strength * height).clamp(min=0.3),
+        autocontrast=on["autocontrast"],
+        invert=on["invert"],
+        bits=upto("posterize", 4).round(),
+        threshold=256 - upto("solarize", 256),
+        added=upto("solarize_add", 110).floor(),
+        color=1 + signed("color", 0.9),
+        contrast=1 + signed("contrast", 0.9),
+        brightness=1 + signed("brightness", 0.6),
+        sharpness=1 + signed("sharpness", 0.9),
+        exponent=2.5 ** signed("gamma", 1),
+        gaussian=upto("gaussian_noise", 25.5),
+        poisson=upto("poisson_noise", 40),
+    )
+
+
+def augment_batch(
+    crops: UInt8[Tensor, "b h w 3"],
+    strength: Float[Tensor, "b"],
+    generator: torch.Generator,
+    noise: torch.Generator,
+) -> Float[Tensor, "b 3 h w"]:
+    """Crops, augmented, as a model eats them: rounded to whole values of 0..255, then scaled to [-1, 1].
+
+    Args:
+        strength: of each crop, 0 (as it is) to 1, on the CPU.
+        generator: on the CPU, of what is drawn.
+        noise: on the crops' device, of the noise.
+    """
+    draws = draw(strength, crops.shape[1], crops.shape[2], generator)
+    return applied(crops, draws, noise).div_(images.MIDDLE).sub_(1)
+
+
+def applied(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """What ``draws`` makes of crops, in whole values of 0..255. ``noise`` draws on their device."""
+    pixels = crops.permute(0, 3, 1, 2).contiguous().float()
+    still = nothing(len(crops))
+
+    def apply(operation: Callable[..., Tensor], *names: str) -> None:
+        """Put ``operation`` of the crops that some of these draws change in their place."""
+        values = torch.cat([getattr(draws, name) for name in names], 1)
+        rows = (values != torch.cat([getattr(still, name) for name in names], 1)).any(1).nonzero()[:, 0]
+        if len(rows):
+            widths = [getattr(draws, name).shape[1] for name in names]
+            there = _sent(rows, pixels.device)
+            pixels[there] = operation(pixels[there], *_sent(values[rows], pixels.device).split(widths, dim=1))
+
+    apply(_warped, "matrix", "shift", "corners")
+    apply(_smeared, "motion")
+    apply(_blurred, "sigma")
+    pixels.round_()  # thresholds below are of whole values
+    apply(lambda x, _: _stretched(x), "autocontrast")
+    apply(lambda x, _: 255 - x, "invert")
+    apply(lambda x, bits: (x / _each(2**bits)).floor() * _each(2**bits), "bits")
+    apply(lambda x, threshold: torch.where(x >= _each(threshold), 255 - x, x), "threshold")
+    apply(lambda x, added: torch.where(x < 128, x + _each(added), x), "added")
+    apply(lambda x, factor: _away(x, _grey(x), factor), "color")
+    apply(lambda x, factor: _away(x, x.mean((1, 2, 3), keepdim=True), factor), "contrast")
+    apply(lambda x, factor: (x * _each(factor)).clamp(0, 255), "brightness")
+    apply(lambda x, factor: _away(x, _smooth(x), factor), "sharpness")
+    apply(lambda x, exponent: 255 * (x.clamp(0, 255) / 255) ** _each(exponent), "exponent")
+    apply(lambda x, deviation: _with_gaussian(x, deviation, noise), "gaussian")
+    apply(lambda x, mean: _with_poisson(x, mean, noise), "poisson")
+    return pixels.round_()
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """On the device, without waiting for what it does."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def _each(values: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1 1 1"]:
+    return values[:, :, None, None]
+
+
+def _places(pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of all pixels, row by row: x and y (h w, 2), and the weights of the four corners (h w, 4); and the middle."""
+    height, width = pixels.shape[2:]
+    down, across = torch.arange(height, device=pixels.device), torch.arange(width, device=pixels.device)
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    v, u = y / (height - 1), x / (width - 1)
+    weights = torch.stack([(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u], -1)
+    places = torch.stack([x, y], -1).float()
+    return places.view(-1, 2), weights.view(-1, 4), places[-1, -1] / 2
+
+
+def _taken(pixels: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
+    """Pixels from ``source``, bilinear; borders repeat the edge pixels."""
+    height, width = pixels.shape[2:]
+    grid = (source / _places(pixels)[2] - 1).view(-1, height, width, 2)
+    return F.grid_sample(pixels, grid, "bilinear", "border", align_corners=True)
+
+
+def _warped(
+    pixels: Float[Tensor, "b 3 h w"],
+    matrix: Float[Tensor, "b 4"],
+    shift: Float[Tensor, "b 2"],
+    corners: Float[Tensor, "b 8"],
+) -> Float[Tensor, "b 3 h w"]:
+    places, weights, middle = _places(pixels)
+    source = (places - middle) @ matrix.view(-1, 2, 2).mT + middle + shift[:, None] + weights @ corners.view(-1, 4, 2)
+    return _taken(pixels, source)
+
+
+def _smeared(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 h w"]:
+    """The mean over the line of what lies there."""
+    places, _, _ = _places(pixels)
+    along = torch.linspace(-0.5, 0.5, _TAPS).tolist()
+    return sum((_taken(pixels, places + part * motion[:, None]) for part in along), torch.zeros_like(pixels)) / _TAPS
+
+
+def _blurred(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
+    """Each crop by its own Gaussian, cut at ``_REACH`` pixels."""
+    kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1, device=pixels.device) / sigma) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).T[:, :, None, None, None]
+    height, width = pixels.shape[2:]
+    padded = F.pad(pixels, (_REACH, _REACH, 0, 0), mode="replicate")
+    pixels = sum((weight * padded[..., at : at + width] for at, weight in enumerate(kernel)), torch.zeros_like(pixels))
+    padded = F.pad(pixels, (0, 0, _REACH, _REACH), mode="replicate")
+    return sum(
+        (weight * padded[..., at : at + height, :] for at, weight in enumerate(kernel)), torch.zeros_like(pixels)
+    )
+
+
+def _stretched(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    low, high = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
+    return ((pixels - low) * (255 / (high - low).clamp(min=1))).clamp(0, 255)
+
+
+def _away(x: Float[Tensor, "b 3 h w"], base: Tensor, factor: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
+    return (base + (x - base) * _each(factor)).clamp(0, 255)
+
+
+def _grey(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """ITU-R BT.601, as OpenCV's ``COLOR_RGB2GRAY``."""
+    return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+
+
+def _smooth(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Pillow's ``SMOOTH``: the middle counts 5 of 13."""
+    return (9 * F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) + 4 * x) / 13
+
+
+def _with_gaussian(
+    x: Float[Tensor, "b 3 h w"], deviation: Float[Tensor, "b 1"], noise: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    drawn = torch.randn(x.shape, device=x.device, generator=noise)
+    return (x + drawn * _each(deviation)).clamp(0, 255)
+
+
+def _with_poisson(
+    x: Float[Tensor, "b 3 h w"], mean: Float[Tensor, "b 1"], noise: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    counts = torch.poisson(_each(mean).expand(-1, 1, *x.shape[2:]).contiguous(), generator=noise)
+    sign = torch.rand(counts.shape, device=x.device, generator=noise) < 0.5
+    return (x + torch.where(sign, counts, -counts)).clamp(0, 255)
