@@ -100,7 +100,7 @@ def _about(card: dict[str, Any]) -> list[str]:
     folders = card["recipe"]["render"]["fonts"]
     rented = "scratch/fonts" in folders  # what scripts/gpu/inputs.py packs is of both kinds
     more = rented or "runs/web-fonts" in folders
-    chain = f"scripts/{'gpu' if rented else 'cpu'}/train-en.sh"
+    chain = "docs/gpu.md" if rented else "scripts/cpu/train-en.sh"
     fonts = f"free ones of Debian{' and of Fontsource (most of Google Fonts)' if more else ''}"
     lines = [
         f"# {card['name']}",

@@ -32,7 +32,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
-from dptr.config import CorpusConfig, OptimConfig, SourceConfig, SynthRecipe
+from dptr.config import (
+    CorpusConfig,
+    DataConfig,
+    DistilConfig,
+    FinetuneRecipe,
+    InitConfig,
+    OptimConfig,
+    RunConfig,
+    SourceConfig,
+    SynthRecipe,
+)
 from dptr.data.batch_augment import augment_batch
 from dptr.data.datasets import load_crops
 from dptr.data.pack import rendered
@@ -327,7 +337,7 @@ class Training:
     def recipe(self) -> SynthRecipe:
         """Of rendered words; unpacks the fonts."""
         inputs, work = self.options.inputs, self.options.work
-        fonts = work / "fonts"
+        fonts = work / "scratch/fonts"  # as scripts/gpu/train-en.sh
         if not fonts.exists():
             fonts.mkdir(parents=True)
             with tarfile.open(inputs / "fonts.tar.xz") as archive:
@@ -336,9 +346,10 @@ class Training:
         corpus = CorpusConfig(sources=[words, SourceConfig(kind="pattern", weight=0.25)])
         recipe = load_recipe(SynthRecipe, Path("recipes/synth/signs.toml"))
         render = recipe.render.model_copy(
-            update={"fonts": [str(fonts)], "font_split": "train", "backgrounds": str(inputs / "photographs")}
+            update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
         )
-        return recipe.model_copy(update={"corpus": corpus, "render": render, "seed": self.options.seed})
+        self.synth = recipe.model_copy(update={"corpus": corpus, "render": render, "seed": self.options.seed})
+        return self.synth
 
     def batch(self, step: Step, bins: list[Bin]) -> None:
         """Draw and augment a batch into ``step``."""
@@ -446,14 +457,36 @@ class Training:
         used = ["labelled crops: iiit5k/train, ic15/train", f"rendered words: {crops:,} crops"]
         if learner.name != next(iter(self.named)):
             used.append(f"what {next(iter(self.named))} read of them")
-        recipe = {
-            name: str(value) for name, value in vars(self.options).items() if name not in ("inputs", "work", "out")
+        recipe = self.described(learner, count)
+        card = {
+            "name": learner.name,
+            "kind": "recogniser",
+            "trained_on": used,
+            "recipe": recipe.model_dump(mode="json"),
+            "results": [told],
         }
-        card = {"name": learner.name, "kind": "recogniser", "trained_on": used, "recipe": recipe, "results": [told]}
         save_checkpoint(
             self.options.out / learner.name, "recogniser", learner.model, checkpoint.config, checkpoint.charset,
             checkpoint.dual, card, half=True, temperature=temperature,
         )  # fmt: skip
+
+    def described(self, learner: Learner, steps: int) -> FinetuneRecipe:
+        """The recipe of ``dptr finetune`` that comes closest: there the rendered crops are not augmented."""
+        options, teacher = self.options, next(iter(self.named))
+        return FinetuneRecipe(
+            run=RunConfig(seed=options.seed, steps=steps, batch=options.batch, precision="bf16"),
+            optim=self.optim,
+            model=open_checkpoint(learner.folder).config,
+            init=InitConfig(model=learner.folder),
+            data=DataConfig(
+                train=("iiit5k/train", "ic15/train"), rendered=1 - options.labelled, augment=options.strength[1]
+            ),
+            distil=DistilConfig(model=teacher, weight=DISTIL, temperature=1.0)
+            if learner.name != teacher
+            else DistilConfig(),
+            corpus=self.synth.corpus,
+            render=self.synth.render,
+        )
 
     def speed(self, shelf: Shelf, orders: list[list[Sequences]]) -> None:
         """Steps a second by what is trained, beside rendering."""
