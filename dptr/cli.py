@@ -34,6 +34,10 @@ Model = Annotated[
     str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or an exported file.")
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+Turn = Annotated[
+    bool,
+    typer.Option("--turn/--no-turn", help="Read tall pictures turned by 90 degrees too; the surest reading counts."),
+]
 
 
 def main() -> None:
@@ -92,6 +96,7 @@ def read(
         bool, typer.Option("--json", help="A JSON object a line, with each character's confidence.")
     ] = False,
     device: Device = "cpu",
+    turn: Turn = True,
 ) -> None:
     """Read word crops: a line an image, PATH, TEXT and CONFIDENCE (0 to 1) separated by tabs.
 
@@ -100,7 +105,7 @@ def read(
     """
     from dptr.reader import Reader
 
-    reader = Reader(model, device)
+    reader = Reader(model, device, turn=turn)
     paths: list[str] = []
     failed = False
     for source in images:
@@ -114,7 +119,10 @@ def read(
         elif as_json:
             characters = [(character, _rounded(probability)) for character, probability in outcome.characters]
             line = {"path": path, "text": outcome.text, "confidence": _rounded(outcome.confidence)}
-            print(to_json(line | {"runaway": outcome.runaway, "characters": characters}), flush=True)
+            print(
+                to_json(line | {"runaway": outcome.runaway, "turned": outcome.turned, "characters": characters}),
+                flush=True,
+            )
         else:
             print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
             if outcome.runaway:
@@ -141,6 +149,7 @@ def evaluate(
         Path | None, typer.Option("--html", metavar="FILE", help="Write the errors as pictures.")
     ] = None,
     device: Device = "cpu",
+    turn: Turn = True,
 ) -> None:
     """Measure a model on labelled crops: word accuracy, 1-NED, CER, calibration, crops left out, speed.
 
@@ -157,7 +166,7 @@ def evaluate(
         if file.is_dir():
             raise UserError(f"{file}: a folder; pass the name of a file to write")
     with progress_bars() as bars:
-        report = evaluate(Reader(model, device), paths, protocol or ["36"], bars)
+        report = evaluate(Reader(model, device, turn=turn), paths, protocol or ["36"], bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
     print(to_json(report.to_json(), indent=1) if json_out == "-" else report.to_terminal(), flush=True)

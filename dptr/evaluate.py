@@ -36,9 +36,9 @@ class CropReader(Protocol):
     name: str
     batch: int
 
-    def fit(self, image: Image.Image, /) -> np.ndarray: ...
+    def views(self, image: Image.Image, /) -> list[np.ndarray]: ...
 
-    def predict_arrays(self, crops: Sequence[np.ndarray], /) -> list[Prediction]: ...
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]], /) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,15 @@ def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) 
     total = len(dataset)
     start = time.perf_counter()
     for first in range(0, total, reader.batch):
-        indices, crops = [], []
+        indices, views = [], []
         for index in range(first, min(first + reader.batch, total)):
             try:
-                crops.append(reader.fit(dataset.image(index)))
+                views.append(reader.views(dataset.image(index)))
                 indices.append(index)
             except UserError as error:
                 unreadable.append((index, error))
-        if crops:
-            words += zip(indices, reader.predict_arrays(crops), strict=True)
+        if views:
+            words += zip(indices, reader.predict_views(views), strict=True)
         progress(data, min(first + reader.batch, total), total)
     seconds = time.perf_counter() - start
     return _Reading(data, dataset, words, unreadable, round(total / seconds, 1))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, overload
@@ -25,6 +25,9 @@ from dptr.shipped import model_folder
 from dptr.text.tokenizer import Tokenizer
 from dptr.widths import STEP, by_width, fits
 
+TALL = 1.2  # heights by width from which on a picture may hold a word that runs up or down (docs/LOG.md)
+_TURNS = {90: Image.Transpose.ROTATE_270, 270: Image.Transpose.ROTATE_90}  # clockwise; Pillow's names say the contrary
+
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
 
@@ -36,12 +39,14 @@ class Prediction:
     that was fitted on validation crops, if there were enough: how likely the word is right, of crops like those;
     ``characters`` holds each character with its own probability. All probabilities are from 0 to 1.
     ``runaway``: the reading did not end, but repeats itself up to the model's longest word (``repeats``); it is wrong.
+    ``turned``: by how many degrees clockwise the picture was turned to be read so: 0, 90 or 270.
     """
 
     text: str
     confidence: float
     characters: tuple[tuple[str, float], ...]
     runaway: bool = False
+    turned: int = 0
 
 
 def repeats(text: str) -> bool:
@@ -72,16 +77,21 @@ class Reader:
             ``model.onnx``; other folders by torch. The results are the same.
         device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
         batch: pictures a step; it changes speed and memory only.
+        turn: read a picture taller than ``TALL`` times its width turned by 90 degrees either way too, and keep the
+            surest reading: words on spines, poles and columns run up or down.
 
     Raises:
         UserError: no such model, a damaged one, or no such device.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, device: str = "cpu", batch: int = 64) -> None:
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, device: str = "cpu", batch: int = 64, turn: bool = True
+    ) -> None:
         if batch < 1:
             raise UserError(f"batch {batch}: below 1; pass 1 or more pictures a step")
         self.name = str(model)
         self.batch = batch
+        self.turn = turn
         self.backend = _open_model(model, device)
         self.tokenizer = self.backend.tokenizer
         self.card = self.backend.card
@@ -116,15 +126,37 @@ class Reader:
         """One outcome a picture, in order, as each batch finishes; a picture that cannot be opened yields its error."""
         rest = iter(sources)
         while chunk := list(islice(rest, self.batch)):
-            outcomes: list[np.ndarray | UserError] = [self._open(source) for source in chunk]
-            crops = [outcome for outcome in outcomes if not isinstance(outcome, UserError)]
-            predictions = iter(self.predict_arrays(crops))
+            outcomes: list[list[np.ndarray] | UserError] = [self._open(source) for source in chunk]
+            views = [outcome for outcome in outcomes if not isinstance(outcome, UserError)]
+            predictions = iter(self.predict_views(views))
             for outcome in outcomes:
                 yield outcome if isinstance(outcome, UserError) else next(predictions)
 
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "height own_width 3"]:
         """An RGB picture as a crop of a size that the model reads."""
         return fit(image, self.height, self.width, self.widest)
+
+    def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "height own_width 3"]]:
+        """The crops that an RGB picture is read from: as it is and, where it is tall, turned by 90 and by 270."""
+        tall = self.turn and image.height > TALL * image.width
+        return [self.fit(image), *(self.fit(image.transpose(way)) for way in _TURNS.values() if tall)]
+
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
+        """Of each picture's ``views`` the surest reading; a turned one counts if it ended after two characters or
+        more: one tall letter turned is a dash.
+
+        Raises:
+            UserError: see ``predict_arrays``.
+        """
+        readings = iter(self.predict_arrays([crop for some in views for crop in some]))
+        predictions = []
+        for some in views:
+            best, *turned = islice(readings, len(some))
+            for degrees, reading in zip(_TURNS, turned, strict=False):
+                if len(reading.text) > 1 and not reading.runaway and reading.confidence > best.confidence:
+                    best = replace(reading, turned=degrees)
+            predictions.append(best)
+        return predictions
 
     def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read RGB crops that already have a size that the model reads (``fit``); widths may differ from crop to crop.
@@ -150,9 +182,9 @@ class Reader:
                 )
         return [predictions[place] for place in range(len(crops))]
 
-    def _open(self, source: Picture) -> np.ndarray | UserError:
+    def _open(self, source: Picture) -> list[np.ndarray] | UserError:
         try:
-            return self.fit(open_image(source))
+            return self.views(open_image(source))
         except UserError as error:
             return error
 

@@ -79,7 +79,9 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
     for first in range(0, len(dataset), reader.batch):
         rows = [row for row in range(first, min(first + reader.batch, len(dataset))) if fold(dataset.label(row))]
         images = [dataset.image(row) for row in rows]
-        for row, image, found in zip(rows, images, reader.predict_arrays([reader.fit(i) for i in images]), strict=True):
+        for row, image, found in zip(
+            rows, images, reader.predict_views([reader.views(i) for i in images]), strict=True
+        ):
             grey = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
             low, high = np.percentile(grey, (5, 95))
             contrast = float(high - low)

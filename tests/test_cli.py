@@ -105,7 +105,7 @@ def test_read_json_adds_each_characters_confidence(words, model: str, capsys: py
     assert run(["read", "--json", "--model", model, *(str(path) for path, _, _ in words)]) == 0
     for line, (path, text, confidence) in zip(lines_of(capsys.readouterr().out), words, strict=True):
         row = json.loads(line)
-        assert set(row) == {"path", "text", "confidence", "runaway", "characters"}
+        assert set(row) == {"path", "text", "confidence", "runaway", "turned", "characters"}
         assert row["runaway"] == (len(text) == 6 and repeats(text))
         assert (row["path"], row["text"]) == (str(path), text)
         assert row["confidence"] == pytest.approx(confidence, rel=1e-4)

@@ -46,13 +46,13 @@ class PlantedReader:
         self.table = table
         self.calls: list[int] = []
 
-    def fit(self, image: Image.Image) -> np.ndarray:
-        return to_array(image, 8, 16)
+    def views(self, image: Image.Image) -> list[np.ndarray]:
+        return [to_array(image, 8, 16)]
 
-    def predict_arrays(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
-        assert {crop.shape for crop in crops} == {(8, 16, 3)}
-        self.calls.append(len(crops))
-        rows = [self.table[int(crop[0, 0, 0]) // 10] for crop in crops]
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
+        assert {crop.shape for some in views for crop in some} == {(8, 16, 3)}
+        self.calls.append(len(views))
+        rows = [self.table[int(crop[0, 0, 0]) // 10] for (crop,) in views]
         return [Prediction(text or "", confidence, ()) for _, text, confidence in rows]
 
 
@@ -259,8 +259,8 @@ class Oracle(PlantedReader):
         super().__init__([])
         self.labels = iter(labels)
 
-    def predict_arrays(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
-        return [Prediction(next(self.labels), 1.0, ()) for _ in crops]
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
+        return [Prediction(next(self.labels), 1.0, ()) for _ in views]
 
 
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="DPTR_DATA does not name the folder with ic15/test")

@@ -169,6 +169,54 @@ def test_a_reading_that_repeats_itself_without_end_is_flagged(reader: Reader) ->
     assert repeats("xabcdabcdabcd") and not repeats("xabcdeabcdeabcde") and not repeats("aa")
 
 
+class ByLight:
+    """Reads by which side of a crop is bright: its word, each character with the same probability."""
+
+    def __init__(self, reader: Reader, table: dict[str, tuple[str, float]]):
+        self.tokenizer, self.card, self.temperature, self.table = reader.tokenizer, {}, 1.0, table
+        self.height, self.width, self.widest = 16, 32, 0
+
+    def probabilities(self, crops: np.ndarray) -> np.ndarray:
+        rows = np.zeros((len(crops), 6, 37), np.float32)
+        letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+        for row, crop in zip(rows, crops.mean(-1), strict=True):
+            sides = {"top": crop[:4], "bottom": crop[-4:], "left": crop[:, :4], "right": crop[:, -4:]}
+            word, sure = self.table[max(sides, key=lambda side: sides[side].mean())]
+            ends = [letters.index(char) + 1 for char in word] + [0] * (6 - len(word))
+            row[range(6), ends] = sure
+            row[range(6), [0 if end else 36 for end in ends]] = 1 - sure
+        return rows
+
+
+def lit_from_above(height: int, width: int) -> Image.Image:
+    array = np.zeros((height, width, 3), np.uint8)
+    array[: max(1, height // 4)] = 255
+    return Image.fromarray(array)
+
+
+def test_tall_pictures_are_read_turned_too_and_the_surest_reading_counts(reader: Reader) -> None:
+    """A picture lit from above is lit from the right once turned by 90 degrees clockwise, by 270 from the left."""
+    planted = copy.copy(reader)
+    tall, square, wide = lit_from_above(80, 30), lit_from_above(36, 30), lit_from_above(30, 80)
+    cases = [
+        ({"top": ("no", 0.6), "right": ("down", 0.9), "left": ("up", 0.7)}, ("down", 90)),
+        ({"top": ("no", 0.6), "right": ("down", 0.7), "left": ("up", 0.9)}, ("up", 270)),
+        ({"top": ("i", 0.9), "right": ("down", 0.7), "left": ("up", 0.6)}, ("i", 0)),
+        ({"top": ("i", 0.6), "right": ("1", 0.9), "left": ("u", 0.9)}, ("i", 0)),
+        ({"top": ("up", 0.8), "right": ("up", 0.8), "left": ("up", 0.8)}, ("up", 0)),
+        ({"top": ("i", 0.6), "right": ("aaaaaa", 0.99), "left": ("up", 0.5)}, ("i", 0)),
+    ]
+    for table, (text, turned) in cases:
+        planted.backend = ByLight(reader, table)
+        upright = table["top"][0]
+        read = planted.read([wide, tall, square, tall])
+        assert [prediction.text for prediction in read] == [upright, text, upright, text]
+        assert [prediction.turned for prediction in read] == [0, turned, 0, turned]
+        planted.turn = False
+        assert planted.read(tall).text == upright and len(planted.views(tall)) == 1
+        planted.turn = True
+
+
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
     with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 \(16, 32, 3\)"):
         reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))
