@@ -172,7 +172,7 @@ def write_pack(
             done += last - first
             progress(done)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _start, (source, folder)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _start, (recipe, folder)) as pool:
         for written in pool.imap_unordered(_work, missing):
             done += written
             progress(done)
@@ -187,9 +187,10 @@ def rendered(recipe: SynthRecipe) -> Rendered:
 _OF_WORKER: list[tuple[Rendered, Path]] = []
 
 
-def _start(source: Rendered, folder: Path) -> None:
+def _start(recipe: SynthRecipe, folder: Path) -> None:
+    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append((source, folder))
+    _OF_WORKER.append((rendered(recipe), folder))
 
 
 def _work(span: tuple[int, int]) -> int:

@@ -86,7 +86,7 @@ def write_folder(
     done = _kept(labels)
     progress(done)
     with open(labels, "ab") as file:
-        for start, pictures in _chunks(source, first + done, last, workers):
+        for start, pictures in _chunks(recipe, source, first + done, last, workers):
             lines = []
             for index, (png, word) in enumerate(pictures, start):
                 name = f"images/{index // 1000:06d}/{index:09d}.png"
@@ -110,7 +110,7 @@ def write_synth_lmdb(
     source = rendered(recipe)
 
     def stream() -> Iterator[Picture]:
-        for start, pictures in _chunks(source, first, last, workers):
+        for start, pictures in _chunks(recipe, source, first, last, workers):
             yield from pictures
             progress(start + len(pictures) - first)
 
@@ -128,22 +128,25 @@ def _kept(labels: Path) -> int:
     return data.count(b"\n")
 
 
-def _chunks(source: Rendered, first: int, last: int, workers: int) -> Iterator[tuple[int, list[Picture]]]:
-    """Samples in order, a chunk at a time, with the number of the first of them."""
+def _chunks(
+    recipe: SynthRecipe, source: Rendered, first: int, last: int, workers: int
+) -> Iterator[tuple[int, list[Picture]]]:
+    """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
         yield from ((span[0], _render(source, span)) for span in spans)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), _start, (source,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), _start, (recipe,)) as pool:
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
 
 
 _OF_WORKER: list[Rendered] = []
 
 
-def _start(source: Rendered) -> None:
+def _start(recipe: SynthRecipe) -> None:
+    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append(source)
+    _OF_WORKER.append(rendered(recipe))
 
 
 def _work(span: tuple[int, int]) -> list[Picture]:
