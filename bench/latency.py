@@ -2,7 +2,7 @@
 
     python bench/latency.py
     python bench/latency.py --json runs/bench-latency.json
-    python bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test
+    python bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test   # --tall 1.2: rapidocr turns too
 
 Both compute in the same version of onnxruntime on the CPU, rapidocr in an environment of its own, and read the same
 crops: photographs of words from ``iiit5k/test`` in DPTR_DATA, evenly spread, or words that our renderer draws where
@@ -50,10 +50,13 @@ def main() -> None:
     parser.add_argument("--venv", type=Path, default=Path("runs/bench-rapidocr"), help="environment of rapidocr")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--accuracy", type=Path, nargs="+", default=[], metavar="DIR", help="read these; time nothing")
+    parser.add_argument(
+        "--tall", type=float, default=0.0, help="rapidocr too reads crops so many times as tall as wide turned"
+    )
     options = parser.parse_args()
     try:
         for data in options.accuracy:
-            print(accuracy(options.model, data, options.venv), flush=True)
+            print(accuracy(options.model, data, options.venv, options.tall), flush=True)
         if options.accuracy:
             return
         report = measure(options.model, options.data, options.rounds, options.venv)
@@ -69,8 +72,8 @@ def _real() -> Path | None:
     return Path(os.environ["DPTR_DATA"]) / "iiit5k" / "test" if "DPTR_DATA" in os.environ else None
 
 
-def accuracy(model: str, data: Path, venv: Path) -> str:
-    """Word accuracy of both engines, each as it comes, on a whole data set, as a line.
+def accuracy(model: str, data: Path, venv: Path, tall: float) -> str:
+    """Word accuracy of both engines, each as it comes but for ``tall``, on a whole data set, as a line.
 
     Raises:
         UserError: see ``pictures``, ``prepared``.
@@ -80,7 +83,7 @@ def accuracy(model: str, data: Path, venv: Path) -> str:
     truths = [fold(dataset.label(index)) for index in range(count)]
     calls = [list(range(start, min(start + max(BATCHES), count))) for start in range(0, count, max(BATCHES))]
     told = []
-    for name, engine in prepared(model, pictures(data, count), venv).items():
+    for name, engine in prepared(model, pictures(data, count), venv, tall).items():
         if name.endswith(", default"):
             with Worker(*engine, venv / "bench" / f"{name}.log", one_thread=False) as worker:
                 texts = [text for call in worker.ask({"calls": calls})["texts"] for text in call]
@@ -109,8 +112,8 @@ def packages() -> tuple[str, ...]:
     return (f"rapidocr=={RAPIDOCR}", f"onnxruntime=={version('onnxruntime')}")
 
 
-def prepared(model: str, crops: list[np.ndarray], venv: Path) -> dict[str, Engine]:
-    """Each engine as it comes and with two threads, to read ``crops``.
+def prepared(model: str, crops: list[np.ndarray], venv: Path, tall: float = 0.0) -> dict[str, Engine]:
+    """Each engine as it comes and with two threads, to read ``crops``; ``tall`` as rapidocr's worker takes it.
 
     Raises:
         UserError: an environment that does not come up.
@@ -123,7 +126,11 @@ def prepared(model: str, crops: list[np.ndarray], venv: Path) -> dict[str, Engin
     for name, threads in THREADS.items():
         given = {"crops": str(file), "threads": threads}
         engines[f"dptr, {name}"] = (sys.executable, "dptr_reader.py", {**given, "model": model})
-        engines[f"rapidocr, {name}"] = (python, "rapid_reader.py", {**given, "batch": max(BATCHES) if threads else 0})
+        engines[f"rapidocr, {name}"] = (
+            python,
+            "rapid_reader.py",
+            {**given, "batch": max(BATCHES) if threads else 0, "tall": tall},
+        )
     return engines
 
 
