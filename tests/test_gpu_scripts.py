@@ -20,8 +20,18 @@ from fontTools.ttLib import TTFont
 from PIL import Image
 
 from dptr.checkpoint import load_recognizer
-from dptr.config import AlignRecipe, CorpusConfig, FinetuneRecipe, OptimConfig, PretrainRecipe, SourceConfig
+from dptr.config import (
+    AlignRecipe,
+    CorpusConfig,
+    FinetuneRecipe,
+    OptimConfig,
+    PretrainRecipe,
+    RenderConfig,
+    SourceConfig,
+    SynthRecipe,
+)
 from dptr.data.datasets import open_labelled
+from dptr.data.pack import rendered
 from dptr.data.synth import find_fonts
 from dptr.dual import load_dual
 from dptr.errors import UserError
@@ -42,6 +52,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
+sys.path.append(str(ROOT / "scripts" / "gpu"))  # where scripts find their own modules
 inputs, resident, throughput = script("inputs"), script("resident"), script("throughput")
 
 
@@ -150,6 +161,36 @@ def test_a_step_teaches_and_the_second_model_hears_the_first(monkeypatch: pytest
         step()
         losses.append(step.losses.tolist())
     assert losses[-1][0] < losses[0][0] / 2 and losses[-1][1] < losses[0][1] / 2
+
+
+def test_rendered_crops_lie_with_words_of_their_length(font_folder: Path) -> None:
+    """Each crop once, with its own word, whoever rendered it; what ends the rendering comes out."""
+    tokenizer = load_recognizer("dptr-en-tiny").tokenizer
+    patterns = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random", "price")),), heldout=0)
+    recipe = SynthRecipe(charset="94", corpus=patterns, render=RenderConfig(fonts=(str(font_folder),)))
+    room = 200
+    bins = [
+        resident.Bin(limit, *(torch.zeros(0),) * 2, torch.zeros(room, 32, 128, 3, dtype=torch.uint8), targets, (0, 0))
+        for limit, targets in ((4, torch.zeros(room, 6).long()), (25, torch.zeros(room, 27).long()))
+    ]
+    shelf = resident.Shelf(bins, 120)
+    shelf.start(recipe, tokenizer, 2).join(120)
+    shelf.check()
+    assert shelf.count == 120 and shelf.left_out == 0
+    source = rendered(recipe)
+    held = {}
+    for bin in bins:
+        for crop, targets in zip(bin.crops[: bin.count], bin.targets[: bin.count], strict=True):
+            word = "".join(
+                tokenizer.charset.characters[symbol - 1] for symbol in targets[1:].tolist() if 0 < symbol < 95
+            )
+            assert (len(word) <= 4) == (bin is bins[0])
+            held[crop.numpy().tobytes()] = word
+    assert held == {crop.tobytes(): word for crop, word, _ in map(source.sample, range(120))}
+    broken = resident.Shelf(bins, 120)
+    broken.start(recipe.model_copy(update={"charset": "none such"}), tokenizer, 2).join(120)
+    with pytest.raises(UserError, match="none such"):
+        broken.check()
 
 
 def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path) -> None:

@@ -184,17 +184,22 @@ def rendered(recipe: SynthRecipe) -> Rendered:
     return Rendered(corpus, Renderer(recipe.render, recipe.seed))
 
 
-_OF_WORKER: list[tuple[Rendered, Path]] = []
+_OF_WORKER: list[tuple[SynthRecipe, Path]] = []
 
 
 def _start(recipe: SynthRecipe, folder: Path) -> None:
-    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append((rendered(recipe), folder))
+    _OF_WORKER.append((recipe, folder))
+
+
+@lru_cache(maxsize=1)
+def _source() -> Rendered:
+    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
+    return rendered(_OF_WORKER[0][0])
 
 
 def _work(span: tuple[int, int]) -> int:
-    _write_shard(*_OF_WORKER[0], *span)
+    _write_shard(_source(), _OF_WORKER[0][1], *span)
     return span[1] - span[0]
 
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -140,17 +141,22 @@ def _chunks(
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
 
 
-_OF_WORKER: list[Rendered] = []
+_OF_WORKER: list[SynthRecipe] = []
 
 
 def _start(recipe: SynthRecipe) -> None:
-    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append(rendered(recipe))
+    _OF_WORKER.append(recipe)
+
+
+@lru_cache(maxsize=1)
+def _source() -> Rendered:
+    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
+    return rendered(_OF_WORKER[0])
 
 
 def _work(span: tuple[int, int]) -> list[Picture]:
-    return _render(_OF_WORKER[0], span)
+    return _render(_source(), span)
 
 
 def _render(source: Rendered, span: tuple[int, int]) -> list[Picture]:

@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import signal
 import sys
 import tarfile
-import threading
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from graph import DISTIL, Learner, Step
+from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
 from dptr.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
@@ -38,6 +34,7 @@ from dptr.config import (
     DistilConfig,
     FinetuneRecipe,
     InitConfig,
+    ModelConfig,
     OptimConfig,
     RunConfig,
     SourceConfig,
@@ -49,18 +46,14 @@ from dptr.data.pack import rendered
 from dptr.data.stream import Rendered
 from dptr.errors import UserError
 from dptr.models.decoders.parseq import PARSeq, Sequences, draw_permutations, in_sequence
-from dptr.models.recognizer import Recognizer
 from dptr.recipe_file import load_recipe
-from dptr.text.tokenizer import Tokenizer
 from dptr.train import loop
 from dptr.train.crops import split
 from dptr.train.finetune import calibrated, read
 
-SPAN = 400  # crops that a worker renders at a time
 SHORT = 8  # characters: shorter words are decoded apart from longer ones, for few tokens of a batch to be padding
 ORDERS = 512  # sets of permutations, drawn before training
 VALIDATION = 0.1  # of the labelled crops, as ``dptr finetune``
-DISTIL = 0.5  # what the first model says, as a part of the others' loss
 EARLY = 16_000  # crops to wait for
 
 
@@ -86,187 +79,18 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         Training(options).run()
     except UserError as error:
-        sys.exit(f"resident: {error}")
+        print(f"resident: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"resident: interrupted; {options.out} holds the models of the last validation", file=sys.stderr)
+        sys.exit(130)
 
 
-@dataclass
-class Learner:
-    """A model in training."""
-
-    name: str
-    folder: str
-    model: Recognizer
-    optimizer: torch.optim.AdamW
-
-    @property
-    def decoder(self) -> PARSeq:
-        assert isinstance(self.model.decoder, PARSeq)
-        return self.model.decoder
-
-
-@dataclass
-class Bin:
-    """Crops of words of some lengths, on the device: labelled ones, and rendered ones as they come."""
-
-    longest: int
-    labelled: Tensor  # uint8 (n, h, w, 3)
-    labels: Tensor  # (n, longest + 2)
-    crops: Tensor  # uint8 (room, h, w, 3)
-    targets: Tensor  # (room, longest + 2)
-    rows: tuple[int, int]  # labelled and rendered crops of a batch
-    count: int = 0  # rendered ones so far
-
-
-class Shelf:
-    """Fills bins with rendered crops while they are read."""
-
-    def __init__(self, bins: list[Bin], most: int):
-        self.bins = bins
-        self.most = most
-        self.left_out = 0  # crops that came when their bin was full
-        self.stopped = False
-        self.lock = threading.Lock()  # held while the device is used: no graph may be captured then
-        device = bins[0].crops.device
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # not to wait for what is trained
-
-    @property
-    def count(self) -> int:
-        return sum(bin.count for bin in self.bins)
-
-    def fill(self, recipe: SynthRecipe, tokenizer: Tokenizer, workers: int) -> None:
-        """Render until there are enough or ``stopped``. Workers read fonts and words themselves: none waits for one."""
-        spans = [(first, min(first + SPAN, self.most)) for first in range(0, self.most, SPAN)]
-        with multiprocessing.get_context("spawn").Pool(workers, _start, (recipe,)) as pool:
-            for crops, words in pool.imap_unordered(_render, spans):
-                lengths, least = np.array([len(word) for word in words]), 0
-                for bin in self.bins:
-                    chosen = np.flatnonzero((least < lengths) & (lengths <= bin.longest))
-                    least = bin.longest
-                    self.left_out += max(0, bin.count + len(chosen) - len(bin.crops))
-                    chosen = chosen[: len(bin.crops) - bin.count]
-                    if len(chosen):
-                        self._put(bin, crops[chosen], encoded(tokenizer, [words[row] for row in chosen], bin.longest))
-                if self.stopped:
-                    return
-
-    def _put(self, bin: Bin, crops: np.ndarray, targets: Tensor) -> None:
-        last = bin.count + len(crops)
-        with self.lock, torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
-            bin.crops[bin.count : last] = torch.from_numpy(crops).to(bin.crops.device)
-            bin.targets[bin.count : last] = targets.to(bin.targets.device)
-            if self.stream is not None:
-                self.stream.synchronize()
-        bin.count = last
-
-
-def encoded(tokenizer: Tokenizer, words: list[str], longest: int) -> Tensor:
-    """Targets (n, longest + 2)."""
-    return torch.from_numpy(tokenizer.encode(words, full_length=True)[:, : longest + 2])
-
-
-_SOURCE: list[Rendered] = []
-
-
-def _start(recipe: SynthRecipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _SOURCE.append(rendered(recipe))
-
-
-def _render(span: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    samples = [_SOURCE[0].sample(index) for index in range(*span)]
-    return np.stack([crop for crop, _, _ in samples]), [word for _, word, _ in samples]
-
-
-class Step:
-    """One step of all learners on the batch in ``pixels`` and ``targets``; a CUDA graph after ``capture``.
-
-    Args:
-        bins: of which the batch is made, one after the other.
-        orders: a bank of orders for each bin.
-        size: height and width of crops.
-    """
-
-    def __init__(
-        self,
-        learners: list[Learner],
-        bins: list[Bin],
-        orders: list[list[Sequences]],
-        size: tuple[int, int],
-        clip: float,
-        device: torch.device,
-    ):
-        self.learners = learners
-        self.clip = clip
-        self.device = device
-        self.rows = [sum(bin.rows) for bin in bins]
-        self.pixels = torch.zeros(sum(self.rows), 3, *size, device=device)
-        self.targets = [
-            torch.zeros(rows, bin.longest + 2, dtype=torch.long, device=device)
-            for rows, bin in zip(self.rows, bins, strict=True)
-        ]
-        self.bank = [
-            {part.name: torch.stack([getattr(one, part.name) for one in some]).to(device) for part in fields(Sequences)}
-            for some in orders
-        ]
-        self.orders = [Sequences(*(bank[part.name][0].clone() for part in fields(Sequences))) for bank in self.bank]
-        self.losses = torch.zeros(len(learners), device=device)
-        self.graph: torch.cuda.CUDAGraph | None = None
-
-    def draw_orders(self, number: int) -> None:
-        for bank, orders in zip(self.bank, self.orders, strict=True):
-            for name, drawn in bank.items():
-                getattr(orders, name).copy_(drawn[number % len(drawn)])
-
-    def predictions(self, learner: Learner) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) of all symbols asked for, and these symbols."""
-        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
-            memory = learner.model.memory(self.pixels).split(self.rows)
-            parts = [
-                learner.decoder.ordered(some, None, targets, orders)
-                for some, targets, orders in zip(memory, self.targets, self.orders, strict=True)
-            ]
-        return torch.cat([logits.flatten(0, 1).float() for logits, _ in parts]), torch.cat(
-            [wanted.flatten() for _, wanted in parts]
-        )
-
-    def compute(self) -> None:
-        """Forward, backward, update."""
-        taught: Tensor | None = None
-        for number, learner in enumerate(self.learners):
-            learner.optimizer.zero_grad(set_to_none=True)
-            logits, wanted = self.predictions(learner)
-            loss = F.cross_entropy(logits, wanted, ignore_index=learner.decoder.pad)
-            if taught is None:
-                taught = logits.detach().log_softmax(-1)
-            else:
-                divergence = F.kl_div(logits.log_softmax(-1), taught, reduction="none", log_target=True).sum(-1)
-                counted = (wanted != learner.decoder.pad).float()
-                loss = (1 - DISTIL) * loss + DISTIL * (divergence * counted).sum() / counted.sum()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(learner.model.parameters(), self.clip)
-            learner.optimizer.step()
-            self.losses[number] = loss.detach()
-
-    def capture(self) -> None:
-        """Record ``compute``, after three steps to warm up, as PyTorch's notes on CUDA graphs say."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.compute()
-        torch.cuda.current_stream().wait_stream(side)
-        for learner in self.learners:
-            learner.optimizer.zero_grad(set_to_none=True)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.compute()
-
-    def __call__(self) -> None:
-        if self.graph is None:
-            self.compute()
-        else:
-            self.graph.replay()
+def settings(config: ModelConfig) -> dict[str, object]:
+    """What the models of a step share, for they share its crops, targets and orders."""
+    encoder, decoder = config.encoder, config.decoder
+    shared = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
+    return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": decoder.permutations}
 
 
 class Training:
@@ -280,6 +104,10 @@ class Training:
         self.named = dict(model.split("=", 1) for model in options.model)
         first = load_recognizer(next(iter(self.named.values())))
         self.config, self.tokenizer = first.config, first.tokenizer
+        if not isinstance(first.model.decoder, PARSeq) or self.config.encoder.widest:
+            raise UserError(
+                f"--model {options.model[0]}: decoder parseq and crops of one width are wanted; name another"
+            )
         self.generator = torch.Generator().manual_seed(options.seed)
         self.noise = torch.Generator(self.device).manual_seed(options.seed)
         self.size = (self.config.encoder.height, self.config.encoder.width)
@@ -326,7 +154,13 @@ class Training:
         print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
 
     def learner(self, name: str, folder: str) -> Learner:
-        model = load_recognizer(folder).model.to(self.device).train().requires_grad_(True)
+        loaded = load_recognizer(folder)
+        if settings(loaded.config) != settings(self.config) or loaded.tokenizer.charset != self.tokenizer.charset:
+            raise UserError(
+                f"--model {name}={folder}: {settings(loaded.config)}, where the first one has {settings(self.config)}; "
+                "all of these, and the charset, must be alike; name others"
+            )
+        model = loaded.model.to(self.device).train().requires_grad_(True)
         optimizer = loop.make_optimizer([(model, 1.0)], self.optim, fused=True)
         rate = torch.tensor(self.optim.lr, device=self.device)
         for group in optimizer.param_groups:
@@ -370,8 +204,7 @@ class Training:
         recipe = self.recipe()
         bins = self.bins(rendered(recipe))
         shelf = Shelf(bins, self.options.most)
-        filler = threading.Thread(target=shelf.fill, args=(recipe, self.tokenizer, self.options.workers), daemon=True)
-        filler.start()
+        filler = shelf.start(recipe, self.tokenizer, self.options.workers)
         orders = self.orders(bins)
         if self.options.speed:
             self.speed(shelf, orders)
@@ -401,6 +234,7 @@ class Training:
             step()
             count += 1
             if count % 20 == 0:
+                shelf.check()
                 losses = step.losses.tolist()  # which waits for the device
                 if not all(map(np.isfinite, losses)):
                     raise UserError(f"loss {losses} in step {count}; begin again with a lower --lr")
@@ -426,6 +260,7 @@ class Training:
     def wait(self, shelf: Shelf) -> None:
         """For the first rendered crops."""
         while min(bin.count for bin in shelf.bins) < min(EARLY, self.options.most) / 8:
+            shelf.check()
             time.sleep(0.5)
         self.say(f"{shelf.count} rendered crops")
 
