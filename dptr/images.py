@@ -27,6 +27,7 @@ SUFFIXES = frozenset(
 """What a file of one of these formats is usually called, in lower case."""
 
 MIDDLE = 127.5  # of 0..255
+TALL = 1.2  # heights by width from which on a picture may hold a word that runs up or down (docs/LOG.md)
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
@@ -82,6 +83,15 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
 def fit(image: Image.Image, height: int, width: int, widest: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
     """A picture as a crop of the width that it asks for (``dptr.widths.width_for``)."""
     return to_array(image, height, width_for(image.width / image.height, height, width, widest))
+
+
+def turns(image: Image.Image) -> list[Image.Image]:
+    """A picture taller than ``TALL`` times its width, turned by 90 and by 270 degrees clockwise; else nothing."""
+    if image.height <= TALL * image.width:
+        return []
+    return [
+        image.transpose(way) for way in (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)
+    ]  # against the clock
 
 
 def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:

@@ -19,14 +19,11 @@ from PIL import Image
 from dptr import DEFAULT_MODEL
 from dptr.calibration import tempered
 from dptr.errors import UserError
-from dptr.images import fit, open_image
+from dptr.images import fit, open_image, turns
 from dptr.runtime import SUFFIX, OnnxModel
 from dptr.shipped import model_folder
 from dptr.text.tokenizer import Tokenizer
 from dptr.widths import STEP, by_width, fits
-
-TALL = 1.2  # heights by width from which on a picture may hold a word that runs up or down (docs/LOG.md)
-_TURNS = {90: Image.Transpose.ROTATE_270, 270: Image.Transpose.ROTATE_90}  # clockwise; Pillow's names say the contrary
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
@@ -54,6 +51,11 @@ def repeats(text: str) -> bool:
     return any(len(text) >= 3 * unit and text.endswith(3 * text[-unit:]) for unit in range(1, 5))
 
 
+def counts_turned(text: str, ended: bool) -> bool:
+    """Whether what was read on a turned picture can be right: one tall letter turned is a dash."""
+    return len(text) > 1 and (ended or not repeats(text))
+
+
 class Backend(Protocol):
     """What computes: ``dptr.runtime.OnnxModel``, ``dptr.eager.TorchModel``."""
 
@@ -77,8 +79,8 @@ class Reader:
             ``model.onnx``; other folders by torch. The results are the same.
         device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
         batch: pictures a step; it changes speed and memory only.
-        turn: read a picture taller than ``TALL`` times its width turned by 90 degrees either way too, and keep the
-            surest reading: words on spines, poles and columns run up or down.
+        turn: read a picture taller than ``dptr.images.TALL`` times its width turned by 90 degrees either way too, and
+            keep the surest reading: words on spines, poles and columns run up or down.
 
     Raises:
         UserError: no such model, a damaged one, or no such device.
@@ -138,12 +140,10 @@ class Reader:
 
     def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "height own_width 3"]]:
         """The crops that an RGB picture is read from: as it is and, where it is tall, turned by 90 and by 270."""
-        tall = self.turn and image.height > TALL * image.width
-        return [self.fit(image), *(self.fit(image.transpose(way)) for way in _TURNS.values() if tall)]
+        return [self.fit(each) for each in (image, *(turns(image) if self.turn else ()))]
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
-        """Of each picture's ``views`` the surest reading; a turned one counts if it ended after two characters or
-        more: one tall letter turned is a dash.
+        """Of each picture's ``views`` the surest reading; see ``counts_turned``.
 
         Raises:
             UserError: see ``predict_arrays``.
@@ -152,8 +152,8 @@ class Reader:
         predictions = []
         for some in views:
             best, *turned = islice(readings, len(some))
-            for degrees, reading in zip(_TURNS, turned, strict=False):
-                if len(reading.text) > 1 and not reading.runaway and reading.confidence > best.confidence:
+            for degrees, reading in zip((90, 270), turned, strict=False):
+                if counts_turned(reading.text, not reading.runaway) and reading.confidence > best.confidence:
                     best = replace(reading, turned=degrees)
             predictions.append(best)
         return predictions

@@ -15,7 +15,7 @@ from PIL import Image
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.lmdb_io import LmdbReader, is_lmdb
 from dptr.errors import UserError
-from dptr.images import fit, open_image, to_array
+from dptr.images import fit, open_image, to_array, turns
 from dptr.text.charset import Charset, check_label
 from dptr.widths import Ragged, by_width
 
@@ -220,13 +220,19 @@ class DropReport:
 
 @dataclass
 class LabelledCrops:
-    """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from."""
+    """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from.
+
+    Attributes:
+        turned: by row, the two ways in which a tall picture can be turned (``dptr.images.turns``), at the target size;
+            of crops on disk none.
+    """
 
     arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | Ragged
     labels: list[str]
     keys: list[str]
     sources: list[int]
     drops: DropReport
+    turned: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -251,6 +257,7 @@ class LabelledCrops:
             [self.keys[row] for row in rows],
             [self.sources[row] for row in rows],
             self.drops,
+            {place: self.turned[row] for place, row in enumerate(rows.tolist()) if row in self.turned},
         )
 
 
@@ -296,12 +303,13 @@ def load_crops(
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
     arrays: np.ndarray | MappedCrops | Ragged
+    turned: dict[int, list[np.ndarray]] = {}
     if cache:
         arrays, unreadable = _map(datasets, wanted, height, width, cache)
     elif widest:
-        arrays, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
+        arrays, turned, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
     else:
-        arrays, unreadable = _decode(datasets, wanted, height, width)
+        arrays, turned, unreadable = _decode(datasets, wanted, height, width)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, _where(datasets[source], index), error)
     kept = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
@@ -309,45 +317,57 @@ def load_crops(
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
     keys = [datasets[source].key(index) for source, index, _ in kept]
-    return LabelledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops)
+    return LabelledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops, turned)
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label
 _Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
 
 
+_Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
+
+
 def _decode(
     datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int
-) -> tuple[np.ndarray, _Unreadable]:
+) -> tuple[np.ndarray, _Turned, _Unreadable]:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
     except MemoryError as error:
         raise UserError(
             f"{len(wanted)} crops of {height}x{width} do not fit in memory; set data.cache to a folder, or pass fewer"
         ) from error
+    turned: _Turned = {}
     unreadable: _Unreadable = {}
     count = 0
     for source, index, _ in wanted:
         try:
-            arrays[count] = to_array(datasets[source].image(index), height, width)
+            image = datasets[source].image(index)
         except UserError as error:
             unreadable[source, index] = str(error)
-        else:
-            count += 1
-    return arrays[:count], unreadable
+            continue
+        arrays[count] = to_array(image, height, width)
+        if views := turns(image):
+            turned[count] = [to_array(view, height, width) for view in views]
+        count += 1
+    return arrays[:count], turned, unreadable
 
 
 def _decode_ragged(
     datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, widest: int
-) -> tuple[Ragged, _Unreadable]:
+) -> tuple[Ragged, _Turned, _Unreadable]:
     crops: list[np.ndarray] = []
+    turned: _Turned = {}
     unreadable: _Unreadable = {}
     for source, index, _ in wanted:
         try:
-            crops.append(fit(datasets[source].image(index), height, width, widest))
+            image = datasets[source].image(index)
         except UserError as error:
             unreadable[source, index] = str(error)
-    return Ragged(crops), unreadable
+            continue
+        if views := turns(image):
+            turned[len(crops)] = [fit(view, height, width, widest) for view in views]
+        crops.append(fit(image, height, width, widest))
+    return Ragged(crops), turned, unreadable
 
 
 def _map(

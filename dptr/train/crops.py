@@ -92,14 +92,22 @@ def draw(source: Rendered, count: int) -> LabelledCrops:
     return LabelledCrops(arrays, words, words, [0] * count, DropReport())
 
 
-def stage2_crops(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
+Change = Callable[[LabelledCrops], tuple[LabelledCrops, list[str]]]  # and lines for the log
+
+
+def stage2_crops(
+    recipe: FinetuneRecipe, charset: Charset, change: Change = lambda crops: (crops, [])
+) -> tuple[Source, LabelledCrops, list[str]]:
     """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
+
+    Args:
+        change: what to make of the labelled crops that are trained on.
 
     Raises:
         UserError: no crops at all, not as many weights as data sets; see ``load_crops``, ``split``, ``weigh``,
             ``rendered_words``.
     """
-    source, validation, notes = _stage2(recipe, charset)
+    source, validation, notes = _stage2(recipe, charset, change)
     return bucketed(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
 
 
@@ -112,7 +120,7 @@ def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) 
     return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source
 
 
-def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledCrops, list[str]]:
+def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabelledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
     if data.rendered < 1 and not data.train:
         raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
@@ -146,6 +154,8 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset) -> tuple[Source, LabelledC
     notes.append(
         f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
+    crops, told = change(crops)
+    notes += told
     labelled: Source = Labelled(crops, recipe.run.seed, data.augment)
     if data.weights:
         labelled, told = weigh(crops, data, recipe.run.seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,12 +31,15 @@ from dptr.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.models.lengths import fit_rows
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.weights import load_strictly
+from dptr.reader import counts_turned
 from dptr.text.charset import Charset, resolve_charset
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.train import loop
 from dptr.train.crops import stage2_crops
 from dptr.train.distil import Teacher, distillation_loss, open_teacher
 from dptr.train.settle import settle_finetune
+from dptr.train.turning import turned_by_label
+from dptr.widths import by_width
 
 CALIBRATION = 2000  # crops
 
@@ -80,7 +84,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         origins.append(f"learns from {recipe.distil.model} too")
     taught = recipe.init.model or recipe.init.decoder
     dual = open_checkpoint(taught).dual if taught else {}
-    source, validation, notes = stage2_crops(recipe, charset)
+    change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
     protocol = protocol_of(charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
@@ -213,13 +218,24 @@ def seen(
 ) -> Iterator[tuple[np.ndarray, str, str]]:
     """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
 
+    Tall crops are read turned too, and the surest reading counts, as ``dptr.reader`` has it but for the temperature.
     Truths that are empty under the protocol are left out.
     """
     fold = PROTOCOLS[protocol]
+
+    def read_all(pictures: np.ndarray) -> list[tuple[np.ndarray, Decoded]]:
+        probabilities = model(to_pixels(pictures, device)).float().softmax(-1).cpu().numpy()
+        return list(zip(probabilities, tokenizer.decode(probabilities), strict=True))
+
     for rows, some in crops.batches():
-        logits = model(to_pixels(some, device))
-        probabilities = logits.float().softmax(-1).cpu().numpy()
-        for row, found, got in zip(rows, probabilities, tokenizer.decode(probabilities), strict=True):
+        best = dict(zip(rows, read_all(some), strict=True))
+        turned = [(row, view) for row in rows for view in crops.turned.get(row, ())]
+        for places, views in by_width([view for _, view in turned], len(some)):
+            for place, (found, got) in zip(places, read_all(views), strict=True):
+                row = turned[place][0]
+                if counts_turned(got.text, got.ended) and got.confidence > best[row][1].confidence:
+                    best[row] = found, got
+        for row, (found, got) in best.items():
             if truth := fold(crops.labels[row]):
                 yield found[: len(got.text) + 1], fold(got.text), truth
 

@@ -50,6 +50,7 @@ from dptr.recipe_file import load_recipe
 from dptr.train import loop
 from dptr.train.crops import split
 from dptr.train.finetune import calibrated, read
+from dptr.train.turning import turned_by_label
 
 SHORT = 8  # characters: shorter words are decoded apart from longer ones, for few tokens of a batch to be padding
 ORDERS = 512  # sets of permutations, drawn before training
@@ -115,7 +116,10 @@ class Training:
             [options.inputs / "iiit5k/train", options.inputs / "ic15/train"], self.tokenizer.charset,
             self.config.max_length, *self.size,
         )  # fmt: skip
-        self.crops, self.validation = split(crops, VALIDATION)
+        crops, self.validation = split(crops, VALIDATION)
+        self.crops, told = turned_by_label(crops, first.model.to(self.device), self.tokenizer, self.device)
+        for line in told:
+            self.say(line)
         self.say(f"{len(self.crops)} labelled crops for training, {len(self.validation)} for validation")
 
     def orders(self, bins: list[Bin]) -> list[list[Sequences]]:
