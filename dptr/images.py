@@ -89,9 +89,8 @@ def turns(image: Image.Image) -> list[Image.Image]:
     """A picture taller than ``TALL`` times its width, turned by 90 and by 270 degrees clockwise; else nothing."""
     if image.height <= TALL * image.width:
         return []
-    return [
-        image.transpose(way) for way in (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)
-    ]  # against the clock
+    ways = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
+    return [image.transpose(way) for way in ways]
 
 
 def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
