@@ -41,6 +41,7 @@ from dptr.export import export, parity
 from dptr.export.graph import to_onnx
 from dptr.export.quantise import halve, quantise
 from dptr.files import digest
+from dptr.images import open_image
 from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
@@ -322,8 +323,7 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
     assert repr(Reader(shipped).read(data / "7.png")) == lines[0]
     for line in lines[1:25]:
         path, text, confidence = line.split("\t")
-        picture = Reader(shipped)._open(path)
-        assert isinstance(picture, np.ndarray)
+        (picture,) = Reader(shipped).views(open_image(path))
         seen = tempered(reference.probabilities(picture[None]), reference.temperature)
         expected = reference.tokenizer.decode(seen)[0]
         assert text == expected.text and float(confidence) == pytest.approx(expected.confidence, abs=1e-4)
