@@ -193,6 +193,14 @@ def test_rendered_crops_lie_with_words_of_their_length(font_folder: Path) -> Non
         broken.check()
 
 
+def test_effects_are_added_to_the_preset() -> None:
+    render = resident.with_effects(RenderConfig(stacked=0.15), ["dots=0.01", "upright=0.02"])
+    assert (render.dots, render.upright, render.stacked) == (0.01, 0.02, 0.15)
+    for wrong in ("glitter=0.1", "dots=2", "dots"):
+        with pytest.raises(UserError, match=f"--effect {wrong.partition('=')[0]}="):
+            resident.with_effects(RenderConfig(), [wrong])
+
+
 def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path) -> None:
     assert inputs.fonts(tmp_path / "fonts.tar.xz", 0, [str(font_folder)]) == 1
     with tarfile.open(tmp_path / "fonts.tar.xz") as archive:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from graph import DISTIL, Learner, Step
+from pydantic import ValidationError
 from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
@@ -36,6 +37,7 @@ from dptr.config import (
     InitConfig,
     ModelConfig,
     OptimConfig,
+    RenderConfig,
     RunConfig,
     SourceConfig,
     SynthRecipe,
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--most", type=int, default=2_000_000, help="rendered crops")
     parser.add_argument("--validate", type=float, default=75, help="seconds between validations")
+    parser.add_argument("--effect", action="append", default=[], metavar="NAME=SHARE", help="such as dots=0.01")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
@@ -92,6 +95,23 @@ def settings(config: ModelConfig) -> dict[str, object]:
     encoder, decoder = config.encoder, config.decoder
     shared = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
     return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": decoder.permutations}
+
+
+def with_effects(render: RenderConfig, effects: list[str]) -> RenderConfig:
+    """``render`` with shares of effects, each NAME=SHARE.
+
+    Raises:
+        UserError: no such effect, or no share.
+    """
+    shares = dict(effect.partition("=")[::2] for effect in effects)
+    try:
+        return RenderConfig.model_validate(render.model_dump() | shares)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"--effect {'.'.join(map(str, first['loc']))}={first['input']}: {first['msg']}; pass an effect of "
+            "dptr.config.RenderConfig and a share of 0 to 1"
+        ) from error
 
 
 class Training:
@@ -183,8 +203,11 @@ class Training:
         words = SourceConfig(kind="file", path=str(inputs / "words.gz"), weight=0.75)
         corpus = CorpusConfig(sources=[words, SourceConfig(kind="pattern", weight=0.25)])
         recipe = load_recipe(SynthRecipe, Path("recipes/synth/signs.toml"))
-        render = recipe.render.model_copy(
-            update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
+        render = with_effects(
+            recipe.render.model_copy(
+                update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
+            ),
+            self.options.effect,
         )
         self.synth = recipe.model_copy(update={"corpus": corpus, "render": render, "seed": self.options.seed})
         return self.synth
