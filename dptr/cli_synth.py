@@ -99,8 +99,8 @@ def _show_rendered(recipe: Any, indices: range, path: Path) -> None:
 
     from PIL import Image
 
-    from dptr.data.pack import rendered
     from dptr.data.synth import labelled_sheet
+    from dptr.data.worker import rendered
     from dptr.gallery import data_url, wrap
 
     if path.suffix.lower() not in (".png", ".html"):

@@ -80,9 +80,7 @@ def by_font(reader: Reader, source: Rendered, count: int) -> str:
     traits: dict[str, list[bool]] = defaultdict(list)
     families: dict[str, list[bool]] = defaultdict(list)
     for index, hit in enumerate(right):
-        key = np.array([SEED % 2**64, index % 2**64], np.uint64)
-        first = np.random.Generator(np.random.Philox(key=key)).random()  # what the renderer chose the font by
-        font = source.renderer.fonts.choose(source.word(index), first)
+        font = source.renderer.font_of(source.word(index), index)
         families[font.group].append(hit)
         for trait in font.traits or ("none of these",):
             traits[trait].append(hit)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dptr.config import SynthRecipe
+from dptr.data import worker
 from dptr.data.stream import Rendered, Sample, pad_stops, seeded_order
-from dptr.data.synth import Renderer
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.files import read_json, remove_partial, save_tensors, write_json
-from dptr.text.charset import Charset, check_label, resolve_charset
-from dptr.text.corpus import Corpus
+from dptr.text.charset import Charset, check_label
 from dptr.widths import STEP
 
 SHARD = 5000  # crops, about 60 MB at 32x128
@@ -155,7 +154,7 @@ def write_pack(
         count = max(count, before["count"])
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty and no pack; pass another --out")
-    source = rendered(recipe)  # raises what is wrong with the recipe before anything is written
+    supply = rendered(recipe)  # raises what is wrong with the recipe before anything is written
     if part == (0, 1):  # else other jobs may be writing there
         remove_partial(folder)
     write_json(path, {**described, "count": count})
@@ -168,45 +167,25 @@ def write_pack(
         return
     if workers == 1:
         for first, last in missing:
-            _write_shard(source, folder, first, last)
+            _write_shard(supply, folder, first, last)
             done += last - first
             progress(done)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _start, (recipe, folder)) as pool:
-        for written in pool.imap_unordered(_work, missing):
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start, (recipe,)) as pool:
+        for written in pool.imap_unordered(partial(_work, folder), missing):
             done += written
             progress(done)
 
 
-def rendered(recipe: SynthRecipe) -> Rendered:
-    """The supply of crops that a pack is cut from."""
-    corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
-    return Rendered(corpus, Renderer(recipe.render, recipe.seed))
-
-
-_OF_WORKER: list[tuple[SynthRecipe, Path]] = []
-
-
-def _start(recipe: SynthRecipe, folder: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append((recipe, folder))
-
-
-@lru_cache(maxsize=1)
-def _source() -> Rendered:
-    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
-    return rendered(_OF_WORKER[0][0])
-
-
-def _work(span: tuple[int, int]) -> int:
-    _write_shard(_source(), _OF_WORKER[0][1], *span)
+def _work(folder: Path, span: tuple[int, int]) -> int:
+    _write_shard(worker.source(), folder, *span)
     return span[1] - span[0]
 
 
-def _write_shard(source: Rendered, folder: Path, first: int, last: int) -> None:
-    samples = [source.sample(index) for index in range(first, last)]
+def _write_shard(supply: Rendered, folder: Path, first: int, last: int) -> None:
+    samples = [supply.sample(index) for index in range(first, last)]
     crops = [crop for crop, _, _ in samples]
-    ragged = bool(source.renderer.config.widest)
+    ragged = bool(supply.renderer.config.widest)
     tensors = {
         "crops": torch.from_numpy(
             np.concatenate([crop.swapaxes(0, 1) for crop in crops]) if ragged else np.stack(crops)

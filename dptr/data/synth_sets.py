@@ -8,18 +8,17 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
 
 from dptr.config import SynthRecipe
+from dptr.data import worker
 from dptr.data.datasets import LABELS
 from dptr.data.lmdb_io import write_lmdb
-from dptr.data.pack import rendered
 from dptr.data.stream import Rendered
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.files import read_json, remove_partial, write_json
 
@@ -81,13 +80,13 @@ def write_folder(
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty; pass another --out")
-    source = rendered(recipe)
+    supply = rendered(recipe)
     remove_partial(folder)
     write_json(path, described)
     done = _kept(labels)
     progress(done)
     with open(labels, "ab") as file:
-        for start, pictures in _chunks(recipe, source, first + done, last, workers):
+        for start, pictures in _chunks(recipe, supply, first + done, last, workers):
             lines = []
             for index, (png, word) in enumerate(pictures, start):
                 name = f"images/{index // 1000:06d}/{index:09d}.png"
@@ -108,10 +107,10 @@ def write_synth_lmdb(
     progress: Progress = lambda done: None,
 ) -> None:
     """The same samples as an LMDB; see ``write_lmdb`` for how it resumes and what it raises."""
-    source = rendered(recipe)
+    supply = rendered(recipe)
 
     def stream() -> Iterator[Picture]:
-        for start, pictures in _chunks(recipe, source, first, last, workers):
+        for start, pictures in _chunks(recipe, supply, first, last, workers):
             yield from pictures
             progress(start + len(pictures) - first)
 
@@ -130,39 +129,25 @@ def _kept(labels: Path) -> int:
 
 
 def _chunks(
-    recipe: SynthRecipe, source: Rendered, first: int, last: int, workers: int
+    recipe: SynthRecipe, supply: Rendered, first: int, last: int, workers: int
 ) -> Iterator[tuple[int, list[Picture]]]:
-    """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
+    """Samples of ``supply``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
-        yield from ((span[0], _render(source, span)) for span in spans)
+        yield from ((span[0], _render(supply, span)) for span in spans)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), _start, (recipe,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start, (recipe,)) as pool:
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
 
 
-_OF_WORKER: list[SynthRecipe] = []
-
-
-def _start(recipe: SynthRecipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    _OF_WORKER.append(recipe)
-
-
-@lru_cache(maxsize=1)
-def _source() -> Rendered:
-    """Each worker reads fonts, words and photographs itself: sent, they would keep the next one from starting."""
-    return rendered(_OF_WORKER[0])
-
-
 def _work(span: tuple[int, int]) -> list[Picture]:
-    return _render(_source(), span)
+    return _render(worker.source(), span)
 
 
-def _render(source: Rendered, span: tuple[int, int]) -> list[Picture]:
+def _render(supply: Rendered, span: tuple[int, int]) -> list[Picture]:
     pictures = []
     for index in range(*span):
-        crop, word, _ = source.sample(index)
+        crop, word, _ = supply.sample(index)
         file = io.BytesIO()
         Image.fromarray(crop).save(file, "PNG", compress_level=1)
         pictures.append((file.getvalue(), word))

@@ -44,21 +44,21 @@ def turned_by_label(
     scores = np.empty(len(flat))
     training = model.training
     model.eval()
-    for places, batch in by_width(flat, BATCH):
-        targets = torch.from_numpy(tokenizer.encode([labels[place] for place in places], full_length=True)).to(device)
-        scores[places] = _likelihood(model, model.decoder, to_pixels(batch, device), targets).cpu().numpy()
+    for chunk, batch in by_width(flat, BATCH):
+        targets = torch.from_numpy(tokenizer.encode([labels[place] for place in chunk], full_length=True)).to(device)
+        scores[chunk] = _likelihood(model, model.decoder, to_pixels(batch, device), targets).cpu().numpy()
     model.train(training)
     chosen = scores.reshape(-1, 3).argmax(1)
+    count = int((chosen > 0).sum())
+    if not count:
+        return crops, []
     held = crops.arrays
     arrays: np.ndarray | Ragged = Ragged(list(held.crops)) if isinstance(held, Ragged) else np.array(held)
+    places = arrays.crops if isinstance(arrays, Ragged) else arrays
     for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
-        if isinstance(arrays, Ragged):
-            arrays.crops[row] = some[choice]
-        else:
-            arrays[row] = some[choice]
-    count = int((chosen > 0).sum())
+        places[row] = some[choice]
     told = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"
-    return replace(crops, arrays=arrays), [told] if count else []
+    return replace(crops, arrays=arrays), [told]
 
 
 @torch.no_grad()

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from graph import DISTIL, Learner, Step
-from pydantic import ValidationError
 from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
@@ -37,15 +36,14 @@ from dptr.config import (
     InitConfig,
     ModelConfig,
     OptimConfig,
-    RenderConfig,
     RunConfig,
     SourceConfig,
     SynthRecipe,
 )
 from dptr.data.batch_augment import augment_batch
 from dptr.data.datasets import load_crops
-from dptr.data.pack import rendered
 from dptr.data.stream import Rendered
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.models.decoders.parseq import PARSeq, Sequences, draw_permutations, in_sequence
 from dptr.recipe_file import load_recipe
@@ -54,6 +52,7 @@ from dptr.train.crops import split
 from dptr.train.finetune import calibrated, read
 from dptr.train.turning import turned_by_label
 
+SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"
 SHORT = 8  # characters: shorter words are decoded apart from longer ones, for few tokens of a batch to be padding
 ORDERS = 512  # sets of permutations, drawn before training
 VALIDATION = 0.1  # of the labelled crops, as ``dptr finetune``
@@ -75,7 +74,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--most", type=int, default=2_000_000, help="rendered crops")
     parser.add_argument("--validate", type=float, default=75, help="seconds between validations")
-    parser.add_argument("--effect", action="append", default=[], metavar="NAME=SHARE", help="such as dots=0.01")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="of recipes/synth/signs.toml")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
@@ -97,32 +96,20 @@ def settings(config: ModelConfig) -> dict[str, object]:
     return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": decoder.permutations}
 
 
-def with_effects(render: RenderConfig, effects: list[str]) -> RenderConfig:
-    """``render`` with shares of effects, each NAME=SHARE.
-
-    Raises:
-        UserError: no such effect, or no share.
-    """
-    shares = dict(effect.partition("=")[::2] for effect in effects)
-    try:
-        return RenderConfig.model_validate(render.model_dump() | shares)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"--effect {'.'.join(map(str, first['loc']))}={first['input']}: {first['msg']}; pass an effect of "
-            "dptr.config.RenderConfig and a share of 0 to 1"
-        ) from error
-
-
 class Training:
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.began = time.monotonic()
         self.device = torch.device(options.device)
-        torch.manual_seed(options.seed)
-        torch.backends.cudnn.benchmark = True
         self.optim = OptimConfig(lr=options.lr, clip=5.0)
-        self.named = dict(model.split("=", 1) for model in options.model)
+        self.named: dict[str, str] = {}
+        for model in options.model:
+            name, _, folder = model.partition("=")
+            if not folder or name in self.named:
+                raise UserError(f"--model {model}: not NAME=FOLDER, or a name given twice; name each model once")
+            self.named[name] = folder
+        torch.manual_seed(options.seed)  # what dropout draws from
+        torch.backends.cudnn.benchmark = True
         first = load_recognizer(next(iter(self.named.values())))
         self.config, self.tokenizer = first.config, first.tokenizer
         if not isinstance(first.model.decoder, PARSeq) or self.config.encoder.widest:
@@ -202,12 +189,9 @@ class Training:
                 archive.extractall(fonts, filter="data")
         words = SourceConfig(kind="file", path=str(inputs / "words.gz"), weight=0.75)
         corpus = CorpusConfig(sources=[words, SourceConfig(kind="pattern", weight=0.25)])
-        recipe = load_recipe(SynthRecipe, Path("recipes/synth/signs.toml"))
-        render = with_effects(
-            recipe.render.model_copy(
-                update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
-            ),
-            self.options.effect,
+        recipe = load_recipe(SynthRecipe, SIGNS, self.options.set)
+        render = recipe.render.model_copy(
+            update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
         )
         self.synth = recipe.model_copy(update={"corpus": corpus, "render": render, "seed": self.options.seed})
         return self.synth

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dptr.config import SynthRecipe
-from dptr.data.pack import rendered
-from dptr.data.stream import Rendered
+from dptr.data import worker
 from dptr.text.tokenizer import Tokenizer
 
 SPAN = 400  # crops that a worker renders at a time
@@ -78,7 +75,7 @@ class Shelf:
 
     def _fill(self, recipe: SynthRecipe, tokenizer: Tokenizer, workers: int) -> None:
         spans = [(first, min(first + SPAN, self.most)) for first in range(0, self.most, SPAN)]
-        with multiprocessing.get_context("spawn").Pool(workers, _start, (recipe,)) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, worker.start, (recipe,)) as pool:
             for crops, words in pool.imap_unordered(_render, spans):
                 lengths, least = np.array([len(word) for word in words]), 0
                 for bin in self.bins:
@@ -106,20 +103,6 @@ def encoded(tokenizer: Tokenizer, words: list[str], longest: int) -> Tensor:
     return torch.from_numpy(tokenizer.encode(words, full_length=True)[:, : longest + 2])
 
 
-_OF_WORKER: list[SynthRecipe] = []
-
-
-def _start(recipe: SynthRecipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    torch.set_num_threads(1)
-    _OF_WORKER.append(recipe)
-
-
-@lru_cache(maxsize=1)
-def _source() -> Rendered:
-    return rendered(_OF_WORKER[0])
-
-
 def _render(span: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    samples = [_source().sample(index) for index in range(*span)]
+    samples = [worker.source().sample(index) for index in range(*span)]
     return np.stack([crop for crop, _, _ in samples]), [word for _, word, _ in samples]

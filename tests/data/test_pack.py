@@ -9,7 +9,8 @@ import pytest
 
 from dptr.config import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
 from dptr.data import pack
-from dptr.data.pack import open_pack, rendered, write_pack
+from dptr.data.pack import open_pack, write_pack
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
 

@@ -12,8 +12,9 @@ from dptr.cli import run
 from dptr.config import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
 from dptr.data import pack, synth_sets
 from dptr.data.datasets import open_labelled
-from dptr.data.pack import open_pack, rendered, write_pack
+from dptr.data.pack import open_pack, write_pack
 from dptr.data.synth_sets import part_of, span_of, write_folder, write_synth_lmdb
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.text.charset import resolve_charset
 

@@ -9,7 +9,8 @@ import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
 from dptr.config import DualConfig, RenderConfig, SynthRecipe
-from dptr.data.pack import Packed, rendered, write_pack
+from dptr.data.pack import Packed, write_pack
+from dptr.data.worker import rendered
 from dptr.dual import tells_apart
 from dptr.dual.glyph import load_glyph
 from dptr.errors import UserError

@@ -69,8 +69,15 @@ class Renderer:
         """
         return self._render(text, index, True)
 
+    def font_of(self, text: str, index: int) -> Font:
+        """The font of that crop."""
+        return self.fonts.choose(text, self._generator(index).random())
+
+    def _generator(self, index: int) -> Generator:
+        return Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
+
     def _render(self, text: str, index: int, told: bool) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
+        rng = self._generator(index)
         font = self.fonts.choose(text, rng.random())
         line = self._line(text, font, rng, told)
         placed = place(line, self.config, rng)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dptr.config import SynthRecipe
-from dptr.data.pack import rendered
 from dptr.data.stream import Rendered
 from dptr.data.synth import FontIndex, Renderer, find_fonts
 from dptr.data.synth_sets import write_folder
+from dptr.data.worker import rendered
 from dptr.errors import UserError
 from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
