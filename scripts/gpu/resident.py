@@ -232,6 +232,10 @@ class Training:
         self.wait(shelf)
         begun = time.monotonic()
         span = self.options.seconds - (begun - self.began)
+        if span <= 0:
+            raise UserError(
+                f"--seconds {self.options.seconds:g}: over before the first step ({-span:.0f} s); pass more"
+            )
         count, validated = 0, begun
         while (passed := time.monotonic() - begun) < span:
             factor = loop.one_cycle(round(1e6 * passed / span), 1_000_000, 0.05)
