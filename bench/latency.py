@@ -53,13 +53,14 @@ def main() -> None:
     parser.add_argument(
         "--tall", type=float, default=0.0, help="rapidocr too reads crops so many times as tall as wide turned"
     )
+    parser.add_argument("--tta", type=int, default=1, help="dptr reads each crop in so many ways (dptr.tta)")
     options = parser.parse_args()
     try:
         for data in options.accuracy:
-            print(accuracy(options.model, data, options.venv, options.tall), flush=True)
+            print(accuracy(options.model, data, options.venv, options.tall, options.tta), flush=True)
         if options.accuracy:
             return
-        report = measure(options.model, options.data, options.rounds, options.venv)
+        report = measure(options.model, options.data, options.rounds, options.venv, options.tta)
     except UserError as error:
         sys.exit(f"latency: {error}")
     for line in lines(report):
@@ -72,8 +73,8 @@ def _real() -> Path | None:
     return Path(os.environ["DPTR_DATA"]) / "iiit5k" / "test" if "DPTR_DATA" in os.environ else None
 
 
-def accuracy(model: str, data: Path, venv: Path, tall: float) -> str:
-    """Word accuracy of both engines, each as it comes but for ``tall``, on a whole data set, as a line.
+def accuracy(model: str, data: Path, venv: Path, tall: float, tta: int) -> str:
+    """Word accuracy of both engines, each as it comes but for ``tall`` and ``tta``, on a whole data set, as a line.
 
     Raises:
         UserError: see ``pictures``, ``prepared``.
@@ -83,7 +84,7 @@ def accuracy(model: str, data: Path, venv: Path, tall: float) -> str:
     truths = [fold(dataset.label(index)) for index in range(count)]
     calls = [list(range(start, min(start + max(BATCHES), count))) for start in range(0, count, max(BATCHES))]
     told = []
-    for name, engine in prepared(model, pictures(data, count), venv, tall).items():
+    for name, engine in prepared(model, pictures(data, count), venv, tall, tta).items():
         if name.endswith(", default"):
             with Worker(*engine, venv / "bench" / f"{name}.log", one_thread=False) as worker:
                 texts = [text for call in worker.ask({"calls": calls})["texts"] for text in call]
@@ -112,8 +113,8 @@ def packages() -> tuple[str, ...]:
     return (f"rapidocr=={RAPIDOCR}", f"onnxruntime=={version('onnxruntime')}")
 
 
-def prepared(model: str, crops: list[np.ndarray], venv: Path, tall: float = 0.0) -> dict[str, Engine]:
-    """Each engine as it comes and with two threads, to read ``crops``; ``tall`` as rapidocr's worker takes it.
+def prepared(model: str, crops: list[np.ndarray], venv: Path, tall: float = 0.0, tta: int = 1) -> dict[str, Engine]:
+    """Each engine as it comes and with two threads, to read ``crops``; ``tall`` and ``tta`` as their workers take them.
 
     Raises:
         UserError: an environment that does not come up.
@@ -125,7 +126,7 @@ def prepared(model: str, crops: list[np.ndarray], venv: Path, tall: float = 0.0)
     engines: dict[str, Engine] = {}
     for name, threads in THREADS.items():
         given = {"crops": str(file), "threads": threads}
-        engines[f"dptr, {name}"] = (sys.executable, "dptr_reader.py", {**given, "model": model})
+        engines[f"dptr, {name}"] = (sys.executable, "dptr_reader.py", {**given, "model": model, "tta": tta})
         engines[f"rapidocr, {name}"] = (
             python,
             "rapid_reader.py",
@@ -134,14 +135,14 @@ def prepared(model: str, crops: list[np.ndarray], venv: Path, tall: float = 0.0)
     return engines
 
 
-def measure(model: str, data: Path | None, rounds: int, venv: Path) -> dict[str, Any]:
+def measure(model: str, data: Path | None, rounds: int, venv: Path, tta: int) -> dict[str, Any]:
     """All engines, in turn.
 
     Raises:
         UserError: no crops, an environment or a worker that does not come up.
     """
     count = max(BATCHES) * rounds
-    engines = prepared(model, pictures(data, count), venv)
+    engines = prepared(model, pictures(data, count), venv, tta=tta)
     taken: dict[str, dict[int, list[dict[str, Any]]]] = {name: {batch: [] for batch in BATCHES} for name in engines}
     with ExitStack() as stack:
         workers = {
@@ -167,8 +168,9 @@ def measure(model: str, data: Path | None, rounds: int, venv: Path) -> dict[str,
     alike = sum(one == two for one, two in zip(ours, theirs, strict=True)) / count
     source = "drawn words" if data is None else "/".join(data.parts[-2:])
     return {
-        "model": model, "crops": count, "source": source, "rounds": rounds, "packages": packages(), "cores": _cores(),
-        "measured": measured, "ratios": ratios, "read_alike": alike, "bars": {"ms": BAR_MS, "ratio": BAR_RATIO},
+        "model": model, "tta": tta, "crops": count, "source": source, "rounds": rounds, "packages": packages(),
+        "cores": _cores(), "measured": measured, "ratios": ratios, "read_alike": alike,
+        "bars": {"ms": BAR_MS, "ratio": BAR_RATIO},
     }  # fmt: skip
 
 

@@ -38,6 +38,10 @@ Turn = Annotated[
     bool,
     typer.Option("--turn/--no-turn", help="Read tall pictures turned by 90 degrees too; the surest reading counts."),
 ]
+Tta = Annotated[
+    int,
+    typer.Option(help="Read each picture in so many ways, 1 to 6: padded, inverted, ...; the surest reading counts."),
+]
 
 
 def main() -> None:
@@ -97,6 +101,7 @@ def read(
     ] = False,
     device: Device = "cpu",
     turn: Turn = True,
+    tta: Tta = 1,
 ) -> None:
     """Read word crops: a line an image, PATH, TEXT and CONFIDENCE (0 to 1) separated by tabs.
 
@@ -105,7 +110,7 @@ def read(
     """
     from dptr.reader import Reader
 
-    reader = Reader(model, device, turn=turn)
+    reader = Reader(model, device, turn=turn, tta=tta)
     paths: list[str] = []
     failed = False
     for source in images:
@@ -150,6 +155,7 @@ def evaluate(
     ] = None,
     device: Device = "cpu",
     turn: Turn = True,
+    tta: Tta = 1,
 ) -> None:
     """Measure a model on labelled crops: word accuracy, 1-NED, CER, calibration, crops left out, speed.
 
@@ -166,7 +172,7 @@ def evaluate(
         if file.is_dir():
             raise UserError(f"{file}: a folder; pass the name of a file to write")
     with progress_bars() as bars:
-        report = evaluate(Reader(model, device, turn=turn), paths, protocol or ["36"], bars)
+        report = evaluate(Reader(model, device, turn=turn, tta=tta), paths, protocol or ["36"], bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
     print(to_json(report.to_json(), indent=1) if json_out == "-" else report.to_terminal(), flush=True)

@@ -23,6 +23,7 @@ from dptr.images import fit, open_image, turns
 from dptr.runtime import SUFFIX, OnnxModel
 from dptr.shipped import model_folder
 from dptr.text.tokenizer import Tokenizer
+from dptr.tta import CHANGES, changed
 from dptr.widths import STEP, by_width, fits
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
@@ -81,19 +82,24 @@ class Reader:
         batch: pictures a step; it changes speed and memory only.
         turn: read a picture taller than ``dptr.images.TALL`` times its width turned by 90 degrees either way too, and
             keep the surest reading: words on spines, poles and columns run up or down.
+        tta: test-time augmentation: read each picture in this many ways (``dptr.tta.CHANGES``), and keep the surest
+            reading. It takes as many times as long.
 
     Raises:
-        UserError: no such model, a damaged one, or no such device.
+        UserError: no such model, a damaged one, no such device, a batch below 1, or a ``tta`` outside 1 to 6.
     """
 
     def __init__(
-        self, model: str | Path = DEFAULT_MODEL, device: str = "cpu", batch: int = 64, turn: bool = True
+        self, model: str | Path = DEFAULT_MODEL, device: str = "cpu", batch: int = 64, turn: bool = True, tta: int = 1
     ) -> None:
         if batch < 1:
             raise UserError(f"batch {batch}: below 1; pass 1 or more pictures a step")
+        if not 1 <= tta <= len(CHANGES):
+            raise UserError(f"tta {tta}: outside 1 to {len(CHANGES)}; pass in how many ways to read a picture")
         self.name = str(model)
         self.batch = batch
         self.turn = turn
+        self.tta = tta
         self.backend = _open_model(model, device)
         self.tokenizer = self.backend.tokenizer
         self.card = self.backend.card
@@ -139,8 +145,12 @@ class Reader:
         return fit(image, self.height, self.width, self.widest)
 
     def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "height own_width 3"]]:
-        """The crops that an RGB picture is read from: as it is and, where it is tall, turned by 90 and by 270."""
-        return [self.fit(each) for each in (image, *(turns(image) if self.turn else ()))]
+        """The crops an RGB picture is read from: ``tta`` of it and, where it is tall, of it turned by 90 and 270."""
+        return [
+            self.fit(view)
+            for way in (image, *(turns(image) if self.turn else ()))
+            for view in changed(way, self.tta, self.height, self.width)
+        ]
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
         """Of each picture's ``views`` the surest reading; see ``counts_turned``.
@@ -151,9 +161,11 @@ class Reader:
         readings = iter(self.predict_arrays([crop for some in views for crop in some]))
         predictions = []
         for some in views:
-            best, *turned = islice(readings, len(some))
-            for degrees, reading in zip((90, 270), turned, strict=False):
-                if counts_turned(reading.text, not reading.runaway) and reading.confidence > best.confidence:
+            best, *others = islice(readings, len(some))
+            for number, reading in enumerate(others, 1):
+                degrees = (0, 90, 270)[number // self.tta]
+                counts = counts_turned(reading.text, not reading.runaway) if degrees else not reading.runaway
+                if counts and reading.confidence > best.confidence:
                     best = replace(reading, turned=degrees)
             predictions.append(best)
         return predictions

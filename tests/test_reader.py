@@ -217,6 +217,23 @@ def test_tall_pictures_are_read_turned_too_and_the_surest_reading_counts(reader:
         planted.turn = True
 
 
+def test_of_a_picture_read_in_several_ways_the_surest_reading_counts(reader: Reader) -> None:
+    """Inverted, the third way, a picture lit from above is lit from below; turned and inverted left is right."""
+    planted = copy.copy(reader)
+    tall, wide = lit_from_above(80, 30), lit_from_above(30, 80)
+    table = {"top": ("no", 0.6), "bottom": ("yes", 0.8), "right": ("down", 0.5), "left": ("up", 0.9)}
+    for tta, upright, turned in ((1, "no", 270), (2, "no", 270), (3, "yes", 90), (6, "yes", 90)):
+        planted.tta, planted.backend = tta, ByLight(reader, table)
+        assert (len(planted.views(wide)), len(planted.views(tall))) == (tta, 3 * tta)
+        read = planted.read([wide, tall, wide])
+        assert [(each.text, each.turned) for each in read] == [(upright, 0), ("up", turned), (upright, 0)]
+        planted.turn = False
+        assert planted.read(tall).text == upright
+        planted.turn = True
+    planted.backend = ByLight(reader, table | {"bottom": ("aaaaaa", 0.99)})  # repeats itself to the end
+    assert planted.read(wide).text == "no"
+
+
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
     with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 \(16, 32, 3\)"):
         reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))
@@ -226,6 +243,9 @@ def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
         Reader(folder, device="abacus")
     with pytest.raises(UserError, match="batch 0"):
         Reader(folder, batch=0)
+    for tta in (0, 7):
+        with pytest.raises(UserError, match=rf"tta {tta}: outside 1 to 6"):
+            Reader(folder, tta=tta)
 
 
 def test_package_is_lazy() -> None:

@@ -1,4 +1,7 @@
-"""Our recogniser as a worker: ``dptr_reader.py '{"crops": FILE, "model": NAME, "threads": 0}'`` (0 = the default)."""
+"""Our recogniser as a worker: ``dptr_reader.py '{"crops": FILE, "model": NAME, "threads": 0}'`` (0 = the default).
+
+``"tta": 1`` as ``dptr.Reader`` takes it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from dptr.shipped import model_folder
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    reader = Reader(options["model"])
+    reader = Reader(options["model"], tta=options["tta"])
     if not isinstance(reader.backend, OnnxModel):
         raise UserError(f"{options['model']}: holds no model{SUFFIX}; write it with 'dptr export'")
     if options["threads"]:

@@ -11,16 +11,13 @@
 # Exit code of run: 0 all is trained, 3 run it again. IN, BACK, OUT, WORK are folders; SIZES the encoders; CROPS how many
 # crops a pack has, FIRST those of the first; DIRECT, FINETUNE and AGAIN the steps of the trainings, DIRECT_small and its like of
 # one size's alone; WORKERS the cores; MORE settings for all trainings. States travel too while all is less than 60 MiB.
-# START=shipped: only the last training, of what ships in these sizes (small, tiny, nano), on the first pack; SEED=12 or so gives
-# other crops than it has seen.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} WORK=${WORK:-runs/gpu}
 SIZES=${SIZES:-small tiny} CROPS=${CROPS:-350000} FIRST=${FIRST:-${CROPS:-350000}}
 DIRECT=${DIRECT:-2900} FINETUNE=${FINETUNE:-1800} AGAIN=${AGAIN:-2400}
-WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-} START=${START:-nothing} SEED=${SEED:-2}
-declare -A shipped=([small]=models/dptr-en-small [tiny]=dptr-en [nano]=dptr-en-tiny)
+WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
 runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
 words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
 corpus=(--set "corpus.sources=[$words, $patterns]")
@@ -61,36 +58,31 @@ unpack() {
 }
 
 model() { # SIZE: rendered words, with a decoder that comes from text; labelled crops too; fewer of them, more augmented
-    local size=$1 pack=second more
+    local size=$1 more
     read -ra more <<<"$MORE"
-    local direct=DIRECT_$size finetune=FINETUNE_$size again=AGAIN_$size before=$runs/finetune-$size/model
-    if [ "$START" = shipped ]; then
-        pack=first before=${shipped[$size]}
-    fi
-    local labelled=(--set "data.pack=$scratch/$pack" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
-    if [ "$START" != shipped ]; then
-        step "$runs/direct-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml \
-            --set "glyph.encoder.size=$size" --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" \
-            --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" "${more[@]}" --out "$runs/direct-$size" --resume
-        while [ ! -e "$scratch/second.done" ]; do
-            if [ "$SECONDS" -gt $((deadline - 10)) ]; then exit 3; fi
-            sleep 1
-        done
-        step "$runs/finetune-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml \
-            --set "run.steps=${!finetune:-$FINETUNE}" --set "init.glyph=$runs/direct-$size/model" \
-            --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labelled[@]}" \
-            --out "$runs/finetune-$size" --resume
-    fi
+    local direct=DIRECT_$size finetune=FINETUNE_$size again=AGAIN_$size
+    local labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
+    step "$runs/direct-$size" "$python" -m dptr align --config recipes/gpu/direct-en.toml \
+        --set "glyph.encoder.size=$size" --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" \
+        --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" "${more[@]}" --out "$runs/direct-$size" --resume
+    while [ ! -e "$scratch/second.done" ]; do
+        if [ "$SECONDS" -gt $((deadline - 10)) ]; then exit 3; fi
+        sleep 1
+    done
+    step "$runs/finetune-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml \
+        --set "run.steps=${!finetune:-$FINETUNE}" --set "init.glyph=$runs/direct-$size/model" \
+        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labelled[@]}" \
+        --out "$runs/finetune-$size" --resume
     step "$runs/again-$size" "$python" -m dptr finetune --config recipes/gpu/finetune-en.toml \
-        --set "run.seed=$((SEED - 1))" --set "run.steps=${!again:-$AGAIN}" --set data.rendered=0.9 --set data.augment=0.8 \
-        --set "model.encoder.size=$size" --set "init.model=$before" "${corpus[@]}" "${render[@]}" "${more[@]}" \
-        "${labelled[@]}" --out "$runs/again-$size" --resume
+        --set run.seed=1 --set "run.steps=${!again:-$AGAIN}" --set data.rendered=0.9 --set data.augment=0.8 \
+        --set "model.encoder.size=$size" --set "init.model=$runs/finetune-$size/model" "${corpus[@]}" "${render[@]}" \
+        "${more[@]}" "${labelled[@]}" --out "$runs/again-$size" --resume
 }
 
 render() {
     deadline=${1:-100000}
     unpack
-    CROPS=$FIRST pack first "$SEED" "$WORKERS"
+    CROPS=$FIRST pack first 2 "$WORKERS"
     tail -n 1 "$scratch/first.txt"
 }
 
@@ -121,10 +113,8 @@ run() {
     unpack
     if [ ! -e "$scratch/first.done" ]; then render "$deadline"; fi
     set -m # else Ctrl-C would be ignored in what goes on beside
-    if [ "$START" != shipped ]; then
-        (pack second $((SEED + 1)) $(((WORKERS + 1) / 2))) &
-        jobs+=($!)
-    fi
+    (pack second 3 $(((WORKERS + 1) / 2))) &
+    jobs+=($!)
     for size in $SIZES; do
         (model "$size") &
         jobs+=($!)
