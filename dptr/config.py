@@ -383,7 +383,7 @@ class FinetuneRecipe(Config):
     data: DataConfig = DataConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
-    encoder_lr: float = Field(1.0, gt=0)  # factors on optim.lr, by part
-    fmu_lr: float = Field(1.0, gt=0)
-    decoder_lr: float = Field(1.0, gt=0)
+    encoder_lr: float = Field(1.0, ge=0)  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
+    fmu_lr: float = Field(1.0, ge=0)
+    decoder_lr: float = Field(1.0, ge=0)
     patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

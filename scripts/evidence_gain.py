@@ -17,7 +17,8 @@ Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts,
 - f: a, its network first trained on rendered crops for the time of stage 1: what stage 1 is worth where the encoder is
   there already;
 - an, cn: a and c without the FMU, the decoder looks at the image tokens themselves;
-- c13, c52: c with half and twice as many queries as slots (the first of them as they were, others made like them).
+- c13, c52: c with half and twice as many queries as slots (the first of them as they were, others made like them);
+- cf, cs: c, in fine-tuning its decoder frozen or at 0.3 of the learning rate; ce: all but the decoder at 0.3 of it.
 
 Runs depend on those they start from only; each goes on where it was interrupted, and what is done is not done again:
 start the same command anew at any time. Each computes with one thread, ``--jobs`` at once. Scores are those of the last
@@ -31,9 +32,9 @@ from pathlib import Path
 
 from evidence_jobs import RECIPES, Job, data_folder, finetuning, finish, options_of, scores, spread, told
 
-STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52")
+STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52", "cf", "cs", "ce")
 BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
-ONCE = ("c0", "cr", "an", "cn", "c13", "c52")  # starts of which one seed at 500 and one at all is run
+ONCE = ("c0", "cr", "an", "cn", "c13", "c52", "cf", "cs", "ce")  # starts of which one seed at 500 and one at all is run
 FEW = ("a", "b", "c", "d", "f")  # starts that are run with 100 crops too
 STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
 # Crops and seed, in the order in which fine-tuning goes through BUDGETS.
@@ -99,21 +100,25 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         return ("--set", f"init.glyph={name}")
 
     own, without = glyph(options.glyph), ("--set", "model.fmu.queries=0")
+    taught = (*own, *decoder("text-symbols/model"))
     begin = {
         "a": (own, ()),
         "b": ((*own, *decoder("text/model")), ("text",)),
         "c0": ((*own, *decoder("text-photographs/model")), ("text-photographs",)),
         "cr": ((*own, *decoder("text-residuals/model")), ("text-residuals",)),
-        "c": ((*own, *decoder("text-symbols/model")), ("text-symbols",)),
+        "c": (taught, ("text-symbols",)),
         "d": ((*glyph(str(out / "direct/model")), *decoder("direct/decoder")), ("direct",)),
         "e": ((*glyph(str(out / "direct-text/model")), *decoder("direct-text/decoder")), ("direct-text",)),
         "f": (told(f"init.model={out / 'rendered/model'}"), ("rendered",)),
         "j": ((*glyph(str(out / "joint/model")), *decoder("joint/decoder")), ("joint",)),
         "jl": ((*glyph(str(out / "joint-loose/model")), *decoder("joint-loose/decoder")), ("joint-loose",)),
         "an": ((*own, *without), ()),
-        "cn": ((*own, *without, *decoder("text-symbols/model")), ("text-symbols",)),
-        "c13": ((*own, "--set", "model.fmu.queries=13", *decoder("text-symbols/model")), ("text-symbols",)),
-        "c52": ((*own, "--set", "model.fmu.queries=52", *decoder("text-symbols/model")), ("text-symbols",)),
+        "cn": ((*taught, *without), ("text-symbols",)),
+        "c13": ((*taught, *told("model.fmu.queries=13")), ("text-symbols",)),
+        "c52": ((*taught, *told("model.fmu.queries=52")), ("text-symbols",)),
+        "cf": ((*taught, *told("decoder_lr=0")), ("text-symbols",)),
+        "cs": ((*taught, *told("decoder_lr=0.3")), ("text-symbols",)),
+        "ce": ((*taught, *told("encoder_lr=0.3", "fmu_lr=0.3")), ("text-symbols",)),
     }
     base = finetuning(options.pack, data)
     return [

@@ -7,11 +7,12 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -45,10 +46,19 @@ CALIBRATION = 2000  # crops
 
 
 class _Objective(nn.Module):
-    def __init__(self, model: Recognizer, teacher: Teacher | None):
+    def __init__(self, model: Recognizer, teacher: Teacher | None, frozen: Sequence[nn.Module] = ()):
         super().__init__()
         self.model = model
         self.teacher = teacher  # no module: neither trained nor saved
+        self.frozen = tuple(part.requires_grad_(False) for part in frozen)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen parts stay in eval mode: batch norms would go on counting."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
@@ -67,8 +77,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recogniser.
 
     Raises:
-        UserError: see ``settle_finetune``, ``loop.check_out``, ``stage2_crops``, ``build_recognizer``, ``initialise``,
-            ``open_teacher``, ``loop.advance``.
+        UserError: all parts are frozen; see ``settle_finetune``, ``loop.check_out``, ``stage2_crops``,
+            ``build_recognizer``, ``initialise``, ``open_teacher``, ``loop.advance``.
     """
     recipe, charset = settle_finetune(recipe)
     loop.check_out(out, recipe, resume)
@@ -90,7 +100,11 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, teacher), parts, "crops")
+    frozen = [part for part, rate in parts if not rate]
+    if len(frozen) == len(parts):
+        raise UserError("encoder_lr, fmu_lr and decoder_lr are all 0: nothing would be trained; raise one of them")
+    objective = _Objective(model, teacher, frozen)
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, parts, "crops")
     for line in origins + notes:
         run.log.say(line)
     used = ["rendered words"] if recipe.data.rendered else []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,23 @@ def test_training_ends_when_nothing_gets_better(parts: Parts, tmp_path: Path, mo
 
 
 # --- where it starts --------------------------------------------------------------------------------------------------
+
+
+def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, counters and averages of batch norms among them, while every other part moves."""
+    names, better = ("encoder", "fmu", "decoder"), count()
+    monkeypatch.setattr("dptr.train.finetune.read", lambda *_: {"word_accuracy": next(better)})  # the last one is kept
+    for frozen in (("encoder",), ("decoder",), ("encoder", "fmu")):
+        recipe = parts.recipe("finetune", *(f"{name}_lr=0" for name in frozen), "run.steps=3", "run.validate_every=1")
+        before = fresh(recipe)
+        initialise(before, recipe, resolve_charset(recipe.model.charset))
+        out = tmp_path / "-".join(frozen)
+        finetune(recipe, out)
+        after = load_recognizer(out / "model").model.state_dict()
+        moved = {name.split(".")[0] for name, tensor in before.state_dict().items() if not tensor.equal(after[name])}
+        assert moved == set(names) - set(frozen)
+    with pytest.raises(UserError, match="encoder_lr, fmu_lr and decoder_lr are all 0"):
+        finetune(parts.recipe("finetune", *(f"{name}_lr=0" for name in names)), tmp_path / "all")
 
 
 def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:
