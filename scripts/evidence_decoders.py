@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from evidence_jobs import RECIPES, Job, data_folder, done, finetuning, finish, options_of, told
+from evidence_jobs import Job, data_folder, done, finetuning, finish, options_of, steps, told
 
 from dptr.checkpoint import open_checkpoint
 from dptr.config import SourceConfig
@@ -49,7 +49,7 @@ def main() -> None:
     if not options.table:
         out.mkdir(parents=True, exist_ok=True)
         jobs = [*rendered_sets(out), *stage_one(options), *trained, *evaluations(trained, out, data)]
-        finish(jobs, out, options.jobs)
+        finish(jobs, out, options.jobs, options.settings)
     print(table(trained, out))
 
 
@@ -115,7 +115,7 @@ def draw(words: Sequence[str], quota: dict[int, int], rng: np.random.Generator) 
 def stage_one(options: argparse.Namespace) -> list[Job]:
     """Residuals, and each decoder on text with them; the share decoder with other texts too."""
     text = (
-        "pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), "--set", f"dual.model={options.glyph}",
+        "pretrain", "--config", str(options.recipes / "text.toml"), "--set", f"dual.model={options.glyph}",
         "--set", f"orp.bank={options.out / 'residuals'}", "--set", "orp.strength=1", "--set", "orp.positions=symbols",
     )  # fmt: skip
     kinds = [
@@ -142,12 +142,12 @@ def shares(options: argparse.Namespace) -> Sequence[float]:
 
 def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     """Each decoder from both starts at both budgets; the share decoder's other texts at 500 crops."""
-    base = (*finetuning(options.pack, data), *told(f"init.glyph={options.glyph}"))
+    base = (*finetuning(options, data), *told(f"init.glyph={options.glyph}"))
     starts = [(kind, start, crops) for crops in options.crops for kind in options.decoders for start in ("none", kind)]
     starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
     jobs = []
     for kind, start, crops in starts:
-        settings = [f"model.decoder.kind={kind}", f"run.steps={STEPS[crops]}", f"data.limit={crops}"]
+        settings = [f"model.decoder.kind={kind}", steps(options, STEPS[crops]), f"data.limit={crops}"]
         needs: tuple[str, ...] = ()
         if start != "none":
             settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")

@@ -30,7 +30,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evidence_jobs import RECIPES, Job, data_folder, finetuning, finish, options_of, scores, spread, told
+from evidence_jobs import Job, data_folder, finetuning, finish, options_of, scores, spread, steps, told
 
 STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52", "cf", "cs", "ce")
 BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
@@ -54,20 +54,20 @@ def main() -> None:
         for start in reversed(starts(options, data)):  # what a run starts from stands before it
             if any(start.name in job.needs for job in jobs):
                 jobs.insert(0, start)
-        finish(jobs, options.out, options.jobs)
+        finish(jobs, options.out, options.jobs, options.settings)
     print(table(options.out))
 
 
 def starts(options: argparse.Namespace, data: Path) -> list[Job]:
     """Stage 1 in five forms, the bank of two of them, direct training in two and joint training in two."""
     out: Path = options.out
-    text = ("pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), "--set", f"dual.model={options.glyph}")
+    text = ("pretrain", "--config", str(options.recipes / "text.toml"), "--set", f"dual.model={options.glyph}")
     rendered = (
-        "align", "--config", str(RECIPES / "evidence" / "direct.toml"), "--set", f"pack={options.pack}",
+        "align", "--config", str(options.recipes / "direct.toml"), "--set", f"pack={options.pack}",
         "--set", f"render.backgrounds={data / 'natural'}",
     )  # fmt: skip
-    direct = (*rendered, "--set", f"run.steps={options.direct_steps}")
-    joint = (*rendered, *told("teach.text=1", "teach.residuals=1", f"run.steps={options.joint_steps}"))
+    direct = (*rendered, *told(steps(options, options.direct_steps)))
+    joint = (*rendered, *told("teach.text=1", "teach.residuals=1", steps(options, options.joint_steps)))
     residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
         Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
@@ -82,8 +82,8 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         Job(
             "rendered",
             (
-                *finetuning(options.pack, data),
-                *told(f"init.glyph={options.glyph}", f"run.steps={options.rendered_steps}", "data.rendered=1"),
+                *finetuning(options, data),
+                *told(f"init.glyph={options.glyph}", steps(options, options.rendered_steps), "data.rendered=1"),
             ),
         ),
     ]
@@ -120,12 +120,11 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "cs": ((*taught, *told("decoder_lr=0.3")), ("text-symbols",)),
         "ce": ((*taught, *told("encoder_lr=0.3", "fmu_lr=0.3")), ("text-symbols",)),
     }
-    base = finetuning(options.pack, data)
+    base = finetuning(options, data)
     return [
         Job(
             f"{start}-{count or 'all'}-{seed}",
-            (*base, *begin[start][0], "--set", f"run.steps={STEPS[count]}",
-             "--set", f"data.limit={count}", "--set", f"run.seed={seed}"),
+            (*base, *begin[start][0], *told(steps(options, STEPS[count]), f"data.limit={count}", f"run.seed={seed}")),
             begin[start][1],
         )
         for count, seed in ORDER

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+TRAININGS = ("align", "pretrain", "finetune")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ def options_of(about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--recipes", type=Path, default=RECIPES / "evidence", help="text.toml, direct.toml, gain.toml")
+    parser.add_argument("--times", type=float, default=1, help="so many times the steps of all but stage 1")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="in trainings")
     parser.add_argument("--table", action="store_true", help="only print what is done")
     return parser
 
@@ -49,11 +53,11 @@ def data_folder() -> Path:
     return Path(os.environ["DPTR_DATA"])
 
 
-def finetuning(pack: str, data: Path) -> tuple[str, ...]:
+def finetuning(options: argparse.Namespace, data: Path) -> tuple[str, ...]:
     """The command that fine-tunings on real crops share."""
     return (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"),
-        *told(f"data.pack={pack}", f"render.backgrounds={data / 'natural'}"),
+        "finetune", "--config", str(options.recipes / "gain.toml"),
+        *told(f"data.pack={options.pack}", f"render.backgrounds={data / 'natural'}"),
         "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
     )  # fmt: skip
 
@@ -63,33 +67,44 @@ def told(*settings: str) -> tuple[str, ...]:
     return tuple(part for setting in settings for part in ("--set", setting))
 
 
-def finish(jobs: list[Job], out: Path, count: int) -> None:
+def steps(options: argparse.Namespace, count: int) -> str:
+    """As a setting, ``--times`` as many."""
+    return f"run.steps={max(1, round(options.times * count))}"
+
+
+def finish(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -> None:
     """``work``, or end the program with the names of the runs that did not get done."""
     out.mkdir(parents=True, exist_ok=True)
-    if failed := work(jobs, out, count):
+    if failed := work(jobs, out, count, settings):
         sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {out}; run this again")
 
 
-def work(jobs: list[Job], out: Path, count: int) -> list[str]:
-    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done."""
+def work(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -> list[str]:
+    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done.
+
+    Args:
+        settings: of every training; its own come after them.
+    """
     waiting, running = list(jobs), dict[Future[bool], Job]()
     with ThreadPoolExecutor(count) as pool:
         while True:
             ready = [job for job in waiting if all(done(out / name) for name in job.needs)]
             for job in ready[: count - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(run, job, out)] = job
+                running[pool.submit(run, job, out, settings)] = job
             if not running:
                 return [job.name for job in jobs if not done(out / job.name)]
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 del running[future]
 
 
-def run(job: Job, out: Path) -> bool:
+def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
     """Run or resume a job; whether it is done."""
     if done(out / job.name):
         return True
-    command = [sys.executable, "-m", "dptr", *job.arguments, job.output, str(out / job.name), *job.flags]
+    name, *arguments = job.arguments
+    common = told(*(setting for setting in settings if knows(name, setting)))
+    command = [sys.executable, "-m", "dptr", name, *common, *arguments, job.output, str(out / job.name), *job.flags]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
@@ -97,6 +112,11 @@ def run(job: Job, out: Path) -> bool:
         (out / f"{job.name}.done").write_text(" ".join(command) + "\n", encoding="utf-8")
     print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
     return code == 0
+
+
+def knows(command: str, setting: str) -> bool:
+    """Whether a setting of every training is one of this command's: stage 1 renders nothing."""
+    return command in TRAININGS and not (command == "pretrain" and setting.startswith("render."))
 
 
 def done(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from evidence_jobs import RECIPES, Job, data_folder, done, finish, options_of, told
+from evidence_jobs import Job, data_folder, done, finish, options_of, told
 from jaxtyping import Float
 from torch import Tensor
 
@@ -55,7 +55,7 @@ def main() -> None:
     if not options.table:
         make_banks(options, out, data_folder())
         runs = [(bank, strength) for bank in options.banks for strength in LAMBDAS[bank]]
-        finish([stage_one(options.glyph, out, *run) for run in runs], out, options.jobs)
+        finish([stage_one(options, *run) for run in runs], out, options.jobs, options.settings)
         for run in runs:
             read(options.glyph, out / name_of(*run))
     print("\n".join(table(out)))
@@ -97,15 +97,18 @@ def name_of(bank: str, strength: float) -> str:
     return f"{bank}@{strength:g}"
 
 
-def stage_one(glyph: str, out: Path, bank: str, strength: float) -> Job:
+def stage_one(options: argparse.Namespace, bank: str, strength: float) -> Job:
     """A run, by bank and lambda."""
     ships = bank in ("none", "photographs", "shared")
     positions = {"residuals": "symbols", "shared": "shared"}.get(bank, "per-sample")
-    place = photographs(glyph) if ships else out / f"bank-{bank}"
-    settings = (f"dual.model={glyph}", f"orp.bank={place}", f"orp.strength={strength:g}", f"orp.positions={positions}")
-    return Job(
-        name_of(bank, strength), ("pretrain", "--config", str(RECIPES / "evidence" / "text.toml"), *told(*settings))
+    place = photographs(options.glyph) if ships else options.out / f"bank-{bank}"
+    settings = (
+        f"dual.model={options.glyph}",
+        f"orp.bank={place}",
+        f"orp.strength={strength:g}",
+        f"orp.positions={positions}",
     )
+    return Job(name_of(bank, strength), ("pretrain", "--config", str(options.recipes / "text.toml"), *told(*settings)))
 
 
 def read(glyph: str, run: Path) -> None:

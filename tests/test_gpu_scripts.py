@@ -68,8 +68,9 @@ def test_recipes_of_the_three_stages_fit_together() -> None:
     assert direct.teach.decoder == tuned.model.decoder
 
 
-def test_the_shell_script_is_one() -> None:
-    subprocess.run(["bash", "-n", str(ROOT / "scripts/gpu/train-en.sh")], check=True)
+def test_the_shell_scripts_are_some() -> None:
+    for name in ("train-en", "evidence", "pieces"):
+        subprocess.run(["bash", "-n", str(ROOT / f"scripts/gpu/{name}.sh")], check=True)
 
 
 def test_a_gpu_that_is_not_known_needs_its_peak() -> None:

@@ -35,7 +35,7 @@ $dptr align --config recipes/evidence/direct.toml "${rendered[@]}" --set teach.s
 $dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
     --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \
     --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name" --resume
-# a second, longer round with 541 families of fonts more
+# a second, longer round with more families of fonts (541 when what ships was trained so far)
 fonts="render.fonts=[\"/usr/share/fonts\",\"$PWD/runs/web-fonts\"]"
 $python scripts/web_fonts.py --out runs/web-fonts || echo "train-en: goes on without those families"
 $dptr synth --config recipes/synth/signs.toml --count 400000 --workers 2 --set seed=1 --set "$fonts" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dptr-en and a larger one, together on a rented GPU, in pieces that each end by themselves (docs/gpu.md).
 #
-#   scripts/gpu/train-en.sh pack-inputs     where fonts, DPTR_DATA and a decoder of scripts/cpu/train-en.sh are: fills $IN
+#   scripts/gpu/train-en.sh pack-inputs [--fonts N]   where fonts, DPTR_DATA and a decoder of scripts/cpu/train-en.sh are: fills $IN
 #   scripts/gpu/train-en.sh render [SECONDS]   on the GPU machine, from $IN: the first pack of crops, all cores
 #   scripts/gpu/train-en.sh speed           there: 150 steps of both models at once, to choose DIRECT and FINETUNE by
 #   scripts/gpu/train-en.sh run [SECONDS]   there, after it: both models, and beside them the second pack; with $BACK, the last
@@ -18,43 +18,11 @@ IN=${IN:-runs/gpu-inputs} BACK=${BACK:-runs/gpu-back} OUT=${OUT:-runs/gpu-out} W
 SIZES=${SIZES:-small tiny} CROPS=${CROPS:-350000} FIRST=${FIRST:-${CROPS:-350000}}
 DIRECT=${DIRECT:-2900} FINETUNE=${FINETUNE:-1800} AGAIN=${AGAIN:-2400}
 WORKERS=${WORKERS:-$(nproc)} MORE=${MORE:-}
-runs=$WORK/runs scratch=$WORK/scratch # what travels on, and what the next machine makes anew
-words="{kind=\"file\", path=\"$IN/words.gz\", weight=0.75}" patterns='{kind="pattern", weight=0.25}'
-corpus=(--set "corpus.sources=[$words, $patterns]")
-render=(--set "render.fonts=[\"$scratch/fonts\"]" --set render.font_split=train --set "render.backgrounds=$IN/photographs")
-export OMP_WAIT_POLICY=PASSIVE
-
-step() { # NAME COMMAND...: once, cut off with its state saved when the time is over
-    local name=$1 left=$((deadline - SECONDS)) code=0
-    shift
-    if [ -e "$name.done" ]; then return; fi
-    if [ "$left" -lt 10 ]; then exit 3; fi
-    timeout --signal=INT --kill-after=60 --preserve-status "$left" "$@" >>"$name.txt" 2>&1 || code=$?
-    if [ "$code" -eq 130 ] || [ "$code" -eq 137 ]; then exit 3; fi
-    if [ "$code" -ne 0 ]; then
-        tail -n 5 "$name.txt" >&2
-        exit "$code"
-    fi
-    touch "$name.done"
-}
+. scripts/gpu/pieces.sh
 
 pack() { # NAME SEED WORKERS
     step "$scratch/$1" "$python" -m dptr synth --config recipes/synth/signs.toml --count "$CROPS" --workers "$3" \
         --set "seed=$2" "${corpus[@]}" "${render[@]}" --out "$scratch/$1" --resume
-}
-
-unpack() {
-    mkdir -p "$runs" "$scratch/fonts" "$scratch/site"
-    if [ ! -e "$scratch/unpacked" ]; then
-        if [ -d "$BACK" ]; then cat "$BACK"/runs.tar.gz.* | tar -C "$runs" -xz; fi
-        tar -C "$scratch/fonts" -xJf "$IN/fonts.tar.xz"
-        if [ -d "$IN/wheels" ]; then
-            $python -m pip install -q --no-index --no-deps --no-compile --target "$scratch/site" "$IN"/wheels/*.whl
-        fi
-        touch "$scratch/unpacked"
-    fi
-    export PYTHONPATH=$PWD:$PWD/$scratch/site
-    case $scratch in /*) PYTHONPATH=$PWD:$scratch/site ;; esac
 }
 
 model() { # SIZE: rendered words, with a decoder that comes from text; labelled crops too; fewer of them, more augmented
@@ -137,16 +105,13 @@ run() {
         echo "train-en: too much for all; states stay here, so another machine cannot go on with this"
         skipped+=("--exclude=state")
     fi
-    mkdir -p "$OUT"
-    rm -f "$OUT"/runs.tar.gz.*
-    tar -C "$runs" "${skipped[@]}" -c . | gzip -1 | split -b 15M -d - "$OUT/runs.tar.gz."
-    ls -l "$OUT"
+    leave "${skipped[@]}"
     echo "train-en: $([ "$code" -eq 0 ] && echo all trained || echo "not done yet (code $code)") after $SECONDS s"
     exit "$code"
 }
 
-dry() { # each piece on a machine that holds nothing but inputs and what came back
-    local folder=runs/gpu-dry code=3 piece=0
+dry() {
+    local folder=runs/gpu-dry
     rm -rf "$folder"
     IN=$folder/in SIZES=tiny
     pack_inputs --python "" --fonts 100
@@ -155,16 +120,7 @@ dry() { # each piece on a machine that holds nothing but inputs and what came ba
     export MORE="--set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
         --set run.device=cpu --set run.precision=no"
     MORE=${MORE//$'\n'/ }
-    while [ "$code" -eq 3 ] && [ "$piece" -lt 12 ]; do
-        piece=$((piece + 1))
-        echo "train-en: piece $piece"
-        code=0
-        "$0" run "${PIECE:-60}" || code=$?
-        rm -rf "$BACK" "$WORK"
-        mv "$OUT" "$BACK"
-    done
-    echo "train-en: dry run of $piece pieces ends with code $code"
-    exit "$code"
+    again "$folder" "$0" run "${PIECE:-60}"
 }
 
 pack_inputs() {
@@ -173,7 +129,7 @@ pack_inputs() {
 }
 
 case ${1:-} in
-    pack-inputs) pack_inputs ;;
+    pack-inputs) pack_inputs "${@:2}" ;;
     render) render "${2:-100000}" ;;
     speed) speed ;;
     run) run "${2:-540}" ;;
