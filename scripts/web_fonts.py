@@ -3,8 +3,8 @@
     python scripts/web_fonts.py --out runs/web-fonts
     dptr synth --set 'render.fonts=["/usr/share/fonts", "runs/web-fonts"]' ...
 
-Needs ``npm``, a quarter of an hour and 226 MB. A package ``@fontsource/FAMILY`` holds one family under a free licence (SIL
-OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked as
+Needs ``npm``, 226 MB and a quarter of an hour. A package ``@fontsource/FAMILY`` holds one family, under a free licence
+(SIL OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked as
 TrueType, the family's licence beside them. Families that are there are passed over: the same command goes on.
 """
 
