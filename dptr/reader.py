@@ -83,7 +83,7 @@ class Reader:
         turn: read a picture taller than ``dptr.images.TALL`` times its width turned by 90 degrees either way too, and
             keep the surest reading: words on spines, poles and columns run up or down.
         tta: test-time augmentation: read each picture in this many ways (``dptr.tta.CHANGES``), and keep the surest
-            reading. It takes as many times as long.
+            reading. It takes up to as many times as long.
 
     Raises:
         UserError: no such model, a damaged one, no such device, a batch below 1, or a ``tta`` outside 1 to 6.

@@ -102,7 +102,6 @@ def _about(card: dict[str, Any]) -> list[str]:
     folders = card["recipe"]["render"]["fonts"]
     rented = "scratch/fonts" in folders  # what scripts/gpu/inputs.py packs is of both kinds
     more = rented or "runs/web-fonts" in folders
-    chain = "docs/gpu.md" if rented else "scripts/cpu/train-en.sh"
     fonts = f"free ones of Debian{' and of Fontsource (most of Google Fonts)' if more else ''}"
     lines = [
         f"# {card['name']}",
@@ -117,7 +116,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         "",
         *(f"- {line}" for line in card["trained_on"]),
         f"- last stage: {run['steps']} steps of {run['batch']} crops, {card['recipe']['data']['rendered']:.0%} of them "
-        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `{chain}`",
+        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `docs/RESULTS.md`",
         "",
         "Rights: the labelled photographs ("
         + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])

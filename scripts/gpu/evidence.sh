@@ -7,7 +7,7 @@
 #
 # Exit code of run: 0 all is done, and the table is in $OUT/table.md; 3 run it again. IN, BACK, OUT, WORK are folders; STARTS which
 # starts; CROPS how many crops the pack has; ALIGN the steps of alignment; TIMES so many times the steps of the CPU's runs; JOBS
-# how many runs at once; MORE settings for all trainings.
+# how many runs at once; MORE settings for all trainings, KEY=VALUE with spaces between.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}

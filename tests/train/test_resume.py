@@ -76,6 +76,29 @@ def test_interrupted_again_and_again_it_is_the_same_run(
     assert contents(out) == contents(whole)
 
 
+def test_a_run_with_a_frozen_part_goes_on_too(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its optimiser has no slots for that part."""
+    recipe = parts.recipe("finetune", "decoder_lr=0", "run.steps=6")
+    finetune(recipe, tmp_path / "whole")
+
+    def end_of_step(run: loop.Run) -> None:
+        real_end(run)
+        if run.step == 3:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        real_end = loop.end_of_step
+        patch.setattr(loop, "end_of_step", end_of_step)
+        with pytest.raises(Crash):
+            finetune(recipe, tmp_path / "cut")
+    finetune(recipe, tmp_path / "cut", resume=True)
+    kept = "state/step-000000006/tensors.safetensors"
+    states = [load_tensors(tmp_path / name / kept, "state") for name in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
+    assert not [name for name in states[0] if name.startswith("optimizer.") and "decoder" in name]
+
+
 def test_a_second_ctrl_c_ends_at_once(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(*arguments: object) -> None:
         for _ in range(2):
