@@ -77,7 +77,7 @@ def nothing(count: int) -> Draws:
     )
 
 
-def draw(strength: Float[Tensor, "b"], height: int, width: int, generator: torch.Generator) -> Draws:
+def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torch.Generator) -> Draws:
     """``LAYERS`` operations a crop, each with probability ``strength`` and at magnitudes up to it.
 
     Args:
@@ -129,7 +129,7 @@ def draw(strength: Float[Tensor, "b"], height: int, width: int, generator: torch
 
 def augment_batch(
     crops: UInt8[Tensor, "b h w 3"],
-    strength: Float[Tensor, "b"],
+    strength: Float[Tensor, " b"],
     generator: torch.Generator,
     noise: torch.Generator,
 ) -> Float[Tensor, "b 3 h w"]:

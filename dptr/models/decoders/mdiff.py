@@ -21,7 +21,7 @@ from dptr.models.layers import DecoderLayer, all_done, init_transformer, key_mas
 STRATEGIES = ("full", "suffix", "prefix", "blocks", "cloze", "random")
 
 
-def draw_mask(strategy: str, counts: Int[Tensor, "b"], length: int, generator: torch.Generator) -> Bool[Tensor, "b l"]:
+def draw_mask(strategy: str, counts: Int[Tensor, " b"], length: int, generator: torch.Generator) -> Bool[Tensor, "b l"]:
     """Which of a word's symbols (characters and EOS) are hidden; at least one, and none after EOS.
 
     The six strategies of MDiff4STR, each drawn equally often, imitate what decoding meets:

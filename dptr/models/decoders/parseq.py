@@ -67,9 +67,9 @@ class Sequences:
         content_allowed, query_allowed: which content tokens each of them may see.
     """
 
-    content: Int[Tensor, "l"]
-    query: Int[Tensor, "q"]
-    order: Int[Tensor, "q"]
+    content: Int[Tensor, " l"]
+    query: Int[Tensor, " q"]
+    order: Int[Tensor, " q"]
     content_allowed: Bool[Tensor, "l l"]
     query_allowed: Bool[Tensor, "q l"]
 
@@ -223,8 +223,8 @@ class PARSeq(Stepwise):
     def predict(
         self,
         inputs: Int[Tensor, "b n"],
-        content: Int[Tensor, "l"] | slice,
-        query: Int[Tensor, "q"] | slice,
+        content: Int[Tensor, " l"] | slice,
+        query: Int[Tensor, " q"] | slice,
         memory: list[Float[Tensor, "2 b h m e"]],
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
         content_allowed: Bool[Tensor, "l l"],
@@ -335,7 +335,7 @@ class PARSeq(Stepwise):
         return logits
 
     def _masks(
-        self, like: Float[Tensor, "b *rest"]
+        self, like: Float[Tensor, "b ..."]
     ) -> tuple[Int[Tensor, "b 1"], Bool[Tensor, "s s"], Bool[Tensor, "s s"]]:
         """A BOS for each word of the batch; who may look at whom: earlier inputs, all but the own character."""
         steps, device = self.max_length + 1, like.device
