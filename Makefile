@@ -42,7 +42,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 evidence: $(INSTALLED)
-	bash scripts/evidence.sh
+	bash research/evidence/run.sh
 
 picture: $(INSTALLED)
 	$(BIN)/python scripts/picture.py docs/assets/reading.png

@@ -1,5 +1,5 @@
 """``python -m dptr``: the command line."""
 
-from dptr.cli import main
+from dptr.cli.app import main
 
 main()

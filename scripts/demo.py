@@ -25,22 +25,22 @@ import numpy as np
 import torch
 from PIL import Image, ImageFont
 
-from dptr import cli
-from dptr.checkpoint import card_of, save_checkpoint
-from dptr.config import CorpusConfig, FinetuneRecipe, RenderConfig, plain_render
-from dptr.data.datasets import open_labelled
-from dptr.data.stream import Rendered
-from dptr.data.synth import FontIndex, Renderer, find_fonts
-from dptr.errors import UserError
-from dptr.evaluate import Result, evaluate
-from dptr.metrics import PROTOCOLS
+from dptr.cli import app as cli
+from dptr.config.load import load_recipe
+from dptr.config.recipes import CorpusConfig, FinetuneRecipe, RenderConfig, plain_render
+from dptr.data.crops import open_labelled
+from dptr.data.loader import Rendered
+from dptr.evaluation.evaluate import Result, evaluate
+from dptr.evaluation.metrics import PROTOCOLS
+from dptr.inference.reader import Reader
+from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.recognizer import build_recognizer
-from dptr.reader import Reader
-from dptr.recipe_file import load_recipe
+from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
-from dptr.train.finetune import initialise
-from dptr.train.settle import settle_finetune
+from dptr.training.finetune import initialise
+from dptr.training.resolve import settle_finetune
+from dptr.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 REAL = ("iiit5k/train", "ic15/train")  # folders of DPTR_DATA

@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from wordfreq import zipf_frequency
 
-from dptr.data.datasets import open_labelled
-from dptr.files import read_json
-from dptr.images import to_array
-from dptr.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
-from dptr.reader import Reader
-from dptr.shipped import SHIPPED, model_folder
+from dptr.data.crops import open_labelled
+from dptr.evaluation.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
+from dptr.inference.reader import Reader
+from dptr.utils.files import read_json
+from dptr.utils.images import to_array
+from dptr.weights import SHIPPED, model_folder
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COMMON = 4.0  # Zipf: ten times in a million words
@@ -100,7 +100,7 @@ def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
     folders = card["recipe"]["render"]["fonts"]
-    rented = "scratch/fonts" in folders  # what scripts/gpu/inputs.py packs is of both kinds
+    rented = "scratch/fonts" in folders  # what research/gpu/inputs.py packs is of both kinds
     more = rented or "runs/web-fonts" in folders
     fonts = f"free ones of Debian{' and of Fontsource (most of Google Fonts)' if more else ''}"
     lines = [

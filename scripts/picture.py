@@ -12,13 +12,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dptr.config import CorpusConfig, RenderConfig
-from dptr.data.stream import Rendered
-from dptr.data.synth import FontIndex, Renderer
-from dptr.files import whole_file
-from dptr.reader import Reader
+from dptr.config.recipes import CorpusConfig, RenderConfig
+from dptr.data.loader import Rendered
+from dptr.inference.reader import Reader
+from dptr.synth import FontIndex, Renderer
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
+from dptr.utils.files import whole_file
 
 COLUMNS, ROWS, SCALE = 4, 5, 2
 GAP, LINE = 16, 24  # pixels; each crop has two lines of text

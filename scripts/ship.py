@@ -17,15 +17,15 @@ import subprocess
 from pathlib import Path
 
 from dptr import __version__
-from dptr.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
-from dptr.config import DualConfig
-from dptr.dual.glyph import load_glyph, save_glyph
-from dptr.errors import UserError
-from dptr.evaluate import evaluate
+from dptr.config.recipes import DualConfig
+from dptr.dual.glyph.model import load_glyph, save_glyph
+from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
-from dptr.files import read_json, write_json
-from dptr.reader import Reader
-from dptr.shipped import SHIPPED, model_folder
+from dptr.inference.reader import Reader
+from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, write_json
+from dptr.weights import SHIPPED, model_folder
 
 
 def main() -> None:

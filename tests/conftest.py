@@ -10,7 +10,14 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before anything imports them: every call checks its shapes and types. Left out is what runs once a word or a pixel.
-CHECKED = ("dptr.models", "dptr.orp", "dptr.residuals", "dptr.dual.glyph", "dptr.dual.clip", "dptr.text.tokenizer")
+CHECKED = (
+    "dptr.models",
+    "dptr.dual.orp.bank",
+    "dptr.dual.orp.residuals",
+    "dptr.dual.glyph.model",
+    "dptr.dual.clip.encoder",
+    "dptr.text.tokenizer",
+)
 install_import_hook(CHECKED, "beartype.beartype")
 
 hypothesis.settings.register_profile("dptr", deadline=None)  # a busy machine is no failure

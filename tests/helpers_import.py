@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.data.datasets import DropReport
+from dptr.data.crops import DropReport
 from dptr.data.importers import Word, read
-from dptr.errors import UserError
+from dptr.utils.errors import UserError
 
 COLOURS = np.array([(220, 30, 30), (30, 200, 40), (240, 220, 40), (40, 60, 230)], np.uint8)
 """Of a planted word's quarters: top left red, top right green, bottom right yellow, bottom left blue."""

@@ -88,8 +88,8 @@ class Parts:
 
     def recipe(self, command: str, *more: str) -> Any:
         """The recipe of a training command."""
-        from dptr.config import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
-        from dptr.recipe_file import load_recipe
+        from dptr.config.load import load_recipe
+        from dptr.config.recipes import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
 
         schemas = {
             "align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe,
@@ -102,11 +102,11 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
     """Random weights and rendered words: nothing is trained."""
     import torch
 
-    from dptr.checkpoint import save_checkpoint
-    from dptr.config import DualConfig
-    from dptr.dual.glyph import build_glyph, load_glyph, save_glyph
+    from dptr.config.recipes import DualConfig
+    from dptr.dual.glyph.model import build_glyph, load_glyph, save_glyph
+    from dptr.dual.orp.bank import build_bank
+    from dptr.models.checkpoint import save_checkpoint
     from dptr.models.recognizer import build_decoder, build_recognizer
-    from dptr.orp import build_bank
     from dptr.text.charset import resolve_charset
 
     parts = Parts(folder, fonts)
@@ -137,8 +137,8 @@ def write_crops(folder: Path, fonts: Path, words: list[str]) -> Path:
     """A folder with labels.tsv: words rendered plainly."""
     from PIL import Image
 
-    from dptr.config import RenderConfig
-    from dptr.data.synth import Renderer
+    from dptr.config.recipes import RenderConfig
+    from dptr.synth import Renderer
 
     renderer = Renderer(RenderConfig(fonts=(str(fonts),)), seed=3)
     folder.mkdir(parents=True)
@@ -173,7 +173,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def check_whole(out: Path) -> None:
     """Nothing is half-written under a final name."""
-    from dptr.files import PARTIAL, REPLACED, load_tensors
+    from dptr.utils.files import PARTIAL, REPLACED, load_tensors
 
     for path in out.rglob("*"):
         unfinished = any(part.startswith((PARTIAL, REPLACED)) for part in path.relative_to(out).parts)
@@ -234,14 +234,21 @@ class Warm:
 def _serve() -> None:
     import torch
 
-    import dptr.dual.glyph
-    import dptr.orp
-    from dptr.train import align, crops, finetune, pretrain
+    import dptr.dual.glyph.model
+    import dptr.dual.orp.bank
+    from dptr.training import align, crops, finetune, pretrain
 
-    assert dptr.orp and dptr.dual.glyph and finetune
+    assert dptr.dual.orp.bank and dptr.dual.glyph.model and finetune
     torch.set_num_threads(1)
     align.RENDERED_VALIDATION = crops.RENDERED_VALIDATION = pretrain.VALIDATION = VALIDATION
-    for name in ("accelerate", "dptr.cli", "PIL.ImageFile", "rich.progress", "torch._dynamo", "tensorboard.summary"):
+    for name in (
+        "accelerate",
+        "dptr.cli.app",
+        "PIL.ImageFile",
+        "rich.progress",
+        "torch._dynamo",
+        "tensorboard.summary",
+    ):
         __import__(name)
     gc.freeze()  # a collection in a child would touch, and so copy, all of it
     print(json.dumps("ready"), flush=True)
@@ -255,7 +262,7 @@ def _serve() -> None:
 
 
 def _command(arguments: list[str], folder: str, file_limit: int) -> None:
-    from dptr.cli import main
+    from dptr.cli.app import main
 
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

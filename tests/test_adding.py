@@ -39,7 +39,7 @@ def copied(tmp_path) -> Path:
 
 
 def test_the_guide_adds_a_language_and_a_decoder(copied):
-    decoders = ("test_contract.py", "test_transfer.py", "test_lengths.py")
+    decoders = ("test_base.py", "test_transfer.py", "test_lengths.py")
     paths = ["tests/text/test_languages.py", *(f"tests/models/decoders/{name}" for name in decoders)]
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", "bg or parallel", *paths]
     done = subprocess.run(

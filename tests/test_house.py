@@ -13,10 +13,10 @@ import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from dptr.cli import app
-from dptr.config import AdaptRecipe, AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.cli.app import app
+from dptr.config.load import load_recipe
+from dptr.config.recipes import AdaptRecipe, AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
-from dptr.recipe_file import load_recipe
 from dptr.text.charset import resolve_charset
 
 ROOT = Path(__file__).resolve().parent.parent

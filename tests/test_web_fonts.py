@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fontTools.ttLib import TTFont
 
-from dptr.data.synth import find_fonts
+from dptr.synth import find_fonts
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "web_fonts.py"
 # Knows the families anton (two Latin styles, one of them broken, a Greek one) and greek; fails if another is asked for.

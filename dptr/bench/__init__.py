@@ -19,13 +19,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
 
-from dptr import DEFAULT_MODEL, __version__
 from dptr.bench.process import WARM, Measured, Plan, Timing
 from dptr.bench.stages import BackendName
-from dptr.data.datasets import UNREADABLE, DropReport, open_labelled
-from dptr.errors import UserError
-from dptr.runtime import SUFFIX
-from dptr.shipped import SHIPPED, model_folder
+from dptr.data.crops import UNREADABLE, DropReport, open_labelled
+from dptr.inference.onnx_backend import SUFFIX
+from dptr.utils.errors import UserError
+from dptr.version import __version__
+from dptr.weights import DEFAULT_MODEL, SHIPPED, model_folder
 
 __all__ = ["STARTS", "WARM", "Measured", "Report", "Timing", "bench"]
 

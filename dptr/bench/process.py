@@ -21,9 +21,9 @@ from jaxtyping import Float64
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.bench.stages import BackendName, Source, mean_flops, open_staged
-from dptr.data.datasets import open_labelled
-from dptr.errors import UserError
-from dptr.images import open_image
+from dptr.data.crops import open_labelled
+from dptr.utils.errors import UserError
+from dptr.utils.images import open_image
 
 WARM = 3  # rounds of each batch size before the clock starts
 

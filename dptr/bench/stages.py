@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from dptr.calibration import tempered
-from dptr.errors import UserError
-from dptr.images import fit, level, to_pixels
-from dptr.reader import Backend
-from dptr.runtime import OnnxModel
+from dptr.evaluation.calibration import tempered
+from dptr.inference.onnx_backend import OnnxModel
+from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Decoded
+from dptr.utils.errors import UserError
+from dptr.utils.images import fit, level, to_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ def _open_torch(model: str, threads: int) -> Staged:
     try:
         import torch
 
-        from dptr.eager import TorchModel
+        from dptr.inference.torch_backend import TorchModel
     except ModuleNotFoundError as error:
         raise UserError(f"model '{model}': {error.name} is not installed; pip install 'dptr[train]'") from error
     torch.set_num_threads(threads)

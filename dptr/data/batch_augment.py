@@ -1,4 +1,4 @@
-"""``dptr.data.transforms.augment`` for a whole batch at once, on the device that the crops lie on.
+"""``dptr.data.augment.augment`` for a whole batch at once, on the device that the crops lie on.
 
 The same operations, at the same magnitudes and as often, but for ``_equalize``; in one order (geometry, blur, tone,
 noise) instead of a drawn one, and rounded to whole values only after the blur and at the end. What is drawn is drawn on
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dptr import images
-from dptr.data.transforms import LAYERS
+from dptr.data.augment import LAYERS
+from dptr.utils import images
 
 _TAPS = 5  # of a motion blur: its line is up to 8 % of the width, 10 pixels of 128
 _REACH = 4  # pixels on either side that a Gaussian blur sees: 3 sigma at full strength and height 32

@@ -19,12 +19,12 @@ import numpy as np
 import PIL
 from jaxtyping import Int, UInt8
 
-from dptr.errors import UserError
-from dptr.files import read_json, remove_partial, whole_file, write_json
-from dptr.images import to_array
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, remove_partial, whole_file, write_json
+from dptr.utils.images import to_array
 
 if TYPE_CHECKING:
-    from dptr.data.datasets import Labelled
+    from dptr.data.crops import Labelled
 
 FORMAT = 1  # to be raised when ``open_image`` or ``to_array`` give other pixels
 

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from dptr.errors import UserError
-from dptr.shipped import model_folder
+from dptr.utils.errors import UserError
+from dptr.weights import model_folder
 
 try:
     import onnx
     import onnxruntime  # noqa: F401
     import torch._dynamo.exc
 
-    from dptr.eager import TorchModel
     from dptr.export.graph import to_onnx
+    from dptr.inference.torch_backend import TorchModel
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, crops_of, rendered
-from dptr.export.quantise import halve, quantise
-from dptr.files import digest, whole_file
-from dptr.runtime import METADATA, SUFFIX, OnnxModel, describe
+from dptr.export.quantize import halve, quantise
+from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, describe
+from dptr.utils.files import digest, whole_file
 
 __all__ = ["Int8", "Parity", "export"]
 

@@ -21,9 +21,9 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from dptr.models.decoders.contract import Stepwise
+from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer
-from dptr.widths import STEP
+from dptr.utils.widths import STEP
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
@@ -75,7 +75,7 @@ def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx
     """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
-    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.widths.STEP``. t is ``max_length`` +
+    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.STEP``. t is ``max_length`` +
     1, for CTC too. Rows after a word's EOS mean nothing.
     """
     decoder = model.decoder

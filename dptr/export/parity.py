@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from dptr.config import CorpusConfig, RenderConfig
-from dptr.errors import UserError
-from dptr.images import fit
-from dptr.reader import Backend
+from dptr.config.recipes import CorpusConfig, RenderConfig
+from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Tokenizer
-from dptr.widths import by_width
+from dptr.utils.errors import UserError
+from dptr.utils.images import fit
+from dptr.utils.widths import by_width
 
 TOLERANCE = 1e-4  # of probabilities
 TIE = 1e-5  # two characters as likely: rounding chooses, in torch too (one by one and in batches)
@@ -104,12 +104,12 @@ def tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | N
 
 
 def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int) -> list[np.ndarray]:
-    """The first ``count`` labelled crops of data sets, as ``dptr.images.fit`` makes them; their labels do not count.
+    """The first ``count`` labelled crops of data sets, as ``dptr.utils.images.fit`` makes them; their labels do not count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.
     """
-    from dptr.data.datasets import open_labelled
+    from dptr.data.crops import open_labelled
 
     crops: list[np.ndarray] = []
     for path in paths:
@@ -127,8 +127,8 @@ def rendered(tokenizer: Tokenizer, height: int, width: int, widest: int, count: 
     Raises:
         UserError: no words or no fonts for this charset; pass ``--data`` then.
     """
-    from dptr.data.stream import Rendered
-    from dptr.data.synth import Renderer
+    from dptr.data.loader import Rendered
+    from dptr.synth import Renderer
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)

@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config import EncoderConfig, ModelConfig
-from dptr.errors import UserError
-from dptr.models.clip_vision import build_clip_vision
+from dptr.config.recipes import EncoderConfig, ModelConfig
 from dptr.models.decoders import DECODERS, Decoder
+from dptr.models.encoders.clip_vision import build_clip_vision
+from dptr.models.encoders.svtr import SIZES as SVTR_SIZES
+from dptr.models.encoders.svtr import SVTR
+from dptr.models.encoders.vit import SIZES as VIT_SIZES
+from dptr.models.encoders.vit import ViT
 from dptr.models.fmu import FMU
 from dptr.models.layers import Encoder
-from dptr.models.svtr import SIZES as SVTR_SIZES
-from dptr.models.svtr import SVTR
-from dptr.models.vit import SIZES as VIT_SIZES
-from dptr.models.vit import ViT
+from dptr.utils.errors import UserError
 
 
 def _sized(build: Callable[..., Encoder], sizes: dict[str, Any], config: EncoderConfig) -> Encoder:

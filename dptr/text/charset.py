@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import category, normalize
 
-from dptr.errors import UserError
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import directions, is_mark
+from dptr.utils.errors import UserError
 
 CHARSETS: dict[str, str] = {
     "36": string.digits + string.ascii_lowercase,

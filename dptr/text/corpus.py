@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from dptr.config import CorpusConfig, SourceConfig
-from dptr.errors import UserError
+from dptr.config.recipes import CorpusConfig, SourceConfig
 from dptr.text import casing
 from dptr.text.charset import OUTSIDE, Charset, check_label, normalise
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.sources import read_source
+from dptr.utils.errors import UserError
 
 Split = Literal["train", "heldout", "all"]
 

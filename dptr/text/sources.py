@@ -10,8 +10,8 @@ import zlib
 from itertools import islice
 from pathlib import Path
 
-from dptr.config import SourceConfig
-from dptr.errors import UserError
+from dptr.config.recipes import SourceConfig
+from dptr.utils.errors import UserError
 
 PLACEHOLDER = "number placeholder"
 _MERGED = re.compile(r"0[.,]*0")

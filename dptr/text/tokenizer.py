@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
-from dptr.errors import UserError
 from dptr.text.charset import Charset, show
+from dptr.utils.errors import UserError
 
 
 @dataclass(frozen=True)

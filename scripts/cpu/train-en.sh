@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # dptr-en as two cores make it, from nothing, in about five hours of a CPU core with bfloat16: runs/dptr-en-more/model. The one
-# that ships goes on from runs/direct-dptr-en/decoder on a GPU (scripts/gpu/train-en.sh). With SIZE=tiny dptr-en-tiny, in two
+# that ships goes on from runs/direct-dptr-en/decoder on a GPU (research/gpu/train-en.sh). With SIZE=tiny dptr-en-tiny, in two
 # hours, which is put among what ships. Needs fonts (scripts/fonts.sh), npm (for scripts/web_fonts.py) and DPTR_DATA with natural/
 # (photographs), iiit5k/train and ic15/train (labelled crops); each command goes on where it was interrupted.
 set -euo pipefail
@@ -28,9 +28,9 @@ $python scripts/ship.py runs/glyph-en/model glyph-en --note "backgrounds: 500 ph
 $dptr bank --images "$photographs" --dual-model glyph-en -o dptr/weights/glyph-en/photographs.safetensors
 $dptr bank --pack runs/pack-en --count 1000 --dual-model glyph-en -o dptr/weights/glyph-en/residuals.safetensors
 $dptr bank --pack runs/pack-en --dual-model glyph-en --out runs/residuals-en
-$dptr pretrain --config recipes/evidence/text.toml --set orp.bank=runs/residuals-en --set orp.strength=1 \
+$dptr pretrain --config research/recipes/evidence/text.toml --set orp.bank=runs/residuals-en --set orp.strength=1 \
     --set orp.positions=symbols --out runs/decoder-en --resume
-$dptr align --config recipes/evidence/direct.toml "${rendered[@]}" --set teach.start=runs/decoder-en/model \
+$dptr align --config research/recipes/evidence/direct.toml "${rendered[@]}" --set teach.start=runs/decoder-en/model \
     --set pack=runs/pack-en --set render.backgrounds="$photographs" --out "runs/direct-$name" --resume
 $dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
     --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from dptr.data import transforms
+from dptr.data import augment as transforms
 from dptr.data.batch_augment import Draws, applied, augment_batch, draw, nothing
-from dptr.images import to_pixels
+from dptr.utils.images import to_pixels
 
 HEIGHT, WIDTH = 32, 128
 

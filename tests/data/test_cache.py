@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from dptr.data import cache
-from dptr.data.datasets import load_crops
-from dptr.data.lmdb_io import write_lmdb
-from dptr.data.stream import Labelled, batches
-from dptr.errors import UserError
+from dptr.data.crops import load_crops
+from dptr.data.lmdb import write_lmdb
+from dptr.data.loader import Labelled, batches
 from dptr.text.charset import resolve_charset
+from dptr.utils.errors import UserError
 
 DIGITS, FULL = resolve_charset("36"), resolve_charset("94")
 

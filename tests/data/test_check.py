@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from dptr.cli import run
-from dptr.data import check as module
-from dptr.data.check import check, is_mojibake, sizes
-from dptr.data.check_page import render_check
-from dptr.data.likeness import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
-from dptr.errors import UserError
+from dptr.cli.app import run
+from dptr.data.check import checks as module
+from dptr.data.check.checks import check, is_mojibake, sizes
+from dptr.data.check.near_duplicates import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
+from dptr.data.check.page import render_check
 from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, resolve_charset
+from dptr.utils.errors import UserError
 
 WORDS = ["Salt", "Rome", "Exit", "Taxi", "Open", "Sale", "Hotel", "Bank", "Pizza", "Metro", "Kiosk", "Berlin"]
 
@@ -78,7 +78,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [picture(word) for word in WORDS]
     expected = [(row, row) for row in range(len(WORDS))]
     for block in (1, 5, 100):
-        monkeypatch.setattr("dptr.data.likeness._BLOCK", block)
+        monkeypatch.setattr("dptr.data.check.near_duplicates._BLOCK", block)
         assert sorted(pair[:2] for pair in near_duplicates(*looks(ours), *looks(ours))) == expected
 
 

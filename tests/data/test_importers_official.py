@@ -11,12 +11,12 @@ import pytest
 from helpers_import import is_upright, labels_of, photograph, refused, words_of
 from PIL import Image
 
-from dptr.data.datasets import UNREADABLE
+from dptr.data.crops import UNREADABLE
 from dptr.data.importers import build
 from dptr.data.importers.common import ILLEGIBLE, OTHER_LANGUAGE, OTHER_SIZE
 from dptr.data.importers.geometry import DEGENERATE, OUTSIDE_PICTURE
-from dptr.errors import UserError
 from dptr.text.charset import EMPTY
+from dptr.utils.errors import UserError
 
 SLANTED = [(40, 30), (110, 45), (104, 80), (36, 62)]
 BOX = [(10, 20), (60, 20), (60, 50), (10, 50)]

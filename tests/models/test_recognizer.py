@@ -9,13 +9,13 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, TowerConfig
-from dptr.errors import UserError
+from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, TowerConfig
 from dptr.models.decoders import DECODERS
 from dptr.models.decoders.parseq import PARSeq
 from dptr.models.recognizer import ENCODERS, Recognizer, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
 
 SMALL = {"svtr": "nano", "vit": "tiny", "clip-vision": "micro"}
 TOWER = TowerConfig(

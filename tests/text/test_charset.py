@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dptr.errors import UserError
 from dptr.text.charset import (
     BARE_MARK,
     CHARSETS,
@@ -27,6 +26,7 @@ from dptr.text.charset import (
     resolve_charset,
     show,
 )
+from dptr.utils.errors import UserError
 
 
 def refusal(call, *arguments) -> str:

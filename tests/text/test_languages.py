@@ -7,14 +7,14 @@ import importlib.util
 import numpy as np
 import pytest
 
-from dptr.data.synth.fonts import FontIndex, find_fonts
-from dptr.errors import UserError
+from dptr.synth.fonts import FontIndex, find_fonts
 from dptr.text.charset import Charset, check_label, normalise, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.language import ASCII
 from dptr.text.languages import LANGUAGES, latin, mlt
 from dptr.text.tokenizer import Tokenizer
 from dptr.text.unicode import JOINERS, directions, script
+from dptr.utils.errors import UserError
 
 CODES = "en de fr es it pt nl pl cs sv tr vi ru uk el ar fa he hi bn ta zh ja ko latin mlt"
 EAST_ASIAN = {"zh": 6763, "ja": 6355 + 83 + 86 + 7, "ko": 2350}  # ja: kanji, both kana, ー々〆ゝゞヽヾ

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dptr.errors import UserError
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Decoded, Tokenizer
+from dptr.utils.errors import UserError
 
 ABC = Charset("abc", ("a", "b", "中", "😀"))
 WORDS = st.lists(st.text(alphabet=ABC.characters, max_size=6), max_size=8)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dptr.data.datasets import UNREADABLE, DropReport
+from dptr.data.crops import UNREADABLE, DropReport
 from dptr.data.importers.geometry import DEGENERATE, check_corners, cut, reading_corners, upright_corners
-from dptr.errors import UserError
-from dptr.images import SUFFIXES, open_image
 from dptr.text.charset import EMPTY, normalise
+from dptr.utils.errors import UserError
+from dptr.utils.images import SUFFIXES, open_image
 
 ILLEGIBLE = "marked illegible"
 BROKEN_LINES = "tab or line break in the label"

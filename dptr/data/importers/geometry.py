@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from dptr.errors import UserError
+from dptr.utils.errors import UserError
 
 DEGENERATE = "degenerate box"
 OUTSIDE_PICTURE = "box outside the picture"

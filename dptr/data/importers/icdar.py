@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dptr.data.datasets import DropReport
+from dptr.data.crops import DropReport
 from dptr.data.importers.common import (
     Region,
     Word,
@@ -23,7 +23,7 @@ from dptr.data.importers.common import (
     read_words,
 )
 from dptr.data.importers.geometry import box_points
-from dptr.errors import UserError
+from dptr.utils.errors import UserError
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _QUAD = re.compile(",".join([_NUMBER] * 8) + ",(.*)", re.DOTALL)

@@ -8,7 +8,7 @@ from os.path import isfile  # unlike Path.is_file, no error for a name that is t
 from pathlib import Path
 from typing import Any
 
-from dptr.data.datasets import DropReport
+from dptr.data.crops import DropReport
 from dptr.data.importers.common import (
     ILLEGIBLE,
     Region,
@@ -23,7 +23,7 @@ from dptr.data.importers.common import (
     read_text,
 )
 from dptr.data.importers.geometry import box_points
-from dptr.errors import UserError
+from dptr.utils.errors import UserError
 
 _NUMBER = (int, float)
 _RegionOf = Callable[[dict[str, Any], str, str, tuple[str, ...], DropReport], Region | None]

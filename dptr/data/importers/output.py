@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from dptr.data.datasets import LABELS
-from dptr.data.lmdb_io import UNFINISHED, write_lmdb
-from dptr.errors import UserError
-from dptr.files import PARTIAL, remove_partial, whole_file, whole_folder
+from dptr.data.crops import LABELS
+from dptr.data.lmdb import UNFINISHED, write_lmdb
+from dptr.utils.errors import UserError
+from dptr.utils.files import PARTIAL, remove_partial, whole_file, whole_folder
 
 RECORD = "import.json"  # where the words came from, and what was left out
 IMAGES = "images"

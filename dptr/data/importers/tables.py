@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dptr.data.datasets import UNREADABLE, DropReport, open_labelled
+from dptr.data.crops import UNREADABLE, DropReport, open_labelled
 from dptr.data.importers.common import (
     Region,
     Word,
@@ -24,8 +24,8 @@ from dptr.data.importers.common import (
     read_words,
     usable,
 )
-from dptr.data.lmdb_io import is_lmdb
-from dptr.errors import UserError
+from dptr.data.lmdb import is_lmdb
+from dptr.utils.errors import UserError
 
 PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
 LABEL_NAMES = ("label", "labels", "text", "transcription", "word", "words", "gt", "ground_truth", "utf8_string")
@@ -35,7 +35,7 @@ _Row = tuple[int, str, str]  # line, path, label
 
 
 def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
-    """What ``dptr.data.datasets.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
+    """What ``dptr.data.crops.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
 
     Raises:
         UserError: as ``open_labelled``.
@@ -54,7 +54,7 @@ def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
 def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
     """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels stay as they are written.
 
-    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.data.lmdb_io``.
+    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.data.lmdb``.
 
     Raises:
         UserError: as ``open_labelled``, or a folder without LMDB.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dptr.config import DecoderConfig
+from dptr.config.recipes import DecoderConfig
 from dptr.models.decoders.abinet import build_abinet
-from dptr.models.decoders.contract import Decoder
+from dptr.models.decoders.base import Decoder
 from dptr.models.decoders.ctc import build_ctc
 from dptr.models.decoders.mdiff import build_mdiff
 from dptr.models.decoders.nrtr import build_nrtr

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config import DecoderConfig
-from dptr.models.decoders.contract import Decoder
+from dptr.config.recipes import DecoderConfig
+from dptr.models.decoders.base import Decoder
 from dptr.models.layers import DecoderLayer, all_done, init_transformer, key_mask, project_memory
 
 STRATEGIES = ("full", "suffix", "prefix", "blocks", "cloze", "random")

@@ -10,12 +10,12 @@ import torch
 from helpers_reference import loud
 from torch import Tensor
 
-from dptr.checkpoint import open_checkpoint, save_checkpoint, transfer
-from dptr.config import DecoderConfig, ModelConfig
+from dptr.config.recipes import DecoderConfig, ModelConfig
+from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.decoders.abinet import ABINet
-from dptr.models.lengths import ROWS
 from dptr.models.recognizer import build_decoder
+from dptr.models.resize_positions import ROWS
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Decoded, Tokenizer
 

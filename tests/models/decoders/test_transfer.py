@@ -8,8 +8,8 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.checkpoint import open_checkpoint, save_checkpoint, transfer
-from dptr.config import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.text.charset import Charset

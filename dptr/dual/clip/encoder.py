@@ -1,0 +1,203 @@
+"""CLIP and its kin as dual encoders: any checkpoint of ``dptr.dual.clip.families.FAMILIES`` that ``transformers`` reads.
+
+Nothing is downloaded here: the weights are a folder, or what ``hf download`` has put into the hub client's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dptr.config.recipes import DualConfig
+from dptr.dual.clip.families import FAMILIES, Family, Pixels
+from dptr.dual.clip.hub import load_towers
+from dptr.dual.clip.prompts import resolve_prompt
+from dptr.models.encoders.clip_vision import image_tokens, tower_size
+from dptr.utils.errors import UserError
+from dptr.utils.terminal import say
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class ClipDual:
+    """A frozen CLIP or one of its kin (contract: ``dptr.dual.base.DualEncoder``).
+
+    Text tokens are [pooled token after the text projection; all tokens after the final norm, not projected], not
+    normalised, as DPTR's published code has them. Where the text tower is not as wide as the joint space, as
+    Chinese-CLIP's, all tokens go through the text projection, for a memory has one width (``projects_all``).
+
+    Args:
+        model: both towers, of a class named in ``FAMILIES``; taken over: moved to float32, eval mode and no gradients.
+        tokenizer: its tokenizer, which must put the end-of-text token last.
+        prompt: a key of ``dptr.dual.clip.prompts.PROMPTS``, or a template with ``{}``.
+        tokens: ``paper``: as many tokens as the tower's context, padding included (CLIP: 1 + 77); ``trimmed``: the
+            same without padding.
+        name: names the weights, for provenance and errors.
+        pixels: mean and deviation a channel of the pixels in [0, 1] that it was trained with; None = its family's.
+
+    Raises:
+        UserError: image tokens are not as wide as the joint space, the prompt is neither a name nor a template or
+            leaves no room for a word, or the tokenizer is not the tower's.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: str,
+        tokens: Literal["paper", "trimmed"],
+        name: str,
+        pixels: Pixels | None = None,
+    ):
+        config: Any = model.config  # typed by transformers as parts that may be None or dicts
+        self.family: Family = FAMILIES[config.model_type]
+        self.kind = self.family.kind
+        self.model: Any = model.float().eval().requires_grad_(False)
+        self.tokenizer: Any = tokenizer
+        self.prompt = resolve_prompt(prompt)
+        self.tokens = tokens
+        self.name = name
+        self.pixels = pixels or self.family.pixels
+        self.device = torch.device("cpu")
+        self.projection = self.model.text_projection if self.family.head == "linear" else self.model.text_model.head
+        self.dim: int = self.projection.out_features
+        self.projects_all: bool = self.projection.in_features != self.dim
+        linear, vision = self.family.head == "linear", config.vision_config
+        image: int = self.model.visual_projection.out_features if linear else vision.hidden_size
+        if image != self.dim:
+            raise UserError(
+                f"{name}: text tokens {self.dim} wide, image tokens {image}; a memory has one width; pass a checkpoint "
+                f"where they agree, such as {self.family.example}"
+            )
+        self.context: int = self.family.context or config.text_config.max_position_embeddings
+        self.image_size: tuple[int, int] = tower_size(vision)
+        end = tokenizer.eos_token_id
+        self._end: int = tokenizer.sep_token_id if end is None else end  # BERT's tokenizers name it SEP
+        # a token of one sign that serves as padding, as "!" in some, is a sign like any other
+        specials = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+        self._specials = {number for number, token in specials if len(token) > 1}
+        self._frame = self._special(tokenizer([""])["input_ids"][0])
+        self._probes = self._token_ids(["a", "b", "Ab1!"])
+        if self._probes[0] == self._probes[1] or len(tokenizer) > config.text_config.vocab_size:
+            raise UserError(
+                f"{name}: a tokenizer of {len(tokenizer)} tokens, a text tower of {config.text_config.vocab_size}; "
+                f"pass a checkpoint with its own {self.family.files}"
+            )
+
+    def to(self, device: torch.device | str) -> ClipDual:
+        """Move the weights; results come back on this device."""
+        self.model.to(device)
+        self.device = torch.device(device)
+        return self
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights, then of what the prompt makes of probe words and the ``tokens`` setting.
+
+        Pixels that are not the family's are part of the weights' hash, since image tokens depend on them.
+        """
+        weights = hashlib.sha256()
+        for key, tensor in sorted(self.model.state_dict().items()):
+            weights.update(f"{key} {tuple(tensor.shape)}".encode())
+            weights.update(tensor.detach().cpu().contiguous().numpy())
+        if self.pixels != self.family.pixels:
+            weights.update(json.dumps(self.pixels).encode())
+        settings = hashlib.sha256(json.dumps([self.tokens, self._probes]).encode())
+        return f"{weights.hexdigest()[:16]}-{settings.hexdigest()[:8]}"
+
+    @torch.no_grad()
+    def encode_text(self, words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
+        """Text tokens of at least one word, the pooled one first; see the class for ``paper`` and ``trimmed``.
+
+        Returns:
+            Tokens, float32 (``l`` = 1 + context in ``paper``; in ``trimmed`` zeros at padding), and the mask of real
+            tokens (in ``paper`` True throughout: there padding is memory like any other).
+
+        Raises:
+            UserError: a prompt longer than the tower's context, or a character that the tokenizer does not know.
+        """
+        rows = self._token_ids(words)
+        ends = torch.tensor([len(row) - 1 for row in rows])
+        longest = int(ends.max()) + 1
+        length = self.context if self.tokens == "paper" or self.family.padding == "attended" else longest
+        ids = torch.full(
+            (len(rows), length), self.tokenizer.pad_token_id if self.family.pad is None else self.family.pad
+        )
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+        ends = ends.to(self.device)
+        seen = torch.arange(length, device=self.device) <= ends[:, None]
+        masks = {"attention_mask": seen.long()} if self.family.padding == "masked" else {}
+        place = {"first": torch.zeros_like(ends), "end": ends, "last": torch.full_like(ends, length - 1)}
+        with torch.autocast(self.device.type, enabled=False):
+            hidden = self.model.text_model(input_ids=ids.to(self.device), **masks).last_hidden_state
+            pooled = self.projection(hidden[torch.arange(len(rows), device=self.device), place[self.family.pooled]])
+            if self.projects_all:
+                hidden = self.projection(hidden)
+        tokens = torch.cat([pooled[:, None], hidden], dim=1)
+        if self.tokens == "paper":
+            return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=self.device)
+        mask = torch.arange(longest + 1, device=self.device) <= ends[:, None] + 1
+        return tokens[:, : longest + 1].masked_fill(~mask[:, :, None], 0.0), mask
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
+        """All image tokens, float32; see ``dptr.models.encoders.clip_vision.image_tokens``.
+
+        Args:
+            pixels: in [-1, 1], of ``image_size``; normalised here to the mean and deviation of the tower's training.
+        """
+        projection = self.model.visual_projection if self.family.head == "linear" else None
+        with torch.autocast(self.device.type, enabled=False):
+            return image_tokens(self.model.vision_model, projection, pixels.to(self.device).float(), *self.pixels)
+
+    def _token_ids(self, words: list[str]) -> list[list[int]]:
+        """The tokenizer's ids of each prompt. The end is the last of a row, whatever id the configuration gives it."""
+        texts = [self.prompt(word) for word in words]
+        rows = self.tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
+        for word, row in zip(words, rows, strict=True):
+            if row[-1] != self._end:
+                end = self.tokenizer.convert_ids_to_tokens(self._end)
+                raise UserError(
+                    f"{self.name}: the tokenizer does not end a text with {end}; pass {self.family.title}'s own"
+                )
+            if self._special(row) != self._frame:
+                raise UserError(
+                    f"word '{word}': holds a character that {self.name}'s tokenizer does not know; leave the word out, "
+                    "or its characters out of model.charset"
+                )
+            if len(row) > self.context:
+                raise UserError(
+                    f"word '{word}': {len(row)} tokens with its prompt, {self.name} takes {self.context}; "
+                    "lower model.max_length or pass a shorter prompt (--set dual.prompt=paper)"
+                )
+        return rows
+
+    def _special(self, row: list[int]) -> list[int]:
+        """The special tokens of a row; in an empty text's, those that the tokenizer puts around every text."""
+        return [number for number in row if number in self._specials]
+
+
+def load_clip(config: DualConfig) -> ClipDual:
+    """Load what ``config`` names from a local folder or from the hub client's cache, on the CPU. Never goes online.
+
+    Says so where all text tokens go through the projection.
+
+    Raises:
+        UserError: see ``dptr.dual.clip.hub.load_towers`` and ``ClipDual``.
+    """
+    towers = load_towers(config)
+    dual = ClipDual(towers.model, towers.tokenizer, config.prompt, config.tokens, towers.name, towers.pixels)
+    if dual.projects_all:
+        say(
+            f"{dual.name}: text tower {dual.projection.in_features} wide, joint space {dual.dim}; all text tokens go "
+            "through the text projection"
+        )
+    return dual

@@ -1,0 +1,69 @@
+"""Prompts: how a word is put to a text tower.
+
+CLIP's tokenizer lower-cases (openai/CLIP, ``simple_tokenizer.py``), so the paper's prompt hides the case of the label
+from the decoder that is to spell it. ``marked`` and ``spelled`` write case out, and different words stay different
+after lower-casing. Words hold no white space (``dptr.text.charset.normalise`` removes it).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from dptr.utils.errors import UserError
+
+Prompt = Callable[[str], str]
+
+CAPITAL, VARIANT = "capital", "variant"  # kinds of characters that lower-casing changes
+
+
+def _kind(character: str) -> str:
+    """Empty where lower-casing changes nothing, else which of the characters with that lower case this one is.
+
+    A few letters have two: the digraph dž a capital and a title-case form, theta a capital and a capital symbol. Those
+    that are not the upper case of their lower case are VARIANT.
+    """
+    lower = character.lower()
+    if lower == character:
+        return ""
+    return CAPITAL if lower.upper() == character else VARIANT
+
+
+def paper(word: str) -> str:
+    """The paper's: ``Tea`` -> ``a photo of a 'Tea'``; a tower that lower-cases cannot tell it from ``tea``."""
+    return f"a photo of a '{word}'"
+
+
+def marked(word: str) -> str:
+    """Carets before capitals: ``Tea`` -> ``a photo of a '^tea'``; a caret itself is doubled, a variant has ``^~``."""
+    marks = {"": "", CAPITAL: "^", VARIANT: "^~"}
+    letters = ("^^" if character == "^" else marks[_kind(character)] + character.lower() for character in word)
+    return f"a photo of a '{''.join(letters)}'"
+
+
+def spelled(word: str) -> str:
+    """Letter by letter, capitals named: ``Tea`` -> ``a photo of the letters capital t e a``."""
+    letters = (f"{_kind(character)} {character.lower()}".lstrip(" ") for character in word)
+    return f"a photo of the letters {' '.join(letters)}"
+
+
+PROMPTS: dict[str, Prompt] = {"paper": paper, "marked": marked, "spelled": spelled}
+
+
+def resolve_prompt(spec: str) -> Prompt:
+    """A key of ``PROMPTS``, or a template with one ``{}`` where the word goes.
+
+    Raises:
+        UserError: neither of the two.
+    """
+    if spec in PROMPTS:
+        return PROMPTS[spec]
+    if spec.count("{}") == 1:
+        before, after = spec.split("{}")
+        return lambda word: f"{before}{word}{after}"
+    nearest = difflib.get_close_matches(spec, PROMPTS, n=1, cutoff=0)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else "write for example \"a photo of a '{}'\""
+    raise UserError(
+        f"dual.prompt = '{spec}'; a prompt is one of {', '.join(PROMPTS)}, or a template with one '{{}}' for the word; "
+        f"{hint}"
+    )

@@ -1,0 +1,121 @@
+"""What ``dptr align`` minimises: slots of an image against the text tokens of its word, and what helps them find it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dptr.config.recipes import AlignRecipe
+from dptr.dual.glyph.model import GlyphModel
+from dptr.models.fmu import running_count
+
+
+def drawn_symbols(
+    symbols: Int[Tensor, "b s"], count: int, negatives: int, generator: torch.Generator
+) -> Int[Tensor, " c"] | None:
+    """The symbols that a step tells apart: a batch's, EOS, PAD, and ``negatives`` others at most, drawn alike.
+
+    Sampled softmax (Jean et al. 2015, 3.2) with one set for the whole batch. Of 7,000 characters a batch shows 200:
+    to score all others takes most of a step's time (docs/LOG.md).
+
+    Args:
+        count: of all symbols.
+        negatives: as many as draws; a symbol drawn twice, or of the batch, counts once. 0 = all symbols.
+
+    Returns:
+        Their numbers, ascending, EOS first and PAD last; None where all are told apart: ``count`` is at most
+        ``negatives``, or that is 0.
+    """
+    if negatives == 0 or count <= negatives:
+        return None
+    others = torch.randint(count, (negatives,), generator=generator).to(symbols.device)
+    ends = torch.tensor([0, count - 1], device=symbols.device)
+    return torch.cat([symbols.flatten(), ends, others]).unique()
+
+
+def alignment_loss(
+    model: GlyphModel,
+    pixels: Float[Tensor, "b 3 h w"],
+    symbols: Int[Tensor, "b s"],
+    stops: Float[Tensor, "b l 2"],
+    weights: AlignRecipe,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
+    """Slot-wise alignment: cross-entropy over symbols, 1 - cosine to the word's own token, and auxiliary terms.
+
+    Symbols are told apart from those of ``drawn_symbols``. Auxiliary: CTC on image columns (Graves et al. 2006), and
+    ``place_losses``, which use that the renderer knows where each letter stands: without them the rest hardly learns
+    at small scale (docs/LOG.md). PAD slots count ``weights.padding`` beside 1 for a character's or EOS's.
+
+    Args:
+        stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
+        weights: those of its terms, and how many symbols are told apart.
+        generator: draws those, on the CPU; not used where all are.
+
+    Returns:
+        The weighted sum, its parts by name (detached), and the slots.
+    """
+    tokens = model.encoder(pixels)
+    fmu = model.slots
+    density = fmu.density(tokens) if fmu.counter is not None else None
+    told = tokens if density is None else fmu.tell(tokens, density)
+    slots = fmu.merge(told)
+    distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
+    among = drawn_symbols(symbols, model.text.symbols.num_embeddings, weights.negatives, generator)
+    pad, classes = model.text.symbols.num_embeddings - 1, None
+    if among is not None:
+        symbols, pad, classes = torch.searchsorted(among, symbols), len(among) - 1, among[:-1]
+    weight = torch.where(symbols == pad, weights.padding, 1.0)
+    total = weight.sum()
+    spelled = F.cross_entropy(model.slot_logits(slots, among).float().transpose(1, 2), symbols, reduction="none")
+    losses = {"spell": (spelled * weight).sum() / total, "cosine": (distance * weight).sum() / total}
+    lengths = (symbols != pad).sum(1) - 1
+    columns = model.column_logits(tokens, classes).float().log_softmax(-1).transpose(0, 1)
+    frames = torch.full_like(lengths, columns.shape[0])
+    losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
+    letters, looks = model.letter_logits(tokens, classes), fmu.attention(told)
+    losses |= place_losses(letters, looks, density, symbols, lengths, stops)
+    loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+    return loss, {name: value.detach() for name, value in losses.items()}, slots
+
+
+def place_losses(
+    letters: Float[Tensor, "b w c"],
+    looks: Float[Tensor, "b s w"],
+    density: Float[Tensor, "b w"] | None,
+    symbols: Int[Tensor, "b s"],
+    lengths: Int[Tensor, " b"],
+    stops: Float[Tensor, "b l 2"],
+) -> dict[str, Float[Tensor, ""]]:
+    """What the places of the letters teach; letters of unknown place teach nothing.
+
+    - ``columns``: cross-entropy of ``letters`` over the letter that stands in each column, 0 where none does;
+    - ``attention``: -log of the share of a slot's attention that lies on its letter;
+    - ``counting``: mean absolute error of the running count of letters at each column, and a tenth of that of the
+      whole count, which needs no places.
+
+    A letter stands in the columns whose middle it covers, and in the one that holds its own middle.
+    """
+    width, count = letters.shape[1], stops.shape[1]
+    begin, end = stops[..., :1], stops[..., 1:]
+    known = ~stops.isnan().any(-1)  # (b, l)
+    middles = (torch.arange(width, device=stops.device) + 0.5) / width
+    own = ((begin + end) / 2 * width).floor().clamp(0, width - 1).nan_to_num(0).long()
+    covered = (middles >= begin) & (middles < end)
+    covered |= F.one_hot(own[..., 0], width).bool() & known[..., None]  # (b, l, w)
+    placed = known.any(1)
+    standing = torch.where(covered.any(1), symbols.gather(1, covered.float().argmax(1)), 0)
+    wanted = torch.where(placed[:, None], standing, -100)
+    losses = {
+        "columns": F.cross_entropy(letters.float().flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum")
+        / (wanted != -100).sum().clamp(min=1)
+    }
+    seen = (looks[:, :count] * covered).sum(-1)
+    losses["attention"] = -((seen + 1e-3).log() * known).sum() / known.sum().clamp(min=1)
+    if density is not None:
+        passed = ((middles - begin) / (end - begin).clamp(min=0.01)).clamp(0, 1).nan_to_num(0)
+        error = (running_count(density) - passed.sum(1)).abs().mean(1)
+        losses["counting"] = (error * placed).mean() + 0.1 * (density.sum(1) - lengths).abs().mean()
+    return losses

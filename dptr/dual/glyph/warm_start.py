@@ -1,0 +1,53 @@
+"""A glyph dual encoder for another charset, begun from one that reads: what is known of images stays."""
+
+from __future__ import annotations
+
+from dptr.config.recipes import DualConfig
+from dptr.dual.glyph.model import GlyphModel, load_glyph
+from dptr.models.loading import load_strictly, shared_rows
+from dptr.models.resize_positions import continued, fit_rows
+from dptr.text.charset import Charset
+
+# Rows by symbol or class -> rows after those of the characters; row 0 is EOS, or the blank.
+BY_CHARACTER = {
+    "text.symbols.weight": 1,  # PAD
+    "ctc.weight": 0,
+    "ctc.bias": 0,
+    "letters.weight": 0,
+    "letters.bias": 0,
+}
+
+
+def begun(model: GlyphModel, charset: Charset, name: str) -> list[str]:
+    """Load the encoder ``name`` into ``model``; rows of characters that both know move, the others stay fresh.
+
+    Image encoder, slots, positions and the text side's norm are taken whole, so that slots of images lie where they
+    did; with another ``max_length`` or ``encoder.widest`` rows are fitted (``dptr.models.resize_positions``).
+
+    Args:
+        charset: of ``model``.
+        name: a shipped name or a folder that ``dptr align`` wrote.
+
+    Returns:
+        Lines for the log.
+
+    Raises:
+        UserError: see ``load_glyph``; or widths or kinds that differ.
+    """
+    before = load_glyph(DualConfig(model=name))
+    own, tensors = model.state_dict(), before.model.state_dict()
+    for key, after in BY_CHARACTER.items():
+        new, old = shared_rows(charset, before.charset, after)
+        mixed = own[key].clone()
+        if mixed.shape[1:] == tensors[key].shape[1:]:
+            mixed[new] = tensors[key][old]
+            tensors[key] = mixed
+    places = {f"encoder.{key}": kind for key, kind in model.encoder.per_position().items()}
+    places |= {f"slots.{key}": kind for key, kind in model.slots.per_position().items()}
+    tensors, fitted = fit_rows(model, places, tensors, "")
+    learned, fresh = tensors["text.positions.weight"], own["text.positions.weight"]
+    if learned.shape[1:] == fresh.shape[1:] and len(learned) != len(fresh):
+        tensors["text.positions.weight"] = continued(learned[None], fresh[None])[0]
+    load_strictly(model, tensors, name)
+    known = sum(character in before.charset for character in charset.characters)
+    return [f"starts from {name}: {known} of {len(charset)} characters are known to it", *fitted]

@@ -1,0 +1,271 @@
+"""Offline Randomized Perturbation: image tokens of natural photographs, mixed into stage 1's text tokens.
+
+A bank holds all image tokens that a dual encoder makes of some photographs, computed once (``build_bank``). In training
+each sample's memory gets tokens of a randomly drawn bank image, scaled by lambda (``perturb``). Zhao et al., "Decoder
+Pre-Training with only Text for Scene Text Recognition", ACM MM 2024, and its published code.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float16, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dptr.dual.base import DualEncoder
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, save_tensors, write_json
+from dptr.utils.images import open_image, to_array
+from dptr.version import __version__
+
+FORMAT = "dptr-bank-1"
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Image tokens of natural photographs.
+
+    Attributes:
+        tokens: float16; memory-mapped read-only from the file where ``load_bank`` made it.
+        provenance: ``encoder`` (kind and name), ``fingerprint``, ``images`` (file names, in the order of ``tokens``),
+            ``dropped`` (pairs of file name and why it could not be read), ``date``, ``version`` (of DPTR).
+    """
+
+    tokens: Float16[Tensor, "n p d"]
+    provenance: dict[str, Any]
+
+    def to(self, device: torch.device | str) -> Bank:
+        """The same bank with its tokens in the device's memory."""
+        return Bank(self.tokens.to(device), self.provenance)
+
+
+def save_bank(bank: Bank, path: str | Path) -> None:
+    """Write a safetensors file with its provenance as metadata, whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    provenance = json.dumps(bank.provenance, ensure_ascii=False)
+    save_tensors(path, {"tokens": bank.tokens}, {FORMAT: provenance})  # one entry: several have no fixed order
+
+
+def load_bank(path: str | Path, dual: DualEncoder | None = None) -> Bank:
+    """Map a bank into memory; tokens are read from the disk when used.
+
+    Args:
+        path: what ``build_bank`` or ``save_bank`` wrote.
+        dual: the dual encoder that the bank must come from; None = any.
+
+    Raises:
+        UserError: missing, damaged, not a bank, or made by another encoder.
+    """
+    remedy = "make it with: dptr bank --images DIR"
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if FORMAT not in metadata or list(file.keys()) != ["tokens"]:
+                raise UserError(f"bank {path}: not a bank of this version ({FORMAT}); {remedy}")
+            tokens = file.get_tensor("tokens")
+    except OSError as error:
+        raise UserError(f"bank {path}: {error.strerror or error}; check the path, or {remedy}") from error
+    except SafetensorError as error:
+        raise UserError(f"bank {path}: not a whole safetensors file ({error}); {remedy}") from error
+    if tokens.dtype != torch.float16 or tokens.ndim != 3 or 0 in tokens.shape:
+        raise UserError(f"bank {path}: holds {tokens.dtype} {tuple(tokens.shape)}, not float16 (n, p, d); {remedy}")
+    bank = Bank(tokens, json.loads(metadata[FORMAT]))
+    made_by = bank.provenance["fingerprint"]
+    if dual is not None and (_weights(made_by) != _weights(dual.fingerprint) or tokens.shape[2] != dual.dim):
+        raise UserError(
+            f"bank {path}: made by {bank.provenance['encoder']} ({made_by}, {tokens.shape[2]} wide), not by "
+            f"{dual.kind}:{dual.name} ({dual.fingerprint}, {dual.dim} wide); make one for it: dptr bank --images DIR"
+        )
+    return bank
+
+
+def _weights(fingerprint: str) -> str:
+    """The part of ``DualEncoder.fingerprint`` that image tokens depend on."""
+    return fingerprint.partition("-")[0]
+
+
+def _shared(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    return _per_sample(1, length, tokens, generator).expand(samples, length)
+
+
+def _per_sample(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    repeats = -(-length // tokens)
+    keys = torch.rand((samples, repeats, tokens), generator=generator, device=generator.device)
+    return keys.argsort(dim=-1).reshape(samples, repeats * tokens)[:, :length]
+
+
+def _aligned(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    return (torch.arange(length, device=generator.device) % tokens).expand(samples, length)
+
+
+POSITIONS = {"shared": _shared, "per-sample": _per_sample, "aligned": _aligned}
+
+
+def perturb(
+    memory: Float[Tensor, "b m d"],
+    mask: Bool[Tensor, "b m"],
+    bank: Bank,
+    strength: float,
+    generator: torch.Generator,
+    positions: Literal["shared", "per-sample", "aligned"] = "per-sample",
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Float[Tensor, "b m d"]:
+    """Add tokens of one random bank image a sample: ``memory + strength * noise``. For training only.
+
+    As DPTR's published code (lambda = 0.1 there): each sample draws one image, uniformly and independently, so that a
+    bank may be smaller than a batch; token positions are drawn without replacement. A bank with fewer tokens (p) than
+    the memory (m) goes on with further random orders of its p tokens, each without replacement.
+
+    Args:
+        memory: text tokens.
+        mask: True at real tokens; the others stay as they are.
+        bank: of the same width.
+        strength: the paper's lambda; 0 returns ``memory``.
+        generator: draws images and positions, on its own device.
+        positions: ``shared``, as published: one draw of positions for all samples of the batch; ``per-sample``: each
+            sample its own; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
+        samples, own: how many samples the batch holds over all processes (None = b), and which of them these are: the
+            noise of a sample does not depend on the number of processes.
+
+    Returns:
+        Perturbed memory, of ``memory``'s type; the sum is made in float32.
+    """
+    if strength == 0:
+        return memory
+    batch, length, width = memory.shape
+    images, tokens, _ = bank.tokens.shape
+    everyone = batch if samples is None else samples
+    image = torch.randint(images, (everyone, 1), generator=generator, device=generator.device)[own]
+    position = POSITIONS[positions](everyone, length, tokens, generator)[own]
+    rows = (image * tokens + position).flatten().to(bank.tokens.device)
+    noise = bank.tokens.view(images * tokens, width).index_select(0, rows).to(memory.device, torch.float32)
+    noise = noise.view(batch, length, width).mul_(strength).masked_fill_(~mask[:, :, None], 0.0)
+    return (memory.float() + noise).to(memory.dtype)
+
+
+def build_bank(
+    dual: DualEncoder,
+    images: Sequence[str | Path],
+    out: str | Path,
+    batch: int = 32,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Bank:
+    """Embed photographs, all their image tokens, and write a bank.
+
+    Each photograph is stretched to the encoder's ``image_size``. What cannot be read is left out and listed in
+    ``provenance["dropped"]``. Batches are kept in a folder beside ``out`` (``OUT.parts``) until all are there:
+    interrupted at any moment, the same call goes on after its last whole batch and writes the same bytes as an
+    uninterrupted one. With another encoder, another batch or changed files it begins anew.
+
+    Args:
+        dual: any dual encoder.
+        images: paths of photographs.
+        out: the file to write.
+        batch: images at once.
+        progress: called after each batch with the number of images done.
+
+    Returns:
+        The bank, mapped from ``out``.
+
+    Raises:
+        UserError: no image, or none readable; tokens that are not finite in float16; ``out`` cannot be written.
+    """
+    if not images:
+        raise UserError("bank: no images; pass a folder of photographs with --images DIR")
+    if Path(out).is_dir():
+        raise UserError(f"bank {out}: a folder; pass the name of a file with --out")
+    paths = [Path(image).absolute() for image in images]
+    parts = Path(out).with_name(f"{Path(out).name}.parts")
+    date = _take_up(parts, _plan(dual, paths, batch))
+    files = []
+    for start in range(0, len(paths), batch):
+        files.append(parts / f"{start:09d}.safetensors")
+        if not files[-1].exists():
+            _embed(dual, paths[start : start + batch], files[-1])
+        progress(min(start + batch, len(paths)))
+    tokens, unreadable = _collect(files)
+    if not tokens:
+        shutil.rmtree(parts, ignore_errors=True)
+        raise UserError(f"bank: none of {len(paths)} images could be read; the first: {unreadable[str(paths[0])]}")
+    common = os.path.commonpath([path.parent for path in paths])
+    names = {str(path): path.relative_to(common).as_posix() for path in paths}
+    provenance = {
+        "encoder": f"{dual.kind}:{dual.name}",
+        "fingerprint": dual.fingerprint,
+        "images": [names[str(path)] for path in paths if str(path) not in unreadable],
+        "dropped": [[names[path], reason.replace(path, names[path])] for path, reason in unreadable.items()],
+        "date": date,
+        "version": __version__,
+    }
+    save_bank(Bank(torch.cat(tokens), provenance), parts / "whole")
+    os.replace(parts / "whole", out)
+    shutil.rmtree(parts, ignore_errors=True)
+    return load_bank(out, dual)
+
+
+def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int) -> str:
+    """A hash of all that the rows depend on: interrupted work is taken up only where it is the same."""
+    plan = hashlib.sha256(f"{FORMAT} {_weights(dual.fingerprint)} {dual.image_size} {batch}".encode())
+    for path in paths:
+        stat = path.stat() if path.exists() else None
+        plan.update(f"\n{path} {stat and (stat.st_size, stat.st_mtime_ns)}".encode(errors="surrogateescape"))
+    return plan.hexdigest()
+
+
+def _take_up(parts: Path, plan: str) -> str:
+    """Keep what an interrupted run of the same plan left in ``parts``, else clear it; the date of the run's start."""
+    begun = parts / "plan.json"
+    if begun.exists():
+        left = read_json(begun, "unfinished bank")
+        if left["plan"] == plan:
+            return left["date"]
+    shutil.rmtree(parts, ignore_errors=True)
+    date = datetime.date.today().isoformat()
+    write_json(begun, {"plan": plan, "date": date})
+    return date
+
+
+def _embed(dual: DualEncoder, paths: Sequence[Path], out: Path) -> None:
+    """Write one batch: float16 tokens of its readable images, and as metadata path -> reason of the others."""
+    arrays: list[np.ndarray] = []
+    unreadable: dict[str, str] = {}
+    for path in paths:
+        try:
+            arrays.append(to_array(open_image(path), *dual.image_size))
+        except UserError as error:
+            unreadable[str(path)] = str(error)
+    tokens = torch.zeros(0, 0, 0, dtype=torch.float16)
+    if arrays:
+        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        tokens = dual.encode_image(pixels).half().cpu()
+    if not bool(torch.isfinite(tokens).all()):
+        raise UserError(f"{dual.name}: tokens beyond float16 in {paths[0]} to {paths[-1]}; leave those images out")
+    save_tensors(out, {"tokens": tokens}, {"unreadable": json.dumps(unreadable)})
+
+
+def _collect(files: Sequence[Path]) -> tuple[list[Float16[Tensor, "_ p d"]], dict[str, str]]:
+    """Mapped tokens of the batches that have any, and path -> reason over all."""
+    tokens: list[Tensor] = []
+    unreadable: dict[str, str] = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            unreadable |= json.loads(file.metadata()["unreadable"])
+            part = file.get_tensor("tokens")
+        if len(part):
+            tokens.append(part)
+    return tokens, unreadable

@@ -1,0 +1,180 @@
+"""Residuals: how image tokens lie off the text tokens of the word they show. Ours, beside the paper's ORP.
+
+Where image tokens stand for the same slots as text tokens do (glyph), ``memory + residual`` is a stand-in that errs as
+image tokens err. ``perturb`` of ``dptr.dual.orp.bank`` can add the residuals of a random crop slot by slot; that gives the spread
+of image tokens, yet an "O" that looks like a "0" then lends its error to any letter. ``confuse`` gives each token the
+residual of a token of the same symbol: what a decoder trained on it doubts is what image tokens leave in doubt, as long
+as it does not learn them by heart, for each gives its symbol away: use a bank of many crops (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dptr.dual.base import DualEncoder
+from dptr.dual.orp.bank import Bank, load_bank, save_bank
+from dptr.utils.errors import UserError
+from dptr.version import __version__
+
+
+def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path) -> Bank:
+    """Write a bank of how image tokens lie off the text tokens of the word they show, from crops of known words.
+
+    Rendered crops do; no human label is needed.
+
+    Args:
+        dual: a dual encoder whose image tokens stand for the same slots as its text tokens: glyph.
+        batches: pixels (b, 3, h, w) in [-1, 1] at ``dual.image_size``, and the words they show.
+        out: the file to write.
+
+    Returns:
+        The bank, mapped from ``out``; ``images`` of its provenance are the words.
+
+    Raises:
+        UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written.
+    """
+    residuals: list[Tensor] = []
+    shown: list[str] = []
+    for pixels, words in batches:
+        image, (text, _) = dual.encode_image(pixels), dual.encode_text(words)
+        if image.shape != text.shape:
+            raise UserError(
+                f"{dual.name}: {image.shape[1]} image tokens beside {text.shape[1]} text tokens; residuals need tokens "
+                "that stand for the same slots: use a glyph encoder, or a bank of photographs (--images)"
+            )
+        residuals.append((image - text).half().cpu())
+        shown += words
+    if not residuals:
+        raise UserError("bank: no crops; pass a pack that holds some, made with dptr synth")
+    provenance = {
+        "encoder": f"{dual.kind}:{dual.name}",
+        "fingerprint": dual.fingerprint,
+        "images": shown,
+        "dropped": [],
+        "date": datetime.date.today().isoformat(),
+        "version": __version__,
+    }
+    save_bank(Bank(torch.cat(residuals), provenance), out)
+    return load_bank(out, dual)
+
+
+@dataclass(frozen=True)
+class BySymbol:
+    """Rows in the order of the symbols they stand for.
+
+    Attributes:
+        rows: their numbers.
+        symbols: of each, ascending.
+        letters: numbers of the rows that stand for characters.
+    """
+
+    rows: Int[Tensor, " n"]
+    symbols: Int[Tensor, " n"]
+    letters: Int[Tensor, " k"]
+
+
+def by_symbol(symbols: Int[Tensor, " n"], end: int, pad: int) -> BySymbol:
+    """Sort rows by the symbol of each, for ``draw_alike``; all symbols but ``end`` and ``pad`` are characters."""
+    rows = symbols.argsort(stable=True)
+    return BySymbol(rows, symbols[rows], ((symbols != end) & (symbols != pad)).nonzero()[:, 0])
+
+
+def draw_alike(
+    held: BySymbol,
+    wanted: Int[Tensor, "b m"],
+    generator: torch.Generator,
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Int[Tensor, "b m"]:
+    """A random row for each wanted symbol: one that stands for it or, where none does, for any character.
+
+    Args:
+        samples, own: as in ``dptr.dual.orp.bank.perturb``.
+    """
+    first, last = (torch.searchsorted(held.symbols, wanted, right=right) for right in (False, True))
+    everyone = len(wanted) if samples is None else samples
+    drawn = torch.rand((everyone, wanted.shape[1]), generator=generator, device=generator.device)[own]
+    drawn = drawn.to(wanted.device)
+    alike = held.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
+    lacking = first == last
+    if bool(lacking.any()):
+        alike[lacking] = held.letters[(drawn[lacking] * len(held.letters)).long().clamp(max=len(held.letters) - 1)]
+    return alike
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """A bank of residuals by symbol.
+
+    Attributes:
+        tokens: all residuals, one a row.
+        held: their rows by symbol.
+        index: the number of each character that the bank shows; END and PAD have their own.
+    """
+
+    tokens: Float[Tensor, "n d"]
+    held: BySymbol
+    index: dict[str, int]
+
+
+_END, _PAD, _UNKNOWN = 0, 1, -1
+
+
+def confusions(bank: Bank) -> Confusions:
+    """Sort a bank of ``build_residual_bank`` by what its tokens stand for.
+
+    Raises:
+        UserError: a bank of photographs.
+    """
+    words = bank.provenance["images"]
+    crops, slots, width = bank.tokens.shape
+    if all(Path(word).suffix for word in words):  # names of files
+        raise UserError(
+            f"bank of {bank.provenance['encoder']}: of photographs, not of residuals; orp.positions = symbols needs "
+            "one made with: dptr bank --pack DIR"
+        )
+    characters = dict.fromkeys(character for word in words for character in word)
+    index = {character: place + 2 for place, character in enumerate(characters)}
+    held = by_symbol(_symbols(words, slots, index).flatten().to(bank.tokens.device), _END, _PAD)
+    return Confusions(bank.tokens.view(crops * slots, width), held, index)
+
+
+def confuse(
+    memory: Float[Tensor, "b m d"],
+    words: list[str],
+    table: Confusions,
+    strength: float,
+    generator: torch.Generator,
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Float[Tensor, "b m d"]:
+    """Add to each token ``strength`` times the residual of a random token of the same symbol. For training only.
+
+    Symbols are the word's characters, then END, then PAD up to the last slot. A character that the bank does not show
+    gets the residual of any character.
+
+    Args:
+        samples, own: as in ``dptr.dual.orp.bank.perturb``.
+
+    Returns:
+        Perturbed memory, of ``memory``'s type; the sum is made in float32.
+    """
+    wanted = _symbols(words, memory.shape[1], table.index).to(table.held.rows.device)
+    rows = draw_alike(table.held, wanted, generator, samples, own)
+    noise = table.tokens[rows.flatten()].view(*rows.shape, -1).to(memory.device, torch.float32)
+    return (memory.float() + strength * noise).to(memory.dtype)
+
+
+def _symbols(words: list[str], slots: int, index: dict[str, int]) -> Int[Tensor, "b m"]:
+    symbols = torch.full((len(words), slots), _PAD)
+    for row, word in enumerate(words):
+        known = [index.get(character, _UNKNOWN) for character in word]
+        symbols[row, : len(word) + 1] = torch.tensor([*known, _END])
+    return symbols

@@ -1,0 +1,193 @@
+"""Text tokens on disk: the frozen text tower runs once a word, not once a step.
+
+A folder holds ``cache.json``, which says whose tokens they are, and pairs of files that only grow, one pair for each
+process that writes at a time: tokens in float16, and a line of JSON for each word with the number of its tokens. A line
+is written when its tokens are on the disk, so that what a killed process leaves is whole up to its last line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dptr.config.recipes import DualConfig
+from dptr.dual.base import DualEncoder
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, write_json
+
+FORMAT = 1
+
+
+@dataclass
+class _Pair:
+    """Tokens and words that one process wrote, or writes."""
+
+    tokens: Path
+    width: int
+    rows: int = 0
+    _map: np.ndarray | None = None
+
+    def read(self, first: int, count: int) -> Float[np.ndarray, "l d"]:
+        if self._map is None or len(self._map) < first + count:  # it has grown
+            self._map = np.asarray(np.memmap(self.tokens, np.float16, "r", shape=(self.rows, self.width)))
+        return self._map[first : first + count]
+
+
+@dataclass
+class CachedText:
+    """A dual encoder whose text tokens are looked up, and computed where they are not there; use it as one.
+
+    Tokens are those of ``dual`` rounded to float16, be they new or not: a run reads the same whatever the folder holds.
+
+    Args:
+        dual: the encoder; not glyph, which has nothing to save.
+        config: the recipe's: the folder, made where it is missing, the prompt, and how much may be written.
+
+    Raises:
+        UserError: glyph; a cache of another encoder, prompt or ``tokens`` setting; a folder that cannot be written.
+    """
+
+    dual: DualEncoder
+    config: DualConfig
+    _places: dict[str, tuple[_Pair, int, int]] = field(default_factory=dict)  # word -> pair, first row, rows
+
+    def __post_init__(self) -> None:
+        self._device = torch.device("cpu")
+        if self.dual.kind == "glyph":
+            raise UserError("dual.cache: glyph looks its text tokens up in a table anyway; leave dual.cache out")
+        self.folder, self.limit = Path(self.config.cache).expanduser(), self.config.cache_gb * 1e9
+        self.kind, self.name, self.dim = self.dual.kind, self.dual.name, self.dual.dim
+        self.fingerprint, self.image_size = self.dual.fingerprint, self.dual.image_size
+        self.encode_image = self.dual.encode_image
+        told = {"format": FORMAT, "encoder": f"{self.kind}:{self.name}", "fingerprint": self.fingerprint}
+        told |= {"prompt": self.config.prompt, "width": self.dim, "tokens": self.config.tokens}
+        described = self.folder / "cache.json"
+        with _explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not described.exists():
+                write_json(described, told)
+        before = read_json(described, "text token cache")
+        for key in ("format", "tokens", "prompt", "fingerprint"):
+            if before.get(key) != told[key]:
+                raise UserError(
+                    f"dual.cache = '{self.folder}': made by {before.get('encoder')} with {key} {before.get(key)!r}, "
+                    f"not {self.kind}:{self.name} with {told[key]!r}; pass another folder, or delete this one"
+                )
+        self._own, self._tokens, self._words = self._open()
+
+    def to(self, device: torch.device | str) -> CachedText:
+        """Move the weights; results come back on this device."""
+        self.dual.to(device)
+        self._device = torch.device(device)
+        return self
+
+    def describe(self) -> str:
+        """For the log: how many words are there, and how large the folder may become."""
+        size = sum(rows for _, _, rows in self._places.values()) * self.dim * 2
+        return (
+            f"text tokens: {len(self._places):,} words in {self.folder}, {size / 1e9:.2f} GB; this process adds up to "
+            f"{self.limit / 1e9:g} GB and computes words beyond that each time (dual.cache_gb)"
+        )
+
+    def encode_text(self, words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
+        """As ``DualEncoder.encode_text``, to float16."""
+        new = [word for word in dict.fromkeys(words) if word not in self._places]
+        fresh: dict[str, np.ndarray] = {}
+        if new:
+            memory, mask = self.dual.encode_text(new)
+            for word, tokens, real in zip(new, memory.half().cpu().numpy(), mask.sum(1).tolist(), strict=True):
+                fresh[word] = tokens[:real]
+            if not all(np.isfinite(tokens).all() for tokens in fresh.values()):
+                raise UserError(f"dual.cache: tokens of {self.name} beyond float16; leave dual.cache out")
+            self._add(fresh)
+        found = [fresh[word] if word in fresh else self._read(word) for word in words]
+        lengths = torch.tensor([len(tokens) for tokens in found])
+        tokens = np.zeros((len(found), int(lengths.max()), self.dim), np.float16)
+        for row, some in zip(tokens, found, strict=True):
+            row[: len(some)] = some
+        mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        return torch.from_numpy(tokens).to(self._device).float(), mask.to(self._device)
+
+    def _read(self, word: str) -> np.ndarray:
+        pair, first, rows = self._places[word]
+        return pair.read(first, rows)
+
+    def _add(self, fresh: dict[str, np.ndarray]) -> None:
+        with _explained(self.folder):
+            lines = []
+            for word, tokens in fresh.items():
+                if (self._own.rows + len(tokens)) * self.dim * 2 > self.limit:
+                    break
+                self._tokens.write(tokens.tobytes())
+                self._places[word] = self._own, self._own.rows, len(tokens)
+                self._own.rows += len(tokens)
+                lines.append(json.dumps([word, len(tokens)]) + "\n")
+            if lines:
+                self._tokens.flush()
+                os.fsync(self._tokens.fileno())
+                self._words.write("".join(lines).encode())
+                self._words.flush()
+
+    def _open(self) -> tuple[_Pair, BinaryIO, BinaryIO]:
+        """Read all pairs; the first that nobody writes to is this process's own, cut after its last whole word."""
+        import fcntl  # here: Windows lacks it, and computes text tokens each time
+
+        own: tuple[_Pair, BinaryIO, BinaryIO] | None = None
+        number = 0
+        with _explained(self.folder):
+            while own is None or (self.folder / f"words-{number}.jsonl").exists():
+                words = open(self.folder / f"words-{number}.jsonl", "a+b")  # noqa: SIM115
+                tokens = self.folder / f"tokens-{number}.f16"
+                tokens.touch()
+                free = own is None
+                if free:
+                    try:
+                        fcntl.flock(words, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when the file is closed
+                    except BlockingIOError:
+                        free = False
+                pair, whole = self._index(words, tokens)
+                if free:
+                    words.truncate(whole)
+                    own = pair, open(tokens, "r+b"), words  # noqa: SIM115
+                    own[1].truncate(pair.rows * self.dim * 2)
+                    own[1].seek(0, os.SEEK_END)
+                else:
+                    words.close()
+                number += 1
+        return own
+
+    def _index(self, words: BinaryIO, tokens: Path) -> tuple[_Pair, int]:
+        """The words whose tokens are there, and how many bytes of lines they are."""
+        pair, whole, there = _Pair(tokens, self.dim), 0, tokens.stat().st_size // (self.dim * 2)
+        words.seek(0)
+        for line in words:
+            if not line.endswith(b"\n"):
+                break
+            word, rows = json.loads(line)
+            if pair.rows + rows > there:
+                break
+            self._places[word] = pair, pair.rows, rows
+            pair.rows += rows
+            whole += len(line)
+        return pair, whole
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """What the system says of a folder, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"dual.cache = '{folder}': {error.strerror}; free space or pass another folder, or leave it out"
+        ) from error

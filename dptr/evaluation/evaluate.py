@@ -1,0 +1,249 @@
+"""Evaluation: a reader on labelled data sets, under one or more protocols, into a report.
+
+Every labelled crop counts, also those whose label the model could never write (a character outside its charset, a
+word longer than its limit): the truth is folded by the protocol, never by the model. Left out, and counted by
+reason, are only pictures that cannot be opened and truths that the protocol folds to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from dptr.data.crops import UNREADABLE, DropReport, Labelled, open_labelled
+from dptr.evaluation import metrics
+from dptr.inference.reader import Prediction
+from dptr.text.charset import EMPTY, normalise
+from dptr.utils.errors import UserError
+from dptr.utils.html import Card, Section, render_page
+from dptr.utils.terminal import aligned
+
+EMPTY_UNDER_PROTOCOL = "empty under protocol"
+
+Progress = Callable[[str, int, int], None]  # data set, crops done, crops in all
+
+
+@runtime_checkable
+class CropReader(Protocol):
+    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one."""
+
+    name: str
+    batch: int
+
+    def views(self, image: Image.Image, /) -> list[np.ndarray]: ...
+
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]], /) -> list[Prediction]: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """One data set under one protocol. Rates are from 0 to 1 (``cer`` may exceed 1); None where ``n`` is 0."""
+
+    data: str
+    protocol: str
+    n: int  # crops compared
+    correct: int
+    word_accuracy: float | None
+    one_minus_ned: float | None
+    cer: float | None
+    calibration_error: float | None  # ECE, 15 bins
+    sure_from: float | None  # the lowest confidence from which on 99 % are right; None where there is none
+    sure_share: float | None  # the share of crops that are read so surely
+    runaway: int  # readings that repeat themselves up to the longest word (``Prediction.runaway``)
+    dropped: dict[str, int]  # reason -> crops that are not among the n
+    images_per_second: float  # from file to text: opening, resizing, recognition
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A crop that was read wrongly; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not."""
+
+    data: str
+    protocol: str
+    index: int
+    key: str
+    truth: str
+    prediction: str
+    label: str
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results in the order of data sets and protocols, the errors behind them, and what was left out by reason."""
+
+    model: str
+    results: list[Result]
+    errors: list[Misread]
+    drops: DropReport
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"model": ..., "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped": ...}``."""
+        return {
+            "model": self.model,
+            "results": [asdict(result) for result in self.results],
+            "dropped": self.drops.to_json(),
+        }
+
+    def to_terminal(self) -> str:
+        """A table of aligned columns."""
+        return aligned([_COLUMNS, *map(_cells, self.results)])
+
+    def to_markdown(self) -> str:
+        """A table for a document."""
+        rule = ("---", *("---:" for _ in _COLUMNS[1:]))
+        lines = [_COLUMNS, rule, *map(_cells, self.results)]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+    def to_html(self, limit: int = 500) -> str:
+        """One self-contained page that shows the errors as pictures, the most confident first.
+
+        Args:
+            limit: errors shown for each data set and protocol; the page says how many there are.
+
+        Raises:
+            UserError: a data set cannot be opened any more.
+        """
+        sections = []
+        for result in self.results:
+            errors = [e for e in self.errors if (e.data, e.protocol) == (result.data, result.protocol)]
+            errors.sort(key=lambda error: -error.confidence)
+            facts = dict(zip(_COLUMNS, _cells(result), strict=True))
+            sections.append(Section(facts, _cards(result.data, errors[:limit]), len(errors)))
+        return render_page(f"What {self.model} read wrongly", _INTRODUCTION, sections)
+
+
+def evaluate(
+    reader: CropReader,
+    paths: Sequence[str | Path],
+    protocols: Sequence[str] = ("36",),
+    progress: Progress = lambda data, done, total: None,
+) -> Report:
+    """Read every labelled crop of each data set once and judge it under each protocol.
+
+    Args:
+        reader: the recogniser.
+        paths: folders with ``labels.tsv``, or LMDBs; all labels are read before the first picture is.
+        protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
+        progress: called after each batch.
+
+    Raises:
+        UserError: a data set cannot be opened, or there is no such protocol.
+    """
+    folds = {name: metrics.protocol(name) for name in protocols}
+    datasets = {str(path): open_labelled(path) for path in paths}
+    labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
+    report = Report(reader.name, [], [], DropReport())
+    for data, dataset in datasets.items():
+        reading = _read(reader, data, dataset, progress)
+        for index, error in reading.unreadable:
+            where = f"{data}/{dataset.key(index)}"
+            report.drops.add(UNREADABLE, where, str(error).removeprefix(f"{where}: "))
+        for name, fold in folds.items():
+            _judge(report, reading, labels[data], name, fold)
+    return report
+
+
+@dataclass(frozen=True)
+class _Reading:
+    data: str
+    dataset: Labelled
+    words: list[tuple[int, Prediction]]  # index of the crop, what was read
+    unreadable: list[tuple[int, UserError]]
+    images_per_second: float
+
+
+def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) -> _Reading:
+    words: list[tuple[int, Prediction]] = []
+    unreadable: list[tuple[int, UserError]] = []
+    total = len(dataset)
+    start = time.perf_counter()
+    for first in range(0, total, reader.batch):
+        indices, views = [], []
+        for index in range(first, min(first + reader.batch, total)):
+            try:
+                views.append(reader.views(dataset.image(index)))
+                indices.append(index)
+            except UserError as error:
+                unreadable.append((index, error))
+        if views:
+            words += zip(indices, reader.predict_views(views), strict=True)
+        progress(data, min(first + reader.batch, total), total)
+    seconds = time.perf_counter() - start
+    return _Reading(data, dataset, words, unreadable, round(total / seconds, 1))
+
+
+def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, fold: Callable[[str], str]) -> None:
+    pairs, confidences, runaway = [], [], 0
+    drops = DropReport()
+    for index, word in reading.words:
+        label, key = labels[index], reading.dataset.key(index)
+        truth, prediction = fold(label), fold(word.text)
+        if not truth:
+            reason = EMPTY_UNDER_PROTOCOL if normalise(label) else EMPTY
+            drops.add(reason, f"{reading.data}/{key}", f"{label!r} under protocol {protocol}")
+            continue
+        pairs.append((prediction, truth))
+        confidences.append(word.confidence)
+        runaway += word.runaway
+        if prediction != truth:
+            report.errors.append(
+                Misread(reading.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
+            )
+    report.drops.merge(drops)
+    correct = [prediction == truth for prediction, truth in pairs]
+    sure = metrics.sure_enough(confidences, correct) if pairs else None
+    unreadable = {UNREADABLE: len(reading.unreadable)} if reading.unreadable else {}
+    report.results.append(
+        Result(
+            data=reading.data,
+            protocol=protocol,
+            n=len(pairs),
+            correct=sum(correct),
+            word_accuracy=metrics.word_accuracy(pairs) if pairs else None,
+            one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
+            cer=metrics.cer(pairs) if pairs else None,
+            calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
+            sure_from=sure[0] if sure else None,
+            sure_share=sure[1] if sure else None,
+            runaway=runaway,
+            dropped=unreadable | drops.counts,
+            images_per_second=reading.images_per_second,
+        )
+    )
+
+
+def _cards(data: str, errors: Sequence[Misread]) -> Iterator[Card]:
+    dataset = open_labelled(data)
+    for error in errors:
+        folded = (error.truth, error.prediction) != (error.label, error.text)
+        notes = [error.key, f"label {error.label!r}, read {error.text!r}"] if folded else [error.key]
+        yield Card(dataset.image(error.index), error.truth, error.prediction, error.confidence, notes)
+
+
+_INTRODUCTION = (
+    "The most confident errors come first: there a wrong label is likely, and there a threshold on the confidence "
+    "would not help. Characters that differ are marked."
+)
+_RATES = ("word accuracy", "1-NED", "CER", "ECE")
+_COLUMNS = ("data", "protocol", "crops", *_RATES, "99 % right from", "dropped", "images/s")
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    rates = (result.word_accuracy, result.one_minus_ned, result.cer, result.calibration_error)
+    return (
+        result.data,
+        result.protocol,
+        str(result.n),
+        *("-" if rate is None else f"{100 * rate:.2f} %" for rate in rates),
+        "-" if result.sure_share is None else f"{result.sure_from:.3f} ({100 * result.sure_share:.1f} %)",
+        ", ".join(f"{count} {reason}" for reason, count in result.dropped.items()) or "0",
+        f"{result.images_per_second:.0f}",
+    )

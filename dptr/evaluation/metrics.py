@@ -1,0 +1,185 @@
+"""Word accuracy, 1-NED, CER and calibration, and the protocols under which words are compared. Pure functions.
+
+A *protocol* folds truth and prediction before they are compared. A truth that folds to nothing asks nothing of a
+reader and is left out (and counted) by ``dptr.evaluation.evaluate``; a prediction that folds to nothing is simply wrong.
+
+Edits are counted in extended grapheme clusters (``dptr.text.unicode.graphemes``): a wrong vowel sign makes one
+character wrong, as a wrong accent does. Without combining marks, as in ASCII, Chinese or Greek, these are code points.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from dptr.text.charset import WIDTHS, normalise, resolve_charset
+from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import graphemes
+from dptr.utils.errors import UserError
+
+Pairs = Sequence[tuple[str, str]]  # (prediction, truth), both folded
+
+_SIGNS_36 = frozenset(string.digits + string.ascii_lowercase)
+_SIGNS_62 = frozenset(string.digits + string.ascii_letters)
+_SIGNS_94 = frozenset(string.digits + string.ascii_letters + string.punctuation)
+
+
+def _ascii(text: str, kept: frozenset[str]) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if sign in kept)
+
+
+def fold_36(text: str) -> str:
+    """Digits and lower-case letters: accents and case are folded, everything else is left out.
+
+    The field's usual protocol; folding as in PARSeq's published code (NFKD, ASCII, ``CharsetAdapter``).
+    """
+    return _ascii(unicodedata.normalize("NFKD", text).lower(), _SIGNS_36)
+
+
+def fold_62(text: str) -> str:
+    """Digits and letters with their case; accents are folded, everything else is left out."""
+    return _ascii(text, _SIGNS_62)
+
+
+def fold_94(text: str) -> str:
+    """Printable ASCII with case and punctuation; accents are folded, everything else is left out."""
+    return _ascii(text, _SIGNS_94)
+
+
+PROTOCOLS: dict[str, Callable[[str], str]] = {
+    "36": fold_36,
+    "62": fold_62,
+    "94": fold_94,
+    "native": normalise,  # NFC, whitespace removed: the label as it stands, in any language
+}
+
+
+def protocol(name: str) -> Callable[[str], str]:
+    """The fold function of a protocol, or of a language: see ``fold_language``.
+
+    Raises:
+        UserError: there is no such protocol.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if name in LANGUAGES:
+        return fold_language(name)
+    raise UserError(
+        f"protocol '{name}': not known; use one of {', '.join(PROTOCOLS)}, or a language: {', '.join(LANGUAGES)}"
+    )
+
+
+def fold_language(code: str) -> Callable[[str], str]:
+    """Protocol native for data of one language, whoever typed it.
+
+    Full-width forms count as ASCII (as in Chen et al., "Benchmarking Chinese Text Recognition", arXiv 2112.15093, which
+    folds case and traditional characters too: not done here), and characters that the language does not write as those
+    that look the same and which it does (``dptr.text.charset.VARIANTS``).
+    """
+    charset = resolve_charset(code)
+    widths = {ord(wide): character for wide, character in WIDTHS.items()} | {ord("〜"): "~"}
+
+    def fold(text: str) -> str:
+        return normalise(charset.fold(normalise(text)).translate(widths))
+
+    return fold
+
+
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Levenshtein distance: the least number of inserted, deleted and replaced characters that turn a into b."""
+    if a == b:
+        return 0
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+    return row[-1]
+
+
+def word_accuracy(pairs: Pairs) -> float:
+    """Share of predictions that equal their truth, 0 to 1.
+
+    Raises:
+        ValueError: there is no pair.
+    """
+    return _mean([float(prediction == truth) for prediction, truth in pairs])
+
+
+def one_minus_ned(pairs: Pairs) -> float:
+    """1-NED, 0 to 1: the mean of 1 - edit distance / length of the longer word (ICDAR 2019 ReCTS and ArT task 2).
+
+    Both in grapheme clusters. Two empty words count 1.
+
+    Raises:
+        ValueError: there is no pair.
+    """
+    clusters = [(graphemes(prediction), graphemes(truth)) for prediction, truth in pairs]
+    return _mean([1 - edit_distance(p, t) / max(len(p), len(t), 1) for p, t in clusters])
+
+
+def cer(pairs: Pairs) -> float:
+    """Character error rate: all edit distances over all truth characters (clusters); above 1 where much is invented.
+
+    Raises:
+        ValueError: the truths have no character.
+    """
+    clusters = [(graphemes(prediction), graphemes(truth)) for prediction, truth in pairs]
+    characters = sum(len(truth) for _, truth in clusters)
+    if not characters:
+        raise ValueError("no truth character to compare with")
+    return sum(edit_distance(prediction, truth) for prediction, truth in clusters) / characters
+
+
+def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> float:
+    """ECE, 0 to 1: |accuracy - mean confidence| of equal-width bins ((m-1)/M, m/M], weighted by their share.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3, with its 15 bins. A confidence of 0
+    goes to the first bin.
+
+    Raises:
+        ValueError: nothing to judge, lengths differ, or a confidence is outside 0 to 1.
+    """
+    if len(confidences) != len(correct) or not confidences:
+        raise ValueError(f"{len(confidences)} confidences for {len(correct)} outcomes; give as many, at least one")
+    gaps = [0.0] * bins  # sum of confidence - correct in each bin
+    for confidence, right in zip(confidences, correct, strict=True):
+        if not 0 <= confidence <= 1:
+            raise ValueError(f"confidence {confidence}: not from 0 to 1")
+        gaps[max(math.ceil(confidence * bins) - 1, 0)] += confidence - right
+    return sum(abs(gap) for gap in gaps) / len(confidences)
+
+
+def sure_enough(
+    confidences: Sequence[float], correct: Sequence[bool], wanted: float = 0.99
+) -> tuple[float, float] | None:
+    """From which confidence on words can be taken without a look: where the risk-coverage curve meets 1 - ``wanted``.
+
+    Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2, without their
+    bound for small samples.
+
+    Returns:
+        The lowest confidence such that of the words that are as sure or surer a share ``wanted`` or more is right, and
+        the share of all words that these are; None where the surest words are not right often enough.
+
+    Raises:
+        ValueError: nothing to judge, or lengths differ.
+    """
+    if len(confidences) != len(correct) or not confidences:
+        raise ValueError(f"{len(confidences)} confidences for {len(correct)} outcomes; give as many, at least one")
+    ordered = sorted(zip(confidences, correct, strict=True), reverse=True)
+    found, right = None, 0
+    for count, (confidence, hit) in enumerate(ordered, start=1):
+        right += hit
+        last_of_its_confidence = count == len(ordered) or ordered[count][0] < confidence
+        if last_of_its_confidence and right >= wanted * count:
+            found = confidence, count / len(ordered)
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    if not values:
+        raise ValueError("no pair to compare")
+    return sum(values) / len(values)

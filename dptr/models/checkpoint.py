@@ -1,0 +1,196 @@
+"""Recognisers and stage 1 decoders on disk: config JSON + charset + safetensors, loaded strictly.
+
+A folder holds ``config.json`` (format, kind, model settings, characters, the dual encoder that taught it),
+``model.safetensors`` and ``card.json`` (provenance and results, for people). The frozen dual encoder is never in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dptr.config.recipes import ModelConfig
+from dptr.models.decoders import Decoder
+from dptr.models.loading import load_strictly, read_config, settings_of, shared_rows
+from dptr.models.recognizer import Recognizer, build_recognizer
+from dptr.models.resize_positions import ROWS, fit_rows
+from dptr.text.charset import Charset
+from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
+from dptr.utils.files import load_tensors, read_json, save_tensors, whole_folder, write_json
+from dptr.weights import SHIPPED, model_folder
+
+FORMAT = 1
+Kind = Literal["recogniser", "decoder"]
+
+__all__ = ["SHIPPED", "Loaded", "card_of", "load_recognizer", "open_checkpoint", "save_checkpoint", "transfer"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recogniser ready to read, in eval mode on the CPU."""
+
+    model: Recognizer
+    tokenizer: Tokenizer
+    config: ModelConfig
+    card: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0  # of its confidence (``dptr.evaluation.calibration``)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The parts of a checkpoint folder before a model is built of them."""
+
+    folder: Path
+    kind: Kind
+    config: ModelConfig
+    charset: Charset
+    dual: dict[str, Any]
+    tensors: dict[str, Tensor]
+    temperature: float = 1.0
+
+
+def save_checkpoint(
+    folder: str | Path,
+    kind: Kind,
+    module: nn.Module,
+    config: ModelConfig,
+    charset: Charset,
+    dual: dict[str, Any],
+    card: dict[str, Any],
+    half: bool = False,
+    temperature: float = 1.0,
+) -> None:
+    """Write a recogniser, or the decoder alone after stage 1; whole or not at all.
+
+    Args:
+        module: a ``Recognizer`` for kind ``recogniser``, a decoder for kind ``decoder``.
+        dual: name and fingerprint of the dual encoder that stage 1 used; empty where none did.
+        card: provenance, shown by ``dptr models``.
+        half: store float16, half the size.
+        temperature: of a recogniser's confidence (``dptr.evaluation.calibration``).
+    """
+    prefix = "decoder." if kind == "decoder" else ""
+    tensors = {
+        prefix + name: tensor.half() if half and tensor.is_floating_point() else tensor
+        for name, tensor in module.state_dict().items()
+    }
+    described = {
+        "format": FORMAT,
+        "kind": kind,
+        "model": config.model_dump(mode="json"),
+        "charset": {"name": charset.name, "characters": "".join(charset.characters)},
+        "dual": dual,
+        "temperature": temperature,
+    }
+    with whole_folder(folder) as aside:
+        write_json(aside / "config.json", described)
+        save_tensors(aside / "model.safetensors", tensors)
+        write_json(aside / "card.json", card)
+
+
+def open_checkpoint(model: str | Path) -> Checkpoint:
+    """Read a checkpoint folder by shipped name or path.
+
+    Raises:
+        UserError: no such folder, not a checkpoint of this kind or format, damaged files.
+    """
+    folder = model_folder(model)
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "
+            "pass the 'model' folder that training wrote, or see 'dptr models'"
+        )
+    described = read_config(folder, "model")
+    if described.get("format") != FORMAT:
+        raise UserError(
+            f"{folder}: checkpoint format {described.get('format')!r}; this version of dptr reads format {FORMAT}; "
+            "use the version that wrote it, or train it anew"
+        )
+    if described.get("kind") not in ("recogniser", "decoder"):
+        raise UserError(
+            f"{folder}: a {described.get('kind')!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
+            "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
+        )
+    config, charset = settings_of(described, "model", ModelConfig, f"{folder}/config.json")
+    tensors = load_tensors(folder / "model.safetensors", "model")
+    dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
+    return Checkpoint(folder, described["kind"], config, charset, dual, tensors, temperature)
+
+
+def load_recognizer(model: str | Path) -> Loaded:
+    """A recogniser by shipped name or folder.
+
+    Raises:
+        UserError: as ``open_checkpoint``; or a stage 1 decoder, which has no eyes yet; or weights that do not fit.
+    """
+    checkpoint = open_checkpoint(model)
+    if checkpoint.kind == "decoder":
+        raise UserError(
+            f"{checkpoint.folder}: a stage 1 decoder, not a recogniser; fine-tune it first: "
+            f"dptr finetune --set init.decoder={checkpoint.folder} --data CROPS"
+        )
+    with torch.random.fork_rng(devices=[]):
+        recognizer = build_recognizer(checkpoint.config, len(checkpoint.charset))
+    load_strictly(recognizer, checkpoint.tensors, str(checkpoint.folder))
+    tokenizer = Tokenizer(checkpoint.charset, checkpoint.config.max_length)
+    card = card_of(checkpoint.folder)
+    return Loaded(recognizer.eval(), tokenizer, checkpoint.config, card, checkpoint.temperature)
+
+
+def card_of(model: str | Path) -> dict[str, Any]:
+    """The card of a checkpoint folder or shipped name; empty where it has none."""
+    path = model_folder(model) / "card.json"
+    return read_json(path, "model card") if path.is_file() else {}
+
+
+def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tuple[list[str], list[str]]:
+    """Load a checkpoint's decoder into ``decoder``; rows of characters move with their character.
+
+    Where ``charset`` differs from the checkpoint's, rows of characters that both hold are copied; the others stay
+    fresh. Where ``max_length`` differs, rows of places in a word are fitted to it (``dptr.models.resize_positions``).
+
+    Returns:
+        The characters whose rows stay fresh, and a line for the log on each parameter that was fitted.
+
+    Raises:
+        UserError: width, depth or kind differ, or the checkpoint's weights are of another charset or ``max_length``
+            than it says.
+    """
+    per_character, per_position = decoder.per_character(), decoder.per_position()
+    old = checkpoint.charset
+    after = {"classes": 0, "vocabulary": 2}  # rows after those of the characters
+    tensors = {}
+    own = decoder.state_dict()
+    for name, tensor in checkpoint.tensors.items():
+        if not name.startswith("decoder."):
+            continue
+        name = name.removeprefix("decoder.")
+        if name in per_character and name in own and own[name].shape[1:] == tensor.shape[1:]:
+            extra = after[per_character[name]]
+            if len(tensor) != len(old) + 1 + extra:
+                raise UserError(
+                    f"{checkpoint.folder}: {name} has {len(tensor)} rows where the checkpoint's {len(old)} characters "
+                    f"need {len(old) + 1 + extra}; the folder is damaged, copy it anew"
+                )
+            here, there = shared_rows(charset, old, extra)
+            mixed = own[name].clone()
+            mixed[here] = tensor[there].to(mixed.dtype)
+            tensor = mixed
+        tensors[name] = tensor
+    fitting, told = fit_rows(decoder, per_position, tensors, "decoder.")
+    load_strictly(decoder, fitting, str(checkpoint.folder))
+    for name, kind in per_position.items():
+        rows_of = ROWS[kind].count
+        assert rows_of is not None  # a decoder has no rows by image column
+        count, needed = tensors[name].shape[1], rows_of(checkpoint.config.max_length)
+        if count != needed:
+            raise UserError(
+                f"{checkpoint.folder}: {name} has {count} rows where the checkpoint's max_length = "
+                f"{checkpoint.config.max_length} needs {needed}; the folder is damaged, copy it anew"
+            )
+    return [character for character in charset.characters if character not in old], told

@@ -1,0 +1,154 @@
+"""Image tower of CLIP and its kin: what stage 1's dual encoder makes of a picture, as a recogniser's image encoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dptr.config.recipes import EncoderConfig
+from dptr.models.layers import Encoder
+from dptr.utils.errors import UserError
+
+# By the ``model_type`` of a vision configuration: its classes in ``transformers`` end in ``Config`` and ``Model``.
+TOWERS: dict[str, str] = {
+    "clip_vision_model": "CLIPVision",
+    "metaclip_2_vision_model": "MetaClip2Vision",
+    "siglip_vision_model": "SiglipVision",
+    "siglip2_vision_model": "Siglip2Vision",
+    "chinese_clip_vision_model": "ChineseCLIPVision",
+    "altclip_vision_model": "AltCLIPVision",
+}
+
+
+def image_tokens(
+    tower: nn.Module,
+    projection: nn.Module | None,
+    pixels: Float[Tensor, "b 3 h w"],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Float[Tensor, "b p d"]:
+    """All tokens that an image tower makes of each picture; the first stands for the whole picture.
+
+    With a projection: class and patch tokens after the post layer norm and the projection, as DPTR's published bank.
+    SigLIP has none: [what its attention pooling head makes of them, if it has one; patch tokens after the post layer
+    norm].
+
+    Args:
+        tower: of a class of ``TOWERS``, or that class's inner ``vision_model``.
+        pixels: in [-1, 1], of ``tower_size``.
+        mean, std: of the pixels in [0, 1] that the tower was trained with, a channel.
+    """
+    model: Any = tower
+    middle, spread = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (mean, std))
+    pixels = ((pixels + 1) / 2 - middle) / spread
+    if projection is not None:
+        return projection(model.post_layernorm(model(pixel_values=pixels).last_hidden_state))
+    naflex = model.config.model_type == "siglip2_vision_model"
+    out = model(**(_patches(pixels, model.config.patch_size) if naflex else {"pixel_values": pixels}))
+    pooled = [] if out.pooler_output is None else [out.pooler_output[:, None]]
+    return torch.cat([*pooled, out.last_hidden_state], dim=1)
+
+
+def _patches(pixels: Float[Tensor, "b 3 h w"], size: int) -> dict[str, Tensor]:
+    """What SigLIP 2 NaFlex takes: each patch's pixels, row by row and channels last; none padded; their grid."""
+    grid = pixels.unfold(2, size, size).unfold(3, size, size)  # b 3 rows columns size size
+    rows, columns = grid.shape[2:4]
+    patches = grid.permute(0, 2, 3, 4, 5, 1).reshape(len(pixels), rows * columns, -1)
+    return {
+        "pixel_values": patches,
+        "pixel_attention_mask": torch.ones(patches.shape[:2], dtype=torch.long, device=pixels.device),
+        "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=pixels.device),
+    }
+
+
+def tower_size(vision: Any) -> tuple[int, int]:
+    """Height and width in pixels of the pictures that a tower of this configuration takes.
+
+    Of SigLIP 2 NaFlex the square that holds as many patches as it has positions.
+    """
+    naflex = vision.model_type == "siglip2_vision_model"
+    size = math.isqrt(vision.num_patches) * vision.patch_size if naflex else vision.image_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+class ClipVision(Encoder):
+    """The tower, with pictures of any size: they are resized (bicubic, antialiased) to its own.
+
+    Frozen, it stays in eval mode and has no gradients.
+
+    Args:
+        tower: of a class of ``TOWERS``.
+        projection: from the tower's width to the joint space; 0 = none.
+        mean, std: see ``image_tokens``.
+        frozen: whether training leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        projection: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        frozen: bool,
+    ):
+        super().__init__()
+        vision: Any = tower.config
+        self.tower = getattr(tower, "vision_model", tower)  # transformers before 5 wraps it once more
+        self.projection = nn.Linear(vision.hidden_size, projection, bias=False) if projection else None
+        self.mean, self.std = mean, std
+        self.frozen = frozen
+        self.size = tower_size(vision)
+        self.dim = projection or vision.hidden_size
+        self.grid = (self.size[0] // vision.patch_size, self.size[1] // vision.patch_size)
+        self.leading = int(self.projection is not None or getattr(vision, "vision_use_head", True))
+        self.requires_grad_(not frozen)
+
+    def train(self, mode: bool = True) -> ClipVision:
+        return super().train(mode and not self.frozen)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
+        if pixels.shape[2:] != self.size:
+            pixels = F.interpolate(pixels, self.size, mode="bicubic", antialias=True).clamp(-1, 1)
+        return image_tokens(self.tower, self.projection, pixels, self.mean, self.std)
+
+
+def strict_fault() -> type[Exception]:
+    """What newer versions of ``transformers`` raise where a configuration's value has another type."""
+    from huggingface_hub import errors
+
+    return getattr(errors, "StrictDataclassError", ValueError)
+
+
+def build_clip_vision(config: EncoderConfig) -> ClipVision:
+    """An image tower with fresh weights, from ``config.tower``.
+
+    Raises:
+        UserError: no settings of a tower, ones that cannot be, or transformers is missing or too old.
+    """
+    if config.tower is None:
+        raise UserError(
+            "encoder.kind = 'clip-vision': without the settings of a tower; 'dptr finetune' finds them by "
+            "model.encoder.model, a hub id or a folder"
+        )
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("encoder.kind = clip-vision: needs transformers; type: pip install 'dptr[clip]'") from error
+    kind = config.tower.vision.get("model_type")
+    name = TOWERS.get(str(kind), "")
+    if not name or not hasattr(transformers, f"{name}Model"):
+        raise UserError(
+            f"encoder.tower: transformers {transformers.__version__} has no image tower {kind!r}; known: "
+            f"{', '.join(TOWERS)}; type: pip install --upgrade transformers"
+        )
+    try:
+        tower = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**config.tower.vision))
+    except (ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError, strict_fault()) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"encoder.tower: no image tower can be so ({reason}); copy the checkpoint anew") from error
+    return ClipVision(tower, config.tower.projection, config.tower.mean, config.tower.std, config.frozen)

@@ -1,0 +1,170 @@
+"""Rendered crops as a data set that any toolkit reads: a folder with ``labels.tsv``, or an LMDB in the field's format.
+
+For training here a pack (``dptr.synth.pack``) is faster: its crops are decoded already.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from dptr.config.recipes import SynthRecipe
+from dptr.data.crops import LABELS
+from dptr.data.lmdb import write_lmdb
+from dptr.data.loader import Rendered
+from dptr.synth import worker
+from dptr.synth.worker import rendered
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, remove_partial, write_json
+
+CHUNK = 200  # crops rendered at once
+RECIPE = "synth.json"
+Picture = tuple[bytes, str]  # a PNG and its word
+Progress = Callable[[int], None]
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """``i/n`` as numbers; i counts from 0.
+
+    Raises:
+        UserError: not of that form, or i not below n.
+    """
+    number, slash, parts = text.partition("/")
+    if not slash or not number.isdecimal() or not parts.isdecimal() or int(number) >= int(parts):
+        raise UserError(f"--shard {text}: write i/n with i from 0 to n - 1, such as 0/4 to 3/4")
+    return int(number), int(parts)
+
+
+def span_of(part: tuple[int, int], count: int) -> tuple[int, int]:
+    """First sample, and one past the last, of part (i, n) of ``count``; all parts together hold each sample once.
+
+    Raises:
+        UserError: more parts than samples.
+    """
+    number, parts = part
+    if parts > count:
+        raise UserError(
+            f"--shard {number}/{parts}: more shards than crops ({count}); ask for more crops, or fewer shards"
+        )
+    return number * count // parts, (number + 1) * count // parts
+
+
+def write_folder(
+    recipe: SynthRecipe,
+    first: int,
+    last: int,
+    folder: Path,
+    workers: int = 1,
+    resume: bool = False,
+    progress: Progress = lambda done: None,
+) -> None:
+    """Samples ``first``..``last - 1`` as PNG files below ``images`` and a line each in ``labels.tsv``.
+
+    Interrupted at any moment, the same call with ``resume`` goes on after the last crop that has its line; the result
+    is that of an uninterrupted one.
+
+    Raises:
+        UserError: ``folder`` is not empty and ``resume`` is off, or it holds other samples; what rendering raises.
+    """
+    described = {"recipe": recipe.model_dump(mode="json"), "first": first, "last": last}
+    path, labels = folder / RECIPE, folder / LABELS
+    if path.exists():
+        if not resume:
+            raise UserError(f"{folder}: already holds rendered crops; pass --resume to go on, or another --out")
+        if read_json(path, "rendered crops") != described:
+            raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: not empty; pass another --out")
+    supply = rendered(recipe)
+    remove_partial(folder)
+    write_json(path, described)
+    done = _kept(labels)
+    progress(done)
+    with open(labels, "ab") as file:
+        for start, pictures in _chunks(recipe, supply, first + done, last, workers):
+            lines = []
+            for index, (png, word) in enumerate(pictures, start):
+                name = f"images/{index // 1000:06d}/{index:09d}.png"
+                _write(folder / name, png)
+                lines.append(f"{name}\t{word}\n")
+            _append(file.fileno(), "".join(lines).encode(), labels)
+            done += len(pictures)
+            progress(done)
+
+
+def write_synth_lmdb(
+    recipe: SynthRecipe,
+    first: int,
+    last: int,
+    path: Path,
+    workers: int = 1,
+    resume: bool = False,
+    progress: Progress = lambda done: None,
+) -> None:
+    """The same samples as an LMDB; see ``write_lmdb`` for how it resumes and what it raises."""
+    supply = rendered(recipe)
+
+    def stream() -> Iterator[Picture]:
+        for start, pictures in _chunks(recipe, supply, first, last, workers):
+            yield from pictures
+            progress(start + len(pictures) - first)
+
+    write_lmdb(path, stream(), resume)
+
+
+def _kept(labels: Path) -> int:
+    """Crops that have their whole line; what an interrupted run left of another line is cut off."""
+    if not labels.exists():
+        return 0
+    data = labels.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(labels, whole)
+    return data.count(b"\n")
+
+
+def _chunks(
+    recipe: SynthRecipe, supply: Rendered, first: int, last: int, workers: int
+) -> Iterator[tuple[int, list[Picture]]]:
+    """Samples of ``supply``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
+    spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
+    if workers == 1 or len(spans) < 2:
+        yield from ((span[0], _render(supply, span)) for span in spans)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start, (recipe,)) as pool:
+        yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
+
+
+def _work(span: tuple[int, int]) -> list[Picture]:
+    return _render(worker.source(), span)
+
+
+def _render(supply: Rendered, span: tuple[int, int]) -> list[Picture]:
+    pictures = []
+    for index in range(*span):
+        crop, word, _ = supply.sample(index)
+        file = io.BytesIO()
+        Image.fromarray(crop).save(file, "PNG", compress_level=1)
+        pictures.append((file.getvalue(), word))
+    return pictures
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free space, then go on with --resume") from error
+
+
+def _append(descriptor: int, data: bytes, path: Path) -> None:
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free space, then go on with --resume") from error

@@ -1,0 +1,131 @@
+"""Rendered crops: a word becomes a picture that could have been cut from a photograph.
+
+One crop goes through: a mask of the word (``layout``, ``stacks``), one perspective warp to the crop (``placing``;
+stretched to the target shape, as labelled crops are), colours and ground (``painting``), light and camera (``camera``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from dptr.config.recipes import RenderConfig
+from dptr.synth import camera, grounds, layout, stacks
+from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
+from dptr.synth.painting import paint
+from dptr.synth.placing import place
+
+
+class Renderer:
+    """Words to crops.
+
+    ``render`` is a pure function of (config, seed, index, text) on one set of fonts and backgrounds: the same bytes
+    in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this process: at
+    these sizes threads only cost time, and several workers must not fight over the cores.
+
+    Args:
+        config: where fonts and backgrounds come from, and how likely each effect is.
+        seed: another seed gives other crops for the same words.
+        fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
+
+    Raises:
+        UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
+    """
+
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None):
+        cv2.setNumThreads(0)
+        self.config = config
+        self.seed = seed
+        self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
+        self.photographs = grounds.load_photographs(config.backgrounds) if config.backgrounds else ()
+        self.colours = grounds.palette(self.photographs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        cv2.setNumThreads(0)
+        self.__dict__.update(state)
+
+    def can_draw(self, text: str) -> bool:
+        """Whether some font draws every character of ``text``."""
+        return self.fonts.can_draw(text)
+
+    def render(self, text: str, index: int) -> np.ndarray:
+        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``config.widest``.
+
+        Raises:
+            UserError: no font draws the word (see ``can_draw``).
+        """
+        return self._render(text, index, False)[0]
+
+    def render_with_stops(self, text: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """``render``, and where the letters stand in the crop.
+
+        Returns:
+            The crop, and float32 (letters, 2): where each letter begins and where it ends, halfway up, as a share of
+            the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
+            join their letters, words turned by 90 degrees, letters one below the other, and words on two lines.
+        """
+        return self._render(text, index, True)
+
+    def font_of(self, text: str, index: int) -> Font:
+        """The font of that crop."""
+        return self.fonts.choose(text, self._generator(index).random())
+
+    def _generator(self, index: int) -> Generator:
+        return Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
+
+    def _render(self, text: str, index: int, told: bool) -> tuple[np.ndarray, np.ndarray]:
+        rng = self._generator(index)
+        font = self.fonts.choose(text, rng.random())
+        line = self._line(text, font, rng, told)
+        placed = place(line, self.config, rng)
+        across = 1 if line.upright else len(text)
+        image = paint(placed, across, self.colours, self.photographs, self.config, rng)
+        image, contrast = camera.light(image, placed.fill, placed.grown, self.config, rng)
+        shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, placed.width, self.config, rng)
+        return shot, placed.stops
+
+    def _line(self, text: str, font: Font, rng: Generator, told: bool) -> layout.Line:
+        """The word's mask: spaced, thickened, bent, with neighbours; or in rows. ``told``: see ``draw_word``."""
+        config = self.config
+        spacing = 0.0
+        if rng.random() < config.spacing:
+            spacing = rng.uniform(-0.06, 0.03) if rng.random() < 0.3 else rng.exponential(0.12)
+        jitter = self._jitter(text, rng)
+        if config.stacked and len(text.split()) > 1 and rng.random() < config.stacked:
+            line = stacks.stack_words(font, text, rng)
+        elif self._upright(text, rng):
+            line = stacks.stack_letters(font, text, rng.uniform(0.05, 0.3))
+        elif jitter is None or needs_shaping(text):
+            line = layout.draw_word(font, text, spacing, told)
+        else:
+            line = layout.draw_letters(font, text, spacing, jitter)
+        if rng.random() < config.weight:
+            line = layout.thicken(line, int(rng.choice((-1, 1, 1, 2, 2, 3))))
+        if line.rows > 1:
+            return line
+        if len(text) > 2 and rng.random() < config.curve:
+            return layout.bend(line, rng.choice((-1, 1)) * rng.uniform(0.15, min(1.1, 0.2 * len(text))))
+        if config.wave and len(text) > 2 and rng.random() < config.wave:
+            length = max(4 * layout.SIZE, rng.uniform(0.6, 2) * line.mask.shape[1])
+            return layout.wave(line, rng.uniform(0.08, 0.25) * layout.SIZE, length, rng.uniform(0, 2 * np.pi))
+        if rng.random() < config.neighbours:
+            return layout.add_neighbours(line, font, text, rng)
+        return line
+
+    def _upright(self, text: str, rng: Generator) -> bool:
+        share, height = self.config.upright, self.config.height
+        return bool(share) and stacks.can_stack_letters(text, height) and rng.random() < share
+
+    def _jitter(self, text: str, rng: Generator) -> np.ndarray | None:
+        """Each letter's rise, turn and growth, or None where all stand in line."""
+        first, second = rng.random(2)
+        if first < self.config.jitter:
+            return rng.normal(0, 1, (len(text), 3)) * (0.06, 0.1, 0.05)
+        if second < self.config.initial and len(text) > 2 and text.isupper():
+            grown = np.zeros((len(text), 3))
+            grown[0] = (rng.choice((0.0, -0.15)), 0, rng.uniform(0.2, 0.4))
+            return grown
+        return None

@@ -1,0 +1,63 @@
+"""Contact sheets: many rendered crops in one picture, to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dptr.synth.fonts import Font, FontIndex
+from dptr.synth.render import Renderer
+
+_LABEL = 20  # pixels below each crop
+
+
+def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
+    """One crop a word, numbered ``start``, ``start + 1``, ..., twice as large, row by row with a white gap.
+
+    Raises:
+        UserError: no font draws one of the words.
+    """
+    config, gap = renderer.config, 3
+    height, width = config.height, max(config.width, config.widest)
+    rows = -(-len(words) // columns)
+    sheet = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
+    for i, word in enumerate(words):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        crop = renderer.render(word, start + i)
+        sheet[y : y + height, x : x + crop.shape[1]] = crop
+    return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
+
+
+def labelled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
+    """Crops (h, w, 3) of one height, each with its word below, row by row; crops are twice as large, words as typed.
+
+    Raises:
+        UserError: no font draws one of the words.
+    """
+    height, width = 2 * len(samples[0][0]), 2 * max(crop.shape[1] for crop, _ in samples)
+    rows = -(-len(samples) // columns)
+    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + _LABEL + 6)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (crop, word) in enumerate(samples):
+        y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
+        doubled = Image.fromarray(crop).resize((2 * crop.shape[1], height), Image.Resampling.BICUBIC)
+        sheet.paste(doubled, (x, y))
+        pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
+    return sheet
+
+
+def _plain_face(fonts: FontIndex, word: str, width: int) -> ImageFont.FreeTypeFont:
+    """The most ordinary font that draws ``word``, at a size at which it is no wider than ``width`` pixels."""
+
+    def oddity(font: Font) -> tuple[bool, int, int]:
+        characters = sum(last - first + 1 for first, last in font.coverage)
+        return font.traits != ("sans",), abs(font.weight - 400), -characters
+
+    covering = [fonts.fonts[row] for row in np.flatnonzero(fonts.covering(word))] or [fonts.choose(word, 0.5)]
+    font = min(covering, key=oddity)
+    size = _LABEL - 6
+    while size > 4 and ImageFont.truetype(font.path, size, font.number).getlength(word) > width:
+        size -= 1
+    return ImageFont.truetype(font.path, size, font.number)

@@ -1,0 +1,32 @@
+"""A supply of rendered crops from a recipe, and what a process that renders for others holds of it."""
+
+from __future__ import annotations
+
+import signal
+from functools import lru_cache
+
+from dptr.config.recipes import SynthRecipe
+from dptr.data.loader import Rendered
+from dptr.synth import Renderer
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+
+_RECIPE: list[SynthRecipe] = []
+
+
+def rendered(recipe: SynthRecipe) -> Rendered:
+    """The supply of crops that packs and data sets are cut from."""
+    corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
+    return Rendered(corpus, Renderer(recipe.render, recipe.seed))
+
+
+def start(recipe: SynthRecipe) -> None:
+    """Initialiser of a pool's processes: Ctrl-C is the main process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _RECIPE.append(recipe)
+
+
+@lru_cache(maxsize=1)
+def source() -> Rendered:
+    """In such a process its own supply: fonts and photographs, sent to it, would keep the next one from starting."""
+    return rendered(_RECIPE[0])

@@ -1,0 +1,130 @@
+"""A decoder taught while the glyph encoder aligns: stage 1 without a second run, or reading rendered crops, or both.
+
+Reading rendered crops alone (``teach.images``, with ``spell`` and ``cosine`` at 0) is plain supervised training: the
+control that DPTR has to beat. With ``teach.text`` as well it is joint training: each step also holds a batch of words
+that are spelled from their text tokens, far more words than crops can be rendered of.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dptr.config.recipes import AlignRecipe, FMUConfig, ModelConfig, TeachConfig
+from dptr.data.augment import to_pixels
+from dptr.data.crops import LabelledCrops
+from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
+from dptr.dual.orp.residuals import by_symbol, draw_alike
+from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
+from dptr.models.decoders import Decoder
+from dptr.models.recognizer import build_decoder
+from dptr.text.charset import Charset
+from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
+from dptr.utils.files import digest
+
+
+def pupil(recipe: AlignRecipe, charset: Charset) -> Decoder | None:
+    """The decoder that ``recipe.teach`` asks for; None where it asks for none.
+
+    Torch's default generator draws fresh weights.
+
+    Raises:
+        UserError: settings that are no decoder's, or ``teach.start`` of other settings.
+    """
+    if not taught(recipe.teach):
+        return None
+    decoder = build_decoder(model_config(recipe), len(charset))
+    if recipe.teach.start:
+        checkpoint = open_checkpoint(recipe.teach.start)
+        fresh, fitted = transfer(decoder, checkpoint, charset)
+        if fresh:
+            raise UserError(
+                f"teach.start = '{recipe.teach.start}': its charset lacks {''.join(fresh)!r}; pre-train a decoder with "
+                "the charset of glyph.charset"
+            )
+        if fitted:
+            raise UserError(
+                f"teach.start = '{recipe.teach.start}': its max_length is {checkpoint.config.max_length}, not "
+                f"glyph.max_length = {recipe.glyph.max_length}; set that, or pre-train a decoder with this one"
+            )
+    return decoder
+
+
+def taught(teach: TeachConfig) -> bool:
+    """Whether there is a decoder to teach."""
+    return teach.text > 0 or teach.images > 0
+
+
+def model_config(recipe: AlignRecipe) -> ModelConfig:
+    """The recogniser that encoder, slots and decoder make together."""
+    glyph = recipe.glyph
+    return ModelConfig(
+        encoder=glyph.encoder,
+        fmu=FMUConfig(queries=glyph.max_length + 1, heads=glyph.heads, layers=glyph.layers, count=glyph.count),
+        decoder=recipe.teach.decoder.model_copy(update={"dim": glyph.dim}),
+        charset=glyph.charset,
+        max_length=glyph.max_length,
+    )
+
+
+def teaching_losses(
+    decoder: Decoder,
+    text: GlyphText,
+    slots: Float[Tensor, "b s d"],
+    symbols: Int[Tensor, "b s"],
+    targets: Int[Tensor, "b t"],
+    words: Int[Tensor, "n s"],
+    word_targets: Int[Tensor, "n u"],
+    teach: TeachConfig,
+    generator: torch.Generator,
+) -> dict[str, Float[Tensor, ""]]:
+    """The decoder's losses, those with a weight above 0.
+
+    - ``images``: reading ``targets`` from the crops' slots;
+    - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it and scaled to the length
+      of this batch's slots (``length_factor``). With ``teach.residuals`` each token moves as a random slot of this
+      batch that shows the same symbol lies off its own text token (``dptr.dual.orp.residuals``), or, where none shows it, any
+      character's: stand-ins that err as this step's image tokens do.
+
+    Args:
+        symbols: of the crops' words, by slot.
+        words: symbols of the words to spell, by slot; they need not be words of the crops.
+    """
+    losses = {}
+    if teach.images:
+        losses["images"] = decoder.loss(slots, None, targets, generator)
+    if teach.text:
+        with torch.no_grad():
+            own = text(symbols)
+            factor = length_factor(slots, own)
+            memory = factor * text(words)
+            if teach.residuals:
+                off = (slots - factor * own).flatten(0, 1)
+                held = by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
+                memory = memory + teach.residuals * off[draw_alike(held, words, generator)]
+        losses["text"] = decoder.loss(memory, None, word_targets, generator)
+    return losses
+
+
+def read(
+    model: GlyphModel, decoder: Decoder, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device
+) -> float:
+    """Share of crops whose word the decoder reads rightly from their slots, letter by letter."""
+    right = 0
+    for rows, some in crops.batches():
+        pixels = to_pixels(some, device)
+        logits = decoder.decode(model.image_tokens(pixels)[1], None)
+        texts = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
+        right += sum(got.text == crops.labels[row] for row, got in zip(rows, texts, strict=True))
+    return right / len(crops)
+
+
+def save_pupil(folder: Path, decoder: Decoder, recipe: AlignRecipe, charset: Charset, glyph: Path, card: dict) -> None:
+    """Write a decoder checkpoint as stage 1 does; its dual encoder is the one just written to ``glyph``."""
+    name = f"{glyph.parent.name}/{glyph.name}"
+    origin = {"kind": "glyph", "name": name, "fingerprint": digest(glyph / "model.safetensors")}
+    save_checkpoint(folder, "decoder", decoder, model_config(recipe), charset, origin, card)

@@ -1,0 +1,100 @@
+"""Distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): a recogniser also learns what a larger one reads.
+
+Both see the same augmented crop and the same known characters (a teacher that is consistent: Beyer et al. 2022, arXiv
+2106.05237), so each predicted symbol has the teacher's distribution beside its label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dptr.config.recipes import DistilConfig, ModelConfig
+from dptr.models.checkpoint import load_recognizer
+from dptr.models.decoders.base import Stepwise
+from dptr.models.recognizer import Recognizer
+from dptr.text.charset import Charset
+from dptr.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A recogniser that is not trained, in eval mode, and how much it counts.
+
+    Attributes:
+        weight: 0 (labels alone) to 1 (the teacher alone).
+        temperature: above 1 its smaller probabilities count for more.
+    """
+
+    model: Recognizer
+    weight: float
+    temperature: float
+
+
+def open_teacher(config: DistilConfig, student: ModelConfig, charset: Charset) -> Teacher | None:
+    """The teacher that a recipe names; None where it names none.
+
+    Raises:
+        UserError: no recogniser, or one that does not predict the same symbols from the same crops as ``student``:
+            another charset, kind of decoder, number of orders, size of crops, shorter words.
+    """
+    if not config.model:
+        return None
+    loaded = load_recognizer(config.model)
+    theirs, ours = loaded.config, student
+    if not isinstance(loaded.model.decoder, Stepwise):
+        raise UserError(
+            f"distil.model = '{config.model}': decoder '{theirs.decoder.kind}' predicts no character from known ones, "
+            "so nothing can be learned from it; name a model with parseq or nrtr"
+        )
+    if loaded.tokenizer.charset.characters != charset.characters:
+        raise UserError(
+            f"distil.model = '{config.model}': it writes with {len(loaded.tokenizer.charset)} characters, this model "
+            f"with {len(charset)}, or in another order; train with the charset of the one it learns from "
+            "(data.grow=0 adds none from labels)"
+        )
+    pairs = (
+        ("model.decoder.kind", theirs.decoder.kind, ours.decoder.kind),
+        ("model.decoder.permutations", theirs.decoder.permutations, ours.decoder.permutations),
+        ("model.encoder.height", theirs.encoder.height, ours.encoder.height),
+        ("model.encoder.width", theirs.encoder.width, ours.encoder.width),
+        ("model.encoder.widest", theirs.encoder.widest, ours.encoder.widest),
+    )
+    for key, their, our in pairs:
+        if their != our:
+            raise UserError(f"distil.model = '{config.model}': its {key} is {their!r}, not {our!r}; set {key}={their}")
+    if theirs.max_length < ours.max_length:
+        raise UserError(
+            f"distil.model = '{config.model}': it reads words of {theirs.max_length} characters at most; set "
+            f"model.max_length={theirs.max_length} or less"
+        )
+    return Teacher(loaded.model.eval().requires_grad_(False), config.weight, config.temperature)
+
+
+def distillation_loss(
+    student: Recognizer,
+    teacher: Teacher,
+    pixels: Float[Tensor, "b 3 h w"],
+    targets: Int[Tensor, "b t"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """(1 - w) cross-entropy + w T^2 KL(teacher at T || student at T), the mean over predicted symbols.
+
+    Hinton et al. 2015, section 2: T^2 keeps the gradient's size as the temperature T changes.
+    """
+    assert isinstance(student.decoder, Stepwise) and isinstance(teacher.model.decoder, Stepwise)
+    state = generator.get_state()
+    with torch.no_grad():
+        known, _ = teacher.model.decoder.forced(teacher.model.memory(pixels), None, targets, generator)
+    generator.set_state(state)
+    logits, wanted = student.decoder.forced(student.memory(pixels), None, targets, generator)
+    counted = wanted != student.decoder.pad
+    logits, known, wanted = logits[counted].float(), known[counted].float(), wanted[counted]
+    ours, theirs = ((each / teacher.temperature).log_softmax(-1) for each in (logits, known))
+    divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    own = (1 - teacher.weight) * F.cross_entropy(logits, wanted)
+    return own + teacher.weight * teacher.temperature**2 * divergence

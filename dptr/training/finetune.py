@@ -1,0 +1,282 @@
+"""``dptr finetune``: stage 2, the whole recogniser on labelled crops, mixed with rendered ones where asked for.
+
+Encoder and FMU can start from a glyph dual encoder, or the encoder from the image tower of CLIP or its kin; the decoder
+from stage 1 (DPTR section 3.3); or everything from a recogniser. Without labelled crops and with ``data.rendered = 1``
+it is plain training on rendered words: the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dptr.config.recipes import DualConfig, FinetuneRecipe
+from dptr.data.augment import to_pixels
+from dptr.data.crops import LabelledCrops
+from dptr.data.loader import batches
+from dptr.dual.clip.vision_tower import tower_weights
+from dptr.dual.glyph.model import load_glyph
+from dptr.evaluation.calibration import fit_temperature
+from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
+from dptr.inference.reader import counts_turned
+from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
+from dptr.models.loading import load_strictly
+from dptr.models.recognizer import Recognizer, build_recognizer
+from dptr.models.resize_positions import fit_rows
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.tokenizer import Decoded, Tokenizer
+from dptr.training import trainer as loop
+from dptr.training.distillation import Teacher, distillation_loss, open_teacher
+from dptr.training.orientation import turned_by_label
+from dptr.training.resolve import settle_finetune
+from dptr.training.sources import stage2_crops
+from dptr.utils.errors import UserError
+from dptr.utils.widths import by_width
+
+CALIBRATION = 2000  # crops
+
+
+class _Objective(nn.Module):
+    def __init__(self, model: Recognizer, teacher: Teacher | None, frozen: Sequence[nn.Module] = ()):
+        super().__init__()
+        self.model = model
+        self.teacher = teacher  # no module: neither trained nor saved
+        self.frozen = tuple(part.requires_grad_(False) for part in frozen)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen parts stay in eval mode: batch norms would go on counting."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(
+        self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        if self.teacher is not None:
+            return distillation_loss(self.model, self.teacher, pixels, targets, generator)
+        return self.model.loss(pixels, targets, generator)
+
+
+def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
+    """Train and write ``out/model``, a recogniser folder.
+
+    The best state by word accuracy on the validation crops (``protocol_of``), then by 1-NED, is kept; step 0 counts.
+
+    Returns:
+        The folder of the best recogniser.
+
+    Raises:
+        UserError: all parts are frozen; see ``settle_finetune``, ``loop.check_out``, ``stage2_crops``,
+            ``build_recognizer``, ``initialise``, ``open_teacher``, ``loop.advance``.
+    """
+    recipe, charset = settle_finetune(recipe)
+    loop.check_out(out, recipe, resume)
+    accelerator = loop.make_accelerator(recipe.run)
+    tokenizer = Tokenizer(charset, recipe.model.max_length)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.run.seed)
+        model = build_recognizer(recipe.model, len(charset))
+    origins = initialise(model, recipe, charset)
+    teacher = open_teacher(recipe.distil, recipe.model, charset)
+    if teacher is not None:
+        teacher.model.to(accelerator.device)
+        origins.append(f"learns from {recipe.distil.model} too")
+    taught = recipe.init.model or recipe.init.decoder
+    dual = open_checkpoint(taught).dual if taught else {}
+    change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
+    protocol = protocol_of(charset)
+    parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
+    if model.fmu is not None:
+        parts.append((model.fmu, recipe.fmu_lr))
+    frozen = [part for part, rate in parts if not rate]
+    if len(frozen) == len(parts):
+        raise UserError("encoder_lr, fmu_lr and decoder_lr are all 0: nothing would be trained; raise one of them")
+    objective = _Objective(model, teacher, frozen)
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, parts, "crops")
+    for line in origins + notes:
+        run.log.say(line)
+    used = ["rendered words"] if recipe.data.rendered else []
+    if recipe.data.train:
+        used.insert(0, "labelled crops: " + ", ".join("/".join(Path(path).parts[-2:]) for path in recipe.data.train))
+    if teacher is not None:
+        used.append(f"what {Path(recipe.distil.model).name} reads")
+    card = {"name": out.name, "kind": "recogniser", "trained_on": used, "recipe": recipe.model_dump(mode="json")}
+
+    def validate() -> None:
+        with loop.averaged(run):
+            scores = read(model, tokenizer, validation, run.device, protocol)
+            run.waited += 1
+            if tuple(scores.values()) > tuple(run.best.values()):
+                run.best, run.waited = scores, 0
+                if accelerator.is_main_process:
+                    told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
+                    described = {**card, "results": [{**told, **scores}]}
+                    save_checkpoint(
+                        out / "model", "recogniser", model, recipe.model, charset, dual, described,
+                        temperature=calibrated(model, tokenizer, validation, run.device, protocol),
+                    )  # fmt: skip
+        run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
+        run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
+
+    with loop.interruptible(run), ExitStack() as stack:
+        if run.step == 0:
+            validate()
+        if recipe.patience and run.waited >= recipe.patience:
+            return out / "model"
+        stream = batches(
+            source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
+            accelerator.process_index, accelerator.num_processes,
+        )  # fmt: skip
+        stack.enter_context(closing(stream))
+        for crops, words, _ in stream:
+            targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
+            targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)
+            batch = {"pixels": to_pixels(crops, run.device), "targets": targets}
+            with loop.seeded(recipe.run.seed, run.step) as generator:
+                value = loop.learn(run, batch, words, generator, model.decoder.terms)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            if loop.due(run, recipe.run.log_every):
+                run.log.write(run.step, {"loss": value, "crops_per_second": round(speed, 1)})
+            if loop.due(run, recipe.run.validate_every):
+                validate()
+                if recipe.patience and run.waited >= recipe.patience:
+                    plural = "s" * (run.waited > 1)
+                    run.log.say(f"step {run.step}: nothing better since {run.waited} validation{plural}: done")
+                    loop.save(run)
+                    break
+            loop.end_of_step(run)
+    return out / "model"
+
+
+def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> list[str]:
+    """Load what ``recipe.init`` names into ``model``.
+
+    Where the model has another ``max_length``, queries or ``encoder.widest`` than a part was trained with, rows of
+    places in a word, or in the image, are fitted (``dptr.models.resize_positions``).
+
+    Returns:
+        Lines for the log: where parts come from, which rows were fitted, which keys stay fresh.
+
+    Raises:
+        UserError: a checkpoint that does not fit, or both a whole model and parts of one; see ``transfer``,
+            ``tower_weights``.
+    """
+    init = recipe.init
+    if init.model and (init.decoder or init.glyph):
+        raise UserError(
+            f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
+            "start elsewhere; set one or the other"
+        )
+    eyes = "encoder" if model.fmu is None else "encoder and FMU"
+    told: list[str] = []
+    fresh: list[str] = []  # prefixes of keys
+    if init.model:
+        checkpoint = open_checkpoint(init.model)
+        if checkpoint.kind != "recogniser":
+            raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
+        tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
+        places = {f"encoder.{name}": kind for name, kind in model.encoder.per_position().items()}
+        if model.fmu is not None:
+            places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
+        tensors, fitted = fit_rows(model, places, tensors, "")
+        load_strictly(model, tensors, str(checkpoint.folder), fresh=("decoder.",))
+        told += [f"{eyes} from {init.model}", *fitted]
+    elif init.glyph:
+        glyph = load_glyph(DualConfig(kind="glyph", model=init.glyph))
+        columns = model.encoder.per_position()
+        seen_by, fitted = fit_rows(model.encoder, columns, glyph.model.encoder.state_dict(), "encoder.")
+        load_strictly(model.encoder, seen_by, f"encoder of {init.glyph}")
+        if model.fmu is not None:
+            slots, more = fit_rows(model.fmu, model.fmu.per_position(), glyph.model.slots.state_dict(), "fmu.")
+            load_strictly(model.fmu, slots, f"slots of {init.glyph}")
+            fitted += more
+        told += [f"{eyes} from {init.glyph}", *fitted]
+    elif recipe.model.encoder.kind == "clip-vision":
+        load_strictly(model.encoder, tower_weights(recipe.model.encoder.model), recipe.model.encoder.model)
+        told.append(f"encoder from {recipe.model.encoder.model}" + (", frozen" if recipe.model.encoder.frozen else ""))
+        fresh += [] if model.fmu is None else ["fmu."]
+    else:
+        fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
+    if init.model or init.decoder:
+        checkpoint = open_checkpoint(init.model or init.decoder)
+        new, fitted = transfer(model.decoder, checkpoint, charset)
+        told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+        told += fitted
+    else:
+        fresh.append("decoder.")
+    if fresh:
+        count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
+        told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
+    return told
+
+
+def protocol_of(charset: Charset) -> str:
+    """Under which protocol validation compares words: 36, the field's usual one, where the charset is ASCII."""
+    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
+
+
+def seen(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> Iterator[tuple[np.ndarray, str, str]]:
+    """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
+
+    Tall crops are read turned too, and the surest reading counts, as ``dptr.inference.reader`` has it but for the temperature.
+    Truths that are empty under the protocol are left out.
+    """
+    fold = PROTOCOLS[protocol]
+
+    def read_all(pictures: np.ndarray) -> list[tuple[np.ndarray, Decoded]]:
+        probabilities = model(to_pixels(pictures, device)).float().softmax(-1).cpu().numpy()
+        return list(zip(probabilities, tokenizer.decode(probabilities), strict=True))
+
+    for rows, some in crops.batches():
+        best = dict(zip(rows, read_all(some), strict=True))
+        turned = [(row, view) for row in rows for view in crops.turned.get(row, ())]
+        for places, views in by_width([view for _, view in turned], len(some)):
+            for place, (found, got) in zip(places, read_all(views), strict=True):
+                row = turned[place][0]
+                if counts_turned(got.text, got.ended) and got.confidence > best[row][1].confidence:
+                    best[row] = found, got
+        for row, (found, got) in best.items():
+            if truth := fold(crops.labels[row]):
+                yield found[: len(got.text) + 1], fold(got.text), truth
+
+
+def read(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> dict[str, float]:
+    """Word accuracy and 1-NED on crops under a protocol; truths that are empty under it are left out."""
+    pairs = [(text, truth) for _, text, truth in seen(model, tokenizer, crops, device, protocol)]
+    if not pairs:
+        raise UserError(
+            f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
+            "or pass others as data.validation"
+        )
+    return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}
+
+
+def calibrated(
+    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
+) -> float:
+    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most.
+
+    They are read anew, for probabilities of all validation crops may not fit in memory.
+    """
+    words: list[np.ndarray] = []
+    correct: list[bool] = []
+    for rows, text, truth in islice(seen(model, tokenizer, crops, device, protocol), CALIBRATION):
+        words.append(rows.copy())  # else its whole batch would stay
+        correct.append(text == truth)
+    return fit_temperature(words, correct)

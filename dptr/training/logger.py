@@ -1,0 +1,156 @@
+"""A training log: JSON lines that survive a crash, TensorBoard, and a progress line for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dptr.utils.errors import UserError
+from dptr.utils.files import whole_file
+
+
+class Log:
+    """Writes ``log.jsonl`` and, where asked for, TensorBoard events in ``tensorboard/``; prints progress to stderr.
+
+    Call ``begin`` before the first ``write``.
+
+    Args:
+        out: folder of the run.
+        tensorboard: write events too, where TensorBoard is installed.
+        main: only the main process writes; elsewhere every call does nothing.
+        unit: what is counted a second.
+    """
+
+    def __init__(self, out: Path, tensorboard: bool, main: bool, unit: str):
+        self.path = out / "log.jsonl"
+        self.main = main
+        self.unit = unit
+        self._tensorboard = tensorboard
+        self._events: Events | None = None
+        self._begin: tuple[float, int] | None = None
+        self._spoke = 0.0
+
+    def begin(self, step: int) -> None:
+        """Go on after ``step``, 0 for a fresh start: records beyond it are dropped, a resumed run writes them again."""
+        if not self.main:
+            return
+        self.truncate(step)
+        if self._tensorboard:
+            try:
+                self._events = Events(self.path.with_name("tensorboard"), step)
+            except ImportError:
+                self.say("TensorBoard is not installed; records go to log.jsonl only")
+
+    def truncate(self, step: int) -> None:
+        """Drop records after ``step``, and all of them where ``step`` is 0."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        kept = [line for line in lines if step and _step_of(line) <= step]
+        with whole_file(self.path) as aside:
+            aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Append one record and mirror its numbers to TensorBoard.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        if not self.main:
+            return
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+            if self._events is not None:
+                self._events.write(step, values)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}; free space, then --resume") from error
+
+    def progress(self, step: int, steps: int, samples: int, loss: float) -> float:
+        """Show loss, speed and time left (a line that is rewritten on a terminal, one in 30 s elsewhere).
+
+        Args:
+            samples: samples a step, over all processes.
+
+        Returns:
+            Samples a second since the run started or resumed.
+        """
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin = (now, step)
+            return 0.0
+        begun, first = self._begin
+        speed = (step - first) * samples / max(now - begun, 1e-9)
+        terminal = sys.stderr.isatty()
+        if self.main and (terminal or now - self._spoke > 30 or step == steps):
+            self._spoke = now
+            left = int((steps - step) * samples / max(speed, 1e-9))
+            text = (
+                f"step {step}/{steps}  loss {loss:.3f}  {speed:,.0f} {self.unit}/s  {left // 60}:{left % 60:02d} left"
+            )
+            print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        return speed
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if self.main:
+            print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):  # the last line of a killed run may be cut
+        return float("inf")
+
+
+class Events:
+    """A TensorBoard event file, written at once and in this thread.
+
+    torch's ``SummaryWriter`` keeps events back for up to two minutes, loses them when the process is killed, and prints
+    a traceback from a thread of its own when the disk is full.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+        UserError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
+            self._file = RecordWriter(open(folder / name, "wb", buffering=0))  # noqa: SIM115 - open as long as the log
+            self._write(file_version="brain.Event:2")
+            # TensorBoard forgets what an interrupted run wrote from this step on
+            self._write(step=step + 1 if step else 0, session_log=SessionLog(status=SessionLog.START))
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}; free space or pass another --out") from error
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Numbers among ``values``, as scalars."""
+        scalars = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in values.items()
+            if isinstance(value, int | float)
+        ]
+        self._write(step=step, summary=self._summary(value=scalars))
+
+    def _write(self, **fields: Any) -> None:
+        self._file.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+
+    def close(self) -> None:
+        self._file.close()

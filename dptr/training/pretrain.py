@@ -1,0 +1,247 @@
+"""``dptr pretrain``: stage 1, a decoder learns to spell from text tokens alone (DPTR section 3.2). No image is seen.
+
+The frozen dual encoder turns words into tokens, ORP perturbs them with tokens of photographs, and the decoder learns to
+write the word. Validation spells held-out words, and random strings, from their unperturbed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dptr.config.recipes import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
+from dptr.data.loader import text_batch
+from dptr.dual.base import DualEncoder, load_dual, tells_apart
+from dptr.dual.orp.bank import Bank, load_bank, perturb
+from dptr.dual.orp.residuals import confuse, confusions
+from dptr.dual.standardize import measure
+from dptr.dual.text_cache import CachedText
+from dptr.models.checkpoint import save_checkpoint
+from dptr.models.decoders import Decoder
+from dptr.models.recognizer import build_decoder
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
+from dptr.training import trainer as loop
+from dptr.training.resolve import settle_pretrain
+from dptr.utils.errors import UserError
+from dptr.weights import model_folder
+
+VALIDATION = 1000  # words of each kind
+
+
+MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
+Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
+# of memory, mask, words; how many samples the batch holds over all processes, and which of them these are
+Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
+
+
+class _Objective(nn.Module):
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        memory: Float[Tensor, "b m d"],
+        mask: Bool[Tensor, "b m"],
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        return self.decoder.loss(memory, mask, targets, generator)
+
+
+def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: DualEncoder | None = None) -> Path:
+    """Train and write ``out/model``, a decoder checkpoint for ``dptr finetune --set init.decoder=...``.
+
+    Args:
+        dual: a dual encoder already loaded; None = the one that the recipe names.
+
+    Returns:
+        The folder of the best decoder.
+
+    Raises:
+        UserError: see ``loop.check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
+            character that the dual encoder does not know; a loss that is not finite.
+    """
+    dual = dual or load_dual(recipe.dual)
+    cached = CachedText(dual, recipe.dual) if recipe.dual.cache else None
+    dual = cached or dual
+    recipe = settle_pretrain(recipe, dual)
+    loop.check_out(out, recipe, resume)
+    accelerator = loop.make_accelerator(recipe.run)
+    if dual.dim != recipe.model.decoder.dim:
+        raise UserError(
+            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be "
+            f"equal; set model.decoder.dim={dual.dim}"
+        )
+    dual.to(accelerator.device)
+    bank = find_bank(recipe.orp, dual)
+    if bank is not None:
+        bank = bank.to(accelerator.device)
+    charset = resolve_charset(recipe.model.charset)
+    tokenizer = Tokenizer(charset, recipe.model.max_length)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.run.seed)
+        decoder = build_decoder(recipe.model, len(charset))
+    corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
+    encode: Encode = dual.encode_text
+    if recipe.standardise:
+        encode, bank = standardised(dual, bank, [corpus.word(index) for index in range(MEASURED)])
+    perturbed = perturbation(recipe.orp, bank)
+    validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
+    check_characters(dual, charset, recipe.model.max_length)
+    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
+    run.log.say(corpus.describe())
+    if cached is not None:
+        run.log.say(cached.describe())
+    noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
+    run.log.say(f"dual encoder '{dual.name}', {noise}")
+    if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
+        run.log.say(
+            "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
+            "guess; set dual.prompt to one that keeps case (dptr.dual.clip.prompts), or model.charset=36"
+        )
+    if {".", ","} <= set(charset.characters) and not tells_apart(dual, ".", ","):
+        run.log.say(
+            "warning: this dual encoder's text side does not tell '.' from ',', the charset does: the decoder will "
+            "guess punctuation; set model.charset=36, or 62 with dual.prompt=spelled"
+        )
+    origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
+    card = {
+        "name": out.name,
+        "kind": "stage 1 decoder",
+        "trained_on": ["text alone", f"dual encoder {dual.name}"],
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    own = loop.share(accelerator)
+    with loop.interruptible(run):
+        while run.step < recipe.run.steps:
+            everyone = text_batch(corpus, recipe.run.batch, run.step, recipe.bucket)
+            words = everyone[own]
+            with loop.seeded(recipe.run.seed, run.step) as generator:
+                memory, mask = encode(words)
+                memory = perturbed(memory, mask, words, generator, len(everyone), own)
+                targets = torch.from_numpy(tokenizer.encode(everyone)[own]).to(run.device)
+                batch = {"memory": memory, "mask": mask, "targets": targets}
+                value = loop.learn(run, batch, words, generator, decoder.terms)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            if loop.due(run, recipe.run.log_every):
+                run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
+            if loop.due(run, recipe.run.validate_every):
+                with loop.averaged(run):
+                    scores = {name: spelled(decoder, encode, tokenizer, words) for name, words in validation.items()}
+                    if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
+                        run.best = scores
+                        if accelerator.is_main_process:
+                            results = [
+                                {"data": name, "step": run.step, "word_accuracy": score}
+                                for name, score in scores.items()
+                            ]
+                            save_checkpoint(
+                                out / "model",
+                                "decoder",
+                                decoder,
+                                recipe.model,
+                                charset,
+                                origin,
+                                {**card, "results": results},
+                            )
+                run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
+                shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
+                run.log.say(f"step {run.step}: spells {shown}")
+            loop.end_of_step(run)
+    return out / "model"
+
+
+def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> None:
+    """Embed each character, at the start of a word and within one, so that an unknown one does not end a run midway.
+
+    Raises:
+        UserError: the dual encoder does not know one of them.
+    """
+    words = [(character * 2)[:max_length] for character in charset.characters]
+    for start in range(0, len(words), 250):
+        dual.encode_text(words[start : start + 250])
+
+
+def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
+    """Text tokens by the scale of some words, the bank's by its own: see ``dptr.dual.standardize``."""
+    memory, mask = dual.encode_text(words)
+    scale = measure(memory[mask])
+
+    def encode(words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
+        memory, mask = dual.encode_text(words)
+        return scale.apply(memory), mask
+
+    if bank is not None:
+        tokens = bank.tokens.float()
+        bank = Bank(measure(tokens.flatten(0, 1)).apply(tokens).half(), bank.provenance)
+    return encode, bank
+
+
+def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
+    """The bank that the recipe names: a file, or what lies beside the dual encoder by that name; None at strength 0.
+
+    Raises:
+        UserError: there is none, or it is of another encoder.
+    """
+    if config.strength == 0:
+        return None
+    path = Path(config.bank)
+    if not path.is_file():
+        path = model_folder(dual.name) / f"{config.bank}.safetensors"
+    if not path.is_file():
+        raise UserError(
+            f"orp.bank = '{config.bank}': neither a file nor {path}, and orp.strength is {config.strength}; make one "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
+            "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
+        )
+    return load_bank(path, dual)
+
+
+def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
+    """ORP as the recipe asks for it; none where there is no bank.
+
+    Raises:
+        UserError: see ``confusions``.
+    """
+    if bank is None:
+        return lambda memory, mask, words, generator, samples, own: memory
+    held, strength, positions = bank, config.strength, config.positions
+    if positions == "symbols":
+        table = confusions(held)
+        return lambda memory, mask, words, generator, samples, own: confuse(
+            memory, words, table, strength, generator, samples, own
+        )
+    return lambda memory, mask, words, generator, samples, own: perturb(
+        memory, mask, held, strength, generator, positions, samples, own
+    )
+
+
+def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> dict[str, list[str]]:
+    """Distinct validation words: ``held_out_words`` that the corpus keeps out of training, ``random_strings``."""
+    random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0.5)
+    corpora = {"held_out_words": Corpus(config, charset, max_length, 1, "heldout")} if config.heldout else {}
+    corpora["random_strings"] = Corpus(random, charset, max_length, 1, "heldout")
+    return {name: list(dict.fromkeys(map(corpus.word, range(VALIDATION)))) for name, corpus in corpora.items()}
+
+
+def spelled(
+    decoder: Decoder,
+    encode: Encode,
+    tokenizer: Tokenizer,
+    words: list[str],
+) -> float:
+    """Share of words that the decoder spells rightly from their text tokens."""
+    right = 0
+    for start in range(0, len(words), 250):
+        some = words[start : start + 250]
+        memory, mask = encode(some)
+        read = tokenizer.decode(decoder.decode(memory, mask).float().softmax(-1).cpu().numpy())
+        right += sum(word == got.text for word, got in zip(some, read, strict=True))
+    return right / len(words)

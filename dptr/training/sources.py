@@ -1,0 +1,197 @@
+"""Where crops to train on and crops to validate on come from: rendered words, labelled crops, both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from dptr.config.recipes import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe, RenderConfig, RunConfig
+from dptr.data.augment import to_pixels
+from dptr.data.crops import DropReport, LabelledCrops, load_crops
+from dptr.data.loader import Bucketed, Labelled, Mixture, Rendered, Source, Weighted, whole_weights
+from dptr.dual.glyph.model import GlyphDual
+from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.pack import open_pack
+from dptr.text.charset import Charset
+from dptr.text.corpus import Corpus
+from dptr.utils.errors import UserError
+from dptr.utils.widths import Ragged, by_width
+
+RENDERED_VALIDATION = 512  # rendered held-out words
+POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
+_LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
+
+
+def rendered_words(
+    corpus: CorpusConfig,
+    render: RenderConfig,
+    encoder: EncoderConfig,
+    charset: Charset,
+    max_length: int,
+    seed: int,
+    pack: str,
+) -> tuple[Source, Callable[[], Rendered], list[str]]:
+    """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
+
+    Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
+    ``train``. They do not depend on ``seed``, so that runs can be compared. They come from a function: who has other
+    crops to validate on needs neither held-out fonts nor, with a pack, any.
+
+    Raises:
+        UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
+    """
+    size = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
+    render = render.model_copy(update=size)
+
+    def unseen() -> Rendered:
+        others = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
+        return Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+
+    if pack:
+        packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed, encoder.widest)
+        return packed, unseen, told
+    fonts = find_fonts(render.fonts)
+    train = Rendered(
+        Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
+    )
+    undrawable = train.undrawable(_LOOKED_AT).items()
+    notes = [train.corpus.describe()]
+    notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
+    return train, unseen, notes
+
+
+def packed_batches(
+    pack: str | Path, glyph: GlyphDual, count: int
+) -> Iterator[tuple[Float[Tensor, "b 3 h w"], list[str]]]:
+    """The first ``count`` crops of a pack in a seeded order, as pixels for ``glyph``, and their words.
+
+    Raises:
+        UserError: see ``open_pack``; a pack with fewer crops.
+    """
+    widest = glyph.config.encoder.widest
+    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, *glyph.image_size, 0, widest)
+    if count > len(packed.rows):
+        raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
+    for start in range(0, count, 100):
+        samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
+        for places, crops in by_width([crop for crop, _, _ in samples], 100):
+            yield to_pixels(crops), [samples[place][1] for place in places]
+
+
+def draw(source: Rendered, count: int) -> LabelledCrops:
+    """The first ``count`` samples, in memory."""
+    samples = [source.sample(index) for index in range(count)]
+    words = [word for _, word, _ in samples]
+    crops = [crop for crop, _, _ in samples]
+    arrays = Ragged(crops) if source.renderer.config.widest else np.stack(crops)
+    return LabelledCrops(arrays, words, words, [0] * count, DropReport())
+
+
+Change = Callable[[LabelledCrops], tuple[LabelledCrops, list[str]]]  # and lines for the log
+
+
+def stage2_crops(
+    recipe: FinetuneRecipe, charset: Charset, change: Change = lambda crops: (crops, [])
+) -> tuple[Source, LabelledCrops, list[str]]:
+    """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
+
+    Args:
+        change: what to make of the labelled crops that are trained on.
+
+    Raises:
+        UserError: no crops at all, not as many weights as data sets; see ``load_crops``, ``split``, ``weigh``,
+            ``rendered_words``.
+    """
+    source, validation, notes = _stage2(recipe, charset, change)
+    return bucketed(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
+
+
+def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
+    """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
+
+    Then long words go with long ones, and few crops of a batch are stretched to its width (``dptr.utils.images.level``).
+    """
+    pool = pool if pool > 1 or not encoder.widest else POOL
+    return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source
+
+
+def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabelledCrops, list[str]]:
+    data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
+    if data.rendered < 1 and not data.train:
+        raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
+    if data.weights and len(data.weights) != len(data.train):
+        raise UserError(
+            f"data.weights: {len(data.weights)} for {len(data.train)} data sets in data.train; give each set one weight"
+        )
+    load = partial(
+        load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache,
+        widest=encoder.widest,
+    )  # fmt: skip
+    rendered: Source | None = None
+    notes: list[str] = []
+    if data.rendered:
+        rendered, unseen, notes = rendered_words(
+            recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack
+        )
+        if not data.train:
+            validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
+            return rendered, validation, notes + validation.drops.lines()
+    crops = load(data.train)
+    notes += [f"labelled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
+    if data.validation:
+        validation = load(data.validation)
+        notes += validation.drops.lines()
+    else:
+        crops, validation = split(crops, data.validation_share)
+    if data.limit:
+        order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
+        crops = crops.choose(order[: data.limit])
+    notes.append(
+        f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
+    )
+    crops, told = change(crops)
+    notes += told
+    labelled: Source = Labelled(crops, recipe.run.seed, data.augment)
+    if data.weights:
+        labelled, told = weigh(crops, data, recipe.run.seed)
+        notes += told
+    return labelled if rendered is None else Mixture(labelled, rendered, data.rendered), validation, notes
+
+
+def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, list[str]]:
+    """The sets of ``data.train`` in the proportion of ``data.weights``, and a line a set for the log.
+
+    Raises:
+        UserError: a set of which no crop is left.
+    """
+    sources = np.array(crops.sources)
+    parts, notes = [], []
+    for number, (path, weight) in enumerate(zip(data.train, data.weights, strict=True)):
+        rows = np.flatnonzero(sources == number)
+        if not len(rows):
+            raise UserError(f"{path}: no crop left to train on; raise data.limit, or leave it out with its weight")
+        # the seed's upper half tells sets apart, so that their orders and augmentations differ
+        parts.append(Labelled(crops.choose(rows), seed + (number << 32), data.augment))
+        notes.append(f"{weight / sum(data.weights):.1%} of labelled crops from {path} ({len(rows)})")
+    return Weighted(tuple(parts), whole_weights(data.weights)), notes
+
+
+def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCrops]:
+    """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
+
+    Raises:
+        UserError: the share leaves no crop on one of the two sides.
+    """
+    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
+    held = round(share * len(crops))
+    if not 0 < held < len(crops):
+        raise UserError(
+            f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
+            "add crops, change the share, or pass data.validation"
+        )
+    return crops.choose(np.sort(order[held:])), crops.choose(np.sort(order[:held]))

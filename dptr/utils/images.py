@@ -1,0 +1,190 @@
+"""Pictures in: anything that shows a word becomes an RGB image, or one line that says why it cannot."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dptr.utils.errors import UserError
+from dptr.utils.widths import width_for
+
+# What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
+# recognises only by guessing.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi"}
+    | {".tif", ".tiff", ".webp"}
+)
+"""What a file of one of these formats is usually called, in lower case."""
+
+MIDDLE = 127.5  # of 0..255
+TALL = 1.2  # heights by width from which on a picture may hold a word that runs up or down (docs/LOG.md)
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
+    *(struct.error, zlib.error),
+)  # what Pillow raises on damaged files, found by changing bytes of each format at random
+_header = threading.Lock()  # warning filters belong to the process, not to a thread
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+    """Open a picture as RGB, upright.
+
+    Grey, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; 16-bit grey (also Pillow's
+    mode ``I``) is scaled from 0..65535; floats are scaled from 0..1; EXIF orientation is applied; of an animation
+    the first frame is taken. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` grey + alpha, ``(h, w, 3)`` RGB or
+    ``(h, w, 4)`` RGBA, of bool, uint8, uint16 or float in 0..1.
+
+    Returns:
+        A PIL image of mode RGB, at least 1x1 pixel; the source is never changed.
+
+    Raises:
+        UserError: missing, a folder, zero bytes, not a picture, truncated, more pixels than Pillow's guard against
+            decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``), or values that no rule above covers.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        name = getattr(source, "filename", "") or f"image of mode {source.mode}, {source.width}x{source.height}"
+        return _decode(source, str(name))
+    if isinstance(source, bytes):
+        return _from_bytes(source, f"image of {len(source)} bytes")
+    if isinstance(source, str | Path):
+        try:
+            data = Path(source).read_bytes()
+        except IsADirectoryError as error:
+            raise UserError(f"{source}: a folder; pass a picture, or the pictures in it") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{source}: {reason}; check the path") from error
+        return _from_bytes(data, str(source))
+    raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
+
+
+def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """Stretch an RGB image to ``height`` x ``width`` pixels, aspect ratio ignored.
+
+    Pillow's antialiased bicubic filter, as PARSeq's ``T.Resize((32, 128), BICUBIC)`` (baudm/parseq,
+    ``strhub/data/module.py``). Beside the input, memory for a strip of ``width`` columns or ``height`` rows is needed.
+    """
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def fit(image: Image.Image, height: int, width: int, widest: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
+    """A picture as a crop of the width that it asks for (``dptr.utils.widths.width_for``)."""
+    return to_array(image, height, width_for(image.width / image.height, height, width, widest))
+
+
+def turns(image: Image.Image) -> list[Image.Image]:
+    """A picture taller than ``TALL`` times its width, turned by 90 and by 270 degrees clockwise; else nothing."""
+    if image.height <= TALL * image.width:
+        return []
+    ways = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
+    return [image.transpose(way) for way in ways]
+
+
+def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Crops as one batch: those of another width are stretched to the median width (of two, the greater)."""
+    widths = sorted(crop.shape[1] for crop in crops)
+    width = widths[len(widths) // 2]
+    return np.stack(
+        [crop if crop.shape[1] == width else to_array(Image.fromarray(crop), len(crop), width) for crop in crops]
+    )
+
+
+def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
+    """0..255 to -1..1, channels first: mean 0.5 and standard deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
+    pixels = np.array(crops.transpose(0, 3, 1, 2), np.float32, order="C")
+    pixels /= np.float32(MIDDLE)
+    pixels -= np.float32(1)
+    return pixels
+
+
+def _from_bytes(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise UserError(f"{name}: zero bytes; copy or download it again")
+    try:
+        with _header, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except _BOMB as error:
+        raise UserError(
+            f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name}: not a picture; expected one of {', '.join(FORMATS)}") from error
+    except _BROKEN as error:
+        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+    with image:
+        return _decode(image, name)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    try:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image), name)
+    except _BROKEN as error:
+        raise UserError(f"{name}: damaged or of an unknown kind ({error}); copy it again or save it as PNG") from error
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if min(image.size) < 1:
+        raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        grey = np.asarray(image)
+        if (image.mode == "I" and grey.min() < 0) or grey.max() > 65535:
+            raise UserError(f"{name}: 32-bit values {grey.min()}..{grey.max()}; save it with 8 or 16 bits a channel")
+        values = _from_16_bit(grey)
+        if "transparency" in image.info:
+            values[grey == image.info["transparency"]] = 255
+        return Image.fromarray(values).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_from_float(np.asarray(image), name)).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    name = f"array {array.shape} of {array.dtype}"
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise UserError(f"{name}: not a picture; pass (h, w) or (h, w, 1 to 4), channels last")
+    if array.size == 0:
+        raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        array = _from_16_bit(array)
+    elif np.issubdtype(array.dtype, np.floating):
+        array = _from_float(array, name)
+    elif array.dtype != np.uint8:
+        raise UserError(f"{name}: unknown range of values; pass uint8, uint16, bool, or floats in 0..1")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+
+
+def _from_16_bit(values: np.ndarray) -> np.ndarray:
+    """0..65535 to 0..255, rounded; 65535 = 255 * 257."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_float(values: np.ndarray, name: str) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # also NaN
+        raise UserError(f"{name}: floats {low:.4g}..{high:.4g} outside 0..1; scale them, or pass uint8")
+    return np.rint(values * 255).astype(np.uint8)

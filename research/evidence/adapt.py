@@ -1,0 +1,169 @@
+"""What ``dptr adapt --text WORDS`` brings, beside training the whole recogniser on the same words for the same time.
+
+    DPTR_DATA=... python research/evidence/adapt.py --pack runs/pack-en --out runs/adapt
+
+Domains, each a list of words that the script makes: German street names (``streets``), names of medicines formed as
+their international names are, a stem that tells what they do behind free syllables (``medicines``), plates of one
+pattern (``plates``). Read are 1,000 of them rendered by the preset ``signs`` in fonts and on photographs as no training
+saw them, and the real validation crops (a fixed tenth of ``iiit5k/train`` and ``ic15/train``). Test folders are not
+touched. The control, ``whole``, trains all parts on rendered words, half of them the domain's, in as many steps of 64
+as fit into the time that ``adapt`` took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from wordfreq import top_n_list
+
+from dptr.data.crops import LABELS, load_crops, open_labelled
+from dptr.text.charset import resolve_charset
+from dptr.training.sources import split
+from dptr.utils.files import read_json, write_json
+
+SIGNS = str(Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml")
+TEST, BATCH = 1000, 64
+SPEED_STEPS = (10, 40)  # of the control, to see how long a step takes
+SYLLABLES = (
+    "a", "be", "ci", "do", "el", "fa", "ga", "hi", "io", "ke", "la", "mi", "no", "or", "pa", "qui", "ro", "sa",
+    "te", "ul", "va", "xi", "ye", "zo", "tra", "bri", "clo", "dre", "fle", "gly",
+)  # fmt: skip
+STEMS = (
+    "pril", "sartan", "olol", "statin", "mab", "tinib", "gliptin", "prazole", "floxacin", "cillin", "vir", "dipine",
+    "triptan", "oxetine", "azepam",
+)  # fmt: skip
+
+
+def streets(rng: np.random.Generator) -> list[str]:
+    first = [word.capitalize() for word in top_n_list("de", 20_000) if word.isascii() and word.isalpha()]
+    first = [word for word in first if 4 <= len(word) <= 12]
+    ends = ("strasse", "weg", "platz", "allee", "gasse", "ring", "ufer", "damm")
+    return [f"{first[rng.integers(500, len(first))]}{ends[rng.integers(len(ends))]}" for _ in range(1500)]
+
+
+def medicines(rng: np.random.Generator) -> list[str]:
+    names = ("".join(rng.choice(SYLLABLES, rng.integers(2, 4))) + rng.choice(STEMS) for _ in range(1500))
+    return [name.capitalize() for name in names]
+
+
+def plates(rng: np.random.Generator) -> list[str]:
+    letters = list("ABCDEFGHJKLMNPRSTUVWXYZ")
+    return [
+        f"{''.join(rng.choice(letters, 2))}{rng.integers(10, 99)}{''.join(rng.choice(letters, 3))}" for _ in range(3000)
+    ]
+
+
+DOMAINS = {"streets": streets, "medicines": medicines, "plates": plates}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
+    parser.add_argument("--model", default="dptr-en")
+    parser.add_argument("--pack", required=True, help="rendered words of the language, to rehearse")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="only print what is done")
+    options = parser.parse_args()
+    if "DPTR_DATA" not in os.environ:
+        sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
+    options.data, options.out = Path(os.environ["DPTR_DATA"]).absolute(), options.out.absolute()
+    if not options.table:
+        real_crops(options.data, options.out / "real")
+        for domain in options.domains:
+            work(domain, options)
+    print(table(options))
+
+
+def real_crops(data: Path, folder: Path) -> None:
+    """The crops that ``dptr finetune`` holds out, as a folder of labels that point at the pictures."""
+    paths = [data / "iiit5k/train", data / "ic15/train"]
+    crops = load_crops(paths, resolve_charset("94"), 25, 32, 128)
+    held = split(crops, 0.1)[1]
+    sets = [open_labelled(path) for path in paths]
+    lines = [
+        f"{sets[s].path / key}\t{label}\n" for s, key, label in zip(held.sources, held.keys, held.labels, strict=True)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / LABELS).write_text("".join(lines), encoding="utf-8")
+
+
+def work(domain: str, options: argparse.Namespace) -> None:
+    """Words, crops to read, both trainings, all readings: each where it is not done."""
+    out: Path = options.out / domain
+    out.mkdir(parents=True, exist_ok=True)
+    words = out / "words.txt"
+    words.write_text("\n".join(dict.fromkeys(DOMAINS[domain](np.random.default_rng(0)))) + "\n", encoding="utf-8")
+    render = ["--set", "render.font_split=train", "--set", f"render.backgrounds={options.data / 'natural'}"]
+    own = f'{{kind="file", path={json.dumps(str(words))}, weight=1}}'
+    if not (out / "test" / LABELS).exists():
+        plain = [f"corpus.{key}=0" for key in ("heldout", "upper", "title", "mixed", "punctuation")]
+        unseen = ("render.font_split=heldout", f"render.backgrounds={options.data / 'natural'}")
+        dptr("synth", "--config", SIGNS, "--as", "folder", "--count", str(TEST), "--out", str(out / "test"),
+             *told("seed=9", f"corpus.sources=[{own}]", *plain, *unseen))  # fmt: skip
+    began = time.monotonic()
+    if not (out / "adapt.json").exists():
+        dptr("adapt", "--config", SIGNS, *render, "--text", str(words), "--model", options.model,
+             *told(f"pack={options.pack}"), "--out", str(out / "adapt"))  # fmt: skip
+        write_json(out / "adapt.json", {"minutes": (time.monotonic() - began) / 60})
+    minutes = read_json(out / "adapt.json", "adapt")["minutes"]
+    mixed = f'corpus.sources=[{own}, {{kind="wordfreq", weight=0.75}}, {{kind="pattern", weight=0.25}}]'
+    whole = ["finetune", "--config", SIGNS, *render, "--model", options.model, *told(
+        mixed, "data.rendered=1", f"run.batch={BATCH}", "run.workers=0", "run.tensorboard=false", "optim.lr=5e-4",
+        "optim.clip=5")]  # fmt: skip
+    if not (out / "whole.json").exists():
+        seconds = [timed(whole, steps, out / f"speed-{steps}") for steps in SPEED_STEPS]
+        step = (seconds[1] - seconds[0]) / (SPEED_STEPS[1] - SPEED_STEPS[0])
+        steps = SPEED_STEPS[0] + max(0, round((60 * minutes - seconds[0]) / step))
+        write_json(out / "whole.json", {"steps": steps, "minutes": timed(whole, steps, out / "whole") / 60})
+    models = {"before": options.model, "adapt": str(out / "adapt/model"), "whole": str(out / "whole/model")}
+    for name, model in models.items():
+        for data in (out / "test", options.out / "real"):
+            report = out / f"{name}-{data.name}.json"
+            if not report.exists():
+                dptr("eval", "--data", str(data), "--model", model, "--protocol", "36", "--json", str(report))
+
+
+def timed(command: list[str], steps: int, out: Path) -> float:
+    """Seconds of the whole command, with validation before and after."""
+    shutil.rmtree(out, ignore_errors=True)
+    began = time.monotonic()
+    dptr(*command, *told(f"run.steps={steps}", f"run.validate_every={steps}"), "--out", str(out))
+    return time.monotonic() - began
+
+
+def table(options: argparse.Namespace) -> str:
+    """Markdown: word accuracy on the domain and on real crops, before and after."""
+    lines = ["| domain | | of the domain | real crops | minutes |", "|---|---|---:|---:|---:|"]
+    for domain in options.domains:
+        out = options.out / domain
+        for name in ("before", "adapt", "whole"):
+            if not (out / f"{name}-real.json").exists():
+                continue
+            rates = [
+                read_json(out / f"{name}-{data}.json", "report")["results"][0]["word_accuracy"]
+                for data in ("test", "real")
+            ]
+            minutes = "" if name == "before" else f"{read_json(out / f'{name}.json', 'minutes')['minutes']:.1f}"
+            lines.append(f"| {domain} | {name} | {' | '.join(f'{rate:.1%}' for rate in rates)} | {minutes} |")
+    return "\n".join(lines)
+
+
+def told(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def dptr(*arguments: str) -> None:
+    if code := subprocess.run([sys.executable, "-m", "dptr", *arguments], stdout=subprocess.DEVNULL).returncode:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Whether text-only pre-training helps any decoder, and how each reads words that no lexicon holds.
+
+    DPTR_DATA=... python research/evidence/decoders.py --pack runs/pack-en --out runs/decoders
+
+Every decoder, on the aligned encoder and slots, from scratch and pre-trained on text with ORP of residuals by symbol,
+fine-tuned on 500 and on all labelled crops for the same steps (research/evidence/gain.py's budgets). Then each reads
+
+- the test folders, once;
+- three rendered sets in held-out fonts, of words of the same lengths: *common* words (the 5,000 most frequent), *rare*
+  ones (real words whose trigrams are the least frequent of the list) and *random* letters. An autoregressive decoder
+  that leans on the lexicon loses from the first to the last.
+
+``--shares`` adds stage 1 of ``--share-decoder`` with other shares of random strings in its text. Runs are resumable:
+start the same command anew at any time. Each computes with one thread, ``--jobs`` at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jobs import Job, data_folder, done, finetuning, finish, options_of, steps, told
+
+from dptr.config.recipes import SourceConfig
+from dptr.models.checkpoint import open_checkpoint
+from dptr.models.decoders import DECODERS
+from dptr.text.sources import read_wordfreq
+
+STEPS = {500: 300, 0: 800}  # of fine-tuning, by labelled crops (0 = all)
+TESTS = ("iiit5k/test", "ic15/test")
+WORDS = {"common": 0, "rare": 1, "random": 2}  # rendered sets, and the seeds of their words
+COUNT = 1000  # crops of each
+SHARES = (0.0, 0.5, 1.0)  # of random strings among the words of stage 1; the default corpus has others besides
+
+
+def main() -> None:
+    parser = options_of(__doc__)
+    parser.add_argument("--decoders", nargs="+", choices=DECODERS, default=list(DECODERS))
+    parser.add_argument("--crops", nargs="+", type=int, choices=STEPS, default=list(STEPS), help="0 = all")
+    parser.add_argument("--shares", action="store_true", help="also other shares of random strings in the text")
+    parser.add_argument("--share-decoder", choices=DECODERS, default="parseq")
+    options = parser.parse_args()
+    data, out = data_folder(), options.out
+    trained = finetunes(options, data)
+    if not options.table:
+        out.mkdir(parents=True, exist_ok=True)
+        jobs = [*rendered_sets(out), *stage_one(options), *trained, *evaluations(trained, out, data)]
+        finish(jobs, out, options.jobs, options.settings)
+    print(table(trained, out))
+
+
+def rendered_sets(out: Path) -> list[Job]:
+    """Three folders of crops in fonts that no training sees, from three files of words."""
+    jobs = []
+    lists = word_lists()
+    for name, seed in WORDS.items():
+        words = out / f"{name}.txt"
+        words.write_text("\n".join(lists[name]) + "\n", encoding="utf-8")
+        source = f'corpus.sources=[{{kind = "file", path = "{words}"}}]'
+        settings = (source, "corpus.heldout=0", "corpus.punctuation=0", "corpus.mixed=0", "render.font_split=heldout")
+        command = ("synth", "--count", str(COUNT), "--as", "folder", "--set", f"seed={seed}")
+        jobs.append(Job(name, (*command, *told(*settings))))
+    return jobs
+
+
+def word_lists() -> dict[str, list[str]]:
+    """Common, rare and random words of 4 to 10 letters a-z, with the same number of each length.
+
+    Rare: of such words of the list but for the 20,000 most frequent, the third whose trigrams (with a mark for either
+    end) have the lowest mean log-frequency, counted over the list by word frequency.
+    """
+    entries, _ = read_wordfreq(SourceConfig(kind="wordfreq", flatten=0.0))
+    plain = [(word, weight) for word, weight in entries if word.isascii() and word.isalpha() and 4 <= len(word) <= 10]
+    counts: dict[str, float] = defaultdict(float)
+    for word, weight in plain:
+        for trigram in trigrams(word):
+            counts[trigram] += weight
+
+    def ease(word: str) -> float:
+        return float(np.mean([np.log(counts[trigram]) for trigram in trigrams(word)]))
+
+    uncommon = sorted((word for word, _ in plain[20_000:]), key=ease)
+    rng = np.random.default_rng(0)
+    common = [word for word, _ in plain[:5000]]
+    rare = uncommon[: len(uncommon) // 3]
+    lengths = Counter(len(word) for word in common)
+    quota = {length: round(COUNT * count / len(common)) for length, count in lengths.items()}
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    return {
+        "common": draw(common, quota, rng),
+        "rare": draw(rare, quota, rng),
+        "random": ["".join(rng.choice(letters, length)) for length, count in quota.items() for _ in range(count)],
+    }
+
+
+def trigrams(word: str) -> list[str]:
+    """Of a word between two marks."""
+    marked = f"^{word}$"
+    return [marked[start : start + 3] for start in range(len(word))]
+
+
+def draw(words: Sequence[str], quota: dict[int, int], rng: np.random.Generator) -> list[str]:
+    """As many words of each length as ``quota`` asks for."""
+    return [
+        str(word)
+        for length, count in quota.items()
+        for word in rng.choice([word for word in words if len(word) == length], count, replace=False)
+    ]
+
+
+def stage_one(options: argparse.Namespace) -> list[Job]:
+    """Residuals, and each decoder on text with them; the share decoder with other texts too."""
+    text = (
+        "pretrain", "--config", str(options.recipes / "text.toml"), "--set", f"dual.model={options.glyph}",
+        "--set", f"orp.bank={options.out / 'residuals'}", "--set", "orp.strength=1", "--set", "orp.positions=symbols",
+    )  # fmt: skip
+    kinds = [
+        Job(f"text-{kind}", (*text, "--set", f"model.decoder.kind={kind}"), ("residuals",)) for kind in options.decoders
+    ]
+    residuals = Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=())
+    return [residuals, *kinds, *(share_stage(text, options.share_decoder, share) for share in shares(options))]
+
+
+def share_stage(text: tuple[str, ...], kind: str, share: float) -> Job:
+    """Stage 1 on words and random strings alone."""
+    sources = []
+    if share < 1:
+        sources.append(f'{{kind = "wordfreq", weight = {1 - share}}}')
+    if share > 0:
+        sources.append(f'{{kind = "pattern", weight = {share}, patterns = ["random"]}}')
+    corpus = ("--set", f"corpus.sources=[{', '.join(sources)}]")
+    return Job(f"text-{kind}@{share}", (*text, "--set", f"model.decoder.kind={kind}", *corpus), ("residuals",))
+
+
+def shares(options: argparse.Namespace) -> Sequence[float]:
+    return SHARES if options.shares else ()
+
+
+def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
+    """Each decoder from both starts at both budgets; the share decoder's other texts at 500 crops."""
+    base = (*finetuning(options, data), *told(f"init.glyph={options.glyph}"))
+    starts = [(kind, start, crops) for crops in options.crops for kind in options.decoders for start in ("none", kind)]
+    starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
+    jobs = []
+    for kind, start, crops in starts:
+        settings = [f"model.decoder.kind={kind}", steps(options, STEPS[crops]), f"data.limit={crops}"]
+        needs: tuple[str, ...] = ()
+        if start != "none":
+            settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")
+            needs = (f"text-{start}",)
+        name = f"{kind if start == 'none' else start}-{'scratch' if start == 'none' else 'text'}-{crops or 'all'}"
+        jobs.append(Job(name, (*base, *told(*settings)), needs))
+    return jobs
+
+
+def evaluations(trained: Sequence[Job], out: Path, data: Path) -> list[Job]:
+    """Of each fine-tuned recogniser, the best by validation: the test folders and the rendered sets."""
+    sets = [*(str(data / name) for name in TESTS), *(str(out / name) for name in WORDS)]
+    return [
+        Job(
+            f"{job.name}-read",
+            ("eval", *sets, "--model", str(out / job.name / "model")),
+            (job.name, *WORDS),
+            output="--json",
+            flags=(),
+        )
+        for job in trained
+    ]
+
+
+def table(trained: Sequence[Job], out: Path) -> str:
+    """Markdown: word accuracy (protocol 36) of each run on each set."""
+    lines = [f"| decoder | start | labels | parameters | {' | '.join((*TESTS, *WORDS))} |"]
+    lines.append("|---|---|---:|---:|" + "---:|" * (len(TESTS) + len(WORDS)))
+    for job in trained:
+        report = out / f"{job.name}-read"
+        if done(report):
+            kind, start, crops = job.name.split("-")
+            results = json.loads(report.read_text(encoding="utf-8"))["results"]
+            cells = " | ".join(f"{100 * result['word_accuracy']:.1f} %" for result in results)
+            model = open_checkpoint(str(out / job.name / "model"))
+            count = sum(tensor.numel() for tensor in model.tensors.values())
+            lines.append(f"| `{kind}` | {start} | {crops} | {count / 1e6:.2f} M | {cells} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What text-only pre-training is worth: equal fine-tuning budgets from several starts, at four numbers of crops.
+
+    DPTR_DATA=... python research/evidence/gain.py --pack runs/pack-en --out runs/gain
+
+Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts, all of one network:
+
+- a: the aligned encoder and slots, a decoder from scratch;
+- b: the same, the decoder pre-trained on text without ORP;
+- c: the same, with ORP of residuals by symbol (cr: of the residuals of one crop, slot by slot; c0: the published ORP,
+  of photographs);
+- d: encoder, slots and decoder trained directly on the same rendered crops, with the same auxiliary losses that
+  alignment has, for the compute of alignment and stage 1: plain supervised training, the control;
+- e: d, its decoder first pre-trained on text;
+- j: d, alignment and stage 1 in one run (``teach.text`` beside ``teach.images``);
+- jl: the same, slots bound to text tokens loosely (``spell`` 0.3, ``cosine`` 0): with residuals by symbol a stand-in is
+  a slot of another crop that shows the letter, so that slots need not lie near their text;
+- f: a, its network first trained on rendered crops for the time of stage 1: what stage 1 is worth where the encoder is
+  there already;
+- an, cn: a and c without the FMU, the decoder looks at the image tokens themselves;
+- c13, c52: c with half and twice as many queries as slots (the first of them as they were, others made like them);
+- cf, cs: c, in fine-tuning its decoder frozen or at 0.3 of the learning rate; ce: all but the decoder at 0.3 of it.
+
+Runs depend on those they start from only; each goes on where it was interrupted, and what is done is not done again:
+start the same command anew at any time. Each computes with one thread, ``--jobs`` at once. Scores are those of the last
+step, not of the best, on the fixed tenth of the real train crops that is held out (protocol 36).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jobs import Job, data_folder, finetuning, finish, options_of, scores, spread, steps, told
+
+STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52", "cf", "cs", "ce")
+BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
+ONCE = ("c0", "cr", "an", "cn", "c13", "c52", "cf", "cs", "ce")  # starts of which one seed at 500 and one at all is run
+FEW = ("a", "b", "c", "d", "f")  # starts that are run with 100 crops too
+STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
+# Crops and seed, in the order in which fine-tuning goes through BUDGETS.
+ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0), (100, 0), (100, 1), (100, 2))
+
+
+def main() -> None:
+    parser = options_of(__doc__)
+    parser.add_argument("--direct-steps", type=int, default=5800, help="steps of d and e: the compute of a and stage 1")
+    parser.add_argument("--joint-steps", type=int, default=5000, help="steps of j: the same compute")
+    parser.add_argument("--rendered-steps", type=int, default=370, help="steps of f: the time of stage 1")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
+    options = parser.parse_args()
+    data = data_folder()
+    if not options.table:
+        jobs = finetunes(options, data)
+        for start in reversed(starts(options, data)):  # what a run starts from stands before it
+            if any(start.name in job.needs for job in jobs):
+                jobs.insert(0, start)
+        finish(jobs, options.out, options.jobs, options.settings)
+    print(table(options.out))
+
+
+def starts(options: argparse.Namespace, data: Path) -> list[Job]:
+    """Stage 1 in five forms, the bank of two of them, direct training in two and joint training in two."""
+    out: Path = options.out
+    text = ("pretrain", "--config", str(options.recipes / "text.toml"), "--set", f"dual.model={options.glyph}")
+    rendered = (
+        "align", "--config", str(options.recipes / "direct.toml"), "--set", f"pack={options.pack}",
+        "--set", f"render.backgrounds={data / 'natural'}",
+    )  # fmt: skip
+    direct = (*rendered, *told(steps(options, options.direct_steps)))
+    joint = (*rendered, *told("teach.text=1", "teach.residuals=1", steps(options, options.joint_steps)))
+    residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
+    return [
+        Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
+        Job("text", (*text, "--set", "orp.strength=0")),
+        Job("text-photographs", text),
+        Job("text-residuals", (*text, *residuals, "orp.positions=aligned"), ("residuals",)),
+        Job("text-symbols", (*text, *residuals, "orp.positions=symbols"), ("residuals",)),
+        Job("direct", direct),
+        Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-symbols' / 'model'}"), ("text-symbols",)),
+        Job("joint", (*joint, *told("spell=1", "cosine=1"))),
+        Job("joint-loose", (*joint, *told("spell=0.3", "cosine=0"))),
+        Job(
+            "rendered",
+            (
+                *finetuning(options, data),
+                *told(f"init.glyph={options.glyph}", steps(options, options.rendered_steps), "data.rendered=1"),
+            ),
+        ),
+    ]
+
+
+def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
+    """Every start that is asked for, at every budget."""
+    out: Path = options.out
+
+    def decoder(name: str) -> tuple[str, ...]:
+        return ("--set", f"init.decoder={out / name}")
+
+    def glyph(name: str) -> tuple[str, ...]:
+        return ("--set", f"init.glyph={name}")
+
+    own, without = glyph(options.glyph), ("--set", "model.fmu.queries=0")
+    taught = (*own, *decoder("text-symbols/model"))
+    begin = {
+        "a": (own, ()),
+        "b": ((*own, *decoder("text/model")), ("text",)),
+        "c0": ((*own, *decoder("text-photographs/model")), ("text-photographs",)),
+        "cr": ((*own, *decoder("text-residuals/model")), ("text-residuals",)),
+        "c": (taught, ("text-symbols",)),
+        "d": ((*glyph(str(out / "direct/model")), *decoder("direct/decoder")), ("direct",)),
+        "e": ((*glyph(str(out / "direct-text/model")), *decoder("direct-text/decoder")), ("direct-text",)),
+        "f": (told(f"init.model={out / 'rendered/model'}"), ("rendered",)),
+        "j": ((*glyph(str(out / "joint/model")), *decoder("joint/decoder")), ("joint",)),
+        "jl": ((*glyph(str(out / "joint-loose/model")), *decoder("joint-loose/decoder")), ("joint-loose",)),
+        "an": ((*own, *without), ()),
+        "cn": ((*taught, *without), ("text-symbols",)),
+        "c13": ((*taught, *told("model.fmu.queries=13")), ("text-symbols",)),
+        "c52": ((*taught, *told("model.fmu.queries=52")), ("text-symbols",)),
+        "cf": ((*taught, *told("decoder_lr=0")), ("text-symbols",)),
+        "cs": ((*taught, *told("decoder_lr=0.3")), ("text-symbols",)),
+        "ce": ((*taught, *told("encoder_lr=0.3", "fmu_lr=0.3")), ("text-symbols",)),
+    }
+    base = finetuning(options, data)
+    return [
+        Job(
+            f"{start}-{count or 'all'}-{seed}",
+            (*base, *begin[start][0], *told(steps(options, STEPS[count]), f"data.limit={count}", f"run.seed={seed}")),
+            begin[start][1],
+        )
+        for count, seed in ORDER
+        for start in options.starts
+        if (start not in ONCE or (count in (500, 0) and seed == 0)) and (count != 100 or start in FEW)
+    ]  # fmt: skip
+
+
+def table(out: Path) -> str:
+    """Markdown: word accuracy on the validation crops before and after fine-tuning, mean and spread over seeds."""
+    lines = ["| start | before | " + " | ".join(f"{count or 'all'} crops" for count, _ in BUDGETS) + " |"]
+    lines.append("|---|---:|" + "---:|" * len(BUDGETS))
+    for start in STARTS:
+        runs = [[scores(out / f"{start}-{count or 'all'}-{seed}") for seed in seeds] for count, seeds in BUDGETS]
+        before = [values[0] for some in runs for values in some if values]
+        cells = [spread([values[-1] for values in some if values]) for some in runs]
+        lines.append(f"| {start} | {spread(before[:1])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

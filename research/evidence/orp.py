@@ -1,0 +1,146 @@
+"""What Offline Randomized Perturbation is worth before any label: banks and strengths.
+
+    DPTR_DATA=... python research/evidence/orp.py --pack runs/pack-en --out runs/orp
+
+Stage 1 of research/evidence/gain.py with every bank and lambda, each then read, joined with the aligned encoder and
+slots, on the 646 validation crops of real photographs (research/evidence/zero_shot.py). Banks: photographs; patches of them in
+the shape of words; Gaussian noise that has their mean and covariance, token place by token place; residuals by symbol.
+Positions: a token of its own for each sample and place, as we do, or one draw for the whole batch, as published.
+Runs are resumable: start the same command anew at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from jobs import Job, data_folder, done, finish, options_of, told
+from torch import Tensor
+
+from dptr.dual.orp.bank import Bank, load_bank, save_bank
+from dptr.utils.files import whole_file
+from dptr.weights import model_folder
+
+LAMBDAS = {
+    "none": (0.0,),
+    "photographs": (0.03, 0.1, 0.3, 1.0),
+    "shared": (0.1, 1.0),
+    "patches": (0.1, 1.0),
+    "gaussian": (0.03, 0.1, 0.3, 1.0),
+    "residuals": (0.5, 1.0, 1.5),
+}
+NAMES = {
+    "none": "none",
+    "photographs": "photographs (500 of BSDS500)",
+    "shared": "the same, one draw of positions a batch (as published)",
+    "patches": "patches of scenes without text (2,000, `research/evidence/patches.py`)",
+    "gaussian": "Gaussian noise with the mean and covariance of the photographs' tokens (500 draws)",
+    "residuals": "residuals of 4,000 rendered crops, by symbol",
+}
+SPELLED = ("validation_held_out_words", "validation_random_strings")
+SCRIPTS = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    parser = options_of(__doc__)
+    parser.add_argument("--banks", nargs="+", choices=LAMBDAS, default=list(LAMBDAS))
+    options = parser.parse_args()
+    out: Path = options.out
+    if not options.table:
+        make_banks(options, out, data_folder())
+        runs = [(bank, strength) for bank in options.banks for strength in LAMBDAS[bank]]
+        finish([stage_one(options, *run) for run in runs], out, options.jobs, options.settings)
+        for run in runs:
+            read(options.glyph, out / name_of(*run))
+    print("\n".join(table(out)))
+
+
+def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
+    """Those that are asked for and do not ship."""
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    if "residuals" in options.banks:
+        arguments = ("bank", "--pack", options.pack, "--count", "4000", "--dual-model", options.glyph)
+        jobs.append(Job("bank-residuals", arguments, flags=()))
+    if "patches" in options.banks:
+        pictures = out / "patches"
+        if not pictures.exists():
+            script("patches.py", "--photographs", str(data / "natural"), "--out", str(pictures))
+        jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--dual-model", options.glyph), flags=()))
+    finish(jobs, out, options.jobs)
+    if "gaussian" in options.banks and not (out / "bank-gaussian").exists():
+        save_bank(alike(load_bank(photographs(options.glyph)), torch.Generator().manual_seed(0)), out / "bank-gaussian")
+
+
+def photographs(glyph: str) -> Path:
+    """The bank that ships."""
+    return model_folder(glyph) / "photographs.safetensors"
+
+
+def alike(bank: Bank, generator: torch.Generator) -> Bank:
+    """As many draws of a normal distribution with the mean and covariance of each token place."""
+    tokens = bank.tokens.float().transpose(0, 1)  # (p, n, d)
+    mean = tokens.mean(1, keepdim=True)
+    off: Float[Tensor, "p n d"] = (tokens - mean) / (tokens.shape[1] - 1) ** 0.5
+    weights = torch.randn(tokens.shape[0], tokens.shape[1], tokens.shape[1], generator=generator)
+    drawn = mean + weights @ off  # rows: sums of n centred rows with weights N(0, 1 / (n - 1)), so of their covariance
+    return Bank(drawn.transpose(0, 1).contiguous().half(), {**bank.provenance, "images": ["Gaussian noise"]})
+
+
+def name_of(bank: str, strength: float) -> str:
+    return f"{bank}@{strength:g}"
+
+
+def stage_one(options: argparse.Namespace, bank: str, strength: float) -> Job:
+    """A run, by bank and lambda."""
+    ships = bank in ("none", "photographs", "shared")
+    positions = {"residuals": "symbols", "shared": "shared"}.get(bank, "per-sample")
+    place = photographs(options.glyph) if ships else options.out / f"bank-{bank}"
+    settings = (
+        f"dual.model={options.glyph}",
+        f"orp.bank={place}",
+        f"orp.strength={strength:g}",
+        f"orp.positions={positions}",
+    )
+    return Job(name_of(bank, strength), ("pretrain", "--config", str(options.recipes / "text.toml"), *told(*settings)))
+
+
+def read(glyph: str, run: Path) -> None:
+    """Zero-shot reading into ``RUN.json``, once."""
+    scores = run.with_name(f"{run.name}.json")
+    if not scores.exists():
+        reader = run.with_name(f"{run.name}-reader")
+        parts = ("--glyph", glyph, "--decoder", str(run / "model"), "--out", str(reader))
+        with whole_file(scores) as aside:
+            script("zero_shot.py", *parts, "--json", str(aside))
+
+
+def script(name: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, str(SCRIPTS / name), *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def table(out: Path) -> Iterator[str]:
+    """Markdown: word accuracy on all validation crops, and what the decoder spells from clean text tokens."""
+    yield "| bank | lambda | reads | held-out words | random strings |"
+    yield "|---|---:|---:|---:|---:|"
+    for bank, strengths in LAMBDAS.items():
+        for strength in strengths:
+            run = out / name_of(bank, strength)
+            if not done(run) or not run.with_name(f"{run.name}.json").exists():
+                continue
+            parts = json.loads(run.with_name(f"{run.name}.json").read_text(encoding="utf-8"))
+            right = sum(part["crops"] * part["word_accuracy"] for part in parts.values())
+            records = map(json.loads, (run / "log.jsonl").read_text(encoding="utf-8").splitlines())
+            (last,) = [record for record in records if SPELLED[0] in record][-1:]
+            cells = [right / sum(part["crops"] for part in parts.values()), *(last[key] for key in SPELLED)]
+            yield f"| {NAMES[bank]} | {strength:g} | {' | '.join(f'{100 * cell:.1f} %' for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder that was taught on text alone.
+
+    DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model --out runs/zero-shot
+
+Joins the parts without any training and reads the validation part of the real train crops (the fixed tenth that
+``dptr finetune`` holds out), by data set. ``dptr eval --model runs/zero-shot`` reads anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dptr.config.load import load_recipe
+from dptr.config.recipes import FinetuneRecipe
+from dptr.data.crops import load_crops
+from dptr.models.checkpoint import save_checkpoint
+from dptr.models.recognizer import build_recognizer
+from dptr.text.tokenizer import Tokenizer
+from dptr.training.finetune import initialise, protocol_of, read
+from dptr.training.resolve import settle_finetune
+from dptr.training.sources import split
+from dptr.utils.files import write_json
+
+SETS = ("iiit5k/train", "ic15/train")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--glyph", required=True)
+    parser.add_argument("--decoder", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--json", type=Path, help="a file for the scores")
+    options = parser.parse_args()
+    if "DPTR_DATA" not in os.environ:
+        sys.exit("zero_shot: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
+    parts = [f"init.glyph={options.glyph}", f"init.decoder={options.decoder}"]
+    recipe, charset = settle_finetune(load_recipe(FinetuneRecipe, None, parts))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_recognizer(recipe.model, len(charset)).eval()
+    for line in initialise(model, recipe, charset):
+        print(line)
+    save_checkpoint(options.out, "recogniser", model, recipe.model, charset, {}, {"name": options.out.name})
+    encoder, length = recipe.model.encoder, recipe.model.max_length
+    paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
+    _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)
+    tokenizer, protocol = Tokenizer(charset, length), protocol_of(charset)
+    found = {}
+    for number, name in enumerate(SETS):
+        own = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
+        with torch.no_grad():
+            scores = read(model, tokenizer, own, torch.device("cpu"), protocol)
+        found[name] = {"crops": len(own), **scores}
+        shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
+        print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")
+    if options.json:
+        write_json(options.json, found)
+
+
+if __name__ == "__main__":
+    main()

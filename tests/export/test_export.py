@@ -1,0 +1,500 @@
+"""Exported files read what their models read: all decoders, any batch, words that differ; and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers_clip import make_tiny, make_tiny_clip
+from helpers_reference import loud
+from helpers_train import write_crops
+from PIL import Image
+from torch import Tensor, nn
+
+from dptr.cli.app import run
+from dptr.config.recipes import (
+    CorpusConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FMUConfig,
+    ModelConfig,
+    RenderConfig,
+    SourceConfig,
+)
+from dptr.data.augment import to_pixels
+from dptr.data.loader import Rendered
+from dptr.dual.clip.families import FAMILIES
+from dptr.dual.clip.vision_tower import tower_settings
+from dptr.evaluation.calibration import tempered
+from dptr.export import export, parity
+from dptr.export.graph import to_onnx
+from dptr.export.quantize import halve, quantise
+from dptr.inference.onnx_backend import METADATA, OnnxModel, describe
+from dptr.inference.reader import Reader, counts_turned
+from dptr.inference.torch_backend import TorchModel
+from dptr.models.checkpoint import card_of, save_checkpoint
+from dptr.models.decoders import DECODERS
+from dptr.models.layers import Encoder
+from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
+from dptr.synth import Renderer
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
+from dptr.utils.files import digest
+from dptr.utils.images import open_image
+from dptr.weights import SHIPPED
+
+needs_clip = pytest.mark.skipif(
+    not (find_spec("transformers") and find_spec("sentencepiece")), reason="the clip extra is not installed"
+)
+CHARSET = Charset("abcd", tuple("abcd"))
+TOKENIZER = Tokenizer(CHARSET, 5)
+SEEDS = {"parseq": 16, "parseq at once": 7, "nrtr": 24, "ctc": 1, "abinet": 3, "mdiff": 21}  # that read many words
+
+
+def crops(count: int, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 16, 32, 3), dtype=np.uint8)
+
+
+class Strips(Encoder):
+    """A strip of four columns is a token: encoders take long to trace, and one is enough (what ships has one)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim, self.grid = 16, (1, 8)
+        self.embed = nn.Sequential(nn.Linear(3 * 16 * 4, 16), nn.LayerNorm(16))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        strips = pixels.view(pixels.shape[0], 3, 16, 8, 4).permute(0, 3, 1, 2, 4)
+        return 2 * self.embed(strips.flatten(2))  # loud, so that words differ
+
+
+@dataclass
+class Small:
+    """A recogniser of random weights, large enough that words differ from crop to crop in letters and length."""
+
+    kind: str
+    card: dict[str, Any] = field(default_factory=dict)
+    tokenizer = TOKENIZER
+    height, width, widest = 16, 32, 0
+
+    def __post_init__(self) -> None:
+        name, _, at_once = self.kind.partition(" ")
+        depth = 2 if self.kind == "parseq" else 1  # two layers show that the content stream has a cache too
+        decoder = DecoderConfig(kind=name, dim=16, depth=depth, heads=2, refinements=1, autoregressive=not at_once)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            built = build_decoder(ModelConfig(decoder=decoder, max_length=5), len(CHARSET))
+            self.model = Recognizer(Strips(), None, loud(built, SEEDS[self.kind], 0.6)).eval()
+
+    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return self.model(to_pixels(pictures)).softmax(-1).numpy()
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Tracing without the checks of shapes and without pytest's capture of torch's own trace: three times as fast."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    trace = logging.getLogger("torch.__trace")
+    level = trace.level
+    trace.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        trace.setLevel(level)
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Small, Path]]:
+    """By kind the model, and its graph in a file, traced with a batch of 2."""
+
+    @cache
+    def made(kind: str) -> tuple[Small, Path]:
+        model, path = Small(kind), tmp_path_factory.mktemp("export") / "any.onnx"
+        with unchecked():
+            graph = to_onnx(model.model, 16, 32)
+        onnx.helper.set_model_props(graph, {METADATA: describe(kind, TOKENIZER, 16, 32, 0, {}, "", "float32", 1.0)})
+        onnx.save(graph, path)
+        return model, path
+
+    return made
+
+
+def test_all_decoders_are_exported_here() -> None:
+    assert DECODERS.keys() <= SEEDS.keys()
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_a_file_reads_what_its_model_reads(kind: str, batch: int, exported) -> None:
+    model, path = exported(kind)
+    file = OnnxModel(path)
+    pictures = crops(63)
+    expected, found = (
+        [
+            word
+            for start in range(0, 63, batch)
+            for word in TOKENIZER.decode(each.probabilities(pictures[start:][:batch]))
+        ]
+        for each in (model, file)
+    )
+    assert [word.text for word in found] == [word.text for word in expected]
+    for one, two in zip(expected, found, strict=True):
+        assert two.confidence == pytest.approx(one.confidence, abs=parity.TOLERANCE)
+        assert two.characters == pytest.approx(one.characters, abs=parity.TOLERANCE)
+    words = {word.text for word in expected}
+    assert len(words) > 8 and len(set(map(len, words))) > 2, "a model that reads little proves little"
+
+
+def with_tower(made: Path, folder: Path) -> Path:
+    """A recogniser's folder with the image tower of a tiny dual encoder, which resizes its crops."""
+    tower = tower_settings(str(made))
+    config = ModelConfig(
+        encoder=EncoderConfig(kind="clip-vision", height=16, width=64, tower=tower),
+        fmu=FMUConfig(queries=6, heads=2),
+        decoder=DecoderConfig(kind="ctc", dim=16, depth=1, heads=2),
+        max_length=5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = loud(build_recognizer(config, len(CHARSET)), 1, 0.3)
+    save_checkpoint(folder, "recogniser", model, config, CHARSET, {}, {})
+    return folder
+
+
+@needs_clip
+@pytest.mark.parametrize(
+    "family",
+    ["clip", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name not in ("clip", "siglip2"))],
+)
+def test_the_image_tower_of_a_dual_encoder_is_exported(family: str, tmp_path: Path, font_folder: Path) -> None:
+    tower = make_tiny_clip(tmp_path / "clip", width=32) if family == "clip" else make_tiny(family, tmp_path / family)
+    model = with_tower(tower, tmp_path / "model")
+    data = write_crops(tmp_path / "crops", font_folder, ["ab", "dcba", "bad", "cab", "dd", "a", "cc", "bc"])
+    with unchecked():
+        parity, _ = export(model, tmp_path / "model.onnx", [data], 8)
+    assert parity.holds()
+    crops = np.random.default_rng(3).integers(0, 256, (5, 16, 64, 3), dtype=np.uint8)
+    expected, found = (each.probabilities(crops) for each in (TorchModel(model), OnnxModel(tmp_path / "model.onnx")))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert len(set(expected.argmax(-1).flatten().tolist())) > 2
+
+
+@needs_clip
+def test_a_tower_that_looks_at_each_picture_is_not_exported(tmp_path: Path, font_folder: Path) -> None:
+    model = with_tower(make_tiny("siglip2", tmp_path / "naflex"), tmp_path / "model")
+    data = write_crops(tmp_path / "crops", font_folder, ["ab", "dcba"])
+    with unchecked(), pytest.raises(UserError, match=r"one batch size only .*NaFlex") as caught:
+        export(model, tmp_path / "model.onnx", [data], 2)
+    assert "\n" not in str(caught.value) and not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", ["parseq", "nrtr"])
+def test_decoding_with_a_cache_equals_decoding_without(kind: str, exported) -> None:
+    """A step with what it keeps of the steps before it, against the whole word so far anew."""
+    decoder = exported(kind)[0].model.decoder
+    memory = decoder.project(torch.randn(9, 6, 16, generator=torch.Generator().manual_seed(0)))
+    symbols = torch.randint(1, 5, (9, 5), generator=torch.Generator().manual_seed(1))
+    inputs = torch.cat([torch.full((9, 1), decoder.bos), symbols], dim=1)
+    causal, every = torch.ones(6, 6, dtype=torch.bool).tril(), slice(6)
+    cache: list[torch.Tensor] = []
+    with torch.no_grad():
+        whole = (
+            decoder.predict(inputs, every, every, memory, None, causal, causal)
+            if kind == "parseq"
+            else decoder.predict(inputs, memory, None, [])[0]
+        )
+        for place in range(6):
+            logits, cache = decoder.advance(inputs[:, place : place + 1], memory, None, cache)
+            torch.testing.assert_close(logits[:, 0], whole[:, place], atol=3e-5, rtol=1e-5)
+    assert whole.argmax(-1).unique().numel() > 2
+
+
+def test_left_to_right_is_a_loop_that_stops_with_the_longest_word(exported) -> None:
+    """The graph holds one step; and it takes fewer where words are short."""
+    for kind in ("parseq", "nrtr"):
+        model, path = exported(kind)
+        graph = onnx.load(path).graph
+        assert [node.op_type for node in graph.node].count("Loop") == 1
+        short = [i for i, word in enumerate(TOKENIZER.decode(model.probabilities(crops(63)))) if len(word.text) < 3]
+        rows = OnnxModel(path).probabilities(crops(63)[short])
+        uniform = np.isclose(rows[:, 5], 0.2).all() if kind == "nrtr" else True  # nrtr: rows never computed
+        assert short and rows.shape[1:] == (6, 5) and uniform
+
+
+def test_files_hold_no_weight_twice_and_nothing_of_this_machine(exported) -> None:
+    for kind in ("parseq", "mdiff"):
+        model, path = exported(kind)
+        weights = sum(each.numel() for each in model.model.parameters())
+        tensors = onnx.load(path).graph.initializer
+        assert sum(np.prod(tensor.dims, dtype=int) for tensor in tensors if tensor.data_type == 1) <= weights * 1.05
+        assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops of every shape, labelled with something."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    lines = []
+    for index, size in enumerate([(1, 1), (9, 3), (200, 20), (16, 640), *[(32, 8 * width) for width in range(1, 21)]]):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+        lines.append(f"{index}.png\tword\n")
+    (folder / "labels.tsv").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    """The recogniser that ships, as ``scripts/ship.py`` had it exported."""
+    return SHIPPED["dptr-en"] / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def words(font_folder: Path) -> np.ndarray:
+    """Rendered crops."""
+    corpus = Corpus(CorpusConfig(sources=(SourceConfig(kind="pattern"),)), resolve_charset("94"), 25, 0)
+    source = Rendered(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
+    return np.stack([source.sample(index)[0] for index in range(64)])
+
+
+@pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
+def test_what_ships_is_the_export_of_its_weights_and_reads_alike(name: str, words: np.ndarray) -> None:
+    file = OnnxModel(SHIPPED[name] / "model.onnx")
+    assert file.described["weights"] == digest(SHIPPED[name] / "model.safetensors")
+    result = parity.compare(TorchModel(name), file, words)
+    assert result.crops == 64 and result.words > 40
+    assert result.holds() and 0 < result.difference < 1e-4
+
+
+@pytest.mark.slow
+def test_the_command_exports_and_compares_on_rendered_words(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "en.onnx"
+    assert run(["export", "dptr-en", "-o", str(path), "--crops", "64", "--int8", "static"]) == 0
+    printed = capsys.readouterr().out
+    assert "64 of 64 crops read alike" in printed and "int8 static: " in printed
+    assert OnnxModel(path).described["numbers"] == "int8 static"
+    assert run(["export", "dptr-en", "-o", str(path), "--crops", "64", "--half"]) == 0
+    assert "64 of 64 crops read alike" in (printed := capsys.readouterr().out) and "float16 weights: " in printed
+    assert OnnxModel(path).described["numbers"] == "float16 weights"
+
+
+def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
+    properties = {each.key: each.value for each in onnx.load(shipped).metadata_props}
+    described = json.loads(properties[METADATA])
+    reference = TorchModel("dptr-en")
+    assert described["format"] == 1 and described["name"] == "dptr-en" and described["eos"] == 0
+    assert described["charset"]["characters"] == "".join(reference.tokenizer.charset.characters)
+    assert (described["height"], described["width"], described["max_length"]) == (32, 128, 25)
+    assert described["preprocessing"]["mean"] == described["preprocessing"]["deviation"] == 127.5
+    assert described["temperature"] == reference.temperature and described["numbers"] == "float32"
+    assert described["card"] == reference.card == card_of("dptr-en")
+
+
+def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
+    """With everything blocked that the base install lacks: the same lines as with torch; and evaluation."""
+    blocked = ("torch", "safetensors", "onnx", "cv2", "lmdb", "wordfreq", "fontTools", "scipy")
+    code = (
+        f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
+        "from dptr import Reader\n"
+        "from dptr.cli.app import run\n"
+        "assert 'dptr.config.recipes' not in sys.modules, 'a quarter of a second of settings that reading needs not'\n"
+        f"print(repr(Reader({str(shipped)!r}).read({str(data / '7.png')!r})))\n"
+        f"sys.exit(run(['read', '--model', {str(shipped)!r}, {str(data)!r}])\n"
+        f"    or run(['eval', '--model', {str(shipped)!r}, '--protocol', 'native', {str(data)!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    reference = TorchModel("dptr-en")
+    assert repr(Reader(shipped).read(data / "7.png")) == lines[0]
+    for line in lines[1:25]:
+        path, text, confidence = line.split("\t")
+        views = np.stack(Reader(shipped).views(open_image(path)))
+        expected, *turned = reference.tokenizer.decode(tempered(reference.probabilities(views), reference.temperature))
+        for word in turned:
+            if counts_turned(word.text, word.ended) and word.confidence > expected.confidence:
+                expected = word
+        assert text == expected.text and float(confidence) == pytest.approx(expected.confidence, abs=1e-4)
+    assert "native" in lines[-1]
+
+
+def test_without_torch_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom dptr.cli.app import run\n"
+        f"sys.exit(run(['read', '--model', {str(tmp_path)!r}, 'x.png']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "dptr[train]" in done.stderr
+
+
+def test_a_folder_with_its_own_export_is_read_through_it(shipped, data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(SHIPPED["dptr-en"], tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx"))
+    plain = Reader(folder)
+    shutil.copy(shipped, folder / "model.onnx")
+    reader = Reader(folder)
+    assert isinstance(plain.backend, TorchModel) and isinstance(reader.backend, OnnxModel)
+    paths = sorted(data.glob("*.png"))
+    for one, two in zip(plain.read(paths), reader.read(paths), strict=True):
+        assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)
+        assert [p for _, p in one.characters] == pytest.approx([p for _, p in two.characters], abs=1e-4)
+
+
+def broken(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Each weight of the largest matrix off by a little, as a faulty exporter might."""
+    tensor = max(graph.graph.initializer, key=lambda each: np.prod(each.dims))
+    values = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.01), tensor.name))
+    return graph
+
+
+def test_a_file_that_reads_otherwise_is_not_kept(shipped, data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    arguments = ["export", "dptr-en", "-o", str(tmp_path / "x.onnx"), "--data", str(data), "--crops", "8"]
+    monkeypatch.setattr("dptr.export.to_onnx", lambda *_: broken(onnx.load(shipped)))
+    assert run(arguments) == 2
+    assert "not written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("dptr.export.to_onnx", lambda *_: onnx.load(shipped))
+    assert run(arguments) == 0
+    size = (tmp_path / "x.onnx").stat().st_size / 1e6
+    printed = capsys.readouterr().out
+    assert f"x.onnx\t{size:.2f} MB" in printed and "8 of 8 crops read alike" in printed
+
+
+def test_parity_counts_what_was_planted() -> None:
+    class Planted:
+        tokenizer, card, height, width, widest = TOKENIZER, dict[str, Any](), 16, 32, 0
+
+        def __init__(self, change: float, flipped: int, gap: float = 0.3, length: int = 3) -> None:
+            self.change, self.flipped, self.first = change, flipped, [0.1, 0.45 + gap / 2, 0.45 - gap / 2, 0, 0]
+            self.length = length
+
+        def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+            rows = np.tile(np.float32([self.first, [0.9, 0.1, 0, 0, 0], [0, 0, 0, 1, 0]]), (len(pictures), 1, 1))
+            marked = pictures[:, 0, 0, 0] < self.flipped
+            rows[marked, 0, 1:3] = rows[marked, 0, 2:0:-1]
+            rows[:, 1, 0] -= self.change  # the EOS
+            rows[:, 2] = self.change  # after it: counts for nothing
+            return rows[:, : self.length]
+
+    pictures = np.zeros((70, 16, 32, 3), np.uint8)
+    pictures[:, 0, 0, 0] = np.arange(70)
+    same = parity.compare(Planted(0, 0), Planted(0.00005, 0), pictures)
+    assert same.holds() and same.difference == pytest.approx(0.00005, abs=1e-6) and same.words == 1
+    assert not parity.compare(Planted(0, 0), Planted(0.0002, 0), pictures).holds()
+    tied = parity.compare(Planted(0, 0, 5e-6), Planted(0, 4, 5e-6), pictures)
+    assert (tied.different, tied.ties, tied.holds()) == (0, 4, True)
+    assert (
+        "70 of 70 crops read alike" in tied.describe()
+        and "4 of these but where two characters are as likely" in tied.describe()
+    )
+    near = parity.compare(Planted(0, 0, 5e-5), Planted(0, 4, 5e-5), pictures)
+    assert (near.different, near.ties, near.holds()) == (4, 0, False)
+    for length in (2, 3):  # the other's batch ended earlier
+        flipped = parity.compare(Planted(0, 0), Planted(0, 4, length=length), pictures)
+        assert flipped.different == 4 and not flipped.holds()
+
+
+def whole(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with all weights in float32 again, as it was traced."""
+    casts = {node.input[0]: node for node in graph.graph.node if node.input and node.input[0].endswith(".half")}
+    for tensor in graph.graph.initializer:
+        if tensor.name in casts:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name.removesuffix(".half")))
+    for node in casts.values():
+        graph.graph.node.remove(node)
+    return graph
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np.ndarray, tmp_path: Path) -> None:
+    graph = whole(onnx.load(shipped))
+    small = quantise(graph, words[:32] if kind == "static" else None)
+    onnx.helper.set_model_props(small, {each.key: each.value for each in graph.metadata_props})
+    onnx.save(small, tmp_path / "small.onnx")
+    assert (tmp_path / "small.onnx").stat().st_size < 0.6 * len(graph.SerializeToString())
+    assert halve(small, exact=True).ByteSize() < 0.8 * shipped.stat().st_size
+    result = parity.compare(OnnxModel(shipped), OnnxModel(tmp_path / "small.onnx"), words)
+    assert result.crops - result.different > 32 and result.difference > 1e-4
+
+
+@pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
+def test_weights_of_16_bits_are_stored_so_and_nothing_changes(name: str, words: np.ndarray, tmp_path: Path) -> None:
+    file = SHIPPED[name] / "model.onnx"
+    assert file.stat().st_size < 1.1 * (SHIPPED[name] / "model.safetensors").stat().st_size
+    graph = whole(onnx.load(file))
+    onnx.save(graph, tmp_path / "whole.onnx")
+    assert (tmp_path / "whole.onnx").stat().st_size > 1.8 * file.stat().st_size
+    read, same = (OnnxModel(path).probabilities(words) for path in (file, tmp_path / "whole.onnx"))
+    assert np.array_equal(read, same)
+    assert halve(graph, exact=True).ByteSize() == pytest.approx(file.stat().st_size, rel=0.01)
+
+
+def test_weights_that_16_bits_cannot_hold_are_rounded_only_if_told(tmp_path: Path) -> None:
+    values = {"exact": np.arange(512), "between": np.arange(512) + 2049.5, "beyond": np.full(512, 1e5), "few": [1] * 8}
+    tensors = [onnx.numpy_helper.from_array(np.array(each, np.float32), name) for name, each in values.items()]
+    graph = onnx.helper.make_graph([], "weights", [], [], tensors)
+    model = onnx.helper.make_model(graph)
+    kept, rounded = (
+        {each.name for each in halve(model, exact).graph.initializer if each.data_type == onnx.TensorProto.FLOAT16}
+        for exact in (True, False)
+    )
+    assert kept == {"exact.half"} and rounded == {"exact.half", "between.half"}
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_files_that_are_no_export_are_named(shipped, tmp_path: Path) -> None:
+    whole = shipped.read_bytes()
+    contents = {"half": whole[: len(whole) // 2], "text": b"not a graph", "empty": b""}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}\.onnx: not a whole ONNX file"):
+            Reader(tmp_path / f"{name}.onnx")
+    with pytest.raises(UserError, match=r"none\.onnx': no such file"):
+        Reader(tmp_path / "none.onnx")
+    other = onnx.load(shipped)
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(UserError, match="of another program"):
+        Reader(tmp_path / "other.onnx")
+    onnx.helper.set_model_props(other, {METADATA: '{"format": 99}'})
+    onnx.save(other, tmp_path / "later.onnx")
+    with pytest.raises(UserError, match="export format 99"):
+        Reader(tmp_path / "later.onnx")
+
+
+def test_wrong_arguments_are_named(shipped, data: Path, tmp_path: Path) -> None:
+    for device in ("abacus", "cuda:x"):
+        with pytest.raises(UserError, match=f"device '{device}'"):
+            Reader(shipped, device=device)
+    with pytest.raises(UserError, match=r"let its name end in \.onnx"):
+        export("dptr-en", tmp_path / "model.bin")
+    with pytest.raises(UserError, match="24 crops, 25 asked for"):
+        export("dptr-en", tmp_path / "model.onnx", [data], 25)
+    assert run(["export", "dptr-en", "-o", str(tmp_path / "model.onnx"), "--int8", "four"]) == 2
+    with pytest.raises(UserError, match="--half with --int8 static"):
+        export("dptr-en", tmp_path / "model.onnx", int8="static", half=True)

@@ -1,0 +1,80 @@
+"""``make slow``: very many crops of every preset in nine languages, none of which fails or is empty."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dptr.config.load import load_recipe
+from dptr.config.recipes import SynthRecipe
+from dptr.data.loader import Rendered
+from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.export import write_folder
+from dptr.synth.worker import rendered
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.languages import LANGUAGES
+from dptr.training.resolve import settle_synth
+from dptr.utils.errors import UserError
+
+CROPS = 100_000  # in all
+CODES = ("en", "de", "ru", "ar", "hi", "bn", "zh", "ja", "ko")
+PRESETS = sorted((Path(__file__).resolve().parents[2] / "recipes/synth").glob("*.toml"))
+EACH = -(-CROPS // (len(CODES) * len(PRESETS)))
+EMPTY = 5.0  # grey levels (of 255) between the 2nd and the 98th percentile; less is a crop without ink that shows
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+
+
+def contrast(crop: np.ndarray) -> float:
+    """The largest range over the channels, less the darkest and the lightest 2 % of pixels: 0 to 255."""
+    low, high = np.percentile(crop.reshape(-1, 3), (2, 98), axis=0)
+    return float((high - low).max())
+
+
+@pytest.fixture(scope="module")
+def fonts() -> FontIndex:
+    try:
+        found = find_fonts()
+    except UserError as error:
+        pytest.skip(str(error))
+    return FontIndex(found)
+
+
+def recipe(preset: Path, code: str) -> SynthRecipe:
+    photographs = [f"render.backgrounds={os.environ['DPTR_DATA']}/natural"] if "DPTR_DATA" in os.environ else []
+    return settle_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_no_crop_fails_or_is_empty(preset, code, fonts):
+    pytest.importorskip("wordfreq")
+    settings = recipe(preset, code)
+    letter = next(c for c in LANGUAGES[code].charset if c.isalpha() and (not c.isascii() or code == "en"))
+    if not fonts.can_draw(letter):
+        pytest.skip(f"no font of this system draws {LANGUAGES[code].name}; scripts/fonts.sh installs some")
+    corpus = Corpus(settings.corpus, resolve_charset(code), settings.max_length, settings.seed)
+    source = Rendered(corpus, Renderer(settings.render, settings.seed, fonts))
+    for index in range(EACH):
+        crop, word, _ = source.sample(index)
+        assert crop.shape == (settings.render.height, settings.render.width, 3) and crop.dtype == np.uint8
+        assert contrast(crop) >= EMPTY, f"sample {index}, {word!r}: contrast {contrast(crop):.1f}"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_any_number_of_workers_gives_the_same_bytes(preset, fonts, tmp_path):
+    pytest.importorskip("wordfreq")
+    settings = recipe(preset, "en")
+    for workers in (1, 4):
+        write_folder(settings, 100, 1300, tmp_path / str(workers), workers)
+    one, four = (contents(tmp_path / side) for side in ("1", "4"))
+    assert one == four and len(one) == 1200 + 2
+    source = rendered(settings)
+    assert np.array_equal(source.sample(777)[0], source.sample(777)[0])

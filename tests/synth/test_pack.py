@@ -1,0 +1,124 @@
+"""Packs: the crops that rendering gives, whatever writes them and however often it is interrupted."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
+from dptr.synth import pack
+from dptr.synth.pack import open_pack, write_pack
+from dptr.synth.worker import rendered
+from dptr.text.charset import Charset, resolve_charset
+from dptr.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(pack, "SHARD", 10)
+    pack._open_shard.cache_clear()
+
+
+@pytest.fixture
+def recipe(font_folder) -> SynthRecipe:
+    random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0)
+    render = RenderConfig(fonts=(str(font_folder),), height=16, width=32)
+    return SynthRecipe(charset="36", max_length=6, corpus=random, render=render)
+
+
+def write(recipe, count, folder, **settings):
+    done: list[int] = []
+    write_pack(recipe, count, folder, progress=done.append, **settings)
+    return done
+
+
+def opened(folder, charset="36", length=6, height=16, width=32, seed=0):
+    return open_pack(folder, resolve_charset(charset), length, height, width, seed)
+
+
+def test_a_pack_holds_what_rendering_gives(recipe, tmp_path):
+    assert write(recipe, 25, tmp_path / "pack") == [0, 10, 20, 25]
+    packed, notes = opened(tmp_path / "pack")
+    assert notes == [f"pack {tmp_path / 'pack'}: 25 rendered crops"]
+    source = rendered(recipe)
+    fresh = {index: source.sample(index) for index in range(25)}
+    for epoch in range(2):
+        left = dict(fresh)
+        for place in range(25):
+            crop, word, stops = packed.sample(25 * epoch + place)
+            assert packed.word(25 * epoch + place) == word
+            index = next(index for index, sample in left.items() if np.array_equal(sample[0], crop))
+            _, expected, places = left.pop(index)
+            assert word == expected
+            np.testing.assert_allclose(stops, places, atol=2e-3)  # float16
+        assert not left  # each crop once an epoch
+    orders = [[packed.sample(25 * epoch + place)[1] for place in range(25)] for epoch in range(2)]
+    assert orders[0] != orders[1] and orders[0] != [
+        opened(tmp_path / "pack", seed=1)[0].sample(i)[1] for i in range(25)
+    ]
+
+
+def test_an_interrupted_pack_goes_on_and_can_grow(recipe, tmp_path):
+    write(recipe, 40, tmp_path / "whole")
+    write(recipe, 20, tmp_path / "pack")
+    (tmp_path / "pack" / "crops-000001.safetensors").unlink()  # never finished
+    (tmp_path / "pack" / ".partial-01234567-crops-000001.safetensors").write_bytes(b"half")
+    assert write(recipe, 35, tmp_path / "pack", resume=True) == [10, 20, 30, 35]
+    assert write(recipe, 40, tmp_path / "pack", resume=True) == [30, 40]  # a last shard that is too small is redone
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "pack").iterdir())
+    for name in files:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "pack" / name).read_bytes()
+    assert write(recipe, 5, tmp_path / "pack", resume=True) == [40]  # nothing is taken away
+    assert json.loads((tmp_path / "pack" / "pack.json").read_text())["count"] == 40
+
+
+def test_packs_are_not_written_over_or_mixed(recipe, tmp_path):
+    write(recipe, 10, tmp_path / "pack")
+    with pytest.raises(UserError, match="already holds a pack; pass --resume"):
+        write(recipe, 10, tmp_path / "pack")
+    with pytest.raises(UserError, match="another recipe"):
+        write(recipe.model_copy(update={"seed": 1}), 10, tmp_path / "pack", resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty and no pack"):
+        write(recipe, 10, tmp_path / "other")
+
+
+def test_words_that_a_charset_cannot_write_are_counted(recipe, tmp_path):
+    write(recipe, 20, tmp_path / "pack")
+    source = rendered(recipe)
+    words = [source.word(index) for index in range(20)]
+    letters = Charset("few", tuple(sorted(set("".join(words[:8])))))
+    packed, notes = open_pack(tmp_path / "pack", letters, 5, 16, 32, 0)
+    usable = [word for word in words if letters.covers(word) and len(word) <= 5]
+    assert 0 < len(usable) < 20
+    assert sorted(packed.sample(index)[1] for index in range(len(usable))) == sorted(usable)
+    assert f"{len(usable)} rendered crops; left out: " in notes[0]
+    with pytest.raises(UserError, match="none of its 20 words"):
+        open_pack(tmp_path / "pack", Charset("none", ("ß",)), 5, 16, 32, 0)
+
+
+def test_workers_write_the_same_bytes(recipe, tmp_path, monkeypatch):
+    monkeypatch.undo()  # spawned workers have shards of the usual size
+    for workers in (1, 2):
+        write_pack(recipe, pack.SHARD + 7, tmp_path / str(workers), workers)
+    for file in (tmp_path / "1").iterdir():
+        assert file.read_bytes() == (tmp_path / "2" / file.name).read_bytes()
+
+
+def test_packs_that_cannot_be_used_are_named(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"no pack\.json in it; make one with 'dptr synth"):
+        opened(tmp_path)
+    write(recipe, 20, tmp_path / "pack")
+    with pytest.raises(UserError, match=r"16x32 pixels where the encoder takes 32x128"):
+        opened(tmp_path / "pack", height=32, width=128)
+    shard = tmp_path / "pack" / "crops-000001.safetensors"
+    whole = shard.read_bytes()
+    for damage in (whole[:-100], b"", None):
+        pack._open_shard.cache_clear()
+        shard.write_bytes(damage) if damage is not None else shard.unlink()
+        with pytest.raises(UserError, match=r"crops-000001.* not a whole shard .*--resume"):
+            opened(tmp_path / "pack")

@@ -1,0 +1,147 @@
+"""Scripts with rules of their own: shaped, joined and drawn in their direction, with the fonts of this system."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fontTools.ttLib import TTFont
+from PIL import Image, ImageDraw, ImageFont, features
+
+from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig
+from dptr.data.loader import Rendered
+from dptr.synth import FontIndex, Renderer, faces
+from dptr.synth.fonts import font_folders
+from dptr.synth.layout import SIZE, draw_word
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import JOINERS
+
+SAMPLES = {"ar": "سلامعبجد", "he": "שלום", "hi": "कषतरमडक्ि", "bn": "কষতরজঞ্ি", "ru": "жЯф", "de": "ßÄö"}
+FONTS = 2  # looked at a script
+shaped = pytest.mark.skipif(not features.check("raqm"), reason="Pillow without raqm draws no shaped script")
+
+
+@cache
+def files() -> dict[str, list[Path]]:
+    """Fonts of this system whose character maps have a script's letters."""
+    found: dict[str, list[Path]] = {code: [] for code in SAMPLES}
+    for path in sorted(path for folder in font_folders() for path in folder.rglob("*.[to]tf")):
+        missing = [code for code in SAMPLES if len(found[code]) < 3 * FONTS]
+        if not missing:
+            break
+        with TTFont(path, lazy=True) as font:
+            codes = font.getBestCmap() or {}
+        for code in missing:
+            if all(ord(letter) in codes for letter in SAMPLES[code]):
+                found[code].append(path)
+    return found
+
+
+@cache
+def fonts(code: str) -> list[faces.Font]:
+    """Usable faces among them, ``FONTS`` at most."""
+    usable = (face for path in files()[code] for face in faces.inspect(path) if isinstance(face, faces.Font))
+    return list(islice((face for face in usable if all(letter in face for letter in SAMPLES[code])), FONTS))
+
+
+@pytest.fixture
+def font(request) -> faces.Font:
+    if not fonts(request.param):
+        pytest.skip(f"no font with letters of {LANGUAGES[request.param].name} is installed; scripts/fonts.sh does it")
+    return fonts(request.param)[0]
+
+
+def unshaped(font: faces.Font, text: str) -> np.ndarray:
+    """The nominal glyphs of the letters, one after the other from left to right."""
+    face = ImageFont.truetype(font.path, SIZE, index=font.number, layout_engine=ImageFont.Layout.BASIC)
+    left, top, right, bottom = face.getbbox(text)
+    image = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+    ImageDraw.Draw(image).text((1 - left, 1 - top), text, 255, face)
+    return np.asarray(image)
+
+
+def parts(mask: np.ndarray) -> int:
+    """Runs of columns with ink."""
+    ink = (mask > 100).any(0).astype(int)
+    return int((np.diff(ink, prepend=0) == 1).sum())
+
+
+@shaped
+@pytest.mark.parametrize("font", ["ar"], indirect=True)
+def test_arabic_letters_join(font):
+    """Initial, medial and final forms are narrower than the isolated ones, and touch: معجب is one stroke."""
+    joined, isolated = draw_word(font, "معجب").mask, unshaped(font, "معجب")
+    assert joined.shape[1] < 0.9 * isolated.shape[1]
+    assert parts(joined) == 1 < parts(isolated)
+
+
+@shaped
+@pytest.mark.parametrize("font", ["ar"], indirect=True)
+def test_a_letter_that_does_not_join_leaves_a_gap(font):
+    assert parts(draw_word(font, "درد").mask) >= 2
+
+
+@shaped
+@pytest.mark.parametrize(
+    ("font", "conjunct", "apart"),
+    [("hi", "क्ष", "कष"), ("hi", "त्र", "तर"), ("bn", "ক্ষ", "কষ"), ("bn", "জ্ঞ", "জঞ")],
+    indirect=["font"],
+)
+def test_conjuncts_form(font, conjunct, apart):
+    """A conjunct is one glyph, narrower than its consonants side by side, and its virama is not drawn."""
+    width = draw_word(font, conjunct).mask.shape[1]
+    assert width < 0.85 * draw_word(font, apart).mask.shape[1]
+    assert width < 0.85 * unshaped(font, conjunct).shape[1]
+
+
+@shaped
+@pytest.mark.parametrize(("font", "sign", "consonant"), [("hi", "ि", "क"), ("bn", "ি", "ক")], indirect=["font"])
+def test_a_vowel_sign_written_after_is_drawn_before_its_consonant(font, sign, consonant):
+    """Drawn is what the nominal glyphs give in the order sign, consonant, not in that of the text."""
+    drawn = draw_word(font, consonant + sign).mask
+    before, after = (likeness(drawn, unshaped(font, text)) for text in (sign + consonant, consonant + sign))
+    assert before > after + 0.15
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of their ink, the other stretched to the one's size."""
+    left, top, width, height = cv2.boundingRect(other)
+    other = cv2.resize(other[top : top + height, left : left + width], one.shape[::-1], interpolation=cv2.INTER_AREA)
+    first, second = one > 100, other > 100
+    return float((first & second).sum() / (first | second).sum())
+
+
+@shaped
+@pytest.mark.parametrize(("font", "tall", "low"), [("ar", "ا", "د"), ("he", "ל", "ה")], indirect=["font"])
+def test_the_first_letter_stands_right(font, tall, low):
+    """A label is in logical order: the ink of its first letter, here told by its height, lies right."""
+    for text, right in ((tall + low, True), (low + tall, False)):
+        mask = draw_word(font, text).mask
+        columns = np.flatnonzero((mask[: mask.shape[0] // 8] > 100).any(0))
+        assert (columns.mean() > mask.shape[1] / 2) == right
+
+
+@shaped
+@pytest.mark.parametrize("code", SAMPLES)
+def test_every_character_drawn_is_in_the_font(code):
+    """fontTools' character map of the chosen file holds each letter of the word."""
+    pytest.importorskip("wordfreq")
+    if not fonts(code):
+        pytest.skip(f"no font with letters of {LANGUAGES[code].name} is installed; scripts/fonts.sh does it")
+    words = SourceConfig(kind="wordfreq", language=code, top=5000)
+    corpus = Corpus(CorpusConfig(sources=(words, SourceConfig(kind="pattern"))), resolve_charset(code), 25, seed=0)
+    source = Rendered(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts(code))))
+    maps = {font.path: set(TTFont(font.path, fontNumber=font.number, lazy=True).getBestCmap()) for font in fonts(code)}
+    own = 0
+    for index in range(200):
+        word = source.word(index)
+        font = source.renderer.fonts.choose(word, index / 200)
+        assert {ord(c) for c in word if c != " " and c not in JOINERS} <= maps[font.path], (word, font.path)
+        own += any(ord(c) > 0x7F for c in word)
+    assert own > 10

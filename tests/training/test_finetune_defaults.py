@@ -1,0 +1,75 @@
+"""Crops of one's own, without a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers_train import Parts, records, write_crops
+
+from dptr.cli.app import run
+from dptr.config.recipes import FinetuneRecipe
+from dptr.models.checkpoint import open_checkpoint
+from dptr.training import finetune_defaults as own
+from dptr.training.finetune import finetune
+from dptr.utils.errors import UserError
+
+
+@pytest.fixture
+def recipes(monkeypatch) -> list[FinetuneRecipe]:
+    """What ``dptr finetune`` is started with."""
+    started: list[FinetuneRecipe] = []
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, out, resume: started.append(recipe))
+    return started
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "grow"),
+    [
+        ([], "dptr-en", 3),
+        (["--set", "data.rendered=0.2"], "dptr-en", 3),
+        (["--model", "runs/other"], "runs/other", 3),
+        (["--set", "init.model=runs/other"], "runs/other", 3),
+        (["--set", 'init={model="runs/other"}'], "runs/other", 3),
+        (["--set", "init.decoder=runs/decoder"], "", 0),
+        (["--set", 'init={glyph="runs/glyph"}'], "", 0),
+        (["--set", "model.decoder.kind=nrtr"], "", 0),
+        (["--model", "runs/other", "--set", "model.encoder.widest=320"], "runs/other", 3),
+        (["--config", "CONFIG"], "", 0),
+        (["--config", "CONFIG", "--model", "runs/other"], "runs/other", 0),
+    ],
+)
+def test_without_a_recipe_or_a_part_the_shipped_model_goes_on(options, model, grow, recipes, tmp_path, parts):
+    (tmp_path / "some.toml").write_text("[run]\nsteps = 3\n")
+    options = [str(tmp_path / "some.toml") if option == "CONFIG" else option for option in options]
+    place = ["--set", f'render.fonts=["{parts.fonts}"]']
+    assert run(["finetune", "--data", "crops", "--out", str(tmp_path / "out"), *options, *place]) == 0
+    assert (recipes[0].init.model, recipes[0].data.grow) == (model, grow)
+    assert recipes[0].data.train == ("crops",)
+
+
+def test_without_fonts_nothing_is_rendered_unless_asked_for(monkeypatch):
+    def none(paths):
+        raise UserError("no usable font in these folders; install some")
+
+    monkeypatch.setattr(own, "find_fonts", none)
+    recipe, told = own.own_crops_recipe(["init.model=dptr-en"])
+    assert recipe.data.rendered == 0 and "no usable font" in told[-1]
+    recipe, told = own.own_crops_recipe(["init.model=dptr-en", "data.rendered=0.3"])
+    assert recipe.data.rendered == 0.3 and len(told) == 1
+
+
+def test_a_recogniser_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, capsys):
+    """From the command line, with a character that it did not know; it starts where the model was, and ends early."""
+    words = [f"{a}{b}&" for a in "abcd" for b in "efgh"]
+    crops = write_crops(tmp_path / "crops", parts.fonts, words)
+    start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
+    options = ["--set", "run.steps=3", "--set", "run.batch=4", "--set", "run.validate_every=1", "--set", "patience=1",
+               "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
+    out = tmp_path / "run"
+    assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(out), *options]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{out / 'model'}\n" and "fresh characters: &" in told.err and "step 0: reads" in told.err
+    assert records(out)[0]["step"] == 0
+    before, after = open_checkpoint(start).charset, open_checkpoint(out / "model").charset
+    assert after.characters == (*before.characters, "&")

@@ -1,0 +1,130 @@
+"""Tall labelled crops: their views at loading, the one that holds the label in training, the surest in validation."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dptr.config.recipes import CorpusConfig, FinetuneRecipe, RenderConfig, SourceConfig
+from dptr.data.crops import load_crops
+from dptr.data.loader import Rendered
+from dptr.inference.reader import Reader
+from dptr.models.checkpoint import load_recognizer
+from dptr.synth import Renderer
+from dptr.text.corpus import Corpus
+from dptr.training.finetune import read, seen
+from dptr.training.orientation import turned_by_label
+from dptr.training.sources import stage2_crops
+from dptr.utils.errors import UserError
+from dptr.utils.images import to_array
+
+CPU = torch.device("cpu")
+WAYS = {0: None, 90: Image.Transpose.ROTATE_90, 270: Image.Transpose.ROTATE_270}  # as the word lies in the picture
+
+
+@pytest.fixture(scope="module")
+def words(font_folder: Path) -> list[tuple[Image.Image, str]]:
+    """Plain rendered words of four characters and more that ``dptr-en-tiny`` reads, 40 x 120 pixels."""
+    source = SourceConfig(kind="wordfreq")
+    plain = {
+        name: 0.0 for name in RenderConfig.model_fields if isinstance(RenderConfig.model_fields[name].default, float)
+    }
+    render = RenderConfig(**plain | {"fonts": (str(font_folder),), "height": 48, "width": 144})
+    loaded = load_recognizer("dptr-en-tiny")
+    drawn = Rendered(Corpus(CorpusConfig(sources=(source,)), loaded.tokenizer.charset, 25, 3), Renderer(render, 3))
+    reader, found = Reader("dptr-en-tiny"), []
+    for index in range(200):
+        crop, word, _ = drawn.sample(index)
+        if len(word) >= 4 and reader.read(crop).text == word:
+            found.append((Image.fromarray(crop), word))
+    assert len(found) >= 24
+    return found[:24]
+
+
+@pytest.fixture(scope="module")
+def folder(words: list[tuple[Image.Image, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Words in turn as they are, lying to the left and to the right; then one tall letter."""
+    folder = tmp_path_factory.mktemp("tall")
+    lines = []
+    for number, (picture, word) in enumerate(words):
+        way = list(WAYS.values())[number % 3]
+        (picture if way is None else picture.transpose(way)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png\t{word}\n")
+    Image.new("RGB", (10, 40), (200, 200, 200)).save(folder / "letter.png")
+    (folder / "labels.tsv").write_text("".join(lines) + "letter.png\tI\n", encoding="utf-8")
+    return folder
+
+
+def test_tall_pictures_are_loaded_with_both_their_turned_views(words: list, folder: Path) -> None:
+    charset = load_recognizer("dptr-en-tiny").tokenizer.charset
+    crops = load_crops([folder], charset, 25, 32, 128)
+    tall = [row for row in range(24) if row % 3] + [24]
+    assert sorted(crops.turned) == tall and all(len(views) == 2 for views in crops.turned.values())
+    for row in tall[:-1]:
+        upright = crops.turned[row][0 if row % 3 == 1 else 1]
+        np.testing.assert_array_equal(upright, to_array(words[row][0], 32, 128))
+    some = crops.choose(np.array([5, 0, 24, 1]))
+    assert sorted(some.turned) == [0, 2, 3]
+    np.testing.assert_array_equal(some.turned[0][1], crops.turned[5][1])
+    wide = load_crops([folder], charset, 25, 32, 128, widest=256)
+    assert sorted(wide.turned) == tall
+    assert not load_crops([folder], charset, 25, 32, 128, cache=folder / "cache").turned
+
+
+@pytest.mark.parametrize("widest", [0, 256])
+def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder: Path, widest: int) -> None:
+    loaded = load_recognizer("dptr-en-tiny")
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128, widest=widest)
+    before = [np.array(crops.arrays[row]) for row in range(25)]
+    loaded.model.train()
+    changed, told = turned_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    assert loaded.model.training
+    assert told == ["16 of 16 tall crops are learned turned by 90 degrees, as their labels are found in them"]
+    for row, (picture, _) in enumerate(words):
+        wanted = to_array(picture, 32, changed.arrays[row].shape[1])
+        np.testing.assert_array_equal(changed.arrays[row], wanted)
+    np.testing.assert_array_equal(changed.arrays[24], before[24])
+    for row, held in enumerate(before):
+        np.testing.assert_array_equal(crops.arrays[row], held, err_msg="what was given stays as it was")
+
+
+def test_validation_reads_as_a_reader_does(folder: Path) -> None:
+    loaded, reader = load_recognizer("dptr-en-tiny"), Reader("dptr-en-tiny")
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
+    with torch.no_grad():
+        found = [(text, truth) for _, text, truth in seen(loaded.model, loaded.tokenizer, crops, CPU, "94")]
+        whole = read(loaded.model, loaded.tokenizer, crops, CPU, "94")["word_accuracy"]
+        crops.turned.clear()
+        upright = read(loaded.model, loaded.tokenizer, crops, CPU, "94")["word_accuracy"]
+    pictures = [folder / key for key in crops.keys]
+    assert found == list(zip([word.text for word in reader.read(pictures)], crops.labels, strict=True))
+    assert whole >= 24 / 25 and upright <= 10 / 25
+
+
+def test_finetuning_turns_what_it_trains_on_alone(folder: Path) -> None:
+    """The crops held out keep all their views: which of them holds the label is for the model to find."""
+    loaded = load_recognizer("dptr-en-tiny")
+    recipe = FinetuneRecipe.model_validate({"data": {"train": (str(folder),), "validation_share": 0.4}})
+    change = partial(turned_by_label, model=loaded.model, tokenizer=loaded.tokenizer, device=CPU)
+    plain, held, _ = stage2_crops(recipe, loaded.tokenizer.charset)
+    source, same, notes = stage2_crops(recipe, loaded.tokenizer.charset, change)
+    assert any("tall crops are learned turned" in line for line in notes)
+    np.testing.assert_array_equal(np.asarray(held.arrays), np.asarray(same.arrays))
+    assert held.turned.keys() == same.turned.keys() != set()
+    differ = [not np.array_equal(plain.crops.arrays[row], source.crops.arrays[row]) for row in range(len(plain.crops))]
+    assert differ == [row in plain.crops.turned and len(plain.crops.labels[row]) > 1 for row in range(len(plain.crops))]
+
+
+def test_decoders_that_are_asked_nothing_leave_crops_as_they_are(folder: Path) -> None:
+    loaded = load_recognizer("dptr-en-tiny")
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
+    loaded.model.decoder = torch.nn.Identity()  # type: ignore[assignment]
+    same, told = turned_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    assert same is crops and told == []
+    with pytest.raises(UserError):
+        load_crops([folder / "none"], loaded.tokenizer.charset, 25, 32, 128)

@@ -1,0 +1,151 @@
+"""An interrupted run that goes on is the uninterrupted run, bit for bit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from helpers_train import STEPS, Parts, check_whole, contents, records
+
+from dptr.training import trainer as loop
+from dptr.training.adapt import adapt
+from dptr.training.align import align
+from dptr.training.finetune import finetune
+from dptr.training.pretrain import pretrain
+from dptr.utils.errors import UserError
+from dptr.utils.files import load_tensors
+
+TRAIN = {"adapt": adapt, "align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", params=sorted(TRAIN))
+def command(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(command: str, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    TRAIN[command](parts.recipe(command), out)
+    return out
+
+
+def test_interrupted_again_and_again_it_is_the_same_run(
+    command: str, whole: Path, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    def run_until(step: int, ctrl_c: bool) -> None:
+        def advance(run: loop.Run, *rest: object) -> float:
+            value = real_advance(run, *rest)
+            if ctrl_c and run.step == step:
+                os.kill(os.getpid(), signal.SIGINT)
+            return value
+
+        def end_of_step(run: loop.Run) -> None:
+            if run.step == step and not ctrl_c:  # everything is logged and validated, nothing saved
+                raise Crash
+            real_end(run)
+
+        with monkeypatch.context() as patch:
+            real_advance, real_end = loop.advance, loop.end_of_step
+            patch.setattr(loop, "advance", advance)
+            patch.setattr(loop, "end_of_step", end_of_step)
+            with pytest.raises(KeyboardInterrupt if ctrl_c else Crash):
+                TRAIN[command](parts.recipe(command), out, resume=True)
+        check_whole(out)
+
+    def saved() -> list[str]:
+        return [path.name for path in sorted((out / "state").glob("*"))]
+
+    for step, ctrl_c, left in [(2, False, 0), (5, True, 5), (8, False, 6), (STEPS, False, 9)]:
+        run_until(step, ctrl_c)
+        assert saved() == ([f"step-{left:09d}"] if left else [])
+        assert records(out)[-1]["step"] == step  # more than is saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    TRAIN[command](parts.recipe(command), out, resume=True)
+    assert records(out) == records(whole)
+    assert contents(out) == contents(whole)
+
+
+def test_a_run_with_a_frozen_part_goes_on_too(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its optimiser has no slots for that part."""
+    recipe = parts.recipe("finetune", "decoder_lr=0", "run.steps=6")
+    finetune(recipe, tmp_path / "whole")
+
+    def end_of_step(run: loop.Run) -> None:
+        real_end(run)
+        if run.step == 3:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        real_end = loop.end_of_step
+        patch.setattr(loop, "end_of_step", end_of_step)
+        with pytest.raises(Crash):
+            finetune(recipe, tmp_path / "cut")
+    finetune(recipe, tmp_path / "cut", resume=True)
+    kept = "state/step-000000006/tensors.safetensors"
+    states = [load_tensors(tmp_path / name / kept, "state") for name in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    assert all(tensor.equal(states[1][name]) for name, tensor in states[0].items())
+    assert not [name for name in states[0] if name.startswith("optimizer.") and "decoder" in name]
+
+
+def test_a_second_ctrl_c_ends_at_once(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(*arguments: object) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigpending()
+        raise AssertionError("still here")
+
+    monkeypatch.setattr("dptr.training.pretrain.spelled", encode)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(parts.recipe("pretrain"), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == ["step-000000003"]
+
+
+def test_there_is_something_to_lose(command: str, whole: Path) -> None:
+    """The runs compared above hold dropout, batch norm, EMA, noise and validation, and losses that differ by step."""
+    losses = [line["loss"] for line in records(whole) if "loss" in line]
+    assert len(set(losses)) == len(losses) == STEPS
+    validated = {line["step"] for line in records(whole) if any(key.startswith("validation_") for key in line)}
+    assert len(validated) == 3 + (command in ("adapt", "finetune"))  # before the first step, too
+    tensors = load_tensors(whole / "state" / f"step-{STEPS:09d}" / "tensors.safetensors", "state")
+    kinds = {name.partition(".")[0] for name in tensors}
+    assert kinds == {"model", "ema", "optimizer"}
+    assert any("running_mean" in name for name in tensors) == (command not in ("adapt", "pretrain"))
+    assert (whole / "model" / "model.safetensors").is_file()
+
+
+def test_a_finished_run_stays_as_it_is(command: str, whole: Path, parts: Parts) -> None:
+    before, log = contents(whole), (whole / "log.jsonl").read_bytes()
+    assert TRAIN[command](parts.recipe(command), whole, resume=True) == whole / "model"
+    assert contents(whole) == before
+    assert (whole / "log.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("command", ["align", "finetune"], indirect=True)
+def test_an_error_ends_the_workers_at_once(command: str, parts: Parts, tmp_path: Path, monkeypatch) -> None:
+    def advance(run: loop.Run, *rest: object) -> float:
+        assert len(multiprocessing.active_children()) == 2
+        raise UserError("no")
+
+    monkeypatch.setattr(loop, "advance", advance)
+    with pytest.raises(UserError, match="no") as caught:
+        TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
+    assert caught.tb is not None  # it keeps the loop's variables alive
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("command", ["align", "finetune"], indirect=True)
+def test_workers_change_nothing(command: str, whole: Path, parts: Parts, tmp_path: Path) -> None:
+    TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
+    assert records(tmp_path / "run") == records(whole)

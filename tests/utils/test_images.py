@@ -1,0 +1,355 @@
+import inspect
+import io
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dptr.utils.errors import UserError
+from dptr.utils.images import FORMATS, SUFFIXES, open_image, to_array
+
+HEIGHT, WIDTH = 12, 20
+
+
+def colours(seed: int = 0) -> np.ndarray:
+    """A smooth colourful picture, so that lossy formats stay close; every corner differs."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    channels = [40 + 9 * x, 60 + 12 * y, 220 - 3 * x - 8 * y]
+    return np.stack(channels, -1).astype(np.uint8) + np.uint8(seed)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixels(source) -> np.ndarray:
+    image = open_image(source)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def refused(source, *parts: str) -> None:
+    with pytest.raises(UserError) as error:
+        open_image(source)
+    text = str(error.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text, text
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chunks: bytes) -> bytes:
+    """A PNG made by hand from the specification (W3C PNG, section 11)."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+# Modes and formats
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "QOI", "DIB"])
+def test_lossless_colour_is_exact(kind):
+    assert np.array_equal(pixels(encoded(Image.fromarray(colours()), kind)), colours())
+
+
+@pytest.mark.parametrize(("kind", "worst"), [("JPEG", 12), ("WEBP", 12), ("AVIF", 12), ("JPEG2000", 4)])
+def test_lossy_colour_is_close(kind, worst):
+    picture = pixels(encoded(Image.fromarray(colours()), kind, quality=95))
+    assert np.abs(picture.astype(int) - colours()).max() <= worst
+
+
+def test_every_format_is_one_that_pillow_has_and_names_a_suffix():
+    Image.init()
+    assert set(FORMATS) <= set(Image.OPEN)
+    assert {Image.EXTENSION[suffix] for suffix in SUFFIXES} <= set(FORMATS)
+
+
+def test_grey_and_bilevel():
+    grey = colours()[:, :, 0]
+    assert np.array_equal(pixels(encoded(Image.fromarray(grey))), np.repeat(grey[:, :, None], 3, 2))
+    black = grey > 128
+    assert np.array_equal(pixels(encoded(Image.fromarray(black))), np.repeat(black[:, :, None] * np.uint8(255), 3, 2))
+
+
+def test_alpha_is_laid_over_white():
+    alpha = np.linspace(0, 255, HEIGHT * WIDTH).astype(np.uint8).reshape(HEIGHT, WIDTH)
+    share = alpha[:, :, None] / 255
+    rgba = np.dstack([colours(), alpha])
+    expected = colours() * share + 255 * (1 - share)
+    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})):
+        assert np.abs(pixels(encoded(Image.fromarray(rgba), kind, **options)) - expected).max() <= 1
+    la = np.dstack([colours()[:, :, 0], alpha])
+    expected = (colours()[:, :, :1] * share + 255 * (1 - share)).repeat(3, 2)
+    assert np.abs(pixels(encoded(Image.fromarray(la))) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBa", "La", "PA"])
+def test_alpha_modes_that_only_exist_in_memory(mode):
+    colour = Image.new("RGB", (2, 1), (200, 100, 50))
+    expected = colour if mode == "RGBa" else colour.convert("L").convert("RGB")
+    image = colour.convert("RGBA" if mode == "RGBa" else "LA").convert(mode)
+    assert image.mode == mode
+    assert np.abs(pixels(image).astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_palette_with_and_without_transparency():
+    palette = bytes([250, 0, 0, 0, 240, 0, 0, 0, 230])
+    rows = b"\x00\x00\x01\x02"  # filter byte, then indices 0 1 2
+    plain = png(3, 1, 8, 3, rows, chunk(b"PLTE", palette))
+    assert pixels(plain).tolist() == [[[250, 0, 0], [0, 240, 0], [0, 0, 230]]]
+    see_through = png(3, 1, 8, 3, rows, chunk(b"PLTE", palette), chunk(b"tRNS", bytes([0, 255, 255])))
+    assert pixels(see_through).tolist() == [[[255, 255, 255], [0, 240, 0], [0, 0, 230]]]
+    gif = Image.new("P", (2, 1))
+    gif.putpalette([9, 9, 9, 200, 10, 20])
+    gif.putdata([0, 1])
+    assert pixels(encoded(gif, "GIF", transparency=0)).tolist() == [[[255, 255, 255], [200, 10, 20]]]
+
+
+def test_transparent_colour_of_rgb_and_16_bit_grey():
+    rgb = png(2, 1, 8, 2, b"\x00" + bytes([1, 2, 3, 4, 5, 6]), chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3)))
+    assert pixels(rgb).tolist() == [[[255, 255, 255], [4, 5, 6]]]
+    grey = png(2, 1, 16, 0, b"\x00" + struct.pack(">HH", 257, 514), chunk(b"tRNS", struct.pack(">H", 257)))
+    assert pixels(grey)[:, :, 0].tolist() == [[255, 2]]
+
+
+def test_16_bit_is_scaled_not_clipped():
+    values = np.array([[0, 128, 129, 257, 1000, 32768, 65406, 65407, 65535]], np.uint16)
+    expected = [[0, 0, 1, 1, 4, 128, 254, 255, 255]]  # round(value / 257)
+    by_hand = png(9, 1, 16, 0, b"\x00" + values.astype(">u2").tobytes())
+    tiff = encoded(Image.fromarray(values), "TIFF")
+    pgm = b"P5 9 1 65535\n" + values.astype(">u2").tobytes()
+    for source in (by_hand, tiff, pgm, values, values.astype(">u2"), Image.fromarray(values)):
+        assert pixels(source)[:, :, 0].tolist() == expected
+    rgb = png(1, 1, 16, 2, b"\x00" + struct.pack(">HHH", 65535, 32896, 0))
+    assert pixels(rgb).tolist() == [[[255, 128, 0]]]
+
+
+def test_32_bit_integers_have_no_known_scale():
+    refused(Image.fromarray(np.array([[0, 70_000]], np.int32)), "0..70000", "8 or 16 bits")
+    refused(Image.fromarray(np.array([[-1, 5]], np.int32)), "-1..5")
+
+
+def test_float_pictures():
+    values = np.array([[0, 0.25, 1.0]], np.float32)
+    for source in (values, values.astype(np.float64), values.astype(np.float16), Image.fromarray(values)):
+        assert pixels(source)[:, :, 0].tolist() == [[0, 64, 255]]
+    assert pixels(encoded(Image.fromarray(values), "TIFF"))[:, :, 0].tolist() == [[0, 64, 255]]
+    rgba = np.array([[[1.0, 0, 0, 0.5]]])
+    assert pixels(rgba).tolist() == [[[255, 127, 127]]]  # alpha 128 of 255
+    refused(values * 255, "0..255", "0..1")
+    refused(values - 1, "-1..0")
+    refused(np.full((2, 2), np.nan), "nan")
+
+
+def test_cmyk_jpeg_looks_like_its_rgb():
+    image = Image.fromarray(colours()).convert("CMYK")
+    picture = pixels(encoded(image, "JPEG", quality=100, subsampling=0))
+    assert np.abs(picture.astype(int) - colours()).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(kind, orientation):
+    """What is stored is the upright picture turned the other way round, as the table of the EXIF standard says."""
+    stored = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation](colours())
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    picture = pixels(encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options))
+    assert picture.shape == colours().shape
+    assert np.abs(picture.astype(int) - colours()).max() <= (16 if kind == "JPEG" else 0)
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.fromarray(colours(seed)) for seed in (0, 5)]
+    assert np.array_equal(pixels(encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])), colours())
+
+
+# Sources
+
+
+def test_the_same_picture_from_every_kind_of_source(tmp_path):
+    image = Image.fromarray(colours())
+    path = tmp_path / "crop.with dots and ünïcode.png"
+    image.save(path)
+    lazy = Image.open(path)
+    for source in (path, str(path), path.read_bytes(), image, lazy, colours(), np.asfortranarray(colours())):
+        assert np.array_equal(pixels(source), colours())
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4), (1, 1), (1, 1, 4)])
+def test_array_shapes(shape):
+    assert pixels(np.full(shape, 255, np.uint8)).shape == (*shape[:2], 3)
+    assert pixels(np.ones(shape, bool)).tolist() == np.full((*shape[:2], 3), 255).tolist()
+
+
+@pytest.mark.parametrize(
+    ("array", "part"),
+    [
+        (np.zeros((3, 8, 8), np.uint8), "channels last"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "(2, 8, 8, 3)"),
+        (np.zeros(5, np.uint8), "(5,)"),
+        (np.zeros((0, 5, 3), np.uint8), "no pixels"),
+        (np.zeros((4, 4), np.int64), "int64"),
+        (np.zeros((4, 4), complex), "complex"),
+        (np.array([["a"]]), "<U1"),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, part):
+    refused(array, part)
+
+
+def test_other_types_are_named():
+    for value, name in ((None, "NoneType"), (torch.zeros(3, 4, 4), "Tensor")):
+        with pytest.raises(UserError, match=name):
+            inspect.unwrap(open_image)(value)  # behind the type checks that only the tests have
+
+
+def test_the_source_is_left_alone():
+    image = Image.fromarray(colours())
+    opened = open_image(image)
+    opened.putpixel((0, 0), (1, 2, 3))
+    assert np.array_equal(np.asarray(image), colours())
+    array = colours()
+    opened = open_image(array)
+    array[:] = 0
+    assert np.array_equal(np.asarray(opened), colours())
+
+
+# Bad files
+
+
+def test_bad_files_are_one_line_each(tmp_path):
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)), "JPEG")
+    text = tmp_path / "text.png"
+    text.write_text("path\tlabel\n")
+    refused(text, str(text), "not a picture", "PNG")
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    refused(empty, str(empty), "zero bytes")
+    truncated = tmp_path / "truncated.jpg"
+    truncated.write_bytes(whole[: len(whole) // 2])
+    refused(truncated, str(truncated), "truncated", "again")
+    refused(tmp_path / "missing.png", "missing.png", "No such file", "check the path")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
+    refused(tmp_path / "link.png", "link.png", "No such file")
+    refused(tmp_path, str(tmp_path), "folder")
+    refused("nul\0.png", "null")
+    refused(b"", "0 bytes", "zero bytes")
+    refused(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture")
+
+
+def test_truncated_at_every_length_is_refused_or_whole():
+    for kind, options in (("PNG", {}), ("JPEG", {"quality": 90}), ("GIF", {}), ("BMP", {})):
+        data = encoded(Image.fromarray(colours()), kind, **options)
+        for length in range(len(data) // 8, len(data), 7):
+            try:
+                assert open_image(data[:length]).size == (WIDTH, HEIGHT)
+            except UserError:
+                continue
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "QOI"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF|Truncated|Tag data|Metadata|Unknown:UserWarning")
+def test_changed_bytes_never_raise_anything_else(kind, capfd):
+    rng = np.random.default_rng(7)
+    data = encoded(Image.fromarray(colours()), kind)
+    good = 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in rng.integers(0, min(len(data), 300), rng.integers(1, 6)):
+            damaged[position] = rng.integers(256)
+        try:
+            good += open_image(bytes(damaged)).mode == "RGB"
+        except UserError as error:
+            assert "\n" not in str(error)
+    assert good < 150
+
+
+@pytest.mark.parametrize("side", [9_600, 20_000, 2_000_000_000])
+@pytest.mark.filterwarnings("error")
+def test_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(side, side, 8, 2, b""))
+    refused(path, str(path), "MAX_IMAGE_PIXELS", "shrink")
+
+
+def test_threads_keep_the_guard_and_the_warning_filters():
+    bomb = png(9_600, 9_600, 8, 2, b"")
+    good = encoded(Image.fromarray(colours()))
+
+    def attempt(index: int) -> bool:
+        try:
+            return np.array_equal(pixels(good if index % 2 else bomb), colours())
+        except UserError:
+            return False
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(attempt, range(400))) == [bool(index % 2) for index in range(400)]
+    assert warnings.filters == before
+
+
+# to_array
+
+
+def test_resize_is_antialiased_bicubic():
+    """PyTorch's own antialiased bicubic filter (a = -0.5 too), rounded between its two passes, agrees to one level.
+
+    Which pass comes first is Pillow's choice, by shape and version.
+    """
+
+    def stretch(tensor: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        resized = torch.nn.functional.interpolate(tensor, (height, width), mode="bicubic", antialias=True)
+        return resized.round().clamp(0, 255)
+
+    rng = np.random.default_rng(3)
+    for height, width in ((50, 200), (17, 31), (300, 40), (32, 128)):
+        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        ours = to_array(open_image(picture), 32, 128)
+        assert ours.shape == (32, 128, 3)
+        assert ours.dtype == np.uint8
+        tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+        references = stretch(stretch(tensor, height, 128), 32, 128), stretch(stretch(tensor, 32, width), 32, 128)
+        assert min(np.abs(ours - each[0].permute(1, 2, 0).numpy()).max() for each in references) <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 10), (10, 20_000), (1, 20_000)])
+def test_extreme_sizes(size, tmp_path):
+    Image.new("RGB", size, (10, 200, 30)).save(tmp_path / "crop.png")
+    array = to_array(open_image(tmp_path / "crop.png"), 32, 128)
+    assert array.shape == (32, 128, 3)
+    assert (array == (10, 200, 30)).all()
+
+
+def test_resized_array_can_be_written_to():
+    array = to_array(open_image(colours()), 8, 8)
+    array[:] = 0
+    assert array.sum() == 0
+
+
+def test_reading_pictures_needs_no_torch():
+    code = "import sys, dptr.utils.images; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
