@@ -27,15 +27,16 @@ from PIL import Image, ImageFont
 
 from dptr.cli import app as cli
 from dptr.config.load import load_recipe
-from dptr.config.recipes import CorpusConfig, FinetuneRecipe, RenderConfig, plain_render
-from dptr.data.crops import open_labelled
-from dptr.data.loader import Rendered
+from dptr.config.render import CorpusConfig, RenderConfig, plain_render
+from dptr.config.train import FinetuneRecipe
+from dptr.data.labeled import open_labelled
 from dptr.evaluation.evaluate import Result, evaluate
 from dptr.evaluation.metrics import PROTOCOLS
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
 from dptr.training.finetune import initialise

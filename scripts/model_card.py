@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from wordfreq import zipf_frequency
 
-from dptr.data.crops import open_labelled
+from dptr.data.labeled import open_labelled
 from dptr.evaluation.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dptr.config.recipes import CorpusConfig, RenderConfig
-from dptr.data.loader import Rendered
+from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.inference.reader import Reader
 from dptr.synth import FontIndex, Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.files import whole_file

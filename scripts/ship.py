@@ -17,7 +17,7 @@ import subprocess
 from pathlib import Path
 
 from dptr import __version__
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.glyph.model import load_glyph, save_glyph
 from dptr.evaluation.evaluate import evaluate
 from dptr.export import export

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.data.crops import DropReport
 from dptr.data.importers import Word, read
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 
 COLOURS = np.array([(220, 30, 30), (30, 200, 40), (240, 220, 40), (40, 60, 230)], np.uint8)

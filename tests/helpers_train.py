@@ -89,7 +89,7 @@ class Parts:
     def recipe(self, command: str, *more: str) -> Any:
         """The recipe of a training command."""
         from dptr.config.load import load_recipe
-        from dptr.config.recipes import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
+        from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
 
         schemas = {
             "align": AlignRecipe, "teach": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe,
@@ -102,7 +102,7 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
     """Random weights and rendered words: nothing is trained."""
     import torch
 
-    from dptr.config.recipes import DualConfig
+    from dptr.config.model import DualConfig
     from dptr.dual.glyph.model import build_glyph, load_glyph, save_glyph
     from dptr.dual.orp.bank import build_bank
     from dptr.models.checkpoint import save_checkpoint
@@ -137,7 +137,7 @@ def write_crops(folder: Path, fonts: Path, words: list[str]) -> Path:
     """A folder with labels.tsv: words rendered plainly."""
     from PIL import Image
 
-    from dptr.config.recipes import RenderConfig
+    from dptr.config.render import RenderConfig
     from dptr.synth import Renderer
 
     renderer = Renderer(RenderConfig(fonts=(str(fonts),)), seed=3)

@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 
 from dptr.cli.app import app
 from dptr.config.load import load_recipe
-from dptr.config.recipes import AdaptRecipe, AlignRecipe, Config, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.config.model import Config
+from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 

@@ -21,7 +21,9 @@ from typing import Any, Literal, get_args
 
 from dptr.bench.process import WARM, Measured, Plan, Timing
 from dptr.bench.stages import BackendName
-from dptr.data.crops import UNREADABLE, DropReport, open_labelled
+from dptr.data.crops import UNREADABLE
+from dptr.data.labeled import open_labelled
+from dptr.data.report import DropReport
 from dptr.inference.onnx_backend import SUFFIX
 from dptr.utils.errors import UserError
 from dptr.version import __version__

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.bench.stages import BackendName, Source, mean_flops, open_staged
-from dptr.data.crops import open_labelled
+from dptr.data.labeled import open_labelled
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
 

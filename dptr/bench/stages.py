@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from dptr.evaluation.calibration import tempered
+from dptr.inference.confidence import tempered
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Decoded

@@ -28,7 +28,7 @@ def adapt(
     does not forget them. No crop of the domain is needed.
     """
     from dptr.config.load import load_recipe
-    from dptr.config.recipes import AdaptRecipe
+    from dptr.config.train import AdaptRecipe
     from dptr.training.adapt import adapt
 
     overrides = list(overrides or [])

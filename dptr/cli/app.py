@@ -230,7 +230,7 @@ def models(
 def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
     """Train the glyph dual encoder on rendered words; prints the folder of the best."""
     from dptr.config.load import load_recipe
-    from dptr.config.recipes import AlignRecipe
+    from dptr.config.train import AlignRecipe
     from dptr.training.align import align
 
     print(align(load_recipe(AlignRecipe, config, overrides), out, resume))
@@ -253,7 +253,7 @@ def bank(
     ] = "",
 ) -> None:
     """Embed photographs, or rendered words, into a bank for Offline Randomized Perturbation."""
-    from dptr.config.recipes import DualConfig
+    from dptr.config.model import DualConfig
     from dptr.dual.base import load_dual
     from dptr.dual.orp.bank import build_bank
     from dptr.dual.orp.residuals import build_residual_bank
@@ -287,7 +287,7 @@ def pretrain(out: Out, config: Recipe = None, overrides: Overrides = None, resum
     Prints the folder of the best decoder.
     """
     from dptr.config.load import load_recipe
-    from dptr.config.recipes import PretrainRecipe
+    from dptr.config.train import PretrainRecipe
     from dptr.training.pretrain import pretrain
 
     print(pretrain(load_recipe(PretrainRecipe, config, overrides), out, resume))
@@ -312,7 +312,7 @@ def finetune(
     setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on).
     """
     from dptr.config.load import load_recipe
-    from dptr.config.recipes import FinetuneRecipe
+    from dptr.config.train import FinetuneRecipe
     from dptr.training.finetune import finetune
     from dptr.training.finetune_defaults import goes_on, own_crops_recipe
 

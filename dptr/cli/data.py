@@ -116,7 +116,7 @@ def _report(found: Check, data: list[Path], against: list[Path], json_out: str |
 def _page(found: Check, data: list[Path], against: list[Path]) -> str:
     from dptr.data.check.checks import where
     from dptr.data.check.page import render_check
-    from dptr.data.crops import open_labelled
+    from dptr.data.labeled import open_labelled
 
     sets = [open_labelled(path) for path in [*data, *against]]
     places = {where(dataset, index): (dataset, index) for dataset in sets for index in range(len(dataset))}

@@ -34,7 +34,7 @@ def synth(
     take one --out each.
     """
     from dptr.config.load import load_recipe
-    from dptr.config.recipes import SynthRecipe
+    from dptr.config.train import SynthRecipe
     from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
     from dptr.synth.pack import write_pack
     from dptr.training.resolve import settle_synth
@@ -79,7 +79,7 @@ def fonts(
 
 
 def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
-    from dptr.config.recipes import CorpusConfig, RenderConfig
+    from dptr.config.render import CorpusConfig, RenderConfig
     from dptr.synth import FontIndex, Renderer, contact_sheet
     from dptr.text.charset import resolve_charset
     from dptr.text.corpus import Corpus

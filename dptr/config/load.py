@@ -1,6 +1,6 @@
 """Recipes from TOML files and ``--set a.b=c``: unknown keys are refused with the nearest name.
 
-A file holds only what differs from the defaults in ``dptr.config.recipes``.
+A file holds only what differs from the defaults in ``dptr.config``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dptr.config.recipes import Config
+from dptr.config.model import Config
 from dptr.utils.errors import UserError
 
 R = TypeVar("R", bound=Config)

@@ -24,7 +24,7 @@ from dptr.utils.files import read_json, remove_partial, whole_file, write_json
 from dptr.utils.images import to_array
 
 if TYPE_CHECKING:
-    from dptr.data.crops import Labelled
+    from dptr.data.labeled import Labelled
 
 FORMAT = 1  # to be raised when ``open_image`` or ``to_array`` give other pixels
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.utils.errors import UserError
 
 

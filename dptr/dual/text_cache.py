@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json

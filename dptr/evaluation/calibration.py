@@ -17,14 +17,6 @@ LOWEST, HIGHEST = 0.2, 10.0
 _GRID = 41  # temperatures, evenly spread by their logarithm, thrice: each time between the best one's neighbours
 
 
-def tempered(probabilities: Float[np.ndarray, "*b classes"], temperature: float) -> Float[np.ndarray, "*b classes"]:
-    """softmax(logits / ``temperature``), from softmax(logits). What is likeliest stays so."""
-    if temperature == 1:
-        return probabilities
-    scaled = probabilities ** (1 / temperature)
-    return scaled / scaled.sum(-1, keepdims=True)
-
-
 def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Sequence[bool]) -> float:
     """The temperature under which the words' confidences best predict whether they are right.
 

@@ -16,7 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from dptr.data.crops import UNREADABLE, DropReport, Labelled, open_labelled
+from dptr.data.crops import UNREADABLE
+from dptr.data.labeled import Labelled, open_labelled
+from dptr.data.report import DropReport
 from dptr.evaluation import metrics
 from dptr.inference.reader import Prediction
 from dptr.text.charset import EMPTY, normalise

@@ -1,7 +1,8 @@
 """Word accuracy, 1-NED, CER and calibration, and the protocols under which words are compared. Pure functions.
 
 A *protocol* folds truth and prediction before they are compared. A truth that folds to nothing asks nothing of a
-reader and is left out (and counted) by ``dptr.evaluation.evaluate``; a prediction that folds to nothing is simply wrong.
+reader and is left out (and counted) by ``dptr.evaluation.evaluate``; a prediction that folds to nothing is simply
+wrong.
 
 Edits are counted in extended grapheme clusters (``dptr.text.unicode.graphemes``): a wrong vowel sign makes one
 character wrong, as a wrong accent does. Without combining marks, as in ASCII, Chinese or Greek, these are code points.

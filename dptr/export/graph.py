@@ -75,8 +75,8 @@ def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx
     """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
-    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.STEP``. t is ``max_length`` +
-    1, for CTC too. Rows after a word's EOS mean nothing.
+    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.STEP``. t is
+    ``max_length`` + 1, for CTC too. Rows after a word's EOS mean nothing.
     """
     decoder = model.decoder
     batch = torch.export.Dim("batch", min=1)

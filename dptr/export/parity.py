@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from dptr.config.recipes import CorpusConfig, RenderConfig
+from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -104,12 +104,13 @@ def tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | N
 
 
 def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int) -> list[np.ndarray]:
-    """The first ``count`` labelled crops of data sets, as ``dptr.utils.images.fit`` makes them; their labels do not count.
+    """The first ``count`` labelled crops of data sets, as ``dptr.utils.images.fit`` makes them; their labels do not
+    count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.
     """
-    from dptr.data.crops import open_labelled
+    from dptr.data.labeled import open_labelled
 
     crops: list[np.ndarray] = []
     for path in paths:
@@ -127,8 +128,8 @@ def rendered(tokenizer: Tokenizer, height: int, width: int, widest: int, count: 
     Raises:
         UserError: no words or no fonts for this charset; pass ``--data`` then.
     """
-    from dptr.data.loader import Rendered
     from dptr.synth import Renderer
+    from dptr.synth.source import Rendered
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dptr.evaluation.calibration import tempered
+from dptr.inference.confidence import tempered
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.views import CHANGES, changed
 from dptr.text.tokenizer import Tokenizer
@@ -79,10 +79,10 @@ class Reader:
             ``model.onnx``; other folders by torch. The results are the same.
         device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
         batch: pictures a step; it changes speed and memory only.
-        turn: read a picture taller than ``dptr.utils.images.TALL`` times its width turned by 90 degrees either way too, and
-            keep the surest reading: words on spines, poles and columns run up or down.
-        tta: test-time augmentation: read each picture in this many ways (``dptr.inference.views.CHANGES``), and keep the surest
-            reading. It takes up to as many times as long.
+        turn: read a picture taller than ``dptr.utils.images.TALL`` times its width turned by 90 degrees either way
+            too, and keep the surest reading: words on spines, poles and columns run up or down.
+        tta: test-time augmentation: read each picture in this many ways (``dptr.inference.views.CHANGES``), and keep
+            the surest reading. It takes up to as many times as long.
 
     Raises:
         UserError: no such model, a damaged one, no such device, a batch below 1, or a ``tta`` outside 1 to 6.
@@ -114,8 +114,8 @@ class Reader:
     def read(self, source: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
         """Read one picture, or a list of them.
 
-        A picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, a PIL image or an array
-        ``(h, w)`` or ``(h, w, 1 to 4)``. An array of four dimensions is a list of pictures.
+        A picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, a PIL image or an
+        array ``(h, w)`` or ``(h, w, 1 to 4)``. An array of four dimensions is a list of pictures.
 
         Raises:
             UserError: a picture cannot be opened; ``stream`` goes on with the others.

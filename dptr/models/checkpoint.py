@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dptr.config.recipes import ModelConfig
+from dptr.config.model import ModelConfig
 from dptr.models.decoders import Decoder
 from dptr.models.loading import load_strictly, read_config, settings_of, shared_rows
 from dptr.models.recognizer import Recognizer, build_recognizer

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from dptr.config.recipes import Config
+from dptr.config.model import Config
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json

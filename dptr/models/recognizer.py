@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import EncoderConfig, ModelConfig
+from dptr.config.model import EncoderConfig, ModelConfig
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.encoders.clip_vision import build_clip_vision
 from dptr.models.encoders.svtr import SIZES as SVTR_SIZES

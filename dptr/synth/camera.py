@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.recipes import RenderConfig
+from dptr.config.render import RenderConfig
 from dptr.synth import effects, grounds
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from dptr.config.recipes import SynthRecipe
-from dptr.data.crops import LABELS
+from dptr.config.train import SynthRecipe
+from dptr.data.labeled import LABELS
 from dptr.data.lmdb import write_lmdb
-from dptr.data.loader import Rendered
 from dptr.synth import worker
+from dptr.synth.source import Rendered
 from dptr.synth.worker import rendered
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, write_json

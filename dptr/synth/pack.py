@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from dptr.config.recipes import SynthRecipe
-from dptr.data.loader import Rendered, Sample, pad_stops, seeded_order
+from dptr.config.train import SynthRecipe
+from dptr.data.loader import pad_stops
+from dptr.data.sources import Sample, seeded_order
 from dptr.synth import worker
+from dptr.synth.source import Rendered
 from dptr.synth.worker import rendered
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError

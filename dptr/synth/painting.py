@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.recipes import RenderConfig
+from dptr.config.render import RenderConfig
 from dptr.synth import grounds, inks
 from dptr.synth.boards import mount
 from dptr.synth.placing import Placed

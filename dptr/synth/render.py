@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.recipes import RenderConfig
+from dptr.config.render import RenderConfig
 from dptr.synth import camera, grounds, layout, stacks
 from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
 from dptr.synth.painting import paint

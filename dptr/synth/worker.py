@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from functools import lru_cache
 
-from dptr.config.recipes import SynthRecipe
-from dptr.data.loader import Rendered
+from dptr.config.train import SynthRecipe
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from dptr.config.recipes import CorpusConfig, SourceConfig
+from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import casing
 from dptr.text.charset import OUTSIDE, Charset, check_label, normalise
 from dptr.text.languages import LANGUAGES

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from dptr.config.recipes import CorpusConfig
+    from dptr.config.render import CorpusConfig
 
 Direction = Literal["ltr", "rtl", "mixed"]
 
@@ -49,7 +49,7 @@ def corpus_of(*codes: str, top: int = 200_000) -> Callable[[], CorpusConfig]:
 
 
 def _mixture(codes: tuple[str, ...], top: int) -> CorpusConfig:
-    from dptr.config.recipes import CorpusConfig, SourceConfig
+    from dptr.config.render import CorpusConfig, SourceConfig
 
     words = [SourceConfig(kind="wordfreq", language=code, top=top, weight=0.75 / len(codes)) for code in codes]
     return CorpusConfig(sources=(*words, SourceConfig(kind="pattern", weight=0.25)))

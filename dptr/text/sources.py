@@ -10,7 +10,7 @@ import zlib
 from itertools import islice
 from pathlib import Path
 
-from dptr.config.recipes import SourceConfig
+from dptr.config.render import SourceConfig
 from dptr.utils.errors import UserError
 
 PLACEHOLDER = "number placeholder"

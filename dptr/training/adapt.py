@@ -17,13 +17,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import AdaptRecipe, SourceConfig
+from dptr.config.render import SourceConfig
+from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
-from dptr.data.loader import Rendered, Source, seeded_order
+from dptr.data.sources import Source, seeded_order
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop

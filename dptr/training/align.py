@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import AlignRecipe, plain_render
+from dptr.config.render import plain_render
+from dptr.config.train import AlignRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
-from dptr.data.loader import Ramp, batches, text_batch
+from dptr.data.loader import batches, text_batch
+from dptr.data.sources import Ramp
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, build_glyph, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun

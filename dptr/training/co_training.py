@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.recipes import AlignRecipe, FMUConfig, ModelConfig, TeachConfig
+from dptr.config.model import FMUConfig, ModelConfig
+from dptr.config.train import AlignRecipe, TeachConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
@@ -87,8 +88,8 @@ def teaching_losses(
     - ``images``: reading ``targets`` from the crops' slots;
     - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it and scaled to the length
       of this batch's slots (``length_factor``). With ``teach.residuals`` each token moves as a random slot of this
-      batch that shows the same symbol lies off its own text token (``dptr.dual.orp.residuals``), or, where none shows it, any
-      character's: stand-ins that err as this step's image tokens do.
+      batch that shows the same symbol lies off its own text token (``dptr.dual.orp.residuals``), or, where none
+      shows it, any character's: stand-ins that err as this step's image tokens do.
 
     Args:
         symbols: of the crops' words, by slot.

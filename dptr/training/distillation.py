@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.recipes import DistilConfig, ModelConfig
+from dptr.config.data import DistilConfig
+from dptr.config.model import ModelConfig
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer

@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import DualConfig, FinetuneRecipe
+from dptr.config.model import DualConfig
+from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.data.loader import batches
@@ -232,8 +233,8 @@ def seen(
 ) -> Iterator[tuple[np.ndarray, str, str]]:
     """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
 
-    Tall crops are read turned too, and the surest reading counts, as ``dptr.inference.reader`` has it but for the temperature.
-    Truths that are empty under the protocol are left out.
+    Tall crops are read turned too, and the surest reading counts, as ``dptr.inference.reader`` has it but for the
+    temperature. Truths that are empty under the protocol are left out.
     """
     fold = PROTOCOLS[protocol]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import FinetuneRecipe
+from dptr.config.train import FinetuneRecipe
 from dptr.synth import find_fonts
 from dptr.utils.errors import UserError
 

@@ -1,7 +1,7 @@
 """Tall labelled crops, as they are to be trained on: turned the way in which a recogniser finds the label in them.
 
-Words on spines, poles and columns run up or down. A reader tries such pictures turned too (``dptr.inference.reader``), so there
-is nothing to learn from them lying on their side.
+Words on spines, poles and columns run up or down. A reader tries such pictures turned too
+(``dptr.inference.reader``), so there is nothing to learn from them lying on their side.
 """
 
 from __future__ import annotations

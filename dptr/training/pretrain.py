@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import CorpusConfig, ORPConfig, PretrainRecipe, SourceConfig
+from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.config.train import ORPConfig, PretrainRecipe
 from dptr.data.loader import text_batch
 from dptr.dual.base import DualEncoder, load_dual, tells_apart
-from dptr.dual.orp.bank import Bank, load_bank, perturb
+from dptr.dual.orp.bank import Bank, load_bank
+from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import confuse, confusions
 from dptr.dual.standardize import measure
 from dptr.dual.text_cache import CachedText

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dptr.config.recipes import (
-    AlignRecipe,
-    DualConfig,
-    EncoderConfig,
-    FinetuneRecipe,
-    GlyphConfig,
-    ModelConfig,
-    PretrainRecipe,
-    SynthRecipe,
-)
-from dptr.data.crops import open_labelled
+from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig, ModelConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.data.labeled import open_labelled
 from dptr.dual.base import DualEncoder
 from dptr.dual.clip.vision_tower import tower_settings
 from dptr.dual.glyph.model import load_glyph

@@ -10,13 +10,18 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from dptr.config.recipes import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe, RenderConfig, RunConfig
+from dptr.config.data import DataConfig
+from dptr.config.model import EncoderConfig
+from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
-from dptr.data.crops import DropReport, LabelledCrops, load_crops
-from dptr.data.loader import Bucketed, Labelled, Mixture, Rendered, Source, Weighted, whole_weights
+from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.report import DropReport
+from dptr.data.sources import Bucketed, Labelled, Mixture, Source, Weighted, whole_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.pack import open_pack
+from dptr.synth.source import Rendered
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
@@ -114,7 +119,8 @@ def stage2_crops(
 def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
     """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
 
-    Then long words go with long ones, and few crops of a batch are stretched to its width (``dptr.utils.images.level``).
+    Then long words go with long ones, and few crops of a batch are stretched to its width
+    (``dptr.utils.images.level``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
     return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dptr.config.recipes import Config
+from dptr.config.model import Config
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dptr.config.recipes import Config, OptimConfig, RunConfig
+from dptr.config.model import Config
+from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.layers import Layer
 from dptr.training.logger import Log
 from dptr.training.state import check_out as check_out

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 from steps import Way, take_turns
 
-from dptr.config.recipes import AlignRecipe, EncoderConfig, GlyphConfig
+from dptr.config.model import EncoderConfig, GlyphConfig
+from dptr.config.train import AlignRecipe
 from dptr.data.loader import text_batch
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import build_glyph, slot_symbols

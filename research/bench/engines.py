@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dptr.config.recipes import CorpusConfig
-from dptr.data.crops import open_labelled
+from dptr.config.render import CorpusConfig
+from dptr.data.labeled import open_labelled
 from dptr.synth import FontIndex, find_fonts
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus

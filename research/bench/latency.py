@@ -2,7 +2,8 @@
 
     python research/bench/latency.py
     python research/bench/latency.py --json runs/bench-latency.json
-    python research/bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test   # --tall 1.2: rapidocr turns too
+    python research/bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test   # --tall 1.2: rapidocr
+    turns too
 
 Both compute in the same version of onnxruntime on the CPU, rapidocr in an environment of its own, and read the same
 crops: photographs of words from ``iiit5k/test`` in DPTR_DATA, evenly spread, or words that our renderer draws where
@@ -29,8 +30,8 @@ import numpy as np
 from engines import Worker, corpus_words, environment
 
 from dptr import DEFAULT_MODEL
-from dptr.config.recipes import RenderConfig
-from dptr.data.crops import open_labelled
+from dptr.config.render import RenderConfig
+from dptr.data.labeled import open_labelled
 from dptr.evaluation.metrics import protocol, word_accuracy
 from dptr.synth import Renderer
 from dptr.utils.errors import UserError

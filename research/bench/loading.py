@@ -37,9 +37,11 @@ import numpy as np
 from PIL import Image
 
 from dptr.cli.app import run
-from dptr.data.crops import LabelledLmdb, load_crops, open_labelled
+from dptr.data.crops import load_crops
+from dptr.data.labeled import LabelledLmdb, open_labelled
 from dptr.data.lmdb import LmdbReader, image_key, label_key, write_lmdb
-from dptr.data.loader import Labelled, Sample, Source, batches
+from dptr.data.loader import batches
+from dptr.data.sources import Labelled, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json

@@ -1,4 +1,4 @@
-"""Words a second of stage 1 at the paper's size, ours over the published loop written plainly (tests/reference_loop.py).
+"""Words a second of stage 1 at the size of the paper, ours over a plain published loop (tests/reference_loop.py).
 
     python research/bench/stage1.py
     python research/bench/stage1.py --rounds 2 --threads 1
@@ -29,7 +29,8 @@ from torch import nn
 
 import plain_loop  # isort: skip
 from helpers_clip import byte_symbols  # isort: skip
-from dptr.config.recipes import DecoderConfig, DualConfig, ModelConfig, OptimConfig, PretrainRecipe, RunConfig
+from dptr.config.model import DecoderConfig, DualConfig, ModelConfig
+from dptr.config.train import OptimConfig, PretrainRecipe, RunConfig
 from dptr.data.loader import text_batch
 from dptr.dual.base import DualEncoder
 from dptr.dual.clip.encoder import ClipDual

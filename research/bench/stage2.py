@@ -1,4 +1,4 @@
-"""Crops a second of stage 2, whole training steps, ours over the published loop written plainly (tests/reference_loop.py).
+"""Crops a second of stage 2, whole training steps, ours over a plain published loop (tests/reference_loop.py).
 
     python research/bench/stage2.py
     python research/bench/stage2.py --size small --rounds 4
@@ -26,15 +26,8 @@ from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  #
 from torch import Tensor, nn
 
 import plain_loop  # isort: skip
-from dptr.config.recipes import (
-    DecoderConfig,
-    EncoderConfig,
-    FinetuneRecipe,
-    FMUConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-)
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig
 from dptr.data.loader import text_batch
 from dptr.models.encoders.vit import SIZES
 from dptr.models.recognizer import Recognizer, build_recognizer

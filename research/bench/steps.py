@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from dptr.config.recipes import CorpusConfig
+from dptr.config.render import CorpusConfig
 from dptr.data.loader import text_batch
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus

@@ -6,7 +6,8 @@
 
 Each arm renders the same --crops words (``dptr synth``'s corpus, in its order) with the same fonts, those of this
 system that have all of charset 94; trains the same network from nothing for the same steps with the same seed, one
-thread (``research/recipes/evidence/worth.toml``); and reads the real crops of ``iiit5k/train`` and ``ic15/train``, protocol 36.
+thread (``research/recipes/evidence/worth.toml``); and reads the real crops of ``iiit5k/train`` and ``ic15/train``,
+protocol 36.
 Test sets are not touched. Photographs of ``natural`` are behind ours, and are synthtiger's textures; trdg brings its
 own. Word accuracies, and the differences to ours in points with their standard errors, paired over crops; they do not
 hold the spread over seeds (--seed).
@@ -15,7 +16,8 @@ hold the spread over seeds (--seed).
   of settings in its place.
 - ours-places (--places): the same crops of ours, and where each letter stands, which the other renderers do not tell;
   the losses of alignment for naming each column and for where slots look have something to learn from then.
-- trdg, synthtiger: as in research/bench/synth.py, with all effects of trdg's README. synthtiger's colours are clusters of the
+- trdg, synthtiger: as in research/bench/synth.py, with all effects of trdg's README. synthtiger's colours are
+clusters of the
   real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It draws a
   full-width backslash for a backslash, so its words are the first --crops without one.
 
@@ -44,8 +46,8 @@ import numpy as np
 import torch
 from engines import ONE_THREAD, RECIPES, ROOT, Worker, colour_map, corpus_words, environment, font_folder
 
-from dptr.config.recipes import RenderConfig
-from dptr.data.crops import LABELS, open_labelled
+from dptr.config.render import RenderConfig
+from dptr.data.labeled import LABELS, open_labelled
 from dptr.evaluation.evaluate import evaluate
 from dptr.inference.reader import Reader
 from dptr.synth import pack
@@ -172,7 +174,8 @@ def work(arm: str, options: argparse.Namespace) -> None:
         packed(folder / "crops", folder / "pack", options.crops)
     plain = ("--set", f"render.fonts={json.dumps([str(options.out / 'fonts')])}")  # validation, and the ramp
     _dptr(
-        "align", "--config", str(ROOT / "research" / "recipes" / "evidence" / "worth.toml"), "--set", f"pack={folder / 'pack'}", *plain,
+        "align", "--config", str(ROOT / "research/recipes/evidence/worth.toml"),
+        "--set", f"pack={folder / 'pack'}", *plain,
         "--set", f"run.steps={options.steps}", "--set", f"run.validate_every={options.steps}",
         "--set", f"run.seed={options.seed}", "--set", f"ramp={options.ramp}", "--out", str(run / "train"), "--resume",
         log=run / "train.log",

@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from wordfreq import top_n_list
 
-from dptr.data.crops import LABELS, load_crops, open_labelled
+from dptr.data.crops import load_crops
+from dptr.data.labeled import LABELS, open_labelled
 from dptr.text.charset import resolve_charset
 from dptr.training.sources import split
 from dptr.utils.files import read_json, write_json

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dptr.config.recipes import CorpusConfig, RenderConfig
+from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import to_pixels
-from dptr.data.loader import Rendered, Sample
+from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus
 
 SHOWN = 6

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dptr.config.recipes import CorpusConfig, RenderConfig
+from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import OPERATIONS, augment
-from dptr.data.loader import Rendered
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.files import whole_file

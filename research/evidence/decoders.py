@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from jobs import Job, data_folder, done, finetuning, finish, options_of, steps, told
 
-from dptr.config.recipes import SourceConfig
+from dptr.config.render import SourceConfig
 from dptr.models.checkpoint import open_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.text.sources import read_wordfreq

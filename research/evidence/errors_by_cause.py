@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
-from dptr.data.loader import Rendered
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import SynthRecipe
 from dptr.evaluation.metrics import protocol
 from dptr.inference.reader import Reader
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.terminal import aligned

@@ -3,7 +3,8 @@
     DPTR_DATA=... python research/evidence/orp.py --pack runs/pack-en --out runs/orp
 
 Stage 1 of research/evidence/gain.py with every bank and lambda, each then read, joined with the aligned encoder and
-slots, on the 646 validation crops of real photographs (research/evidence/zero_shot.py). Banks: photographs; patches of them in
+slots, on the 646 validation crops of real photographs (research/evidence/zero_shot.py). Banks: photographs; patches
+of them in
 the shape of words; Gaussian noise that has their mean and covariance, token place by token place; residuals by symbol.
 Positions: a token of its own for each sample and place, as we do, or one draw for the whole batch, as published.
 Runs are resumable: start the same command anew at any time.

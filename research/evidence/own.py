@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dptr.data.crops import LABELS, open_labelled
+from dptr.data.labeled import LABELS, open_labelled
 from dptr.synth.fonts import FontIndex
 from dptr.text.charset import CHARSETS
 from dptr.utils.files import read_json, write_json

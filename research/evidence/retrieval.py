@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.recipes import CorpusConfig, DualConfig, RenderConfig
+from dptr.config.model import DualConfig
+from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.dual.glyph.model import GlyphDual, load_glyph, slot_symbols

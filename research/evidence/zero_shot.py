@@ -1,6 +1,7 @@
 """Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder that was taught on text alone.
 
-    DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model --out runs/zero-shot
+    DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model --out
+    runs/zero-shot
 
 Joins the parts without any training and reads the validation part of the real train crops (the fixed tenth that
 ``dptr finetune`` holds out), by data set. ``dptr eval --model runs/zero-shot`` reads anything else.
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import FinetuneRecipe
+from dptr.config.train import FinetuneRecipe
 from dptr.data.crops import load_crops
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer

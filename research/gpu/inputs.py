@@ -25,8 +25,8 @@ from fontTools import subset
 from fontTools.ttLib import TTFont, TTLibError
 from PIL import Image
 
-from dptr.config.recipes import SourceConfig
-from dptr.data.crops import open_labelled
+from dptr.config.render import SourceConfig
+from dptr.data.labeled import open_labelled
 from dptr.synth import FontIndex, find_fonts
 from dptr.text.charset import resolve_charset
 from dptr.text.sources import read_source

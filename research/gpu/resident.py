@@ -27,24 +27,16 @@ from graph import DISTIL, Learner, Step
 from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
+from dptr.config.data import DataConfig, DistilConfig, InitConfig
 from dptr.config.load import load_recipe
-from dptr.config.recipes import (
-    CorpusConfig,
-    DataConfig,
-    DistilConfig,
-    FinetuneRecipe,
-    InitConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-    SourceConfig,
-    SynthRecipe,
-)
+from dptr.config.model import ModelConfig
+from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import load_crops
-from dptr.data.loader import Rendered
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, Sequences, draw_permutations, in_sequence
+from dptr.synth.source import Rendered
 from dptr.synth.worker import rendered
 from dptr.training import trainer as loop
 from dptr.training.finetune import calibrated, read

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dptr.config.recipes import SynthRecipe
+from dptr.config.train import SynthRecipe
 from dptr.synth import worker
 from dptr.text.tokenizer import Tokenizer
 

@@ -5,8 +5,8 @@
 
 Of each case (``fast``: recipes/gpu; ``paper``: recipes/paper-*) a training step of each stage is timed, in bfloat16
 autocast, without and with ``torch.compile``: forward, backward, clipping, fused AdamW, and the loss read each step, as
-``dptr.training.trainer`` does. Batches lie on the device before: neither loading nor, in stage 1, the frozen text encoder is
-in the times; random numbers stand for pixels and text tokens.
+``dptr.training.trainer`` does. Batches lie on the device before: neither loading nor, in stage 1, the frozen text
+encoder is in the times; random numbers stand for pixels and text tokens.
 
 Model FLOPs utilisation (Chowdhery et al. 2022, PaLM, appendix B): FLOPs of a step's forward and backward pass, as
 ``torch.utils.flop_counter`` counts them (a multiply-add is 2; products of matrices, convolutions, attention), by the
@@ -34,7 +34,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dptr.bench.stages import count_flops
 from dptr.config.load import load_recipe
-from dptr.config.recipes import FinetuneRecipe, ModelConfig, OptimConfig, PretrainRecipe
+from dptr.config.model import ModelConfig
+from dptr.config.train import FinetuneRecipe, OptimConfig, PretrainRecipe
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import resolve_charset

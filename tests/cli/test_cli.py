@@ -19,16 +19,8 @@ from PIL import Image, ImageFont
 
 from dptr import __version__
 from dptr.cli.app import pictures_in, run
-from dptr.config.recipes import (
-    AdaptRecipe,
-    AlignRecipe,
-    DecoderConfig,
-    EncoderConfig,
-    FinetuneRecipe,
-    FMUConfig,
-    ModelConfig,
-    PretrainRecipe,
-)
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
 from dptr.inference.reader import Reader, repeats
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import AlignRecipe, Config, FinetuneRecipe, PretrainRecipe
+from dptr.config.model import Config
+from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe
 from dptr.utils.errors import UserError
 
 SCHEMAS = (AlignRecipe, PretrainRecipe, FinetuneRecipe)

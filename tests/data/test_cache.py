@@ -19,7 +19,8 @@ from PIL import Image
 from dptr.data import cache
 from dptr.data.crops import load_crops
 from dptr.data.lmdb import write_lmdb
-from dptr.data.loader import Labelled, batches
+from dptr.data.loader import batches
+from dptr.data.sources import Labelled
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 

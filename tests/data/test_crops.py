@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.data.crops import UNREADABLE, DropReport, load_crops, open_labelled
+from dptr.data.crops import UNREADABLE, load_crops
+from dptr.data.labeled import open_labelled
 from dptr.data.lmdb import write_lmdb
+from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, check_label, resolve_charset
 from dptr.utils.errors import UserError
 

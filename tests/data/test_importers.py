@@ -13,10 +13,11 @@ from helpers_import import is_upright, labels_of, photograph, refused, words_of
 from PIL import Image
 
 from dptr.data import importers
-from dptr.data.crops import UNREADABLE, open_labelled
+from dptr.data.crops import UNREADABLE
 from dptr.data.importers import IMPORTERS, build
 from dptr.data.importers.common import BROKEN_LINES, ILLEGIBLE, LONE_SURROGATE, OTHER_LANGUAGE
 from dptr.data.importers.geometry import DEGENERATE, OUTSIDE_PICTURE
+from dptr.data.labeled import open_labelled
 from dptr.data.lmdb import write_lmdb
 from dptr.text.charset import EMPTY
 from dptr.utils.errors import UserError

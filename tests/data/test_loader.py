@@ -18,21 +18,13 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig
-from dptr.data.crops import DropReport, LabelledCrops
-from dptr.data.loader import (
-    Bucketed,
-    Labelled,
-    Mixture,
-    Ramp,
-    Rendered,
-    Weighted,
-    batches,
-    seeded_order,
-    text_batch,
-    whole_weights,
-)  # fmt: skip
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.data.crops import LabelledCrops
+from dptr.data.loader import batches, text_batch
+from dptr.data.report import DropReport
+from dptr.data.sources import Bucketed, Labelled, Mixture, Ramp, Weighted, seeded_order, whole_weights
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError

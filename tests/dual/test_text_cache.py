@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers_clip import make_tiny, make_tiny_clip
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.text_cache import CachedText
 from dptr.utils.errors import UserError

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dptr.evaluation.calibration import FEWEST, HIGHEST, LOWEST, fit_temperature, tempered
+from dptr.evaluation.calibration import FEWEST, HIGHEST, LOWEST, fit_temperature
 from dptr.evaluation.metrics import expected_calibration_error
+from dptr.inference.confidence import tempered
 
 
 def planted(temperature: float, count: int, seed: int = 0) -> tuple[list[np.ndarray], list[bool]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.data.crops import open_labelled
+from dptr.data.labeled import open_labelled
 from dptr.evaluation.evaluate import Report, evaluate
 from dptr.inference.reader import Prediction
 from dptr.utils.errors import UserError

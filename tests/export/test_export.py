@@ -27,23 +27,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dptr.cli.app import run
-from dptr.config.recipes import (
-    CorpusConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FMUConfig,
-    ModelConfig,
-    RenderConfig,
-    SourceConfig,
-)
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.data.augment import to_pixels
-from dptr.data.loader import Rendered
 from dptr.dual.clip.families import FAMILIES
 from dptr.dual.clip.vision_tower import tower_settings
-from dptr.evaluation.calibration import tempered
 from dptr.export import export, parity
 from dptr.export.graph import to_onnx
 from dptr.export.quantize import halve, quantise
+from dptr.inference.confidence import tempered
 from dptr.inference.onnx_backend import METADATA, OnnxModel, describe
 from dptr.inference.reader import Reader, counts_turned
 from dptr.inference.torch_backend import TorchModel
@@ -52,6 +44,7 @@ from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
@@ -319,7 +312,7 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
         f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
         "from dptr import Reader\n"
         "from dptr.cli.app import run\n"
-        "assert 'dptr.config.recipes' not in sys.modules, 'a quarter of a second of settings that reading needs not'\n"
+        "assert 'dptr.config.train' not in sys.modules, 'a quarter of a second of settings that reading needs not'\n"
         f"print(repr(Reader({str(shipped)!r}).read({str(data / '7.png')!r})))\n"
         f"sys.exit(run(['read', '--model', {str(shipped)!r}, {str(data)!r}])\n"
         f"    or run(['eval', '--model', {str(shipped)!r}, '--protocol', 'native', {str(data)!r}]))\n"

@@ -17,9 +17,9 @@ from helpers_reference import loud
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import CorpusConfig, FinetuneRecipe, PretrainRecipe, RenderConfig, SourceConfig
-from dptr.data.crops import open_labelled
-from dptr.data.loader import Rendered
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import FinetuneRecipe, PretrainRecipe
+from dptr.data.labeled import open_labelled
 from dptr.export import export
 from dptr.export.parity import TOLERANCE
 from dptr.inference.reader import Prediction, Reader
@@ -27,6 +27,7 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.training.finetune import initialise

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import dptr
-from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.data.augment import to_pixels
 from dptr.inference.reader import Prediction, Reader, repeats
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
@@ -250,7 +250,8 @@ def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
 
 def test_package_is_lazy() -> None:
     code = (
-        "import sys, dptr, dptr.cli.app, dptr.evaluation.metrics, dptr.utils.images, dptr.config.recipes, dptr.text.charset, dptr.text.tokenizer\n"
+        "import sys, dptr, dptr.cli.app, dptr.evaluation.metrics, dptr.utils.images, dptr.config.train, "
+        "dptr.text.charset, dptr.text.tokenizer\n"
         "assert dptr.__version__ == '0.1.0'\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
         "from dptr import Reader\n"

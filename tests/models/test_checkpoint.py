@@ -12,20 +12,10 @@ from helpers_reference import loud
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dptr.config.recipes import (
-    CorpusConfig,
-    DecoderConfig,
-    EncoderConfig,
-    FinetuneRecipe,
-    FMUConfig,
-    GlyphConfig,
-    InitConfig,
-    ModelConfig,
-    ORPConfig,
-    PretrainRecipe,
-    RunConfig,
-    SourceConfig,
-)
+from dptr.config.data import InitConfig
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, GlyphConfig, ModelConfig
+from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.config.train import FinetuneRecipe, ORPConfig, PretrainRecipe, RunConfig
 from dptr.dual.glyph.model import GlyphDual, GlyphModel, save_glyph
 from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint, transfer
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, TowerConfig
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, TowerConfig
 from dptr.models.decoders import DECODERS
 from dptr.models.decoders.parseq import PARSeq
 from dptr.models.recognizer import ENCODERS, Recognizer, build_encoder, build_recognizer

@@ -20,17 +20,9 @@ from fontTools.ttLib import TTFont
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import (
-    AlignRecipe,
-    CorpusConfig,
-    FinetuneRecipe,
-    OptimConfig,
-    PretrainRecipe,
-    RenderConfig,
-    SourceConfig,
-    SynthRecipe,
-)
-from dptr.data.crops import open_labelled
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe, OptimConfig, PretrainRecipe, SynthRecipe
+from dptr.data.labeled import open_labelled
 from dptr.dual.base import load_dual
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.decoders.parseq import draw_permutations, in_sequence

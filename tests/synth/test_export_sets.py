@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dptr.cli.app import run
-from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
-from dptr.data.crops import open_labelled
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import SynthRecipe
+from dptr.data.labeled import open_labelled
 from dptr.synth import export as synth_sets
 from dptr.synth import pack
 from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import RenderConfig, SynthRecipe, plain_render
+from dptr.config.render import RenderConfig, plain_render
+from dptr.config.train import SynthRecipe
 from dptr.synth import Renderer, inks
 from dptr.synth.inks import INKS, choose
 from dptr.utils.errors import UserError

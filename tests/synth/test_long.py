@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import SynthRecipe
-from dptr.data.loader import Rendered
+from dptr.config.train import SynthRecipe
 from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.export import write_folder
+from dptr.synth.source import Rendered
 from dptr.synth.worker import rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus

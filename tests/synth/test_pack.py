@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig, SynthRecipe
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import SynthRecipe
 from dptr.synth import pack
 from dptr.synth.pack import open_pack, write_pack
 from dptr.synth.worker import rendered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.config.recipes import RenderConfig, plain_render
+from dptr.config.render import RenderConfig, plain_render
 from dptr.synth import Renderer, boards, grounds
 from dptr.synth.boards import Board
 from dptr.synth.layout import Line

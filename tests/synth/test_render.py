@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.config.recipes import RenderConfig
+from dptr.config.render import RenderConfig
 from dptr.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
 from dptr.synth.inks import INKS
 from dptr.synth.layout import Line, draw_word, load_face
@@ -67,7 +67,7 @@ def test_a_crop_is_a_pure_function_of_seed_index_and_text(font_file, photographs
     assert digests(renderer, reversed(range(60))) == forward
     assert digests(pickle.loads(pickle.dumps(renderer)), range(60)) == forward
     script = (
-        "import hashlib, json, sys\nfrom dptr.config.recipes import RenderConfig\nfrom dptr.synth import Renderer\n"
+        "import hashlib, json, sys\nfrom dptr.config.render import RenderConfig\nfrom dptr.synth import Renderer\n"
         "config, words, order = json.loads(sys.argv[1])\nrenderer = Renderer(RenderConfig(**config), seed=7)\n"
         "crops = {i: renderer.render(words[i % len(words)], i) for i in order}\n"
         "print(json.dumps({i: hashlib.sha256(crop.tobytes()).hexdigest() for i, crop in crops.items()}))\n"

@@ -12,11 +12,11 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 
-from dptr.config.recipes import CorpusConfig, RenderConfig, SourceConfig
-from dptr.data.loader import Rendered
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.synth import FontIndex, Renderer, faces
 from dptr.synth.fonts import font_folders
 from dptr.synth.layout import SIZE, draw_word
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES

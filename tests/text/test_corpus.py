@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dptr.config.recipes import CorpusConfig, SourceConfig
+from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import corpus as corpus_module
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, Charset, check_label, resolve_charset
 from dptr.text.corpus import NO_FIT, Corpus, is_heldout
@@ -427,7 +427,7 @@ def test_word_is_a_function_of_seed_split_and_index(words):
 def test_word_is_the_same_in_another_process(words):
     code = (
         "import sys; from dptr.text.corpus import Corpus; from dptr.text.charset import resolve_charset;"
-        "from dptr.config.recipes import CorpusConfig, SourceConfig;"
+        "from dptr.config.render import CorpusConfig, SourceConfig;"
         "config = CorpusConfig(sources=(SourceConfig(kind='file', path=sys.argv[1]), SourceConfig(kind='pattern')));"
         "corpus = Corpus(config, resolve_charset('94'), 25, 3);"
         "print([corpus.word(i) for i in range(200)])"

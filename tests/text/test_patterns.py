@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dptr.config.recipes import SourceConfig
+from dptr.config.render import SourceConfig
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.patterns import PATTERNS
 from dptr.text.unicode import JOINERS, is_mark, script

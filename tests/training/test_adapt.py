@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers_train import DOMAIN, WORDS, Parts, records
 
-from dptr.config.recipes import ModelConfig
+from dptr.config.model import ModelConfig
 from dptr.data.augment import to_pixels
-from dptr.data.loader import Sample
+from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.training import adapt as module

@@ -8,7 +8,9 @@ import pytest
 import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
-from dptr.config.recipes import DualConfig, RenderConfig, SynthRecipe
+from dptr.config.model import DualConfig
+from dptr.config.render import RenderConfig
+from dptr.config.train import SynthRecipe
 from dptr.dual.base import tells_apart
 from dptr.dual.glyph.model import load_glyph
 from dptr.synth.pack import Packed, write_pack

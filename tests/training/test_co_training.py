@@ -8,7 +8,8 @@ from helpers_train import VALIDATION, Parts, records
 from torch import Tensor
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import AlignRecipe, DecoderConfig, DualConfig, FinetuneRecipe, TeachConfig
+from dptr.config.model import DecoderConfig, DualConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe, TeachConfig
 from dptr.dual.glyph.model import GlyphModel, build_glyph, load_glyph, slot_symbols
 from dptr.models.checkpoint import load_recognizer, open_checkpoint
 from dptr.models.decoders import Decoder

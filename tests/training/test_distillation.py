@@ -7,7 +7,8 @@ import torch
 from helpers_train import Parts
 from torch.distributions import Categorical, kl_divergence
 
-from dptr.config.recipes import DistilConfig, ModelConfig
+from dptr.config.data import DistilConfig
+from dptr.config.model import ModelConfig
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset, resolve_charset

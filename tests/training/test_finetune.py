@@ -11,16 +11,21 @@ from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, records, writ
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import DualConfig, FinetuneRecipe, RenderConfig, SynthRecipe, plain_render
-from dptr.data.crops import DropReport, LabelledCrops, load_crops
-from dptr.data.loader import Labelled, Mixture, Rendered
+from dptr.config.model import DualConfig
+from dptr.config.render import RenderConfig, plain_render
+from dptr.config.train import FinetuneRecipe, SynthRecipe
+from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.report import DropReport
+from dptr.data.sources import Labelled, Mixture
 from dptr.dual.glyph.model import load_glyph
-from dptr.evaluation.calibration import fit_temperature, tempered
+from dptr.evaluation.calibration import fit_temperature
+from dptr.inference.confidence import tempered
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.synth import Renderer
 from dptr.synth.pack import Packed, write_pack
+from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop

@@ -8,7 +8,7 @@ import pytest
 from helpers_train import Parts, records, write_crops
 
 from dptr.cli.app import run
-from dptr.config.recipes import FinetuneRecipe
+from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import open_checkpoint
 from dptr.training import finetune_defaults as own
 from dptr.training.finetune import finetune

@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dptr.config.recipes import CorpusConfig, FinetuneRecipe, RenderConfig, SourceConfig
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.train import FinetuneRecipe
 from dptr.data.crops import load_crops
-from dptr.data.loader import Rendered
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer
 from dptr.synth import Renderer
+from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus
 from dptr.training.finetune import read, seen
 from dptr.training.orientation import turned_by_label

@@ -11,7 +11,7 @@ from helpers_clip import make_tiny_clip
 from helpers_reference import loud
 from torch import Tensor, nn
 
-from dptr.config.recipes import DecoderConfig, DualConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import DecoderConfig, DualConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.models.decoders.parseq import PARSeq, draw_permutations
 from dptr.models.recognizer import build_recognizer

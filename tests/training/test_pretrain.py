@@ -9,9 +9,11 @@ from helpers_clip import make_tiny_clip
 from helpers_train import Parts, contents, records
 from torch import Tensor
 
-from dptr.config.recipes import DualConfig, ORPConfig
+from dptr.config.model import DualConfig
+from dptr.config.train import ORPConfig
 from dptr.dual.glyph.model import load_glyph
-from dptr.dual.orp.bank import load_bank, perturb
+from dptr.dual.orp.bank import load_bank
+from dptr.dual.orp.perturb import perturb
 from dptr.models.checkpoint import open_checkpoint, transfer
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import resolve_charset

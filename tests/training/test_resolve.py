@@ -8,22 +8,11 @@ import pytest
 import torch
 from helpers_train import Parts
 
+from dptr.config.data import InitConfig
 from dptr.config.load import load_recipe
-from dptr.config.recipes import (
-    AlignRecipe,
-    Config,
-    CorpusConfig,
-    DecoderConfig,
-    DualConfig,
-    EncoderConfig,
-    FinetuneRecipe,
-    FMUConfig,
-    GlyphConfig,
-    InitConfig,
-    ModelConfig,
-    PretrainRecipe,
-    SynthRecipe,
-)
+from dptr.config.model import Config, DecoderConfig, DualConfig, EncoderConfig, FMUConfig, GlyphConfig, ModelConfig
+from dptr.config.render import CorpusConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.dual.glyph.model import build_glyph, load_glyph, save_glyph
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer

@@ -13,7 +13,7 @@ import pytest
 from helpers_clip import make_tiny_clip
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import PretrainRecipe
+from dptr.config.train import PretrainRecipe
 from dptr.training.pretrain import pretrain
 
 ROOT = Path(__file__).parents[2]

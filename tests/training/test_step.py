@@ -15,7 +15,8 @@ from helpers_train import STEPS, Parts, records
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dptr.config.recipes import Config, DecoderConfig, EncoderConfig, ModelConfig, OptimConfig, RunConfig
+from dptr.config.model import Config, DecoderConfig, EncoderConfig, ModelConfig
+from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.decoders import DECODERS
 from dptr.models.layers import Layer
 from dptr.models.recognizer import Recognizer, build_recognizer

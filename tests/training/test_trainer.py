@@ -13,7 +13,8 @@ import torch
 from helpers_train import Parts
 from torch import Tensor, nn
 
-from dptr.config.recipes import Config, ModelConfig, OptimConfig, RunConfig
+from dptr.config.model import Config, ModelConfig
+from dptr.config.train import OptimConfig, RunConfig
 from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.training import align, finetune, loop, pretrain

@@ -12,7 +12,8 @@ from helpers_train import Parts, make_parts, records, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig, RenderConfig
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.render import RenderConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import load_crops
 from dptr.inference.reader import Reader

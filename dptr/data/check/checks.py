@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from dptr.data.check.near_duplicates import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
-from dptr.data.crops import UNREADABLE, DropReport, Labelled, open_labelled
+from dptr.data.crops import UNREADABLE
+from dptr.data.labeled import Labelled, open_labelled
+from dptr.data.report import DropReport
 from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalise
 from dptr.utils.errors import UserError
 

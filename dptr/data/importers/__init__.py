@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from dptr.data.crops import DropReport
 from dptr.data.importers.benchmarks import import_cute80, import_iiit5k, import_svt, import_svtp, import_union14m
 from dptr.data.importers.common import Word
 from dptr.data.importers.icdar import import_icdar_scenes, import_icdar_words, import_mlt
 from dptr.data.importers.jsons import import_art, import_coco_text, import_textocr
 from dptr.data.importers.output import RECORD, Sample, encode, replace_dataset, write_dataset
 from dptr.data.importers.tables import import_bctr, import_folder, import_quads, import_table
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from dptr.data.crops import DropReport
 from dptr.data.importers.common import (
     Region,
     Word,
@@ -25,6 +24,7 @@ from dptr.data.importers.common import (
     read_words,
 )
 from dptr.data.importers.geometry import box_points
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 
 _Row = tuple[Path, str, str]  # picture, label, key

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dptr.data.crops import UNREADABLE, DropReport
+from dptr.data.crops import UNREADABLE
 from dptr.data.importers.geometry import DEGENERATE, check_corners, cut, reading_corners, upright_corners
+from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, normalise
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES, open_image

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dptr.data.crops import DropReport
 from dptr.data.importers.common import (
     Region,
     Word,
@@ -23,6 +22,7 @@ from dptr.data.importers.common import (
     read_words,
 )
 from dptr.data.importers.geometry import box_points
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"

@@ -8,7 +8,6 @@ from os.path import isfile  # unlike Path.is_file, no error for a name that is t
 from pathlib import Path
 from typing import Any
 
-from dptr.data.crops import DropReport
 from dptr.data.importers.common import (
     ILLEGIBLE,
     Region,
@@ -23,6 +22,7 @@ from dptr.data.importers.common import (
     read_text,
 )
 from dptr.data.importers.geometry import box_points
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 
 _NUMBER = (int, float)

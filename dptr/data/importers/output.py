@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dptr.data.crops import LABELS
+from dptr.data.labeled import LABELS
 from dptr.data.lmdb import UNFINISHED, write_lmdb
 from dptr.utils.errors import UserError
 from dptr.utils.files import PARTIAL, remove_partial, whole_file, whole_folder

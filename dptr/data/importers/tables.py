@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dptr.data.crops import UNREADABLE, DropReport, open_labelled
+from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import (
     Region,
     Word,
@@ -24,7 +24,9 @@ from dptr.data.importers.common import (
     read_words,
     usable,
 )
+from dptr.data.labeled import open_labelled
 from dptr.data.lmdb import is_lmdb
+from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 
 PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
@@ -35,7 +37,7 @@ _Row = tuple[int, str, str]  # line, path, label
 
 
 def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
-    """What ``dptr.data.crops.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
+    """What ``dptr.data.labeled.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
 
     Raises:
         UserError: as ``open_labelled``.

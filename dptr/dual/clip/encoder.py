@@ -1,4 +1,5 @@
-"""CLIP and its kin as dual encoders: any checkpoint of ``dptr.dual.clip.families.FAMILIES`` that ``transformers`` reads.
+"""CLIP and its kin as dual encoders: any checkpoint of ``dptr.dual.clip.families.FAMILIES`` that ``transformers``
+reads.
 
 Nothing is downloaded here: the weights are a folder, or what ``hf download`` has put into the hub client's cache.
 """
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.clip.families import FAMILIES, Family, Pixels
 from dptr.dual.clip.hub import load_towers
 from dptr.dual.clip.prompts import resolve_prompt

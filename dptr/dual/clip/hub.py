@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.clip.families import FAMILIES, Family, Pixels
 from dptr.models.encoders.clip_vision import strict_fault
 from dptr.utils.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dptr.config.recipes import TowerConfig
+from dptr.config.model import TowerConfig
 from dptr.dual.clip.families import FAMILIES, Family
 from dptr.dual.clip.hub import family_class, find_checkpoint, library, pixels_of, reading
 from dptr.utils.errors import UserError

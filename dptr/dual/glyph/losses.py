@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.recipes import AlignRecipe
+from dptr.config.train import AlignRecipe
 from dptr.dual.glyph.model import GlyphModel
 from dptr.models.fmu import running_count
 

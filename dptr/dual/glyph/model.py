@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import DualConfig, GlyphConfig
+from dptr.config.model import DualConfig, GlyphConfig
 from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
 from dptr.models.loading import load_strictly, read_config, settings_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.glyph.model import GlyphModel, load_glyph
 from dptr.models.loading import load_strictly, shared_rows
 from dptr.models.resize_positions import continued, fit_rows

@@ -1,7 +1,8 @@
 """Residuals: how image tokens lie off the text tokens of the word they show. Ours, beside the paper's ORP.
 
 Where image tokens stand for the same slots as text tokens do (glyph), ``memory + residual`` is a stand-in that errs as
-image tokens err. ``perturb`` of ``dptr.dual.orp.bank`` can add the residuals of a random crop slot by slot; that gives the spread
+image tokens err. ``perturb`` of ``dptr.dual.orp.bank`` can add the residuals of a random crop slot by slot; that
+gives the spread
 of image tokens, yet an "O" that looks like a "0" then lends its error to any letter. ``confuse`` gives each token the
 residual of a token of the same symbol: what a decoder trained on it doubts is what image tokens leave in doubt, as long
 as it does not learn them by heart, for each gives its symbol away: use a bank of many crops (docs/LOG.md).
@@ -96,7 +97,7 @@ def draw_alike(
     """A random row for each wanted symbol: one that stands for it or, where none does, for any character.
 
     Args:
-        samples, own: as in ``dptr.dual.orp.bank.perturb``.
+        samples, own: as in ``dptr.dual.orp.perturb.perturb``.
     """
     first, last = (torch.searchsorted(held.symbols, wanted, right=right) for right in (False, True))
     everyone = len(wanted) if samples is None else samples
@@ -161,7 +162,7 @@ def confuse(
     gets the residual of any character.
 
     Args:
-        samples, own: as in ``dptr.dual.orp.bank.perturb``.
+        samples, own: as in ``dptr.dual.orp.perturb.perturb``.
 
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.

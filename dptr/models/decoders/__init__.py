@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dptr.config.recipes import DecoderConfig
+from dptr.config.model import DecoderConfig
 from dptr.models.decoders.abinet import build_abinet
 from dptr.models.decoders.base import Decoder
 from dptr.models.decoders.ctc import build_ctc

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.recipes import DecoderConfig
+from dptr.config.model import DecoderConfig
 from dptr.models.decoders.base import Stepwise
 from dptr.models.layers import Attention, FeedForward, Layer, init_transformer, key_mask
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.config.recipes import EncoderConfig
+from dptr.config.model import EncoderConfig
 from dptr.models.layers import Encoder
 from dptr.utils.errors import UserError
 

@@ -9,7 +9,7 @@ from PIL import Image
 from serve import serve
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import SynthRecipe
+from dptr.config.train import SynthRecipe
 from dptr.synth import Renderer
 
 

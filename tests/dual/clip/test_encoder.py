@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from dptr.config.recipes import DualConfig
+from dptr.config.model import DualConfig
 from dptr.dual.base import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.utils.errors import UserError
@@ -382,5 +382,8 @@ def test_unknown_kind():
 
 
 def test_the_package_imports_without_transformers():
-    code = "import sys, dptr.dual.base, dptr.dual.clip.prompts, dptr.dual.clip.encoder; sys.exit('transformers' in sys.modules)"
+    code = (
+        "import sys, dptr.dual.base, dptr.dual.clip.prompts, dptr.dual.clip.encoder\n"
+        "sys.exit('transformers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

@@ -23,7 +23,8 @@ import transformers
 from helpers_train import write_photographs
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import DualConfig, PretrainRecipe
+from dptr.config.model import DualConfig
+from dptr.config.train import PretrainRecipe
 from dptr.dual.base import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
 from dptr.dual.clip.families import FAMILIES
 from dptr.dual.orp.bank import build_bank

@@ -23,7 +23,8 @@ pytest.importorskip("transformers", reason="the clip extra is not installed")
 pytest.importorskip("sentencepiece", reason="the clip extra is not installed")
 
 from dptr.config.load import load_recipe
-from dptr.config.recipes import AlignRecipe, DualConfig, EncoderConfig, FinetuneRecipe, GlyphConfig
+from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe
 from dptr.dual.base import load_dual
 from dptr.dual.clip.families import FAMILIES
 from dptr.dual.clip.vision_tower import tower_settings, tower_weights

@@ -11,7 +11,8 @@ import torch
 from helpers_reference import loud, norm
 from torch import Tensor
 
-from dptr.config.recipes import AlignRecipe, DualConfig, EncoderConfig, GlyphConfig
+from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig
+from dptr.config.train import AlignRecipe
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.glyph.losses import alignment_loss, drawn_symbols, place_losses
 from dptr.dual.glyph.model import (

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dptr.config.recipes import AlignRecipe, EncoderConfig, GlyphConfig
+from dptr.config.model import EncoderConfig, GlyphConfig
+from dptr.config.train import AlignRecipe
 from dptr.dual.glyph.model import GlyphModel, build_glyph, save_glyph
 from dptr.dual.glyph.warm_start import begun
 from dptr.text.charset import Charset

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from dptr.dual.orp.bank import POSITIONS, Bank, build_bank, load_bank, perturb, save_bank
+from dptr.dual.orp.bank import Bank, build_bank, load_bank, save_bank
+from dptr.dual.orp.perturb import POSITIONS, perturb
 from dptr.utils.errors import UserError
 
 DRAWN = [name for name in POSITIONS if name != "aligned"]
@@ -388,7 +389,7 @@ def test_a_clip_bank(photographs, tmp_path):
     pytest.importorskip("transformers", reason="the clip extra is not installed")
     from helpers_clip import make_tiny_clip
 
-    from dptr.config.recipes import DualConfig
+    from dptr.config.model import DualConfig
     from dptr.dual.clip.encoder import load_clip
 
     dual = load_clip(DualConfig(kind="clip", model=str(make_tiny_clip(tmp_path / "clip"))))

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dptr.config.recipes import ORPConfig
-from dptr.dual.orp.bank import Bank, load_bank, perturb
+from dptr.config.train import ORPConfig
+from dptr.dual.orp.bank import Bank, load_bank
+from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import build_residual_bank, by_symbol, confuse, confusions, draw_alike
 from dptr.training.pretrain import perturbation
 from dptr.utils.errors import UserError

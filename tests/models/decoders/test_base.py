@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config.recipes import DecoderConfig
+from dptr.config.model import DecoderConfig
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.resize_positions import ROWS
 from dptr.text.charset import Charset

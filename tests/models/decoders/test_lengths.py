@@ -10,7 +10,7 @@ import torch
 from helpers_reference import loud
 from torch import Tensor
 
-from dptr.config.recipes import DecoderConfig, ModelConfig
+from dptr.config.model import DecoderConfig, ModelConfig
 from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.decoders.abinet import ABINet

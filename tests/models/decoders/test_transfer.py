@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config.recipes import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer

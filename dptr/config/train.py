@@ -1,0 +1,142 @@
+"""The recipe of each training command."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dptr.config.data import DataConfig, DistilConfig, InitConfig
+from dptr.config.model import Config, DecoderConfig, DualConfig, GlyphConfig, ModelConfig
+from dptr.config.render import CorpusConfig, RenderConfig
+
+
+class ORPConfig(Config):
+    """Offline Randomized Perturbation. ``strength`` is the paper's lambda; 0 turns it off."""
+
+    bank: str = "photographs"  # a file, or the name of one beside the dual encoder's weights: photographs, residuals
+    strength: float = Field(0.1, ge=0)
+    # Which bank token a text token gets. shared: as published; aligned (the same slot's), symbols: banks of residuals.
+    positions: Literal["shared", "per-sample", "aligned", "symbols"] = "per-sample"
+
+
+class OptimConfig(Config):
+    """AdamW, one-cycle, clipping, EMA."""
+
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    beta2: float = Field(0.98, gt=0, lt=1)
+    warmup: float = Field(0.075, ge=0, lt=1)  # share of all steps
+    clip: float = Field(20.0, gt=0)  # gradient norm
+    ema: float = Field(0.0, ge=0, lt=1)  # 0 = off
+
+
+class RunConfig(Config):
+    """What every training command has in common."""
+
+    seed: int = Field(0, ge=0)
+    steps: int = Field(2000, gt=0)
+    batch: int = Field(128, gt=0)  # over all processes
+    accumulate: int = Field(1, ge=1)  # pretrain, finetune: parts that a batch is computed in, one after the other
+    checkpointing: bool = False  # attention layers keep their inputs alone and compute the rest again going backward
+    compile: bool = False  # attention layers by torch.compile
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = Field(1, ge=0)
+    save_every: int = Field(200, gt=0)  # steps
+    validate_every: int = Field(500, gt=0)
+    log_every: int = Field(20, gt=0)
+    tensorboard: bool = True
+
+
+class TeachConfig(Config):
+    """A decoder taught while the dual encoder aligns, from text tokens, from crops, or both; or there is none."""
+
+    text: float = Field(0.0, ge=0)  # weight of spelling words from their text tokens, as stage 1 does
+    images: float = Field(0.0, ge=0)  # weight of reading the rendered crops
+    words: int = Field(64, gt=0)  # words a step that are spelled from text tokens, over all processes
+    residuals: float = Field(0.0, ge=0)  # strength of perturbation by how this step's slots lie off their text
+    decoder: DecoderConfig = DecoderConfig()  # its width is the glyph encoder's
+    start: str = ""  # a stage 1 checkpoint to begin with; empty = fresh
+
+
+class AlignRecipe(Config):
+    """``dptr align``: train the glyph dual encoder on rendered words."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    glyph: GlyphConfig = GlyphConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
+    teach: TeachConfig = TeachConfig()
+    start: str = ""  # a glyph encoder to begin with, shipped or a folder; characters that it knows keep what it knows
+    spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
+    ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
+    cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
+    negatives: int = Field(1024, ge=0)  # of larger charsets, how many symbols beside a batch's it is told from; 0 = all
+    padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
+    # What the renderer knows of where each letter stands:
+    columns: float = Field(1.0, ge=0)  # weight of naming the letter in each image column
+    attention: float = Field(0.5, ge=0)  # weight of slots looking at their letter
+    counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
+    pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
+    ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to full ones; with start 0
+
+
+class AdaptRecipe(Config):
+    """``dptr adapt``: a recogniser learns the words of a domain from text alone, its image side frozen."""
+
+    run: RunConfig = RunConfig(steps=400, batch=128, validate_every=100, save_every=100, tensorboard=False)
+    optim: OptimConfig = OptimConfig(lr=5e-4, clip=5.0)
+    model: str = "dptr-en"  # a shipped name or a folder
+    text: tuple[str, ...] = ()  # files of words, a word a line or between white space; a repeated word weighs more
+    words: CorpusConfig = CorpusConfig(heldout=0, upper=0, title=0, mixed=0, punctuation=0)  # as they stand
+    share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are words of the language
+    crops: int = Field(8000, ge=1)  # pictures of words of the text, each seen once by the image side
+    rehearsed: int = Field(16_000, ge=1)  # pictures of words of the language
+    forget: float = Field(0.02, ge=0, le=1)  # how much of word accuracy on other words may be lost
+    pack: str = ""  # pictures of words of the language, rendered before by dptr synth
+    corpus: CorpusConfig = CorpusConfig()  # words of the language
+    render: RenderConfig = RenderConfig()
+
+
+class SynthRecipe(Config):
+    """``dptr synth``: rendered crops into a pack, for training to read many times."""
+
+    seed: int = Field(0, ge=0)
+    charset: str = "94"
+    max_length: int = Field(25, ge=1)
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
+
+
+class PretrainRecipe(Config):
+    """``dptr pretrain``: stage 1, the decoder learns to spell from text tokens."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = ModelConfig()
+    dual: DualConfig = DualConfig()
+    orp: ORPConfig = ORPConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    standardise: bool = (
+        False  # take the mean off text tokens and off the bank's, each side's own (dptr.dual.standardize)
+    )
+    bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
+
+
+class FinetuneRecipe(Config):
+    """``dptr finetune``: stage 2, the whole recogniser on labelled crops."""
+
+    run: RunConfig = RunConfig()
+    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
+    distil: DistilConfig = DistilConfig()
+    data: DataConfig = DataConfig()
+    corpus: CorpusConfig = CorpusConfig()
+    render: RenderConfig = RenderConfig()
+    encoder_lr: float = Field(1.0, ge=0)  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
+    fmu_lr: float = Field(1.0, ge=0)
+    decoder_lr: float = Field(1.0, ge=0)
+    patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

@@ -1,0 +1,165 @@
+"""Labeled crops on disk: a folder with ``labels.tsv``, or an LMDB."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from dptr.data.lmdb import LmdbReader, is_lmdb
+from dptr.utils.errors import UserError
+from dptr.utils.images import open_image
+
+LABELS = "labels.tsv"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One labelled crop: an RGB picture, the label as it was written, and where it came from."""
+
+    image: Image.Image
+    label: str
+    key: str
+
+
+class Labelled(ABC):
+    """Labelled crops by index; iterating reads them one after the other."""
+
+    path: Path
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def label(self, index: int) -> str:
+        """The label as it was written."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """The name of the picture within the data set."""
+
+    @abstractmethod
+    def image(self, index: int) -> Image.Image:
+        """The picture as RGB; UserError where it cannot be read."""
+
+    @abstractmethod
+    def stamps(self) -> Iterator[str]:
+        """What tells of a change of pictures without reading them: names, sizes, times."""
+
+    def __getitem__(self, index: int) -> Crop:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: sample {index} of {len(self)}")
+        return Crop(self.image(index), self.label(index), self.key(index))
+
+
+class LabelledFolder(Labelled):
+    """A folder with ``labels.tsv``: UTF-8, one ``path<TAB>label`` a line, paths relative to the file."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder)
+        self._rows = list(_rows(self.path / LABELS))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def label(self, index: int) -> str:
+        return self._rows[index][1]
+
+    def key(self, index: int) -> str:
+        return self._rows[index][0]
+
+    def image(self, index: int) -> Image.Image:
+        return open_image(self.path / self._rows[index][0])
+
+    def stamps(self) -> Iterator[str]:
+        return (f"{name}\t{_stamp(self.path / name)}" for name, _ in self._rows)
+
+
+class LabelledLmdb(Labelled):
+    """An LMDB in the field's format; keys are those of the pictures, ``image-000000001`` and on."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder)
+        self._reader = LmdbReader(folder)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def label(self, index: int) -> str:
+        return self._reader.label(index)
+
+    def key(self, index: int) -> str:
+        return self._reader.key(index)
+
+    def image(self, index: int) -> Image.Image:
+        data = self._reader.image_bytes(index)
+        try:
+            return open_image(data)
+        except UserError as error:
+            raise UserError(f"{self.path}: {self.key(index)}: {error}") from error
+
+    def stamps(self) -> Iterator[str]:
+        yield _stamp(self.path / "data.mdb")
+
+
+def open_labelled(path: str | Path) -> Labelled:
+    """Open a data set: a folder with ``labels.tsv``, or an LMDB folder; the file itself is taken for its folder.
+
+    Raises:
+        UserError: nothing there, neither of the two, both of the two, or what the two formats demand is violated.
+    """
+    folder = Path(path)
+    if folder.name in (LABELS, "data.mdb") and folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        problem = "not a data set" if folder.exists() else "no such folder"
+        raise UserError(f"{path}: {problem}; pass a folder with {LABELS}, or an LMDB folder")
+    has_labels, has_lmdb = (folder / LABELS).is_file(), is_lmdb(folder)
+    if has_labels and has_lmdb:
+        raise UserError(f"{path}: both {LABELS} and data.mdb in it; move one of them to a folder of its own")
+    if has_lmdb:
+        return LabelledLmdb(folder)
+    if has_labels:
+        return LabelledFolder(folder)
+    below = [f"{depth}/{name}" for depth in ("*", "*/*") for name in (LABELS, "data.mdb")]
+    found = {file.parent for pattern in below for file in folder.glob(pattern)}
+    inside = sorted(path for path in found if not path.name.startswith("."))
+    remedy = (
+        f"pass {', '.join(map(str, inside[:3]))}{' ...' if len(inside) > 3 else ''}"
+        if inside
+        else f"write {LABELS} there, a crop a line: path<TAB>label"
+    )
+    raise UserError(f"{path}: neither {LABELS} nor data.mdb in it; {remedy}")
+
+
+def _stamp(file: Path) -> str:
+    """Size and times; the time of the last change (``ctime``) cannot be set back, as unpacking does with the other."""
+    try:
+        found = file.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _rows(file: Path) -> Iterator[tuple[str, str]]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}; check the path") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if not line:
+            continue
+        if line.count("\t") != 1 or line.startswith("\t"):
+            found = "no path" if line.startswith("\t") else f"{line.count(chr(9)) or 'no'} tabs"
+            raise UserError(f"{file}, line {number}: {found} in {line[:60]!r}; write path<TAB>label, one crop a line")
+        path, label = line.split("\t")
+        yield path, label

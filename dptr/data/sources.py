@@ -1,0 +1,174 @@
+"""Endless supplies of crops; a sample is a pure function of its index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from math import gcd, lcm
+from typing import Protocol
+
+import numpy as np
+
+from dptr.data.augment import augment
+from dptr.data.crops import LabelledCrops
+
+Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
+_GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
+
+
+class Source(Protocol):
+    """An endless supply of crops; ``sample`` is a pure function of ``index``."""
+
+    def sample(self, index: int) -> Sample: ...
+
+    def word(self, index: int) -> str:
+        """The word of that sample, which costs little."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A gentle supply that gives way to the full one over the first ``length`` samples."""
+
+    gentle: Source
+    full: Source
+    length: int
+
+    def sample(self, index: int) -> Sample:
+        return self._source(index).sample(index)
+
+    def word(self, index: int) -> str:
+        return self._source(index).word(index)
+
+    def _source(self, index: int) -> Source:
+        gentle = index < self.length and index * _GOLDEN % 1.0 >= index / self.length
+        return self.gentle if gentle else self.full
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
+
+    crops: LabelledCrops
+    seed: int
+    strength: float
+    _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of two epochs at most
+
+    def sample(self, index: int) -> Sample:
+        row = self._row(index)
+        crop = self.crops.arrays[row]
+        if self.strength:
+            crop = augment(crop, np.random.Generator(np.random.Philox(key=[self.seed, index])), self.strength)
+        label = self.crops.labels[row]
+        return crop, label, np.full((len(label), 2), np.nan, np.float32)
+
+    def word(self, index: int) -> str:
+        return self.crops.labels[self._row(index)]
+
+    def _row(self, index: int) -> int:
+        epoch, place = divmod(index, len(self.crops))
+        if epoch not in self._orders:
+            if len(self._orders) == 2:
+                del self._orders[min(self._orders)]
+            self._orders[epoch] = seeded_order(self.seed, epoch, len(self.crops))
+        return int(self._orders[epoch][place])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A ``share`` of all samples, evenly spread, is rendered; the others are labelled. Neither's indices have gaps."""
+
+    labelled: Source
+    rendered: Source
+    share: float
+
+    def sample(self, index: int) -> Sample:
+        source, index = self._deal(index)
+        return source.sample(index)
+
+    def word(self, index: int) -> str:
+        source, index = self._deal(index)
+        return source.word(index)
+
+    def _deal(self, index: int) -> tuple[Source, int]:
+        before, after = int(index * self.share), int((index + 1) * self.share)
+        return (self.rendered, before) if after > before else (self.labelled, index - before)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Several supplies, each in proportion to its weight and evenly spread; no supply's indices have gaps.
+
+    ``weights`` are whole numbers (``whole_weights``). After any multiple of their sum the proportions are exact. The
+    first supply takes its share of all samples, the second its share of those left, and so on.
+    """
+
+    sources: tuple[Source, ...]
+    weights: tuple[int, ...]
+
+    def sample(self, index: int) -> Sample:
+        source, index = self._deal(index)
+        return source.sample(index)
+
+    def word(self, index: int) -> str:
+        source, index = self._deal(index)
+        return source.word(index)
+
+    def _deal(self, index: int) -> tuple[Source, int]:
+        left = sum(self.weights)
+        for source, weight in zip(self.sources[:-1], self.weights, strict=False):
+            before, after = index * weight // left, (index + 1) * weight // left
+            if after > before:
+                return source, before
+            index, left = index - before, left - weight
+        return self.sources[-1], index
+
+
+def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
+    """The smallest whole numbers in the proportion of ``weights`` > 0, taken as the decimals they are written as."""
+    exact = [Fraction(str(weight)) for weight in weights]
+    unit = Fraction(gcd(*(part.numerator for part in exact)), lcm(*(part.denominator for part in exact)))
+    return tuple(int(part / unit) for part in exact)
+
+
+@dataclass(frozen=True)
+class Bucketed:
+    """The same samples, in batches whose words are of about one length, so that little of a batch is padding.
+
+    The samples of ``pool`` batches of ``size`` are sorted by the length of their words and cut into batches, which come
+    in a seeded order.
+    """
+
+    source: Source
+    size: int
+    pool: int
+    seed: int
+    _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of one pool
+
+    def sample(self, index: int) -> Sample:
+        return self.source.sample(self._moved(index))
+
+    def word(self, index: int) -> str:
+        return self.source.word(self._moved(index))
+
+    def _moved(self, index: int) -> int:
+        number, place = divmod(index, self.size * self.pool)
+        if number not in self._orders:
+            self._orders.clear()
+            self._orders[number] = self._order(number)
+        return int(self._orders[number][place])
+
+    def _order(self, number: int) -> np.ndarray:
+        count = self.size * self.pool
+        indices = np.arange(number * count, (number + 1) * count)
+        lengths = [len(self.source.word(index)) for index in indices.tolist()]
+        cut = indices[np.argsort(lengths, kind="stable")].reshape(self.pool, self.size)
+        cut.sort(axis=1)  # kinds of crops stay evenly spread, so that each process gets of all
+        return cut[seeded_order(self.seed, number, self.pool)].ravel()
+
+
+@lru_cache(maxsize=4)
+def seeded_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """A random order of ``count`` things, another one each epoch."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)

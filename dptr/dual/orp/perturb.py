@@ -1,0 +1,71 @@
+"""Offline Randomized Perturbation: text tokens moved by tokens of a bank's images (DPTR section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dptr.dual.orp.bank import Bank
+
+
+def _shared(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    return _per_sample(1, length, tokens, generator).expand(samples, length)
+
+
+def _per_sample(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    repeats = -(-length // tokens)
+    keys = torch.rand((samples, repeats, tokens), generator=generator, device=generator.device)
+    return keys.argsort(dim=-1).reshape(samples, repeats * tokens)[:, :length]
+
+
+def _aligned(samples: int, length: int, tokens: int, generator: torch.Generator) -> Int[Tensor, "samples length"]:
+    return (torch.arange(length, device=generator.device) % tokens).expand(samples, length)
+
+
+POSITIONS = {"shared": _shared, "per-sample": _per_sample, "aligned": _aligned}
+
+
+def perturb(
+    memory: Float[Tensor, "b m d"],
+    mask: Bool[Tensor, "b m"],
+    bank: Bank,
+    strength: float,
+    generator: torch.Generator,
+    positions: Literal["shared", "per-sample", "aligned"] = "per-sample",
+    samples: int | None = None,
+    own: slice = slice(None),
+) -> Float[Tensor, "b m d"]:
+    """Add tokens of one random bank image a sample: ``memory + strength * noise``. For training only.
+
+    As DPTR's published code (lambda = 0.1 there): each sample draws one image, uniformly and independently, so that a
+    bank may be smaller than a batch; token positions are drawn without replacement. A bank with fewer tokens (p) than
+    the memory (m) goes on with further random orders of its p tokens, each without replacement.
+
+    Args:
+        memory: text tokens.
+        mask: True at real tokens; the others stay as they are.
+        bank: of the same width.
+        strength: the paper's lambda; 0 returns ``memory``.
+        generator: draws images and positions, on its own device.
+        positions: ``shared``, as published: one draw of positions for all samples of the batch; ``per-sample``: each
+            sample its own; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
+        samples, own: how many samples the batch holds over all processes (None = b), and which of them these are: the
+            noise of a sample does not depend on the number of processes.
+
+    Returns:
+        Perturbed memory, of ``memory``'s type; the sum is made in float32.
+    """
+    if strength == 0:
+        return memory
+    batch, length, width = memory.shape
+    images, tokens, _ = bank.tokens.shape
+    everyone = batch if samples is None else samples
+    image = torch.randint(images, (everyone, 1), generator=generator, device=generator.device)[own]
+    position = POSITIONS[positions](everyone, length, tokens, generator)[own]
+    rows = (image * tokens + position).flatten().to(bank.tokens.device)
+    noise = bank.tokens.view(images * tokens, width).index_select(0, rows).to(memory.device, torch.float32)
+    noise = noise.view(batch, length, width).mul_(strength).masked_fill_(~mask[:, :, None], 0.0)
+    return (memory.float() + noise).to(memory.dtype)

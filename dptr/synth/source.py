@@ -1,0 +1,42 @@
+"""An endless supply of rendered words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dptr.data.sources import Sample
+from dptr.synth import Renderer
+from dptr.text.corpus import Corpus
+from dptr.utils.errors import UserError
+
+_REDRAW = 1 << 40  # how far apart the indices lie that are tried when no font can draw a word
+_ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them."""
+
+    corpus: Corpus
+    renderer: Renderer
+
+    def word(self, index: int) -> str:
+        """The word of a sample."""
+        for attempt in range(_ATTEMPTS):
+            word = self.corpus.word(index + attempt * _REDRAW)
+            if self.renderer.can_draw(word):
+                return word
+        raise UserError(
+            f"{word!r} and {_ATTEMPTS - 1} words before it: no font draws them; install fonts for this script "
+            "(scripts/fonts.sh) or pass --set render.fonts=[...]"
+        )
+
+    def sample(self, index: int) -> Sample:
+        word = self.word(index)
+        crop, stops = self.renderer.render_with_stops(word, index)
+        return crop, word, stops
+
+    def undrawable(self, count: int = 5000) -> dict[str, int]:
+        """Of the first ``count`` words, those that no font can draw, by character set missing."""
+        missing = [word for word in map(self.corpus.word, range(count)) if not self.renderer.can_draw(word)]
+        return {"no font draws it": len(missing)} if missing else {}
