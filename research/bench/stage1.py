@@ -27,7 +27,7 @@ import torch
 from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
 from torch import nn
 
-import plain_loop  # isort: skip
+import reference_loop  # isort: skip
 from helpers_clip import byte_symbols  # isort: skip
 from dptr.config.model import DecoderConfig, DualConfig, ModelConfig
 from dptr.config.train import OptimConfig, PretrainRecipe, RunConfig
@@ -90,8 +90,8 @@ def plain_step(dual: ClipDual, corpus: Corpus, tokenizer: Tokenizer) -> Callable
     def step(number: int) -> int:
         words = text_batch(corpus, PLAIN_BATCH, number, 1)
         targets = torch.from_numpy(tokenizer.encode(words, full_length=True))
-        orders = plain_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
-        plain_loop.stage1_step(dual, decoder, optimizer, words, targets, orders)
+        orders = reference_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
+        reference_loop.stage1_step(dual, decoder, optimizer, words, targets, orders)
         return len(words)
 
     return step

@@ -25,7 +25,7 @@ import torch
 from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
 from torch import Tensor, nn
 
-import plain_loop  # isort: skip
+import reference_loop  # isort: skip
 from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig
 from dptr.data.loader import text_batch
@@ -91,8 +91,8 @@ def plain_step(config: ModelConfig, corpus: Corpus, tokenizer: Tokenizer, batch:
 
     def step(number: int) -> int:
         targets = torch.from_numpy(tokenizer.encode(text_batch(corpus, batch, number, 1), full_length=True))
-        orders = plain_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
-        plain_loop.stage2_step(model, optimizer, crops(batch, number), targets, orders)
+        orders = reference_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
+        reference_loop.stage2_step(model, optimizer, crops(batch, number), targets, orders)
         return batch
 
     return step

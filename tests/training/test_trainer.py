@@ -17,7 +17,8 @@ from dptr.config.model import Config, ModelConfig
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
-from dptr.training import align, finetune, loop, pretrain
+from dptr.training import align, finetune, pretrain
+from dptr.training import trainer as loop
 from dptr.training.logger import Log
 from dptr.training.trainer import Run, check_out, make_accelerator, make_optimizer, one_cycle, seeded
 from dptr.utils.errors import UserError
