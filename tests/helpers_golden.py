@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-import dptr.train
-from dptr.cli import run
-from dptr.config import DualConfig
-from dptr.data.transforms import to_pixels
-from dptr.dual.glyph import load_glyph
-from dptr.eager import TorchModel
-from dptr.images import fit, open_image
-from dptr.reader import Prediction, Reader
-from dptr.shipped import SHIPPED
+import dptr.training
+from dptr.cli.app import run
+from dptr.config.model import DualConfig
+from dptr.data.augment import to_pixels
+from dptr.dual.glyph.model import load_glyph
+from dptr.inference.reader import Prediction, Reader
+from dptr.inference.torch_backend import TorchModel
+from dptr.utils.images import fit, open_image
+from dptr.weights import SHIPPED
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 CROPS = FOLDER / "crops"
@@ -174,8 +174,8 @@ def _projected(file: Path) -> float:
 
 @contextmanager
 def _quick() -> Iterator[None]:
-    """One thread, and few words to validate on, wherever in ``dptr.train`` their number stands; losses stay."""
-    modules = [import_module(found.name) for found in pkgutil.walk_packages(dptr.train.__path__, "dptr.train.")]
+    """One thread, and few words to validate on, wherever in ``dptr.training`` their number stands; losses stay."""
+    modules = [import_module(found.name) for found in pkgutil.walk_packages(dptr.training.__path__, "dptr.training.")]
     names = ("RENDERED_VALIDATION", "VALIDATION")
     before = [(module, name, getattr(module, name)) for module in modules for name in names if hasattr(module, name)]
     threads = torch.get_num_threads()

@@ -20,9 +20,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import helpers_golden as golden
+from dptr.config.render import RenderConfig, plain_render
 
-from dptr.config import RenderConfig, plain_render
-from dptr.data.synth import Renderer
+from dptr.synth import Renderer
 
 # Name, label, font, height and width, effects, quarter turns against the clock.
 PICTURES: list[tuple[str, str, str, tuple[int, int], dict[str, float], int]] = [
