@@ -7,6 +7,7 @@ the objective must not draw from the step's generator, and the learning rates ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -22,10 +23,11 @@ class CapturedStep:
     Args:
         compute: forward, backward, clipping, update and zeroing of gradients; returns losses by name, detached.
         zero_grad: frees gradients before the capture, which allocates its own.
+        lock: held during the capture, in which no other thread may use the GPU.
     """
 
-    def __init__(self, compute: Compute, zero_grad: Callable[[], None]):
-        self.compute, self.zero_grad = compute, zero_grad
+    def __init__(self, compute: Compute, zero_grad: Callable[[], None], lock: AbstractContextManager):
+        self.compute, self.zero_grad, self.lock = compute, zero_grad, lock
         self.inputs: dict[str, Tensor] = {}
         self.losses: dict[str, Tensor] = {}
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -48,7 +50,7 @@ class CapturedStep:
         else:
             self.zero_grad()
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            with self.lock, torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.losses = self.compute(self.inputs)
             self.graph.replay()  # capturing computes nothing
         self.steps += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Task(ABC):
         patience: validations in a row without a better state, after which training ends; 0 = never.
         clipped_apart: modules whose gradients are clipped each by its own norm; empty = the objective's as a whole.
         capturable: whether steps can be a CUDA graph (``dptr.training.cuda_graph``).
+        capture_lock: held while that is captured, in which no other thread may use the GPU.
     """
 
     objective: nn.Module
@@ -64,6 +66,7 @@ class Task(ABC):
     patience: int = 0
     clipped_apart: Sequence[nn.Module] = ()
     capturable: bool = False
+    capture_lock: AbstractContextManager = nullcontext()
 
     @abstractmethod
     def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:

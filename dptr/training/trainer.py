@@ -86,7 +86,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = torch.tensor(optim.lr, device=self.device)
                 group["capturable"] = True
-            self.captured = CapturedStep(self.compute, self.zero_grad)
+            self.captured = CapturedStep(self.compute, self.zero_grad, task.capture_lock)
         self.prepared, self.optimizer = accelerator.prepare(task.objective, optimizer)
         self.module = accelerator.unwrap_model(self.prepared)
         self.ema = {n: t.detach().clone() for n, t in self.module.state_dict().items()} if optim.ema else None

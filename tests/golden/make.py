@@ -20,8 +20,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import helpers_golden as golden
-from dptr.config.render import RenderConfig, plain_render
 
+from dptr.config.render import RenderConfig, plain_render
 from dptr.synth import Renderer
 
 # Name, label, font, height and width, effects, quarter turns against the clock.

@@ -28,9 +28,9 @@ from dptr.synth.pack import Packed, write_pack
 from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.trainer import Trainer
 from dptr.training.finetune import calibrated, finetune, initialise, protocol_of
 from dptr.training.sources import split, stage2_crops
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 

@@ -23,7 +23,7 @@ from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
-from dptr.training.finetune import FinetuneTask, FinetuneObjective, finetune
+from dptr.training.finetune import FinetuneObjective, FinetuneTask, finetune
 from dptr.training.pretrain import pretrain
 from dptr.training.trainer import Trainer, seeded
 from dptr.utils.errors import UserError

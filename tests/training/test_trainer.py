@@ -19,8 +19,8 @@ from dptr.config.train import OptimConfig, RunConfig
 from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.training import align, finetune, pretrain
-from dptr.training.logger import Log
 from dptr.training.device import make_accelerator
+from dptr.training.logger import Log
 from dptr.training.optimizer import Parts, make_optimizer, one_cycle
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -161,6 +161,62 @@ def test_the_learning_rate_follows_the_schedule_and_the_parts(tmp_path: Path) ->
         step(run)
         for group in run.optimizer.param_groups:
             assert group["lr"] == pytest.approx(0.05 * group["factor"] * one_cycle(number, 8, 0.25))
+
+
+def test_a_run_may_follow_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second a step: the cycle spans the seconds, the run ends with them, and a resumed one has what was left."""
+    now = [100.0]
+    monkeypatch.setattr("dptr.training.trainer.time.monotonic", lambda: now[0])
+    recipe = changed(run__steps=1000, run__seconds=10.0, run__save_every=4, run__validate_every=500)
+
+    class Clocked(TinyTask):
+        limit = 6
+
+        def tensors(
+            self, batch: int, step: int, generator: torch.Generator, share: Share
+        ) -> tuple[dict[str, Tensor], list[str]]:
+            now[0] += 1.0
+            if self.limit == len(rates):
+                raise UserError("no more")
+            return super().tensors(batch, step, generator, share)
+
+    rates: list[float] = []
+    real = Trainer.update
+
+    def update(run: Trainer, *rest: Any) -> None:
+        rates.append(run.optimizer.param_groups[0]["lr"])
+        real(run, *rest)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    with pytest.raises(UserError, match="no more"):
+        start(tmp_path, recipe, Clocked(Net())).run()
+    assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(1, 7)])
+    now[0] += 3600.0
+    rates.clear()
+    task = Clocked(Net())
+    task.limit = 50
+    trainer = start(tmp_path, recipe, task)
+    assert (trainer.progress.step, trainer.progress.seconds) == (4, 4.0)
+    trainer.run()
+    assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(5, 11)])
+    assert trainer.progress.step == 10 and (tmp_path / "state" / "step-000000010").is_dir()
+
+
+def test_modules_may_be_clipped_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    task = TinyTask(net)
+    task.clipped_apart = [nn.ModuleList([net.conv, net.norm]), net.head]
+    run = start(tmp_path, task=task)
+    norms: list[float] = []
+
+    def note(*arguments: Any) -> None:
+        for part in task.clipped_apart:
+            found = [p.grad for p in part.parameters() if p.grad is not None]
+            norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in found)))
+
+    monkeypatch.setattr(run.optimizer, "step", note)
+    run.learn({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
+    assert norms == [pytest.approx(1.0, rel=1e-4)] * 2
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:

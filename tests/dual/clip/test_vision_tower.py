@@ -37,8 +37,8 @@ from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.optimizer import make_optimizer
 from dptr.training.finetune import finetune, initialise
+from dptr.training.optimizer import make_optimizer
 from dptr.training.resolve import settle_align, settle_finetune
 from dptr.utils.errors import UserError
 
