@@ -19,7 +19,7 @@ from dptr.data.loader import text_batch
 from dptr.dual.base import DualEncoder, load_dual, tells_apart
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
-from dptr.dual.orp.residuals import confuse, confusions
+from dptr.dual.orp.residuals import perturb_by_symbol, tabulate_residuals
 from dptr.dual.standardize import measure
 from dptr.dual.text_cache import CachedText
 from dptr.models.checkpoint import save_checkpoint
@@ -239,14 +239,14 @@ def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
     """ORP as the recipe asks for it; none where there is no bank.
 
     Raises:
-        UserError: see ``confusions``.
+        UserError: see ``tabulate_residuals``.
     """
     if bank is None:
         return lambda memory, mask, words, generator, samples, own: memory
     held, strength, positions = bank, config.strength, config.positions
     if positions == "symbols":
-        table = confusions(held)
-        return lambda memory, mask, words, generator, samples, own: confuse(
+        table = tabulate_residuals(held)
+        return lambda memory, mask, words, generator, samples, own: perturb_by_symbol(
             memory, words, table, strength, generator, samples, own
         )
     return lambda memory, mask, words, generator, samples, own: perturb(
