@@ -161,10 +161,8 @@ def synth_recipe(inputs: Path, work: Path, overrides: Sequence[str], seed: int) 
             archive.extractall(fonts, filter="data")
     words = SourceConfig(kind="file", path=str(inputs / "words.gz"), weight=0.75)
     corpus = CorpusConfig(sources=(words, SourceConfig(kind="pattern", weight=0.25)))
-    recipe = load_recipe(SynthRecipe, SIGNS, list(overrides))
-    render = recipe.render.model_copy(
-        update={"fonts": (str(fonts),), "font_split": "train", "backgrounds": str(inputs / "photographs")}
-    )
+    recipe = load_recipe(SynthRecipe, SIGNS, ["render.font_split=train", *overrides])
+    render = recipe.render.model_copy(update={"fonts": (str(fonts),), "backgrounds": str(inputs / "photographs")})
     return recipe.model_copy(update={"corpus": corpus, "render": render, "seed": seed})
 
 

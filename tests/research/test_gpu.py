@@ -210,7 +210,7 @@ def test_a_resident_run_trains_goes_on_and_saves(tmp_path: Path, font_folder: Pa
         sys.executable, str(ROOT / "research/gpu/resident.py"), "--inputs", str(folder), "--work", str(tmp_path / "w"),
         "--out", str(tmp_path / "out"), "--model", "a=dptr-en", "--model", "b=dptr-en-tiny", "--device", "cpu",
         "--workers", "1", "--batch", "16", "--labelled", "0.25", "--most", "400", "--validate", "4", "--save", "4",
-        "--seconds", "15",
+        "--set", "render.font_split=all", "--seconds", "15",
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert first.returncode == 0, first.stderr
