@@ -38,8 +38,8 @@ class CorpusConfig(Config):
 class RenderConfig(Config):
     """The renderer: where fonts and backgrounds come from, and how likely each effect is.
 
-    Effects that make a word hard to read are as rare as a small recogniser learns most from (docs/RESULTS.md, "What
-    rendered crops are worth").
+    Effects that make a word hard to read are as rare as a small recognizer learns most from
+    (docs/evidence/renderer.md).
     """
 
     height: int = Field(32, ge=8)  # pixels

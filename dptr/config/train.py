@@ -86,7 +86,7 @@ class AlignRecipe(Config):
 
 
 class AdaptRecipe(Config):
-    """``dptr adapt``: a recogniser learns the words of a domain from text alone, its image side frozen."""
+    """``dptr adapt``: a recognizer learns a word list from rendered crops of it, its image side frozen."""
 
     run: RunConfig = RunConfig(steps=400, batch=128, validate_every=100, save_every=100, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=5e-4, clip=5.0)
