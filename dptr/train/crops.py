@@ -14,7 +14,7 @@ from dptr.config import CorpusConfig, DataConfig, EncoderConfig, FinetuneRecipe,
 from dptr.data.datasets import DropReport, LabelledCrops, load_crops
 from dptr.data.pack import open_pack
 from dptr.data.stream import Bucketed, Labelled, Mixture, Rendered, Source, Weighted, whole_weights
-from dptr.data.synth import FontIndex, Renderer, find_fonts
+from dptr.data.synth import FontIndex, Renderer, describe_embedded, find_fonts
 from dptr.data.transforms import to_pixels
 from dptr.dual.glyph import GlyphDual
 from dptr.errors import UserError
@@ -60,7 +60,7 @@ def rendered_words(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
     )
     undrawable = train.undrawable(_LOOKED_AT).items()
-    notes = [train.corpus.describe()]
+    notes = [*describe_embedded(fonts, render.fonts), train.corpus.describe()]
     notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
     return train, unseen, notes
 
