@@ -61,7 +61,9 @@ def synth(
 def fonts(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE|DIR", help="Where to look; the default is the system's folders, then the package."),
+        typer.Argument(
+            metavar="FILE|DIR", help="Where to look; the default is the system's folders, then the package."
+        ),
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw sample words with them into a picture.")

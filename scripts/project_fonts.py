@@ -3,8 +3,8 @@
     python scripts/project_fonts.py --embedded dptr/data/synth/embedded --tests tests/fonts
 
 Needs ``npm`` and ``apt-get`` (for Hebrew, Bengali and Tamil). Every font is cut down to the characters below with
-fontTools, with the layout rules that words need and without hinting; that is the only change. Licences lie beside the fonts, sources
-and versions in FONTS.md. No font is named by a name that its licence reserves.
+fontTools, with the layout rules that words need and without hinting; that is the only change. Licences lie beside the
+fonts, sources and versions in FONTS.md. No font is named by a name that its licence reserves.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def frequent(code: str, letters: set[str]) -> list[str]:
 def write_fonts(fonts: dict[str, tuple[str, str, list[int], list[str]]], out: Path, title: str) -> None:
     """Cut-down fonts, their licences and FONTS.md."""
     out.mkdir(parents=True, exist_ok=True)
-    lines = [f"# Sources of {title}", "", "Made by `scripts/project_fonts.py`: cut down to some characters, unhinted.", "",
-             "| family | file | from | licence |", "|---|---|---|---|"]  # fmt: skip
+    lines = [f"# Sources of {title}", "", "Made by `scripts/project_fonts.py`: cut down to some characters, unhinted."]
+    lines += ["", "| family | file | from | licence |", "|---|---|---|---|"]
     for family, (package, file, characters, rules) in sorted(fonts.items()):
         with tempfile.TemporaryDirectory() as scratch:
             path, licence, source = fetch(package, file, Path(scratch))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_signal import start
 from PIL import Image, ImageFont
 
 from dptr import __version__
@@ -456,7 +457,7 @@ def test_other_system_errors_are_not_hidden(words, model, tmp_path, monkeypatch)
 
 def interrupt_at(fifo: Path, arguments: list[str]) -> tuple[int, bytes, bytes]:
     """Run a command, wait until it reads ``fifo``, press Ctrl-C."""
-    process = subprocess.Popen([*DPTR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start([*DPTR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while process.poll() is None:
         try:
             writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
