@@ -31,6 +31,7 @@ from dptr.config import (
     ModelConfig,
     PretrainRecipe,
 )
+from dptr.data.synth import EMBEDDED
 from dptr.errors import UserError
 from dptr.models.recognizer import build_recognizer
 from dptr.reader import Reader, repeats
@@ -398,7 +399,7 @@ INNER = {
     "align": ("dptr.train.align.align", ["--out", "out"]),
     "bank": ("dptr.dual.load_dual", ["--images", "CROPS", "-o", "out"]),
     "pretrain": ("dptr.train.pretrain.pretrain", ["--out", "out"]),
-    "synth": ("dptr.data.pack.write_pack", ["--out", "out", "--count", "5"]),
+    "synth": ("dptr.data.pack.write_pack", ["--out", "out", "--count", "5", "--set", f'render.fonts=["{EMBEDDED}"]']),
     "finetune": ("dptr.train.finetune.finetune", ["--out", "out", "--set", "init.glyph=glyph-en"]),
     "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["MODEL", "-o", "out.onnx"]),
