@@ -115,7 +115,7 @@ def print_reading(reader: Reader, folder: Path) -> None:
 
 
 def align(out: Path) -> None:
-    """Forty steps, to see the loss fall; the chain goes on with the dual encoder that ships."""
+    """Sixteen steps, to see the loss fall; the chain goes on with the dual encoder that ships."""
     command("align", "demo-align.toml", out / "align", FONTS)
     log = [json.loads(line) for line in (out / "align" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [record["loss"] for record in log if "loss" in record]
