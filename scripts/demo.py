@@ -5,8 +5,8 @@ alignment, a decoder pre-trained on text alone, and two recognisers fine-tuned o
 same budget, one with that decoder and one with a fresh one. All crops are rendered here, in the embedded fonts; those
 of stage 2 show letters of lamps, as on displays: the dual encoder learned from no such crop.
 
-Two threads compute, whatever the machine has, so that every sum comes out the same. The numbers depend on the kind of
-CPU and on the versions of constraints.txt, on no font, folder or variable of the machine.
+One thread computes and one process renders, whatever the machine has, so that every sum comes out the same. The numbers
+depend on the kind of CPU and on the versions of constraints.txt, on no font, folder or variable of the machine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 SAMPLES, LABELLED, TEST = 12, 500, 1000  # crops
 FONTS = {"render.fonts": [str(EMBEDDED)]}  # whatever this system has
 LAMPS = RenderConfig(dots=1.0)
-THREADS = 2  # as many on one core: the order of sums depends on it
 
 Row = tuple[str, int, Result]  # what was measured, labelled crops it has seen, how it reads
 
@@ -61,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or Path(tempfile.mkdtemp(prefix="dptr-demo-"))
     begun = time.monotonic()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)  # the order of sums depends on it
     try:
         with section("1. Reading word crops"):
             read_samples(arguments.model, out)
