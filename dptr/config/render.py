@@ -47,7 +47,7 @@ class RenderConfig(Config):
     widest: int = Field(
         0, ge=0
     )  # pixels; longer words keep their shape up to it (dptr.utils.widths); 0 = all crops of width
-    fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
+    fonts: tuple[str, ...] = ()  # folders or files; empty = those of this system, if any, else the embedded ones
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
     photograph: float = Field(0.3, ge=0, le=1)  # share of crops on a photograph, where a folder is given
