@@ -6,27 +6,27 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.render import RenderConfig
+from dptr.config.effects import Effects
 from dptr.synth import effects, grounds
 
 
 def light(
-    image: np.ndarray, fill: np.ndarray, grown: np.ndarray, config: RenderConfig, rng: Generator
+    image: np.ndarray, fill: np.ndarray, grown: np.ndarray, effects: Effects, rng: Generator
 ) -> tuple[np.ndarray, float]:
     """Light on the scene; what would drown the ink is left out. The image, and how ``visible`` the ink is in it."""
     lit = image
-    if rng.random() < config.lighting:
+    if rng.random() < effects.lighting:
         lit = effects.light(lit, rng)
-    if rng.random() < config.bloom:
+    if rng.random() < effects.bloom:
         lit = effects.bloom(lit, rng)
     contrast = visible(lit, fill, grown)
     if lit is not image and contrast < 15 and contrast < (before := visible(image, fill, grown)):
         lit, contrast = image, before
     for share, effect in (
-        (config.cast_shadow, effects.cast_shadow),
-        (config.glare, effects.glare),
-        (config.colour_cast, effects.colour_cast),
-        (config.exposure, effects.misexposed),
+        (effects.cast_shadow, effects.cast_shadow),
+        (effects.glare, effects.glare),
+        (effects.color_cast, effects.colour_cast),
+        (effects.exposure, effects.misexposed),
     ):
         if share and rng.random() < share:
             changed = effect(lit, rng)
@@ -51,51 +51,51 @@ def shoot(
     across: int,
     rows: int,
     contrast: float,
-    width: int,
-    config: RenderConfig,
+    shape: tuple[int, int],
+    effects: Effects,
     rng: Generator,
 ) -> np.ndarray:
-    """The camera: uint8 (``config.height``, ``width``, 3).
+    """The camera: uint8 (height, width, 3).
 
     Args:
+        shape: height and width of the finished crop.
         aspect: width over height of the crop as the camera saw it, before it is stretched.
         across, rows: how many letters stand beside each other and one below the other; they keep at least 4.5 pixels
             each along the word, and 8 where there are rows of them, or there would be nothing to read.
         contrast: of the ink to its ground (0 to 255); bounds the noise.
     """
-    few, many = (9, 26) if rng.random() < config.lowres else (24, 110)
+    few, many = (9, 26) if rng.random() < effects.low_resolution else (24, 110)
     side = np.exp(rng.uniform(np.log(few), np.log(many)))  # pixels of the crop's shorter side
     side = max(side, 4.5 * across / max(aspect, 1 / aspect), 8 * rows / max(1, 1 / aspect))
-    height = min(side * max(1, 1 / aspect), image.shape[0] if rows == 1 else config.height)
+    height = min(side * max(1, 1 / aspect), image.shape[0] if rows == 1 else shape[0])
     columns = min(side * max(1, aspect), image.shape[1])
     image = cv2.resize(image, (round(columns), round(height)), interpolation=cv2.INTER_AREA)
     most = min(2.0 * height / 32 / rows, 0.25 * columns / across)  # pixels; two letters must not melt into one,
     most *= min(1, contrast / 60)  # nor faint ones into the ground
-    if config.defocus and rng.random() < config.defocus:
+    if effects.defocus and rng.random() < effects.defocus:
         image = effects.defocus(image, max(0.7, 2 * most * np.exp(rng.uniform(np.log(0.4), 0))))
-    elif rng.random() < config.blur:
+    elif rng.random() < effects.blur:
         if rng.random() < 0.75:
             image = effects.gaussian_blur(image, max(0.3, most * np.exp(rng.uniform(np.log(0.25), 0))))
         else:
             image = effects.motion_blur(image, rng, max(1.5, most * rng.uniform(1, 3)))
-    if rng.random() < config.sharpen:
+    if rng.random() < effects.sharpen:
         image = effects.sharpen(image, rng.uniform(0.5, 2))
-    if rng.random() < config.fringe:
+    if rng.random() < effects.chromatic_aberration:
         image = effects.fringe(image, rng)
-    if rng.random() < config.noise:
+    if rng.random() < effects.noise:
         image = effects.sensor_noise(image, rng, contrast / 4)
-    if rng.random() < config.grey:
+    if rng.random() < effects.grayscale:
         luma = image @ grounds.LUMA
         if luma.std() > 0.25 * image.std(axis=(0, 1)).max():  # or ink and ground differ by hue alone
             image = grounds.spread(luma)
     pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-    if rng.random() < config.jpeg:
+    if rng.random() < effects.jpeg:
         coded = effects.jpeg(pixels, int(rng.integers(20, 90)))
         if _range(coded) > 0.5 * _range(pixels):  # or faint ink is rounded away
             pixels = coded
-    shape = (width, config.height)
-    smaller = pixels.shape[0] > config.height
-    return cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    smaller = pixels.shape[0] > shape[0]
+    return cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
 def _range(pixels: np.ndarray) -> int:

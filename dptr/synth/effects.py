@@ -81,7 +81,7 @@ def misexposed(image: np.ndarray, rng: Generator) -> np.ndarray:
     return expose(image, rng.uniform(0.5, 2) if rng.random() < 0.5 else -rng.uniform(0.7, 4))
 
 
-def colour_cast(image: np.ndarray, rng: Generator) -> np.ndarray:
+def color_cast(image: np.ndarray, rng: Generator) -> np.ndarray:
     """A white balance that is off: red against blue by up to a factor of 2.2, and green; luma of greys stays."""
     warm, green = rng.uniform(-0.4, 0.4), rng.normal(0, 0.06)
     gains = np.exp(np.array([warm, green, -warm], np.float32))
@@ -132,7 +132,7 @@ def sharpen(image: np.ndarray, amount: float) -> np.ndarray:
     return image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.2))
 
 
-def fringe(image: np.ndarray, rng: Generator) -> np.ndarray:
+def chromatic_aberration(image: np.ndarray, rng: Generator) -> np.ndarray:
     """Red and blue shifted against green, by up to 0.8 pixels."""
     height, width = image.shape[:2]
     shift = rng.uniform(-0.8, 0.8, 2)

@@ -97,7 +97,7 @@ def hollow(ground: np.ndarray, ink: np.ndarray, mask: np.ndarray, rng: Generator
     return ground, ink, contour
 
 
-def hidden(ground: np.ndarray, ink: np.ndarray, mask: np.ndarray, rng: Generator) -> Layers:
+def occlusion(ground: np.ndarray, ink: np.ndarray, mask: np.ndarray, rng: Generator) -> Layers:
     """Something before the word: wires, bars, leaves. At most a fifth of the ink is covered."""
     height, width = mask.shape
     before = np.zeros((height, width), np.uint8)
@@ -131,7 +131,7 @@ INKS: dict[str, Ink] = {
     "stencil": stencil,
     "chalk": chalk,
     "hollow": hollow,
-    "hidden": hidden,
+    "occlusion": occlusion,
 }
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.render import RenderConfig
+from dptr.config.effects import Effects
 from dptr.synth import grounds, inks
 from dptr.synth.boards import mount
 from dptr.synth.placing import Placed
@@ -23,7 +23,7 @@ def paint(
     across: int,
     colours: np.ndarray,
     photographs: Sequence[np.ndarray],
-    config: RenderConfig,
+    effects: Effects,
     rng: Generator,
 ) -> np.ndarray:
     """Ground, shadow, outline and ink.
@@ -35,30 +35,30 @@ def paint(
     """
     fill, grown = placed.fill, placed.grown
     height, width = fill.shape
-    ground = _ground(height, width, colours, photographs, config, rng)
+    ground = _ground(height, width, colours, photographs, effects, rng)
     mean, deviation = (values[:, 0].astype(np.float32) for values in cv2.meanStdDev(ground))
-    contrast = rng.uniform(22, 70) if rng.random() < config.faint else rng.uniform(80, 250)
+    contrast = rng.uniform(22, 70) if rng.random() < effects.low_contrast else rng.uniform(80, 250)
     busy = np.float32(deviation.mean() / (contrast / 5))
     if busy > 1:  # a wild ground would hide the ink: tone it down
         calm = grounds.flat(mean, height, width)
         ground = calm + (ground - calm) / busy
     colour = grounds.contrasting(rng, colours, mean, contrast)
-    if rng.random() < config.plain and contrast > 70:
+    if rng.random() < effects.black_or_white and contrast > 70:
         colour = grounds.black_or_white(rng, mean)
     if placed.board is not None:
-        beyond = _ground(height, width, colours, photographs, config, rng)
+        beyond = _ground(height, width, colours, photographs, effects, rng)
         border = colour if rng.random() < 0.5 else grounds.contrasting(rng, colours, mean, rng.uniform(60, 200))
         ground = mount(ground, beyond, border, placed.board, rng)
     ink = grounds.flat(colour, height, width)
-    if rng.random() < config.gradient:
+    if rng.random() < effects.gradient:
         other = grounds.contrasting(rng, colours, mean, contrast)
         ink = grounds.blend(ink, other, rng.uniform(0.3, 1) * grounds.slope(rng, height, width))
-    if rng.random() < config.texture:
+    if rng.random() < effects.texture:
         cells = int(rng.integers(4, 20))
         ink = ink + grounds.spread(rng.uniform(10, 50) * grounds.smooth_noise(rng, height, width, cells))
-    if rng.random() < config.shadow:
+    if rng.random() < effects.shadow:
         ground = _shadow(ground, colour, grown, rng)
-    if config.extrusion and rng.random() < config.extrusion:
+    if effects.extrusion and rng.random() < effects.extrusion:
         dim = rng.uniform(0.3, 0.6) if colour @ grounds.LUMA > 80 else 0.0  # black faces have no darker sides
         own = dim == 0 or rng.random() < 0.5
         sides = grounds.contrasting(rng, colours, colour, rng.uniform(70, 180)) if own else dim * colour
@@ -68,15 +68,15 @@ def paint(
         ground = extrude(ground, sides, grown, shift)
     if grown is not fill:
         edge = grounds.contrasting(rng, colours, colour, rng.uniform(60, 220))
-        if config.double_outline and rng.random() < config.double_outline:
+        if effects.double_outline and rng.random() < effects.double_outline:
             outer = grounds.contrasting(rng, colours, edge, rng.uniform(80, 220))
             wide = cv2.dilate(grown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(3, 8)), 5)))
             ground = grounds.blend(ground, outer, wide)
         ground = grounds.blend(ground, edge, np.maximum(grown - fill, 0))
-    if rng.random() < config.wear:
+    if rng.random() < effects.wear:
         worn = grounds.smooth_noise(rng, height, width, int(rng.integers(6, 20)))
         fill = fill * np.clip(1.1 - rng.uniform(1, 4) * np.maximum(worn - rng.uniform(0.2, 0.6), 0), 0, 1)
-    if config.inks and (special := inks.choose(config.inks, rng.random())):
+    if effects.ink_styles and (special := inks.choose(effects.ink_styles, rng.random())):
         ground, ink, fill = special(ground, ink, fill, rng)
     return grounds.blend(ground, ink, fill)
 
@@ -100,26 +100,26 @@ def _ground(
     width: int,
     palette: np.ndarray,
     photographs: Sequence[np.ndarray],
-    config: RenderConfig,
+    effects: Effects,
     rng: Generator,
 ) -> np.ndarray:
     colours = palette[rng.integers(len(palette), size=3)]
-    if config.paper and rng.random() < config.paper:
+    if effects.paper and rng.random() < effects.paper:
         colours[0] = 255 - np.abs(rng.normal(0, 18)) - np.abs(rng.normal(0, 5, 3))
     ground = grounds.flat(colours[0], height, width)
-    if photographs and rng.random() < config.photograph:
+    if photographs and rng.random() < effects.photograph:
         piece = grounds.patch(rng, photographs, height, width)
         if rng.random() < 0.35:
             ground = piece
         else:  # paint that keeps the wall's light and grain
             calm = grounds.flat(grounds.mean_colour(piece), height, width)
             ground = ground + rng.uniform(0.1, 0.6) * (piece - calm)
-    if rng.random() < config.gradient:
+    if rng.random() < effects.gradient:
         ground = grounds.blend(ground, colours[1], rng.uniform(0, 0.7) * grounds.slope(rng, height, width))
-    if rng.random() < config.texture:
+    if rng.random() < effects.texture:
         cells = int(rng.integers(3, 24))
         ground = ground + grounds.spread(rng.uniform(5, 40) * grounds.smooth_noise(rng, height, width, cells))
-    if rng.random() < config.panel:
+    if rng.random() < effects.panel:
         ground = grounds.panels(rng, ground, colours[2])
     return ground
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
 from dptr.synth import camera, grounds, layout, stacks
 from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
 from dptr.synth.painting import paint
@@ -22,7 +23,7 @@ from dptr.synth.placing import place
 class Renderer:
     """Words to crops.
 
-    ``render`` is a pure function of (config, seed, index, text) on one set of fonts and backgrounds: the same bytes
+    ``render`` is a pure function of (config, size, seed, index, text) on one set of fonts and backgrounds: the same bytes
     in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this process: at
     these sizes threads only cost time, and several workers must not fight over the cores.
 
@@ -30,14 +31,16 @@ class Renderer:
         config: where fonts and backgrounds come from, and how likely each effect is.
         seed: another seed gives other crops for the same words.
         fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
+        size: of the crops.
 
     Raises:
         UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
     """
 
-    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None):
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize = CropSize()):
         cv2.setNumThreads(0)
-        self.config = config
+        self.effects = config.probabilities()
+        self.size = size
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
         self.photographs = grounds.load_photographs(config.backgrounds) if config.backgrounds else ()
@@ -52,7 +55,7 @@ class Renderer:
         return self.fonts.can_draw(text)
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``config.widest``.
+        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``size.max_width``.
 
         Raises:
             UserError: no font draws the word (see ``can_draw``).
@@ -80,21 +83,22 @@ class Renderer:
         rng = self._generator(index)
         font = self.fonts.choose(text, rng.random())
         line = self._line(text, font, rng, told)
-        placed = place(line, self.config, rng)
+        placed = place(line, self.effects, self.size, rng)
         across = 1 if line.upright else len(text)
-        image = paint(placed, across, self.colours, self.photographs, self.config, rng)
-        image, contrast = camera.light(image, placed.fill, placed.grown, self.config, rng)
-        shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, placed.width, self.config, rng)
+        image = paint(placed, across, self.colours, self.photographs, self.effects, rng)
+        image, contrast = camera.light(image, placed.fill, placed.grown, self.effects, rng)
+        shape = self.size.height, placed.width
+        shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, shape, self.effects, rng)
         return shot, placed.stops
 
     def _line(self, text: str, font: Font, rng: Generator, told: bool) -> layout.Line:
         """The word's mask: spaced, thickened, bent, with neighbours; or in rows. ``told``: see ``draw_word``."""
-        config = self.config
+        effects = self.effects
         spacing = 0.0
-        if rng.random() < config.spacing:
+        if rng.random() < effects.letter_spacing:
             spacing = rng.uniform(-0.06, 0.03) if rng.random() < 0.3 else rng.exponential(0.12)
         jitter = self._jitter(text, rng)
-        if config.stacked and len(text.split()) > 1 and rng.random() < config.stacked:
+        if effects.two_lines and len(text.split()) > 1 and rng.random() < effects.two_lines:
             line = stacks.stack_words(font, text, rng)
         elif self._upright(text, rng):
             line = stacks.stack_letters(font, text, rng.uniform(0.05, 0.3))
@@ -102,29 +106,29 @@ class Renderer:
             line = layout.draw_word(font, text, spacing, told)
         else:
             line = layout.draw_letters(font, text, spacing, jitter)
-        if rng.random() < config.weight:
+        if rng.random() < effects.stroke_weight:
             line = layout.thicken(line, int(rng.choice((-1, 1, 1, 2, 2, 3))))
         if line.rows > 1:
             return line
-        if len(text) > 2 and rng.random() < config.curve:
+        if len(text) > 2 and rng.random() < effects.curve:
             return layout.bend(line, rng.choice((-1, 1)) * rng.uniform(0.15, min(1.1, 0.2 * len(text))))
-        if config.wave and len(text) > 2 and rng.random() < config.wave:
+        if effects.wave and len(text) > 2 and rng.random() < effects.wave:
             length = max(4 * layout.SIZE, rng.uniform(0.6, 2) * line.mask.shape[1])
             return layout.wave(line, rng.uniform(0.08, 0.25) * layout.SIZE, length, rng.uniform(0, 2 * np.pi))
-        if rng.random() < config.neighbours:
+        if rng.random() < effects.neighbors:
             return layout.add_neighbours(line, font, text, rng)
         return line
 
     def _upright(self, text: str, rng: Generator) -> bool:
-        share, height = self.config.upright, self.config.height
+        share, height = self.effects.vertical_text, self.size.height
         return bool(share) and stacks.can_stack_letters(text, height) and rng.random() < share
 
     def _jitter(self, text: str, rng: Generator) -> np.ndarray | None:
         """Each letter's rise, turn and growth, or None where all stand in line."""
         first, second = rng.random(2)
-        if first < self.config.jitter:
+        if first < self.effects.letter_jitter:
             return rng.normal(0, 1, (len(text), 3)) * (0.06, 0.1, 0.05)
-        if second < self.config.initial and len(text) > 2 and text.isupper():
+        if second < self.effects.large_initial and len(text) > 2 and text.isupper():
             grown = np.zeros((len(text), 3))
             grown[0] = (rng.choice((0.0, -0.15)), 0, rng.uniform(0.2, 0.4))
             return grown

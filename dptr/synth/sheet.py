@@ -19,8 +19,8 @@ def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, st
     Raises:
         UserError: no font draws one of the words.
     """
-    config, gap = renderer.config, 3
-    height, width = config.height, max(config.width, config.widest)
+    size, gap = renderer.size, 3
+    height, width = size.height, max(size.width, size.max_width)
     rows = -(-len(words) // columns)
     sheet = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
     for i, word in enumerate(words):

@@ -17,7 +17,7 @@ _RECIPE: list[SynthRecipe] = []
 def rendered(recipe: SynthRecipe) -> Rendered:
     """The supply of crops that packs and data sets are cut from."""
     corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
-    return Rendered(corpus, Renderer(recipe.render, recipe.seed))
+    return Rendered(corpus, Renderer(recipe.render, recipe.seed, size=recipe.size))
 
 
 def start(recipe: SynthRecipe) -> None:
