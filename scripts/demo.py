@@ -36,7 +36,7 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
 from dptr.training.finetune import initialise
@@ -87,7 +87,7 @@ def some_fonts(out: Path) -> tuple[str, ...]:
     return ()
 
 
-def rendered(fonts: tuple[str, ...], split: Split, seed: int, config: RenderConfig) -> Rendered:
+def rendered(fonts: tuple[str, ...], split: Split, seed: int, config: RenderConfig) -> RenderedWords:
     """Words of one split, in fonts that alignment never draws from where there are enough to hold some out."""
     found = find_fonts(fonts)
     try:
@@ -95,10 +95,10 @@ def rendered(fonts: tuple[str, ...], split: Split, seed: int, config: RenderConf
     except UserError:
         index = FontIndex(found)
     corpus = Corpus(CorpusConfig(), resolve_charset("94"), 25, seed, split)
-    return Rendered(corpus, Renderer(config, seed, index))
+    return RenderedWords(corpus, Renderer(config, seed, index))
 
 
-def write_crops(source: Rendered, count: int, folder: Path) -> Path:
+def write_crops(source: RenderedWords, count: int, folder: Path) -> Path:
     """A data set as users have them: pictures and ``labels.tsv``."""
     (folder / "images").mkdir(parents=True)
     lines = []

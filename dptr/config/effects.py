@@ -81,14 +81,12 @@ class Effects(Config):
     @property
     def ink_styles(self) -> dict[str, float]:
         """The share of crops of each ink style, of those that have any."""
-        return {name: getattr(self, name) for name in INK_STYLES if getattr(self, name)}
+        return {name: getattr(self, name) for name in INK_STYLE_NAMES if getattr(self, name)}
 
     @model_validator(mode="after")
     def _ink_styles_are_shares(self) -> Effects:
         if sum(self.ink_styles.values()) > 1 + 1e-9:
-            raise ValueError(
-                f"ink styles {self.ink_styles} take more than all crops; lower them to a sum of at most 1"
-            )
+            raise ValueError(f"ink styles {self.ink_styles} take more than all crops; lower them to a sum of at most 1")
         return self
 
     @model_validator(mode="after")
@@ -101,7 +99,16 @@ class Effects(Config):
         return self
 
 
-INK_STYLES = ("emboss", "neon", "dots", "stencil", "chalk", "hollow", "occlusion")  # the order matters to the crops
+# In the order in which a random number chooses one: another order gives other crops.
+INK_STYLE_NAMES = (
+    "emboss",
+    "neon",
+    "dots",
+    "stencil",
+    "chalk",
+    "hollow",
+    "occlusion",
+)
 
 # What effects were called in older recipes and packs.
 RENAMED_EFFECTS = {
@@ -123,7 +130,8 @@ RENAMED_EFFECTS = {
     "grey": "grayscale",
 }
 
-# What differs from ``default``, by preset.
+# Each with what differs from ``default``.
+# fmt: off
 PRESETS: dict[str, Effects] = {
     "default": Effects(),
     # signs, shops and things, as photographs of streets show them
@@ -131,7 +139,7 @@ PRESETS: dict[str, Effects] = {
         wave=0.03, two_lines=0.15, double_outline=0.15, extrusion=0.05, emboss=0.01, neon=0.02, chalk=0.01,
         hollow=0.01, occlusion=0.01, sign_board=0.1, cast_shadow=0.02, glare=0.01, exposure=0.03, color_cast=0.1,
         defocus=0.02,
-    ),  # fmt: skip
+    ),
     # words that are hard to read: small, blurred, faint, bent, hidden
     "hard": Effects(
         letter_spacing=0.4, letter_jitter=0.12, slant=0.25, curve=0.3, wave=0.08, rotation=0.7, quarter_turn=0.03,
@@ -140,7 +148,7 @@ PRESETS: dict[str, Effects] = {
         stencil=0.03, chalk=0.08, hollow=0.08, occlusion=0.15, photograph=0.6, gradient=0.3, texture=0.25,
         sign_board=0.1, lighting=0.75, cast_shadow=0.15, glare=0.1, exposure=0.25, color_cast=0.2, bloom=0.2,
         low_resolution=0.65, blur=0.6, defocus=0.2, noise=0.6, jpeg=0.6,
-    ),  # fmt: skip
+    ),
     # printed pages, scanned or photographed
     "document": Effects(
         letter_spacing=0.15, letter_jitter=0.0, large_initial=0.0, stroke_weight=0.2, slant=0.02, curve=0.02,
@@ -148,7 +156,7 @@ PRESETS: dict[str, Effects] = {
         shadow=0.0, wear=0.04, photograph=0.0, gradient=0.05, texture=0.08, panel=0.02, paper=0.92, lighting=0.3,
         cast_shadow=0.04, glare=0.01, exposure=0.05, color_cast=0.1, bloom=0.0, low_resolution=0.2, blur=0.25,
         defocus=0.04, sharpen=0.2, chromatic_aberration=0.03, noise=0.3, grayscale=0.4, jpeg=0.4,
-    ),  # fmt: skip
+    ),
     # numbers and codes on plates, labels and meters
     "plates": Effects(
         letter_spacing=0.3, letter_jitter=0.02, large_initial=0.0, curve=0.0, rotation=0.3, quarter_turn=0.0,
@@ -156,10 +164,11 @@ PRESETS: dict[str, Effects] = {
         emboss=0.12, dots=0.04, stencil=0.03, occlusion=0.03, photograph=0.15, gradient=0.1, texture=0.1, panel=0.4,
         sign_board=0.35, cast_shadow=0.04, glare=0.03, exposure=0.06, color_cast=0.08, low_resolution=0.2, blur=0.25,
         defocus=0.04,
-    ),  # fmt: skip
+    ),
     # every effect off: flat dark or light words, to start learning with
     "plain": Effects(**dict.fromkeys(Effects.model_fields, 0.0)),
 }
+# fmt: on
 
 
 def load_preset(name: str) -> Effects:

@@ -14,7 +14,7 @@ RENAMED_RENDER: dict[str, str] = {
 
 
 def explain_renamed(key: str, sections: list[str]) -> str | None:
-    """What to write in place of an older ``key`` of the renderer, for a recipe of these ``sections``; None for others."""
+    """What to write for an older ``key`` in a recipe with these ``sections``; None for any other key."""
     new = RENAMED_RENDER.get(key)
     if new is not None and new.split(".")[0] not in sections:
         return f"leave it out: rendered crops have the size that the image encoder reads; dptr synth has '{new}'"

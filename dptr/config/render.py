@@ -43,7 +43,7 @@ class RenderConfig(Config):
     """
 
     preset: str = "default"  # a key of dptr.config.effects.PRESETS, or a TOML file of effects
-    effects: dict[str, float] = {}  # other probabilities than the preset's, from 0 to 1: dptr.config.effects.Effects
+    effects: dict[str, float] = Field({})  # other probabilities than the preset's: dptr.config.effects.Effects
     fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = drawn backgrounds only

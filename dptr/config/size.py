@@ -19,8 +19,8 @@ class CropSize(Config):
     def _whole_steps(self) -> CropSize:
         if self.max_width and (self.max_width < self.width or (self.max_width - self.width) % STEP):
             raise ValueError(
-                f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {STEP} pixels; set "
-                f"max_width to 0 or to one of {self.width + STEP}, {self.width + 2 * STEP}, {self.width + 3 * STEP}, ..."
+                f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {STEP} pixels; "
+                f"set it to 0 or to one of {self.width + STEP}, {self.width + 2 * STEP}, {self.width + 3 * STEP}, ..."
             )
         return self
 

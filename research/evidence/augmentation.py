@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import OPERATIONS, augment
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.files import whole_file
@@ -50,12 +50,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     out: Path = parser.parse_args().out
     words = Corpus(CorpusConfig(), resolve_charset("94"), 12, seed=7, split="heldout")
-    sheet = draw(Rendered(words, Renderer(CLEAN, 7)))
+    sheet = draw(RenderedWords(words, Renderer(CLEAN, 7)))
     with whole_file(out) as aside:
         sheet.quantize(dither=Image.Dither.NONE).save(aside, "PNG", optimize=True)
 
 
-def draw(source: Rendered) -> Image.Image:
+def draw(source: RenderedWords) -> Image.Image:
     """The operations in ``BLOCKS`` columns, below them a grid a strength."""
     font = ImageFont.load_default(14)
     rows = -(-len(OPERATIONS) // BLOCKS)

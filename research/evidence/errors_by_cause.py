@@ -21,7 +21,7 @@ from dptr.config.train import SynthRecipe
 from dptr.evaluation.metrics import protocol
 from dptr.inference.reader import Reader
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.terminal import aligned
@@ -57,17 +57,17 @@ def main() -> None:
     print(by_font(reader, source(signs), options.signs))
 
 
-def source(config: RenderConfig) -> Rendered:
+def source(config: RenderConfig) -> RenderedWords:
     """Words of one language alone: what is read of them is the renderer's doing."""
     words = CorpusConfig(sources=(SourceConfig(kind="wordfreq"),), punctuation=0)
-    return Rendered(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
+    return RenderedWords(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
 
 
-def share_read(reader: Reader, source: Rendered, count: int) -> float:
+def share_read(reader: Reader, source: RenderedWords, count: int) -> float:
     return float(np.mean(read(reader, source, count)))
 
 
-def read(reader: Reader, source: Rendered, count: int) -> list[bool]:
+def read(reader: Reader, source: RenderedWords, count: int) -> list[bool]:
     """Of the first ``count`` samples, which are read rightly."""
     fold = protocol("36")
     samples = [source.sample(index) for index in range(count)]
@@ -75,8 +75,8 @@ def read(reader: Reader, source: Rendered, count: int) -> list[bool]:
     return [fold(one.text) == fold(word) for one, (_, word, _) in zip(found, samples, strict=True)]
 
 
-def by_font(reader: Reader, source: Rendered, count: int) -> str:
-    """By the traits of the font (``dptr.synth.faces``), and the families that are read worst."""
+def by_font(reader: Reader, source: RenderedWords, count: int) -> str:
+    """By the traits of the font (``dptr.synth.font_file``), and the families that are read worst."""
     right = read(reader, source, count)
     traits: dict[str, list[bool]] = defaultdict(list)
     families: dict[str, list[bool]] = defaultdict(list)

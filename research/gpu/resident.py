@@ -36,8 +36,8 @@ from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import load_crops
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, Sequences, draw_permutations, in_sequence
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.training import trainer as loop
 from dptr.training.finetune import calibrated, read
 from dptr.training.orientation import turned_by_label
@@ -126,7 +126,7 @@ class Training:
         count = self.config.decoder.permutations
         return [[in_sequence(draw_permutations(bin.longest, count, drawer)) for _ in range(ORDERS)] for bin in bins]
 
-    def bins(self, source: Rendered) -> list[Bin]:
+    def bins(self, source: RenderedWords) -> list[Bin]:
         """Short words and long ones, as many of each as there are among words and labels."""
         options, longest = self.options, self.config.max_length
         lengths = np.array([len(label) for label in self.crops.labels])
@@ -205,7 +205,7 @@ class Training:
 
     def run(self) -> None:
         recipe = self.recipe()
-        bins = self.bins(rendered(recipe))
+        bins = self.bins(make_source(recipe))
         shelf = Shelf(bins, self.options.most)
         filler = shelf.start(recipe, self.tokenizer, self.options.workers)
         orders = self.orders(bins)

@@ -54,7 +54,7 @@ def no_outlines(font):
         del font[table]
 
 
-def colour(font):
+def color(font):
     table = newTable("COLR")
     table.version, table.ColorLayers = 0, {}
     font["COLR"] = table
@@ -85,7 +85,7 @@ def test_a_good_font_covers_its_visible_characters(font_file):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(no_outlines, faces.BITMAP), (colour, faces.COLOUR), (only_five, faces.FEW), (pictorial, faces.SYMBOL)],
+    [(no_outlines, faces.BITMAP), (color, faces.COLOR), (only_five, faces.FEW), (pictorial, faces.SYMBOL)],
 )
 def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     path = make_font("unfit.ttf", change=change)
@@ -173,8 +173,8 @@ def test_the_cache_spares_the_second_look_until_the_file_changes(make_font, monk
     path = make_font("a.ttf")
     first = scan_fonts([path])
     looks = []
-    inspect = faces.inspect
-    monkeypatch.setattr(module, "inspect", lambda file: looks.append(file) or inspect(file))
+    inspect = font_file.inspect_font_file
+    monkeypatch.setattr(module, "inspect", lambda file: looks.append(file) or inspect_font_file(file))
     assert scan_fonts([path]) == first and looks == []
     make_font("a.ttf", change=empty_q)
     assert "Q" not in covered(scan_fonts([path])) and looks == [path]

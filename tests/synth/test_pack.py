@@ -11,7 +11,7 @@ from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
 from dptr.synth import pack
 from dptr.synth.pack import open_pack, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
 
@@ -43,7 +43,7 @@ def test_a_pack_holds_what_rendering_gives(recipe, tmp_path):
     assert write(recipe, 25, tmp_path / "pack") == [0, 10, 20, 25]
     packed, notes = opened(tmp_path / "pack")
     assert notes == [f"pack {tmp_path / 'pack'}: 25 rendered crops"]
-    source = rendered(recipe)
+    source = make_source(recipe)
     fresh = {index: source.sample(index) for index in range(25)}
     for epoch in range(2):
         left = dict(fresh)
@@ -90,7 +90,7 @@ def test_packs_are_not_written_over_or_mixed(recipe, tmp_path):
 
 def test_words_that_a_charset_cannot_write_are_counted(recipe, tmp_path):
     write(recipe, 20, tmp_path / "pack")
-    source = rendered(recipe)
+    source = make_source(recipe)
     words = [source.word(index) for index in range(20)]
     letters = Charset("few", tuple(sorted(set("".join(words[:8])))))
     packed, notes = open_pack(tmp_path / "pack", letters, 5, 16, 32, 0)

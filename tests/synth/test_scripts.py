@@ -16,7 +16,7 @@ from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.synth import FontIndex, Renderer, faces
 from dptr.synth.fonts import font_folders
 from dptr.synth.layout import SIZE, draw_word
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
@@ -46,7 +46,12 @@ def files() -> dict[str, list[Path]]:
 @cache
 def fonts(code: str) -> list[faces.Font]:
     """Usable faces among them, ``FONTS`` at most."""
-    usable = (face for path in files()[code] for face in faces.inspect(path) if isinstance(face, faces.Font))
+    usable = (
+        face
+        for path in files()[code]
+        for face in font_file.inspect_font_file_font_file(path)
+        if isinstance(face, faces.Font)
+    )
     return list(islice((face for face in usable if all(letter in face for letter in SAMPLES[code])), FONTS))
 
 
@@ -136,7 +141,7 @@ def test_every_character_drawn_is_in_the_font(code):
         pytest.skip(f"no font with letters of {LANGUAGES[code].name} is installed; scripts/fonts.sh does it")
     words = SourceConfig(kind="wordfreq", language=code, top=5000)
     corpus = Corpus(CorpusConfig(sources=(words, SourceConfig(kind="pattern"))), resolve_charset(code), 25, seed=0)
-    source = Rendered(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts(code))))
+    source = RenderedWords(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts(code))))
     maps = {font.path: set(TTFont(font.path, fontNumber=font.number, lazy=True).getBestCmap()) for font in fonts(code)}
     own = 0
     for index in range(200):

@@ -13,8 +13,8 @@ from dptr.config.render import RenderConfig
 from dptr.config.train import SynthRecipe
 from dptr.dual.base import tells_apart
 from dptr.dual.glyph.model import load_glyph
-from dptr.synth.pack import Packed, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.pack import Pack, write_pack
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset
 from dptr.text.corpus import is_heldout
 from dptr.training.align import align, spelled
@@ -127,7 +127,7 @@ def test_a_pack_stands_in_for_rendering(parts: Parts, tmp_path: Path, monkeypatc
     synth = SynthRecipe(charset=recipe.glyph.charset, max_length=5, corpus=recipe.corpus, render=render)
     write_pack(synth, 50, tmp_path / "pack")
     drawn = []
-    monkeypatch.setattr(Packed, "sample", lambda packed, index: drawn.append(index) or rendered(synth).sample(index))
+    monkeypatch.setattr(Pack, "sample", lambda packed, index: drawn.append(index) or make_source(synth).sample(index))
     align(recipe, tmp_path / "run")
     assert f"pack {tmp_path / 'pack'}: 50 rendered crops" in capsys.readouterr().err
     assert drawn == list(range(recipe.run.steps * recipe.run.batch))

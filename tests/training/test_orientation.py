@@ -16,7 +16,7 @@ from dptr.data.crops import load_crops
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
 from dptr.training.finetune import read, seen
 from dptr.training.orientation import turned_by_label
@@ -37,7 +37,7 @@ def words(font_folder: Path) -> list[tuple[Image.Image, str]]:
     }
     render = RenderConfig(**plain | {"fonts": (str(font_folder),), "height": 48, "width": 144})
     loaded = load_recognizer("dptr-en-tiny")
-    drawn = Rendered(Corpus(CorpusConfig(sources=(source,)), loaded.tokenizer.charset, 25, 3), Renderer(render, 3))
+    drawn = RenderedWords(Corpus(CorpusConfig(sources=(source,)), loaded.tokenizer.charset, 25, 3), Renderer(render, 3))
     reader, found = Reader("dptr-en-tiny"), []
     for index in range(200):
         crop, word, _ = drawn.sample(index)

@@ -156,7 +156,7 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
     pack.write_pack(recipe, 25, tmp_path / "pack")
     charset = resolve_charset("36")
     packed, _ = pack.open_pack(tmp_path / "pack", charset, 12, 16, 32, 0, 128)
-    source, shapes = pack.rendered(recipe), set()
+    source, shapes = pack.make_source(recipe), set()
     expected = {index: source.sample(index) for index in range(25)}
     for place in range(25):
         crop, word, stops = packed.sample(place)

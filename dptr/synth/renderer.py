@@ -1,7 +1,7 @@
 """Rendered crops: a word becomes a picture that could have been cut from a photograph.
 
-One crop goes through: a mask of the word (``layout``, ``stacks``), one perspective warp to the crop (``placing``;
-stretched to the target shape, as labelled crops are), colours and ground (``painting``), light and camera (``camera``).
+One crop goes through: a mask of the word (``layout``, ``multiline``), one perspective warp to the crop (``warp``;
+stretched to the target shape, as labeled crops are), background and ink (``paint``), light and camera (``camera``).
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from numpy.random import Generator
 
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
-from dptr.synth import camera, grounds, layout, stacks
+from dptr.synth import backgrounds, camera, colors, layout, multiline
 from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
-from dptr.synth.painting import paint
-from dptr.synth.placing import place
+from dptr.synth.paint import paint
+from dptr.synth.warp import warp_line
 
 
 class Renderer:
     """Words to crops.
 
-    ``render`` is a pure function of (config, size, seed, index, text) on one set of fonts and backgrounds: the same bytes
-    in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this process: at
-    these sizes threads only cost time, and several workers must not fight over the cores.
+    ``render`` is a pure function of (config, size, seed, index, text) on one set of fonts and backgrounds: the
+    same bytes in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this
+    process: at these sizes threads only cost time, and several workers must not fight over the cores.
 
     Args:
-        config: where fonts and backgrounds come from, and how likely each effect is.
+        config: how likely each effect is, and where fonts and backgrounds come from.
         seed: another seed gives other crops for the same words.
         fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
-        size: of the crops.
+        size: of the crops; None = 32 x 128 pixels.
 
     Raises:
         UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
     """
 
-    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize = CropSize()):
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize | None = None):
         cv2.setNumThreads(0)
         self.effects = config.probabilities()
-        self.size = size
+        self.size = size or CropSize()
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
-        self.photographs = grounds.load_photographs(config.backgrounds) if config.backgrounds else ()
-        self.colours = grounds.palette(self.photographs)
+        self.photographs = backgrounds.load_photographs(config.backgrounds) if config.backgrounds else ()
+        self.colors = colors.make_palette(self.photographs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         cv2.setNumThreads(0)
@@ -79,31 +79,31 @@ class Renderer:
     def _generator(self, index: int) -> Generator:
         return Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
 
-    def _render(self, text: str, index: int, told: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _render(self, text: str, index: int, with_stops: bool) -> tuple[np.ndarray, np.ndarray]:
         rng = self._generator(index)
         font = self.fonts.choose(text, rng.random())
-        line = self._line(text, font, rng, told)
-        placed = place(line, self.effects, self.size, rng)
+        line = self._draw_line(text, font, rng, with_stops)
+        word = warp_line(line, self.effects, self.size, rng)
         across = 1 if line.upright else len(text)
-        image = paint(placed, across, self.colours, self.photographs, self.effects, rng)
-        image, contrast = camera.light(image, placed.fill, placed.grown, self.effects, rng)
-        shape = self.size.height, placed.width
-        shot = camera.shoot(image, placed.aspect, across, line.rows, contrast, shape, self.effects, rng)
-        return shot, placed.stops
+        image = paint(word, across, self.colors, self.photographs, self.effects, rng)
+        image, contrast = camera.light_scene(image, word.fill, word.outline, self.effects, rng)
+        shape = self.size.height, word.width
+        shot = camera.capture(image, word.aspect, across, line.rows, contrast, shape, self.effects, rng)
+        return shot, word.stops
 
-    def _line(self, text: str, font: Font, rng: Generator, told: bool) -> layout.Line:
-        """The word's mask: spaced, thickened, bent, with neighbours; or in rows. ``told``: see ``draw_word``."""
+    def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:
+        """The word's mask: spaced, thickened, bent, with neighbors; or in rows. ``with_stops``: see ``draw_word``."""
         effects = self.effects
         spacing = 0.0
         if rng.random() < effects.letter_spacing:
             spacing = rng.uniform(-0.06, 0.03) if rng.random() < 0.3 else rng.exponential(0.12)
-        jitter = self._jitter(text, rng)
+        jitter = self._draw_jitter(text, rng)
         if effects.two_lines and len(text.split()) > 1 and rng.random() < effects.two_lines:
-            line = stacks.stack_words(font, text, rng)
-        elif self._upright(text, rng):
-            line = stacks.stack_letters(font, text, rng.uniform(0.05, 0.3))
+            line = multiline.stack_words(font, text, rng)
+        elif self._is_vertical(text, rng):
+            line = multiline.stack_letters(font, text, rng.uniform(0.05, 0.3))
         elif jitter is None or needs_shaping(text):
-            line = layout.draw_word(font, text, spacing, told)
+            line = layout.draw_word(font, text, spacing, with_stops)
         else:
             line = layout.draw_letters(font, text, spacing, jitter)
         if rng.random() < effects.stroke_weight:
@@ -116,20 +116,20 @@ class Renderer:
             length = max(4 * layout.SIZE, rng.uniform(0.6, 2) * line.mask.shape[1])
             return layout.wave(line, rng.uniform(0.08, 0.25) * layout.SIZE, length, rng.uniform(0, 2 * np.pi))
         if rng.random() < effects.neighbors:
-            return layout.add_neighbours(line, font, text, rng)
+            return layout.add_neighbors(line, font, text, rng)
         return line
 
-    def _upright(self, text: str, rng: Generator) -> bool:
+    def _is_vertical(self, text: str, rng: Generator) -> bool:
         share, height = self.effects.vertical_text, self.size.height
-        return bool(share) and stacks.can_stack_letters(text, height) and rng.random() < share
+        return bool(share) and multiline.can_stack_letters(text, height) and rng.random() < share
 
-    def _jitter(self, text: str, rng: Generator) -> np.ndarray | None:
+    def _draw_jitter(self, text: str, rng: Generator) -> np.ndarray | None:
         """Each letter's rise, turn and growth, or None where all stand in line."""
         first, second = rng.random(2)
         if first < self.effects.letter_jitter:
             return rng.normal(0, 1, (len(text), 3)) * (0.06, 0.1, 0.05)
         if second < self.effects.large_initial and len(text) > 2 and text.isupper():
-            grown = np.zeros((len(text), 3))
-            grown[0] = (rng.choice((0.0, -0.15)), 0, rng.uniform(0.2, 0.4))
-            return grown
+            jitter = np.zeros((len(text), 3))
+            jitter[0] = (rng.choice((0.0, -0.15)), 0, rng.uniform(0.2, 0.4))
+            return jitter
         return None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dptr.synth import effects, grounds, layout
+from dptr.synth import backgrounds, effects, layout
 from dptr.synth.fonts import find_fonts
 
 
@@ -62,10 +62,10 @@ def test_exposure_doubles_the_light_a_step_and_keeps_the_order(edges):
         assert (np.diff(shades)[shades[1:] < 255] > 0).all()
 
 
-def test_a_colour_cast_turns_greys_but_keeps_their_luma(rng):
-    grey = np.full((8, 16, 3), 100, np.float32)
-    seen = np.array([effects.colour_cast(grey, rng)[0, 0] for _ in range(300)])
-    np.testing.assert_allclose(seen @ grounds.LUMA, 100, rtol=1e-4)
+def test_a_color_cast_turns_greys_but_keeps_their_luma(rng):
+    gray = np.full((8, 16, 3), 100, np.float32)
+    seen = np.array([effects.color_cast(gray, rng)[0, 0] for _ in range(300)])
+    np.testing.assert_allclose(seen @ colors.LUMA, 100, rtol=1e-4)
     ratio = seen[:, 0] / seen[:, 2]
     assert 1.8 < ratio.max() < 2.3 and 0.43 < ratio.min() < 0.56 and 0.35 < (ratio > 1).mean() < 0.65
 
@@ -112,11 +112,11 @@ def test_fringes_move_red_and_blue_apart_and_leave_green(rng, edges):
         moved = effects.fringe(edges, rng)
         np.testing.assert_array_equal(moved[..., 1], edges[..., 1])
         columns = np.arange(64)
-        centre = [((moved[..., c] - 60).sum(0) * columns).sum() / (moved[..., c] - 60).sum() for c in range(3)]
-        assert (centre[0] - 31.5) == pytest.approx(31.5 - centre[2], abs=0.05)
+        center = [((moved[..., c] - 60).sum(0) * columns).sum() / (moved[..., c] - 60).sum() for c in range(3)]
+        assert (center[0] - 31.5) == pytest.approx(31.5 - center[2], abs=0.05)
 
 
-def test_jpeg_keeps_colours_in_their_places():
+def test_jpeg_keeps_colors_in_their_places():
     image = np.zeros((16, 32, 3), np.uint8)
     image[:] = (200, 30, 90)
     again = effects.jpeg(image, 90)
@@ -135,44 +135,44 @@ def test_light_stays_finite_and_often_changes_brightness(rng, edges):
 
 
 def test_the_palette_is_in_range_varied_and_repeatable():
-    colours = grounds.palette([])
-    assert colours.shape == (4096, 3) and colours.min() >= 0 and colours.max() <= 255
-    np.testing.assert_array_equal(colours, grounds.palette([]))
-    luma = colours @ grounds.LUMA
+    colors = colors.make_palette([])
+    assert colors.shape == (4096, 3) and colors.min() >= 0 and colors.max() <= 255
+    np.testing.assert_array_equal(colors, colors.make_palette([]))
+    luma = colors @ colors.LUMA
     assert (luma > 200).mean() > 0.1 and (luma < 50).mean() > 0.1
-    assert (np.ptp(colours, axis=1) > 120).mean() > 0.12
+    assert (np.ptp(colors, axis=1) > 120).mean() > 0.12
     pink = np.full((80, 80, 3), (250, 100, 180), np.uint8)
-    assert 0.1 < (grounds.palette([pink]) == (250, 100, 180)).all(1).mean() < 0.2
+    assert 0.1 < (colors.make_palette([pink]) == (250, 100, 180)).all(1).mean() < 0.2
 
 
-def test_contrasting_takes_the_colour_nearest_to_the_asked_contrast(rng):
-    greys = np.repeat(np.array([0, 60, 130, 255], np.float32)[:, None], 3, 1)
+def test_contrasting_takes_the_color_nearest_to_the_asked_contrast(rng):
+    grays = np.repeat(np.array([0, 60, 130, 255], np.float32)[:, None], 3, 1)
     for contrast, best in ((0, 0), (50, 60), (140, 130), (240, 255)):
-        assert grounds.contrasting(rng, greys, np.zeros(3, np.float32), contrast)[0] == best
+        assert colors.pick_contrasting_color(rng, grays, np.zeros(3, np.float32), contrast)[0] == best
     red_green = np.array([[255, 0, 0], [0, 130, 0]], np.float32)  # equal luma: only 0.35 of the distance counts
-    assert grounds.contrasting(rng, red_green, red_green[0], 100)[1] == 130
+    assert colors.pick_contrasting_color(rng, red_green, red_green[0], 100)[1] == 130
 
 
-def test_contrasting_takes_paper_on_paper_only_where_there_is_no_other_colour(rng):
+def test_contrasting_takes_paper_on_paper_only_where_there_is_no_other_color(rng):
     white = np.full(3, 245, np.float32)
     near_and_far = np.repeat(np.array([239, 170], np.float32)[:, None], 3, 1)  # 6 and 75 levels; 30 is nearer to 6
-    assert grounds.contrasting(rng, near_and_far, white, 30)[0] == 170
+    assert colors.pick_contrasting_color(rng, near_and_far, white, 30)[0] == 170
     near = np.repeat(np.array([239, 243], np.float32)[:, None], 3, 1)
-    assert grounds.contrasting(rng, near, white, 30)[0] == 239
+    assert colors.pick_contrasting_color(rng, near, white, 30)[0] == 239
 
 
 def test_grounds_have_their_shapes_and_ranges(rng):
     photograph = rng.integers(0, 256, (160, 240, 3), dtype=np.uint8)
-    colour = np.array([10, 200, 30], np.float32)
-    np.testing.assert_array_equal(grounds.flat(colour, 5, 7), np.broadcast_to(colour, (5, 7, 3)))
+    color = np.array([10, 200, 30], np.float32)
+    np.testing.assert_array_equal(pixels.solid_color(color, 5, 7), np.broadcast_to(color, (5, 7, 3)))
     for _ in range(30):
-        assert grounds.patch(rng, [photograph], 48, 192).shape == (48, 192, 3)
-        ramp = grounds.slope(rng, 48, 192)
+        assert backgrounds.crop_photograph(rng, [photograph], 48, 192).shape == (48, 192, 3)
+        ramp = pixels.linear_gradient(rng, 48, 192)
         assert ramp.shape == (48, 192) and ramp.dtype == np.float32
         assert ramp.min() == pytest.approx(0, abs=1e-6) and ramp.max() == pytest.approx(1)
-        noise = grounds.smooth_noise(rng, 48, 192, 6)
+        noise = pixels.smooth_noise(rng, 48, 192, 6)
         assert noise.shape == (48, 192) and np.abs(noise).max() <= 1
-        panel = grounds.panels(rng, np.zeros((48, 192, 3), np.float32), colour)
+        panel = backgrounds.add_panel(rng, np.zeros((48, 192, 3), np.float32), color)
         middle = (panel[16:32, 64:128] > 0).any(2).mean()
         assert panel.max() <= 200 and middle < 0.7
 
@@ -237,18 +237,18 @@ def test_letters_in_line_stand_where_the_whole_word_has_them(font_file):
     assert wide.shape[1] - whole.shape[1] == pytest.approx(3 * 0.5 * layout.SIZE, abs=4)
     higher = np.zeros((4, 3))
     higher[0, 2] = 0.5
-    grown = layout.draw_letters(font, "HIMH", 0.0, higher).mask
-    assert grown.shape[0] == pytest.approx(1.5 * whole.shape[0], abs=3)
-    assert grown[: whole.shape[0] // 3, grown.shape[1] // 2 :].max() == 0 and grown[-3, -10:].max() > 0
+    outline = layout.draw_letters(font, "HIMH", 0.0, higher).mask
+    assert outline.shape[0] == pytest.approx(1.5 * whole.shape[0], abs=3)
+    assert outline[: whole.shape[0] // 3, outline.shape[1] // 2 :].max() == 0 and outline[-3, -10:].max() > 0
 
 
-def test_neighbours_keep_a_space_away(font_file, rng):
+def test_neighbors_keep_a_space_away(font_file, rng):
     (font,) = find_fonts([font_file])
     word = layout.draw_word(font, "Word")
     mask = word.mask
     beyond = 0
     for _ in range(40):
-        line = layout.add_neighbours(word, font, "Word", rng)
+        line = layout.add_neighbors(word, font, "Word", rng)
         left, top, right, bottom = line.box
         np.testing.assert_array_equal(line.mask[top:bottom, left:right], mask)
         ring = line.mask[top - 3 : bottom + 3, left - 12 : right + 12].copy()

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from dptr.config.render import RenderConfig
-from dptr.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
-from dptr.synth.inks import INKS
-from dptr.synth.layout import Line, draw_word, load_face
-from dptr.synth.placing import place
+from dptr.synth import FontIndex, Renderer, draw_contact_sheet, draw_labeled_sheet, find_fonts
+from dptr.synth.ink_styles import INK_STYLES
+from dptr.synth.layout import Line, draw_word, load_font
+from dptr.synth.warp import place
 from dptr.utils.errors import UserError
 
 PROBABILITIES = {name: 0.0 for name, field in RenderConfig.model_fields.items() if field.annotation is float}
@@ -37,11 +37,11 @@ def photographs(tmp_path) -> Path:
     return folder
 
 
-# Mean grey of 2 x 4 parts of crops with the first default settings (seed 11), before wave, upright, stacked, board,
-# extrusion, double_outline, defocus, exposure, colour_cast, glare and cast_shadow came: a number drawn for one of them
+# Mean gray of 2 x 4 parts of crops with the first default settings (seed 11), before wave, upright, stacked, board,
+# extrusion, double_outline, defocus, exposure, color_cast, glare and cast_shadow came: a number drawn for one of them
 # would shift all others. Means, for the last bit of a pixel depends on the processor.
 FIRST = RenderConfig(
-    photograph=0.4, curve=0.15, rotation=0.5, perspective=0.5, spacing=0.3, neighbours=0.25, lowres=0.35, blur=0.35,
+    photograph=0.4, curve=0.15, rotation=0.5, perspective=0.5, spacing=0.3, neighbors=0.25, lowres=0.35, blur=0.35,
     noise=0.35, jpeg=0.4, lighting=0.5, slant=0.15, jitter=0.06, faint=0.1, wear=0.06, bloom=0.1,
 )  # fmt: skip
 KEPT = [
@@ -97,7 +97,7 @@ def test_crops_have_the_asked_shape(fonts, shape):
 
 @pytest.mark.parametrize("effect", ["everything", "nothing", *PROBABILITIES])
 def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
-    on = dict.fromkeys(PROBABILITIES, 1.0) | dict.fromkeys(INKS, 1 / len(INKS))
+    on = dict.fromkeys(PROBABILITIES, 1.0) | dict.fromkeys(INK_STYLES, 1 / len(INK_STYLES))
     if effect != "everything":
         on = {**PROBABILITIES}
     if effect in on:
@@ -109,17 +109,17 @@ def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
 
 
 def test_without_effects_a_crop_is_the_stretched_word(fonts):
-    """Ink found by its colour and cut to its box has the shape of the word as the font draws it."""
+    """InkStyle found by its color and cut to its box has the shape of the word as the font draws it."""
     renderer = Renderer(RenderConfig(height=64, width=256, **PROBABILITIES), 1, fonts)
     (font,) = fonts.fonts
     overlaps = []
     for i, word in enumerate(["Hello", "Flags", "STOP", "agree", "R2D2"] * 16):
         crop = renderer.render(word, i).astype(np.float32).reshape(-1, 3)
-        colours = cv2.kmeans(crop, 2, None, (3, 20, 0.5), 3, cv2.KMEANS_PP_CENTERS)[1].reshape(64, 256)
-        edge = np.concatenate((colours[0], colours[-1], colours[:, 0], colours[:, -1]))
+        colors = cv2.kmeans(crop, 2, None, (3, 20, 0.5), 3, cv2.KMEANS_PP_CENTERS)[1].reshape(64, 256)
+        edge = np.concatenate((colors[0], colors[-1], colors[:, 0], colors[:, -1]))
         if edge.min() != edge.max():
             continue  # cut on purpose: the box cannot be found
-        ink = (colours != edge[0]).astype(np.uint8)
+        ink = (colors != edge[0]).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(ink)
         truth = cv2.resize(draw_word(font, word).mask, (width, height), interpolation=cv2.INTER_AREA) > 127
         found = ink[top : top + height, left : left + width] > 0
@@ -131,8 +131,8 @@ def test_light_on_dark_is_as_frequent_as_dark_on_light(fonts):
     renderer = Renderer(RenderConfig(**PROBABILITIES), 2, fonts)
     signs = []
     for i in range(300):
-        grey = renderer.render("HHHHHH", i).astype(float).mean(2)
-        signs.append(np.median(grey) < (grey.min() + grey.max()) / 2)
+        gray = renderer.render("HHHHHH", i).astype(float).mean(2)
+        signs.append(np.median(gray) < (gray.min() + gray.max()) / 2)
     assert 0.35 < np.mean(signs) < 0.65
 
 
@@ -142,9 +142,9 @@ def test_the_word_stays_in_the_crop_whatever_the_camera_does():
     block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
     for i in range(300):
         rng = np.random.default_rng(i)
-        placed = place(block, config, rng)
-        fill = placed.fill
-        assert placed.grown is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < placed.aspect < 8
+        word = place(block, config, rng)
+        fill = word.fill
+        assert word.outline is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < word.aspect < 8
         border = np.concatenate((fill[0], fill[-1], fill[:, 0], fill[:, -1]))
         assert border.mean() < 0.75
 
@@ -157,13 +157,13 @@ def test_letters_are_where_their_stops_say(fonts, effect):
     for i in range(60):
         rng = np.random.default_rng(i)
         line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
-        placed = place(line, renderer.config, rng)
-        fill, stops = placed.fill, placed.stops
-        count, _, _, centres = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
+        word = place(line, renderer.config, rng)
+        fill, stops = word.fill, word.stops
+        count, _, _, centers = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
         if count != 7:  # letters that touch
             continue
         found += 1
-        middles = np.sort(centres[1:, 0]) / fill.shape[1]
+        middles = np.sort(centers[1:, 0]) / fill.shape[1]
         assert np.all(stops[:, 0] < middles) and np.all(middles < stops[:, 1])
     assert found >= 20
     crop, stops = renderer.render_with_stops("HUNTED", 3)
@@ -175,7 +175,7 @@ def test_letters_end_where_the_font_says(fonts):
     """Summed pair by pair, with kerning, as Pillow measures each beginning of the word."""
     font = fonts.fonts[0]
     for word in ("AVATAR To", "Wave.", "fi", "L'T", "i"):
-        face = load_face(font.path, font.number, False)
+        face = load_font(font.path, font.number, False)
         ends = draw_word(font, word).stops[:, 1, 0]
         starts = draw_word(font, word).stops[:, 0, 0]
         truth = np.array([face.getlength(word[:end]) for end in range(len(word) + 1)])
@@ -203,7 +203,7 @@ def test_rows_of_letters_have_no_stops(fonts, effect, word):
 
 
 def test_stops_of_a_word_among_others_are_its_own(fonts):
-    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "neighbours": 1.0}), 0, fonts)
+    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "neighbors": 1.0}), 0, fonts)
     for i in range(40):
         rng = np.random.default_rng(i)
         line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
@@ -231,7 +231,7 @@ def test_backgrounds_that_cannot_be_used_are_named(fonts, tmp_path, photographs)
 
 def test_contact_sheet_shows_the_crops_in_order(fonts):
     renderer = Renderer(RenderConfig(), 0, fonts)
-    sheet = contact_sheet(renderer, WORDS[:5], columns=3, start=10)
+    sheet = draw_contact_sheet(renderer, WORDS[:5], columns=3, start=10)
     assert sheet.size == (2 * 3 * 131, 2 * 2 * 35)
     small = np.asarray(sheet.resize((3 * 131, 2 * 35), Image.Resampling.BOX), np.float32)
     for i in range(5):
@@ -254,7 +254,7 @@ def test_real_photographs_serve_as_grounds(fonts):
 def test_labelled_sheet_holds_every_crop_and_its_word(fonts):
     renderer = Renderer(RenderConfig(height=16, width=32), 0, fonts)
     samples = [(renderer.render(word, number), word) for number, word in enumerate(WORDS[:4])]
-    sheet = np.asarray(labelled_sheet(samples, fonts, columns=3))
+    sheet = np.asarray(draw_labeled_sheet(samples, fonts, columns=3))
     assert sheet.shape == (2 * (32 + 26), 3 * (64 + 6), 3)
     for number, (crop, _) in enumerate(samples):
         y, x = number // 3 * 58, number % 3 * 70

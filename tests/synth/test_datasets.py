@@ -14,9 +14,9 @@ from dptr.config.train import SynthRecipe
 from dptr.data.labeled import open_labelled
 from dptr.synth import export as synth_sets
 from dptr.synth import pack
-from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
+from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_synth_lmdb
 from dptr.synth.pack import open_pack, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.worker import make_source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
@@ -48,7 +48,7 @@ def test_it_holds_what_the_renderer_gives(kind, first, last, recipe, tmp_path):
     done = []
     WRITE[kind](recipe, first, last, tmp_path / "set", progress=done.append)
     assert done[-1] == 10 and done == sorted(done)
-    source, dataset = rendered(recipe), open_labelled(tmp_path / "set")
+    source, dataset = make_source(recipe), open_labelled(tmp_path / "set")
     assert len(dataset) == 10
     for place, index in enumerate(range(first, last)):
         crop, word, _ = source.sample(index)
@@ -120,7 +120,7 @@ def test_a_full_disk_is_told_and_resumed(recipe, tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [7, 8, 9, 100])
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shards_hold_every_sample_once(count, parts):
-    spans = [span_of(part_of(f"{number}/{parts}"), count) for number in range(parts)]
+    spans = [shard_range(parse_shard(f"{number}/{parts}"), count) for number in range(parts)]
     assert [index for span in spans for index in range(*span)] == list(range(count))
     assert max(last - first for first, last in spans) - min(last - first for first, last in spans) <= 1
 
@@ -128,7 +128,7 @@ def test_shards_hold_every_sample_once(count, parts):
 @pytest.mark.parametrize("text", ["", "1", "4/4", "-1/4", "1/0", "a/b", "1/2/3"])
 def test_what_is_no_shard(text):
     with pytest.raises(UserError, match=r"write i/n"):
-        part_of(text)
+        parse_shard(text)
 
 
 def test_jobs_make_one_pack_together(recipe, tmp_path):

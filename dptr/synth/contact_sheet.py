@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.synth.fonts import Font, FontIndex
-from dptr.synth.render import Renderer
+from dptr.synth.renderer import Renderer
 
 _LABEL = 20  # pixels below each crop
 
 
-def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
+def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
     """One crop a word, numbered ``start``, ``start + 1``, ..., twice as large, row by row with a white gap.
 
     Raises:
@@ -30,7 +30,7 @@ def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, st
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
 
 
-def labelled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
+def draw_labeled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
     """Crops (h, w, 3) of one height, each with its word below, row by row; crops are twice as large, words as typed.
 
     Raises:

@@ -11,20 +11,20 @@ from numpy.random import Generator
 from dptr.config.effects import Effects
 from dptr.config.size import CropSize
 from dptr.synth import layout
-from dptr.synth.boards import Board
+from dptr.synth.sign_board import SignBoard
 from dptr.utils.widths import width_for
 
-_TURNED = 4  # pixels
-_SCALE = 1.5  # colours are laid on at this multiple of the target size
+_LEAST_PER_LETTER = 4  # pixels
+_SCALE = 1.5  # colors are laid on at this multiple of the target size
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A word in its crop.
+class WordMask:
+    """A word in its crop, not painted yet.
 
     Attributes:
         fill: ink, float32 (h, w) in [0, 1].
-        grown: ink grown by an outline; the same object where it gets none.
+        outline: ink and contour, float32 (h, w); the same object as ``fill`` where the word gets no contour.
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
@@ -32,25 +32,24 @@ class Placed:
     """
 
     fill: np.ndarray
-    grown: np.ndarray
+    outline: np.ndarray
     aspect: float
     stops: np.ndarray
-    board: Board | None
+    board: SignBoard | None
     width: int
 
 
-def place(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> Placed:
+def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)
     edge = 6
     mask = layout.pad(mask, edge, edge)
     left, top, right, bottom = left + edge, top + edge, right + edge, bottom + edge
-    outlined = rng.random() < effects.outline
-    if outlined:
-        grown = layout.embolden(mask, int(rng.integers(2, 6)))
-        extra = (grown.shape[0] - mask.shape[0]) // 2
-        mask = np.dstack((layout.pad(mask, extra, extra), grown))
+    if rng.random() < effects.outline:
+        outline = layout.embolden(mask, int(rng.integers(2, 6)))
+        extra = (outline.shape[0] - mask.shape[0]) // 2
+        mask = np.dstack((layout.pad(mask, extra, extra), outline))
         left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
     box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
     stops = np.add(line.stops, (left - line.box[0], top - line.box[1]))
@@ -87,8 +86,8 @@ def place(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -
     seen[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
     if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
         seen[:] = np.nan
-    board = None if room is None else Board(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
-    return Placed(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
+    board = None if room is None else SignBoard(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
+    return WordMask(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -105,7 +104,8 @@ def _reach(box: np.ndarray, room: np.ndarray, world: np.ndarray) -> tuple[np.nda
 def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, height: int, rng: Generator) -> np.ndarray:
     """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned.
 
-    Words that would have fewer than ``_TURNED`` pixels of the crop's height a letter are not turned by 90 degrees.
+    Words that would have fewer than ``_LEAST_PER_LETTER`` pixels of the crop's height a letter are not turned by 90
+    degrees.
     """
     half_width, half_height = box[2]
     corners = box.astype(np.float64)
@@ -123,6 +123,6 @@ def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, hei
         angle = np.deg2rad(np.clip(degrees, -most, most))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         corners = corners @ turn
-    if rng.random() < effects.quarter_turn and not upright and letters * _TURNED <= height:
+    if rng.random() < effects.quarter_turn and not upright and letters * _LEAST_PER_LETTER <= height:
         corners = corners[:, ::-1] * rng.choice(((1, -1), (-1, 1)))
     return corners
