@@ -29,9 +29,11 @@ BLOCKS = 2  # operations side by side
 STRENGTHS = (0.2, 0.5, 0.8)
 COLUMNS, ROWS = 4, 3  # crops of each strength
 WIDTH, HEIGHT, GAP, NAME, LINE = 128, 32, 4, 112, 26  # pixels
-CLEAN = RenderConfig(
-    lowres=0, blur=0, noise=0, jpeg=0, lighting=0, neighbours=0, faint=0, vertical=0, curve=0, rotation=0, perspective=0
-)
+OFF = (
+    "low_resolution", "blur", "noise", "jpeg", "lighting", "neighbors", "low_contrast", "quarter_turn", "curve",
+    "rotation", "perspective",
+)  # fmt: skip
+CLEAN = RenderConfig(effects=dict.fromkeys(OFF, 0.0))
 
 
 class Fixed(np.random.Generator):

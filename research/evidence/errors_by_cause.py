@@ -3,7 +3,7 @@
     python research/evidence/errors_by_cause.py --model dptr-en --photographs $DPTR_DATA/natural
 
 Held-out words in held-out fonts, protocol 36. Of real crops nobody knows what was done to them; of these it is known. A
-row an effect: every crop has it, and none has another (``RenderConfig``). Then crops of the preset ``signs``, as
+row an effect: every crop has it, and none has another (``dptr.config.effects``). Then crops of the preset ``signs``, as
 training has them, by what the font's face is.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dptr.config.effects import Effects
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
@@ -28,7 +29,7 @@ from dptr.utils.terminal import aligned
 
 SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"
 NEEDS = {"double_outline": {"outline": 1.0}}  # what an effect has no sense without
-LEFT_OUT = ("vertical", "stacked")  # a reader turns such pictures; single words have no second line
+LEFT_OUT = ("quarter_turn", "two_lines")  # a reader turns such pictures; single words have no second line
 SEED = 1
 
 
@@ -42,18 +43,17 @@ def main() -> None:
     options = parser.parse_args()
     reader = Reader(options.model)
     common = {"backgrounds": options.photographs, "font_split": "heldout", "fonts": tuple(options.fonts)}
-    effects = [name for name, setting in RenderConfig.model_fields.items() if isinstance(setting.default, float)]
-    plain = RenderConfig(**dict.fromkeys(effects, 0.0), **common)
+    plain = RenderConfig(preset="plain", **common)
     rows = [("nothing", share_read(reader, source(plain), options.words))]
-    for effect in effects:
-        if effect not in LEFT_OUT:
-            config = plain.model_copy(update={effect: 1.0, **NEEDS.get(effect, {})})
+    for effect in Effects.model_fields:
+        if effect not in LEFT_OUT and (options.photographs or effect != "photograph"):
+            config = plain.model_copy(update={"effects": {effect: 1.0, **NEEDS.get(effect, {})}})
             rows.append((effect, share_read(reader, source(config), options.words)))
     print(f"{options.words} words an effect")
     print(
         aligned([("effect", "read"), *((name, f"{share:.1%}") for name, share in sorted(rows, key=lambda row: row[1]))])
     )
-    signs = load_recipe(SynthRecipe, SIGNS).render.model_copy(update={**common, "height": 32, "width": 128})
+    signs = load_recipe(SynthRecipe, SIGNS).render.model_copy(update=common)
     print(by_font(reader, source(signs), options.signs))
 
 

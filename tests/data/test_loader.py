@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.size import CropSize
 from dptr.data.crops import LabelledCrops
 from dptr.data.loader import batches, text_batch
 from dptr.data.report import DropReport
@@ -92,7 +93,7 @@ def listed_words(folder: Path, words: list[str], characters: str) -> Corpus:
 
 @pytest.fixture(scope="module")
 def renderer(font_folder) -> Renderer:
-    return Renderer(RenderConfig(fonts=(str(font_folder),), **SIZE), 0)
+    return Renderer(RenderConfig(fonts=(str(font_folder),)), 0, size=CropSize(**SIZE))
 
 
 def same(first, second) -> bool:

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from dptr.config.effects import INK_STYLE_NAMES, Effects
 from dptr.config.load import load_recipe
 from dptr.config.render import RenderConfig, plain_render
 from dptr.config.train import SynthRecipe
-from dptr.synth import Renderer, inks
-from dptr.synth.ink_styles import INK_STYLES, choose
+from dptr.synth import Renderer, ink_styles
+from dptr.synth.ink_styles import INK_STYLES, choose_ink_style
 from dptr.utils.errors import UserError
 
 SHAPE = (48, 192)
@@ -62,13 +63,13 @@ def test_the_word_stands_where_it_stood(name: str, seed: int) -> None:
 
 
 def test_masks_only_lose() -> None:
-    for name in ("stencil", "chalk", "hollow", "hidden"):
+    for name in ("stencil", "chalk", "hollow", "occlusion"):
         for seed in range(8):
             _, _, mask = apply(name, seed)
             assert (mask <= word() + 1e-6).all(), name
             assert mask.sum() > 0.2 * word().sum(), name
     for seed in range(20):
-        assert apply("hidden", seed)[2].sum() >= 0.8 * word().sum() - 1e-3
+        assert apply("occlusion", seed)[2].sum() >= 0.8 * word().sum() - 1e-3
 
 
 def test_a_stencil_cuts_straight_through() -> None:
@@ -82,29 +83,29 @@ def test_a_stencil_cuts_straight_through() -> None:
 
 def test_shares_are_kept() -> None:
     shares = {"neon": 0.2, "chalk": 0.1, "dots": 0.3}
-    drawn = Counter(choose(shares, (number + 0.5) / 1000) for number in range(1000))
+    drawn = Counter(choose_ink_style(shares, (number + 0.5) / 1000) for number in range(1000))
     assert drawn == {INK_STYLES["neon"]: 200, INK_STYLES["chalk"]: 100, INK_STYLES["dots"]: 300, None: 400}
-    assert choose({name: 1 / 7 for name in INK_STYLES}, 1 - 1e-12) in (*INK_STYLES.values(), None)
+    assert choose_ink_style({name: 1 / 7 for name in INK_STYLES}, 1 - 1e-12) in (*INK_STYLES.values(), None)
 
 
 def test_every_ink_has_a_setting_and_the_other_way_round() -> None:
-    every = RenderConfig.model_validate({name: 0.1 for name in INK_STYLES})
-    assert every.inks == {name: 0.1 for name in INK_STYLES}
-    assert RenderConfig().inks == {}
+    every = Effects.model_validate({name: 0.1 for name in INK_STYLES})
+    assert every.ink_styles == {name: 0.1 for name in INK_STYLES} and tuple(INK_STYLES) == INK_STYLE_NAMES
+    assert Effects().ink_styles == {}
     with pytest.raises(UserError, match="take more than all crops"):
-        load_recipe(SynthRecipe, None, ["render.neon=0.6", "render.chalk=0.6"])
+        load_recipe(SynthRecipe, None, ["render.effects.neon=0.6", "render.effects.chalk=0.6"])
 
 
 def test_the_renderer_uses_them(font_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
     for name, ink in INK_STYLES.items():
 
-        def counting(*layers: object, name: str = name, ink: inks.InkStyle = ink) -> inks.Layers:
+        def counting(*layers: object, name: str = name, ink: ink_styles.InkStyle = ink) -> ink_styles.Layers:
             used.append(name)
             return ink(*layers)  # type: ignore[arg-type]
 
         monkeypatch.setitem(INK_STYLES, name, counting)
-    config = RenderConfig(fonts=(str(font_folder),), **{name: 1 / 8 for name in INK_STYLES})
+    config = RenderConfig(fonts=(str(font_folder),), effects=dict.fromkeys(INK_STYLES, 1 / 8))
     renderer = Renderer(config, 0)
     for index in range(200):
         renderer.render("apple", index)
@@ -115,6 +116,6 @@ def test_the_renderer_uses_them(font_folder, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_paper_is_nearly_white(font_folder) -> None:
-    config = plain_render(RenderConfig(fonts=(str(font_folder),))).model_copy(update={"paper": 1.0, "plain": 1.0})
+    config = RenderConfig(preset="plain", effects={"paper": 1.0, "black_or_white": 1.0}, fonts=(str(font_folder),))
     crops = [Renderer(config, 0).render("apple", index) for index in range(20)]
     assert all(np.median(crop) > 170 and crop.min() < 90 for crop in crops)

@@ -57,10 +57,10 @@ def test_no_crop_fails_or_is_empty(preset, code, fonts):
     if not fonts.can_draw(letter):
         pytest.skip(f"no font of this system draws {LANGUAGES[code].name}; scripts/fonts.sh installs some")
     corpus = Corpus(settings.corpus, resolve_charset(code), settings.max_length, settings.seed)
-    source = RenderedWords(corpus, Renderer(settings.render, settings.seed, fonts))
+    source = RenderedWords(corpus, Renderer(settings.render, settings.seed, fonts, settings.size))
     for index in range(EACH):
         crop, word, _ = source.sample(index)
-        assert crop.shape == (settings.render.height, settings.render.width, 3) and crop.dtype == np.uint8
+        assert crop.shape == (settings.size.height, settings.size.width, 3) and crop.dtype == np.uint8
         assert contrast(crop) >= EMPTY, f"sample {index}, {word!r}: contrast {contrast(crop):.1f}"
 
 

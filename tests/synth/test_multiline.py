@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.config.render import RenderConfig, plain_render
-from dptr.synth import Font, find_fonts
+from dptr.config.effects import PRESETS
+from dptr.config.size import CropSize
+from dptr.synth import Font, find_fonts, multiline
 from dptr.synth.layout import SIZE, draw_word
-from dptr.synth.warp import place
+from dptr.synth.warp import warp_line
 
 
 @pytest.fixture
@@ -75,9 +76,8 @@ def test_two_lines_are_read_from_top_to_bottom(font):
 
 
 def test_upright_letters_fill_the_crop(font):
-    config = plain_render(RenderConfig())
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        word = place(multiline.stack_letters(font, "HOTEL", 0.1), config, rng)
+        word = warp_line(multiline.stack_letters(font, "HOTEL", 0.1), PRESETS["plain"], CropSize(), rng)
         rows = np.flatnonzero(word.fill.max(1) > 0.3)
         assert word.aspect < 0.6 and rows[-1] - rows[0] > 0.7 * len(word.fill)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.config.render import RenderConfig, plain_render
-from dptr.synth import Renderer
+from dptr.config.effects import PRESETS
+from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
+from dptr.synth import Renderer, colors, sign_board
 from dptr.synth.layout import Line
 from dptr.synth.paint import extrude
 from dptr.synth.sign_board import SignBoard
-from dptr.synth.warp import place
+from dptr.synth.warp import warp_line
 
 SHAPE = (48, 192)
 
@@ -42,8 +44,14 @@ def test_letters_reach_into_the_depth_in_one_direction(shift):
 
 
 def test_a_second_outline_lies_around_the_first(font_folder):
-    config = plain_render(RenderConfig(fonts=(str(font_folder),), height=64)).model_copy(update={"outline": 1.0})
-    single, double = (Renderer(config.model_copy(update={"double_outline": share}), 0) for share in (0.0, 1.0))
+    single, double = (
+        Renderer(
+            RenderConfig(preset="plain", effects={"outline": 1, "double_outline": share}, fonts=(str(font_folder),)),
+            0,
+            size=CropSize(height=64),
+        )
+        for share in (0, 1)
+    )
     changed = 0
     for index in range(20):
         one, two = (renderer.render("HI", index).astype(int) for renderer in (single, double))
@@ -85,13 +93,13 @@ def test_a_board_leaves_its_face_and_what_lies_beyond(board):
 
 def test_the_board_follows_the_word(font_folder):
     """InkStyle lies within the board, whatever the camera does, and the board is seen whole in most crops."""
-    config = plain_render(RenderConfig()).model_copy(
-        update={"board": 1.0, "rotation": 1.0, "perspective": 1.0, "slant": 1.0, "outline": 0.5}
+    effects = PRESETS["plain"].model_copy(
+        update={"sign_board": 1.0, "rotation": 1.0, "perspective": 1.0, "slant": 1.0, "outline": 0.5}
     )
     block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
     whole = 0
     for seed in range(60):
-        word = place(block, config, np.random.default_rng(seed))
+        word = warp_line(block, effects, CropSize(), np.random.default_rng(seed))
         assert word.board is not None
         area = word.board.area(word.fill.shape)
         assert (word.outline * (1 - area)).sum() < 0.01 * word.outline.sum()
@@ -99,11 +107,11 @@ def test_the_board_follows_the_word(font_folder):
         whole += np.concatenate((area[0], area[-1], area[:, 0], area[:, -1])).mean() < 0.1
     assert whole > 35
     among = Line(np.full((90, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
-    assert place(among, config, np.random.default_rng(0)).board is None
+    assert warp_line(among, effects, CropSize(), np.random.default_rng(0)).board is None
 
 
 def test_crops_with_boards_differ_at_their_edges(font_folder):
-    config = plain_render(RenderConfig(fonts=(str(font_folder),))).model_copy(update={"board": 1.0})
+    config = RenderConfig(preset="plain", effects={"sign_board": 1.0}, fonts=(str(font_folder),))
     renderer = Renderer(config, 0)
     corners = []
     for index in range(30):

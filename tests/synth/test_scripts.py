@@ -13,7 +13,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
-from dptr.synth import FontIndex, Renderer, faces
+from dptr.synth import FontIndex, Renderer, font_file
 from dptr.synth.fonts import font_folders
 from dptr.synth.layout import SIZE, draw_word
 from dptr.synth.source import RenderedWords
@@ -44,25 +44,22 @@ def files() -> dict[str, list[Path]]:
 
 
 @cache
-def fonts(code: str) -> list[faces.Font]:
+def fonts(code: str) -> list[font_file.Font]:
     """Usable faces among them, ``FONTS`` at most."""
     usable = (
-        face
-        for path in files()[code]
-        for face in font_file.inspect_font_file_font_file(path)
-        if isinstance(face, faces.Font)
+        face for path in files()[code] for face in font_file.inspect_font_file(path) if isinstance(face, font_file.Font)
     )
     return list(islice((face for face in usable if all(letter in face for letter in SAMPLES[code])), FONTS))
 
 
 @pytest.fixture
-def font(request) -> faces.Font:
+def font(request) -> font_file.Font:
     if not fonts(request.param):
         pytest.skip(f"no font with letters of {LANGUAGES[request.param].name} is installed; scripts/fonts.sh does it")
     return fonts(request.param)[0]
 
 
-def unshaped(font: faces.Font, text: str) -> np.ndarray:
+def unshaped(font: font_file.Font, text: str) -> np.ndarray:
     """The nominal glyphs of the letters, one after the other from left to right."""
     face = ImageFont.truetype(font.path, SIZE, index=font.number, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = face.getbbox(text)

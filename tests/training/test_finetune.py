@@ -13,6 +13,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import DualConfig
 from dptr.config.render import RenderConfig, plain_render
+from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.data.report import DropReport
@@ -414,7 +415,7 @@ def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -
     recipe = parts.recipe("finetune")
     synth = SynthRecipe(
         charset=recipe.model.charset, max_length=5, corpus=recipe.corpus,
-        render=recipe.render.model_copy(update={"height": 16, "width": 32}),
+        render=recipe.render, size=CropSize(height=16, width=32),
     )  # fmt: skip
     write_pack(synth, 20, tmp_path / "pack")
     (tmp_path / "none").mkdir()
