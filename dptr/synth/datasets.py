@@ -81,13 +81,13 @@ def write_folder(
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty; pass another --out")
-    supply = make_source(recipe)
+    source = make_source(recipe)
     remove_partial(folder)
     write_json(path, described)
     done = _kept(labels)
     progress(done)
     with open(labels, "ab") as file:
-        for start, pictures in _chunks(recipe, supply, first + done, last, workers):
+        for start, pictures in _chunks(recipe, source, first + done, last, workers):
             lines = []
             for index, (png, word) in enumerate(pictures, start):
                 name = f"images/{index // 1000:06d}/{index:09d}.png"
@@ -108,10 +108,10 @@ def write_synth_lmdb(
     progress: Progress = lambda done: None,
 ) -> None:
     """The same samples as an LMDB; see ``write_lmdb`` for how it resumes and what it raises."""
-    supply = make_source(recipe)
+    source = make_source(recipe)
 
     def stream() -> Iterator[Picture]:
-        for start, pictures in _chunks(recipe, supply, first, last, workers):
+        for start, pictures in _chunks(recipe, source, first, last, workers):
             yield from pictures
             progress(start + len(pictures) - first)
 
@@ -130,12 +130,12 @@ def _kept(labels: Path) -> int:
 
 
 def _chunks(
-    recipe: SynthRecipe, supply: RenderedWords, first: int, last: int, workers: int
+    recipe: SynthRecipe, source: RenderedWords, first: int, last: int, workers: int
 ) -> Iterator[tuple[int, list[Picture]]]:
-    """Samples of ``supply``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
+    """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
-        yield from ((span[0], _render(supply, span)) for span in spans)
+        yield from ((span[0], _render(source, span)) for span in spans)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start_worker, (recipe,)) as pool:
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
@@ -145,10 +145,10 @@ def _work(span: tuple[int, int]) -> list[Picture]:
     return _render(worker.worker_source(), span)
 
 
-def _render(supply: RenderedWords, span: tuple[int, int]) -> list[Picture]:
+def _render(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
     pictures = []
     for index in range(*span):
-        crop, word, _ = supply.sample(index)
+        crop, word, _ = source.sample(index)
         file = io.BytesIO()
         Image.fromarray(crop).save(file, "PNG", compress_level=1)
         pictures.append((file.getvalue(), word))

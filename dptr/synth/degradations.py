@@ -1,4 +1,4 @@
-"""What happens to painted words before they become pixels: light, and the camera.
+"""Degradations of a painted word: light, and the camera.
 
 Images are float32 (height, width, 3), RGB in [0, 255], unless said otherwise. The strengths are our own choice, set by
 eye beside photographed crops.

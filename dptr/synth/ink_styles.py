@@ -136,7 +136,7 @@ INK_STYLES: dict[str, InkStyle] = {
 
 
 def choose_ink_style(shares: dict[str, float], fraction: float) -> InkStyle | None:
-    """The ink at ``fraction`` in [0, 1) where each takes its share of the crops; None for what is left.
+    """The style at ``fraction`` in [0, 1) where each takes its share of the crops; None for what is left.
 
     Args:
         shares: by name of ``INK_STYLES``; together at most 1.

@@ -1,4 +1,4 @@
-"""Words as masks: drawn with a font, spaced, thickened, bent, waved, and set among pieces of other words.
+"""Words as masks: drawn with a font, spaced, thickened, bent, and set among pieces of other words.
 
 Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em. Where each letter stands is carried along.
 """

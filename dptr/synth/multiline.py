@@ -1,6 +1,6 @@
 """Words in several rows: letters one below the other, as on the signs of hotels and in upright CJK; words on two lines.
 
-Where the letters stand is not told (``Line.stops`` are NaN): a crop's columns no longer tell them apart.
+``Line.stops`` are NaN: the columns of such a crop do not tell its letters apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def can_stack_letters(text: str, height: int) -> bool:
 
 
 def stack_letters(font: Font, text: str, spacing: float) -> Line:
-    """``text`` from top to bottom, each letter upright, on baselines of equal distance, their widths centerd.
+    """``text`` from top to bottom, each letter upright, on baselines of equal distance, their widths centered.
 
     Args:
         spacing: room between two rows as a share of an em.

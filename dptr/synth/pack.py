@@ -157,7 +157,7 @@ def write_pack(
         count = max(count, before["count"])
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty and no pack; pass another --out")
-    supply = make_source(recipe)  # raises what is wrong with the recipe before anything is written
+    source = make_source(recipe)  # raises what is wrong with the recipe before anything is written
     if part == (0, 1):  # else other jobs may be writing there
         remove_partial(folder)
     write_json(path, {**described, "count": count})
@@ -170,7 +170,7 @@ def write_pack(
         return
     if workers == 1:
         for first, last in missing:
-            _write_shard(supply, folder, first, last)
+            _write_shard(source, folder, first, last)
             done += last - first
             progress(done)
         return
@@ -185,10 +185,10 @@ def _work(folder: Path, span: tuple[int, int]) -> int:
     return span[1] - span[0]
 
 
-def _write_shard(supply: RenderedWords, folder: Path, first: int, last: int) -> None:
-    samples = [supply.sample(index) for index in range(first, last)]
+def _write_shard(source: RenderedWords, folder: Path, first: int, last: int) -> None:
+    samples = [source.sample(index) for index in range(first, last)]
     crops = [crop for crop, _, _ in samples]
-    ragged = bool(supply.renderer.size.max_width)
+    ragged = bool(source.renderer.size.max_width)
     tensors = {
         "crops": torch.from_numpy(
             np.concatenate([crop.swapaxes(0, 1) for crop in crops]) if ragged else np.stack(crops)

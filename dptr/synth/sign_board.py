@@ -54,25 +54,25 @@ class SignBoard:
 
 
 def draw_sign_board(
-    face: np.ndarray, beyond: np.ndarray, color: np.ndarray, board: SignBoard, rng: Generator
+    front: np.ndarray, behind: np.ndarray, color: np.ndarray, board: SignBoard, rng: Generator
 ) -> np.ndarray:
-    """``board`` with the look of ``face`` before ``beyond``, with a border of ``color`` and perhaps screws.
+    """``board``, painted as ``front``, before ``behind``, with a border of ``color`` and perhaps screws.
 
     Args:
-        face, beyond: float32 (h, w, 3).
+        front, behind: float32 (h, w, 3).
         color: float32 (3,).
 
     Returns:
         float32 (h, w, 3).
     """
-    shape = face.shape[0], face.shape[1]
+    shape = front.shape[0], front.shape[1]
     least = float(board.room.min())
     radius = rng.choice((0.0, 0.6, 1.0, 1.9)) * least  # at 2 a border would touch the corners of the word
     area = board.area(shape, 0.0, radius)
     if rng.random() < 0.4:  # it stands off the wall
         soft = cv2.GaussianBlur(np.roll(area, rng.integers(-2, 3, 2), (0, 1)), (0, 0), 1.5)
-        beyond = beyond * pixels.to_rgb(1 - rng.uniform(0.2, 0.6) * soft)
-    image = pixels.blend(beyond, face, area)
+        behind = behind * pixels.to_rgb(1 - rng.uniform(0.2, 0.6) * soft)
+    image = pixels.blend(behind, front, area)
     if rng.random() < 0.8:
         inset = rng.choice((0.0, 0.12, 0.25)) * least
         inner = inset + rng.uniform(0.12, 0.35) * least
@@ -88,7 +88,7 @@ def draw_sign_board(
 
 
 def _screws(board: SignBoard, rng: Generator) -> np.ndarray:
-    """Centres of two screws at the sides, or of four in the corners: (n, 2)."""
+    """Centers of two screws at the sides, or of four in the corners: (n, 2)."""
     low, high = -board.room / 2, board.size + board.room / 2
     if rng.random() < 0.5:
         return np.array([(x, board.size[1] / 2) for x in (low[0], high[0])])

@@ -1,4 +1,4 @@
-"""An endless supply of rendered words."""
+"""Rendered words as a source to train on: sample i is the same in any process."""
 
 from __future__ import annotations
 

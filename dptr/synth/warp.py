@@ -1,4 +1,4 @@
-"""From a word's mask to the crop: one perspective warp, with outlines and the board that the word stands on."""
+"""The perspective warp of a word's mask into the crop, with its outline and the place of the board it stands on."""
 
 from __future__ import annotations
 

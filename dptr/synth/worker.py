@@ -1,4 +1,4 @@
-"""A supply of rendered crops from a recipe, and what a process that renders for others holds of it."""
+"""Rendered words from a recipe, in this process or in those of a pool."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _RECIPE: list[SynthRecipe] = []
 
 
 def make_source(recipe: SynthRecipe) -> RenderedWords:
-    """The supply of crops that packs and data sets are cut from."""
+    """The rendered words of a recipe, of which packs and data sets hold the first ones."""
     corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
     return RenderedWords(corpus, Renderer(recipe.render, recipe.seed, size=recipe.size))
 
 
 def start_worker(recipe: SynthRecipe) -> None:
-    """Initializer of a pool's processes: Ctrl-C is the main process's to handle."""
+    """Initializer of a pool's processes. They ignore Ctrl-C, which the main process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _RECIPE.append(recipe)
 
 
 @lru_cache(maxsize=1)
 def worker_source() -> RenderedWords:
-    """In such a process its own supply: fonts and photographs, sent to it, would keep the next one from starting."""
+    """The rendered words in a process of a pool, made there: to send it fonts and photographs would take longer."""
     return make_source(_RECIPE[0])

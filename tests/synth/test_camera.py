@@ -55,7 +55,7 @@ def test_thin_ink_does_not_drown_in_shining_paper():
         assert np.ptp(seen, axis=(0, 1)).max() > 4
 
 
-def test_grey_pictures_keep_the_ink():
+def test_gray_pictures_keep_the_ink():
     """A word that differs from its background by hue alone stays colored, others turn gray."""
     effects = PRESETS["plain"].model_copy(update={"grayscale": 1.0})
     red, green = np.array([200, 0, 0], np.float32), np.array([0, 102, 0], np.float32)  # luma 59.8 and 59.9

@@ -62,7 +62,7 @@ def test_exposure_doubles_the_light_a_step_and_keeps_the_order(edges):
         assert (np.diff(shades)[shades[1:] < 255] > 0).all()
 
 
-def test_a_color_cast_turns_greys_but_keeps_their_luma(rng):
+def test_a_color_cast_turns_grays_but_keeps_their_luma(rng):
     gray = np.full((8, 16, 3), 100, np.float32)
     seen = np.array([degradations.color_cast(gray, rng)[0, 0] for _ in range(300)])
     np.testing.assert_allclose(seen @ colors.LUMA, 100, rtol=1e-4)

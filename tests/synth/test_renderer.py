@@ -248,7 +248,7 @@ def test_contact_sheet_shows_the_crops_in_order(fonts):
 
 
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="needs photographs; set DPTR_DATA")
-def test_real_photographs_serve_as_grounds(fonts):
+def test_real_photographs_serve_as_backgrounds(fonts):
     photographs = str(Path(os.environ["DPTR_DATA"]) / "natural")
     config = RenderConfig(preset="plain", effects={"photograph": 1}, backgrounds=photographs)
     renderer = Renderer(config, 0, fonts)
@@ -256,7 +256,7 @@ def test_real_photographs_serve_as_grounds(fonts):
     assert len({renderer.render("Hello", i).tobytes() for i in range(20)}) == 20
 
 
-def test_labelled_sheet_holds_every_crop_and_its_word(fonts):
+def test_labeled_sheet_holds_every_crop_and_its_word(fonts):
     renderer = Renderer(RenderConfig(), 0, fonts, CropSize(height=16, width=32))
     samples = [(renderer.render(word, number), word) for number, word in enumerate(WORDS[:4])]
     sheet = np.asarray(draw_labeled_sheet(samples, fonts, columns=3))
