@@ -9,6 +9,7 @@ from pydantic import Field
 from dptr.config.data import DataConfig, DistilConfig, InitConfig
 from dptr.config.model import Config, DecoderConfig, DualConfig, GlyphConfig, ModelConfig
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.size import CropSize
 
 
 class ORPConfig(Config):
@@ -108,6 +109,7 @@ class SynthRecipe(Config):
     seed: int = Field(0, ge=0)
     charset: str = "94"
     max_length: int = Field(25, ge=1)
+    size: CropSize = CropSize()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
 

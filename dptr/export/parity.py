@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.size import CropSize
 from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -129,9 +130,10 @@ def rendered(tokenizer: Tokenizer, height: int, width: int, widest: int, count: 
         UserError: no words or no fonts for this charset; pass ``--data`` then.
     """
     from dptr.synth import Renderer
-    from dptr.synth.source import Rendered
+    from dptr.synth.source import RenderedWords
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)
-    source = Rendered(corpus, Renderer(RenderConfig(height=height, width=width, widest=widest), seed))
+    size = CropSize(height=height, width=width, max_width=widest)
+    source = RenderedWords(corpus, Renderer(RenderConfig(), seed, size=size))
     return [source.sample(index)[0] for index in range(count)]

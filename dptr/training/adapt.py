@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dptr.config.render import SourceConfig
+from dptr.config.size import crop_size
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
@@ -25,7 +26,7 @@ from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, sav
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
@@ -219,12 +220,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     )
     sources = tuple(SourceConfig(kind="file", path=path) for path in recipe.text)
     words = recipe.words.model_copy(update={"sources": sources})
-    size = {"height": config.encoder.height, "width": config.encoder.width, "widest": config.encoder.widest}
-    render = recipe.render.model_copy(update=size)
+    render, size = recipe.render, crop_size(config.encoder)
     fonts = find_fonts(render.fonts)
     held = "heldout" if render.font_split == "train" else render.font_split
     domain, again = (
-        Rendered(Corpus(words, charset, length, number), Renderer(render, number, FontIndex(fonts, split)))
+        RenderedWords(Corpus(words, charset, length, number), Renderer(render, number, FontIndex(fonts, split), size))
         for number, split in ((seed, render.font_split), (seed + 1, held))
     )
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"

@@ -39,8 +39,8 @@ from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.training.cuda_graph import WARM_UP
 from dptr.training.device import make_accelerator
 from dptr.training.finetune import calibrated, read
@@ -205,7 +205,7 @@ class ResidentTask(Task):
         crops, self.validation = split(crops, VALIDATION)
         self.crops, self.notes = turned_by_label(crops, self.models[self.first], self.tokenizer, device)
         self.notes.append(f"{len(self.crops)} labeled crops for training, {len(self.validation)} for validation")
-        self.bins = self.make_bins(rendered(synth))
+        self.bins = self.make_bins(make_source(synth))
         self.notes.append(
             f"labeled and rendered crops of a batch: {[bin.rows for bin in self.bins]}, by length of word"
         )
@@ -219,7 +219,7 @@ class ResidentTask(Task):
         self.clipped_apart = list(self.models.values())
         self.capture_lock = self.shelf.lock
 
-    def make_bins(self, source: Rendered) -> list[Bin]:
+    def make_bins(self, source: RenderedWords) -> list[Bin]:
         """Short words and long ones, as many of each as there are among words and labels."""
         options, longest = self.options, self.config.max_length
         lengths = np.array([len(label) for label in self.crops.labels])

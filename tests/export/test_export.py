@@ -44,7 +44,7 @@ from dptr.models.decoders import DECODERS
 from dptr.models.layers import Encoder
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
@@ -268,7 +268,7 @@ def shipped() -> Path:
 def words(font_folder: Path) -> np.ndarray:
     """Rendered crops."""
     corpus = Corpus(CorpusConfig(sources=(SourceConfig(kind="pattern"),)), resolve_charset("94"), 25, 0)
-    source = Rendered(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
+    source = RenderedWords(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
     return np.stack([source.sample(index)[0] for index in range(64)])
 
 

@@ -27,7 +27,7 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.training.finetune import initialise
@@ -57,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Path:
             real = open_labelled(Path(os.environ["DPTR_DATA"]) / name)
             pictures += [real.image(number * len(real) // (CROPS // 4)) for number in range(CROPS // 4)]
     corpus = Corpus(CorpusConfig(sources=(SourceConfig(kind="pattern"),)), resolve_charset("94"), 13, 0)
-    source = Rendered(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
+    source = RenderedWords(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
     for index in range(CROPS - len(pictures)):
         crop = Image.fromarray(source.sample(index)[0])
         pictures.append(crop.resize((WIDTHS[index % len(WIDTHS)], 32), Image.Resampling.BICUBIC))

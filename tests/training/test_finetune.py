@@ -13,6 +13,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import DualConfig
 from dptr.config.render import RenderConfig, plain_render
+from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.data.report import DropReport
@@ -24,8 +25,8 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.synth import Renderer
-from dptr.synth.pack import Packed, write_pack
-from dptr.synth.source import Rendered
+from dptr.synth.pack import Pack, write_pack
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.finetune import calibrated, finetune, initialise, protocol_of
@@ -400,7 +401,7 @@ def test_rendered_and_labelled_crops_mix(parts: Parts) -> None:
 def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
     alone = ("data.rendered=1", "data.train=[]")
     source, validation, _ = data(parts, *alone)
-    assert isinstance(source, Rendered)
+    assert isinstance(source, RenderedWords)
     assert len(validation) == VALIDATION
     trained = {source.sample(index)[1].lower() for index in range(200)}
     assert not trained & {word.lower() for word in validation.labels}
@@ -414,13 +415,13 @@ def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -
     recipe = parts.recipe("finetune")
     synth = SynthRecipe(
         charset=recipe.model.charset, max_length=5, corpus=recipe.corpus,
-        render=recipe.render.model_copy(update={"height": 16, "width": 32}),
+        render=recipe.render, size=CropSize(height=16, width=32),
     )  # fmt: skip
     write_pack(synth, 20, tmp_path / "pack")
     (tmp_path / "none").mkdir()
     without = (f'render.fonts=["{tmp_path / "none"}"]', "render.font_split=train")
     source, validation, _ = data(parts, "data.rendered=0.5", f"data.pack={tmp_path / 'pack'}", *without)
-    assert isinstance(source, Mixture) and isinstance(source.rendered, Packed) and len(validation)
+    assert isinstance(source, Mixture) and isinstance(source.rendered, Pack) and len(validation)
     with pytest.raises(UserError, match=r"no usable font in"):
         data(parts, "data.rendered=1", "data.train=[]", f"data.pack={tmp_path / 'pack'}", *without)
 

@@ -14,6 +14,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
 from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
 from dptr.data.augment import to_pixels
 from dptr.data.crops import load_crops
 from dptr.inference.reader import Reader
@@ -132,8 +133,8 @@ def test_a_model_of_narrow_crops_goes_on_with_wide_ones(parts: Parts) -> None:
 
 
 def test_rendered_words_keep_their_shape(font_folder: Path) -> None:
-    render = RenderConfig(fonts=(str(font_folder),), height=16, width=32, widest=128, vertical=0)
-    narrow, wide = Renderer(render.model_copy(update={"widest": 0}), 0), Renderer(render, 0)
+    render = RenderConfig(fonts=(str(font_folder),), effects={"quarter_turn": 0})
+    narrow, wide = (Renderer(render, 0, size=CropSize(height=16, width=32, max_width=most)) for most in (0, 128))
     widths: dict[str, list[int]] = {"i": [], "Wordlessness": []}
     for word in widths:
         for index in range(20):
@@ -151,12 +152,12 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
     font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack, "SHARD", 10)
-    settings = [f'render.fonts=["{font_folder}"]', "render.height=16", "render.width=32", "render.widest=128"]
+    settings = [f'render.fonts=["{font_folder}"]', "size.height=16", "size.width=32", "size.max_width=128"]
     recipe = load_recipe(pack.SynthRecipe, None, [*settings, "charset=36", "max_length=12"])
     pack.write_pack(recipe, 25, tmp_path / "pack")
     charset = resolve_charset("36")
-    packed, _ = pack.open_pack(tmp_path / "pack", charset, 12, 16, 32, 0, 128)
-    source, shapes = pack.rendered(recipe), set()
+    packed, _ = pack.open_pack(tmp_path / "pack", charset, 12, recipe.size, 0)
+    source, shapes = pack.make_source(recipe), set()
     expected = {index: source.sample(index) for index in range(25)}
     for place in range(25):
         crop, word, stops = packed.sample(place)
@@ -167,7 +168,7 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
         shapes.add(crop.shape)
     assert not expected and len(shapes) > 1
     with pytest.raises(UserError, match=r"crops of 16x32 to 16x96 pixels where the encoder takes 16x32; make one"):
-        pack.open_pack(tmp_path / "pack", charset, 12, 16, 32, 0)
+        pack.open_pack(tmp_path / "pack", charset, 12, recipe.size.model_copy(update={"max_width": 0}), 0)
 
 
 def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_folder: Path) -> None:
