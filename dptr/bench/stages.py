@@ -15,7 +15,7 @@ from dptr.inference.onnx_backend import OnnxModel
 from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, level, to_pixels
+from dptr.utils.images import fit, to_one_width, to_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,7 +119,7 @@ def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str
         return [source() for source in sources]
 
     def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
-        return to_pixels(level([fit(image, *size) for image in images]))
+        return to_pixels(to_one_width([fit(image, *size) for image in images]))
 
     def read(probabilities: Float32[np.ndarray, "b t classes"]) -> list[Decoded]:
         return opened.tokenizer.decode(tempered(probabilities, opened.temperature))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer
-from dptr.utils.widths import STEP
+from dptr.utils.widths import WIDTH_STEP
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
@@ -75,7 +75,7 @@ def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx
     """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
-    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.STEP``. t is
+    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.WIDTH_STEP``. t is
     ``max_length`` + 1, for CTC too. Rows after a word's EOS mean nothing.
     """
     decoder = model.decoder
@@ -83,7 +83,7 @@ def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx
     example = torch.zeros(TRACED[0], 3, height, max(width, widest))
     sizes: dict[int, Any] = {0: batch}
     if widest > width:
-        unit = gcd(width, STEP)
+        unit = gcd(width, WIDTH_STEP)
         sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=widest // unit)
     if not isinstance(decoder, Stepwise) or not decoder.autoregressive:
         graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": sizes}, "")

@@ -15,7 +15,7 @@ from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit
-from dptr.utils.widths import by_width
+from dptr.utils.widths import group_by_width
 
 TOLERANCE = 1e-4  # of probabilities
 TIE = 1e-5  # two characters as likely: rounding chooses, in torch too (one by one and in batches)
@@ -66,10 +66,10 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
         expected: list[np.ndarray] = []
         found: list[np.ndarray] = []
         for backend, into in ((reference, expected), (other, found)):
-            for _, some in by_width(crops[:WARM], WARM):
+            for _, some in group_by_width(crops[:WARM], WARM):
                 backend.probabilities(some)
             seconds = []
-            for _, some in by_width(crops, batch):
+            for _, some in group_by_width(crops, batch):
                 begin = time.perf_counter()
                 rows = backend.probabilities(some)
                 seconds.append(time.perf_counter() - begin)

@@ -27,7 +27,7 @@ from dptr.synth.worker import rendered
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
-from dptr.utils.widths import STEP
+from dptr.utils.widths import WIDTH_STEP
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"
@@ -102,7 +102,7 @@ def open_pack(
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
         high, least, most = shard.size()
-        allowed = range(width, max(width, widest) + 1, STEP)
+        allowed = range(width, max(width, widest) + 1, WIDTH_STEP)
         if high != height or least not in allowed or most not in allowed:
             held, taken = (f" to {high}x{most}" if most > least else ""), (f" to {height}x{widest}" if widest else "")
             raise UserError(

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from dptr.config.render import RenderConfig
 from dptr.synth import layout
 from dptr.synth.boards import Board
-from dptr.utils.widths import width_for
+from dptr.utils.widths import crop_width
 
 _TURNED = 4  # pixels
 _SCALE = 1.5  # colours are laid on at this multiple of the target size
@@ -67,7 +67,7 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
                        np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
-    own = width_for(aspect, config.height, config.width, config.widest)
+    own = crop_width(aspect, config.height, config.width, config.widest)
     height, width = round(config.height * _SCALE), round(own * _SCALE)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0

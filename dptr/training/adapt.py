@@ -21,18 +21,20 @@ from dptr.config.render import SourceConfig
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
+from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
+from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus, in_language
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training import trainer as loop
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars
-from dptr.utils.widths import by_width
+from dptr.utils.widths import group_by_width
 
 WAYS = (1.0, 0.75, 0.5)  # how far from the decoder as it was to the trained one
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
@@ -121,7 +123,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
 
     def judge(way: float) -> None:
         sets = {"domain": lessons.tested, "others": lessons.kept}
-        scores = {name: share_read(model.decoder, some, tokenizer) for name, some in sets.items()}
+        scores = {name: decoder_accuracy(model.decoder, some, tokenizer) for name, some in sets.items()}
         part = f"_{way:g}" if way < 1 else ""
         run.log.write(run.step, {f"validation_{name}{part}": score for name, score in scores.items()})
         before = run.best.get("before", scores["others"])
@@ -228,7 +230,7 @@ def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Se
     memory, words = [], []
     for start in range(0, count, _TOGETHER):
         samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
-        for places, crops in by_width([crop for crop, _, _ in samples], _TOGETHER):
+        for places, crops in group_by_width([crop for crop, _, _ in samples], _TOGETHER):
             memory.append(_memory(model, crops))
             words += [samples[place][1] for place in places]
         progress(len(samples))
@@ -241,11 +243,11 @@ def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
 
 
 @torch.no_grad()
-def share_read(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> float:
-    """Share of words that the decoder reads rightly, character by character as they were drawn."""
-    right, device = 0, next(decoder.parameters()).device
-    for start in range(0, len(seen.words), _TOGETHER):
-        logits = decoder.decode(seen.memory[start : start + _TOGETHER].float().to(device), None)
-        read = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
-        right += sum(word == got.text for word, got in zip(seen.words[start : start + _TOGETHER], read, strict=True))
-    return right / len(seen.words)
+def decoder_accuracy(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> float:
+    """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
+    device = next(decoder.parameters()).device
+
+    def recognize(memory: Tensor) -> list[Decoded]:
+        return tokenizer.decode(to_probabilities(decoder.decode(memory.float().to(device), None)))
+
+    return share_correct(compare(read_batches(slice_batches(seen.memory, _TOGETHER), recognize), seen.words))

@@ -22,11 +22,12 @@ from dptr.data.sources import Ramp
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, build_glyph, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun
+from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
-from dptr.training.co_training import pupil, read, save_pupil, teaching_losses
+from dptr.training.co_training import decoder_accuracy, pupil, save_pupil, teaching_losses
 from dptr.training.resolve import settle_align
 from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
 
@@ -128,16 +129,16 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
                 run.log.write(run.step, {"loss": value, **losses, "crops_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
-                    scores = spelled(model, validation, index, length, run.device)
+                    scores = slot_accuracy(model, validation, index, length, run.device)
                     if decoder is not None:
-                        scores = {"read": read(model, decoder, tokenizer, validation, run.device), **scores}
+                        scores = {"read": decoder_accuracy(model, decoder, tokenizer, validation, run.device), **scores}
                     if tuple(scores.values()) > tuple(run.best.values()):
                         run.best = scores
                         if accelerator.is_main_process:
                             told = {"data": "rendered held-out words", "step": run.step, "n": len(validation)}
                             card["results"] = [{**told, **scores}]
-                            seen = shown(model, validation, index, length, run.device)
-                            fitted = calibrated(model, *seen) if recipe.spell else model
+                            slots = read_slots(model, validation, index, length, run.device)
+                            fitted = calibrated(model, *slots) if recipe.spell else model
                             save_glyph(out / "model", fitted, charset, recipe.glyph, card)
                             if decoder is not None:
                                 save_pupil(out / "decoder", decoder, recipe, charset, out / "model", card)
@@ -150,11 +151,11 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     return out / "model"
 
 
-def spelled(
+def slot_accuracy(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
-    """Share of crops whose slots, all up to EOS, are nearest to their word's text tokens; and share of such slots."""
-    slots, symbols = shown(model, crops, index, max_length, device)
+    """How many crops, 0 to 1, have all slots up to EOS nearest to their word's text tokens; how many such slots are."""
+    slots, symbols = read_slots(model, crops, index, max_length, device)
     counted = symbols <= len(index)
     hits = (model.slot_logits(slots).argmax(-1) == symbols) | ~counted
     return {
@@ -163,10 +164,10 @@ def spelled(
     }
 
 
-def shown(
+def read_slots(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
     """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
-    seen = [(rows, model.image_tokens(to_pixels(some, device))[1]) for rows, some in crops.batches()]
-    labels = [crops.labels[row] for rows, _ in seen for row in rows]
-    return torch.cat([slots for _, slots in seen]), slot_symbols(labels, index, max_length).to(device)
+    outputs = list(read_batches(crops.batches(), lambda batch: model.image_tokens(to_pixels(batch, device))[1]))
+    labels = [crops.labels[row] for row, _ in outputs]
+    return torch.stack([slots for _, slots in outputs]), slot_symbols(labels, index, max_length).to(device)

@@ -7,14 +7,12 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -22,28 +20,25 @@ from torch import Tensor, nn
 from dptr.config.model import DualConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops
 from dptr.data.loader import batches
 from dptr.dual.clip.vision_tower import tower_weights
 from dptr.dual.glyph.model import load_glyph
-from dptr.evaluation.calibration import fit_temperature
-from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
-from dptr.inference.reader import counts_turned
+from dptr.evaluation.accuracy import score_crops
+from dptr.evaluation.calibration import calibrate
+from dptr.evaluation.metrics import validation_protocol
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.resize_positions import fit_rows
-from dptr.text.charset import Charset, resolve_charset
-from dptr.text.tokenizer import Decoded, Tokenizer
+from dptr.text.charset import Charset
+from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
 from dptr.training.distillation import Teacher, distillation_loss, open_teacher
 from dptr.training.orientation import turned_by_label
 from dptr.training.resolve import settle_finetune
 from dptr.training.sources import stage2_crops
 from dptr.utils.errors import UserError
-from dptr.utils.widths import by_width
-
-CALIBRATION = 2000  # crops
 
 
 class _Objective(nn.Module):
@@ -72,7 +67,7 @@ class _Objective(nn.Module):
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recogniser folder.
 
-    The best state by word accuracy on the validation crops (``protocol_of``), then by 1-NED, is kept; step 0 counts.
+    The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0 counts.
 
     Returns:
         The folder of the best recogniser.
@@ -97,7 +92,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     dual = open_checkpoint(taught).dual if taught else {}
     change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
     source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
-    protocol = protocol_of(charset)
+    protocol = validation_protocol(charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
@@ -117,7 +112,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
     def validate() -> None:
         with loop.averaged(run):
-            scores = read(model, tokenizer, validation, run.device, protocol)
+            recognize = partial(crop_probabilities, model, device=run.device)
+            scores = score_crops(validation, tokenizer, recognize, protocol)
             run.waited += 1
             if tuple(scores.values()) > tuple(run.best.values()):
                 run.best, run.waited = scores, 0
@@ -126,7 +122,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
                     described = {**card, "results": [{**told, **scores}]}
                     save_checkpoint(
                         out / "model", "recogniser", model, recipe.model, charset, dual, described,
-                        temperature=calibrated(model, tokenizer, validation, run.device, protocol),
+                        temperature=calibrate(validation, tokenizer, recognize, protocol),
                     )  # fmt: skip
         run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
         run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
@@ -221,63 +217,3 @@ def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> l
         count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
         told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
     return told
-
-
-def protocol_of(charset: Charset) -> str:
-    """Under which protocol validation compares words: 36, the field's usual one, where the charset is ASCII."""
-    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
-
-
-def seen(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> Iterator[tuple[np.ndarray, str, str]]:
-    """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
-
-    Tall crops are read turned too, and the surest reading counts, as ``dptr.inference.reader`` has it but for the
-    temperature. Truths that are empty under the protocol are left out.
-    """
-    fold = PROTOCOLS[protocol]
-
-    def read_all(pictures: np.ndarray) -> list[tuple[np.ndarray, Decoded]]:
-        probabilities = model(to_pixels(pictures, device)).float().softmax(-1).cpu().numpy()
-        return list(zip(probabilities, tokenizer.decode(probabilities), strict=True))
-
-    for rows, some in crops.batches():
-        best = dict(zip(rows, read_all(some), strict=True))
-        turned = [(row, view) for row in rows for view in crops.turned.get(row, ())]
-        for places, views in by_width([view for _, view in turned], len(some)):
-            for place, (found, got) in zip(places, read_all(views), strict=True):
-                row = turned[place][0]
-                if counts_turned(got.text, got.ended) and got.confidence > best[row][1].confidence:
-                    best[row] = found, got
-        for row, (found, got) in best.items():
-            if truth := fold(crops.labels[row]):
-                yield found[: len(got.text) + 1], fold(got.text), truth
-
-
-def read(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> dict[str, float]:
-    """Word accuracy and 1-NED on crops under a protocol; truths that are empty under it are left out."""
-    pairs = [(text, truth) for _, text, truth in seen(model, tokenizer, crops, device, protocol)]
-    if not pairs:
-        raise UserError(
-            f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
-            "or pass others as data.validation"
-        )
-    return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}
-
-
-def calibrated(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> float:
-    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most.
-
-    They are read anew, for probabilities of all validation crops may not fit in memory.
-    """
-    words: list[np.ndarray] = []
-    correct: list[bool] = []
-    for rows, text, truth in islice(seen(model, tokenizer, crops, device, protocol), CALIBRATION):
-        words.append(rows.copy())  # else its whole batch would stay
-        correct.append(text == truth)
-    return fit_temperature(words, correct)

@@ -6,7 +6,7 @@ write the word. Validation spells held-out words, and random strings, from their
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -22,12 +22,14 @@ from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import confuse, confusions
 from dptr.dual.standardize import measure
 from dptr.dual.text_cache import CachedText
+from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
+from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training import trainer as loop
 from dptr.training.resolve import settle_pretrain
 from dptr.utils.errors import UserError
@@ -136,7 +138,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
-                    scores = {name: spelled(decoder, encode, tokenizer, words) for name, words in validation.items()}
+                    scores = {name: spelling_accuracy(decoder, encode, tokenizer, words) for name, words in validation.items()}
                     if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
                         run.best = scores
                         if accelerator.is_main_process:
@@ -233,17 +235,10 @@ def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> d
     return {name: list(dict.fromkeys(map(corpus.word, range(VALIDATION)))) for name, corpus in corpora.items()}
 
 
-def spelled(
-    decoder: Decoder,
-    encode: Encode,
-    tokenizer: Tokenizer,
-    words: list[str],
-) -> float:
-    """Share of words that the decoder spells rightly from their text tokens."""
-    right = 0
-    for start in range(0, len(words), 250):
-        some = words[start : start + 250]
-        memory, mask = encode(some)
-        read = tokenizer.decode(decoder.decode(memory, mask).float().softmax(-1).cpu().numpy())
-        right += sum(word == got.text for word, got in zip(some, read, strict=True))
-    return right / len(words)
+def spelling_accuracy(decoder: Decoder, encode: Encode, tokenizer: Tokenizer, words: list[str]) -> float:
+    """Share of words, 0 to 1, that the decoder spells correctly from their text tokens."""
+
+    def spell(batch: Sequence[str]) -> list[Decoded]:
+        return tokenizer.decode(to_probabilities(decoder.decode(*encode(list(batch)))))
+
+    return share_correct(compare(read_batches(slice_batches(words, 250), spell), words))

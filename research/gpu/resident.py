@@ -19,6 +19,7 @@ import json
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,14 @@ from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import load_crops
+from dptr.evaluation.accuracy import Recognize, score_crops
+from dptr.evaluation.calibration import calibrate
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, Sequences, draw_permutations, in_sequence
 from dptr.synth.source import Rendered
 from dptr.synth.worker import rendered
 from dptr.training import trainer as loop
-from dptr.training.finetune import calibrated, read
 from dptr.training.orientation import turned_by_label
 from dptr.training.sources import split
 from dptr.utils.errors import UserError
@@ -275,12 +278,15 @@ class Training:
         with (self.options.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def recognize(self, learner: Learner) -> Recognize:
+        return partial(crop_probabilities, learner.model, device=self.device)
+
     def validate(self, learners: list[Learner], count: int, crops: int) -> list[dict[str, float]]:
         scores = []
         for learner in learners:
             learner.model.eval()
             with torch.no_grad():
-                scores.append(read(learner.model, self.tokenizer, self.validation, self.device, "36"))
+                scores.append(score_crops(self.validation, self.tokenizer, self.recognize(learner), "36"))
             learner.model.train()
         named = {learner.name: score for learner, score in zip(learners, scores, strict=True)}
         self.write({"step": count, "crops": crops, "validation": named})
@@ -293,7 +299,7 @@ class Training:
         if last:
             learner.model.eval()
             with torch.no_grad():
-                temperature = calibrated(learner.model, self.tokenizer, self.validation, self.device, "36")
+                temperature = calibrate(self.validation, self.tokenizer, self.recognize(learner), "36")
         checkpoint = open_checkpoint(learner.folder)
         told = {"data": "validation part", "protocol": "36", "step": count, "n": len(self.validation), **score}
         used = ["labelled crops: iiit5k/train, ic15/train", f"rendered words: {crops:,} crops"]

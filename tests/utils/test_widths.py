@@ -23,8 +23,8 @@ from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune, initialise
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, level, to_array
-from dptr.utils.widths import STEP, by_width, fits, width_for
+from dptr.utils.images import fit, to_one_width, to_array
+from dptr.utils.widths import WIDTH_STEP, group_by_width, is_valid_size, crop_width
 
 WIDE = EncoderConfig(kind="svtr", size="nano", height=16, width=32, widest=128)
 CONFIG = ModelConfig(
@@ -56,25 +56,25 @@ def pictures(count: int, seed: int = 0) -> list[Image.Image]:
 
 
 def test_the_width_is_the_allowed_one_that_is_nearest_to_the_pictures_shape() -> None:
-    allowed = np.arange(128, 321, STEP)
+    allowed = np.arange(128, 321, WIDTH_STEP)
     for aspect in np.random.default_rng(0).uniform(0.1, 15, 300):
-        assert width_for(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
-        assert width_for(aspect, 32, 128, 0) == width_for(aspect, 32, 128, 128) == 128
+        assert crop_width(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
+        assert crop_width(aspect, 32, 128, 0) == crop_width(aspect, 32, 128, 128) == 128
 
 
 def test_a_picture_is_stretched_to_its_width_and_no_further() -> None:
     for picture in pictures(20):
         crop = fit(picture, 16, 32, 128)
-        wanted = width_for(picture.width / picture.height, 16, 32, 128)
+        wanted = crop_width(picture.width / picture.height, 16, 32, 128)
         np.testing.assert_array_equal(crop, to_array(picture, 16, wanted))
-        assert fits(crop.shape, 16, 32, 128) and fits((16, 32, 3), 16, 32, 0)
-    assert not any(fits(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
+        assert is_valid_size(crop.shape, 16, 32, 128) and is_valid_size((16, 32, 3), 16, 32, 0)
+    assert not any(is_valid_size(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
 
 
 def test_batches_of_one_width_hold_each_crop_once() -> None:
     crops = [fit(picture, 16, 32, 128) for picture in pictures(50)]
     seen = []
-    for places, batch in by_width(crops, 7):
+    for places, batch in group_by_width(crops, 7):
         assert len(places) <= 7
         seen += places
         for place, crop in zip(places, batch, strict=True):
@@ -84,7 +84,7 @@ def test_batches_of_one_width_hold_each_crop_once() -> None:
 
 def test_a_levelled_batch_has_the_median_width_and_leaves_crops_of_it_alone() -> None:
     crops = [np.random.default_rng(width).integers(0, 256, (16, width, 3), dtype=np.uint8) for width in (32, 64, 96)]
-    batch = level(crops)
+    batch = to_one_width(crops)
     assert batch.shape == (3, 16, 64, 3)
     np.testing.assert_array_equal(batch[1], crops[1])
     np.testing.assert_array_equal(batch[0], to_array(Image.fromarray(crops[0]), 16, 64))
