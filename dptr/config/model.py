@@ -24,8 +24,8 @@ def check_widest(width: int, widest: int) -> None:
     """
     if widest and (widest < width or (widest - width) % WIDTH_STEP):
         raise ValueError(
-            f"widest = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set widest to 0 or to one "
-            f"of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
+            f"widest = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set widest to 0 or "
+            f"to one of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
         )
 
 

@@ -25,7 +25,7 @@ from dptr.inference.prediction import Prediction
 from dptr.text.charset import EMPTY, normalise
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
-from dptr.utils.terminal import aligned
+from dptr.utils.terminal import align_columns
 
 EMPTY_UNDER_PROTOCOL = "empty under protocol"
 
@@ -102,7 +102,7 @@ class Report:
 
     def to_terminal(self) -> str:
         """A table of aligned columns."""
-        return aligned([_COLUMNS, *map(_cells, self.results)])
+        return align_columns([_COLUMNS, *map(_cells, self.results)])
 
     def to_markdown(self) -> str:
         """A table for a document."""

@@ -73,7 +73,7 @@ def protocol(name: str) -> Callable[[str], str]:
 
 
 def validation_protocol(charset: Charset) -> str:
-    """The protocol under which training validates: 36, the field's usual one, where the charset is ASCII, else native."""
+    """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
     return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
 
 

@@ -67,7 +67,8 @@ class _Objective(nn.Module):
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recogniser folder.
 
-    The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0 counts.
+    The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0
+    counts.
 
     Returns:
         The folder of the best recogniser.

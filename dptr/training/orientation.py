@@ -53,7 +53,9 @@ def turned_by_label(
     if not count:
         return crops, []
     held = crops.arrays
-    arrays: np.ndarray | VariableWidthCrops = VariableWidthCrops(list(held.crops)) if isinstance(held, VariableWidthCrops) else np.array(held)
+    arrays: np.ndarray | VariableWidthCrops = (
+        VariableWidthCrops(list(held.crops)) if isinstance(held, VariableWidthCrops) else np.array(held)
+    )
     places = arrays.crops if isinstance(arrays, VariableWidthCrops) else arrays
     for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
         places[row] = some[choice]

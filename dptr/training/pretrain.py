@@ -138,7 +138,9 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
                 with loop.averaged(run):
-                    scores = {name: spelling_accuracy(decoder, encode, tokenizer, words) for name, words in validation.items()}
+                    scores = {
+                        name: spelling_accuracy(decoder, encode, tokenizer, words) for name, words in validation.items()
+                    }
                     if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
                         run.best = scores
                         if accelerator.is_main_process:

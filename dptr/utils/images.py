@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import struct
 import threading
 import warnings
@@ -71,6 +73,30 @@ def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
     raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
 
 
+def list_images(folder: str | Path) -> list[str]:
+    """The paths of the pictures directly in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+
+    Raises:
+        UserError: it is no folder, cannot be read or holds no picture.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if not names:
+        raise UserError(
+            f"{folder}: no picture directly in it; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})"
+        )
+    return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names in natural order: numbers by value, letters whatever their case."""
+    parts: list[str | int] = [part.casefold() for part in re.split(r"(\d+)", name)]
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return parts, name
+
+
 def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """Stretch an RGB image to ``height`` x ``width`` pixels, aspect ratio ignored.
 
@@ -107,7 +133,7 @@ def to_one_width(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
-    """Scale 0..255 to -1..1, channels first: mean 0.5, standard deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
+    """Scale 0..255 to -1..1, channels first: mean 0.5 and deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
     pixels = np.array(crops.transpose(0, 3, 1, 2), np.float32, order="C")
     pixels /= np.float32(HALF_RANGE)
     pixels -= np.float32(1)

@@ -23,8 +23,8 @@ from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune, initialise
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_one_width, to_array
-from dptr.utils.widths import WIDTH_STEP, group_by_width, is_valid_size, crop_width
+from dptr.utils.images import fit, to_array, to_one_width
+from dptr.utils.widths import WIDTH_STEP, crop_width, group_by_width, is_valid_size
 
 WIDE = EncoderConfig(kind="svtr", size="nano", height=16, width=32, widest=128)
 CONFIG = ModelConfig(
@@ -91,7 +91,7 @@ def test_a_levelled_batch_has_the_median_width_and_leaves_crops_of_it_alone() ->
 
 
 def test_a_crop_is_read_alike_alone_and_among_wider_and_narrower_ones(folder: Path) -> None:
-    reader, one = Reader(folder, batch=5), Reader(folder, batch=1)
+    reader, one = Reader(folder, batch_size=5), Reader(folder, batch_size=1)
     some = pictures(30)
     together = reader.read(some)
     for picture, read in zip(some, together, strict=True):
@@ -188,7 +188,7 @@ def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_
     model = finetune(recipe, tmp_path / "run")
     losses = [line["loss"] for line in records(tmp_path / "run") if "loss" in line]
     assert len(losses) == 6 and np.isfinite(losses).all()
-    assert Reader(model).widest == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
+    assert Reader(model).max_width == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
     with pytest.raises(UserError, match=r"data\.cache = .* encoder\.widest = 128"):
         load_crops([crops], resolve_charset("36"), 5, 16, 32, cache=tmp_path / "cache", widest=128)
 
@@ -213,7 +213,7 @@ def test_an_exported_file_reads_every_width(folder: Path, tmp_path: Path, font_f
     parity, _ = export(folder, tmp_path / "wide.onnx", count=64)
     assert parity.holds()
     file, torch_ = Reader(tmp_path / "wide.onnx"), Reader(folder)
-    assert file.widest == 128
+    assert file.max_width == 128
     for picture in pictures(40):
         one, two = file.read(picture), torch_.read(picture)
         assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)
