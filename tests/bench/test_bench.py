@@ -22,7 +22,7 @@ from torch import nn
 
 from dptr import Reader, __version__
 from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, bench
-from dptr.bench.process import Plan, measure, summarize
+from dptr.bench.process import Plan, draw_word, measure, summarize
 from dptr.bench.stages import StagedRecognizer, count_flops, mean_flops, open_staged
 from dptr.cli.app import run
 from dptr.models.encoders.svtr import LocalBlock
