@@ -134,10 +134,14 @@ def read_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize)
         recognize: crops of one width to probabilities, 0 to 1.
     """
 
-    def read(crops: np.ndarray) -> list[Reading]:
-        return decode(tokenizer, recognize(crops))
+    def read(batch: np.ndarray) -> list[Reading]:
+        return decode(tokenizer, recognize(batch))
 
-    def read_views(batch: tuple[Sequence[np.ndarray], np.ndarray]) -> list[Reading]:
+    def open_views() -> Iterator[tuple[list[int], tuple[list[Sequence[np.ndarray]], np.ndarray]]]:
+        for rows, upright in crops.batches():
+            yield rows, ([crops.turned.get(row, ()) for row in rows], upright)
+
+    def read_views(batch: tuple[list[Sequence[np.ndarray]], np.ndarray]) -> list[Reading]:
         turned, upright = batch
         readings = [[reading] for reading in read(upright)]
         owners = [place for place, views in enumerate(turned) for _ in views]
@@ -146,8 +150,7 @@ def read_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize)
             readings[place].append(reading)
         return [views[choose_view(views)] for views in readings]
 
-    batches = ((rows, ([crops.turned.get(row, ()) for row in rows], upright)) for rows, upright in crops.batches())
-    return read_batches(batches, read_views)
+    return read_batches(open_views(), read_views)
 
 
 def compare_crops(

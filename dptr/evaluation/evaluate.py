@@ -34,7 +34,12 @@ Progress = Callable[[str, int, int], None]  # data set, crops done, crops in all
 
 @runtime_checkable
 class CropReader(Protocol):
-    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one."""
+    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one.
+
+    Attributes:
+        name: what the report calls the model.
+        batch_size: how many pictures ``predict_views`` gets at most.
+    """
 
     name: str
     batch_size: int

@@ -195,14 +195,14 @@ def _trace(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecated calls
         program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=dynamic, strict=False)
-        made = torch.onnx.export(
+        exported = torch.onnx.export(
             program, dynamo=True, input_names=names, output_names=list(outputs), opset_version=OPSET, verbose=False,
             optimize=False,
         )  # fmt: skip
-    assert made is not None
-    optimizer.fold_constants(made.model)  # the rest of what torch would do here folds batch norms too
-    optimizer.remove_unused_nodes(made.model)
-    proto = made.model_proto
+    assert exported is not None
+    optimizer.fold_constants(exported.model)  # the rest of what torch would do here folds batch norms too
+    optimizer.remove_unused_nodes(exported.model)
+    proto = exported.model_proto
     assert not proto.functions
     for node in proto.graph.node:
         node.ClearField("metadata_props")  # stack traces of this machine

@@ -65,19 +65,19 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
     milliseconds: list[float] = []
     for batch_size in BATCH_SIZES:
         expected: list[np.ndarray] = []
-        found: list[np.ndarray] = []
-        for backend, into in ((reference, expected), (other, found)):
-            for _, some in group_by_width(crops[:WARM_UP], WARM_UP):
-                backend.probabilities(some)
+        actual: list[np.ndarray] = []
+        for backend, into in ((reference, expected), (other, actual)):
+            for _, batch in group_by_width(crops[:WARM_UP], WARM_UP):
+                backend.probabilities(batch)
             seconds = []
-            for _, some in group_by_width(crops, batch_size):
+            for _, batch in group_by_width(crops, batch_size):
                 begin = time.perf_counter()
-                rows = backend.probabilities(some)
+                rows = backend.probabilities(batch)
                 seconds.append(time.perf_counter() - begin)
                 into += list(rows)
             if batch_size == 1:
                 milliseconds.append(1000 * float(np.median(seconds)))
-        for index, (one, two) in enumerate(zip(expected, found, strict=True)):
+        for index, (one, two) in enumerate(zip(expected, actual, strict=True)):
             read = [reference.tokenizer.decode(rows[None])[0].text for rows in (one, two)]
             words.add(read[0])
             shown = min(len(read[0]) + 1, len(one), len(two))

@@ -7,7 +7,7 @@ help, and in which order, was chosen on validation crops (docs/LOG.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -86,7 +86,7 @@ def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
 
 
 def read_by_width(
-    crops: Sequence[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Reading]]
+    crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Reading]]
 ) -> list[Reading]:
     """Read crops whose widths may differ, those of one width together.
 
@@ -101,7 +101,7 @@ def read_by_width(
     readings: dict[int, Reading] = {}
     for indices, batch in group_by_width(crops, batch_size):
         readings.update(zip(indices, read(batch), strict=True))
-    return [readings[index] for index in range(len(crops))]
+    return [readings[index] for index in range(len(readings))]
 
 
 def change_image(image: Image.Image, count: int, height: int, width: int) -> list[Image.Image]:

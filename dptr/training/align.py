@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -168,6 +169,10 @@ def read_slots(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
     """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
-    outputs = list(read_batches(crops.batches(), lambda batch: model.image_tokens(to_pixels(batch, device))[1]))
+
+    def read(batch: np.ndarray) -> list[Tensor]:
+        return list(model.image_tokens(to_pixels(batch, device))[1].unbind())
+
+    outputs = list(read_batches(crops.batches(), read))
     labels = [crops.labels[row] for row, _ in outputs]
     return torch.stack([slots for _, slots in outputs]), slot_symbols(labels, index, max_length).to(device)
