@@ -253,6 +253,11 @@ def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
             Reader(folder, tta=tta)
 
 
+def test_the_former_keyword_batch_still_works_with_a_warning(folder: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="batch_size"):
+        assert Reader(folder, batch=3).batch_size == 3
+
+
 def test_package_is_lazy() -> None:
     code = (
         "import sys, dptr, dptr.cli.app, dptr.evaluation.metrics, dptr.utils.images, dptr.config.train, "
