@@ -36,10 +36,12 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
+    seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
     batch: int = Field(128, gt=0)  # over all processes
     accumulate: int = Field(1, ge=1)  # pretrain, finetune: parts that a batch is computed in, one after the other
     checkpointing: bool = False  # attention layers keep their inputs alone and compute the rest again going backward
     compile: bool = False  # attention layers by torch.compile
+    cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(1, ge=0)

@@ -19,7 +19,7 @@ from dptr.config.train import AlignRecipe, TeachConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
-from dptr.dual.orp.residuals import by_symbol, draw_alike
+from dptr.dual.orp.residuals import draw_same_symbol, group_by_symbol
 from dptr.evaluation.accuracy import compare, read_crops, share_correct
 from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
@@ -108,8 +108,8 @@ def teaching_losses(
             memory = factor * text(words)
             if teach.residuals:
                 off = (slots - factor * own).flatten(0, 1)
-                held = by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
-                memory = memory + teach.residuals * off[draw_alike(held, words, generator)]
+                held = group_by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
+                memory = memory + teach.residuals * off[draw_same_symbol(held, words, generator)]
         losses["text"] = decoder.loss(memory, None, word_targets, generator)
     return losses
 

@@ -22,9 +22,10 @@ from dptr.models.layers import Layer
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
-from dptr.training.finetune import _Objective, finetune
+from dptr.training.device import make_accelerator
+from dptr.training.finetune import FinetuneObjective, FinetuneTask, finetune
 from dptr.training.pretrain import pretrain
+from dptr.training.trainer import Trainer, seeded
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors
 
@@ -53,18 +54,24 @@ def batch() -> dict[str, Tensor]:
     return {"pixels": pixels, "targets": torch.from_numpy(TOKENIZER.encode(WORDS))}
 
 
+class CropsTask(FinetuneTask):
+    """The objective of ``dptr finetune``, without its data."""
+
+    def __init__(self, model: Recognizer) -> None:
+        self.model, self.objective, self.parts = model, FinetuneObjective(model, None), [(model, 1.0)]
+
+
 def gradients(
     out: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "parseq", dropout: float = 0.0, **settings: object
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of one step, as the optimiser sees them."""
     model = build(kind, dropout)
     recipe = Recipe(run=RunConfig(steps=1, batch=7, device="cpu", precision="no", tensorboard=False, **settings))
-    accelerator = loop.make_accelerator(recipe.run)
-    parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, None), parts, "crops")
+    accelerator = make_accelerator(recipe.run)
+    run = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, CropsTask(model))
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
-    with loop.seeded(0, 0) as generator:
-        value = loop.learn(run, batch(), WORDS, generator, model.decoder.terms)
+    with seeded(0, 0) as generator:
+        value, _ = run.learn(batch(), WORDS, generator)
     return value, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
