@@ -258,7 +258,7 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         (["--model", "none.onnx"], "model 'none.onnx': neither a shipped name"),
         (["--model", "EMPTY"], "torch: no config.json in EMPTY"),
         (["--model", "broken.onnx"], "broken.onnx: not a whole ONNX file"),
-        (["--model", "glyph-en"], "a 'glyph' checkpoint; a recognizer"),
+        (["--model", "glyph-en"], "a 'glyph' checkpoint; a recogniser"),
         (["--model", FILE, "--backend", "torch"], "backend 'torch'"),
         (["--model", FILE, "--backend", "both"], "backend 'torch'"),
         (["--model", "glyph-en", "--backend", "onnx"], "write it with 'dptr export'"),
