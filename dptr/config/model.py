@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dptr.utils.widths import STEP
+from dptr.utils.widths import WIDTH_STEP
 
 
 class Config(BaseModel):
@@ -22,10 +22,10 @@ def check_widest(width: int, widest: int) -> None:
     Raises:
         ValueError: they do not.
     """
-    if widest and (widest < width or (widest - width) % STEP):
+    if widest and (widest < width or (widest - width) % WIDTH_STEP):
         raise ValueError(
-            f"widest = {widest}: crops grow from width = {width} in steps of {STEP} pixels; set widest to 0 or to one "
-            f"of {width + STEP}, {width + 2 * STEP}, {width + 3 * STEP}, ..."
+            f"widest = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set widest to 0 or "
+            f"to one of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
         )
 
 

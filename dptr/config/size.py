@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from dptr.config.model import Config, EncoderConfig
-from dptr.utils.widths import STEP
 
 
 class CropSize(Config):
@@ -17,10 +16,10 @@ class CropSize(Config):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> CropSize:
-        if self.max_width and (self.max_width < self.width or (self.max_width - self.width) % STEP):
+        if self.max_width and (self.max_width < self.width or (self.max_width - self.width) % WIDTH_STEP):
             raise ValueError(
-                f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {STEP} pixels; "
-                f"set it to 0 or to one of {self.width + STEP}, {self.width + 2 * STEP}, {self.width + 3 * STEP}, ..."
+                f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {WIDTH_STEP} pixels; "
+                f"set it to 0 or to one of {self.width + WIDTH_STEP}, {self.width + 2 * WIDTH_STEP}, {self.width + 3 * WIDTH_STEP}, ..."
             )
         return self
 

@@ -111,15 +111,17 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             f"{folder}: checkpoint format {described.get('format')!r}; this version of dptr reads format {FORMAT}; "
             "use the version that wrote it, or train it anew"
         )
-    if described.get("kind") not in ("recogniser", "decoder"):
+    kind: Any = described.get("kind")
+    kind = "recogniser" if kind == "recognizer" else kind  # files hold the former; either spelling is read
+    if kind not in ("recogniser", "decoder"):
         raise UserError(
-            f"{folder}: a {described.get('kind')!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
+            f"{folder}: a {kind!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
     config, charset = settings_of(described, "model", ModelConfig, f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
     dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
-    return Checkpoint(folder, described["kind"], config, charset, dual, tensors, temperature)
+    return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
 
 
 def load_recognizer(model: str | Path) -> Loaded:

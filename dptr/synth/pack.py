@@ -29,7 +29,7 @@ from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
-from dptr.utils.widths import fits
+from dptr.utils.widths import is_valid_size
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"
@@ -102,7 +102,7 @@ def open_pack(
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
         high, least, most = shard.size()
-        if not all(fits((high, wide, 3), size.height, size.width, size.max_width) for wide in (least, most)):
+        if not all(is_valid_size((high, wide, 3), size.height, size.width, size.max_width) for wide in (least, most)):
             held = f" to {high}x{most}" if most > least else ""
             taken = f" to {size.height}x{size.max_width}" if size.max_width else ""
             raise UserError(

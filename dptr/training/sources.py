@@ -26,7 +26,7 @@ from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
-from dptr.utils.widths import Ragged, by_width
+from dptr.utils.widths import VariableWidthCrops, group_by_width
 
 RENDERED_VALIDATION = 512  # rendered held-out words
 POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
@@ -83,7 +83,7 @@ def packed_batches(
         raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
     for start in range(0, count, 100):
         samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
-        for places, crops in by_width([crop for crop, _, _ in samples], 100):
+        for places, crops in group_by_width([crop for crop, _, _ in samples], 100):
             yield to_pixels(crops), [samples[place][1] for place in places]
 
 
@@ -92,7 +92,7 @@ def draw(source: RenderedWords, count: int) -> LabelledCrops:
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
     crops = [crop for crop, _, _ in samples]
-    arrays = Ragged(crops) if source.renderer.size.max_width else np.stack(crops)
+    arrays = VariableWidthCrops(crops) if source.renderer.size.max_width else np.stack(crops)
     return LabelledCrops(arrays, words, words, [0] * count, DropReport())
 
 
@@ -119,7 +119,7 @@ def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) 
     """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
 
     Then long words go with long ones, and few crops of a batch are stretched to its width
-    (``dptr.utils.images.level``).
+    (``dptr.utils.images.to_one_width``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
     return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source

@@ -25,7 +25,7 @@ from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.utils.terminal import aligned
+from dptr.utils.terminal import align_columns
 
 SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"
 NEEDS = {"double_outline": {"outline": 1.0}}  # what an effect has no sense without
@@ -51,7 +51,9 @@ def main() -> None:
             rows.append((effect, share_read(reader, source(config), options.words)))
     print(f"{options.words} words an effect")
     print(
-        aligned([("effect", "read"), *((name, f"{share:.1%}") for name, share in sorted(rows, key=lambda row: row[1]))])
+        align_columns(
+            [("effect", "read"), *((name, f"{share:.1%}") for name, share in sorted(rows, key=lambda row: row[1]))]
+        )
     )
     signs = load_recipe(SynthRecipe, SIGNS).render.model_copy(update=common)
     print(by_font(reader, source(signs), options.signs))
@@ -91,7 +93,7 @@ def by_font(reader: Reader, source: RenderedWords, count: int) -> str:
     lines += [(name, str(number), f"{share:.1%}") for share, name, number in often[:12]]
     misread = sorted((len(hits) - sum(hits) for hits in families.values()), reverse=True)
     tenth = sum(misread[: max(1, len(misread) // 10)]) / max(1, sum(misread))
-    return f"{aligned(lines)}\na tenth of {len(families)} families has {tenth:.0%} of the misread words"
+    return f"{align_columns(lines)}\na tenth of {len(families)} families has {tenth:.0%} of the misread words"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,15 @@ from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import LabelledCrops, load_crops
+from dptr.evaluation.accuracy import score_crops
+from dptr.evaluation.calibration import calibrate
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.training.cuda_graph import WARM_UP
 from dptr.training.device import make_accelerator
-from dptr.training.finetune import calibrated, read
 from dptr.training.orientation import turned_by_label
 from dptr.training.sources import split
 from dptr.training.state import check_out
@@ -296,7 +299,8 @@ class ResidentTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         for name, model in self.models.items():
-            scores = read(model, self.tokenizer, self.validation, self.device, "36")
+            recognize = partial(crop_probabilities, model, device=self.device)
+            scores = score_crops(self.validation, self.tokenizer, recognize, "36")
             message = f"{name} reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
             yield Validation(scores, f"{message}; {self.shelf.count:,} crops rendered", name, f"_{name}")
 
@@ -322,7 +326,8 @@ class ResidentTask(Task):
             "recipe": recipe.model_dump(mode="json"),
             "results": [{**about, **validation.scores}],
         }
-        temperature = calibrated(model, self.tokenizer, self.validation, self.device, "36")
+        recognize = partial(crop_probabilities, model, device=self.device)
+        temperature = calibrate(self.validation, self.tokenizer, recognize, "36")
         save_checkpoint(
             out / name, "recogniser", model, checkpoint.config, checkpoint.charset, checkpoint.dual, card, half=True,
             temperature=temperature,

@@ -17,7 +17,7 @@ from dptr.synth.pack import Pack, write_pack
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset
 from dptr.text.corpus import is_heldout
-from dptr.training.align import align, spelled
+from dptr.training.align import align, slot_accuracy
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -62,7 +62,7 @@ def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
     assert tells_apart(dual, "a", "b")
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0, "")
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
-    scores = spelled(dual.model, draw(unseen(), VALIDATION), index, 5, torch.device("cpu"))
+    scores = slot_accuracy(dual.model, draw(unseen(), VALIDATION), index, 5, torch.device("cpu"))
     assert scores == {name: best[name] for name in ("word_accuracy", "slot_accuracy")}
 
 

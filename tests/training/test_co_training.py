@@ -17,7 +17,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.align import align
-from dptr.training.co_training import pupil, read, taught, teaching_losses
+from dptr.training.co_training import decoder_accuracy, pupil, taught, teaching_losses
 from dptr.training.finetune import initialise
 from dptr.training.resolve import settle_finetune
 from dptr.training.sources import draw, rendered_words
@@ -140,7 +140,7 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
     tokenizer, crops = Tokenizer(charset, 5), draw(unseen(), VALIDATION)
     with torch.no_grad():
-        scored = read(glyph.model, model.decoder, tokenizer, crops, torch.device("cpu"))
+        scored = decoder_accuracy(glyph.model, model.decoder, tokenizer, crops, torch.device("cpu"))
     assert scored == best["read"]
 
 

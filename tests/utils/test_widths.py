@@ -24,8 +24,8 @@ from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune, initialise
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, level, to_array
-from dptr.utils.widths import STEP, by_width, fits, width_for
+from dptr.utils.images import fit, to_array, to_one_width
+from dptr.utils.widths import WIDTH_STEP, crop_width, group_by_width, is_valid_size
 
 WIDE = EncoderConfig(kind="svtr", size="nano", height=16, width=32, widest=128)
 CONFIG = ModelConfig(
@@ -57,25 +57,25 @@ def pictures(count: int, seed: int = 0) -> list[Image.Image]:
 
 
 def test_the_width_is_the_allowed_one_that_is_nearest_to_the_pictures_shape() -> None:
-    allowed = np.arange(128, 321, STEP)
+    allowed = np.arange(128, 321, WIDTH_STEP)
     for aspect in np.random.default_rng(0).uniform(0.1, 15, 300):
-        assert width_for(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
-        assert width_for(aspect, 32, 128, 0) == width_for(aspect, 32, 128, 128) == 128
+        assert crop_width(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
+        assert crop_width(aspect, 32, 128, 0) == crop_width(aspect, 32, 128, 128) == 128
 
 
 def test_a_picture_is_stretched_to_its_width_and_no_further() -> None:
     for picture in pictures(20):
         crop = fit(picture, 16, 32, 128)
-        wanted = width_for(picture.width / picture.height, 16, 32, 128)
+        wanted = crop_width(picture.width / picture.height, 16, 32, 128)
         np.testing.assert_array_equal(crop, to_array(picture, 16, wanted))
-        assert fits(crop.shape, 16, 32, 128) and fits((16, 32, 3), 16, 32, 0)
-    assert not any(fits(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
+        assert is_valid_size(crop.shape, 16, 32, 128) and is_valid_size((16, 32, 3), 16, 32, 0)
+    assert not any(is_valid_size(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
 
 
 def test_batches_of_one_width_hold_each_crop_once() -> None:
     crops = [fit(picture, 16, 32, 128) for picture in pictures(50)]
     seen = []
-    for places, batch in by_width(crops, 7):
+    for places, batch in group_by_width(crops, 7):
         assert len(places) <= 7
         seen += places
         for place, crop in zip(places, batch, strict=True):
@@ -85,14 +85,14 @@ def test_batches_of_one_width_hold_each_crop_once() -> None:
 
 def test_a_levelled_batch_has_the_median_width_and_leaves_crops_of_it_alone() -> None:
     crops = [np.random.default_rng(width).integers(0, 256, (16, width, 3), dtype=np.uint8) for width in (32, 64, 96)]
-    batch = level(crops)
+    batch = to_one_width(crops)
     assert batch.shape == (3, 16, 64, 3)
     np.testing.assert_array_equal(batch[1], crops[1])
     np.testing.assert_array_equal(batch[0], to_array(Image.fromarray(crops[0]), 16, 64))
 
 
 def test_a_crop_is_read_alike_alone_and_among_wider_and_narrower_ones(folder: Path) -> None:
-    reader, one = Reader(folder, batch=5), Reader(folder, batch=1)
+    reader, one = Reader(folder, batch_size=5), Reader(folder, batch_size=1)
     some = pictures(30)
     together = reader.read(some)
     for picture, read in zip(some, together, strict=True):
@@ -189,7 +189,7 @@ def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_
     model = finetune(recipe, tmp_path / "run")
     losses = [line["loss"] for line in records(tmp_path / "run") if "loss" in line]
     assert len(losses) == 6 and np.isfinite(losses).all()
-    assert Reader(model).widest == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
+    assert Reader(model).max_width == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
     with pytest.raises(UserError, match=r"data\.cache = .* encoder\.widest = 128"):
         load_crops([crops], resolve_charset("36"), 5, 16, 32, cache=tmp_path / "cache", widest=128)
 
@@ -214,7 +214,7 @@ def test_an_exported_file_reads_every_width(folder: Path, tmp_path: Path, font_f
     parity, _ = export(folder, tmp_path / "wide.onnx", count=64)
     assert parity.holds()
     file, torch_ = Reader(tmp_path / "wide.onnx"), Reader(folder)
-    assert file.widest == 128
+    assert file.max_width == 128
     for picture in pictures(40):
         one, two = file.read(picture), torch_.read(picture)
         assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)
