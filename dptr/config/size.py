@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from dptr.config.model import Config, EncoderConfig
+from dptr.utils.widths import WIDTH_STEP
 
 
 class CropSize(Config):
@@ -19,7 +20,7 @@ class CropSize(Config):
         if self.max_width and (self.max_width < self.width or (self.max_width - self.width) % WIDTH_STEP):
             raise ValueError(
                 f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {WIDTH_STEP} pixels; "
-                f"set it to 0 or to one of {self.width + WIDTH_STEP}, {self.width + 2 * WIDTH_STEP}, {self.width + 3 * WIDTH_STEP}, ..."
+                f"set it to 0 or to one of {', '.join(str(self.width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
             )
         return self
 
