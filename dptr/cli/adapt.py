@@ -16,7 +16,8 @@ def adapt(
         list[str] | None, typer.Option(metavar="FILE", help="Words of the domain, a word a line (text); repeatable.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The recogniser to adapt (model); the default is what ships.")
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (init.model); the default is what ships."),
     ] = None,
     config: Recipe = None,
     overrides: Overrides = None,
@@ -35,5 +36,5 @@ def adapt(
     if text:
         overrides.append(f"text={json.dumps(text, ensure_ascii=False)}")
     if model:
-        overrides.append(f"model={json.dumps(model, ensure_ascii=False)}")
+        overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
     print(adapt(load_recipe(AdaptRecipe, config, overrides), out, resume))

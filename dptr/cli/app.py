@@ -262,7 +262,7 @@ def bank(
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
     if dual != "glyph" and not dual_model:
         raise UserError(f"--dual {dual}: no weights ship with it; pass --dual-model, a folder or a hub id")
-    encoder = load_dual(DualConfig(kind=dual, model=dual_model) if dual_model else DualConfig(kind=dual))
+    encoder = load_dual(DualConfig.of(kind=dual, **({"model": dual_model} if dual_model else {})))
     if pack:
         from dptr.dual.glyph.model import GlyphDual
         from dptr.training.sources import packed_batches

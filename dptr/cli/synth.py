@@ -37,9 +37,9 @@ def synth(
     from dptr.config.train import SynthRecipe
     from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
     from dptr.synth.pack import write_pack
-    from dptr.training.resolve import settle_synth
+    from dptr.training.resolve import resolve_synth
 
-    recipe = settle_synth(load_recipe(SynthRecipe, config, overrides))
+    recipe = resolve_synth(load_recipe(SynthRecipe, config, overrides))
     part = part_of(shard)
     first, last = span_of(part, count)
     if sheet:

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.render import SourceConfig
+from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
-from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.models.checkpoint import Loaded, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -29,6 +29,7 @@ from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
+from dptr.training.resolve import resolve_adapt
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars
@@ -78,23 +79,21 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``: the recogniser with another decoder.
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
-    that reads most of the domain, of those that lose at most ``recipe.forget`` of the others; step 0 counts, and so do
-    decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget less: WiSE-FT,
+    that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
+    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget less: WiSE-FT,
     Wortsman et al., CVPR 2022, section 3).
 
     Returns:
         The folder of the best recogniser.
 
     Raises:
-        UserError: no text; no word of it that the recogniser can write, or no font draw; several processes; a
-            recogniser without FMU that reads crops of several widths; see ``load_recognizer``, ``loop.check_out``,
-            ``rendered_words``, ``loop.advance``.
+        UserError: no word of the text that the recogniser can write, or no font draw; several processes; see
+            ``resolve_adapt``, ``loop.check_out``, ``rendered_words``, ``loop.advance``.
     """
-    if not recipe.text:
-        raise UserError("no words; pass --text FILE, a word a line")
+    resolved = resolve_adapt(recipe)
+    loaded, dual, charset = resolved.parts.recognizer, resolved.parts.dual, resolved.charset
     loop.check_out(out, recipe, resume)
-    loaded, dual = load_recognizer(recipe.model), open_checkpoint(recipe.model).dual
-    model, tokenizer, charset = loaded.model, loaded.tokenizer, loaded.tokenizer.charset
+    model, tokenizer = loaded.model, loaded.tokenizer
     accelerator = loop.make_accelerator(recipe.run)
     if accelerator.num_processes > 1:
         raise UserError(f"dptr adapt takes minutes: run it in one process, not {accelerator.num_processes}")
@@ -107,8 +106,8 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(model.decoder, 1.0)], "words")
     for line in notes:
         run.log.say(line)
-    new = max(1, round(recipe.share * recipe.run.batch))
-    parts = ((lessons.learned, new), (lessons.rehearsed, recipe.run.batch - new))
+    new = max(1, round(recipe.domain_share * recipe.run.batch_size))
+    parts = ((lessons.learned, new), (lessons.rehearsed, recipe.run.batch_size - new))
     card = {**loaded.card, "name": out.name, "adapted_to": [Path(path).name for path in recipe.text]}
 
     def validate() -> None:
@@ -125,11 +124,15 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
         part = f"_{way:g}" if way < 1 else ""
         run.log.write(run.step, {f"validation_{name}{part}": score for name, score in scores.items()})
         before = run.best.get("before", scores["others"])
-        kept = scores["others"] >= before - recipe.forget
+        kept = scores["others"] >= before - recipe.max_accuracy_loss
         run.log.say(
             f"step {run.step}{f', {way:.0%} of the way' if part else ''}: reads {scores['domain']:.1%} of "
             f"{len(lessons.tested.words)} words to learn, {scores['others']:.1%} of {len(lessons.kept.words)} others"
-            + ("" if kept else f"; not kept: that is more than forget={recipe.forget:g} below {before:.1%}")
+            + (
+                ""
+                if kept
+                else f"; not kept: that is more than max_accuracy_loss={recipe.max_accuracy_loss:g} below {before:.1%}"
+            )
         )
         if not run.best or (kept and scores["domain"] > run.best["domain"]):
             run.best = {**scores, "before": before}
@@ -156,7 +159,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
             batch = {"memory": torch.cat(memory).float().to(run.device), "targets": targets}
             with loop.seeded(recipe.run.seed, run.step) as generator:
                 value = loop.learn(run, batch, words, generator, model.decoder.terms)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
@@ -181,17 +184,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     """
     model, tokenizer, config = loaded.model, loaded.tokenizer, loaded.config
     charset, length, seed = tokenizer.charset, tokenizer.max_length, recipe.run.seed
-    if not config.fmu.queries and config.encoder.widest:
-        raise UserError(
-            f"model '{recipe.model}': without FMU, and reading crops up to {config.encoder.widest} pixels wide, it has "
-            "a memory of another length for each width, which dptr adapt does not keep; fine-tune it on rendered words "
-            "(dptr finetune --set data.rendered=1)"
-        )
     others, unseen, notes = rendered_words(
         in_language(recipe.corpus, charset), recipe.render, config.encoder, charset, length, seed, recipe.pack
     )
     sources = tuple(SourceConfig(kind="file", path=path) for path in recipe.text)
-    words = recipe.words.model_copy(update={"sources": sources})
+    words = CorpusConfig(sources=sources, **recipe.words.model_dump())
     size = {"height": config.encoder.height, "width": config.encoder.width, "widest": config.encoder.widest}
     render = recipe.render.model_copy(update=size)
     fonts = find_fonts(render.fonts)
@@ -203,8 +200,8 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
                   for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
     sources_seen = (
-        (domain, recipe.crops),
-        (others, recipe.rehearsed),
+        (domain, recipe.domain_crops),
+        (others, recipe.language_crops),
         (again, RENDERED_VALIDATION),
         (unseen(), RENDERED_VALIDATION),
     )
@@ -218,7 +215,8 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
 
         lessons = Lessons(*(see(model, source, count, progress) for source, count in sources_seen))
     told = (
-        f"words to learn: {domain.corpus.describe()}; {recipe.crops:,} pictures of them, {recipe.rehearsed:,} of others"
+        f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
+        f"{recipe.language_crops:,} of others"
     )
     return lessons, [told, *undrawable, *notes]
 

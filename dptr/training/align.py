@@ -1,6 +1,6 @@
 """``dptr align``: train the glyph dual encoder on rendered words. No photograph of text and no human label is used.
 
-With ``teach`` a decoder learns at the same time (``dptr.training.co_training``).
+With ``co_training`` a decoder learns at the same time (``dptr.training.co_training``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dptr.data.crops import LabelledCrops
 from dptr.data.loader import batches, text_batch
 from dptr.data.sources import Ramp
 from dptr.dual.glyph.losses import alignment_loss
-from dptr.dual.glyph.model import GlyphModel, build_glyph, calibrated, save_glyph, slot_symbols
+from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun
 from dptr.models.decoders import Decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
 from dptr.training.co_training import pupil, read, save_pupil, teaching_losses
-from dptr.training.resolve import settle_align
+from dptr.training.resolve import resolve_align
 from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
 
 
@@ -51,7 +51,7 @@ class _Objective(nn.Module):
         loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe, generator)
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
-            teach = self.recipe.teach
+            teach = self.recipe.co_training
             taught = teaching_losses(
                 self.decoder, self.model.text, slots, symbols, targets, words, word_targets, teach, generator
             )
@@ -71,22 +71,23 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best model.
 
     Raises:
-        UserError: see ``loop.check_out``, ``Corpus``, ``Renderer``, ``loop.advance``.
+        UserError: see ``resolve_align``, ``loop.check_out``, ``Corpus``, ``Renderer``, ``loop.advance``.
     """
-    recipe = settle_align(recipe)
+    resolved = resolve_align(recipe)
+    recipe, charset, parts = resolved.recipe, resolved.charset, resolved.parts
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
-        model, charset = build_glyph(recipe.glyph)
-        decoder = pupil(recipe, charset)
-    begins = begun(model, charset, recipe.start) if recipe.start else []
+        model = GlyphModel(recipe.glyph, len(charset))
+        decoder = pupil(recipe, charset, parts.decoder)
+    begins = begun(model, charset, parts.glyph) if parts.glyph else []
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     length = recipe.glyph.max_length
     source, unseen, notes = rendered_words(
         recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
     )
-    if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch):
+    if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch_size):
         plain, _, _ = rendered_words(
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
@@ -100,13 +101,13 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     for line in [*begins, *notes]:
         run.log.say(line)
     stream = batches(
-        source, recipe.run.batch, run.step, recipe.run.steps, recipe.run.workers,
+        source, recipe.run.batch_size, run.step, recipe.run.steps, recipe.run.workers,
         accelerator.process_index, accelerator.num_processes,
     )  # fmt: skip
     card: dict[str, Any] = {
         "name": out.name,
         "kind": "dual encoder",
-        "trained_on": ["rendered words", *([f"what {recipe.start} knows"] if recipe.start else [])],
+        "trained_on": ["rendered words", *([f"what {recipe.init.glyph} knows"] if recipe.init.glyph else [])],
         "recipe": recipe.model_dump(mode="json"),
     }
     with loop.interruptible(run), closing(stream):
@@ -114,7 +115,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             batch = {"pixels": to_pixels(crops, run.device), "symbols": slot_symbols(words, index, length)}
             batch["stops"] = torch.from_numpy(stops)
             if decoder is not None:
-                some = text_batch(corpus, recipe.teach.words, run.step)[loop.share(accelerator)]
+                some = text_batch(corpus, recipe.co_training.words, run.step)[loop.share(accelerator)]
                 batch["targets"] = torch.from_numpy(tokenizer.encode(words))
                 batch["words"] = slot_symbols(some, index, length)
                 batch["word_targets"] = torch.from_numpy(tokenizer.encode(some))
@@ -122,7 +123,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():
                 loss, parts = run.prepared(**batch, generator=generator)
             value = loop.advance(run, loss, batch, words)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
             if loop.due(run, recipe.run.log_every):
                 losses = {name: float(part) for name, part in parts.items()}
                 run.log.write(run.step, {"loss": value, **losses, "crops_per_second": round(speed, 1)})

@@ -16,27 +16,27 @@ from torch import Tensor, nn
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import ORPConfig, PretrainRecipe
 from dptr.data.loader import text_batch
-from dptr.dual.base import DualEncoder, load_dual, tells_apart
+from dptr.dual.base import DualEncoder, tells_apart
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import confuse, confusions
 from dptr.dual.standardize import measure
-from dptr.dual.text_cache import CachedText
+from dptr.dual.text_cache import cache_of
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
-from dptr.text.charset import Charset, resolve_charset
+from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
-from dptr.training.resolve import settle_pretrain
+from dptr.training.resolve import resolve_pretrain
 from dptr.utils.errors import UserError
 from dptr.weights import model_folder
 
 VALIDATION = 1000  # words of each kind
 
 
-MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
+MEASURED = 256  # words whose text tokens give the scale, where ``standardize`` is on
 Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
 # of memory, mask, words; how many samples the batch holds over all processes, and which of them these are
 Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
@@ -67,33 +67,27 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         The folder of the best decoder.
 
     Raises:
-        UserError: see ``loop.check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
-            character that the dual encoder does not know; a loss that is not finite.
+        UserError: see ``resolve_pretrain``, ``loop.check_out``, ``Corpus``; a character that the dual encoder does not
+            know; a loss that is not finite.
     """
-    dual = dual or load_dual(recipe.dual)
-    cached = CachedText(dual, recipe.dual) if recipe.dual.cache else None
+    resolved = resolve_pretrain(recipe, dual)
+    recipe, charset, dual = resolved.recipe, resolved.charset, resolved.parts.dual
+    cached = cache_of(dual, recipe.dual)
     dual = cached or dual
-    recipe = settle_pretrain(recipe, dual)
     loop.check_out(out, recipe, resume)
     accelerator = loop.make_accelerator(recipe.run)
-    if dual.dim != recipe.model.decoder.dim:
-        raise UserError(
-            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be "
-            f"equal; set model.decoder.dim={dual.dim}"
-        )
     dual.to(accelerator.device)
     bank = find_bank(recipe.orp, dual)
     if bank is not None:
         bank = bank.to(accelerator.device)
-    charset = resolve_charset(recipe.model.charset)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
     encode: Encode = dual.encode_text
-    if recipe.standardise:
-        encode, bank = standardised(dual, bank, [corpus.word(index) for index in range(MEASURED)])
+    if recipe.standardize:
+        encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
     perturbed = perturbation(recipe.orp, bank)
     validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
     check_characters(dual, charset, recipe.model.max_length)
@@ -123,7 +117,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     own = loop.share(accelerator)
     with loop.interruptible(run):
         while run.step < recipe.run.steps:
-            everyone = text_batch(corpus, recipe.run.batch, run.step, recipe.bucket)
+            everyone = text_batch(corpus, recipe.run.batch_size, run.step, recipe.bucket)
             words = everyone[own]
             with loop.seeded(recipe.run.seed, run.step) as generator:
                 memory, mask = encode(words)
@@ -131,7 +125,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
                 targets = torch.from_numpy(tokenizer.encode(everyone)[own]).to(run.device)
                 batch = {"memory": memory, "mask": mask, "targets": targets}
                 value = loop.learn(run, batch, words, generator, decoder.terms)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch, value)
+            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
             if loop.due(run, recipe.run.log_every):
                 run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
             if loop.due(run, recipe.run.validate_every):
@@ -171,7 +165,7 @@ def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> No
         dual.encode_text(words[start : start + 250])
 
 
-def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
+def standardized(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
     """Text tokens by the scale of some words, the bank's by its own: see ``dptr.dual.standardize``."""
     memory, mask = dual.encode_text(words)
     scale = measure(memory[mask])

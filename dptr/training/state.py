@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dptr.config.model import Config
+from dptr.config.base import Config
+from dptr.config.load import flat, renamed
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
@@ -42,8 +43,10 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
-    default, now = (_flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    before = default | _flat(read_json(path, "recipe of the run"))  # settings that came later: off, as they were
+    default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
+    kept = flat(read_json(path, "recipe of the run"))
+    # settings that came later: off, as they were
+    before = default | {renamed(key, now) or key: value for key, value in kept.items()}
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
@@ -106,10 +109,3 @@ def restore(run: Run) -> bool:
         run.accelerator.scaler.load_state_dict(described["scaler"])
     run.step, run.best, run.waited = described["step"], described["best"], described.get("waited", 0)
     return True
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

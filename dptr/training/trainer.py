@@ -120,12 +120,12 @@ def start(
     optimizer = make_optimizer(parts, optim, fused=True)
     for layer in model.modules():
         if isinstance(layer, Layer):
-            layer.recompute = config.checkpointing
+            layer.recompute = config.activation_checkpointing
             if config.compile:
                 layer.compile(dynamic=True)  # in place: names of parameters stay
     prepared, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(prepared)
-    ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema else None
+    ema = {name: tensor.detach().clone() for name, tensor in bare.state_dict().items()} if optim.ema_decay else None
     log = Log(out, config.tensorboard, accelerator.is_main_process, unit)
     run = Run(out, recipe, config, accelerator, log, bare, prepared, optimizer, optim, ema)
     log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
@@ -194,7 +194,7 @@ def learn(
     generator: torch.Generator,
     terms: Callable[[Tensor], int],
 ) -> float:
-    """Loss of a batch and ``advance``, in ``run.accumulate`` parts, so that a batch need not fit in memory.
+    """Loss of a batch and ``advance``, in ``run.gradient_accumulation_steps`` parts: a batch need not fit in memory.
 
     The gradient is the whole batch's, as several processes' is: each part counts by its terms, and draws what is drawn
     for the batch (PARSeq's orders) from the same generator. Dropout's masks are others; batch norm sees a part.
@@ -206,14 +206,15 @@ def learn(
     Raises:
         UserError: fewer samples than parts; see ``advance``.
     """
-    count, samples = run.config.accumulate, len(batch["targets"])
+    count, samples = run.config.gradient_accumulation_steps, len(batch["targets"])
     if count == 1:
         with run.accelerator.autocast():
             loss = run.prepared(**batch, generator=generator)
         return advance(run, loss, batch, words, terms(batch["targets"]))
     if samples < count:
         raise UserError(
-            f"run.accumulate = {count}: {samples} samples a process, which is less; lower it, or raise run.batch"
+            f"run.gradient_accumulation_steps = {count}: {samples} samples a process, which is less; lower it, or "
+            "raise run.batch_size"
         )
     cut = {name: tensor.tensor_split(count) for name, tensor in batch.items()}
     parts = [{name: tensors[number] for name, tensors in cut.items()} for number in range(count)]
@@ -240,10 +241,8 @@ def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], words: list[str], 
 
     Raises:
         UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights stay
-            as they were. All processes raise it together. ``run.accumulate`` where the command has no ``learn``.
+            as they were. All processes raise it together.
     """
-    if run.config.accumulate > 1:
-        raise UserError(f"run.accumulate = {run.config.accumulate}: this command takes batches whole; set it to 1")
     value, weight = _together(run, loss.item(), terms)
     if math.isfinite(value):
         run.accelerator.backward(weight * loss)
@@ -257,14 +256,16 @@ def _update(run: Run, value: float, batch: dict[str, Tensor], words: list[str]) 
     factor = one_cycle(run.step, run.config.steps, run.optim.warmup)
     for group in run.optimizer.param_groups:
         group["lr"] = run.optim.lr * group["factor"] * factor
-    norm = run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.clip)
+    norm = run.accelerator.clip_grad_norm_(run.prepared.parameters(), run.optim.grad_clip)
     if run.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
         raise _not_finite(run, f"loss is {value:.4g}, its gradient's norm {norm.item()}", batch, words)
     run.optimizer.step()
     run.optimizer.zero_grad()
     run.step += 1
     if run.ema is not None:
-        keep = min(run.optim.ema, (1 + run.step) / (10 + run.step))  # as TensorFlow's: a shorter memory at the start
+        keep = min(
+            run.optim.ema_decay, (1 + run.step) / (10 + run.step)
+        )  # as TensorFlow's: a shorter memory at the start
         for name, tensor in run.model.state_dict().items():
             if tensor.is_floating_point():
                 run.ema[name].lerp_(tensor.detach(), 1 - keep)
@@ -293,7 +294,7 @@ def _not_finite(run: Run, what: str, batch: dict[str, Tensor], words: list[str])
     save_tensors(path, {name: tensor.cpu() for name, tensor in batch.items()}, {"words": json.dumps(words)})
     return UserError(
         f"{what} in step {run.step}; the batch is saved as {path}; train anew into another --out with a lower optim.lr "
-        "or optim.clip, or with run.precision=no"
+        "or optim.grad_clip, or with run.precision=no"
     )
 
 

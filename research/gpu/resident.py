@@ -27,11 +27,11 @@ from graph import DISTIL, Learner, Step
 from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
-from dptr.config.data import DataConfig, DistilConfig, InitConfig
+from dptr.config.data import DataConfig, DistillationConfig, InitConfig
 from dptr.config.load import load_recipe
-from dptr.config.model import ModelConfig
+from dptr.config.model import ModelConfig, PARSeqConfig
 from dptr.config.render import CorpusConfig, SourceConfig
-from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig, SynthRecipe
+from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import load_crops
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
@@ -85,7 +85,8 @@ def settings(config: ModelConfig) -> dict[str, object]:
     """What the models of a step share, for they share its crops, targets and orders."""
     encoder, decoder = config.encoder, config.decoder
     shared = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
-    return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": decoder.permutations}
+    orders = decoder.permutations if isinstance(decoder, PARSeqConfig) else 0
+    return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": orders}
 
 
 class Training:
@@ -93,7 +94,7 @@ class Training:
         self.options = options
         self.began = time.monotonic()
         self.device = torch.device(options.device)
-        self.optim = OptimConfig(lr=options.lr, clip=5.0)
+        self.optim = OptimConfig(lr=options.lr, grad_clip=5.0)
         self.named: dict[str, str] = {}
         for model in options.model:
             name, _, folder = model.partition("=")
@@ -123,6 +124,7 @@ class Training:
 
     def orders(self, bins: list[Bin]) -> list[list[Sequences]]:
         drawer = torch.Generator().manual_seed(self.options.seed)
+        assert isinstance(self.config.decoder, PARSeqConfig)
         count = self.config.decoder.permutations
         return [[in_sequence(draw_permutations(bin.longest, count, drawer)) for _ in range(ORDERS)] for bin in bins]
 
@@ -219,7 +221,7 @@ class Training:
     def train(self, shelf: Shelf, orders: list[list[Sequences]]) -> None:
         bins = shelf.bins
         learners = [self.learner(name, folder) for name, folder in self.named.items()]
-        step = Step(learners, bins, orders, self.size, self.optim.clip, self.device)
+        step = Step(learners, bins, orders, self.size, self.optim.grad_clip, self.device)
         self.validate(learners, 0, 0)
         self.wait(shelf)
         begun = time.monotonic()
@@ -316,16 +318,16 @@ class Training:
         """The recipe of ``dptr finetune`` that comes closest: there the rendered crops are not augmented."""
         options, teacher = self.options, next(iter(self.named))
         return FinetuneRecipe(
-            run=RunConfig(seed=options.seed, steps=steps, batch=options.batch, precision="bf16"),
+            run=CropRunConfig(seed=options.seed, steps=steps, batch_size=options.batch, precision="bf16"),
             optim=self.optim,
-            model=open_checkpoint(learner.folder).config,
+            model=load_recognizer(learner.folder).config,
             init=InitConfig(model=learner.folder),
             data=DataConfig(
                 train=("iiit5k/train", "ic15/train"), rendered=1 - options.labelled, augment=options.strength[1]
             ),
-            distil=DistilConfig(model=teacher, weight=DISTIL, temperature=1.0)
+            distillation=DistillationConfig(model=teacher, weight=DISTIL, temperature=1.0)
             if learner.name != teacher
-            else DistilConfig(),
+            else DistillationConfig(),
             corpus=self.synth.corpus,
             render=self.synth.render,
         )
@@ -338,7 +340,7 @@ class Training:
         for way, some in (("graph", sets), ("eager", sets[-1:])):
             for names in some:
                 learners = [self.learner(*pair) for pair in names]
-                step = Step(learners, shelf.bins, orders, self.size, self.optim.clip, self.device)
+                step = Step(learners, shelf.bins, orders, self.size, self.optim.grad_clip, self.device)
                 self.batch(step, shelf.bins)
                 if way == "graph":
                     with shelf.lock:
