@@ -80,8 +80,8 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
     that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
-    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget less: WiSE-FT,
-    Wortsman et al., CVPR 2022, section 3).
+    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget
+    less: WiSE-FT, Wortsman et al., CVPR 2022, section 3).
 
     Returns:
         The folder of the best recogniser.

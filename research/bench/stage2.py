@@ -11,7 +11,8 @@ thing to the row before:
 - one pass: all orders in one pass, memory projected once, targets cut to the batch's longest word; float32;
 - length buckets: words of --bucket batches sorted by length (data.bucket); eight batches of all lengths are timed;
 - bf16: where the machine computes in it (run.precision=auto);
-- in 2 parts, activations twice: run.accumulate and run.checkpointing, for memory's sake: what they cost.
+- in 2 parts, activations twice: run.gradient_accumulation_steps and run.activation_checkpointing, for memory's sake:
+  what they cost.
 """
 
 from __future__ import annotations

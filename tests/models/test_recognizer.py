@@ -34,9 +34,9 @@ TOKENIZER = Tokenizer(resolve_charset("36"), 5)
 def config(kind: str = "svtr", queries: int = 6, dim: int = 16, heads: int = 2, decoder: str = "parseq") -> ModelConfig:
     tower = TOWER if kind == "clip-vision" else None
     return ModelConfig(
-        encoder=EncoderConfig(kind=kind, size=SMALL[kind], height=16, width=32, tower=tower),
+        encoder=EncoderConfig.of(kind=kind, size=SMALL[kind], height=16, width=32, tower=tower),
         fmu=FMUConfig(queries=queries, heads=2),
-        decoder=DecoderConfig(kind=decoder, dim=dim, depth=1, heads=heads, dropout=0.0),
+        decoder=DecoderConfig.of(kind=decoder, dim=dim, depth=1, heads=heads, dropout=0.0),
         charset="36",
         max_length=5,
     )
@@ -167,5 +167,5 @@ def test_fmu_heads_must_divide_the_width():
 )
 def test_encoders_that_cannot_be_are_refused(encoder, named):
     with pytest.raises(UserError) as caught:
-        build_encoder(EncoderConfig(**encoder))
+        build_encoder(EncoderConfig.of(**encoder))
     assert all(part in str(caught.value) for part in named) and "\n" not in str(caught.value)

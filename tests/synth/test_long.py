@@ -17,7 +17,7 @@ from dptr.synth.worker import rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
-from dptr.training.resolve import settle_synth
+from dptr.training.resolve import resolve_synth
 from dptr.utils.errors import UserError
 
 CROPS = 100_000  # in all
@@ -45,7 +45,7 @@ def fonts() -> FontIndex:
 
 def recipe(preset: Path, code: str) -> SynthRecipe:
     photographs = [f"render.backgrounds={os.environ['DPTR_DATA']}/natural"] if "DPTR_DATA" in os.environ else []
-    return settle_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
+    return resolve_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
 
 
 @pytest.mark.parametrize("code", CODES)

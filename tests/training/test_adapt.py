@@ -35,8 +35,8 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
     lessons = Lessons(planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4))
     monkeypatch.setattr(module, "prepare", lambda *arguments: (lessons, []))
     recipe = parts.recipe(
-        "adapt", "run.steps=150", "run.batch=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
-        "optim.ema=0", "forget=1",
+        "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
+        "optim.ema_decay=0", "max_accuracy_loss=1",
     )  # fmt: skip
     out = adapt(recipe, tmp_path / "run")
     log = [line for line in records(tmp_path / "run") if "validation_domain" in line]
@@ -109,13 +109,13 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
     ]
     told = iter([score for step in validations for way in step for score in way])
     monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
-    recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "forget=0.01")
+    recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "max_accuracy_loss=0.01")
     card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
     found = [(result["step"], result["way"], result["word_accuracy"]) for result in card["results"]]
     assert found == [(3, 0.75, 0.45), (3, 0.75, 0.592)]
     assert card["adapted_to"] == ["domain.txt"]
     printed = capsys.readouterr().err
-    assert printed.count("not kept: that is more than forget=0.01 below 60.0%") == 5
+    assert printed.count("not kept: that is more than max_accuracy_loss=0.01 below 60.0%") == 5
     assert "step 3, 75% of the way: reads 45.0%" in printed
 
 
@@ -124,7 +124,7 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
 ) -> None:
     told = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
     monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
-    recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema=0")
+    recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema_decay=0")
     out = tmp_path / "run"
     before, kept = load_recognizer(parts.folder / "recogniser").model, load_recognizer(adapt(recipe, out)).model
     last = load_tensors(out / "state" / "step-000000002" / "tensors.safetensors", "state")

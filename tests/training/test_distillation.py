@@ -7,7 +7,7 @@ import torch
 from helpers_train import Parts
 from torch.distributions import Categorical, kl_divergence
 
-from dptr.config.data import DistilConfig
+from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
@@ -110,9 +110,9 @@ def kept(folder: Path, parts: Parts, **decoder: object) -> Path:
 def test_finetune_learns_from_it_and_neither_trains_nor_keeps_it(parts: Parts, tmp_path: Path, capsys) -> None:
     folder = kept(tmp_path / "large", parts)
     before = load_recognizer(folder).model.state_dict()
-    settings = ("run.steps=2", "run.validate_every=2", "optim.ema=0")
+    settings = ("run.steps=2", "run.validate_every=2", "optim.ema_decay=0")
     alone = finetune(parts.recipe("finetune", *settings), tmp_path / "alone")
-    taught = finetune(parts.recipe("finetune", *settings, f"distil.model={folder}"), tmp_path / "taught")
+    taught = finetune(parts.recipe("finetune", *settings, f"distillation.model={folder}"), tmp_path / "taught")
     assert f"learns from {folder} too" in capsys.readouterr().err
     assert "what large reads" in read_json(taught / "card.json", "card")["trained_on"]
     one, two = (load_recognizer(each).model.state_dict() for each in (alone, taught))
@@ -129,12 +129,12 @@ def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
 
     def refused(folder: Path, student: ModelConfig = config, own: Charset = charset) -> str:
         with pytest.raises(UserError) as caught:
-            open_teacher(DistilConfig(model=str(folder)), student, own)
+            open_teacher(DistillationConfig(model=str(folder)), student, own)
         return str(caught.value)
 
-    assert open_teacher(DistilConfig(), config, charset) is None
+    assert open_teacher(DistillationConfig(), config, charset) is None
     fits = kept(tmp_path / "fits", parts)
-    teacher = open_teacher(DistilConfig(model=str(fits), weight=0.25, temperature=3), config, charset)
+    teacher = open_teacher(DistillationConfig(model=str(fits), weight=0.25, temperature=3), config, charset)
     assert teacher is not None and (teacher.weight, teacher.temperature) == (0.25, 3)
     assert not teacher.model.training and not any(each.requires_grad for each in teacher.model.parameters())
     assert "'ctc' predicts no character" in refused(kept(tmp_path / "ctc", parts, kind="ctc"))

@@ -25,8 +25,8 @@ from dptr.utils.files import PARTIAL, held, load_tensors, read_json, write_json
 
 
 class TinyRecipe(Config):
-    run: RunConfig = RunConfig(steps=8, batch=4, device="cpu", precision="no", save_every=2, tensorboard=False)
-    optim: OptimConfig = OptimConfig(lr=0.05, warmup=0.25, clip=1.0, ema=0.9)
+    run: RunConfig = RunConfig(steps=8, batch_size=4, device="cpu", precision="no", save_every=2, tensorboard=False)
+    optim: OptimConfig = OptimConfig(lr=0.05, warmup=0.25, grad_clip=1.0, ema_decay=0.9)
 
 
 class Net(nn.Module):
@@ -517,7 +517,7 @@ def test_two_processes_share_each_batch(command: str, parts: Parts, tmp_path: Pa
                 return real(run, loss, batch, some, *terms)
 
             patch.setattr(loop, "advance", advance)
-            train(parts.recipe(command, "run.steps=3", "run.batch=6"), tmp_path / f"{rank} of {processes}")
+            train(parts.recipe(command, "run.steps=3", "run.batch_size=6"), tmp_path / f"{rank} of {processes}")
 
     for rank, processes in ((0, 1), (0, 2), (1, 2)):
         run_as(rank, processes)
