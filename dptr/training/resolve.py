@@ -347,10 +347,7 @@ def _merged(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: GlyphD
         brought = {"encoder": held.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": held.dim}}
         base = _over(base, {**brought, "max_length": held.max_length})
     if checkpoint is not None:
-        settings = checkpoint.config.model_dump()
-        if not recipe.init.model:
-            settings = {key: settings[key] for key in DecoderModelConfig.model_fields}
-        base = _over(base, settings)
+        base = _over(base, checkpoint.config.model_dump())
     own = _own(recipe.model)
     if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
         base = _over(base, {"fmu": {"queries": recipe.model.max_length + 1}})

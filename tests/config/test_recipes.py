@@ -36,7 +36,7 @@ def test_defaults_are_valid_and_pass_through_json(schema: type[Config]) -> None:
         ("run.steps = 7", ("run", "steps"), 7),
         ("run.steps=1_000", ("run", "steps"), 1000),
         ("optim.lr=2e-3", ("optim", "lr"), 2e-3),
-        ("optim.ema_decay=0", ("optim", "ema"), 0.0),
+        ("optim.ema_decay=0", ("optim", "ema_decay"), 0.0),
         ("model.decoder.autoregressive=false", ("model", "decoder", "autoregressive"), False),
         ("model.charset=36", ("model", "charset"), "36"),
         ("model.charset=en", ("model", "charset"), "en"),
@@ -64,7 +64,7 @@ def test_set_takes_a_list_of_tables() -> None:
 
 def test_file_then_set_then_later_set(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text("\ufeff[run]\nsteps = 5\nbatch = 6\nseed = 1\n", encoding="utf-8")  # as some editors save it
+    path.write_text("\ufeff[run]\nsteps = 5\nbatch_size = 6\nseed = 1\n", encoding="utf-8")  # as some editors save it
     run = load_recipe(PretrainRecipe, path, ["run.batch_size=7", "run.seed=2", "run.seed=3"]).run
     assert (run.steps, run.batch_size, run.seed) == (5, 7, 3)
     assert run.log_every == PretrainRecipe().run.log_every

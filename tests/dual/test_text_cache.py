@@ -12,7 +12,9 @@ import pytest
 import torch
 from helpers_clip import make_tiny, make_tiny_clip
 
-from dptr.config.model import DualConfig, GlyphDualConfig
+from dptr.config.load import load_recipe
+from dptr.config.model import DualConfig
+from dptr.config.train import PretrainRecipe
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.text_cache import CachedText
 from dptr.utils.errors import UserError
@@ -129,10 +131,10 @@ def test_a_cache_of_another_encoder_is_refused(change: dict, told: str, opened: 
 
 
 def test_glyph_needs_none(tmp_path: Path) -> None:
-    config = GlyphDualConfig(cache=str(tmp_path / "cache"))
-    with pytest.raises(UserError, match=r"glyph looks its text tokens up in a table anyway; leave dual\.cache out"):
-        CachedText(load_dual(config), config)
-    assert not (tmp_path / "cache").exists()
+    with pytest.raises(
+        UserError, match=r"dual\.cache: kind 'glyph' has no such key, kind 'clip' has; leave it out, or"
+    ):
+        load_recipe(PretrainRecipe, None, [f"dual.cache={tmp_path / 'cache'}"])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

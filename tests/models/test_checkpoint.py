@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dptr.config.data import InitConfig
-from dptr.config.model import FMUConfig, GlyphConfig, ModelConfig, PARSeqConfig, SVTRConfig
+from dptr.config.model import DecoderModelConfig, FMUConfig, GlyphConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, ORPConfig, PretrainRecipe, RunConfig
 from dptr.dual.glyph.model import GlyphDual, GlyphModel, save_glyph
@@ -240,7 +240,8 @@ def test_a_decoder_of_another_shape_is_refused(tmp_path, change, named):
 
 def test_weights_of_another_max_length_than_the_folder_says_are_refused(tmp_path):
     folder = stage_one(tmp_path)
-    edit(model=dumped(max_length=9))(folder)
+    longer = {key: value for key, value in dumped(max_length=9).items() if key in DecoderModelConfig.model_fields}
+    edit(model=longer)(folder)
     with pytest.raises(
         UserError, match="positions has 6 rows where the checkpoint's max_length = 9 needs 10"
     ) as caught:
@@ -344,6 +345,7 @@ def dumped(**changes) -> dict:
     return CONFIG.model_copy(update=changes).model_dump(mode="json")
 
 
+SPELLER = {key: value for key, value in dumped().items() if key in DecoderModelConfig.model_fields}
 WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
 
 
@@ -359,10 +361,11 @@ WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
         (cut("model.safetensors", 0.9), ["model.safetensors", "not a whole safetensors file"]),
         (cut("model.safetensors", 0.001), ["model.safetensors", "not a whole safetensors file"]),
         (cut("model.safetensors", 0.0), ["model.safetensors", "not a whole safetensors file"]),
-        (edit(format=2), ["checkpoint format 2", "format 1"]),
+        (edit(format=3), ["checkpoint format 3", "format 1 and 2"]),
         (edit(format=None), ["checkpoint format None"]),
         (edit(kind="glyph"), ["'glyph' checkpoint", "dptr pretrain"]),
-        (edit(kind="decoder"), ["stage 1 decoder", "dptr finetune --set init.decoder="]),
+        (edit(kind="decoder", model=SPELLER), ["stage 1 decoder", "dptr finetune --set init.decoder="]),
+        (edit(kind="decoder"), ["config.json", "model.encoder"]),
         (edit(model=None), ["config.json", "model"]),
         (edit(model={**dumped(), "queries": 3}), ["config.json", "model.queries"]),
         (edit(model=dumped(max_length=0)), ["model.max_length"]),
@@ -370,7 +373,7 @@ WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
         (edit(charset={"name": "abc", "characters": "abb"}), ["config.json", "'b' appears twice"]),
         (edit(charset={"name": "abc", "characters": "abcde"}), ["decoder.", "(7, 16)", "(8, 16)"]),
         (edit(model=WIDER), ["fmu.queries (1, 6, 16)", "(1, 6, 24) is needed"]),
-        (edit(model=dumped(encoder=ENCODER.model_copy(update={"kind": "vit"}))), ["'nano'", "tiny, small"]),
+        (edit(model=dumped(encoder=ENCODER.model_copy(update={"kind": "vit"}))), ["'vit' has no key 'max_width'"]),
         (tensors(lambda held: held.pop("decoder.head.bias")), ["decoder.head.bias is missing"]),
         (tensors(lambda held: held.update(extra=torch.zeros(1))), ["extra is not part of this model"]),
         (cut("card.json", 0.5), ["card.json", "not valid JSON"]),

@@ -36,7 +36,8 @@ def test_alignment_learns_to_see(parts: Parts, tmp_path: Path) -> None:
     plain += [f"corpus.{style}=0" for style in ("upper", "title", "mixed", "punctuation")]
     recipe = parts.recipe(
         "align", "run.steps=60", "run.batch_size=16", "run.validate_every=30", "run.save_every=1000",
-        "optim.ema_decay=0", "optim.lr=1e-2", "glyph.max_length=3", *plain, f'corpus.sources=[{{kind="file", path="{tmp_path}/words.txt"}}]',
+        "optim.ema_decay=0", "optim.lr=1e-2",
+        "glyph.max_length=3", *plain, f'corpus.sources=[{{kind="file", path="{tmp_path}/words.txt"}}]',
     )  # fmt: skip
     align(recipe, tmp_path / "run")
     log = records(tmp_path / "run")

@@ -9,7 +9,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
-from dptr.models.checkpoint import load_recognizer, save_checkpoint
+from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
@@ -129,13 +129,13 @@ def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
 
     def refused(folder: Path, student: ModelConfig = config, own: Charset = charset) -> str:
         with pytest.raises(UserError) as caught:
-            open_teacher(DistillationConfig(model=str(folder)), student, own)
+            open_teacher(DistillationConfig(model=str(folder)), open_checkpoint(folder), student, own)
         return str(caught.value)
 
-    assert open_teacher(DistillationConfig(), config, charset) is None
     fits = kept(tmp_path / "fits", parts)
-    teacher = open_teacher(DistillationConfig(model=str(fits), weight=0.25, temperature=3), config, charset)
-    assert teacher is not None and (teacher.weight, teacher.temperature) == (0.25, 3)
+    named = DistillationConfig(model=str(fits), weight=0.25, temperature=3)
+    teacher = open_teacher(named, open_checkpoint(fits), config, charset)
+    assert (teacher.weight, teacher.temperature) == (0.25, 3)
     assert not teacher.model.training and not any(each.requires_grad for each in teacher.model.parameters())
     assert "'ctc' predicts no character" in refused(kept(tmp_path / "ctc", parts, kind="ctc"))
     assert "model.decoder.kind is 'nrtr', not 'parseq'" in refused(kept(tmp_path / "nrtr", parts, kind="nrtr"))

@@ -59,7 +59,8 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     recipe = parts.recipe(
         "finetune", f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0", "data.augment=0",
         "run.steps=100", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
-        "optim.ema_decay=0", "encoder_lr=1", "model.decoder.dropout=0", "init.glyph=", "init.decoder=", "model.encoder.width=64",
+        "optim.ema_decay=0", "encoder_lr=1", "model.decoder.dropout=0",
+        "init.glyph=", "init.decoder=", "model.encoder.width=64",
         "model.decoder.dim=32",
     )  # fmt: skip
     model = finetune(recipe, tmp_path / "run")

@@ -19,6 +19,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import in_language
 from dptr.training.resolve import resolve_align, resolve_pretrain, resolve_synth
+from dptr.utils.errors import UserError
 
 ENCODER = SVTRConfig(size="nano", height=16, width=64)
 MODEL = ModelConfig(
@@ -73,19 +74,20 @@ def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
     config = GlyphConfig(dim=32, encoder=ENCODER, heads=2, max_length=8)
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
 
-    def settled(*overrides: str) -> tuple[int, int]:
+    def sizes(*overrides: str) -> tuple[int, int]:
         model = settled(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
         return model.max_length, model.fmu.queries
 
     glyph = f"init.glyph={tmp_path / 'glyph'}"
+    bare = ("model.fmu.queries=0", "model.decoder.dim=128")
     starts = [[f"init.model={recogniser}"], [glyph], [glyph, f"init.decoder={decoder}"], []]
     for start in starts:
-        assert settled(*start, "model.max_length=40") == (40, 41)
-        assert settled(*start, "model.max_length=5") == (5, 6)
-        assert settled(*start, "model.max_length=40", "model.fmu.queries=30") == (40, 30)
-        assert settled(*start, "model.max_length=40", "model.fmu.queries=0") == (40, 0)
-        assert settled(*start, "model.fmu.queries=30")[1] == 30
-    assert settled(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
+        assert sizes(*start, "model.max_length=40") == (40, 41)
+        assert sizes(*start, "model.max_length=5") == (5, 6)
+        assert sizes(*start, "model.max_length=40", "model.fmu.queries=30") == (40, 30)
+        assert sizes(*start, "model.max_length=40", *bare) == (40, 0)
+        assert sizes(*start, "model.fmu.queries=30")[1] == 30
+    assert sizes(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
 
 
 def test_the_charset_grows_by_the_labels_to_train_on(recogniser, tmp_path):
@@ -112,11 +114,12 @@ def test_without_parts_the_defaults_stand():
 
 def test_stage_1_takes_the_width_of_the_tokens():
     class Dual:
-        dim = 48
+        name, dim = "wide", 48
 
-    assert resolve_pretrain(PretrainRecipe(), Dual()).model.decoder.dim == 48
+    assert resolve_pretrain(PretrainRecipe(), Dual()).recipe.model.decoder.dim == 48
     own = load_recipe(PretrainRecipe, None, ["model.decoder.dim=64"])
-    assert resolve_pretrain(own, Dual()) == own
+    with pytest.raises(UserError, match=r"decoder width 64, .* 'wide' 48: .* set model\.decoder\.dim=48"):
+        resolve_pretrain(own, Dual())
 
 
 @pytest.mark.parametrize("schema", [SynthRecipe, AlignRecipe, FinetuneRecipe])
@@ -124,7 +127,7 @@ def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: typ
     key = {SynthRecipe: "charset", AlignRecipe: "glyph.charset", FinetuneRecipe: "model.charset"}[schema]
     settle = {
         SynthRecipe: resolve_synth,
-        AlignRecipe: resolve_align,
+        AlignRecipe: lambda recipe: resolve_align(recipe).recipe,
         FinetuneRecipe: lambda recipe: settled(recipe)[0],
     }
 
@@ -142,5 +145,5 @@ def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: typ
 
 def test_stage_1_spells_words_of_the_language(parts: Parts) -> None:
     dual = load_glyph(GlyphDualConfig(model=str(parts.folder / "glyph")))
-    recipe = resolve_pretrain(load_recipe(PretrainRecipe, None, ["model.charset=ru"]), dual)
+    recipe = resolve_pretrain(load_recipe(PretrainRecipe, None, ["model.charset=ru"]), dual).recipe
     assert [source.language for source in recipe.corpus.sources][:1] == ["ru"]
