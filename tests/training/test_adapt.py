@@ -51,7 +51,7 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
 def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -> None:
     """Seen once and kept as float16, in the order of the words."""
     recipe = parts.recipe("adapt")
-    loaded = load_recognizer(recipe.model)
+    loaded = load_recognizer(recipe.init.model)
     lessons, notes = prepare(recipe, loaded)
     assert set(lessons.learned.words) <= set(DOMAIN) and set(lessons.tested.words) <= set(DOMAIN)
     assert set(lessons.rehearsed.words) <= set(WORDS) and not set(lessons.kept.words) & set(lessons.rehearsed.words)
@@ -70,7 +70,7 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
 
 def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> None:
     config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
-    config["encoder"]["widest"] = 64
+    config["encoder"]["max_width"] = 64
     model = build_recognizer(ModelConfig.model_validate(config), 36).eval()
     rng = np.random.default_rng(0)
     crops = {f"w{i}": rng.integers(0, 256, (16, width, 3), dtype=np.uint8) for i, width in enumerate((32, 64, 32, 64))}
@@ -156,11 +156,11 @@ def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"long\.txt"):
         adapt(parts.recipe("adapt", f'text=["{tmp_path / "long.txt"}"]'), tmp_path / "run")
     config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
-    config["fmu"]["queries"], config["encoder"]["widest"], config["decoder"]["dim"] = 0, 64, 128
+    config["fmu"]["queries"], config["encoder"]["max_width"], config["decoder"]["dim"] = 0, 64, 128
     wide = ModelConfig.model_validate(config)
     charset = open_checkpoint(parts.folder / "recogniser").charset
     save_checkpoint(tmp_path / "wide", "recogniser", build_recognizer(wide, len(charset)), wide, charset, {}, {})
     with pytest.raises(UserError, match="without FMU"):
-        adapt(parts.recipe("adapt", f'model="{tmp_path / "wide"}"'), tmp_path / "run")
+        adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"'), tmp_path / "run")
     with pytest.raises(UserError, match="decoder"):
-        adapt(parts.recipe("adapt", f'model="{parts.folder / "decoder"}"'), tmp_path / "run")
+        adapt(parts.recipe("adapt", f'init.model="{parts.folder / "decoder"}"'), tmp_path / "run")

@@ -8,7 +8,7 @@ from helpers_train import Parts
 from torch.distributions import Categorical, kl_divergence
 
 from dptr.config.data import DistillationConfig
-from dptr.config.model import ModelConfig
+from dptr.config.model import DecoderConfig, ModelConfig
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset, resolve_charset
@@ -24,7 +24,8 @@ WORDS = ["apple", "b", "fig", "grape"]
 
 def recogniser(parts: Parts, seed: int, **decoder: object) -> tuple[Recognizer, ModelConfig, Charset]:
     recipe = parts.recipe("finetune")
-    config = recipe.model.model_copy(update={"decoder": recipe.model.decoder.model_copy(update=decoder)})
+    common = {key: getattr(recipe.model.decoder, key) for key in DecoderConfig.model_fields}
+    config = recipe.model.model_copy(update={"decoder": DecoderConfig.of(**{**common, **decoder})})
     charset = resolve_charset(config.charset)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -30,6 +30,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import trainer as loop
 from dptr.training.finetune import calibrated, finetune, protocol_of
+from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split, stage2_crops
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -109,7 +110,7 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
         after = load_recognizer(out / "model").model.state_dict()
         moved = {name.split(".")[0] for name, tensor in before.state_dict().items() if not tensor.equal(after[name])}
         assert moved == set(names) - set(frozen)
-    with pytest.raises(UserError, match="encoder_lr, fmu_lr and decoder_lr are all 0"):
+    with pytest.raises(UserError, match="encoder_lr, decoder_lr, fmu_lr are all 0"):
         finetune(parts.recipe("finetune", *(f"{name}_lr=0" for name in names)), tmp_path / "all")
 
 
@@ -318,13 +319,13 @@ def test_weights_that_do_not_fit(parts: Parts, tmp_path: Path) -> None:
     named = (f'data.train=["{sets[0]}", "{sets[1]}"]', "data.rendered=0")
     for weights in ("[1]", "[1, 2, 3]"):
         with pytest.raises(UserError, match=r"^data\.weights: [13] for 2 data sets in data\.train; give each set one"):
-            data(parts, *named, f"data.weights={weights}")
+            resolve_finetune(parts.recipe("finetune", *named, f"data.weights={weights}"))
     with pytest.raises(UserError, match=r"^data\.weights: 1 for 0 data sets"):
-        data(parts, "data.train=[]", "data.rendered=1", "data.weights=[1]")
+        resolve_finetune(parts.recipe("finetune", "data.train=[]", "data.rendered=1", "data.weights=[1]"))
     for weights in ("[1, -1]", "[1, 0]", "[1, nan]", "[1, inf]"):
         with pytest.raises(UserError, match=r"^--set: data\.weights\.1 = "):
             data(parts, *named, f"data.weights={weights}")
-    with pytest.raises(UserError, match=rf"^{sets[1]}: no crop left to train on; raise data\.limit"):
+    with pytest.raises(UserError, match=rf"^{sets[1]}: no crop left to train on; raise data\.max_crops"):
         data(parts, *named, f'data.validation=["{sets[0]}"]', "data.weights=[1, 1]", "data.max_crops=1")
 
 
@@ -427,7 +428,7 @@ def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -
 
 
 def test_no_crops_at_all(parts: Parts, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^no labelled crops; pass --data DIR, or set data\.rendered=1"):
+    with pytest.raises(UserError, match=r"^no labeled crops; pass --data DIR, or set data\.rendered=1"):
         finetune(parts.recipe("finetune", "data.train=[]"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
