@@ -58,7 +58,7 @@ class KindConfig(Config):
             if key not in target.model_fields and others:
                 raise PydanticCustomError(
                     "other_kind",
-                    "kind '{kind}' has no key '{key}', which is one of '{other}'; leave it out, or set kind={other}",
-                    {"kind": kind, "key": key, "other": others[0]},
+                    "kind '{kind}' has no key '{key}', which is one of {others}; leave it out, or set kind={first}",
+                    {"kind": kind, "key": key, "others": ", ".join(others), "first": others[0]},
                 )
         return handler(value) if target is cls else target.model_validate(value)

@@ -131,10 +131,10 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
         hint = f"did you mean '{nearest}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
         return f"{where}: unknown key '{dotted}'; {hint}{more}"
     if first["type"] == "other_kind":
-        other, key = first["ctx"]["other"], first["ctx"]["key"]
+        told = first["ctx"]
         return (
-            f"{where}: {dotted}.{key}: kind '{first['ctx']['kind']}' has no such key, kind '{other}' has; leave it "
-            f"out, or set {dotted}.kind={other}{more}"
+            f"{where}: {dotted}.{told['key']}: kind '{told['kind']}' has no such key, which is one of "
+            f"{told['others']}; leave it out, or set {dotted}.kind={told['first']}{more}"
         )
     rule = {"tuple_type": 'Input should be a list, such as ["a", "b"]', "model_type": "Input should be a section"}
     message = rule.get(first["type"], first["msg"])

@@ -188,7 +188,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
         in_language(recipe.corpus, charset), recipe.render, config.encoder, charset, length, seed, recipe.pack
     )
     sources = tuple(SourceConfig(kind="file", path=path) for path in recipe.text)
-    words = CorpusConfig(sources=sources, **recipe.words.model_dump())
+    shown = recipe.words
+    words = CorpusConfig(
+        sources=sources, heldout=shown.heldout, upper=shown.upper, title=shown.title, mixed=shown.mixed,
+        punctuation=shown.punctuation,
+    )  # fmt: skip
     size = {"height": config.encoder.height, "width": config.encoder.width, "widest": config.encoder.widest}
     render = recipe.render.model_copy(update=size)
     fonts = find_fonts(render.fonts)

@@ -45,7 +45,7 @@ def test_every_new_name_is_a_key_of_some_recipe() -> None:
         (
             PretrainRecipe,
             "run.workers=0",
-            "unknown key 'run.workers'; this command reads no such setting: leave it out",
+            "key 'run.workers'; this command reads no such setting: leave it out",
         ),
         (PretrainRecipe, "model.fmu.heads=4", "unknown key 'model.fmu.heads'; this command reads no such setting"),
         (PretrainRecipe, "model.encoder.size=nano", "unknown key 'model.encoder.size'; this command reads no such"),

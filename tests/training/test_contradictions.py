@@ -44,7 +44,7 @@ CASES = [
     (
         "pretrain",
         ["dual.kind=clip", "dual.model=none", "orp.positions=aligned"],
-        ["orp.positions = 'aligned'", "slots"],
+        ["positions = 'aligned'", "slots"],
     ),
     ("pretrain", ["dual.kind=clip", "dual.model="], ["dual.kind = 'clip'", "set dual.model"]),
     ("pretrain", ["dual.kind=clipp"], ["did you mean 'clip'"]),
@@ -64,7 +64,7 @@ CASES = [
     ("finetune", ["model.fmu.queries=0"], ["encoder width 128, decoder width 16", "fmu.queries > 0"]),
     ("finetune", ["model.fmu.heads=3"], ["fmu: ", "3 heads"]),
     ("finetune", ["model.encoder.width=34"], ["encoder: ", "16x34"]),
-    ("finetune", ["model.encoder.kind=svtrr"], ["encoder.kind = 'svtrr'", "vit, svtr"]),
+    ("finetune", ['model.encoder={{kind="svtrr"}}'], ["encoder.kind = 'svtrr'", "vit, svtr"]),
     ("finetune", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4", "lower it"]),
     ("finetune", ["distillation.model={decoder}"], ["stage 1 decoder"]),
     ("finetune", ["distillation.model={recogniser}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
