@@ -264,11 +264,11 @@ def _serve() -> None:
 
     import dptr.dual.glyph.model
     import dptr.dual.orp.bank
-    from dptr.training import align, crops, finetune, pretrain
+    from dptr.training import align, finetune, pretrain, sources
 
     assert dptr.dual.orp.bank and dptr.dual.glyph.model and finetune
     torch.set_num_threads(1)
-    align.RENDERED_VALIDATION = crops.RENDERED_VALIDATION = pretrain.VALIDATION = VALIDATION
+    align.RENDERED_VALIDATION = sources.RENDERED_VALIDATION = pretrain.VALIDATION = VALIDATION
     for name in (
         "accelerate",
         "dptr.cli.app",

@@ -27,6 +27,14 @@ class KindConfig(Config):
 
     kind: str
 
+    def __init__(self, **keys: Any) -> None:
+        own = type(self)
+        if KindConfig in own.__bases__ and keys.get("kind", own.default_kind) in own.kinds():
+            raise TypeError(f"{own.__name__} lacks the keys of its kind; make it by {own.__name__}.of(...)")
+        super().__init__(**keys)
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined] # validation goes past it
+
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
         """Kind -> the class with its keys."""

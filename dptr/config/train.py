@@ -38,10 +38,12 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
+    seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
     batch_size: int = Field(128, gt=0)  # over all processes
     gradient_accumulation_steps: int = Field(1, ge=1)  # parts that a batch is computed in, one after the other
     activation_checkpointing: bool = False  # attention layers keep their inputs alone, and compute the rest twice
     compile: bool = False  # attention layers by torch.compile
+    cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
     device: Literal["auto", "cpu"] = "auto"
     save_every: int = Field(200, gt=0)  # steps

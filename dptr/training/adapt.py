@@ -8,7 +8,7 @@ tried without rendering, and failed (docs/LOG.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,12 @@ from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.source import Rendered
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
+from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_adapt
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
+from dptr.training.state import check_out
+from dptr.training.task import Scores, Share, Task, Validation
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars
 from dptr.utils.widths import by_width
@@ -41,15 +44,15 @@ Progress = Callable[[int], None]  # so many pictures more
 _TOGETHER = 128  # crops that the image side sees at once
 
 
-class _Objective(nn.Module):
+class AdaptObjective(nn.Module):
     def __init__(self, decoder: Decoder):
         super().__init__()
         self.decoder = decoder
 
     def forward(
         self, memory: Float[Tensor, "b m d"], targets: Int[Tensor, "b t"], generator: torch.Generator
-    ) -> Float[Tensor, ""]:
-        return self.decoder.loss(memory, None, targets, generator)
+    ) -> dict[str, Float[Tensor, ""]]:
+        return {"loss": self.decoder.loss(memory, None, targets, generator)}
 
 
 @dataclass(frozen=True)
@@ -87,85 +90,106 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recogniser.
 
     Raises:
-        UserError: no word of the text that the recogniser can write, or no font draw; several processes; see
-            ``resolve_adapt``, ``loop.check_out``, ``rendered_words``, ``loop.advance``.
+        UserError: no word of the text that the recognizer can write, or no font draw; several processes; see
+            ``resolve_adapt``, ``check_out``, ``rendered_words``, ``Trainer``.
     """
     resolved = resolve_adapt(recipe)
-    loaded, dual, charset = resolved.parts.recognizer, resolved.parts.dual, resolved.charset
-    loop.check_out(out, recipe, resume)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    accelerator = loop.make_accelerator(recipe.run)
+    loaded, dual = resolved.parts.recognizer, resolved.parts.dual
+    check_out(out, recipe, resume)
+    model = loaded.model
+    accelerator = make_accelerator(recipe.run)
     if accelerator.num_processes > 1:
         raise UserError(f"dptr adapt takes minutes: run it in one process, not {accelerator.num_processes}")
     model.to(accelerator.device).eval()
     lessons, notes = prepare(recipe, loaded)
     model.requires_grad_(False)
     model.decoder.requires_grad_(True)
-    first = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
-    objective = _Objective(model.decoder.train())
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(model.decoder, 1.0)], "words")
-    for line in notes:
-        run.log.say(line)
-    new = max(1, round(recipe.domain_share * recipe.run.batch_size))
-    parts = ((lessons.learned, new), (lessons.rehearsed, recipe.run.batch_size - new))
-    card = {**loaded.card, "name": out.name, "adapted_to": [Path(path).name for path in recipe.text]}
-
-    def validate() -> None:
-        with loop.averaged(run):
-            last = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
-            for way in WAYS if run.step else WAYS[:1]:
-                model.decoder.load_state_dict(between(first, last, way))
-                judge(way)
-            model.decoder.load_state_dict(last)
-
-    def judge(way: float) -> None:
-        sets = {"domain": lessons.tested, "others": lessons.kept}
-        scores = {name: share_read(model.decoder, some, tokenizer) for name, some in sets.items()}
-        part = f"_{way:g}" if way < 1 else ""
-        run.log.write(run.step, {f"validation_{name}{part}": score for name, score in scores.items()})
-        before = run.best.get("before", scores["others"])
-        kept = scores["others"] >= before - recipe.max_accuracy_loss
-        run.log.say(
-            f"step {run.step}{f', {way:.0%} of the way' if part else ''}: reads {scores['domain']:.1%} of "
-            f"{len(lessons.tested.words)} words to learn, {scores['others']:.1%} of {len(lessons.kept.words)} others"
-            + (
-                ""
-                if kept
-                else f"; not kept: that is more than max_accuracy_loss={recipe.max_accuracy_loss:g} below {before:.1%}"
-            )
-        )
-        if not run.best or (kept and scores["domain"] > run.best["domain"]):
-            run.best = {**scores, "before": before}
-            told = {"domain": "words to learn, rendered", "others": "other words, rendered"}
-            results: list[dict[str, Any]] = [
-                {"data": about, "n": len(sets[name].words), "word_accuracy": scores[name], "step": run.step, "way": way}
-                for name, about in told.items()
-            ]
-            save_checkpoint(
-                out / "model", "recogniser", model, loaded.config, charset, dual, {**card, "results": results},
-                temperature=loaded.temperature,
-            )  # fmt: skip
-
-    if run.step == 0:
-        validate()
-    with loop.interruptible(run):
-        while run.step < recipe.run.steps:
-            memory, words = [], []
-            for seen, count in parts:
-                rows = seen.rows(run.step * count, count, recipe.run.seed)
-                memory.append(seen.memory[rows])
-                words += [seen.words[row] for row in rows]
-            targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
-            batch = {"memory": torch.cat(memory).float().to(run.device), "targets": targets}
-            with loop.seeded(recipe.run.seed, run.step) as generator:
-                value = loop.learn(run, batch, words, generator, model.decoder.terms)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
-            if loop.due(run, recipe.run.log_every):
-                run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
-            if loop.due(run, recipe.run.validate_every):
-                validate()
-            loop.end_of_step(run)
+    task = AdaptTask(recipe, out.name, loaded, dual, lessons, accelerator.device)
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes).run()
     return out / "model"
+
+
+class AdaptTask(Task):
+    """A decoder that learns words of a domain behind a frozen image side; see ``dptr.training.task.Task``."""
+
+    unit = "words"
+    splittable = True
+    validate_first = True
+
+    def __init__(
+        self,
+        recipe: AdaptRecipe,
+        name: str,
+        loaded: Loaded,
+        dual: dict[str, Any],
+        lessons: Lessons,
+        device: torch.device,
+    ):
+        self.recipe, self.loaded, self.dual, self.lessons, self.device = recipe, loaded, dual, lessons, device
+        self.decoder, self.tokenizer = loaded.model.decoder, loaded.tokenizer
+        self.first = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
+        self.objective = AdaptObjective(self.decoder.train())
+        self.parts = [(self.decoder, 1.0)]
+        self.card = {**loaded.card, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Seen, list[int]]], None, None]:
+        run = self.recipe.run
+        new = max(1, round(self.recipe.domain_share * run.batch_size))
+        sizes = ((self.lessons.learned, new), (self.lessons.rehearsed, run.batch_size - new))
+        for step in range(first, last):
+            yield [(seen, seen.rows(step * count, count, run.seed)) for seen, count in sizes]
+
+    def tensors(
+        self, batch: list[tuple[Seen, list[int]]], step: int, generator: torch.Generator, share: Share
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        words = [seen.words[row] for seen, rows in batch for row in rows]
+        memory = torch.cat([seen.memory[rows] for seen, rows in batch]).float().to(self.device)
+        targets = torch.from_numpy(self.tokenizer.encode(words)).to(self.device)
+        return {"memory": memory, "targets": targets}, words
+
+    def term_count(self, tensors: Mapping[str, Tensor]) -> float:
+        return self.decoder.terms(tensors["targets"])
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        last = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
+        sets = {"domain": self.lessons.tested, "others": self.lessons.kept}
+        for way in WAYS if step else WAYS[:1]:
+            self.decoder.load_state_dict(between(self.first, last, way))
+            scores = {name: share_read(self.decoder, some, self.tokenizer) for name, some in sets.items()}
+            before = baseline.get("", scores)["others"]
+            message = (
+                f"reads {scores['domain']:.1%} of {len(sets['domain'].words)} words to learn, "
+                f"{scores['others']:.1%} of {len(sets['others'].words)} others"
+            )
+            if way < 1:
+                message = f"{way:.0%} of the way: {message}"
+            if not self.remembers(scores, before):
+                message += f"; not kept: that is more than max_accuracy_loss={self.recipe.max_accuracy_loss:g} "
+                message += f"below {before:.1%}"
+            yield Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
+        self.decoder.load_state_dict(last)
+
+    def remembers(self, scores: Scores, before: float) -> bool:
+        """Whether other words are read nearly as well as before."""
+        return scores["others"] >= before - self.recipe.max_accuracy_loss
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        return not best or (self.remembers(scores, baseline["others"]) and scores["domain"] > best["domain"])
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        about = {
+            "domain": ("words to learn, rendered", len(self.lessons.tested.words)),
+            "others": ("other words, rendered", len(self.lessons.kept.words)),
+        }
+        way = float(validation.variant.removeprefix("_") or 1)
+        results: list[dict[str, Any]] = [
+            {"data": data, "n": count, "word_accuracy": validation.scores[name], "step": step, "way": way}
+            for name, (data, count) in about.items()
+        ]
+        save_checkpoint(
+            out / "model", "recogniser", self.loaded.model, self.loaded.config, self.tokenizer.charset, self.dual,
+            {**self.card, "results": results}, temperature=self.loaded.temperature,
+        )  # fmt: skip
 
 
 def between(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> dict[str, Tensor]:

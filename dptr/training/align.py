@@ -5,7 +5,7 @@ With ``co_training`` a decoder learns at the same time (``dptr.training.co_train
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,25 @@ from dptr.config.render import plain_render
 from dptr.config.train import AlignRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
-from dptr.data.loader import batches, text_batch
-from dptr.data.sources import Ramp
+from dptr.data.loader import Batch, batches, text_batch
+from dptr.data.sources import Ramp, Source
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun
 from dptr.models.decoders import Decoder
+from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
 from dptr.training.co_training import pupil, read, save_pupil, teaching_losses
+from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
+from dptr.training.state import check_out
+from dptr.training.task import Scores, Share, Task, Validation
+from dptr.training.trainer import Trainer
 
 
-class _Objective(nn.Module):
+class AlignObjective(nn.Module):
     def __init__(self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe):
         super().__init__()
         self.model = model
@@ -47,7 +51,7 @@ class _Objective(nn.Module):
         targets: Int[Tensor, "b t"] | None = None,
         words: Int[Tensor, "n s"] | None = None,
         word_targets: Int[Tensor, "n u"] | None = None,
-    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    ) -> dict[str, Float[Tensor, ""]]:
         loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe, generator)
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
@@ -57,7 +61,7 @@ class _Objective(nn.Module):
             )
             loss = loss + torch.stack([getattr(teach, name) * value for name, value in taught.items()]).sum()
             parts |= {name: value.detach() for name, value in taught.items()}
-        return loss, parts
+        return {"loss": loss, **parts}
 
 
 def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
@@ -71,20 +75,19 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best model.
 
     Raises:
-        UserError: see ``resolve_align``, ``loop.check_out``, ``Corpus``, ``Renderer``, ``loop.advance``.
+        UserError: see ``resolve_align``, ``check_out``, ``Corpus``, ``Renderer``, ``Trainer``.
     """
     resolved = resolve_align(recipe)
     recipe, charset, parts = resolved.recipe, resolved.charset, resolved.parts
-    loop.check_out(out, recipe, resume)
-    accelerator = loop.make_accelerator(recipe.run)
+    check_out(out, recipe, resume)
+    accelerator = make_accelerator(recipe.run)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = GlyphModel(recipe.glyph, len(charset))
         decoder = pupil(recipe, charset, parts.decoder)
-    begins = begun(model, charset, parts.glyph) if parts.glyph else []
-    index = {character: place + 1 for place, character in enumerate(charset.characters)}
+    notes = begun(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
-    source, unseen, notes = rendered_words(
+    source, unseen, more = rendered_words(
         recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
     )
     if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch_size):
@@ -94,61 +97,81 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         source = Ramp(plain, source, ramp)
     source = bucketed(source, 1, recipe.glyph.encoder, recipe.run)
     validation = draw(unseen(), RENDERED_VALIDATION)
-    tokenizer = Tokenizer(charset, length)
-    corpus = Corpus(recipe.corpus, charset, length, recipe.run.seed)
-    objective = _Objective(model, decoder, recipe)
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, [(objective, 1.0)], "crops")
-    for line in [*begins, *notes]:
-        run.log.say(line)
-    stream = batches(
-        source, recipe.run.batch_size, run.step, recipe.run.steps, recipe.run.workers,
-        accelerator.process_index, accelerator.num_processes,
-    )  # fmt: skip
-    card: dict[str, Any] = {
-        "name": out.name,
-        "kind": "dual encoder",
-        "trained_on": ["rendered words", *([f"what {recipe.init.glyph} knows"] if recipe.init.glyph else [])],
-        "recipe": recipe.model_dump(mode="json"),
-    }
-    with loop.interruptible(run), closing(stream):
-        for crops, words, stops in stream:
-            batch = {"pixels": to_pixels(crops, run.device), "symbols": slot_symbols(words, index, length)}
-            batch["stops"] = torch.from_numpy(stops)
-            if decoder is not None:
-                some = text_batch(corpus, recipe.co_training.words, run.step)[loop.share(accelerator)]
-                batch["targets"] = torch.from_numpy(tokenizer.encode(words))
-                batch["words"] = slot_symbols(some, index, length)
-                batch["word_targets"] = torch.from_numpy(tokenizer.encode(some))
-            batch = {name: tensor.to(run.device) for name, tensor in batch.items()}
-            with loop.seeded(recipe.run.seed, run.step) as generator, accelerator.autocast():
-                loss, parts = run.prepared(**batch, generator=generator)
-            value = loop.advance(run, loss, batch, words)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
-            if loop.due(run, recipe.run.log_every):
-                losses = {name: float(part) for name, part in parts.items()}
-                run.log.write(run.step, {"loss": value, **losses, "crops_per_second": round(speed, 1)})
-            if loop.due(run, recipe.run.validate_every):
-                with loop.averaged(run):
-                    scores = spelled(model, validation, index, length, run.device)
-                    if decoder is not None:
-                        scores = {"read": read(model, decoder, tokenizer, validation, run.device), **scores}
-                    if tuple(scores.values()) > tuple(run.best.values()):
-                        run.best = scores
-                        if accelerator.is_main_process:
-                            told = {"data": "rendered held-out words", "step": run.step, "n": len(validation)}
-                            card["results"] = [{**told, **scores}]
-                            seen = shown(model, validation, index, length, run.device)
-                            fitted = calibrated(model, *seen) if recipe.spell else model
-                            save_glyph(out / "model", fitted, charset, recipe.glyph, card)
-                            if decoder is not None:
-                                save_pupil(out / "decoder", decoder, recipe, charset, out / "model", card)
-                run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
-                also = f", decoder reads {scores['read']:.1%}" if decoder is not None else ""
-                run.log.say(
-                    f"step {run.step}: slots spell {scores['word_accuracy']:.1%} of held-out rendered words{also}"
-                )
-            loop.end_of_step(run)
+    task = AlignTask(recipe, out.name, charset, model, decoder, source, validation, accelerator.device)
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *more]).run()
     return out / "model"
+
+
+class AlignTask(Task):
+    """The glyph dual encoder, and a decoder beside it, from rendered words; see ``dptr.training.task.Task``."""
+
+    unit = "crops"
+
+    def __init__(
+        self,
+        recipe: AlignRecipe,
+        name: str,
+        charset: Charset,
+        model: GlyphModel,
+        decoder: Decoder | None,
+        source: Source,
+        validation: LabelledCrops,
+        device: torch.device,
+    ):
+        self.recipe, self.charset, self.model, self.decoder = recipe, charset, model, decoder
+        self.source, self.validation, self.device = source, validation, device
+        self.length = recipe.glyph.max_length
+        self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
+        self.tokenizer = Tokenizer(charset, self.length)
+        self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed)
+        self.objective = AlignObjective(model, decoder, recipe)
+        self.parts = [(self.objective, 1.0)]
+        self.card: dict[str, Any] = {
+            "name": name,
+            "kind": "dual encoder",
+            "trained_on": ["rendered words", *([f"what {recipe.init.glyph} knows"] if recipe.init.glyph else [])],
+            "recipe": recipe.model_dump(mode="json"),
+        }
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
+        run = self.recipe.run
+        return batches(self.source, run.batch_size, first, last, run.workers, share.rank, share.processes)
+
+    def tensors(
+        self, batch: Batch, step: int, generator: torch.Generator, share: Share
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        crops, words, stops = batch
+        tensors = {
+            "pixels": to_pixels(crops, self.device),
+            "symbols": slot_symbols(words, self.index, self.length),
+            "stops": torch.from_numpy(stops),
+        }
+        if self.decoder is not None:
+            some = text_batch(self.corpus, self.recipe.co_training.words, step)[share.rank :: share.processes]
+            tensors["targets"] = torch.from_numpy(self.tokenizer.encode(words))
+            tensors["words"] = slot_symbols(some, self.index, self.length)
+            tensors["word_targets"] = torch.from_numpy(self.tokenizer.encode(some))
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}, words
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        scores = spelled(self.model, self.validation, self.index, self.length, self.device)
+        message = f"slots spell {scores['word_accuracy']:.1%} of held-out rendered words"
+        if self.decoder is not None:
+            scores = {"read": read(self.model, self.decoder, self.tokenizer, self.validation, self.device), **scores}
+            message += f", decoder reads {scores['read']:.1%}"
+        yield Validation(scores, message)
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        return tuple(scores.values()) > tuple(best.values())
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        result = {"data": "rendered held-out words", "step": step, "n": len(self.validation), **validation.scores}
+        card = {**self.card, "results": [result]}
+        seen = shown(self.model, self.validation, self.index, self.length, self.device)
+        fitted = calibrated(self.model, *seen) if self.recipe.spell else self.model
+        save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
+        if self.decoder is not None:
+            save_pupil(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
 
 
 def spelled(

@@ -18,7 +18,7 @@ from dptr.config.train import AlignRecipe, CoTrainingConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
-from dptr.dual.orp.residuals import by_symbol, draw_alike
+from dptr.dual.orp.residuals import draw_same_symbol, group_by_symbol
 from dptr.models.checkpoint import Checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
@@ -91,8 +91,8 @@ def teaching_losses(
             memory = factor * text(words)
             if teach.residuals:
                 off = (slots - factor * own).flatten(0, 1)
-                held = by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
-                memory = memory + teach.residuals * off[draw_alike(held, words, generator)]
+                held = group_by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
+                memory = memory + teach.residuals * off[draw_same_symbol(held, words, generator)]
         losses["text"] = decoder.loss(memory, None, word_targets, generator)
     return losses
 

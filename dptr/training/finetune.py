@@ -7,12 +7,11 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from torch import Tensor, nn
 from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
-from dptr.data.loader import batches
+from dptr.data.loader import Batch, batches
+from dptr.data.sources import Source
 from dptr.evaluation.calibration import fit_temperature
 from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.inference.reader import counts_turned
@@ -30,19 +30,26 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Decoded, Tokenizer
-from dptr.training import trainer as loop
+from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.initialize import initialize
+from dptr.training.optimizer import Parts
 from dptr.training.orientation import turned_by_label
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import stage2_crops
+from dptr.training.state import check_out
+from dptr.training.task import Scores, Share, Task, Validation
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.widths import by_width
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 CALIBRATION = 2000  # crops
 
 
-class _Objective(nn.Module):
+class FinetuneObjective(nn.Module):
     def __init__(self, model: Recognizer, teacher: Teacher | None, frozen: Sequence[nn.Module] = ()):
         super().__init__()
         self.model = model
@@ -59,10 +66,10 @@ class _Objective(nn.Module):
 
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
-    ) -> Float[Tensor, ""]:
+    ) -> dict[str, Float[Tensor, ""]]:
         if self.teacher is not None:
-            return distillation_loss(self.model, self.teacher, pixels, targets, generator)
-        return self.model.loss(pixels, targets, generator)
+            return {"loss": distillation_loss(self.model, self.teacher, pixels, targets, generator)}
+        return {"loss": self.model.loss(pixels, targets, generator)}
 
 
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
@@ -74,12 +81,12 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recogniser.
 
     Raises:
-        UserError: see ``resolve_finetune``, ``loop.check_out``, ``stage2_crops``, ``initialize``, ``loop.advance``.
+        UserError: see ``resolve_finetune``, ``check_out``, ``stage2_crops``, ``initialize``, ``Trainer``.
     """
     resolved = resolve_finetune(recipe)
     recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
-    loop.check_out(out, recipe, resume)
-    accelerator = loop.make_accelerator(recipe.run)
+    check_out(out, recipe, resume)
+    accelerator = make_accelerator(recipe.run)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
@@ -91,66 +98,81 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     dual = resolved.parts.dual
     change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
     source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
-    protocol = protocol_of(charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
-    frozen = [part for part, rate in parts if not rate]
-    objective = _Objective(model, teacher, frozen)
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, objective, parts, "crops")
-    for line in origins + notes:
-        run.log.say(line)
-    used = ["rendered words"] if recipe.data.rendered else []
-    if recipe.data.train:
-        used.insert(0, "labelled crops: " + ", ".join("/".join(Path(path).parts[-2:]) for path in recipe.data.train))
-    if teacher is not None:
-        used.append(f"what {Path(recipe.distillation.model).name} reads")
-    card = {"name": out.name, "kind": "recogniser", "trained_on": used, "recipe": recipe.model_dump(mode="json")}
-
-    def validate() -> None:
-        with loop.averaged(run):
-            scores = read(model, tokenizer, validation, run.device, protocol)
-            run.waited += 1
-            if tuple(scores.values()) > tuple(run.best.values()):
-                run.best, run.waited = scores, 0
-                if accelerator.is_main_process:
-                    told = {"data": "validation part", "protocol": protocol, "step": run.step, "n": len(validation)}
-                    described = {**card, "results": [{**told, **scores}]}
-                    save_checkpoint(
-                        out / "model", "recogniser", model, recipe.model, charset, dual, described,
-                        temperature=calibrated(model, tokenizer, validation, run.device, protocol),
-                    )  # fmt: skip
-        run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
-        run.log.say(f"step {run.step}: reads {scores['word_accuracy']:.1%} of {len(validation)} validation crops")
-
-    with loop.interruptible(run), ExitStack() as stack:
-        if run.step == 0:
-            validate()
-        if recipe.patience and run.waited >= recipe.patience:
-            return out / "model"
-        stream = batches(
-            source, recipe.run.batch_size, run.step, recipe.run.steps, recipe.run.workers,
-            accelerator.process_index, accelerator.num_processes,
-        )  # fmt: skip
-        stack.enter_context(closing(stream))
-        for crops, words, _ in stream:
-            targets = torch.from_numpy(tokenizer.encode(words)).to(run.device)
-            targets = accelerator.pad_across_processes(targets, 1, tokenizer.pad)
-            batch = {"pixels": to_pixels(crops, run.device), "targets": targets}
-            with loop.seeded(recipe.run.seed, run.step) as generator:
-                value = loop.learn(run, batch, words, generator, model.decoder.terms)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
-            if loop.due(run, recipe.run.log_every):
-                run.log.write(run.step, {"loss": value, "crops_per_second": round(speed, 1)})
-            if loop.due(run, recipe.run.validate_every):
-                validate()
-                if recipe.patience and run.waited >= recipe.patience:
-                    plural = "s" * (run.waited > 1)
-                    run.log.say(f"step {run.step}: nothing better since {run.waited} validation{plural}: done")
-                    loop.save(run)
-                    break
-            loop.end_of_step(run)
+    task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, dual, accelerator)
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes]).run()
     return out / "model"
+
+
+class FinetuneTask(Task):
+    """A recognizer that learns from labeled crops; see ``dptr.training.task.Task``."""
+
+    unit = "crops"
+    splittable = True
+    validate_first = True
+
+    def __init__(
+        self,
+        recipe: FinetuneRecipe,
+        name: str,
+        charset: Charset,
+        model: Recognizer,
+        teacher: Teacher | None,
+        parts: Parts,
+        source: Source,
+        validation: LabelledCrops,
+        dual: dict[str, Any],
+        accelerator: Accelerator,
+    ):
+        self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
+        self.source, self.validation = source, validation
+        self.accelerator, self.device = accelerator, accelerator.device
+        self.patience = recipe.patience
+        self.tokenizer = Tokenizer(charset, recipe.model.max_length)
+        self.protocol = protocol_of(charset)
+        self.objective = FinetuneObjective(model, teacher, [part for part, rate in parts if not rate])
+        used = ["rendered words"] if recipe.data.rendered else []
+        if recipe.data.train:
+            folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)
+            used.insert(0, "labelled crops: " + ", ".join(folders))
+        if teacher is not None:
+            used.append(f"what {Path(recipe.distillation.model).name} reads")
+        dumped = recipe.model_dump(mode="json")
+        self.card = {"name": name, "kind": "recogniser", "trained_on": used, "recipe": dumped}
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
+        run = self.recipe.run
+        return batches(self.source, run.batch_size, first, last, run.workers, share.rank, share.processes)
+
+    def tensors(
+        self, batch: Batch, step: int, generator: torch.Generator, share: Share
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        crops, words, _ = batch
+        targets = torch.from_numpy(self.tokenizer.encode(words)).to(self.device)
+        targets = self.accelerator.pad_across_processes(targets, 1, self.tokenizer.pad)
+        return {"pixels": to_pixels(crops, self.device), "targets": targets}, words
+
+    def term_count(self, tensors: Mapping[str, Tensor]) -> float:
+        return self.model.decoder.terms(tensors["targets"])
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        scores = read(self.model, self.tokenizer, self.validation, self.device, self.protocol)
+        message = f"reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
+        yield Validation(scores, message)
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        return tuple(scores.values()) > tuple(best.values())
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
+        card = {**self.card, "results": [{**about, **validation.scores}]}
+        temperature = calibrated(self.model, self.tokenizer, self.validation, self.device, self.protocol)
+        save_checkpoint(
+            out / "model", "recogniser", self.model, self.recipe.model, self.charset, self.dual, card,
+            temperature=temperature,
+        )  # fmt: skip
 
 
 def protocol_of(charset: Charset) -> str:

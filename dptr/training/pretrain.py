@@ -6,7 +6,7 @@ write the word. Validation spells held-out words, and random strings, from their
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from dptr.data.loader import text_batch
 from dptr.dual.base import DualEncoder, tells_apart
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
-from dptr.dual.orp.residuals import confuse, confusions
+from dptr.dual.orp.residuals import perturb_by_symbol, tabulate_residuals
 from dptr.dual.standardize import measure
 from dptr.dual.text_cache import cache_of
 from dptr.models.checkpoint import save_checkpoint
@@ -28,8 +28,11 @@ from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
+from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_pretrain
+from dptr.training.state import check_out
+from dptr.training.task import Scores, Share, Task, Validation
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.weights import model_folder
 
@@ -42,7 +45,7 @@ Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]
 Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
 
 
-class _Objective(nn.Module):
+class PretrainObjective(nn.Module):
     def __init__(self, decoder: Decoder):
         super().__init__()
         self.decoder = decoder
@@ -53,8 +56,8 @@ class _Objective(nn.Module):
         mask: Bool[Tensor, "b m"],
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        return self.decoder.loss(memory, mask, targets, generator)
+    ) -> dict[str, Float[Tensor, ""]]:
+        return {"loss": self.decoder.loss(memory, mask, targets, generator)}
 
 
 def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: DualEncoder | None = None) -> Path:
@@ -67,20 +70,19 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         The folder of the best decoder.
 
     Raises:
-        UserError: see ``resolve_pretrain``, ``loop.check_out``, ``Corpus``; a character that the dual encoder does not
-            know; a loss that is not finite.
+        UserError: see ``resolve_pretrain``, ``check_out``, ``Corpus``; a character that the dual encoder does not know;
+            a loss that is not finite.
     """
     resolved = resolve_pretrain(recipe, dual)
     recipe, charset, dual = resolved.recipe, resolved.charset, resolved.parts.dual
     cached = cache_of(dual, recipe.dual)
     dual = cached or dual
-    loop.check_out(out, recipe, resume)
-    accelerator = loop.make_accelerator(recipe.run)
+    check_out(out, recipe, resume)
+    accelerator = make_accelerator(recipe.run)
     dual.to(accelerator.device)
     bank = find_bank(recipe.orp, dual)
     if bank is not None:
         bank = bank.to(accelerator.device)
-    tokenizer = Tokenizer(charset, recipe.model.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
@@ -89,69 +91,96 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     if recipe.standardize:
         encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
     perturbed = perturbation(recipe.orp, bank)
-    validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
     check_characters(dual, charset, recipe.model.max_length)
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), [(decoder, 1.0)], "words")
-    run.log.say(corpus.describe())
+    notes = [corpus.describe()]
     if cached is not None:
-        run.log.say(cached.describe())
+        notes.append(cached.describe())
     noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
-    run.log.say(f"dual encoder '{dual.name}', {noise}")
-    if {"A", "a"} <= set(charset.characters) and not tells_apart(dual, "A", "a"):
-        run.log.say(
+    notes += [f"dual encoder '{dual.name}', {noise}", *ambiguities(dual, charset)]
+    task = PretrainTask(recipe, out.name, charset, decoder, dual, encode, perturbed, corpus, accelerator.device)
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes).run()
+    return out / "model"
+
+
+class PretrainTask(Task):
+    """A decoder that learns to spell from a frozen dual encoder's text tokens; see ``dptr.training.task.Task``."""
+
+    unit = "words"
+    splittable = True
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        name: str,
+        charset: Charset,
+        decoder: Decoder,
+        dual: DualEncoder,
+        encode: Encode,
+        perturb: Perturbation,
+        corpus: Corpus,
+        device: torch.device,
+    ):
+        self.recipe, self.charset, self.decoder, self.device = recipe, charset, decoder, device
+        self.encode, self.perturb, self.corpus = encode, perturb, corpus
+        self.tokenizer = Tokenizer(charset, recipe.model.max_length)
+        self.validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
+        self.objective = PretrainObjective(decoder)
+        self.parts = [(decoder, 1.0)]
+        self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
+        self.card = {
+            "name": name,
+            "kind": "stage 1 decoder",
+            "trained_on": ["text alone", f"dual encoder {dual.name}"],
+            "recipe": recipe.model_dump(mode="json"),
+        }
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[list[str], None, None]:
+        run = self.recipe.run
+        return (text_batch(self.corpus, run.batch_size, step, self.recipe.bucket) for step in range(first, last))
+
+    def tensors(
+        self, batch: list[str], step: int, generator: torch.Generator, share: Share
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        mine = slice(share.rank, None, share.processes)
+        words = batch[mine]
+        memory, mask = self.encode(words)
+        memory = self.perturb(memory, mask, words, generator, len(batch), mine)
+        targets = torch.from_numpy(self.tokenizer.encode(batch)[mine]).to(self.device)
+        return {"memory": memory, "mask": mask, "targets": targets}, words
+
+    def term_count(self, tensors: Mapping[str, Tensor]) -> float:
+        return self.decoder.terms(tensors["targets"])
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        sets = self.validation.items()
+        scores = {name: spelled(self.decoder, self.encode, self.tokenizer, words) for name, words in sets}
+        shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
+        yield Validation(scores, f"spells {shown}")
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        return sum(scores.values()) >= sum(best.values())  # of equals, the later one
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        scores = validation.scores.items()
+        results = [{"data": name, "step": step, "word_accuracy": score} for name, score in scores]
+        card = {**self.card, "results": results}
+        save_checkpoint(out / "model", "decoder", self.decoder, self.recipe.model, self.charset, self.origin, card)
+
+
+def ambiguities(dual: DualEncoder, charset: Charset) -> list[str]:
+    """Warnings for the log: characters of the charset that the dual encoder's text side does not tell apart."""
+    found, characters = [], set(charset.characters)
+    if {"A", "a"} <= characters and not tells_apart(dual, "A", "a"):
+        found.append(
             "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
             "guess; set dual.prompt to one that keeps case (dptr.dual.clip.prompts), or model.charset=36"
         )
-    if {".", ","} <= set(charset.characters) and not tells_apart(dual, ".", ","):
-        run.log.say(
+    if {".", ","} <= characters and not tells_apart(dual, ".", ","):
+        found.append(
             "warning: this dual encoder's text side does not tell '.' from ',', the charset does: the decoder will "
             "guess punctuation; set model.charset=36, or 62 with dual.prompt=spelled"
         )
-    origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
-    card = {
-        "name": out.name,
-        "kind": "stage 1 decoder",
-        "trained_on": ["text alone", f"dual encoder {dual.name}"],
-        "recipe": recipe.model_dump(mode="json"),
-    }
-    own = loop.share(accelerator)
-    with loop.interruptible(run):
-        while run.step < recipe.run.steps:
-            everyone = text_batch(corpus, recipe.run.batch_size, run.step, recipe.bucket)
-            words = everyone[own]
-            with loop.seeded(recipe.run.seed, run.step) as generator:
-                memory, mask = encode(words)
-                memory = perturbed(memory, mask, words, generator, len(everyone), own)
-                targets = torch.from_numpy(tokenizer.encode(everyone)[own]).to(run.device)
-                batch = {"memory": memory, "mask": mask, "targets": targets}
-                value = loop.learn(run, batch, words, generator, decoder.terms)
-            speed = run.log.progress(run.step, recipe.run.steps, recipe.run.batch_size, value)
-            if loop.due(run, recipe.run.log_every):
-                run.log.write(run.step, {"loss": value, "words_per_second": round(speed, 1)})
-            if loop.due(run, recipe.run.validate_every):
-                with loop.averaged(run):
-                    scores = {name: spelled(decoder, encode, tokenizer, words) for name, words in validation.items()}
-                    if sum(scores.values()) >= sum(run.best.values()):  # of equals, the later one
-                        run.best = scores
-                        if accelerator.is_main_process:
-                            results = [
-                                {"data": name, "step": run.step, "word_accuracy": score}
-                                for name, score in scores.items()
-                            ]
-                            save_checkpoint(
-                                out / "model",
-                                "decoder",
-                                decoder,
-                                recipe.model,
-                                charset,
-                                origin,
-                                {**card, "results": results},
-                            )
-                run.log.write(run.step, {f"validation_{name}": score for name, score in scores.items()})
-                shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
-                run.log.say(f"step {run.step}: spells {shown}")
-            loop.end_of_step(run)
-    return out / "model"
+    return found
 
 
 def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> None:
@@ -204,14 +233,14 @@ def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
     """ORP as the recipe asks for it; none where there is no bank.
 
     Raises:
-        UserError: see ``confusions``.
+        UserError: see ``tabulate_residuals``.
     """
     if bank is None:
         return lambda memory, mask, words, generator, samples, own: memory
     held, strength, positions = bank, config.strength, config.positions
     if positions == "symbols":
-        table = confusions(held)
-        return lambda memory, mask, words, generator, samples, own: confuse(
+        table = tabulate_residuals(held)
+        return lambda memory, mask, words, generator, samples, own: perturb_by_symbol(
             memory, words, table, strength, generator, samples, own
         )
     return lambda memory, mask, words, generator, samples, own: perturb(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dptr.config.base import Config
 from dptr.config.load import flat, renamed
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
-
-if TYPE_CHECKING:
-    from dptr.training.trainer import Run
 
 FREE_TO_CHANGE = {
     f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
@@ -60,52 +57,86 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         )
 
 
-def save(run: Run) -> None:
-    """Write weights, optimiser and EMA of this step, then delete the state before it."""
-    if not run.accelerator.is_main_process:
-        return
-    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in (run.ema or {}).items()}
-    names: dict[Tensor, str] = {parameter: name for name, parameter in run.model.named_parameters()}
-    for parameter, slots in run.optimizer.state.items():
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: steps done.
+        seconds: spent training, for runs that follow the clock.
+        best: of each model that trains (one has the name ""), the scores of its best state.
+        baseline: of each, the scores of the first validation.
+        validations_since_best: validations without a better state.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    baseline: dict[str, dict[str, float]] = field(default_factory=dict)
+    validations_since_best: int = 0
+
+
+def save_state(
+    out: Path,
+    progress: Progress,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: dict[str, Tensor] | None,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    """Write weights, optimizer and EMA of this step to ``out/state``, then delete the state before it."""
+    tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in (ema or {}).items()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    for parameter, slots in optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
-    scaler = run.accelerator.scaler.state_dict() if run.accelerator.scaler is not None else {}
-    folder = run.out / "state"
-    with whole_folder(folder / f"step-{run.step:09d}") as aside:
+    folder = out / "state"
+    with whole_folder(folder / f"step-{progress.step:09d}") as aside:
         save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
-        write_json(aside / "state.json", {"step": run.step, "best": run.best, "waited": run.waited, "scaler": scaler})
+        scaler_state = scaler.state_dict() if scaler is not None else {}
+        write_json(aside / "state.json", {**asdict(progress), "scaler": scaler_state})
     for older in sorted(folder.glob("step-*"))[:-1]:
         shutil.rmtree(older)
 
 
-def restore(run: Run) -> bool:
-    """Load the last state of ``run.out``; whether there was one.
+def restore_state(
+    out: Path,
+    progress: Progress,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: dict[str, Tensor] | None,
+    scaler: torch.amp.GradScaler | None,
+) -> bool:
+    """Load the last state of ``out`` into the arguments; whether there was one.
 
     Raises:
-        UserError: the state is damaged or of another model.
+        UserError: the state is damaged, of another model or of an older version.
     """
-    remove_partial(run.out / "state")
-    found = sorted(folder for folder in (run.out / "state").glob("step-*") if (folder / "state.json").is_file())
+    remove_partial(out / "state")
+    found = sorted(folder for folder in (out / "state").glob("step-*") if (folder / "state.json").is_file())
     if not found:
         return False
     described = read_json(found[-1] / "state.json", "training state")
+    if "baseline" not in described:
+        raise UserError(f"{found[-1]}: a state of an older version of dptr; train anew into another --out")
     tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
     part = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in ("model.", "ema.", "optimizer.")
     }
-    load_strictly(run.model, part["model."], str(found[-1]))
-    for name, tensor in (run.ema or {}).items():
+    load_strictly(module, part["model."], str(found[-1]))
+    for name, tensor in (ema or {}).items():
         tensor.copy_(part["ema."][name])
-    for name, parameter in run.model.named_parameters():
+    for name, parameter in module.named_parameters():
         saved = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
-        run.optimizer.state[parameter] = {
+        optimizer.state[parameter] = {
             # moments in their parameter's memory layout: the same kernels run as before
             slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
             for slot, tensor in saved.items()
             if tensor is not None
         }
-    if run.accelerator.scaler is not None and described["scaler"]:
-        run.accelerator.scaler.load_state_dict(described["scaler"])
-    run.step, run.best, run.waited = described["step"], described["best"], described.get("waited", 0)
+    if scaler is not None and described["scaler"]:
+        scaler.load_state_dict(described["scaler"])
+    for name in asdict(progress):
+        setattr(progress, name, described[name])
     return True

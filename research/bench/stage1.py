@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
-from torch import nn
+from steps import TIMED, StepTask, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
 
-import plain_loop  # isort: skip
+import reference_loop  # isort: skip
 from helpers_clip import byte_symbols  # isort: skip
 from dptr.config.model import ClipDualConfig, ModelConfig, PARSeqConfig
 from dptr.config.train import OptimConfig, PretrainRecipe, RunConfig
@@ -39,8 +38,9 @@ from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
-from dptr.training.pretrain import _Objective
+from dptr.training.device import best_precision, make_accelerator
+from dptr.training.pretrain import PretrainObjective
+from dptr.training.trainer import Trainer, seeded
 
 LENGTH, PLAIN_BATCH = 25, 32
 MODEL = ModelConfig(decoder=PARSeqConfig(dim=512, depth=6, heads=8, dropout=0.0, permutations=6), max_length=LENGTH)
@@ -63,7 +63,7 @@ def main() -> None:
             ("+ bf16", trimmed, options.bucket, "auto"),
             ("+ cache", kept, options.bucket, "auto"),
         ]
-        if loop.best_precision("cpu") == "no":  # this machine has no bf16 of its own
+        if best_precision("cpu") == "no":  # this machine has no bf16 of its own
             del settings[3]
         ways = [Way("plain loop", plain_step(paper, corpus, tokenizer))]
         for name, dual, pool, precision in settings:
@@ -90,8 +90,8 @@ def plain_step(dual: ClipDual, corpus: Corpus, tokenizer: Tokenizer) -> Callable
     def step(number: int) -> int:
         words = text_batch(corpus, PLAIN_BATCH, number, 1)
         targets = torch.from_numpy(tokenizer.encode(words, full_length=True))
-        orders = plain_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
-        plain_loop.stage1_step(dual, decoder, optimizer, words, targets, orders)
+        orders = reference_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
+        reference_loop.stage1_step(dual, decoder, optimizer, words, targets, orders)
         return len(words)
 
     return step
@@ -104,18 +104,18 @@ def our_step(
     run_config = RunConfig(steps=1000, batch_size=batch, device="cpu", precision=precision, tensorboard=False)
     recipe = PretrainRecipe(run=run_config, optim=OptimConfig(lr=1e-4), model=MODEL, bucket=pool)
     decoder = fresh()
-    accelerator = loop.make_accelerator(recipe.run)
-    parts: list[tuple[nn.Module, float]] = [(decoder, 1.0)]
+    accelerator = make_accelerator(recipe.run)
     out = Path(tempfile.mkdtemp(dir=folder))
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(decoder), parts, "words")
+    task = StepTask(PretrainObjective(decoder), decoder, "words")
+    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task)
     places = spread(corpus, batch, pool)
 
     def step(number: int) -> int:
         words = text_batch(corpus, batch, places[number], pool)
-        with loop.seeded(0, number) as generator:
+        with seeded(0, number) as generator:
             memory, mask = dual.encode_text(words)
             tensors = {"memory": memory, "mask": mask, "targets": torch.from_numpy(tokenizer.encode(words))}
-            loop.learn(run, tensors, words, generator, decoder.terms)
+            trainer.learn(tensors, words, generator)
         return len(words)
 
     return step

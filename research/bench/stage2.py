@@ -11,8 +11,8 @@ thing to the row before:
 - one pass: all orders in one pass, memory projected once, targets cut to the batch's longest word; float32;
 - length buckets: words of --bucket batches sorted by length (data.bucket); eight batches of all lengths are timed;
 - bf16: where the machine computes in it (run.precision=auto);
-- in 2 parts, activations twice: run.gradient_accumulation_steps and run.activation_checkpointing, for memory's sake:
-  what they cost.
+- in 2 parts, activations twice: run.gradient_accumulation_steps and run.activation_checkpointing, for
+  memory's sake: what they cost.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from steps import TIMED, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
-from torch import Tensor, nn
+from steps import TIMED, StepTask, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
+from torch import Tensor
 
-import plain_loop  # isort: skip
+import reference_loop  # isort: skip
 from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, ViTConfig
 from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig
 from dptr.data.loader import text_batch
@@ -34,8 +34,9 @@ from dptr.models.encoders.vit import SIZES
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
-from dptr.training.finetune import _Objective
+from dptr.training.device import best_precision, make_accelerator
+from dptr.training.finetune import FinetuneObjective
+from dptr.training.trainer import Trainer, seeded
 
 LENGTH = 25
 
@@ -59,7 +60,7 @@ def main() -> None:
         ("+ in 2 parts", options.bucket, {"gradient_accumulation_steps": 2}),
         ("+ activations twice", options.bucket, {"gradient_accumulation_steps": 2, "activation_checkpointing": True}),
     ]
-    if loop.best_precision("cpu") == "no":  # this machine has no bf16 of its own
+    if best_precision("cpu") == "no":  # this machine has no bf16 of its own
         del settings[2]
     with tempfile.TemporaryDirectory() as folder:
         ways = [Way("plain loop", plain_step(model, corpus, tokenizer, options.batch))]
@@ -92,8 +93,8 @@ def plain_step(config: ModelConfig, corpus: Corpus, tokenizer: Tokenizer, batch:
 
     def step(number: int) -> int:
         targets = torch.from_numpy(tokenizer.encode(text_batch(corpus, batch, number, 1), full_length=True))
-        orders = plain_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
-        plain_loop.stage2_step(model, optimizer, crops(batch, number), targets, orders)
+        orders = reference_loop.draw_orders(LENGTH, 6, torch.Generator().manual_seed(number))
+        reference_loop.stage2_step(model, optimizer, crops(batch, number), targets, orders)
         return batch
 
     return step
@@ -104,17 +105,16 @@ def our_step(
 ) -> Callable[[int], int]:
     """As ``dptr.training.finetune`` steps."""
     model, batch = fresh(recipe.model), recipe.run.batch_size
-    accelerator = loop.make_accelerator(recipe.run)
-    parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, None), parts, "crops")
-
+    accelerator = make_accelerator(recipe.run)
+    task = StepTask(FinetuneObjective(model, None), model.decoder, "crops")
+    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task)
     places = spread(corpus, batch, pool)
 
     def step(number: int) -> int:
         words = text_batch(corpus, batch, places[number], pool)
         tensors = {"pixels": crops(batch, number), "targets": torch.from_numpy(tokenizer.encode(words))}
-        with loop.seeded(0, number) as generator:
-            loop.learn(run, tensors, words, generator, model.decoder.terms)
+        with seeded(0, number) as generator:
+            trainer.learn(tensors, words, generator)
         return batch
 
     return step

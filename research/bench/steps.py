@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from dptr.config.render import CorpusConfig
 from dptr.data.loader import text_batch
+from dptr.models.decoders import Decoder
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
+from dptr.training.task import Scores, Share, Task, Validation
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))  # plain_loop
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))  # reference_loop
 
 
 TIMED = 8  # batches of a pool that are timed, of all lengths
@@ -48,6 +52,34 @@ def spread(corpus: Corpus, batch: int, pool: int) -> list[int]:
         return list(range(TIMED))
     steps = sorted(range(pool), key=lambda step: max(map(len, text_batch(corpus, batch, step, pool))))
     return [steps[(2 * place + 1) * pool // (2 * TIMED)] for place in range(TIMED)]
+
+
+class StepTask(Task):
+    """Steps alone, for ``Trainer.learn``: no data, no validation."""
+
+    splittable = True
+
+    def __init__(self, objective: nn.Module, decoder: Decoder, unit: str):
+        self.objective, self.decoder, self.unit = objective, decoder, unit
+        self.parts = [(objective, 1.0)]
+
+    def term_count(self, tensors: Mapping[str, Tensor]) -> float:
+        return self.decoder.terms(tensors["targets"])
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:
+        raise NotImplementedError
+
+    def tensors(self, batch: Any, step: int, generator: torch.Generator, share: Share) -> Any:
+        raise NotImplementedError
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        raise NotImplementedError
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        raise NotImplementedError
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        raise NotImplementedError
 
 
 @dataclass

@@ -40,7 +40,7 @@ from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
+from dptr.training.optimizer import make_optimizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 
@@ -239,7 +239,7 @@ def training_step(
     model: nn.Module, compute: Callable[[Tensor, Tensor], Tensor], optim: OptimConfig, inputs: Tensor, targets: Tensor
 ) -> Step:
     """Forward to update, on the batches in turn."""
-    optimizer = loop.make_optimizer([(model, 1.0)], optim, fused=True)
+    optimizer = make_optimizer([(model, 1.0)], optim, fused=True)
     kind = inputs.device.type
 
     def step(number: int) -> float:

@@ -296,7 +296,7 @@ def test_training_gets_the_recipe_folder_and_resume(command: str, tmp_path: Path
         return arguments[1] / "model"
 
     monkeypatch.setattr(module, command, record)
-    (tmp_path / "r.toml").write_text("[run]\nsteps = 7\nbatch = 3\n")
+    (tmp_path / "r.toml").write_text("[run]\nsteps = 7\nbatch_size = 3\n")
     out = tmp_path / "run"
     options = [
         "--config",
@@ -331,7 +331,7 @@ def test_text_and_model_of_adapt_go_into_the_recipe(tmp_path: Path, monkeypatch)
     odd = 'a "b" \\ ü'
     assert run(["adapt", "--text", odd, "--text", "d", "--out", str(tmp_path)]) == 0
     assert run(["adapt", "--model", odd, "--out", str(tmp_path)]) == 0
-    assert recipes[0].text == (odd, "d") and recipes[0].model == "dptr-en" and recipes[1].model == odd
+    assert recipes[0].text == (odd, "d") and recipes[0].init.model == "dptr-en" and recipes[1].init.model == odd
 
 
 class StillDual:

@@ -89,3 +89,10 @@ def test_a_recipe_holds_parts_of_any_kind() -> None:
     recipe = FinetuneRecipe(model=model)
     assert FinetuneRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
     assert isinstance(FinetuneRecipe().model.decoder, PARSeqConfig)
+
+
+def test_a_part_of_no_kind_cannot_be_made() -> None:
+    for make in (DualConfig, lambda: DecoderConfig(kind="mdiff"), lambda: EncoderConfig(kind="svtr")):
+        with pytest.raises(TypeError, match=r"lacks the keys of its kind; make it by \w+\.of"):
+            make()
+    assert DecoderConfig(kind="ctc", dim=16) == DecoderConfig.of(kind="ctc", dim=16)

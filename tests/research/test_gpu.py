@@ -17,7 +17,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fontTools.ttLib import TTFont
+from helpers_train import write_crops, write_photographs
 from PIL import Image
+from torch import Tensor
 
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
@@ -30,6 +32,7 @@ from dptr.synth import find_fonts
 from dptr.synth.worker import rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
+from dptr.training.optimizer import make_optimizer
 from dptr.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +49,7 @@ def script(name: str) -> ModuleType:
 
 sys.path.append(str(ROOT / "research" / "gpu"))  # where scripts find their own modules
 inputs, resident, throughput = script("inputs"), script("resident"), script("throughput")
+objective_module = sys.modules["objective"]
 
 
 def test_recipes_of_the_three_stages_fit_together() -> None:
@@ -88,72 +92,72 @@ def test_flops_of_a_step_are_three_times_those_of_reading_forward() -> None:
     assert np.isfinite(losses).all() and losses[-1] < losses[0], "of the same batch"
 
 
-def resident_step(folders: tuple[str, str], words: list[str], limits: tuple[int, ...]) -> Any:
-    """A step on ``words`` (shortest bins first) with drawn pixels, of two models."""
+def distillation(folders: tuple[str, str], words: list[str], limits: tuple[int, ...]) -> tuple[Any, dict[str, Tensor]]:
+    """The loss of two models, and a batch of ``words`` (shortest bins first) on noise."""
     drawer = torch.Generator().manual_seed(4)
-    learners, bins, orders = [], [], []
-    for name, folder in zip(("first", "second"), folders, strict=True):
-        model = load_recognizer(folder).model.train().requires_grad_(True)
-        optimizer = resident.loop.make_optimizer([(model, 1.0)], OptimConfig(lr=1e-3), fused=False)
-        learners.append(resident.Learner(name, folder, model, optimizer))
-    least = 0
-    for limit in limits:
+    models = {
+        name: load_recognizer(folder).model.train().requires_grad_(True)
+        for name, folder in zip(("first", "second"), folders, strict=True)
+    }
+    tokenizer, tensors, rows, least = load_recognizer(folders[0]).tokenizer, {}, [], 0
+    for number, limit in enumerate(limits):
         some = [word for word in words if least < len(word) <= limit]
         least = limit
-        targets = resident.encoded(load_recognizer(folders[0]).tokenizer, some, limit)
-        nothing = torch.zeros(0, 32, 128, 3, dtype=torch.uint8)
-        bins.append(resident.Bin(limit, nothing, targets, nothing, targets, (0, len(some))))
-        orders.append([in_sequence(draw_permutations(limit, 4, drawer))])
-    step = resident.Step(learners, bins, orders, (32, 128), 5.0, torch.device("cpu"))
-    for held, bin in zip(step.targets, bins, strict=True):
-        held.copy_(bin.targets)
-    step.pixels.copy_(torch.randn(step.pixels.shape, generator=drawer))
-    return step
+        tensors[f"targets-{number}"] = resident.encoded(tokenizer, some, limit)
+        tensors |= resident.orders_as_tensors(in_sequence(draw_permutations(limit, 4, drawer)), number)
+        rows.append(len(some))
+    tensors["pixels"] = torch.randn(sum(rows), 3, 32, 128, generator=drawer)
+    return resident.Distillation(models, rows), tensors
 
 
 def test_words_by_length_are_asked_what_a_whole_batch_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoded apart, short words predict what they do among long ones; and the loss is the decoder's own."""
     words = ["ab", "Exit", "8", "chocolates", "photographs"]
-    step = resident_step(("dptr-en-tiny", "dptr-en-tiny"), words, (4, 25))
-    model = step.learners[0].model.eval()
+    objective, tensors = distillation(("dptr-en-tiny", "dptr-en-tiny"), words, (4, 25))
+    model = objective.models["first"].eval()
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    logits, wanted = step.predictions(step.learners[0])
-    memory = model.memory(step.pixels)
-    assert [len(targets) for targets in step.targets] == [3, 2]
+    logits, wanted = objective.predictions("first", tensors["pixels"], tensors)
+    memory = model.memory(tensors["pixels"])
+    assert objective.rows == [3, 2]
     sums, counts = torch.zeros(()), 0
-    for rows, targets, orders in zip((slice(3), slice(3, 5)), step.targets, step.orders, strict=True):
-        apart, asked = model.decoder.ordered(memory[rows], None, targets, orders)
+    for number, rows in enumerate((slice(3), slice(3, 5))):
+        orders = objective_module.orders_of(tensors, number)
+        apart, asked = model.decoder.ordered(memory[rows], None, tensors[f"targets-{number}"], orders)
         chosen = asked != model.decoder.pad
         sums = sums + F.cross_entropy(apart[chosen], asked[chosen], reduction="sum")
         counts += int(chosen.sum())
     loss = F.cross_entropy(logits, wanted, ignore_index=model.decoder.pad)
     torch.testing.assert_close(loss, sums / counts)
     padded = torch.full((3, 27), model.decoder.pad)
-    padded[:, :6] = step.targets[0]
-    orders = step.orders[0]
+    padded[:, :6] = tensors["targets-0"]
+    orders = objective_module.orders_of(tensors, 0)
     torch.testing.assert_close(
         model.decoder.ordered(memory[:3], None, padded, orders)[0], logits[: 3 * len(orders.query)].view(3, -1, 95)
     )
 
 
-def test_a_step_teaches_and_the_second_model_hears_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second's loss is half its own and half the divergence from what the first says, in the same step."""
+def test_the_second_model_learns_from_the_first_in_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loss is half its own and half the divergence from the first one's predictions; both fall."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    step = resident_step(("dptr-en-tiny", "dptr-en"), ["Exit", "chocolates"], (4, 25))
-    pad = step.learners[0].decoder.pad
+    objective, tensors = distillation(("dptr-en-tiny", "dptr-en"), ["Exit", "chocolates"], (4, 25))
+    pad = objective.decoder("first").pad
     with torch.no_grad():
-        first, second = (step.predictions(learner) for learner in step.learners)
+        first, second = (objective.predictions(name, tensors["pixels"], tensors) for name in objective.models)
     asked = first[1] != pad
     likely = first[0][asked].softmax(-1)
     divergence = (likely * (likely.log() - second[0][asked].log_softmax(-1))).sum() / asked.sum()
-    own = [F.cross_entropy(logits[asked], wanted[asked]).item() for logits, wanted in (first, second)]
-    step()
-    losses = [step.losses.tolist()]
-    assert losses[0] == pytest.approx([own[0], (own[1] + divergence.item()) / 2], rel=1e-4)
-    for _ in range(6):
-        step()
-        losses.append(step.losses.tolist())
-    assert losses[-1][0] < losses[0][0] / 2 and losses[-1][1] < losses[0][1] / 2
+    alone = [F.cross_entropy(logits[asked], wanted[asked]).item() for logits, wanted in (first, second)]
+    optimizer = make_optimizer([(objective, 1.0)], OptimConfig(lr=1e-3))
+    found = []
+    for _ in range(7):
+        losses = objective(**tensors, generator=None)
+        losses["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        found.append([losses["loss_first"].item(), losses["loss_second"].item()])
+        assert losses["loss"].item() == pytest.approx(sum(found[-1]))
+    assert found[0] == pytest.approx([alone[0], (alone[1] + divergence.item()) / 2], rel=1e-4)
+    assert found[-1][0] < found[0][0] / 2 and found[-1][1] < found[0][1] / 2
 
 
 def test_rendered_crops_lie_with_words_of_their_length(font_folder: Path) -> None:
@@ -188,9 +192,32 @@ def test_rendered_crops_lie_with_words_of_their_length(font_folder: Path) -> Non
 
 @pytest.mark.parametrize("models", [["dptr-en"], ["a=dptr-en", "a=dptr-en-tiny"], ["a="]])
 def test_models_are_named_once_each(models: list[str], tmp_path: Path) -> None:
-    options = argparse.Namespace(model=models, device="cpu", seed=0, lr=1e-3)
     with pytest.raises(UserError, match="name each model once"):
-        resident.Training(options)
+        resident.open_models(models)
+
+
+@pytest.mark.slow
+def test_a_resident_run_trains_goes_on_and_saves(tmp_path: Path, font_folder: Path) -> None:
+    """The script as a program on a processor, two models; a run of other settings does not go on with it."""
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    inputs.fonts(folder / "fonts.tar.xz", 0, [str(font_folder)])
+    inputs.words(folder / "words.gz")
+    write_photographs(folder / "photographs", 3)
+    for part in resident.TRAIN:
+        write_crops(folder / part, font_folder, [f"word{number}" for number in range(40)] + ["photographs"] * 20)
+    command = [
+        sys.executable, str(ROOT / "research/gpu/resident.py"), "--inputs", str(folder), "--work", str(tmp_path / "w"),
+        "--out", str(tmp_path / "out"), "--model", "a=dptr-en", "--model", "b=dptr-en-tiny", "--device", "cpu",
+        "--workers", "1", "--batch", "16", "--labelled", "0.25", "--most", "400", "--validate", "4", "--save", "4",
+        "--set", "render.font_split=all", "--seconds", "15",
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert first.returncode == 0, first.stderr
+    for name in ("a", "b"):
+        assert load_recognizer(tmp_path / "out" / name).card["results"][0]["n"] == 12
+    again = subprocess.run([*command[:-1], "40", "--resume"], capture_output=True, text=True, timeout=600)
+    assert again.returncode == 2 and "run.seconds was 15" in again.stderr
 
 
 def test_inputs_are_what_training_reads(tmp_path: Path, font_folder: Path) -> None:

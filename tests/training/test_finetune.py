@@ -28,10 +28,10 @@ from dptr.synth.pack import Packed, write_pack
 from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
 from dptr.training.finetune import calibrated, finetune, protocol_of
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split, stage2_crops
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 
@@ -345,14 +345,14 @@ def test_a_cache_changes_no_byte_of_a_run(parts: Parts, tmp_path: Path) -> None:
     class Crash(Exception):
         pass
 
-    def crash(run: loop.Run) -> None:
-        if run.step == 3:
+    def crash(run: Trainer) -> bool:
+        if run.progress.step == 3:
             raise Crash
-        end(run)
+        return end(run)
 
-    end = loop.end_of_step
+    end = Trainer.end_step
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(loop, "end_of_step", crash)
+        patch.setattr(Trainer, "end_step", crash)
         finetune(parts.recipe("finetune", *settings, cached), tmp_path / "half")
     finetune(parts.recipe("finetune", *settings), tmp_path / "half", resume=True)
     assert records(tmp_path / "half") == records(tmp_path / "plain")

@@ -6,15 +6,16 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers_train import STEPS, Parts, check_whole, contents, records
 
-from dptr.training import trainer as loop
 from dptr.training.adapt import adapt
 from dptr.training.align import align
 from dptr.training.finetune import finetune
 from dptr.training.pretrain import pretrain
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors
 
@@ -44,21 +45,21 @@ def test_interrupted_again_and_again_it_is_the_same_run(
     out = tmp_path / "run"
 
     def run_until(step: int, ctrl_c: bool) -> None:
-        def advance(run: loop.Run, *rest: object) -> float:
-            value = real_advance(run, *rest)
-            if ctrl_c and run.step == step:
+        def learn(run: Trainer, *rest: Any) -> Any:
+            losses = real_learn(run, *rest)
+            if ctrl_c and run.progress.step == step:
                 os.kill(os.getpid(), signal.SIGINT)
-            return value
+            return losses
 
-        def end_of_step(run: loop.Run) -> None:
-            if run.step == step and not ctrl_c:  # everything is logged and validated, nothing saved
+        def end_step(run: Trainer) -> bool:
+            if run.progress.step == step and not ctrl_c:  # everything is logged and validated, nothing saved
                 raise Crash
-            real_end(run)
+            return real_end(run)
 
         with monkeypatch.context() as patch:
-            real_advance, real_end = loop.advance, loop.end_of_step
-            patch.setattr(loop, "advance", advance)
-            patch.setattr(loop, "end_of_step", end_of_step)
+            real_learn, real_end = Trainer.learn, Trainer.end_step
+            patch.setattr(Trainer, "learn", learn)
+            patch.setattr(Trainer, "end_step", end_step)
             with pytest.raises(KeyboardInterrupt if ctrl_c else Crash):
                 TRAIN[command](parts.recipe(command), out, resume=True)
         check_whole(out)
@@ -81,14 +82,15 @@ def test_a_run_with_a_frozen_part_goes_on_too(parts: Parts, tmp_path: Path, monk
     recipe = parts.recipe("finetune", "decoder_lr=0", "run.steps=6")
     finetune(recipe, tmp_path / "whole")
 
-    def end_of_step(run: loop.Run) -> None:
-        real_end(run)
-        if run.step == 3:
+    def end_step(run: Trainer) -> bool:
+        done = real_end(run)
+        if run.progress.step == 3:
             raise Crash
+        return done
 
     with monkeypatch.context() as patch:
-        real_end = loop.end_of_step
-        patch.setattr(loop, "end_of_step", end_of_step)
+        real_end = Trainer.end_step
+        patch.setattr(Trainer, "end_step", end_step)
         with pytest.raises(Crash):
             finetune(recipe, tmp_path / "cut")
     finetune(recipe, tmp_path / "cut", resume=True)
@@ -134,11 +136,11 @@ def test_a_finished_run_stays_as_it_is(command: str, whole: Path, parts: Parts) 
 
 @pytest.mark.parametrize("command", ["align", "finetune"], indirect=True)
 def test_an_error_ends_the_workers_at_once(command: str, parts: Parts, tmp_path: Path, monkeypatch) -> None:
-    def advance(run: loop.Run, *rest: object) -> float:
+    def learn(run: Trainer, *rest: object) -> Any:
         assert len(multiprocessing.active_children()) == 2
         raise UserError("no")
 
-    monkeypatch.setattr(loop, "advance", advance)
+    monkeypatch.setattr(Trainer, "learn", learn)
     with pytest.raises(UserError, match="no") as caught:
         TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
     assert caught.tb is not None  # it keeps the loop's variables alive

@@ -22,9 +22,10 @@ from dptr.models.layers import Layer
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
-from dptr.training.finetune import _Objective, finetune
+from dptr.training.device import make_accelerator
+from dptr.training.finetune import FinetuneObjective, FinetuneTask, finetune
 from dptr.training.pretrain import pretrain
+from dptr.training.trainer import Trainer, seeded
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors
 
@@ -53,18 +54,24 @@ def batch() -> dict[str, Tensor]:
     return {"pixels": pixels, "targets": torch.from_numpy(TOKENIZER.encode(WORDS))}
 
 
+class CropsTask(FinetuneTask):
+    """The objective of ``dptr finetune``, without its data."""
+
+    def __init__(self, model: Recognizer) -> None:
+        self.model, self.objective, self.parts = model, FinetuneObjective(model, None), [(model, 1.0)]
+
+
 def gradients(
     out: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "parseq", dropout: float = 0.0, **settings: object
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of one step, as the optimiser sees them."""
     model = build(kind, dropout)
     recipe = Recipe(run=RunConfig(steps=1, batch_size=7, device="cpu", precision="no", tensorboard=False, **settings))
-    accelerator = loop.make_accelerator(recipe.run)
-    parts: list[tuple[nn.Module, float]] = [(model, 1.0)]
-    run = loop.start(out, recipe, recipe.run, recipe.optim, accelerator, _Objective(model, None), parts, "crops")
+    accelerator = make_accelerator(recipe.run)
+    run = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, CropsTask(model))
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
-    with loop.seeded(0, 0) as generator:
-        value = loop.learn(run, batch(), WORDS, generator, model.decoder.terms)
+    with seeded(0, 0) as generator:
+        value, _ = run.learn(batch(), WORDS, generator)
     return value, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -97,7 +104,9 @@ def test_dropout_draws_other_masks_for_parts(tmp_path: Path, monkeypatch: pytest
 
 
 def test_more_parts_than_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"run\.accumulate = 8: 7 samples .* lower it, or raise run\.batch"):
+    with pytest.raises(
+        UserError, match=r"run\.gradient_accumulation_steps = 8: 7 samples .* lower it, or raise run\.batch_size"
+    ):
         gradients(tmp_path, monkeypatch, gradient_accumulation_steps=8)
 
 
@@ -117,7 +126,9 @@ def test_both_stages_take_parts_and_the_losses_stay(parts: Parts, tmp_path: Path
 def test_alignment_refuses_parts(parts: Parts, tmp_path: Path) -> None:
     from dptr.training.align import align
 
-    with pytest.raises(UserError, match=r"run\.accumulate = 2: this command takes batches whole; set it to 1"):
+    with pytest.raises(
+        UserError, match=r"run\.gradient_accumulation_steps = 2: this command takes batches whole; set it to 1"
+    ):
         align(parts.recipe("align", "run.gradient_accumulation_steps=2"), tmp_path)
 
 

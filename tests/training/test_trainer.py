@@ -4,22 +4,27 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import pytest
 import torch
-from helpers_train import Parts
+from helpers_train import Parts as TrainingParts
 from torch import Tensor, nn
 
 from dptr.config.model import Config, ModelConfig
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
-from dptr.training import align, finetune, loop, pretrain
+from dptr.training import align, finetune, pretrain
+from dptr.training.device import make_accelerator
 from dptr.training.logger import Log
-from dptr.training.trainer import Run, check_out, make_accelerator, make_optimizer, one_cycle, seeded
+from dptr.training.optimizer import Parts, make_optimizer, one_cycle
+from dptr.training.state import check_out
+from dptr.training.task import Scores, Share, Task, Validation
+from dptr.training.trainer import Trainer, seeded
 from dptr.utils.errors import UserError
 from dptr.utils.files import PARTIAL, held, load_tensors, read_json, write_json
 
@@ -40,25 +45,52 @@ class Net(nn.Module):
         self.head = nn.Linear(4, 2)
         self.unused = nn.Parameter(torch.zeros(3))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         x = self.dropout(self.norm(self.conv(pixels)).relu()).mean((2, 3))
-        return self.head(x).square().sum()
+        return {"loss": self.head(x).square().sum()}
 
 
-def start(out: Path, recipe: TinyRecipe | None = None) -> Run:
+class TinyTask(Task):
+    """``Net`` on noise; a validation's score is what ``scores`` says of its step."""
+
+    unit = "crops"
+
+    def __init__(self, net: nn.Module, parts: Parts | None = None, scores: Sequence[float] = ()) -> None:
+        self.objective, self.parts = net, parts or [(net, 1.0)]
+        self.scores, self.saved = scores, list[int]()
+
+    def batches(self, first: int, last: int, share: Share) -> Generator[int, None, None]:
+        yield from range(first, last)
+
+    def tensors(
+        self, batch: int, step: int, generator: torch.Generator, share: Share
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        return {"pixels": torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(step))}, ["word"]
+
+    def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        yield Validation({"score": self.scores[step] if self.scores else 0.0}, "judged")
+
+    def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
+        return not best or scores["score"] > best["score"]
+
+    def save(self, validation: Validation, step: int, out: Path) -> None:
+        self.saved.append(step)
+
+
+def start(out: Path, recipe: TinyRecipe | None = None, task: TinyTask | None = None) -> Trainer:
     recipe = recipe or TinyRecipe()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Net()
-    parts: list[tuple[nn.Module, float]] = [(net, 1.0)]
-    return loop.start(out, recipe, recipe.run, recipe.optim, make_accelerator(recipe.run), net, parts, "crops")
+    accelerator = make_accelerator(recipe.run)
+    return Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task or TinyTask(net))
 
 
-def step(run: Run) -> float:
-    pixels = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(run.step))
-    with seeded(0, run.step):
-        loss = run.prepared(pixels)
-    return loop.advance(run, loss, {"pixels": pixels}, ["word"])
+def step(trainer: Trainer) -> float:
+    number = trainer.progress.step
+    with seeded(0, number) as generator:
+        tensors, words = trainer.task.tensors(number, number, generator, Share())
+        return trainer.learn(tensors, words, generator)[0]
 
 
 # --- schedule and optimiser -------------------------------------------------------------------------------------------
@@ -124,11 +156,67 @@ def test_the_learning_rate_follows_the_schedule_and_the_parts(tmp_path: Path) ->
     parts: list[tuple[nn.Module, float]] = [
         (nn.ModuleList([net.conv, net.norm]), 0.5), (nn.ModuleList([net.head]), 3.0)
     ]  # fmt: skip
-    run = loop.start(tmp_path, recipe, recipe.run, recipe.optim, make_accelerator(recipe.run), net, parts, "crops")
+    run = start(tmp_path, recipe, TinyTask(net, parts))
     for number in range(8):
         step(run)
         for group in run.optimizer.param_groups:
             assert group["lr"] == pytest.approx(0.05 * group["factor"] * one_cycle(number, 8, 0.25))
+
+
+def test_a_run_may_follow_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second a step: the cycle spans the seconds, the run ends with them, and a resumed one has what was left."""
+    now = [100.0]
+    monkeypatch.setattr("dptr.training.trainer.time.monotonic", lambda: now[0])
+    recipe = changed(run__steps=1000, run__seconds=10.0, run__save_every=4, run__validate_every=500)
+
+    class Clocked(TinyTask):
+        limit = 6
+
+        def tensors(
+            self, batch: int, step: int, generator: torch.Generator, share: Share
+        ) -> tuple[dict[str, Tensor], list[str]]:
+            now[0] += 1.0
+            if self.limit == len(rates):
+                raise UserError("no more")
+            return super().tensors(batch, step, generator, share)
+
+    rates: list[float] = []
+    real = Trainer.update
+
+    def update(run: Trainer, *rest: Any) -> None:
+        rates.append(run.optimizer.param_groups[0]["lr"])
+        real(run, *rest)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    with pytest.raises(UserError, match="no more"):
+        start(tmp_path, recipe, Clocked(Net())).run()
+    assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(1, 7)])
+    now[0] += 3600.0
+    rates.clear()
+    task = Clocked(Net())
+    task.limit = 50
+    trainer = start(tmp_path, recipe, task)
+    assert (trainer.progress.step, trainer.progress.seconds) == (4, 4.0)
+    trainer.run()
+    assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(5, 11)])
+    assert trainer.progress.step == 10 and (tmp_path / "state" / "step-000000010").is_dir()
+
+
+def test_modules_may_be_clipped_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net()
+    task = TinyTask(net)
+    task.clipped_apart = [nn.ModuleList([net.conv, net.norm]), net.head]
+    run = start(tmp_path, task=task)
+    norms: list[float] = []
+
+    def note(*arguments: Any) -> None:
+        for part in task.clipped_apart:
+            found = [p.grad for p in part.parameters() if p.grad is not None]
+            norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in found)))
+
+    monkeypatch.setattr(run.optimizer, "step", note)
+    run.learn({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
+    assert norms == [pytest.approx(1.0, rel=1e-4)] * 2
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:
@@ -137,14 +225,14 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     real = run.optimizer.step
 
     def note(*arguments: Any) -> None:
-        norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in run.model.parameters() if p.grad is not None)))
+        found = [p.grad for p in run.module.parameters() if p.grad is not None]
+        norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in found)))
         real(*arguments)
 
     run.optimizer.step = note  # type: ignore[method-assign]
-    big = run.prepared(100 * torch.randn(4, 3, 5, 6)) * 100
-    loop.advance(run, big, {}, [])
+    run.learn({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
     assert norms == [pytest.approx(1.0, rel=1e-4)]
-    assert all(p.grad is None or not p.grad.any() for p in run.model.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in run.module.parameters())
 
 
 # --- randomness -------------------------------------------------------------------------------------------------------
@@ -174,11 +262,11 @@ def test_a_step_draws_the_same_each_time_and_nothing_outside_is_touched() -> Non
 def test_ema_is_what_the_hand_computes(tmp_path: Path) -> None:
     run = start(tmp_path, TinyRecipe(optim=TinyRecipe().optim.model_copy(update={"ema": 0.3})))
     assert run.ema is not None
-    expected = {name: tensor.clone().double() for name, tensor in run.model.state_dict().items()}
+    expected = {name: tensor.clone().double() for name, tensor in run.module.state_dict().items()}
     for number, keep in enumerate((2 / 11, 3 / 12, 0.3, 0.3), start=1):  # min(0.3, (1 + t) / (10 + t))
         step(run)
         assert keep == pytest.approx(min(0.3, (1 + number) / (10 + number)))
-        for name, tensor in run.model.state_dict().items():
+        for name, tensor in run.module.state_dict().items():
             if tensor.is_floating_point():
                 expected[name] = keep * expected[name] + (1 - keep) * tensor.double()
             else:
@@ -186,7 +274,7 @@ def test_ema_is_what_the_hand_computes(tmp_path: Path) -> None:
     assert "norm.running_var" in expected and "norm.num_batches_tracked" in expected
     for name, tensor in run.ema.items():
         torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-5, atol=1e-7)
-    assert not torch.equal(run.ema["head.weight"], run.model.state_dict()["head.weight"])
+    assert not torch.equal(run.ema["head.weight"], run.module.state_dict()["head.weight"])
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -194,18 +282,58 @@ def test_averaged_swaps_weights_in_and_out(tmp_path: Path, fails: bool) -> None:
     run = start(tmp_path)
     for _ in range(3):
         step(run)
-    own = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    own = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
     assert run.ema is not None
     try:
-        with loop.averaged(run):
-            assert not run.model.training and not torch.is_grad_enabled()
-            assert all(torch.equal(tensor, run.ema[name]) for name, tensor in run.model.state_dict().items())
+        with run.averaged_weights():
+            assert not run.module.training and not torch.is_grad_enabled()
+            assert all(torch.equal(tensor, run.ema[name]) for name, tensor in run.module.state_dict().items())
             if fails:
                 raise UserError("no")
     except UserError:
         assert fails
-    assert run.model.training and torch.is_grad_enabled()
-    assert all(torch.equal(tensor, own[name]) for name, tensor in run.model.state_dict().items())
+    assert run.module.training and torch.is_grad_enabled()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in run.module.state_dict().items())
+
+
+# --- validation -------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_state_is_saved_and_patience_ends_the_run(tmp_path: Path, capsys) -> None:
+    """Validations after steps 2, 4, 6, 8, ...: the second is best; two more bring nothing better."""
+    recipe = changed(run__steps=20, run__validate_every=2, run__save_every=50)
+    task = TinyTask(Net(), scores=[0, 0, 1, 0, 3, 0, 2, 0, 3, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9])
+    task.patience = 2
+    trainer = start(tmp_path, recipe, task)
+    trainer.run()
+    assert task.saved == [2, 4]
+    assert trainer.progress.best == {"": {"score": 3}} and trainer.progress.baseline == {"": {"score": 1}}
+    assert "step 8: nothing better since 2 validations: done" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-000000008"]
+    again = start(tmp_path, recipe, task)
+    again.run()
+    assert again.progress.step == 8, "patience is remembered"
+
+
+def test_several_models_have_a_best_state_each(tmp_path: Path) -> None:
+    class Two(TinyTask):
+        def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+            yield Validation({"score": float(step)}, "grows", model="a")
+            yield Validation({"score": -float(step)}, "shrinks", model="b", variant="_b")
+
+    trainer = start(tmp_path, changed(run__steps=3, run__validate_every=1), Two(Net()))
+    trainer.run()
+    assert trainer.progress.best == {"a": {"score": 3}, "b": {"score": -1}}
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {"step": 2, "validation_score_b": -2.0} in rows
+
+
+def test_a_state_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    saved_run(tmp_path)
+    path = tmp_path / "state" / "step-000000001" / "state.json"
+    write_json(path, {"step": 1, "best": {}, "waited": 0, "scaler": {}})
+    with pytest.raises(UserError, match="a state of an older version of dptr; train anew"):
+        start(tmp_path)
 
 
 # --- NaN guard --------------------------------------------------------------------------------------------------------
@@ -215,34 +343,33 @@ def test_averaged_swaps_weights_in_and_out(tmp_path: Path, fails: bool) -> None:
 def test_what_is_not_finite_stops_the_run_and_leaves_the_batch(tmp_path: Path, only_the_gradient: bool) -> None:
     run = start(tmp_path)
     step(run)
-    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    before = [parameter.detach().clone() for parameter in run.module.parameters()]
     pixels = torch.randn(4, 3, 5, 6)
     if only_the_gradient:
-        loss = (run.model.head.weight.sum() * 0).sqrt()  # 0, with an infinite slope
+        slope = (run.module.head.weight.sum() * 0).sqrt()  # 0, with an infinite slope
+        run.prepared.forward = lambda pixels, generator: {"loss": slope}  # type: ignore[method-assign]
     else:
         pixels[2, 1, 0, 0] = math.nan
-        loss = run.model.head(pixels.mean((2, 3)) @ torch.ones(3, 4)).sum()
     path = tmp_path / "nan-step-1.safetensors"
     what = r"loss is 0, its gradient's norm (nan|inf)" if only_the_gradient else "loss is nan"
     with pytest.raises(UserError, match=rf"^{what} in step 1; the batch is saved as {path}; .*optim.lr"):
-        loop.advance(run, loss, {"pixels": pixels}, ["añb", "c"])
+        run.learn({"pixels": pixels}, ["añb", "c"], torch.Generator())
     torch.testing.assert_close(load_tensors(path, "batch")["pixels"], pixels, equal_nan=True)
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["words"]) == ["añb", "c"]
-    after = run.model.state_dict()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
-    assert run.step == 1
+    assert all(torch.equal(old, new) for old, new in zip(before, run.module.parameters(), strict=True))
+    assert run.progress.step == 1
 
 
 # --- the folder of a run ----------------------------------------------------------------------------------------------
 
 
-def saved_run(out: Path, recipe: TinyRecipe | None = None) -> Run:
+def saved_run(out: Path, recipe: TinyRecipe | None = None) -> Trainer:
     run = start(out, recipe)
     step(run)
-    loop.save(run)
+    run.save()
     return run
 
 
@@ -299,7 +426,7 @@ def test_what_does_not_change_the_result_may_change(tmp_path: Path) -> None:
         run__device="auto",
     )  # fmt: skip
     check_out(tmp_path, free, resume=True)
-    assert start(tmp_path, free).step == 1
+    assert start(tmp_path, free).progress.step == 1
     assert read_json(tmp_path / "recipe.json", "recipe")["run"]["log_every"] == 3
 
 
@@ -413,19 +540,20 @@ def test_a_restored_run_is_the_run(tmp_path: Path) -> None:
     run = start(tmp_path)
     for _ in range(3):
         step(run)
-    run.best = {"word_accuracy": 0.1 + 0.2}
-    loop.save(run)
+    run.progress.best = {"": {"word_accuracy": 0.1 + 0.2}}
+    run.progress.baseline = {"": {"word_accuracy": 0.1}}
+    run.save()
     other = start(tmp_path)
-    assert (other.step, other.best) == (3, run.best)
-    assert all(torch.equal(tensor, run.model.state_dict()[name]) for name, tensor in other.model.state_dict().items())
+    assert other.progress == run.progress and other.progress.step == 3
+    assert all(torch.equal(tensor, run.module.state_dict()[name]) for name, tensor in other.module.state_dict().items())
     assert run.ema is not None and other.ema is not None and run.ema.keys() == other.ema.keys()
     assert all(torch.equal(tensor, run.ema[name]) for name, tensor in other.ema.items())
-    ours, theirs = ({id(p): n for n, p in r.model.named_parameters()} for r in (run, other))
+    ours, theirs = ({id(p): n for n, p in r.module.named_parameters()} for r in (run, other))
     states = [
         {names[id(parameter)]: slots for parameter, slots in r.optimizer.state.items() if slots}
         for r, names in ((run, ours), (other, theirs))
     ]
-    assert states[0].keys() == states[1].keys() == {n for n, _ in run.model.named_parameters()} - {"unused"}
+    assert states[0].keys() == states[1].keys() == {n for n, _ in run.module.named_parameters()} - {"unused"}
     for name, slots in states[0].items():
         assert slots.keys() == states[1][name].keys() == {"step", "exp_avg", "exp_avg_sq"}
         for slot, tensor in slots.items():
@@ -439,16 +567,16 @@ def test_one_state_is_kept_and_leftovers_go(tmp_path: Path) -> None:
     run = start(tmp_path)
     for _ in range(8):
         step(run)
-        loop.end_of_step(run)
+        run.end_step()
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-000000008"]
     (tmp_path / "state" / ".partial-0badcafe-step-000000009").mkdir()
     (tmp_path / "state" / "step-000000004").mkdir()  # its deletion was interrupted
     (tmp_path / ".partial-0badcafe-recipe.json").touch()
     check_out(tmp_path, TinyRecipe(), resume=True)
     run = start(tmp_path)
-    assert run.step == 8
-    run.step = 9
-    loop.save(run)
+    assert run.progress.step == 8
+    run.progress.step = 9
+    run.save()
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-000000009"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.json", "state"]
 
@@ -482,7 +610,9 @@ def test_auto_is_bf16_where_the_cpu_has_it(has: bool, precision: str, monkeypatc
     assert make_accelerator(RunConfig(device="cpu")).mixed_precision == precision
 
 
-def test_emulated_bf16_is_warned_of(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_emulated_bf16_is_warned_of(
+    parts: TrainingParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     pretrain.pretrain(parts.recipe("pretrain", "run.precision=bf16", "run.steps=1"), tmp_path)
     said = capsys.readouterr().err
@@ -490,13 +620,13 @@ def test_emulated_bf16_is_warned_of(parts: Parts, tmp_path: Path, monkeypatch: p
     assert "set run.precision=auto" in said
 
 
-def test_bf16_trains(parts: Parts, tmp_path: Path) -> None:
+def test_bf16_trains(parts: TrainingParts, tmp_path: Path) -> None:
     pretrain.pretrain(parts.recipe("pretrain", "run.precision=bf16", "run.steps=2"), tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("command", ["align", "pretrain", "finetune"])
-def test_two_processes_share_each_batch(command: str, parts: Parts, tmp_path: Path, monkeypatch) -> None:
+def test_two_processes_share_each_batch(command: str, parts: TrainingParts, tmp_path: Path, monkeypatch) -> None:
     """Together they train on what one process would train on, and only the first writes."""
     train = {"align": align.align, "pretrain": pretrain.pretrain, "finetune": finetune.finetune}[command]
     seen: dict[str, list[list[str]]] = {}
@@ -510,13 +640,13 @@ def test_two_processes_share_each_batch(command: str, parts: Parts, tmp_path: Pa
         words = seen.setdefault(f"{rank} of {processes}", [])
         with monkeypatch.context() as patch:
             patch.setattr(accelerate, "Accelerator", Ranked)
-            real = loop.advance
+            real = Trainer.learn
 
-            def advance(run: Run, loss: Tensor, batch: dict[str, Tensor], some: list[str], *terms: float) -> float:
+            def learn(run: Trainer, tensors: dict[str, Tensor], some: list[str], generator: torch.Generator) -> Any:
                 words.append(some)
-                return real(run, loss, batch, some, *terms)
+                return real(run, tensors, some, generator)
 
-            patch.setattr(loop, "advance", advance)
+            patch.setattr(Trainer, "learn", learn)
             train(parts.recipe(command, "run.steps=3", "run.batch_size=6"), tmp_path / f"{rank} of {processes}")
 
     for rank, processes in ((0, 1), (0, 2), (1, 2)):

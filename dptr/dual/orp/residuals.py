@@ -1,11 +1,11 @@
-"""Residuals: how image tokens lie off the text tokens of the word they show. Ours, beside the paper's ORP.
+"""Residuals: image token minus text token, of rendered words. Our variant of ORP, beside the paper's.
 
-Where image tokens stand for the same slots as text tokens do (glyph), ``memory + residual`` is a stand-in that errs as
-image tokens err. ``perturb`` of ``dptr.dual.orp.bank`` can add the residuals of a random crop slot by slot; that
-gives the spread
-of image tokens, yet an "O" that looks like a "0" then lends its error to any letter. ``confuse`` gives each token the
-residual of a token of the same symbol: what a decoder trained on it doubts is what image tokens leave in doubt, as long
-as it does not learn them by heart, for each gives its symbol away: use a bank of many crops (docs/LOG.md).
+Image and text tokens of the glyph encoder stand for the same slots, so their difference is the error that image tokens
+make. Added to text tokens in stage 1, residuals make them err as image tokens do. ``perturb`` with
+``positions = "aligned"`` adds the residuals of one random crop, slot by slot; an "O" that looks like a "0" then lends
+its error to any letter. ``perturb_by_symbol`` gives each token a residual of the same symbol, so that a decoder meets
+the confusions that images cause. A residual reveals its symbol, and a decoder can learn a small bank by heart: use one
+of many crops (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ from dptr.version import __version__
 
 
 def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path) -> Bank:
-    """Write a bank of how image tokens lie off the text tokens of the word they show, from crops of known words.
-
-    Rendered crops do; no human label is needed.
+    """Write a bank of residuals from crops of known words; rendered ones do, no human label is needed.
 
     Args:
         dual: a dual encoder whose image tokens stand for the same slots as its text tokens: glyph.
@@ -42,7 +40,7 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
         UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written.
     """
     residuals: list[Tensor] = []
-    shown: list[str] = []
+    all_words: list[str] = []
     for pixels, words in batches:
         image, (text, _) = dual.encode_image(pixels), dual.encode_text(words)
         if image.shape != text.shape:
@@ -51,13 +49,13 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
                 "that stand for the same slots: use a glyph encoder, or a bank of photographs (--images)"
             )
         residuals.append((image - text).half().cpu())
-        shown += words
+        all_words += words
     if not residuals:
         raise UserError("bank: no crops; pass a pack that holds some, made with dptr synth")
     provenance = {
         "encoder": f"{dual.kind}:{dual.name}",
         "fingerprint": dual.fingerprint,
-        "images": shown,
+        "images": all_words,
         "dropped": [],
         "date": datetime.date.today().isoformat(),
         "version": __version__,
@@ -67,28 +65,28 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
 
 
 @dataclass(frozen=True)
-class BySymbol:
-    """Rows in the order of the symbols they stand for.
+class SymbolGroups:
+    """Rows of a table sorted by the symbol that each stands for.
 
     Attributes:
-        rows: their numbers.
-        symbols: of each, ascending.
-        letters: numbers of the rows that stand for characters.
+        rows: row numbers, in the order of ``symbols``.
+        symbols: ascending.
+        characters: numbers of the rows that stand for a character, not for the end or for padding.
     """
 
     rows: Int[Tensor, " n"]
     symbols: Int[Tensor, " n"]
-    letters: Int[Tensor, " k"]
+    characters: Int[Tensor, " k"]
 
 
-def by_symbol(symbols: Int[Tensor, " n"], end: int, pad: int) -> BySymbol:
-    """Sort rows by the symbol of each, for ``draw_alike``; all symbols but ``end`` and ``pad`` are characters."""
+def group_by_symbol(symbols: Int[Tensor, " n"], end: int, pad: int) -> SymbolGroups:
+    """Sort rows by symbol, for ``draw_same_symbol``; all symbols but ``end`` and ``pad`` are characters."""
     rows = symbols.argsort(stable=True)
-    return BySymbol(rows, symbols[rows], ((symbols != end) & (symbols != pad)).nonzero()[:, 0])
+    return SymbolGroups(rows, symbols[rows], ((symbols != end) & (symbols != pad)).nonzero()[:, 0])
 
 
-def draw_alike(
-    held: BySymbol,
+def draw_same_symbol(
+    groups: SymbolGroups,
     wanted: Int[Tensor, "b m"],
     generator: torch.Generator,
     samples: int | None = None,
@@ -99,36 +97,37 @@ def draw_alike(
     Args:
         samples, own: as in ``dptr.dual.orp.perturb.perturb``.
     """
-    first, last = (torch.searchsorted(held.symbols, wanted, right=right) for right in (False, True))
-    everyone = len(wanted) if samples is None else samples
-    drawn = torch.rand((everyone, wanted.shape[1]), generator=generator, device=generator.device)[own]
+    first, last = (torch.searchsorted(groups.symbols, wanted, right=right) for right in (False, True))
+    everything = len(wanted) if samples is None else samples
+    drawn = torch.rand((everything, wanted.shape[1]), generator=generator, device=generator.device)[own]
     drawn = drawn.to(wanted.device)
-    alike = held.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
-    lacking = first == last
-    if bool(lacking.any()):
-        alike[lacking] = held.letters[(drawn[lacking] * len(held.letters)).long().clamp(max=len(held.letters) - 1)]
-    return alike
+    chosen = groups.rows[(first + (drawn * (last - first)).long()).minimum(last - 1)]
+    missing = first == last
+    if bool(missing.any()):
+        places = (drawn[missing] * len(groups.characters)).long().clamp(max=len(groups.characters) - 1)
+        chosen[missing] = groups.characters[places]
+    return chosen
 
 
 @dataclass(frozen=True)
-class Confusions:
+class ResidualTable:
     """A bank of residuals by symbol.
 
     Attributes:
         tokens: all residuals, one a row.
-        held: their rows by symbol.
-        index: the number of each character that the bank shows; END and PAD have their own.
+        groups: their rows by symbol.
+        index: the number of each character in the bank; END and PAD have numbers of their own.
     """
 
     tokens: Float[Tensor, "n d"]
-    held: BySymbol
+    groups: SymbolGroups
     index: dict[str, int]
 
 
 _END, _PAD, _UNKNOWN = 0, 1, -1
 
 
-def confusions(bank: Bank) -> Confusions:
+def tabulate_residuals(bank: Bank) -> ResidualTable:
     """Sort a bank of ``build_residual_bank`` by what its tokens stand for.
 
     Raises:
@@ -143,14 +142,14 @@ def confusions(bank: Bank) -> Confusions:
         )
     characters = dict.fromkeys(character for word in words for character in word)
     index = {character: place + 2 for place, character in enumerate(characters)}
-    held = by_symbol(_symbols(words, slots, index).flatten().to(bank.tokens.device), _END, _PAD)
-    return Confusions(bank.tokens.view(crops * slots, width), held, index)
+    groups = group_by_symbol(_symbols(words, slots, index).flatten().to(bank.tokens.device), _END, _PAD)
+    return ResidualTable(bank.tokens.view(crops * slots, width), groups, index)
 
 
-def confuse(
+def perturb_by_symbol(
     memory: Float[Tensor, "b m d"],
     words: list[str],
-    table: Confusions,
+    table: ResidualTable,
     strength: float,
     generator: torch.Generator,
     samples: int | None = None,
@@ -158,8 +157,8 @@ def confuse(
 ) -> Float[Tensor, "b m d"]:
     """Add to each token ``strength`` times the residual of a random token of the same symbol. For training only.
 
-    Symbols are the word's characters, then END, then PAD up to the last slot. A character that the bank does not show
-    gets the residual of any character.
+    Symbols are the word's characters, then END, then PAD up to the last slot. A character that the bank lacks gets the
+    residual of any character.
 
     Args:
         samples, own: as in ``dptr.dual.orp.perturb.perturb``.
@@ -167,8 +166,8 @@ def confuse(
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.
     """
-    wanted = _symbols(words, memory.shape[1], table.index).to(table.held.rows.device)
-    rows = draw_alike(table.held, wanted, generator, samples, own)
+    wanted = _symbols(words, memory.shape[1], table.index).to(table.groups.rows.device)
+    rows = draw_same_symbol(table.groups, wanted, generator, samples, own)
     noise = table.tokens[rows.flatten()].view(*rows.shape, -1).to(memory.device, torch.float32)
     return (memory.float() + strength * noise).to(memory.dtype)
 

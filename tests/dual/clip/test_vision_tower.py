@@ -37,8 +37,8 @@ from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training import trainer as loop
 from dptr.training.finetune import finetune
+from dptr.training.optimizer import make_optimizer
 from dptr.training.resolve import resolve_align
 from dptr.utils.errors import UserError
 
@@ -157,7 +157,7 @@ def test_frozen_it_is_left_alone(towers: dict[str, Path]) -> None:
     assert told[0] == f"encoder from {towers['clip']}, frozen"
     model.train()
     assert model.fmu.training and not any(module.training for module in model.encoder.modules())
-    optimizer = loop.make_optimizer([(model.encoder, 1.0), (model.fmu, 1.0), (model.decoder, 1.0)], settled.optim)
+    optimizer = make_optimizer([(model.encoder, 1.0), (model.fmu, 1.0), (model.decoder, 1.0)], settled.optim)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held == {id(parameter) for part in (model.fmu, model.decoder) for parameter in part.parameters()}
     targets = torch.from_numpy(Tokenizer(resolve_charset("36"), 5).encode(["ab", "c"]))

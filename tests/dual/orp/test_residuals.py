@@ -10,7 +10,13 @@ from torch import Tensor
 from dptr.config.train import ORPConfig
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
-from dptr.dual.orp.residuals import build_residual_bank, by_symbol, confuse, confusions, draw_alike
+from dptr.dual.orp.residuals import (
+    build_residual_bank,
+    draw_same_symbol,
+    group_by_symbol,
+    perturb_by_symbol,
+    tabulate_residuals,
+)
 from dptr.training.pretrain import perturbation
 from dptr.utils.errors import UserError
 
@@ -75,10 +81,10 @@ def symbol(word: str, slot: int) -> str:
 
 def test_each_token_gets_a_residual_of_its_own_symbol() -> None:
     crops, words = ["aab", "cab", "", "bb"], ["ab", "cc", "bbbb", ""]
-    table = confusions(planted(crops))
+    table = tabulate_residuals(planted(crops))
     drawn: dict[str, set[tuple[int, int]]] = {}
     for seed in range(300):
-        noise = confuse(torch.zeros(4, 5, 2), words, table, 1.0, generator(seed))
+        noise = perturb_by_symbol(torch.zeros(4, 5, 2), words, table, 1.0, generator(seed))
         for row, slot in np.ndindex(4, 5):
             crop, place = map(int, noise[row, slot].tolist())
             assert symbol(crops[crop], place) == symbol(words[row], slot)
@@ -90,25 +96,25 @@ def test_each_token_gets_a_residual_of_its_own_symbol() -> None:
 
 
 def test_an_unknown_character_gets_the_residual_of_any_character() -> None:
-    table = confusions(planted(["ab", "ba"], slots=3))
-    noise = [confuse(torch.zeros(1, 3, 2), ["z"], table, 1.0, generator(seed))[0, 0] for seed in range(200)]
+    table = tabulate_residuals(planted(["ab", "ba"], slots=3))
+    noise = [perturb_by_symbol(torch.zeros(1, 3, 2), ["z"], table, 1.0, generator(seed))[0, 0] for seed in range(200)]
     assert {tuple(row.tolist()) for row in noise} == {(crop, slot) for crop in (0.0, 1.0) for slot in (0.0, 1.0)}
 
 
 def test_rows_of_a_symbol_are_drawn_alike_often() -> None:
-    held = by_symbol(torch.tensor([3, 1, 3, 3, 1]), end=0, pad=1)
-    rows = draw_alike(held, torch.full((1, 30_000), 3), generator())
+    held = group_by_symbol(torch.tensor([3, 1, 3, 3, 1]), end=0, pad=1)
+    rows = draw_same_symbol(held, torch.full((1, 30_000), 3), generator())
     counts = torch.bincount(rows.flatten(), minlength=5).tolist()
     assert counts[1] == counts[4] == 0
     assert all(abs(counts[row] - 10_000) < 5 * 82 for row in (0, 2, 3))  # deviation sqrt(30000 * 1/3 * 2/3) = 82
 
 
 def test_strength_and_type() -> None:
-    table = confusions(planted(["ab"], slots=3))
+    table = tabulate_residuals(planted(["ab"], slots=3))
     memory = torch.randn(2, 3, 2, generator=generator())
-    whole, half = (confuse(memory, ["ab", "b"], table, strength, generator(1)) for strength in (1.0, 0.5))
+    whole, half = (perturb_by_symbol(memory, ["ab", "b"], table, strength, generator(1)) for strength in (1.0, 0.5))
     torch.testing.assert_close(2 * (half - memory), whole - memory)
-    assert confuse(memory.bfloat16(), ["ab", "b"], table, 1.0, generator()).dtype == torch.bfloat16
+    assert perturb_by_symbol(memory.bfloat16(), ["ab", "b"], table, 1.0, generator()).dtype == torch.bfloat16
 
 
 def test_the_recipe_chooses_how_a_bank_is_added() -> None:
@@ -120,7 +126,7 @@ def test_the_recipe_chooses_how_a_bank_is_added() -> None:
         return perturbation(config, bank)(memory, mask, words, generator(3), len(words), slice(None))
 
     assert added(None, "symbols") is memory
-    assert added(bank, "symbols").equal(confuse(memory, words, confusions(bank), 0.5, generator(3)))
+    assert added(bank, "symbols").equal(perturb_by_symbol(memory, words, tabulate_residuals(bank), 0.5, generator(3)))
     assert added(bank, "aligned").equal(perturb(memory, mask, bank, 0.5, generator(3), "aligned"))
     with pytest.raises(UserError, match=r"of photographs, not of residuals; .* dptr bank --pack DIR"):
         added(Bank(bank.tokens, {"encoder": "clip:x", "images": ["a.jpg", "b.jpg"]}), "symbols")

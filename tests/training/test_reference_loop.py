@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import plain_loop
 import pytest
+import reference_loop
 import torch
 from helpers_clip import make_tiny_clip
 from helpers_reference import loud
@@ -75,19 +75,19 @@ def test_stage_1_is_the_plain_loop(permutations: int, folder: Path) -> None:
     memory, mask = dual.encode_text(WORDS)
     assert memory.shape[1] == 78
     ours = decoder.loss(memory, mask, targets(False), generator())
-    plain = plain_loop.text_memory(dual, WORDS)
-    assert_same(decoder, ours, plain_loop.loss(decoder, plain, targets(True), padded_orders(permutations)))
+    plain = reference_loop.text_memory(dual, WORDS)
+    assert_same(decoder, ours, reference_loop.loss(decoder, plain, targets(True), padded_orders(permutations)))
 
 
 def test_trimmed_tokens_are_the_plain_loop_with_padding_hidden(folder: Path) -> None:
     """Another memory than the paper's: CLIP's tokens do not see padding, and here the decoder does not either."""
     decoder, dual = build(), clip(folder, "trimmed")
     memory, mask = dual.encode_text(WORDS)
-    plain = plain_loop.text_memory(dual, WORDS)
+    plain = reference_loop.text_memory(dual, WORDS)
     unseen = ~nn.functional.pad(mask, (0, 78 - mask.shape[1]), value=False)
     ours = decoder.loss(memory, mask, targets(False), generator())
-    assert_same(decoder, ours, plain_loop.loss(decoder, plain, targets(True), padded_orders(6), unseen))
-    paper = plain_loop.loss(decoder, plain, targets(True), padded_orders(6))
+    assert_same(decoder, ours, reference_loop.loss(decoder, plain, targets(True), padded_orders(6), unseen))
+    paper = reference_loop.loss(decoder, plain, targets(True), padded_orders(6))
     assert abs(paper.item() - ours.item()) > 0.01
 
 
@@ -102,13 +102,13 @@ def test_stage_2_is_the_plain_loop() -> None:
         model = loud(build_recognizer(config, 9), scale=0.05)
     pixels = torch.rand(len(WORDS), 3, 16, 32, generator=generator()) * 2 - 1
     ours = model.loss(pixels, targets(False), generator())
-    memory = plain_loop.image_memory(model.encoder, model.fmu, pixels)
-    assert_same(model, ours, plain_loop.loss(model.decoder, memory, targets(True), padded_orders(6)))
+    memory = reference_loop.image_memory(model.encoder, model.fmu, pixels)
+    assert_same(model, ours, reference_loop.loss(model.decoder, memory, targets(True), padded_orders(6)))
 
 
 def test_plain_orders_are_ours_in_kind() -> None:
     """Left to right, right to left, then mirrored pairs; the plain loop draws its own when it is timed."""
-    orders = plain_loop.draw_orders(25, 6, generator())
+    orders = reference_loop.draw_orders(25, 6, generator())
     assert orders[:2] == draw_permutations(25, 2, generator()).tolist()
     assert [sorted(order) for order in orders] == [list(range(27))] * 6
     for one, other in zip(orders[2::2], orders[3::2], strict=True):

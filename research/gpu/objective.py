@@ -1,0 +1,83 @@
+"""The loss of several recognizers on one batch: the first learns from labels, the others from it too (resident.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dptr.models.decoders.parseq import PARSeq, Sequences
+from dptr.models.recognizer import Recognizer
+
+WEIGHT = 0.5  # of the first model's predictions, as a part of the others' loss
+PARTS = tuple(part.name for part in fields(Sequences))
+
+
+class Distillation(nn.Module):
+    """Cross-entropy of the first model; of the others half of it and half their divergence from the first.
+
+    Hinton, Vinyals, Dean 2015 (arXiv 1503.02531) at temperature 1, teacher and students in one step.
+
+    Args:
+        models: by name; all have a parseq decoder and one charset.
+        rows: crops of each bin of a batch; words of a bin have about one length.
+    """
+
+    def __init__(self, models: Mapping[str, Recognizer], rows: Sequence[int]):
+        super().__init__()
+        self.models = nn.ModuleDict(models)
+        self.rows = list(rows)
+
+    def forward(self, pixels: Tensor, generator: torch.Generator | None, **tensors: Tensor) -> dict[str, Tensor]:
+        """Losses by name of a model, and their sum as ``loss``.
+
+        Args:
+            pixels: float (b, 3, h, w), one bin after the other.
+            generator: not used: orders are drawn before, for a CUDA graph draws nothing.
+            tensors: of bin i ``targets-i`` (n, t) and what ``orders_as_tensors`` makes.
+        """
+        losses: dict[str, Tensor] = {}
+        known: Tensor | None = None
+        for name in self.models:
+            logits, wanted = self.predictions(name, pixels, tensors)
+            loss = F.cross_entropy(logits, wanted, ignore_index=self.decoder(name).pad)
+            if known is None:
+                known = logits.detach().log_softmax(-1)
+            else:
+                divergence = F.kl_div(logits.log_softmax(-1), known, reduction="none", log_target=True).sum(-1)
+                counted = (wanted != self.decoder(name).pad).float()
+                loss = (1 - WEIGHT) * loss + WEIGHT * (divergence * counted).sum() / counted.sum()
+            losses[f"loss_{name}"] = loss
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def decoder(self, name: str) -> PARSeq:
+        decoder = self.models[name].decoder
+        assert isinstance(decoder, PARSeq)
+        return decoder
+
+    def predictions(self, name: str, pixels: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) of all symbols asked for, and these symbols."""
+        model = self.models[name]
+        assert isinstance(model, Recognizer)
+        with torch.autocast(pixels.device.type, torch.bfloat16, cache_enabled=False):  # a cache would outlive a graph
+            memory = model.memory(pixels).split(self.rows)
+            parts = [
+                self.decoder(name).ordered(some, None, tensors[f"targets-{i}"], orders_of(tensors, i))
+                for i, some in enumerate(memory)
+            ]
+        return torch.cat([logits.flatten(0, 1).float() for logits, _ in parts]), torch.cat(
+            [wanted.flatten() for _, wanted in parts]
+        )
+
+
+def orders_as_tensors(orders: Sequences, number: int) -> dict[str, Tensor]:
+    """The orders of bin ``number`` as tensors by name."""
+    return {f"{part}-{number}": getattr(orders, part) for part in PARTS}
+
+
+def orders_of(tensors: Mapping[str, Tensor], number: int) -> Sequences:
+    """The reverse of ``orders_as_tensors``."""
+    return Sequences(*(tensors[f"{part}-{number}"] for part in PARTS))
