@@ -104,6 +104,15 @@ def renamed(key: str, known: Collection[str]) -> str | None:
     return None
 
 
+def unread_before(key: str) -> bool:
+    """Whether a key that a recipe lacks may have stood in one of before without being read.
+
+    Then all recipes had the keys of all kinds of encoders and decoders, and those of ``REMOVED``.
+    """
+    parts = {"encoder", "decoder", "dual"} & set(key.split(".")[:-1])
+    return bool(parts) or any(f"{key}.".startswith(f"{old}.") for old in REMOVED)
+
+
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted key."""
     keys: dict[str, Any] = {}
@@ -117,9 +126,8 @@ def _refuse_old(schema: type[Config], values: dict[str, Any], where: str) -> Non
     for key in flat(values):
         if new := renamed(key, known):
             raise UserError(f"{where}: unknown key '{key}'; it is now '{new}'")
-        for old in REMOVED:
-            if f"{key}.".startswith(f"{old}.") and old not in known:
-                raise UserError(f"{where}: unknown key '{key}'; this command reads no such setting: leave it out")
+        if any(f"{key}.".startswith(f"{old}.") and old not in known for old in REMOVED):
+            raise UserError(f"{where}: unknown key '{key}'; this command reads no such setting: leave it out")
 
 
 def _explain(schema: type[Config], error: ValidationError, where: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dptr.config.base import Config
-from dptr.config.load import flat, renamed
+from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
@@ -42,12 +42,12 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
     kept = flat(read_json(path, "recipe of the run"))
-    # settings that came later: off, as they were; keys of another kind than now: the kind itself differs
-    before = default | {renamed(key, now) or key: value for key, value in kept.items()}
+    before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were
+    before |= {renamed(key, now) or key: value for key, value in kept.items()}
     changed = [
-        f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now[key])}"
-        for key in sorted(now.keys() - FREE_TO_CHANGE)
-        if before.get(key) != now[key]
+        f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
+        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
+        if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
