@@ -9,12 +9,12 @@ INSTALLED := $(VENV)/installed
 .PHONY: help demo test slow quality format picture evidence
 
 help:
-	@echo 'make demo     the model that ships reads; the whole method in miniature (3 to 8 minutes on two cores)'
+	@echo 'make demo     dptr-en reads; then the whole method in miniature (3 to 8 minutes on two cores)'
 	@echo 'make test     the tests, two files at once (JOBS=8: eight); more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
 	@echo 'make slow     the longer checks'
-	@echo 'make quality  ruff, mypy, import-linter'
+	@echo 'make quality  ruff, mypy, import-linter, the documentation site'
 	@echo 'make format   let ruff put the code in shape'
-	@echo 'make evidence the tables of docs/RESULTS.md (hours; resumable; needs DPTR_DATA)'
+	@echo 'make evidence the tables of docs/evidence (hours; resumable; needs DPTR_DATA)'
 	@echo 'make picture  draw the README'\''s picture anew'
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -36,6 +36,7 @@ quality: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict # into build/site
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -106,7 +106,7 @@ def _about(card: dict[str, Any]) -> list[str]:
     lines = [
         f"# {card['name']}",
         "",
-        f"Reads a word in a cropped photograph: Latin letters of both cases, digits, ASCII punctuation, at most "
+        f"Reads one word in a cropped photograph: Latin letters of both cases, digits, ASCII punctuation, at most "
         f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
         f"`{model['encoder']['kind']}` {model['encoder']['size']} for {model['encoder']['height']}x"
         f"{model['encoder']['width']} pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
@@ -116,13 +116,13 @@ def _about(card: dict[str, Any]) -> list[str]:
         "",
         *(f"- {line}" for line in card["trained_on"]),
         f"- last stage: {run['steps']} steps of {run['batch']} crops, {card['recipe']['data']['rendered']:.0%} of them "
-        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; the chain in `docs/RESULTS.md`",
+        f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; all steps in `docs/evidence/weights.md`",
         "",
-        "Rights: the labelled photographs ("
+        "Rights: the labeled photographs ("
         + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])
-        + ") and the grounds of rendered words (BSDS500, Arbelaez et al. 2011) are data for research, under the terms "
-        f"of their projects; none of it is contained here. Fonts: {fonts}. Words: wordfreq (CC BY-SA 4.0). "
-        "Whether rights in photographs reach weights is for you to judge.",
+        + ") and the backgrounds of rendered words (BSDS500, Arbelaez et al. 2011) are research data, under the terms "
+        f"of their projects. No picture is contained here. Fonts: {fonts}. Words: wordfreq (CC BY-SA 4.0). Whether "
+        "rights in photographs extend to weights is for you to judge.",
         "",
     ]
     return lines
@@ -132,7 +132,7 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
     lines = [
         "## Results",
         "",
-        "Protocol 36 (case and punctuation do not count). ECE: how far confidence is from accuracy, on average.",
+        "Protocol 36 (case and punctuation do not count). ECE is the expected calibration error.",
         "",
         "| data | crops | word accuracy | ECE | 99 % right from a confidence of |",
         "|---|---:|---:|---:|---:|",
@@ -181,10 +181,10 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
     swaps = Counter(pair for c in wrong for pair in _swaps(c.truth, c.read)).most_common(12)
     lines += [
         "",
-        f"Of {len(wrong):,} words read wrongly {distances[1] / len(wrong):.0%} are off by one character, "
-        f"{distances[2] / len(wrong):.0%} by two, {distances[3] / len(wrong):.0%} by more. {guesses / len(wrong):.0%} "
-        "are lexical guesses: a common English word is read where there is none.",
-        "Confused most (truth, reading, times): " + ", ".join(f"{a} {b} {n}" for (a, b), n in swaps) + ".",
+        f"Of {len(wrong):,} misread words, {distances[1] / len(wrong):.0%} are off by one character, "
+        f"{distances[2] / len(wrong):.0%} by two, and {distances[3] / len(wrong):.0%} by more. "
+        f"{guesses / len(wrong):.0%} are lexical guesses: the model reads a common English word where there is none.",
+        "Most frequent confusions (label, reading, count): " + ", ".join(f"{a} {b} {n}" for (a, b), n in swaps) + ".",
         "",
     ]
     return lines
@@ -194,8 +194,8 @@ def _failures(sets: dict[str, list[Crop]], count: int = 12) -> list[str]:
     lines = [
         "## Failures",
         "",
-        "The most confident ones, label and reading; some labels are wrong themselves. See them with "
-        "`dptr eval --data DIR --html errors.html`.",
+        "The errors with the highest confidence. Some labels are wrong themselves. "
+        "`dptr eval --data DIR --html errors.html` shows all errors.",
         "",
         "| data | label | read | confidence |",
         "|---|---|---|---:|",
@@ -211,9 +211,9 @@ def _limits(card: dict[str, Any]) -> list[str]:
     return [
         "## Limits",
         "",
-        f"One word in a picture, cut out before; no spaces, no accents; more than {length} characters cannot be "
-        "written. Words upside down, several lines, handwriting were not trained on. English words are read best, "
-        "strings that are no words less well (see the table).",
+        f"The input is a crop of one word. The charset has no spaces and no accented letters, and a word has at most "
+        f"{length} characters. Words upside down, several lines, and handwriting were not in the training data. "
+        "English words are read best; other strings are read less well (see the table).",
     ]
 
 

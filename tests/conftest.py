@@ -1,13 +1,17 @@
-"""Shapes in signatures are enforced here, in tests only; and the fixtures that several folders share."""
+"""Shapes in signatures are enforced here, in tests only; what the machine has is hidden; and shared fixtures."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from dptr.synth import Font
 
 # Before anything imports them: every call checks its shapes and types. Left out is what runs once a word or a pixel.
 CHECKED = (
@@ -27,12 +31,25 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FONTS = Path(__file__).parent / "fonts"  # of other scripts than Latin, cut down; sources and licences in FONTS.md
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory):
-    """Nobody's font cache is read or written."""
+def _no_fonts_of_the_machine(tmp_path_factory: pytest.TempPathFactory):
+    """A home and system folders without fonts, here and in what tests start; nobody's font cache is read or written."""
+    empty = tmp_path_factory.mktemp("machine")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in ("HOME", "XDG_DATA_HOME", "XDG_DATA_DIRS", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(empty))
         yield
+
+
+@pytest.fixture(scope="session")
+def script_fonts() -> list[Font]:
+    """The usable faces of ``FONTS``: Latin, Cyrillic, Greek, Arabic, Hebrew, Devanagari, Bengali, Tamil, East Asian."""
+    from dptr.synth import find_fonts
+
+    return find_fonts([FONTS])
 
 
 @pytest.fixture(scope="session")

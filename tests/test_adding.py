@@ -18,7 +18,7 @@ BLOCK = re.compile(r"<!-- (file|line): (\S+) -->\n```python\n(.*?)```", re.DOTAL
 @pytest.fixture
 def copied(tmp_path) -> Path:
     """The package and its tests with the files and lines of the guide added."""
-    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.onnx")
     for name in ("dptr", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -1,4 +1,4 @@
-"""scripts/web_fonts.py with a stand-in for npm that packs a system font as Fontsource does."""
+"""scripts/web_fonts.py with a stand-in for npm that packs a font as Fontsource does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dptr adapt``: the words of a domain, learned from text alone."""
+"""``dptr adapt``: the words of a domain, learned from a word list that is rendered."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def adapt(
     overrides: Overrides = None,
     resume: Resume = False,
 ) -> None:
-    """Teach a recogniser the words of a domain from text alone; prints the folder of the adapted one.
+    """Teach a recognizer the words of a domain from a word list; prints the folder of the adapted one.
 
-    The words are rendered; the image side stays as it is, and rendered words of its language are rehearsed, so that it
-    does not forget them. No crop of the domain is needed.
+    The words are rendered, and the decoder trains on what the frozen image side makes of them. Rendered words of its
+    language are rehearsed, so that it does not forget them. No labeled crop of the domain is needed.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import AdaptRecipe

@@ -282,7 +282,9 @@ def bank(
 
 @app.command()
 def pretrain(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
-    """Stage 1: teach a decoder to spell from a dual encoder's text tokens. No image is seen.
+    """Stage 1: teach a decoder to spell from a dual encoder's text tokens.
+
+    Its only image features are those of the ORP bank.
 
     Prints the folder of the best decoder.
     """

@@ -35,6 +35,7 @@ def synth(
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe
+    from dptr.synth import describe_embedded, find_fonts
     from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
     from dptr.synth.pack import write_pack
     from dptr.training.resolve import resolve_synth
@@ -42,6 +43,8 @@ def synth(
     recipe = resolve_synth(load_recipe(SynthRecipe, config, overrides))
     part = part_of(shard)
     first, last = span_of(part, count)
+    for line in [] if recipe.render.fonts else describe_embedded(find_fonts()):
+        print(line, file=sys.stderr)
     if sheet:
         _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
     with progress_bars() as bars:
@@ -58,20 +61,23 @@ def synth(
 def fonts(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE|DIR", help="Where to look; the default is the system's folders."),
+        typer.Argument(
+            metavar="FILE|DIR", help="Where to look; the default is the system's folders, then the package."
+        ),
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw sample words with them into a picture.")
     ] = None,
 ) -> None:
     """List the fonts that rendering can use, and count those left out by reason."""
-    from dptr.synth.fonts import find_fonts, scan_fonts
+    from dptr.synth.fonts import describe_embedded, find_fonts, scan_fonts
 
     scan = scan_fonts(paths or [])
     for font in scan.fonts:
         characters = sum(last - first + 1 for first, last in font.coverage)
         print(f"{font.family}\t{font.style}\t{characters}\t{font.path}")
-    print(scan.describe(), file=sys.stderr)
+    for line in [scan.describe(), *describe_embedded(scan.fonts, paths or [])]:
+        print(line, file=sys.stderr)
     if not scan.fonts:
         find_fonts(paths or [])  # raises, and says what to install
     if sheet:

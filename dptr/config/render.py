@@ -38,8 +38,8 @@ class CorpusConfig(Config):
 class RenderConfig(Config):
     """The renderer: where fonts and backgrounds come from, and how likely each effect is.
 
-    Effects that make a word hard to read are as rare as a small recogniser learns most from (docs/RESULTS.md, "What
-    rendered crops are worth").
+    Effects that make a word hard to read are as rare as a small recognizer learns most from
+    (docs/evidence/renderer.md).
     """
 
     height: int = Field(32, ge=8)  # pixels
@@ -47,7 +47,7 @@ class RenderConfig(Config):
     widest: int = Field(
         0, ge=0
     )  # pixels; longer words keep their shape up to it (dptr.utils.widths); 0 = all crops of width
-    fonts: tuple[str, ...] = ()  # folders or files; empty = the fonts of this system
+    fonts: tuple[str, ...] = ()  # folders or files; empty = those of this system, if any, else the embedded ones
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
     photograph: float = Field(0.3, ge=0, le=1)  # share of crops on a photograph, where a folder is given

@@ -104,7 +104,7 @@ class WordsConfig(Config):
 
 
 class AdaptRecipe(Config):
-    """``dptr adapt``: a recognizer learns the words of a domain from text alone, its image side frozen."""
+    """``dptr adapt``: a recognizer learns a word list from rendered crops of it, its image side frozen."""
 
     run: RunConfig = RunConfig(steps=400, batch_size=128, validate_every=100, save_every=100, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=5e-4, grad_clip=5.0)

@@ -1,4 +1,4 @@
-"""Fonts: found on the system, and chosen by the word they have to draw.
+"""Fonts: found on the system, or the embedded ones where it has none, and chosen by the word they have to draw.
 
 What ``faces`` finds out about each file is kept in ``$XDG_CACHE_HOME/dptr/fonts.json``, by path, size and time of the
 file: a first look at a thousand fonts takes about 20 seconds, every later one a fraction of a second.
@@ -27,6 +27,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 
 CACHE_VERSION = 6
+EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licences in FONTS.md there
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")
@@ -68,20 +69,36 @@ def font_folders() -> list[Path]:
 
 
 def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
-    """Look at every font in ``paths`` (files or folders; empty = the system's), in the order of their paths.
+    """Look at every font in ``paths`` (files or folders), in the order of their paths.
 
-    A file that is named itself is used even where it is a font of symbols (``faces.inspect``).
+    Without ``paths``: at those of the system, and where it has no usable one at the embedded ones. A file that is named
+    itself is used even where it is a font of symbols (``faces.inspect``).
 
     Raises:
         UserError: a path that does not exist.
     """
+    if paths:
+        return _scan(paths)
+    scan = _scan(font_folders())
+    return scan if scan.fonts else FontScan(_scan([EMBEDDED]).fonts, scan.left_out)
+
+
+def describe_embedded(fonts: Sequence[Font], paths: Sequence[str | Path] = ()) -> list[str]:
+    """A line for the log where ``fonts``, found without ``paths``, are the embedded ones; else none."""
+    if paths or not fonts or any(Path(font.path).parent != EMBEDDED for font in fonts):
+        return []
+    families = len({font.group for font in fonts})
+    return [f"no fonts on this system: the {families} embedded ones are used; scripts/fonts.sh installs more"]
+
+
+def _scan(paths: Sequence[str | Path]) -> FontScan:
     cache_path = _cache_path()
     cache = _read_cache(cache_path)
     before = len(cache)
     named = set(map(Path, paths))
     fonts: list[Font] = []
     left_out: dict[str, list[str]] = {}
-    for path in _font_files(paths or font_folders()):
+    for path in _font_files(paths):
         stat = path.stat()
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
@@ -110,7 +127,7 @@ def find_fonts(paths: Sequence[str | Path] = ()) -> list[Font]:
     """
     scan = scan_fonts(paths)
     if not scan.fonts:
-        where = ", ".join(map(str, paths)) or "this system's font folders"
+        where = ", ".join(map(str, paths)) or "this system's font folders and the package"
         raise UserError(
             f"no usable font in {where}; rendering needs at least one TrueType or OpenType font; run scripts/fonts.sh "
             "to install free ones, or pass --set 'render.fonts=[\"FOLDER\"]'"
@@ -131,7 +148,7 @@ class FontIndex:
     count more, hairlines, italics and typewriters less, for that is how signs are painted.
 
     Args:
-        fonts: the faces; None = those of this system.
+        fonts: the faces; None = those of this system, or the embedded ones (``scan_fonts``).
         split: "heldout" keeps one family in ten, by a hash of its name; "train" the others; "all" everything.
 
     Raises:

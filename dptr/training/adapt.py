@@ -1,9 +1,9 @@
-"""``dptr adapt``: a recogniser learns the words of a domain from text alone; its image side stays as it is.
+"""``dptr adapt``: a recognizer learns the words of a domain from rendered crops of them; its image side is frozen.
 
 The words are rendered, the frozen encoder and FMU see them once, and the decoder learns to read what they saw: a step
 costs the decoder alone. The other part of each batch are rendered words of the recogniser's language, seen in the same
-way, so that it does not forget them. Ours; that text alone can stand in for the image side of a finished recogniser was
-tried without rendering, and failed (docs/LOG.md).
+way, so that it does not forget them. Ours, and not training on text alone: without rendering, text standing in for the
+image side of a finished recognizer was tried and failed (docs/LOG.md).
 """
 
 from __future__ import annotations

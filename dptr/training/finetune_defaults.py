@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from dptr.config.load import load_recipe
 from dptr.config.train import FinetuneRecipe
-from dptr.synth import find_fonts
-from dptr.utils.errors import UserError
 
 OWN_CROPS = (
     "run.steps=500",
@@ -38,21 +36,12 @@ def goes_on(recipe: FinetuneRecipe) -> bool:
 def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
     """``OWN_CROPS`` with ``overrides`` above them; and lines to tell the user.
 
-    Without fonts there are no rendered words to mix in, unless ``overrides`` ask for them: then training will refuse.
-
     Raises:
         UserError: see ``load_recipe``.
     """
-    asked = load_recipe(FinetuneRecipe, None, list(overrides))
     recipe = load_recipe(FinetuneRecipe, None, [*OWN_CROPS, *overrides])
     told = [
         f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
         "of the crops held out; settings of your own: --config, --set"
     ]
-    if recipe.data.rendered and "rendered" not in asked.data.model_fields_set:
-        try:
-            find_fonts(recipe.render.fonts)
-        except UserError as error:
-            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"rendered": 0.0})})
-            told.append(f"no rendered words are mixed in, which keep a recogniser from forgetting: {error}")
     return recipe, told

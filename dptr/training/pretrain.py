@@ -1,7 +1,8 @@
-"""``dptr pretrain``: stage 1, a decoder learns to spell from text tokens alone (DPTR section 3.2). No image is seen.
+"""``dptr pretrain``: stage 1, a decoder learns to spell from text tokens (DPTR section 3.2).
 
-The frozen dual encoder turns words into tokens, ORP perturbs them with tokens of photographs, and the decoder learns to
-write the word. Validation spells held-out words, and random strings, from their unperturbed tokens.
+The frozen dual encoder turns words into tokens, ORP perturbs them with the features of a bank (of photographs, or of
+rendered crops: residuals), and the decoder learns to write the word. Validation spells held-out words, and random
+strings, from their unperturbed tokens.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from dptr.data.crops import LabelledCrops, load_crops
 from dptr.data.report import DropReport
 from dptr.data.sources import Bucketed, Labelled, Mixture, Source, Weighted, whole_weights
 from dptr.dual.glyph.model import GlyphDual
-from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
 from dptr.synth.pack import open_pack
 from dptr.synth.source import Rendered
 from dptr.text.charset import Charset
@@ -65,7 +65,7 @@ def rendered_words(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
     )
     undrawable = train.undrawable(_LOOKED_AT).items()
-    notes = [train.corpus.describe()]
+    notes = [*describe_embedded(fonts, render.fonts), train.corpus.describe()]
     notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
     return train, unseen, notes
 

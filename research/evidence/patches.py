@@ -1,4 +1,4 @@
-"""Pieces of photographs in the shape of word crops, for a bank of scenes without text (docs/RESULTS.md, ORP).
+"""Pieces of photographs in the shape of word crops, for a bank of scenes without text (docs/evidence/orp.md).
 
 python research/evidence/patches.py --photographs $DPTR_DATA/natural --out runs/patches
 dptr bank --images runs/patches --dual-model glyph-en --out runs/patches.safetensors

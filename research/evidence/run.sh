@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The evidence of docs/RESULTS.md, in the order of its sections: some 18 hours of two cores on a CPU that computes in bfloat16.
+# The tables of docs/evidence: some 18 hours of two cores on a CPU that computes in bfloat16.
 # Needs fonts (scripts/fonts.sh, and Debian's fonts-dseg for own crops of displays) and DPTR_DATA with natural/, iiit5k and
 # ic15. What is done is not done again: start it anew at any time. SYNTHTIGER: a checkout of its repository, for research/bench/worth.py; without, a template of ours stands in.
 set -euo pipefail

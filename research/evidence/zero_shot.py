@@ -1,4 +1,4 @@
-"""Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder that was taught on text alone.
+"""Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder from stage 1.
 
     DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model --out
     runs/zero-shot

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from helpers_signal import start
 from PIL import Image
 from torch import nn
 
@@ -308,7 +309,7 @@ def alive(pid: str) -> bool:
 def test_no_child_outlives_the_command(way: str) -> None:
     """A terminal interrupts the whole group, ``kill -INT`` the command alone; ``kill -9`` leaves it no time to act."""
     command = [sys.executable, "-m", "dptr", "bench", "--repeats", "100000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while not (found := children.read_text().split()):
         assert process.poll() is None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_signal import start
 from PIL import Image, ImageFont
 
 from dptr import __version__
@@ -24,6 +25,7 @@ from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, Pretrain
 from dptr.inference.reader import Reader, repeats
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
+from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.weights import SHIPPED
@@ -398,7 +400,7 @@ INNER = {
     "align": ("dptr.training.align.align", ["--out", "out"]),
     "bank": ("dptr.dual.base.load_dual", ["--images", "CROPS", "-o", "out"]),
     "pretrain": ("dptr.training.pretrain.pretrain", ["--out", "out"]),
-    "synth": ("dptr.synth.pack.write_pack", ["--out", "out", "--count", "5"]),
+    "synth": ("dptr.synth.pack.write_pack", ["--out", "out", "--count", "5", "--set", f'render.fonts=["{EMBEDDED}"]']),
     "finetune": ("dptr.training.finetune.finetune", ["--out", "out", "--set", "init.glyph=glyph-en"]),
     "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["MODEL", "-o", "out.onnx"]),
@@ -457,7 +459,7 @@ def test_other_system_errors_are_not_hidden(words, model, tmp_path, monkeypatch)
 
 def interrupt_at(fifo: Path, arguments: list[str]) -> tuple[int, bytes, bytes]:
     """Run a command, wait until it reads ``fifo``, press Ctrl-C."""
-    process = subprocess.Popen([*DPTR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start([*DPTR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while process.poll() is None:
         try:
             writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)

@@ -149,7 +149,7 @@ def test_recipes_do_not_change() -> None:
 
 
 def test_the_papers_settings() -> None:
-    """The table in docs/method.md, against the two recipes that claim to reproduce it."""
+    """The table in docs/method.md, against the two recipes that come close to it."""
     folder = Path(__file__).parents[2] / "recipes"
     first = load_recipe(PretrainRecipe, folder / "paper-pretrain.toml")
     second = load_recipe(FinetuneRecipe, folder / "paper-finetune.toml")

@@ -302,7 +302,11 @@ def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
     assert (described["height"], described["width"], described["max_length"]) == (32, 128, 25)
     assert described["preprocessing"]["mean"] == described["preprocessing"]["deviation"] == 127.5
     assert described["temperature"] == reference.temperature and described["numbers"] == "float32"
-    assert described["card"] == reference.card == card_of("dptr-en")
+    wording = {"trained_on"}  # that of card.json is mended between exports
+    cards = [described["card"], reference.card, card_of("dptr-en")]
+    assert [{key: card[key] for key in card.keys() - wording} for card in cards] == 3 * [
+        {key: card[key] for key in cards[0].keys() - wording} for card in cards[:1]
+    ]
 
 
 def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:

@@ -1,16 +1,19 @@
+import re
 import string
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fontTools.pens.transformPen import TransformPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from fontTools.ttLib import newTable
+from fontTools.ttLib import TTFont, newTable
 from fontTools.ttLib.tables._g_l_y_f import Glyph
 from PIL import ImageFont, features
 
 from dptr.synth import faces
 from dptr.synth import fonts as module
-from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping, scan_fonts
+from dptr.synth.fonts import EMBEDDED, Font, FontIndex, describe_embedded, find_fonts, needs_shaping, scan_fonts
+from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
 ASCII = ((0x21, 0x7E),)
@@ -198,11 +201,49 @@ def test_no_fonts_and_missing_paths_say_what_to_do(tmp_path):
         find_fonts([tmp_path / "nowhere"])
 
 
-def test_fonts_are_found_in_the_system_folders(make_font, tmp_path, monkeypatch):
+@pytest.mark.parametrize("variable", ["XDG_DATA_HOME", "XDG_DATA_DIRS", "HOME"])
+def test_fonts_are_found_in_the_system_folders_alone(variable, make_font, tmp_path, monkeypatch):
+    """Named by any of the variables (``HOME``: its folder ``.fonts``); what others name is not looked at."""
     path = make_font("a.ttf")
+    if variable == "HOME":
+        path = path.parent.rename(tmp_path / ".fonts") / path.name
+    for name in ("XDG_DATA_HOME", "XDG_DATA_DIRS", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path if name == variable else tmp_path / "none"))
+    (font,) = find_fonts()
+    assert font.path == str(path) and describe_embedded([font]) == []
+
+
+def test_a_system_without_fonts_uses_the_embedded_ones(make_font, tmp_path, monkeypatch):
+    """Also where those it has are of no use, which is told."""
+    embedded = sorted(str(path) for path in EMBEDDED.glob("*.ttf"))
+    assert [font.path for font in find_fonts()] == embedded and scan_fonts().left_out == {}
+    (line,) = describe_embedded(find_fonts())
+    assert line == "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more"
+    assert describe_embedded(find_fonts([EMBEDDED]), [EMBEDDED]) == [], "asked for"
+    path = make_font("a.ttf", change=no_outlines)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "none"))
-    assert str(path) in [font.path for font in find_fonts()]
+    scan = scan_fonts()
+    assert [font.path for font in scan.fonts] == embedded and scan.left_out == {faces.BITMAP: [str(path)]}
+
+
+def test_embedded_fonts_are_of_distinct_families_with_some_held_out():
+    fonts = find_fonts([EMBEDDED])
+    assert len({font.group for font in fonts}) == len(fonts) == 20
+    asked = resolve_charset("94").characters
+    for split, at_least in (("train", 10), ("heldout", 4)):
+        assert sum(all(c in font for c in asked) for font in FontIndex(fonts, split).fonts) >= at_least
+
+
+@pytest.mark.parametrize("folder", [EMBEDDED, Path(__file__).parents[1] / "fonts"], ids=lambda path: path.name)
+def test_every_font_that_the_project_brings_has_its_licence_and_source(folder):
+    told = (folder / "FONTS.md").read_text(encoding="utf-8")
+    for path in folder.glob("*.ttf"):
+        licence = path.with_suffix(".LICENSE").read_text(encoding="utf-8")
+        assert re.search("SIL OPEN FONT LICENSE Version 1.1|Apache License\\s+Version 2.0", licence)
+        assert f"| `{path.name}` | " in told and f"({path.stem}.LICENSE)" in told
+        reserved = re.findall(r"Reserved Font Names?:? *['\"“]([^'\"”]+)", licence.partition("PREAMBLE")[0])
+        with TTFont(path, lazy=True) as font:
+            assert not [name for name in reserved if name in font["name"].getBestFamilyName()]
 
 
 def test_choice_follows_the_family_weights():

@@ -1,10 +1,6 @@
-"""Scripts with rules of their own: shaped, joined and drawn in their direction, with the fonts of this system."""
+"""Scripts with rules of their own: shaped, joined and drawn in their direction, with the fonts of ``tests/fonts``."""
 
 from __future__ import annotations
-
-from functools import cache
-from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,51 +9,30 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
-from dptr.synth import FontIndex, Renderer, faces
-from dptr.synth.fonts import font_folders
+from dptr.synth import Font, FontIndex, Renderer
 from dptr.synth.layout import SIZE, draw_word
 from dptr.synth.source import Rendered
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import JOINERS
 
-SAMPLES = {"ar": "سلامعبجد", "he": "שלום", "hi": "कषतरमडक्ि", "bn": "কষতরজঞ্ি", "ru": "жЯф", "de": "ßÄö"}
-FONTS = 2  # looked at a script
+SAMPLES = {"ar": "سلامعبجد", "he": "שלום", "hi": "कषतरमडक्ि", "bn": "কষতরজঞ্ি", "ta": "தமிழ்", "ru": "жЯф", "el": "λόγ",
+           "de": "ßÄö", "zh": "的一是", "ja": "のトの日", "ko": "이다의"}  # fmt: skip
 shaped = pytest.mark.skipif(not features.check("raqm"), reason="Pillow without raqm draws no shaped script")
 
 
-@cache
-def files() -> dict[str, list[Path]]:
-    """Fonts of this system whose character maps have a script's letters."""
-    found: dict[str, list[Path]] = {code: [] for code in SAMPLES}
-    for path in sorted(path for folder in font_folders() for path in folder.rglob("*.[to]tf")):
-        missing = [code for code in SAMPLES if len(found[code]) < 3 * FONTS]
-        if not missing:
-            break
-        with TTFont(path, lazy=True) as font:
-            codes = font.getBestCmap() or {}
-        for code in missing:
-            if all(ord(letter) in codes for letter in SAMPLES[code]):
-                found[code].append(path)
-    return found
-
-
-@cache
-def fonts(code: str) -> list[faces.Font]:
-    """Usable faces among them, ``FONTS`` at most."""
-    usable = (face for path in files()[code] for face in faces.inspect(path) if isinstance(face, faces.Font))
-    return list(islice((face for face in usable if all(letter in face for letter in SAMPLES[code])), FONTS))
+def fonts_of(code: str, fonts: list[Font]) -> list[Font]:
+    """Those that draw a script's letters."""
+    return [font for font in fonts if all(letter in font for letter in SAMPLES[code])]
 
 
 @pytest.fixture
-def font(request) -> faces.Font:
-    if not fonts(request.param):
-        pytest.skip(f"no font with letters of {LANGUAGES[request.param].name} is installed; scripts/fonts.sh does it")
-    return fonts(request.param)[0]
+def font(request, script_fonts) -> Font:
+    """The first font of ``tests/fonts`` for a script."""
+    return fonts_of(request.param, script_fonts)[0]
 
 
-def unshaped(font: faces.Font, text: str) -> np.ndarray:
+def unshaped(font: Font, text: str) -> np.ndarray:
     """The nominal glyphs of the letters, one after the other from left to right."""
     face = ImageFont.truetype(font.path, SIZE, index=font.number, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = face.getbbox(text)
@@ -129,15 +104,14 @@ def test_the_first_letter_stands_right(font, tall, low):
 
 @shaped
 @pytest.mark.parametrize("code", SAMPLES)
-def test_every_character_drawn_is_in_the_font(code):
+def test_every_character_drawn_is_in_the_font(code, script_fonts):
     """fontTools' character map of the chosen file holds each letter of the word."""
     pytest.importorskip("wordfreq")
-    if not fonts(code):
-        pytest.skip(f"no font with letters of {LANGUAGES[code].name} is installed; scripts/fonts.sh does it")
+    fonts = fonts_of(code, script_fonts)
     words = SourceConfig(kind="wordfreq", language=code, top=5000)
     corpus = Corpus(CorpusConfig(sources=(words, SourceConfig(kind="pattern"))), resolve_charset(code), 25, seed=0)
-    source = Rendered(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts(code))))
-    maps = {font.path: set(TTFont(font.path, fontNumber=font.number, lazy=True).getBestCmap()) for font in fonts(code)}
+    source = Rendered(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts)))
+    maps = {font.path: set(TTFont(font.path, fontNumber=font.number, lazy=True).getBestCmap()) for font in fonts}
     own = 0
     for index in range(200):
         word = source.word(index)

@@ -10,9 +10,9 @@ from helpers_train import Parts, records, write_crops
 from dptr.cli.app import run
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import open_checkpoint
-from dptr.training import finetune_defaults as own
 from dptr.training.finetune import finetune
-from dptr.utils.errors import UserError
+
+WORDS = [f"{a}{b}&" for a in "abcd" for b in "efgh"]
 
 
 @pytest.fixture
@@ -48,21 +48,20 @@ def test_without_a_recipe_or_a_part_the_shipped_model_goes_on(options, model, gr
     assert recipes[0].data.train == ("crops",)
 
 
-def test_without_fonts_nothing_is_rendered_unless_asked_for(monkeypatch):
-    def none(paths):
-        raise UserError("no usable font in these folders; install some")
-
-    monkeypatch.setattr(own, "find_fonts", none)
-    recipe, told = own.own_crops_recipe(["init.model=dptr-en"])
-    assert recipe.data.rendered == 0 and "no usable font" in told[-1]
-    recipe, told = own.own_crops_recipe(["init.model=dptr-en", "data.rendered=0.3"])
-    assert recipe.data.rendered == 0.3 and len(told) == 1
+def test_rendered_words_are_mixed_in_on_a_system_without_fonts(parts: Parts, tmp_path: Path, capsys):
+    """In the embedded fonts, and the log says so; the tests' system has none (``tests/conftest.py``)."""
+    crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
+    start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
+    options = ["--set", "run.steps=1", "--set", "run.batch_size=4", "--set", "run.validate_every=1"]
+    assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(tmp_path / "run"), *options]) == 0
+    told = capsys.readouterr().err
+    assert "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more" in told
+    assert "50% of each batch rendered" in told
 
 
 def test_a_recogniser_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, capsys):
     """From the command line, with a character that it did not know; it starts where the model was, and ends early."""
-    words = [f"{a}{b}&" for a in "abcd" for b in "efgh"]
-    crops = write_crops(tmp_path / "crops", parts.fonts, words)
+    crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
     options = ["--set", "run.steps=3", "--set", "run.batch_size=4", "--set", "run.validate_every=1", "--set",
                "patience=1", "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers_signal import start
 from helpers_train import STEPS, Parts, Warm, check_whole, contents, records
 
 from dptr.dual.orp.bank import load_bank
@@ -189,7 +190,7 @@ def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) 
     out = tmp_path / "run"
     command = [sys.executable, "-m", "dptr.cli.app", *parts.arguments("align", out)]
     command += ["--set", "run.workers=2", "--set", "run.steps=2000", "--set", "run.validate_every=2000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
     wait_for_step(out, 2)
     os.killpg(process.pid, signal.SIGINT)
     printed, said = process.communicate(timeout=60)

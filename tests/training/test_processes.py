@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers_signal import start
 from helpers_train import STEPS, Parts, records
 
 # Without dropout, whose masks depend on how the batch is divided; a ViT, for batch norm sees its own share only.
@@ -25,7 +26,7 @@ def launch(processes: int, arguments: list[str]) -> subprocess.Popen[str]:
     """The command in so many processes of one thread."""
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
+    return start(
         [sys.executable, *several, "-m", "dptr", *arguments],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip

@@ -304,8 +304,10 @@ class PARSeq(Stepwise):
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3).
 
-        The content stream stays causal while refining, as in the published code: with more than one layer a trace of a
-        position's own character comes back to it through the characters after it.
+        The content stream stays causal while refining. In the published code (and in baudm/parseq) query and content
+        share one mask object, which is edited in place: after the first refinement its content stream is not causal.
+        At depth 1 both are equal. With more layers, in ours, a trace of a position's own character comes back to it
+        through the characters after it.
         """
         projected, memory_allowed = self.project(memory), key_mask(memory_mask)
         if self.autoregressive:

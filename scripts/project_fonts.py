@@ -1,0 +1,158 @@
+"""The fonts that the project brings: the embedded Latin ones, and those that its tests draw other scripts with.
+
+    python scripts/project_fonts.py --embedded dptr/synth/embedded --tests tests/fonts
+
+Needs ``npm`` and ``apt-get`` (for Hebrew, Bengali and Tamil). Every font is cut down to the characters below with
+fontTools, with the layout rules that words need and without hinting; that is the only change. Licences lie beside the
+fonts, sources and versions in FONTS.md. No font is named by a name that its licence reserves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from fontTools import subset
+from fontTools.ttLib import TTFont
+
+from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import script
+
+# By family: the npm package @expo-google-fonts/NAME of this version, and the file in it.
+EMBEDDED = {
+    "Anton": ("anton@0.4.2", "Anton_400Regular"),
+    "Archivo Black": ("archivo-black@0.4.1", "ArchivoBlack_400Regular"),
+    "Barlow Condensed": ("barlow-condensed@0.4.1", "BarlowCondensed_600SemiBold"),
+    "Bodoni Moda": ("bodoni-moda@0.4.2", "BodoniModa_700Bold"),
+    "Caveat": ("caveat@0.4.2", "Caveat_700Bold"),
+    "Courier Prime": ("courier-prime@0.4.1", "CourierPrime_700Bold"),
+    "Crimson Pro": ("crimson-pro@0.4.2", "CrimsonPro_500Medium_Italic"),
+    "EB Garamond": ("eb-garamond@0.4.3", "EBGaramond_500Medium"),
+    "Exo 2": ("exo-2@0.4.2", "Exo2_700Bold"),
+    "Fira Sans": ("fira-sans@0.4.1", "FiraSans_500Medium"),
+    "Fredoka": ("fredoka@0.4.1", "Fredoka_600SemiBold"),
+    "JetBrains Mono": ("jetbrains-mono@0.4.1", "JetBrainsMono_700Bold"),
+    "Libre Franklin": ("libre-franklin@0.4.2", "LibreFranklin_700Bold"),
+    "Montserrat": ("montserrat@0.4.2", "Montserrat_800ExtraBold"),
+    "Open Sans": ("open-sans@0.4.2", "OpenSans_400Regular"),
+    "Oswald": ("oswald@0.4.2", "Oswald_500Medium"),
+    "Pacifico": ("pacifico@0.4.1", "Pacifico_400Regular"),
+    "Permanent Marker": ("permanent-marker@0.4.0", "PermanentMarker_400Regular"),
+    "Roboto Slab": ("roboto-slab@0.4.2", "RobotoSlab_700Bold"),
+    "Satisfy": ("satisfy@0.4.1", "Satisfy_400Regular"),
+}
+RULES = ["calt", "ccmp", "clig", "kern", "liga", "locl", "mark", "mkmk", "rlig"]  # for scripts that are not joined
+SHAPED = {"ar", "fa", "hi", "bn", "ta", "he"}  # languages of scripts that are: all rules are kept
+LATIN = [*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x2013, 0x203B), 0x20AC, 0x2122]
+
+# By family: the package, the file in it, and the languages whose characters are kept.
+TESTS = {
+    "Noto Sans": ("noto-sans@0.4.2", "NotoSans_400Regular", "latin vi ru uk el"),
+    "Noto Sans Arabic": ("noto-sans-arabic@0.4.3", "NotoSansArabic_400Regular", "ar fa"),
+    "Noto Naskh Arabic": ("noto-naskh-arabic@0.4.5", "NotoNaskhArabic_400Regular", "ar fa"),
+    "Noto Sans Devanagari": ("noto-sans-devanagari@0.4.1", "NotoSansDevanagari_400Regular", "hi"),
+    "Noto Sans SC": ("noto-sans-sc@0.4.3", "NotoSansSC_400Regular", "zh"),
+    "Noto Sans JP": ("noto-sans-jp@0.4.3", "NotoSansJP_400Regular", "ja"),
+    "Noto Sans KR": ("noto-sans-kr@0.4.3", "NotoSansKR_400Regular", "ko"),
+    "Noto Sans Hebrew": ("fonts-noto-core", "NotoSansHebrew-Regular", "he"),
+    "Noto Sans Bengali": ("fonts-noto-core", "NotoSansBengali-Regular", "bn"),
+    "Noto Serif Bengali": ("fonts-noto-core", "NotoSerifBengali-Regular", "bn"),
+    "Noto Serif Devanagari": ("fonts-noto-core", "NotoSerifDevanagari-Regular", "hi"),
+    "Noto Sans Tamil": ("fonts-noto-core", "NotoSansTamil-Regular", "ta"),
+}
+FREQUENT = 300  # letters of a language with thousands of them: the most frequent ones in its words
+MARKS = [*range(0x20, 0x7F), 0xA0, 0x200C, 0x200D, 0x25CC]  # ASCII, joiners, and what stands for a missing letter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--embedded", type=Path, required=True, help="folder of the embedded fonts")
+    parser.add_argument("--tests", type=Path, required=True, help="folder of the tests' fonts")
+    options = parser.parse_args()
+    latin = {family: (package, file, LATIN, RULES) for family, (package, file) in EMBEDDED.items()}
+    write_fonts(latin, options.embedded, "the embedded fonts")
+    scripts = {
+        family: (package, file, characters_of(codes), ["*"] if SHAPED & set(codes.split()) else RULES)
+        for family, (package, file, codes) in TESTS.items()
+    }
+    write_fonts(scripts, options.tests, "fonts of the tests")
+
+
+def characters_of(codes: str) -> list[int]:
+    """Code points of the charsets of some languages; of thousands of letters, the most frequent ones."""
+    kept = set(MARKS)
+    for code in codes.split():
+        letters = LANGUAGES[code].charset
+        large = [letter for letter in letters if script(letter) == "EAST ASIAN" and ord(letter) >= 0x3400]
+        kept |= set(map(ord, letters)) - set(map(ord, large))
+        kept |= set(map(ord, frequent(code, set(large))))
+    return sorted(kept)
+
+
+def frequent(code: str, letters: set[str]) -> list[str]:
+    """The ``FREQUENT`` of ``letters`` that the words of a language hold first."""
+    if not letters:
+        return []
+    from wordfreq import top_n_list
+
+    seen = dict.fromkeys(letter for word in top_n_list(code, 20_000) for letter in word if letter in letters)
+    return list(seen)[:FREQUENT]
+
+
+def write_fonts(fonts: dict[str, tuple[str, str, list[int], list[str]]], out: Path, title: str) -> None:
+    """Cut-down fonts, their licences and FONTS.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [f"# Sources of {title}", "", "Made by `scripts/project_fonts.py`: cut down to some characters, unhinted."]
+    lines += ["", "| family | file | from | licence |", "|---|---|---|---|"]
+    for family, (package, file, characters, rules) in sorted(fonts.items()):
+        with tempfile.TemporaryDirectory() as scratch:
+            path, licence, source = fetch(package, file, Path(scratch))
+            name = family.replace(" ", "")
+            cut(path, characters, rules, out / f"{name}.ttf")
+            (out / f"{name}.LICENSE").write_text(licence, encoding="utf-8")
+        kind = "Apache-2.0" if "Apache License" in licence else "OFL-1.1"
+        lines.append(f"| {family} | `{name}.ttf` | {source}, `{path.name}` | {kind}, [text]({name}.LICENSE) |")
+    (out / "FONTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def fetch(package: str, file: str, scratch: Path) -> tuple[Path, str, str]:
+    """A font file, the text of its licence, and where both are from."""
+    if package == "fonts-noto-core":
+        subprocess.run(["apt-get", "download", "-qq", package], cwd=scratch, check=True, stderr=subprocess.DEVNULL)
+        (archive,) = scratch.glob("*.deb")
+        subprocess.run(["dpkg", "-x", str(archive), str(scratch)], check=True)
+        version = archive.name.split("_")[1]
+        told = (scratch / f"usr/share/doc/{package}/copyright").read_text(encoding="utf-8")
+        text = told.partition("\nLicense: OFL-1.1\n PREAMBLE")[2].partition("\nLicense:")[0]
+        head = "SIL OPEN FONT LICENSE Version 1.1\n\nPREAMBLE" + re.sub(r"(?m)^ \.?", "", text)
+        (path,) = scratch.rglob(f"{file}.ttf")
+        with TTFont(path) as font:
+            owner = font["name"].getDebugName(0)
+        return path, f"{owner}\n\n{head.rstrip()}\n", f"Debian's {package} {version}"
+    name = f"@expo-google-fonts/{package}"
+    call = ["npm", "pack", "--silent", "--pack-destination", str(scratch), name]
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+    with tarfile.open(next(scratch.glob("*.tgz"))) as packed:
+        packed.extractall(scratch, filter="data")
+    (path,) = scratch.rglob(f"{file}.ttf")
+    licence = (scratch / "package/LICENSE_FONT").read_text(encoding="utf-8")
+    return path, licence, f"npm's {name}"
+
+
+def cut(path: Path, characters: list[int], rules: list[str], out: Path) -> None:
+    """Keep ``characters``, what they turn into by the layout features ``rules``, and these rules."""
+    asked = subset.Options(layout_features=rules, hinting=False, name_IDs=["*"], notdef_outline=True)
+    asked.drop_tables += ["FFTM", "DSIG"]
+    with TTFont(path, recalcTimestamp=False) as font:
+        tool = subset.Subsetter(asked)
+        tool.populate(unicodes=characters)
+        tool.subset(font)
+        font.save(out)
+
+
+if __name__ == "__main__":
+    main()
