@@ -59,7 +59,7 @@ SMALL = {  # settings that make make slow's trainings short
         "run.workers=0",
         "data.validation_share=0.2",
     ],
-    "adapt": ["run.steps=2", "run.batch_size=8", "run.validate_every=2", "crops=16", "rehearsed=16"],
+    "adapt": ["run.steps=2", "run.batch_size=8", "run.validate_every=2", "domain_crops=16", "language_crops=16"],
 }
 COUNTS = {"synth": "--count=64", "bank": "--count=32", "export": "--crops=8", "bench": "--repeats=1"}
 WORDS = "open EXIT Hotel 24h taxi BAKERY stop menu Room 305 pull push sale Cafe door NORTH east west 1978 home"
