@@ -40,8 +40,8 @@ from dptr.synth import EMBEDDED, FontIndex, Renderer, find_fonts
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
-from dptr.training.finetune import initialise
-from dptr.training.resolve import settle_finetune
+from dptr.training.initialize import initialize
+from dptr.training.resolve import resolve_finetune
 from dptr.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -151,11 +151,13 @@ def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
 
 def join(settings: dict[str, Any], folder: Path) -> Path:
     """Write the recogniser that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
-    recipe, charset = settle_finetune(load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings)))
+    settings = {**settings, "data.rendered": 1}  # no crop is read
+    resolved = resolve_finetune(load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings)))
+    recipe, charset = resolved.recipe, resolved.charset
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))
-    initialise(model, recipe, charset)
+    initialize(model, resolved)
     save_checkpoint(folder, "recogniser", model, recipe.model, charset, {}, {})
     return folder
 

@@ -17,7 +17,7 @@ import subprocess
 from pathlib import Path
 
 from dptr import __version__
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.dual.glyph.model import load_glyph, save_glyph
 from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
@@ -47,7 +47,7 @@ def main() -> None:
     }
     card["recipe"] = _without_paths(card["recipe"])
     if read_json(options.source / "config.json", "model")["kind"] == "glyph":
-        dual = load_glyph(DualConfig(kind="glyph", model=str(options.source)))
+        dual = load_glyph(GlyphDualConfig(model=str(options.source)))
         card["parameters"] = sum(parameter.numel() for parameter in dual.model.parameters())
         save_glyph(target, dual.model, dual.charset, dual.config, card, half=True)
         return

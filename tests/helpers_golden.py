@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import dptr.training
 from dptr.cli.app import run
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.data.augment import to_pixels
 from dptr.dual.glyph.model import load_glyph
 from dptr.inference.reader import Prediction, Reader
@@ -37,16 +37,17 @@ STEPS = 4
 GLYPH_WORDS = ["Hi", "24h", "a.b-c"]
 
 _RUN = [
-    f"run.steps={STEPS}", "run.batch=4", "run.seed=0", "run.workers=0", "run.device=cpu", "run.precision=no",
+    f"run.steps={STEPS}", "run.batch_size=4", "run.seed=0", "run.device=cpu", "run.precision=no",
     f"run.save_every={STEPS}", f"run.validate_every={STEPS}", "run.log_every=1", "run.tensorboard=false",
-    "optim.lr=2e-3", "optim.warmup=0.25", "optim.weight_decay=1", "optim.clip=1", "optim.ema=0.2", "corpus.heldout=0.3",
+    "optim.lr=2e-3", "optim.warmup=0.25", "optim.weight_decay=1", "optim.grad_clip=1", "optim.ema_decay=0.2",
+    "corpus.heldout=0.3",
 ]  # fmt: skip
 _DECODER = ["model.decoder.depth=1", "model.decoder.permutations=4"]
 _TINY = '{kind="svtr", size="nano", height=16, width=32}'
-_GLYPH = ["glyph.dim=16", "glyph.heads=2", "glyph.max_length=9", f"glyph.encoder={_TINY}"]
+_GLYPH = ["run.workers=0", "glyph.dim=16", "glyph.heads=2", "glyph.max_length=9", f"glyph.encoder={_TINY}"]
 _TEACH = [
-    "teach.text=1", "teach.images=1", "teach.residuals=1", "teach.words=6", "teach.decoder.depth=1",
-    "teach.decoder.heads=2",
+    "co_training.text=1", "co_training.images=1", "co_training.residuals=1", "co_training.words=6",
+    "co_training.decoder.depth=1", "co_training.decoder.heads=2",
 ]  # fmt: skip
 
 
@@ -56,14 +57,22 @@ def _quoted(path: Path) -> str:
 
 _WORDS = f'corpus.sources=[{{kind="file", path={_quoted(FOLDER / "words.txt")}}}]'
 _FONTS = f"render.fonts=[{_quoted(FONT)}]"
-_LABELED = [f"data.train=[{_quoted(CROPS)}]", f"data.validation=[{_quoted(CROPS)}]", "data.augment=0.5"]
+_LABELED = [
+    "run.workers=0",
+    f"data.train=[{_quoted(CROPS)}]",
+    f"data.validation=[{_quoted(CROPS)}]",
+    "data.augment=0.5",
+]
 
 TRAININGS: dict[str, tuple[str, list[str]]] = {
     "align": ("align", [*_GLYPH, _WORDS, _FONTS]),
     "align, teach": ("align", [*_GLYPH, *_TEACH, _WORDS, _FONTS]),
     "pretrain": ("pretrain", [*_DECODER, _WORDS, "bucket=2"]),
     "pretrain, residuals": (
-        "pretrain", [*_DECODER, _WORDS, "orp.bank=residuals", "orp.positions=symbols", "run.accumulate=2"],
+        "pretrain",
+        [
+            *_DECODER, _WORDS, "orp.bank=residuals", "orp.positions=symbols", "run.gradient_accumulation_steps=2",
+        ],
     ),
     "finetune": ("finetune", [*_DECODER, *_LABELED, 'model.encoder.size="nano"', "init.glyph=glyph-en"]),
     "finetune, rendered": (
@@ -72,15 +81,15 @@ TRAININGS: dict[str, tuple[str, list[str]]] = {
     "finetune, onward": (
         "finetune",
         [
-            *_LABELED, "data.rendered=0", "init.model=dptr-en-tiny", "distil.model=dptr-en", "encoder_lr=0.1",
+            *_LABELED, "data.rendered=0", "init.model=dptr-en-tiny", "distillation.model=dptr-en", "encoder_lr=0.1",
             "fmu_lr=0",
         ],
     ),
     "adapt": (
         "adapt",
         [
-            "model=dptr-en-tiny", f"text=[{_quoted(FOLDER / 'domain.txt')}]", _WORDS, _FONTS, "crops=12",
-            "rehearsed=16",
+            "init.model=dptr-en-tiny", f"text=[{_quoted(FOLDER / 'domain.txt')}]", _WORDS, _FONTS, "domain_crops=12",
+            "language_crops=16",
         ],
     ),
 }  # fmt: skip
@@ -125,7 +134,7 @@ def rounded(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def glyph_values() -> dict[str, Any]:
     """Of glyph-en: its fingerprint, some text tokens, and some slots of the first two crops."""
-    dual = load_glyph(DualConfig())
+    dual = load_glyph(GlyphDualConfig())
     tokens, _ = dual.encode_text(GLYPH_WORDS)
     pictures = [fit(open_image(path), *dual.image_size) for path in crops()[:2]]
     slots = dual.encode_image(to_pixels(np.stack(pictures)))

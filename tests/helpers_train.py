@@ -14,7 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,18 @@ DOMAIN = ["ab12", "cd34", "ef56", "gh78"]
 STEPS = 12
 VALIDATION = 24  # instead of hundreds
 RUN = [
-    f"run.steps={STEPS}", "run.batch=4", "run.workers=0", "run.device=cpu", "run.save_every=3", "run.validate_every=4",
-    "run.precision=no", "run.log_every=1", "optim.ema=0.9", "optim.warmup=0.25", "optim.lr=3e-3",
+    f"run.steps={STEPS}", "run.batch_size=4", "run.device=cpu", "run.save_every=3", "run.validate_every=4",
+    "run.precision=no", "run.log_every=1", "optim.ema_decay=0.9", "optim.warmup=0.25", "optim.lr=3e-3",
 ]  # fmt: skip
 ENCODER = '{kind="svtr", size="nano", height=16, width=32}'
-MODEL = [
+DECODER = [
     'model.charset="36"', "model.max_length=5", "model.decoder.dim=16", "model.decoder.depth=1",
-    "model.decoder.heads=2", f"model.encoder={ENCODER}", "model.fmu.queries=6", "model.fmu.heads=2",
+    "model.decoder.heads=2",
 ]  # fmt: skip
+MODEL = [*DECODER, f"model.encoder={ENCODER}", "model.fmu.queries=6", "model.fmu.heads=2"]
 TEACH = [
-    "teach.text=1", "teach.images=1", "teach.residuals=1", "teach.words=6", "teach.decoder.depth=1",
-    "teach.decoder.heads=2",
+    "co_training.text=1", "co_training.images=1", "co_training.residuals=1", "co_training.words=6",
+    "co_training.decoder.depth=1", "co_training.decoder.heads=2",
 ]  # fmt: skip
 
 
@@ -59,21 +60,22 @@ class Parts:
             'glyph.charset="36"',
             f"glyph.encoder={ENCODER}",
         ]
+        workers = "run.workers=0"
         fonts = f"render.fonts=[{_quoted(self.fonts)}]"
         tower, bank = _quoted(self.folder / "glyph"), _quoted(self.folder / "bank.safetensors")
         init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr=0.5"]
         data = [f"data.train=[{_quoted(self.folder / 'crops')}]", "data.rendered=0.5", "data.validation_share=0.3"]
         own = {
-            "align": [*glyph, fonts],
-            "teach": [*glyph, fonts, *TEACH],
-            "pretrain": [*MODEL, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
-            "finetune": [*MODEL, *init, *data, fonts],
+            "align": [*glyph, fonts, workers],
+            "teach": [*glyph, fonts, workers, *TEACH],
+            "pretrain": [*DECODER, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
+            "finetune": [*MODEL, *init, *data, fonts, workers],
             "adapt": [
-                f"model={_quoted(self.folder / 'recogniser')}",
+                f"init.model={_quoted(self.folder / 'recogniser')}",
                 f"text=[{_quoted(self.folder / 'domain.txt')}]",
                 fonts,
-                "crops=12",
-                "rehearsed=16",
+                "domain_crops=12",
+                "language_crops=16",
             ],
         }
         return [*RUN, words, "corpus.heldout=0.3", *own[command]]
@@ -102,7 +104,7 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
     """Random weights and rendered words: nothing is trained."""
     import torch
 
-    from dptr.config.model import DualConfig
+    from dptr.config.model import GlyphDualConfig
     from dptr.dual.glyph.model import build_glyph, load_glyph, save_glyph
     from dptr.dual.orp.bank import build_bank
     from dptr.models.checkpoint import save_checkpoint
@@ -117,16 +119,42 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
         torch.manual_seed(0)
         config = parts.recipe("align").glyph
         save_glyph(folder / "glyph", *build_glyph(config), config, {})
-        model = parts.recipe("pretrain").model
+        model = parts.recipe("finetune").model
         charset = resolve_charset(model.charset)
         decoder = build_decoder(model, len(charset))
         save_checkpoint(folder / "decoder", "decoder", decoder, model, charset, {}, {})
         whole = build_recognizer(model, len(charset))
         save_checkpoint(folder / "recogniser", "recogniser", whole, model, charset, {}, {})
     photographs = write_photographs(folder / "photographs", 120)
-    dual = load_glyph(DualConfig(model=str(folder / "glyph")))
+    dual = load_glyph(GlyphDualConfig(model=str(folder / "glyph")))
     build_bank(dual, sorted(photographs.iterdir()), folder / "bank.safetensors")
     return parts
+
+
+def settled(recipe: Any) -> tuple[Any, Any]:
+    """The recipe that ``dptr finetune`` makes of one, and the charset; without data sets it is of rendered words."""
+    resolved = _resolved(recipe)
+    return resolved.recipe, resolved.charset
+
+
+def initialized(model: Any, recipe: Any, charset: Any = None) -> list[str]:
+    """What ``dptr finetune`` puts into ``model`` before it trains, and lines for the log.
+
+    Args:
+        charset: in place of the recipe's.
+    """
+    from dptr.training.initialize import initialize
+
+    resolved = _resolved(recipe)
+    return initialize(model, replace(resolved, charset=charset) if charset else resolved)
+
+
+def _resolved(recipe: Any) -> Any:
+    from dptr.training.resolve import resolve_finetune
+
+    if not recipe.data.train:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"rendered": 1.0})})
+    return resolve_finetune(recipe)
 
 
 def _quoted(path: Path) -> str:

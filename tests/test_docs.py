@@ -50,10 +50,16 @@ GUIDES = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", *sorted((ROOT / "
 OTHERS = {"pip", "hf", "git", "cd", "cat", "tar", "time"}  # programs that are not ours
 CHEAP = {"", "read", "eval", "models", "data check", "data stats", "fonts"}  # executed by make test
 SMALL = {  # settings that make make slow's trainings short
-    "align": ["run.steps=2", "run.batch=8", "run.validate_every=2", "run.workers=0"],
-    "pretrain": ["run.steps=2", "run.batch=8", "run.validate_every=2"],
-    "finetune": ["run.steps=2", "run.batch=8", "run.validate_every=2", "run.workers=0", "data.validation_share=0.2"],
-    "adapt": ["run.steps=2", "run.batch=8", "run.validate_every=2", "crops=16", "rehearsed=16"],
+    "align": ["run.steps=2", "run.batch_size=8", "run.validate_every=2", "run.workers=0"],
+    "pretrain": ["run.steps=2", "run.batch_size=8", "run.validate_every=2"],
+    "finetune": [
+        "run.steps=2",
+        "run.batch_size=8",
+        "run.validate_every=2",
+        "run.workers=0",
+        "data.validation_share=0.2",
+    ],
+    "adapt": ["run.steps=2", "run.batch_size=8", "run.validate_every=2", "domain_crops=16", "language_crops=16"],
 }
 COUNTS = {"synth": "--count=64", "bank": "--count=32", "export": "--crops=8", "bench": "--repeats=1"}
 WORDS = "open EXIT Hotel 24h taxi BAKERY stop menu Room 305 pull push sale Cafe door NORTH east west 1978 home"

@@ -38,9 +38,9 @@ def synth(
     from dptr.synth import describe_embedded, find_fonts
     from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_synth_lmdb
     from dptr.synth.pack import write_pack
-    from dptr.training.resolve import settle_synth
+    from dptr.training.resolve import resolve_synth
 
-    recipe = settle_synth(load_recipe(SynthRecipe, config, overrides))
+    recipe = resolve_synth(load_recipe(SynthRecipe, config, overrides))
     part = parse_shard(shard)
     first, last = shard_range(part, count)
     for line in [] if recipe.render.fonts else describe_embedded(find_fonts()):

@@ -50,7 +50,7 @@ def bank(
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
     if dual != "glyph" and not dual_model:
         raise UserError(f"--dual {dual}: no weights ship with it; pass --dual-model, a folder or a hub id")
-    encoder = load_dual(DualConfig(kind=dual, model=dual_model) if dual_model else DualConfig(kind=dual))
+    encoder = load_dual(DualConfig.of(kind=dual, **({"model": dual_model} if dual_model else {})))
     if pack:
         from dptr.dual.glyph.model import GlyphDual
         from dptr.training.sources import packed_batches
@@ -125,7 +125,8 @@ def adapt(
         list[str] | None, typer.Option(metavar="FILE", help="Words of the domain, a word a line (text); repeatable.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (model); the default is what ships.")
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (init.model); the default is what ships."),
     ] = None,
     config: Recipe = None,
     overrides: Overrides = None,
@@ -144,5 +145,5 @@ def adapt(
     if text:
         overrides.append(f"text={json.dumps(text, ensure_ascii=False)}")
     if model:
-        overrides.append(f"model={json.dumps(model, ensure_ascii=False)}")
+        overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
     print(adapt(load_recipe(AdaptRecipe, config, overrides), out, resume))

@@ -8,16 +8,41 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dptr.config.model import Config
+from dptr.config.base import Config, KindConfig
 from dptr.config.renamed_render import explain_renamed
 from dptr.utils.errors import UserError
 
 R = TypeVar("R", bound=Config)
+
+# Keys and sections that had another name, where a recipe has the new one and no longer the old one.
+RENAMED = {
+    "run.batch": "run.batch_size",
+    "run.accumulate": "run.gradient_accumulation_steps",
+    "run.checkpointing": "run.activation_checkpointing",
+    "optim.clip": "optim.grad_clip",
+    "optim.ema": "optim.ema_decay",
+    "model.encoder.widest": "model.encoder.max_width",
+    "glyph.encoder.widest": "glyph.encoder.max_width",
+    "standardise": "standardize",
+    "start": "init.glyph",
+    "teach.start": "init.decoder",
+    "teach": "co_training",
+    "distil": "distillation",
+    "data.limit": "data.max_crops",
+    "data.grow": "data.extend_charset",
+    "model": "init.model",
+    "share": "domain_share",
+    "crops": "domain_crops",
+    "rehearsed": "language_crops",
+    "forget": "max_accuracy_loss",
+}
+REMOVED = ("model.encoder", "model.fmu", "run.workers", "words.sources")  # where no recipe of that kind read them
 
 
 def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list[str] | None = None) -> R:
@@ -29,7 +54,8 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
         overrides: each ``dotted.key=value``; the value is read as TOML, or as a bare string where that fails.
 
     Raises:
-        UserError: the file is missing or no TOML, a key is unknown (the nearest one is named) or a value is invalid.
+        UserError: the file is missing or no TOML, a key is unknown (its new name is told, or the nearest one), of
+            another kind of encoder or decoder, or has an invalid value.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -41,6 +67,7 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
             raise UserError(f"recipe {path}: not valid TOML ({error}); see recipes/ for examples") from error
     for override in overrides or []:
         _apply(values, override)
+    _refuse_old(schema, values, str(path or "--set"))
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -63,6 +90,47 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[leaf] = value
 
 
+def renamed(key: str, known: Collection[str]) -> str | None:
+    """What a dotted key is called now; None where it is in use as it is, or is no old name.
+
+    Args:
+        known: the dotted keys of the recipe, sections too.
+    """
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        old = ".".join(parts[:length])
+        if old in RENAMED and old not in known:
+            new = ".".join([RENAMED[old], *parts[length:]])
+            return new if new in known else None
+    return None
+
+
+def unread_before(key: str) -> bool:
+    """Whether a key that a recipe lacks may have stood in one of before without being read.
+
+    Then all recipes had the keys of all kinds of encoders and decoders, and those of ``REMOVED``.
+    """
+    parts = {"encoder", "decoder", "dual"} & set(key.split(".")[:-1])
+    return bool(parts) or any(f"{key}.".startswith(f"{old}.") for old in REMOVED)
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    keys: dict[str, Any] = {}
+    for key, value in values.items():
+        keys |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return keys
+
+
+def _refuse_old(schema: type[Config], values: dict[str, Any], where: str) -> None:
+    known = _keys(schema)
+    for key in flat(values):
+        if new := renamed(key, known):
+            raise UserError(f"{where}: unknown key '{key}'; it is now '{new}'")
+        if any(f"{key}.".startswith(f"{old}.") and old not in known for old in REMOVED):
+            raise UserError(f"{where}: unknown key '{key}'; this command reads no such setting: leave it out")
+
+
 def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     dotted = ".".join(map(str, first["loc"]))
@@ -73,6 +141,12 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
         nearest = _nearest([part for part in first["loc"] if isinstance(part, str)], _keys(schema))
         hint = f"did you mean '{nearest}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
         return f"{where}: unknown key '{dotted}'; {hint}{more}"
+    if first["type"] == "other_kind":
+        told = first["ctx"]
+        return (
+            f"{where}: {dotted}.{told['key']}: kind '{told['kind']}' has no such key, which is one of "
+            f"{told['others']}; leave it out, or set {dotted}.kind={told['first']}{more}"
+        )
     rule = {"tuple_type": 'Input should be a list, such as ["a", "b"]', "model_type": "Input should be a section"}
     message = rule.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{where}: {dotted} = {json.dumps(first['input'], default=str)}: {message}{more}"
@@ -94,9 +168,10 @@ def _nearest(location: list[str], every: list[str]) -> str | None:
 
 
 def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of a recipe; those of a list's entries stand under the list's own name."""
+    """Every dotted key of a recipe; those of a list's entries stand under the list's own name, all kinds' together."""
     keys = []
-    for name, field in schema.model_fields.items():
+    classes = [schema, *schema.kinds().values()] if issubclass(schema, KindConfig) else [schema]
+    for name, field in {name: field for some in classes for name, field in some.model_fields.items()}.items():
         keys.append(prefix + name)
         for part in (field.annotation, *get_args(field.annotation)):
             if isinstance(part, type) and issubclass(part, BaseModel):

@@ -1,30 +1,31 @@
-"""Settings of networks: the recognizer and its parts, the dual encoders. Frozen pydantic models with their defaults."""
+"""Settings of networks: the recognizer and its parts, the dual encoders. Frozen pydantic models with their defaults.
+
+Encoders, decoders and dual encoders come in kinds, each with the keys that it reads (``dptr.config.base.KindConfig``).
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
+from dptr.config.base import Config, KindConfig
+from dptr.config.decoders import DecoderConfig, PARSeqConfig
 from dptr.utils.widths import WIDTH_STEP
 
 
-class Config(BaseModel):
-    """Base of every recipe part: frozen, and a key it does not know is an error."""
-
-    # charset = 36 means "36"
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
-
-
-def check_widest(width: int, widest: int) -> None:
+def check_widest(width: int, widest: int, name: str = "widest") -> None:
     """Crops grow from ``width`` to ``widest`` in whole steps.
+
+    Args:
+        name: of the key that holds ``widest``, for the error.
 
     Raises:
         ValueError: they do not.
     """
     if widest and (widest < width or (widest - width) % WIDTH_STEP):
         raise ValueError(
-            f"widest = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set widest to 0 or "
+            f"{name} = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set {name} to 0 or "
             f"to one of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
         )
 
@@ -38,25 +39,62 @@ class TowerConfig(Config):
     std: tuple[float, float, float]
 
 
-class EncoderConfig(Config):
-    """Image encoder. ``vit``: PARSeq's. ``svtr``: convolutions first, then attention; cheaper on a CPU.
+class EncoderConfig(KindConfig):
+    """Keys of every image encoder; ``kind`` is a key of ``dptr.models.recognizer.ENCODERS``."""
 
-    ``clip-vision``: the image tower of a dual encoder that stage 1 was taught with.
-    """
+    default_kind: ClassVar[str] = "svtr"
 
-    kind: Literal["vit", "svtr", "clip-vision"] = "svtr"
-    size: str = "micro"  # vit: tiny, small, base; svtr: nano, micro, tiny, small
-    height: int = Field(32, ge=8)
+    height: int = Field(32, ge=8)  # pixels
     width: int = Field(128, ge=8)
-    widest: int = Field(0, ge=0)  # svtr: pixels; longer pictures keep their shape up to it; 0 = all crops of width
-    model: str = ""  # clip-vision: a hub id or a folder, as dual.model
-    frozen: bool = False  # clip-vision: not trained
-    tower: TowerConfig | None = None  # clip-vision: filled in
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[EncoderConfig]]:  # type: ignore[override]
+        return ENCODER_CONFIGS
+
+    @property
+    def widest(self) -> int:
+        """Width in pixels of the widest crop that it reads; 0 where all crops are of ``width``."""
+        return 0
+
+
+class ViTConfig(EncoderConfig):
+    """PARSeq's vision transformer."""
+
+    kind: Literal["vit"] = "vit"
+    size: Literal["tiny", "small", "dptr", "base"] = "small"  # see dptr.models.encoders.vit.SIZES
+
+
+class SVTRConfig(EncoderConfig):
+    """Convolutions first, then attention; cheaper on a CPU."""
+
+    kind: Literal["svtr"] = "svtr"
+    size: Literal["nano", "micro", "tiny", "small"] = "micro"  # see dptr.models.encoders.svtr.SIZES
+    max_width: int = Field(0, ge=0)  # pixels; longer pictures keep their shape up to it; 0 = all crops of width
+
+    @property
+    def widest(self) -> int:
+        return self.max_width
 
     @model_validator(mode="after")
-    def _whole_steps(self) -> EncoderConfig:
-        check_widest(self.width, self.widest)
+    def _whole_steps(self) -> SVTRConfig:
+        check_widest(self.width, self.max_width, "max_width")
         return self
+
+
+class ClipVisionConfig(EncoderConfig):
+    """The image tower of a dual encoder that stage 1 was taught with."""
+
+    kind: Literal["clip-vision"] = "clip-vision"
+    model: str = ""  # a hub id or a folder, as dual.model
+    frozen: bool = False  # not trained
+    tower: TowerConfig | None = None  # filled in
+
+
+ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
+    "vit": ViTConfig,
+    "svtr": SVTRConfig,
+    "clip-vision": ClipVisionConfig,
+}
 
 
 class FMUConfig(Config):
@@ -68,37 +106,26 @@ class FMUConfig(Config):
     count: bool = True  # image tokens are told how many characters stand left of them; not in the paper
 
 
-class DecoderConfig(Config):
-    """Recognition decoder; ``kind`` is a key of ``dptr.models.decoders.DECODERS``."""
+class DecoderModelConfig(Config):
+    """What stage 1 trains: a decoder, and the words that it writes."""
 
-    kind: str = "parseq"
-    dim: int = Field(128, ge=8)
-    depth: int = Field(2, ge=1)
-    heads: int = Field(4, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    permutations: int = Field(6, ge=1)  # PARSeq: orders a step, in mirrored pairs
-    refinements: int = Field(1, ge=0)  # PARSeq: cloze rounds after the first reading
-    autoregressive: bool = True  # PARSeq, decoding: left to right, or all positions at once
-    iterations: int = Field(3, ge=1)  # ABINet: how often the language model corrects the reading
-    noisings: int = Field(3, ge=1)  # MDiff: noised copies of each word a training step
-    steps: int = Field(3, ge=1)  # MDiff, decoding: rounds of prediction at most
-
-
-class ModelConfig(Config):
-    """A recogniser: encoder -> FMU -> decoder."""
-
-    encoder: EncoderConfig = EncoderConfig()
-    fmu: FMUConfig = FMUConfig()
-    decoder: DecoderConfig = DecoderConfig()
+    decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()
     charset: str = "94"  # a named set, a language, or a file of characters
-    max_length: int = Field(25, ge=1)
+    max_length: int = Field(25, ge=1)  # characters of the longest word
+
+
+class ModelConfig(DecoderModelConfig):
+    """A recognizer: encoder -> FMU -> decoder."""
+
+    encoder: SerializeAsAny[EncoderConfig] = SVTRConfig()
+    fmu: FMUConfig = FMUConfig()
 
 
 class GlyphConfig(Config):
     """The embedded dual encoder: character + position text tokens; image encoder + slots."""
 
     dim: int = Field(128, ge=8)
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: SerializeAsAny[EncoderConfig] = SVTRConfig()
     heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
     count: bool = True  # see FMUConfig
@@ -106,12 +133,40 @@ class GlyphConfig(Config):
     max_length: int = Field(25, ge=1)
 
 
-class DualConfig(Config):
+class DualConfig(KindConfig):
     """Which frozen dual encoder speaks for images. ``kind`` is a key of ``dptr.dual.base.DUAL_ENCODERS``."""
 
-    kind: str = "glyph"
-    model: str = "glyph-en"  # glyph: a shipped name or a folder; others: a hub id or a folder
-    prompt: str = "a photo of a '{}'"  # all but glyph: a template, or a key of dptr.dual.clip.prompts.PROMPTS
-    tokens: Literal["paper", "trimmed"] = "trimmed"  # all but glyph: padding too (CLIP: 78 tokens), or without it
-    cache: str = ""  # all but glyph: a folder where stage 1 keeps text tokens in float16, each word computed once
+    default_kind: ClassVar[str] = "glyph"
+
+    model: str = ""  # a folder, or a name that its kind knows
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[DualConfig]]:  # type: ignore[override]
+        return DUAL_CONFIGS
+
+
+class GlyphDualConfig(DualConfig):
+    """Ours (``GlyphConfig``); its text tokens are a table."""
+
+    kind: Literal["glyph"] = "glyph"
+    model: str = "glyph-en"  # a shipped name or a folder
+
+
+class ClipDualConfig(DualConfig):
+    """CLIP or one of its kin; ``model`` is a hub id or a folder."""
+
+    kind: Literal["clip", "siglip", "chinese-clip", "altclip", "metaclip2"] = "clip"
+    prompt: str = "a photo of a '{}'"  # a template, or a key of dptr.dual.clip.prompts.PROMPTS
+    tokens: Literal["paper", "trimmed"] = "trimmed"  # padding too (CLIP: 78 tokens), or without it
+    cache: str = ""  # a folder where stage 1 keeps text tokens in float16, each word computed once
     cache_gb: float = Field(10.0, gt=0)  # how much one process may write there; words beyond it are computed each time
+
+
+DUAL_CONFIGS: dict[str, type[DualConfig]] = {
+    "glyph": GlyphDualConfig,
+    "clip": ClipDualConfig,
+    "siglip": ClipDualConfig,
+    "chinese-clip": ClipDualConfig,
+    "altclip": ClipDualConfig,
+    "metaclip2": ClipDualConfig,
+}

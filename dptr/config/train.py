@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from dptr.config.data import DataConfig, DistilConfig, InitConfig
-from dptr.config.model import Config, DecoderConfig, DualConfig, GlyphConfig, ModelConfig
+from dptr.config.base import Config
+from dptr.config.data import AdaptInitConfig, AlignInitConfig, DataConfig, DistillationConfig, InitConfig
+from dptr.config.decoders import DecoderConfig, PARSeqConfig
+from dptr.config.model import DecoderModelConfig, DualConfig, GlyphConfig, GlyphDualConfig, ModelConfig
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.config.size import CropSize
 
@@ -28,8 +30,8 @@ class OptimConfig(Config):
     weight_decay: float = Field(0.01, ge=0)
     beta2: float = Field(0.98, gt=0, lt=1)
     warmup: float = Field(0.075, ge=0, lt=1)  # share of all steps
-    clip: float = Field(20.0, gt=0)  # gradient norm
-    ema: float = Field(0.0, ge=0, lt=1)  # 0 = off
+    grad_clip: float = Field(20.0, gt=0)  # the gradient's norm at most
+    ema_decay: float = Field(0.0, ge=0, lt=1)  # of the weights' exponential moving average; 0 = off
 
 
 class RunConfig(Config):
@@ -38,41 +40,45 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
     seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
-    batch: int = Field(128, gt=0)  # over all processes
-    accumulate: int = Field(1, ge=1)  # pretrain, finetune: parts that a batch is computed in, one after the other
-    checkpointing: bool = False  # attention layers keep their inputs alone and compute the rest again going backward
+    batch_size: int = Field(128, gt=0)  # over all processes
+    gradient_accumulation_steps: int = Field(1, ge=1)  # parts that a batch is computed in, one after the other
+    activation_checkpointing: bool = False  # attention layers keep their inputs alone, and compute the rest twice
     compile: bool = False  # attention layers by torch.compile
     cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
     device: Literal["auto", "cpu"] = "auto"
-    workers: int = Field(1, ge=0)
     save_every: int = Field(200, gt=0)  # steps
     validate_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
     tensorboard: bool = True
 
 
-class TeachConfig(Config):
-    """A decoder taught while the dual encoder aligns, from text tokens, from crops, or both; or there is none."""
+class CropRunConfig(RunConfig):
+    """The same, for commands that read crops while they train."""
+
+    workers: int = Field(1, ge=0)  # processes that read or render crops; 0 = the training's own
+
+
+class CoTrainingConfig(Config):
+    """A decoder trained while the dual encoder aligns, on text tokens, on crops, or on both; or there is none."""
 
     text: float = Field(0.0, ge=0)  # weight of spelling words from their text tokens, as stage 1 does
     images: float = Field(0.0, ge=0)  # weight of reading the rendered crops
     words: int = Field(64, gt=0)  # words a step that are spelled from text tokens, over all processes
     residuals: float = Field(0.0, ge=0)  # strength of perturbation by how this step's slots lie off their text
-    decoder: DecoderConfig = DecoderConfig()  # its width is the glyph encoder's
-    start: str = ""  # a stage 1 checkpoint to begin with; empty = fresh
+    decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()  # as wide as the glyph encoder
 
 
 class AlignRecipe(Config):
     """``dptr align``: train the glyph dual encoder on rendered words."""
 
-    run: RunConfig = RunConfig()
+    run: CropRunConfig = CropRunConfig()
     optim: OptimConfig = OptimConfig()
     glyph: GlyphConfig = GlyphConfig()
+    init: AlignInitConfig = AlignInitConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
-    teach: TeachConfig = TeachConfig()
-    start: str = ""  # a glyph encoder to begin with, shipped or a folder; characters that it knows keep what it knows
+    co_training: CoTrainingConfig = CoTrainingConfig()
     spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
@@ -83,21 +89,33 @@ class AlignRecipe(Config):
     attention: float = Field(0.5, ge=0)  # weight of slots looking at their letter
     counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
     pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
-    ramp: float = Field(0.35, ge=0, le=1)  # share of the run in which plain crops give way to full ones; with start 0
+    ramp: float = Field(
+        0.35, ge=0, le=1
+    )  # share of the run in which plain crops give way to full ones; with init.glyph 0
+
+
+class WordsConfig(Config):
+    """How words of a domain's text are shown (``CorpusConfig``): by default as they stand, all of them."""
+
+    heldout: float = Field(0.0, ge=0, lt=1)
+    upper: float = Field(0.0, ge=0, le=1)
+    title: float = Field(0.0, ge=0, le=1)
+    mixed: float = Field(0.0, ge=0, le=1)
+    punctuation: float = Field(0.0, ge=0, le=1)
 
 
 class AdaptRecipe(Config):
     """``dptr adapt``: a recognizer learns a word list from rendered crops of it, its image side frozen."""
 
-    run: RunConfig = RunConfig(steps=400, batch=128, validate_every=100, save_every=100, tensorboard=False)
-    optim: OptimConfig = OptimConfig(lr=5e-4, clip=5.0)
-    model: str = "dptr-en"  # a shipped name or a folder
+    run: RunConfig = RunConfig(steps=400, batch_size=128, validate_every=100, save_every=100, tensorboard=False)
+    optim: OptimConfig = OptimConfig(lr=5e-4, grad_clip=5.0)
+    init: AdaptInitConfig = AdaptInitConfig()
     text: tuple[str, ...] = ()  # files of words, a word a line or between white space; a repeated word weighs more
-    words: CorpusConfig = CorpusConfig(heldout=0, upper=0, title=0, mixed=0, punctuation=0)  # as they stand
-    share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are words of the language
-    crops: int = Field(8000, ge=1)  # pictures of words of the text, each seen once by the image side
-    rehearsed: int = Field(16_000, ge=1)  # pictures of words of the language
-    forget: float = Field(0.02, ge=0, le=1)  # how much of word accuracy on other words may be lost
+    words: WordsConfig = WordsConfig()
+    domain_share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are of the language
+    domain_crops: int = Field(8000, ge=1)  # pictures of words of the text, each seen once by the image side
+    language_crops: int = Field(16_000, ge=1)  # pictures of words of the language, rehearsed beside them
+    max_accuracy_loss: float = Field(0.02, ge=0, le=1)  # how much word accuracy on other words may fall
     pack: str = ""  # pictures of words of the language, rendered before by dptr synth
     corpus: CorpusConfig = CorpusConfig()  # words of the language
     render: RenderConfig = RenderConfig()
@@ -119,24 +137,22 @@ class PretrainRecipe(Config):
 
     run: RunConfig = RunConfig()
     optim: OptimConfig = OptimConfig()
-    model: ModelConfig = ModelConfig()
-    dual: DualConfig = DualConfig()
+    model: DecoderModelConfig = DecoderModelConfig()
+    dual: SerializeAsAny[DualConfig] = GlyphDualConfig()
     orp: ORPConfig = ORPConfig()
     corpus: CorpusConfig = CorpusConfig()
-    standardise: bool = (
-        False  # take the mean off text tokens and off the bank's, each side's own (dptr.dual.standardize)
-    )
+    standardize: bool = False  # the mean is taken off text tokens and off the bank's (dptr.dual.standardize)
     bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
 
 
 class FinetuneRecipe(Config):
-    """``dptr finetune``: stage 2, the whole recogniser on labelled crops."""
+    """``dptr finetune``: stage 2, the whole recognizer on labeled crops."""
 
-    run: RunConfig = RunConfig()
+    run: CropRunConfig = CropRunConfig()
     optim: OptimConfig = OptimConfig()
     model: ModelConfig = ModelConfig()
     init: InitConfig = InitConfig()
-    distil: DistilConfig = DistilConfig()
+    distillation: DistillationConfig = DistillationConfig()
     data: DataConfig = DataConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()

@@ -90,7 +90,7 @@ def load_crops(
     """
     if cache and widest:
         raise UserError(
-            f"data.cache = '{cache}' holds crops of one width, encoder.widest = {widest} asks for several; "
+            f"data.cache = '{cache}' holds crops of one width, encoder.max_width = {widest} asks for several; "
             "leave one of them out"
         )
     if not paths:

@@ -37,7 +37,7 @@ def batches(
         UserError: what a sample raises, also in a worker process; a worker that died; fewer samples than processes.
     """
     if size < processes:
-        raise UserError(f"run.batch = {size} leaves some of {processes} processes without a crop; set it higher")
+        raise UserError(f"run.batch_size = {size} leaves some of {processes} processes without a crop; set it higher")
     loader = DataLoader(
         _Batches(source, size, rank, processes),
         batch_size=None,

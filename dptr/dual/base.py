@@ -1,7 +1,8 @@
 """Frozen dual encoders: a word and a picture in one space. The contract, the dict of kinds, the loader.
 
 A dual encoder stays outside the trained module and never enters its checkpoint; the checkpoint names it and its
-fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``. CLIP's kin in
+fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``; keys of
+its own are a class and a line in ``dptr.config.model.DUAL_CONFIGS``. CLIP's kin in
 ``transformers`` share one (``dptr.dual.clip.encoder``); what tells them apart is in ``dptr.dual.clip.families``.
 """
 
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.model import DualConfig
+from dptr.config.model import ClipDualConfig, DualConfig, GlyphDualConfig
 from dptr.utils.errors import UserError
 
 
@@ -57,19 +58,19 @@ class DualEncoder(Protocol):
         """All tokens of each picture, float32; pixels in [-1, 1], of ``image_size``."""
 
 
-def _glyph(config: DualConfig) -> DualEncoder:
+def _glyph(config: GlyphDualConfig) -> DualEncoder:
     from dptr.dual.glyph.model import load_glyph
 
     return load_glyph(config)
 
 
-def _clip(config: DualConfig) -> DualEncoder:
+def _clip(config: ClipDualConfig) -> DualEncoder:
     from dptr.dual.clip.encoder import load_clip
 
     return load_clip(config)
 
 
-DUAL_ENCODERS: dict[str, Callable[[DualConfig], DualEncoder]] = {
+DUAL_ENCODERS: dict[str, Callable[[Any], DualEncoder]] = {  # of the kind's config
     "glyph": _glyph,
     "clip": _clip,
     "siglip": _clip,

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.model import DualConfig
+from dptr.config.model import ClipDualConfig, DualConfig
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
@@ -50,21 +50,19 @@ class CachedText:
     Tokens are those of ``dual`` rounded to float16, be they new or not: a run reads the same whatever the folder holds.
 
     Args:
-        dual: the encoder; not glyph, which has nothing to save.
+        dual: the encoder; glyph has nothing to save, and no ``cache`` among its keys.
         config: the recipe's: the folder, made where it is missing, the prompt, and how much may be written.
 
     Raises:
-        UserError: glyph; a cache of another encoder, prompt or ``tokens`` setting; a folder that cannot be written.
+        UserError: a cache of another encoder, prompt or ``tokens`` setting; a folder that cannot be written.
     """
 
     dual: DualEncoder
-    config: DualConfig
+    config: ClipDualConfig
     _places: dict[str, tuple[_Pair, int, int]] = field(default_factory=dict)  # word -> pair, first row, rows
 
     def __post_init__(self) -> None:
         self._device = torch.device("cpu")
-        if self.dual.kind == "glyph":
-            raise UserError("dual.cache: glyph looks its text tokens up in a table anyway; leave dual.cache out")
         self.folder, self.limit = Path(self.config.cache).expanduser(), self.config.cache_gb * 1e9
         self.kind, self.name, self.dim = self.dual.kind, self.dual.name, self.dual.dim
         self.fingerprint, self.image_size = self.dual.fingerprint, self.dual.image_size
@@ -180,6 +178,15 @@ class CachedText:
             pair.rows += rows
             whole += len(line)
         return pair, whole
+
+
+def cache_of(dual: DualEncoder, config: DualConfig) -> CachedText | None:
+    """The cache that a recipe names; None where it names none.
+
+    Raises:
+        UserError: see ``CachedText``.
+    """
+    return CachedText(dual, config) if isinstance(config, ClipDualConfig) and config.cache else None
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dptr.config.model import ModelConfig
+from dptr.config.model import DecoderModelConfig, ModelConfig
 from dptr.models.decoders import Decoder
 from dptr.models.loading import load_strictly, read_config, settings_of, shared_rows
+from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.resize_positions import ROWS, fit_rows
 from dptr.text.charset import Charset
@@ -24,10 +25,15 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors, read_json, save_tensors, whole_folder, write_json
 from dptr.weights import SHIPPED, model_folder
 
-FORMAT = 1
 Kind = Literal["recogniser", "decoder"]
 
-__all__ = ["SHIPPED", "Loaded", "card_of", "load_recognizer", "open_checkpoint", "save_checkpoint", "transfer"]
+__all__ = [
+    "SHIPPED", "Checkpoint", "Loaded", "built", "card_of", "load_recognizer", "open_checkpoint", "save_checkpoint",
+    "transfer",
+]  # fmt: skip
+
+
+_SCHEMAS: dict[Kind, type[DecoderModelConfig]] = {"recogniser": ModelConfig, "decoder": DecoderModelConfig}
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The parts of a checkpoint folder before a model is built of them."""
+    """The parts of a checkpoint folder before a model is built of them.
+
+    Attributes:
+        config: a ``ModelConfig`` for kind ``recogniser``.
+    """
 
     folder: Path
     kind: Kind
-    config: ModelConfig
+    config: DecoderModelConfig
     charset: Charset
     dual: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -58,7 +68,7 @@ def save_checkpoint(
     folder: str | Path,
     kind: Kind,
     module: nn.Module,
-    config: ModelConfig,
+    config: DecoderModelConfig,
     charset: Charset,
     dual: dict[str, Any],
     card: dict[str, Any],
@@ -69,12 +79,14 @@ def save_checkpoint(
 
     Args:
         module: a ``Recognizer`` for kind ``recogniser``, a decoder for kind ``decoder``.
+        config: of the decoder, what a ``DecoderModelConfig`` holds is written; of a recogniser a ``ModelConfig``.
         dual: name and fingerprint of the dual encoder that stage 1 used; empty where none did.
         card: provenance, shown by ``dptr models``.
         half: store float16, half the size.
         temperature: of a recogniser's confidence (``dptr.evaluation.calibration``).
     """
     prefix = "decoder." if kind == "decoder" else ""
+    schema = _SCHEMAS[kind]
     tensors = {
         prefix + name: tensor.half() if half and tensor.is_floating_point() else tensor
         for name, tensor in module.state_dict().items()
@@ -82,7 +94,7 @@ def save_checkpoint(
     described = {
         "format": FORMAT,
         "kind": kind,
-        "model": config.model_dump(mode="json"),
+        "model": {key: value for key, value in config.model_dump(mode="json").items() if key in schema.model_fields},
         "charset": {"name": charset.name, "characters": "".join(charset.characters)},
         "dual": dual,
         "temperature": temperature,
@@ -106,19 +118,20 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             "pass the 'model' folder that training wrote, or see 'dptr models'"
         )
     described = read_config(folder, "model")
-    if described.get("format") != FORMAT:
+    if described.get("format") not in FORMATS:
         raise UserError(
-            f"{folder}: checkpoint format {described.get('format')!r}; this version of dptr reads format {FORMAT}; "
-            "use the version that wrote it, or train it anew"
+            f"{folder}: checkpoint format {described.get('format')!r}; this version of dptr reads format "
+            f"{' and '.join(map(str, FORMATS))}; use the version that wrote it, or train it anew"
         )
+    described = migrate(described)
     kind: Any = described.get("kind")
     kind = "recogniser" if kind == "recognizer" else kind  # files hold the former; either spelling is read
-    if kind not in ("recogniser", "decoder"):
+    if kind not in _SCHEMAS:
         raise UserError(
             f"{folder}: a {kind!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
-    config, charset = settings_of(described, "model", ModelConfig, f"{folder}/config.json")
+    config, charset = settings_of(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
     dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
     return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
@@ -128,20 +141,29 @@ def load_recognizer(model: str | Path) -> Loaded:
     """A recogniser by shipped name or folder.
 
     Raises:
-        UserError: as ``open_checkpoint``; or a stage 1 decoder, which has no eyes yet; or weights that do not fit.
+        UserError: as ``open_checkpoint`` and ``built``.
     """
-    checkpoint = open_checkpoint(model)
-    if checkpoint.kind == "decoder":
+    return built(open_checkpoint(model))
+
+
+def built(checkpoint: Checkpoint) -> Loaded:
+    """The recogniser that a checkpoint holds.
+
+    Raises:
+        UserError: a stage 1 decoder, which has no eyes yet; or weights that do not fit.
+    """
+    config = checkpoint.config
+    if not isinstance(config, ModelConfig):
         raise UserError(
             f"{checkpoint.folder}: a stage 1 decoder, not a recogniser; fine-tune it first: "
             f"dptr finetune --set init.decoder={checkpoint.folder} --data CROPS"
         )
     with torch.random.fork_rng(devices=[]):
-        recognizer = build_recognizer(checkpoint.config, len(checkpoint.charset))
+        recognizer = build_recognizer(config, len(checkpoint.charset))
     load_strictly(recognizer, checkpoint.tensors, str(checkpoint.folder))
-    tokenizer = Tokenizer(checkpoint.charset, checkpoint.config.max_length)
+    tokenizer = Tokenizer(checkpoint.charset, config.max_length)
     card = card_of(checkpoint.folder)
-    return Loaded(recognizer.eval(), tokenizer, checkpoint.config, card, checkpoint.temperature)
+    return Loaded(recognizer.eval(), tokenizer, config, card, checkpoint.temperature)
 
 
 def card_of(model: str | Path) -> dict[str, Any]:

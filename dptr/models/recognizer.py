@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import EncoderConfig, ModelConfig
+from dptr.config.model import DecoderModelConfig, EncoderConfig, ModelConfig
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.encoders.clip_vision import build_clip_vision
-from dptr.models.encoders.svtr import SIZES as SVTR_SIZES
-from dptr.models.encoders.svtr import SVTR
-from dptr.models.encoders.vit import SIZES as VIT_SIZES
-from dptr.models.encoders.vit import ViT
+from dptr.models.encoders.svtr import build_svtr
+from dptr.models.encoders.vit import build_vit
 from dptr.models.fmu import FMU
 from dptr.models.layers import Encoder
 from dptr.utils.errors import UserError
 
-
-def _sized(build: Callable[..., Encoder], sizes: dict[str, Any], config: EncoderConfig) -> Encoder:
-    if config.size not in sizes:
-        raise UserError(
-            f"encoder.size = {config.size!r}: {config.kind} has no such size; choose one of {', '.join(sizes)}"
-        )
-    for key in ("model", "frozen"):
-        if getattr(config, key):
-            raise UserError(
-                f"encoder.{key} = {getattr(config, key)!r}: {config.kind} has no such setting; leave it out, or set "
-                "encoder.kind=clip-vision"
-            )
-    if not config.widest:
-        return build(config.size, config.height, config.width)
-    if config.kind != "svtr":
-        raise UserError(
-            f"encoder.widest = {config.widest}: {config.kind} reads crops of one width; set it to 0, or choose "
-            "encoder.kind=svtr"
-        )
-    return build(config.size, config.height, config.width, config.widest)
-
-
-ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
-    "vit": partial(_sized, ViT, VIT_SIZES),
-    "svtr": partial(_sized, SVTR, SVTR_SIZES),
+ENCODERS: dict[str, Callable[[Any], Encoder]] = {  # of the kind's config
+    "vit": build_vit,
+    "svtr": build_svtr,
     "clip-vision": build_clip_vision,
 }
 
@@ -79,16 +54,17 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     """An image encoder by name.
 
     Raises:
-        UserError: unknown size, an image size that its patches do not divide, settings of another kind; see
-            ``build_clip_vision``.
+        UserError: unknown kind, an image size that its patches do not divide; see ``build_clip_vision``.
     """
+    if config.kind not in ENCODERS:
+        raise UserError(f"encoder.kind = {config.kind!r}: unknown; choose one of {', '.join(ENCODERS)}")
     try:
         return ENCODERS[config.kind](config)
     except ValueError as error:
         raise UserError(f"encoder: {error}") from error
 
 
-def build_decoder(config: ModelConfig, characters: int) -> Decoder:
+def build_decoder(config: DecoderModelConfig, characters: int) -> Decoder:
     """A decoder by name.
 
     Raises:

@@ -17,14 +17,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.render import SourceConfig
+from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.size import crop_size
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
 from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
 from dptr.inference.torch_backend import to_probabilities
-from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.models.checkpoint import Loaded, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -32,6 +32,7 @@ from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
+from dptr.training.resolve import resolve_adapt
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -84,22 +85,20 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``: the recogniser with another decoder.
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
-    that reads most of the domain, of those that lose at most ``recipe.forget`` of the others; step 0 counts, and so do
-    decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget less: WiSE-FT,
-    Wortsman et al., CVPR 2022, section 3).
+    that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
+    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget
+    less: WiSE-FT, Wortsman et al., CVPR 2022, section 3).
 
     Returns:
         The folder of the best recogniser.
 
     Raises:
-        UserError: no text; no word of it that the recogniser can write, or no font draw; several processes; a
-            recogniser without FMU that reads crops of several widths; see ``load_recognizer``, ``check_out``,
-            ``rendered_words``, ``Trainer``.
+        UserError: no word of the text that the recognizer can write, or no font draw; several processes; see
+            ``resolve_adapt``, ``check_out``, ``rendered_words``, ``Trainer``.
     """
-    if not recipe.text:
-        raise UserError("no words; pass --text FILE, a word a line")
+    resolved = resolve_adapt(recipe)
+    loaded, dual = resolved.parts.recognizer, resolved.parts.dual
     check_out(out, recipe, resume)
-    loaded, dual = load_recognizer(recipe.model), open_checkpoint(recipe.model).dual
     model = loaded.model
     accelerator = make_accelerator(recipe.run)
     if accelerator.num_processes > 1:
@@ -138,8 +137,8 @@ class AdaptTask(Task):
 
     def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Seen, list[int]]], None, None]:
         run = self.recipe.run
-        new = max(1, round(self.recipe.share * run.batch))
-        sizes = ((self.lessons.learned, new), (self.lessons.rehearsed, run.batch - new))
+        new = max(1, round(self.recipe.domain_share * run.batch_size))
+        sizes = ((self.lessons.learned, new), (self.lessons.rehearsed, run.batch_size - new))
         for step in range(first, last):
             yield [(seen, seen.rows(step * count, count, run.seed)) for seen, count in sizes]
 
@@ -168,13 +167,14 @@ class AdaptTask(Task):
             if way < 1:
                 message = f"{way:.0%} of the way: {message}"
             if not self.remembers(scores, before):
-                message += f"; not kept: that is more than forget={self.recipe.forget:g} below {before:.1%}"
+                message += f"; not kept: that is more than max_accuracy_loss={self.recipe.max_accuracy_loss:g} "
+                message += f"below {before:.1%}"
             yield Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
         self.decoder.load_state_dict(last)
 
     def remembers(self, scores: Scores, before: float) -> bool:
         """Whether other words are read nearly as well as before."""
-        return scores["others"] >= before - self.recipe.forget
+        return scores["others"] >= before - self.recipe.max_accuracy_loss
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
         return not best or (self.remembers(scores, baseline["others"]) and scores["domain"] > best["domain"])
@@ -211,17 +211,15 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     """
     model, tokenizer, config = loaded.model, loaded.tokenizer, loaded.config
     charset, length, seed = tokenizer.charset, tokenizer.max_length, recipe.run.seed
-    if not config.fmu.queries and config.encoder.widest:
-        raise UserError(
-            f"model '{recipe.model}': without FMU, and reading crops up to {config.encoder.widest} pixels wide, it has "
-            "a memory of another length for each width, which dptr adapt does not keep; fine-tune it on rendered words "
-            "(dptr finetune --set data.rendered=1)"
-        )
     others, unseen, notes = rendered_words(
         in_language(recipe.corpus, charset), recipe.render, config.encoder, charset, length, seed, recipe.pack
     )
     sources = tuple(SourceConfig(kind="file", path=path) for path in recipe.text)
-    words = recipe.words.model_copy(update={"sources": sources})
+    shown = recipe.words
+    words = CorpusConfig(
+        sources=sources, heldout=shown.heldout, upper=shown.upper, title=shown.title, mixed=shown.mixed,
+        punctuation=shown.punctuation,
+    )  # fmt: skip
     render, size = recipe.render, crop_size(config.encoder)
     fonts = find_fonts(render.fonts)
     held = "heldout" if render.font_split == "train" else render.font_split
@@ -232,8 +230,8 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
                   for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
     sources_seen = (
-        (domain, recipe.crops),
-        (others, recipe.rehearsed),
+        (domain, recipe.domain_crops),
+        (others, recipe.language_crops),
         (again, RENDERED_VALIDATION),
         (unseen(), RENDERED_VALIDATION),
     )
@@ -247,7 +245,8 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
 
         lessons = Lessons(*(see(model, source, count, progress) for source, count in sources_seen))
     told = (
-        f"words to learn: {domain.corpus.describe()}; {recipe.crops:,} pictures of them, {recipe.rehearsed:,} of others"
+        f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
+        f"{recipe.language_crops:,} of others"
     )
     return lessons, [told, *undrawable, *notes]
 

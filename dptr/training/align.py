@@ -1,6 +1,6 @@
 """``dptr align``: train the glyph dual encoder on rendered words. No photograph of text and no human label is used.
 
-With ``teach`` a decoder learns at the same time (``dptr.training.co_training``).
+With ``co_training`` a decoder learns at the same time (``dptr.training.co_training``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dptr.data.crops import LabelledCrops
 from dptr.data.loader import Batch, batches, text_batch
 from dptr.data.sources import Ramp, Source
 from dptr.dual.glyph.losses import alignment_loss
-from dptr.dual.glyph.model import GlyphModel, build_glyph, calibrated, save_glyph, slot_symbols
+from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun
 from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
@@ -30,7 +30,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.co_training import decoder_accuracy, pupil, save_pupil, teaching_losses
 from dptr.training.device import make_accelerator
-from dptr.training.resolve import settle_align
+from dptr.training.resolve import resolve_align
 from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -57,7 +57,7 @@ class AlignObjective(nn.Module):
         loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe, generator)
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
-            teach = self.recipe.teach
+            teach = self.recipe.co_training
             taught = teaching_losses(
                 self.decoder, self.model.text, slots, symbols, targets, words, word_targets, teach, generator
             )
@@ -77,21 +77,22 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best model.
 
     Raises:
-        UserError: see ``check_out``, ``Corpus``, ``Renderer``, ``Trainer``.
+        UserError: see ``resolve_align``, ``check_out``, ``Corpus``, ``Renderer``, ``Trainer``.
     """
-    recipe = settle_align(recipe)
+    resolved = resolve_align(recipe)
+    recipe, charset, parts = resolved.recipe, resolved.charset, resolved.parts
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
-        model, charset = build_glyph(recipe.glyph)
-        decoder = pupil(recipe, charset)
-    notes = begun(model, charset, recipe.start) if recipe.start else []
+        model = GlyphModel(recipe.glyph, len(charset))
+        decoder = pupil(recipe, charset, parts.decoder)
+    notes = begun(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
     source, unseen, more = rendered_words(
         recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
     )
-    if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch):
+    if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch_size):
         plain, _, _ = rendered_words(
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
@@ -130,13 +131,13 @@ class AlignTask(Task):
         self.card: dict[str, Any] = {
             "name": name,
             "kind": "dual encoder",
-            "trained_on": ["rendered words", *([f"what {recipe.start} knows"] if recipe.start else [])],
+            "trained_on": ["rendered words", *([f"what {recipe.init.glyph} knows"] if recipe.init.glyph else [])],
             "recipe": recipe.model_dump(mode="json"),
         }
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
         run = self.recipe.run
-        return batches(self.source, run.batch, first, last, run.workers, share.rank, share.processes)
+        return batches(self.source, run.batch_size, first, last, run.workers, share.rank, share.processes)
 
     def tensors(
         self, batch: Batch, step: int, generator: torch.Generator, share: Share
@@ -148,7 +149,7 @@ class AlignTask(Task):
             "stops": torch.from_numpy(stops),
         }
         if self.decoder is not None:
-            some = text_batch(self.corpus, self.recipe.teach.words, step)[share.rank :: share.processes]
+            some = text_batch(self.corpus, self.recipe.co_training.words, step)[share.rank :: share.processes]
             tensors["targets"] = torch.from_numpy(self.tokenizer.encode(words))
             tensors["words"] = slot_symbols(some, self.index, self.length)
             tensors["word_targets"] = torch.from_numpy(self.tokenizer.encode(some))

@@ -1,8 +1,8 @@
 """A decoder taught while the glyph encoder aligns: stage 1 without a second run, or reading rendered crops, or both.
 
-Reading rendered crops alone (``teach.images``, with ``spell`` and ``cosine`` at 0) is plain supervised training: the
-control that DPTR has to beat. With ``teach.text`` as well it is joint training: each step also holds a batch of words
-that are spelled from their text tokens, far more words than crops can be rendered of.
+Reading rendered crops alone (``co_training.images``, with ``spell`` and ``cosine`` at 0) is plain supervised training:
+the control that DPTR has to beat. With ``co_training.text`` as well it is joint training: each step also holds a batch
+of words that are spelled from their text tokens, far more words than crops can be rendered of.
 """
 
 from __future__ import annotations
@@ -14,65 +14,51 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.model import FMUConfig, ModelConfig
-from dptr.config.train import AlignRecipe, TeachConfig
+from dptr.config.model import DecoderModelConfig
+from dptr.config.train import AlignRecipe, CoTrainingConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
 from dptr.dual.orp.residuals import draw_same_symbol, group_by_symbol
 from dptr.evaluation.accuracy import compare, read_crops, share_correct
 from dptr.inference.torch_backend import to_probabilities
-from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
+from dptr.models.checkpoint import Checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.utils.errors import UserError
 from dptr.utils.files import digest
 
 
-def pupil(recipe: AlignRecipe, charset: Charset) -> Decoder | None:
-    """The decoder that ``recipe.teach`` asks for; None where it asks for none.
+def pupil(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) -> Decoder | None:
+    """The decoder that ``recipe.co_training`` asks for; None where it asks for none.
 
     Torch's default generator draws fresh weights.
 
+    Args:
+        recipe: as ``dptr.training.resolve.resolve_align`` completes it.
+        checkpoint: where the decoder starts; None = fresh.
+
     Raises:
-        UserError: settings that are no decoder's, or ``teach.start`` of other settings.
+        UserError: settings that are no decoder's, or not those of ``checkpoint``.
     """
-    if not taught(recipe.teach):
+    if not co_trained(recipe.co_training):
         return None
     decoder = build_decoder(model_config(recipe), len(charset))
-    if recipe.teach.start:
-        checkpoint = open_checkpoint(recipe.teach.start)
-        fresh, fitted = transfer(decoder, checkpoint, charset)
-        if fresh:
-            raise UserError(
-                f"teach.start = '{recipe.teach.start}': its charset lacks {''.join(fresh)!r}; pre-train a decoder with "
-                "the charset of glyph.charset"
-            )
-        if fitted:
-            raise UserError(
-                f"teach.start = '{recipe.teach.start}': its max_length is {checkpoint.config.max_length}, not "
-                f"glyph.max_length = {recipe.glyph.max_length}; set that, or pre-train a decoder with this one"
-            )
+    if checkpoint is not None:
+        transfer(decoder, checkpoint, charset)
     return decoder
 
 
-def taught(teach: TeachConfig) -> bool:
-    """Whether there is a decoder to teach."""
-    return teach.text > 0 or teach.images > 0
+def co_trained(config: CoTrainingConfig) -> bool:
+    """Whether there is a decoder to train beside."""
+    return config.text > 0 or config.images > 0
 
 
-def model_config(recipe: AlignRecipe) -> ModelConfig:
-    """The recogniser that encoder, slots and decoder make together."""
-    glyph = recipe.glyph
-    return ModelConfig(
-        encoder=glyph.encoder,
-        fmu=FMUConfig(queries=glyph.max_length + 1, heads=glyph.heads, layers=glyph.layers, count=glyph.count),
-        decoder=recipe.teach.decoder.model_copy(update={"dim": glyph.dim}),
-        charset=glyph.charset,
-        max_length=glyph.max_length,
-    )
+def model_config(recipe: AlignRecipe) -> DecoderModelConfig:
+    """Of the decoder and its words, as stage 1 has them."""
+    glyph, decoder = recipe.glyph, recipe.co_training.decoder
+    return DecoderModelConfig(decoder=decoder, charset=glyph.charset, max_length=glyph.max_length)
 
 
 def teaching_losses(
@@ -83,7 +69,7 @@ def teaching_losses(
     targets: Int[Tensor, "b t"],
     words: Int[Tensor, "n s"],
     word_targets: Int[Tensor, "n u"],
-    teach: TeachConfig,
+    teach: CoTrainingConfig,
     generator: torch.Generator,
 ) -> dict[str, Float[Tensor, ""]]:
     """The decoder's losses, those with a weight above 0.

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.data import DistilConfig
+from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
-from dptr.models.checkpoint import load_recognizer
+from dptr.models.checkpoint import Checkpoint, built
 from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer
 from dptr.text.charset import Charset
@@ -36,41 +36,44 @@ class Teacher:
     temperature: float
 
 
-def open_teacher(config: DistilConfig, student: ModelConfig, charset: Charset) -> Teacher | None:
-    """The teacher that a recipe names; None where it names none.
+def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: ModelConfig, charset: Charset) -> Teacher:
+    """The teacher that a recipe names.
+
+    Args:
+        checkpoint: what ``config.model`` holds.
 
     Raises:
-        UserError: no recogniser, or one that does not predict the same symbols from the same crops as ``student``:
+        UserError: no recognizer, or one that does not predict the same symbols from the same crops as ``student``:
             another charset, kind of decoder, number of orders, size of crops, shorter words.
     """
-    if not config.model:
-        return None
-    loaded = load_recognizer(config.model)
+    loaded = built(checkpoint)
     theirs, ours = loaded.config, student
     if not isinstance(loaded.model.decoder, Stepwise):
         raise UserError(
-            f"distil.model = '{config.model}': decoder '{theirs.decoder.kind}' predicts no character from known ones, "
-            "so nothing can be learned from it; name a model with parseq or nrtr"
+            f"distillation.model = '{config.model}': decoder '{theirs.decoder.kind}' predicts no character from known "
+            "ones, so nothing can be learned from it; name a model with parseq or nrtr"
         )
     if loaded.tokenizer.charset.characters != charset.characters:
         raise UserError(
-            f"distil.model = '{config.model}': it writes with {len(loaded.tokenizer.charset)} characters, this model "
-            f"with {len(charset)}, or in another order; train with the charset of the one it learns from "
-            "(data.grow=0 adds none from labels)"
+            f"distillation.model = '{config.model}': it writes with {len(loaded.tokenizer.charset)} characters, this "
+            f"model with {len(charset)}, or in another order; train with the charset of the one it learns from "
+            "(data.extend_charset=0 adds none from labels)"
         )
     pairs = (
         ("model.decoder.kind", theirs.decoder.kind, ours.decoder.kind),
-        ("model.decoder.permutations", theirs.decoder.permutations, ours.decoder.permutations),
+        ("model.decoder.permutations", *(getattr(each.decoder, "permutations", 0) for each in (theirs, ours))),
         ("model.encoder.height", theirs.encoder.height, ours.encoder.height),
         ("model.encoder.width", theirs.encoder.width, ours.encoder.width),
-        ("model.encoder.widest", theirs.encoder.widest, ours.encoder.widest),
+        ("model.encoder.max_width", theirs.encoder.widest, ours.encoder.widest),
     )
     for key, their, our in pairs:
         if their != our:
-            raise UserError(f"distil.model = '{config.model}': its {key} is {their!r}, not {our!r}; set {key}={their}")
+            raise UserError(
+                f"distillation.model = '{config.model}': its {key} is {their!r}, not {our!r}; set {key}={their}"
+            )
     if theirs.max_length < ours.max_length:
         raise UserError(
-            f"distil.model = '{config.model}': it reads words of {theirs.max_length} characters at most; set "
+            f"distillation.model = '{config.model}': it reads words of {theirs.max_length} characters at most; set "
             f"model.max_length={theirs.max_length} or less"
         )
     return Teacher(loaded.model.eval().requires_grad_(False), config.weight, config.temperature)

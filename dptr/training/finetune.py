@@ -16,34 +16,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DualConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.data.loader import Batch, batches
 from dptr.data.sources import Source
-from dptr.dual.clip.vision_tower import tower_weights
-from dptr.dual.glyph.model import load_glyph
 from dptr.evaluation.accuracy import Recognize, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.torch_backend import crop_probabilities
-from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
-from dptr.models.loading import load_strictly
+from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
-from dptr.models.resize_positions import fit_rows
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
-from dptr.training.distillation import Teacher, distillation_loss, open_teacher
+from dptr.training.distillation import Teacher, distillation_loss
+from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import turned_by_label
-from dptr.training.resolve import settle_finetune
+from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import stage2_crops
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
-from dptr.utils.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -82,30 +77,26 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         The folder of the best recogniser.
 
     Raises:
-        UserError: all parts are frozen; see ``settle_finetune``, ``check_out``, ``stage2_crops``,
-            ``build_recognizer``, ``initialise``, ``open_teacher``, ``Trainer``.
+        UserError: see ``resolve_finetune``, ``check_out``, ``stage2_crops``, ``initialize``, ``Trainer``.
     """
-    recipe, charset = settle_finetune(recipe)
+    resolved = resolve_finetune(recipe)
+    recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
     tokenizer = Tokenizer(charset, recipe.model.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
-    origins = initialise(model, recipe, charset)
-    teacher = open_teacher(recipe.distil, recipe.model, charset)
+    origins = initialize(model, resolved)
     if teacher is not None:
         teacher.model.to(accelerator.device)
-        origins.append(f"learns from {recipe.distil.model} too")
-    taught = recipe.init.model or recipe.init.decoder
-    dual = open_checkpoint(taught).dual if taught else {}
+        origins.append(f"learns from {recipe.distillation.model} too")
+    dual = resolved.parts.dual
     change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
     source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
-    if not any(rate for _, rate in parts):
-        raise UserError("encoder_lr, fmu_lr and decoder_lr are all 0: nothing would be trained; raise one of them")
     task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, dual, accelerator)
     Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes]).run()
     return out / "model"
@@ -144,13 +135,13 @@ class FinetuneTask(Task):
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)
             used.insert(0, "labelled crops: " + ", ".join(folders))
         if teacher is not None:
-            used.append(f"what {Path(recipe.distil.model).name} reads")
+            used.append(f"what {Path(recipe.distillation.model).name} reads")
         dumped = recipe.model_dump(mode="json")
         self.card = {"name": name, "kind": "recogniser", "trained_on": used, "recipe": dumped}
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
         run = self.recipe.run
-        return batches(self.source, run.batch, first, last, run.workers, share.rank, share.processes)
+        return batches(self.source, run.batch_size, first, last, run.workers, share.rank, share.processes)
 
     def tensors(
         self, batch: Batch, step: int, generator: torch.Generator, share: Share
@@ -179,65 +170,3 @@ class FinetuneTask(Task):
             out / "model", "recogniser", self.model, self.recipe.model, self.charset, self.dual, card,
             temperature=temperature,
         )  # fmt: skip
-
-
-def initialise(model: Recognizer, recipe: FinetuneRecipe, charset: Charset) -> list[str]:
-    """Load what ``recipe.init`` names into ``model``.
-
-    Where the model has another ``max_length``, queries or ``encoder.widest`` than a part was trained with, rows of
-    places in a word, or in the image, are fitted (``dptr.models.resize_positions``).
-
-    Returns:
-        Lines for the log: where parts come from, which rows were fitted, which keys stay fresh.
-
-    Raises:
-        UserError: a checkpoint that does not fit, or both a whole model and parts of one; see ``transfer``,
-            ``tower_weights``.
-    """
-    init = recipe.init
-    if init.model and (init.decoder or init.glyph):
-        raise UserError(
-            f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
-            "start elsewhere; set one or the other"
-        )
-    eyes = "encoder" if model.fmu is None else "encoder and FMU"
-    told: list[str] = []
-    fresh: list[str] = []  # prefixes of keys
-    if init.model:
-        checkpoint = open_checkpoint(init.model)
-        if checkpoint.kind != "recogniser":
-            raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
-        tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("decoder.")}
-        places = {f"encoder.{name}": kind for name, kind in model.encoder.per_position().items()}
-        if model.fmu is not None:
-            places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
-        tensors, fitted = fit_rows(model, places, tensors, "")
-        load_strictly(model, tensors, str(checkpoint.folder), fresh=("decoder.",))
-        told += [f"{eyes} from {init.model}", *fitted]
-    elif init.glyph:
-        glyph = load_glyph(DualConfig(kind="glyph", model=init.glyph))
-        columns = model.encoder.per_position()
-        seen_by, fitted = fit_rows(model.encoder, columns, glyph.model.encoder.state_dict(), "encoder.")
-        load_strictly(model.encoder, seen_by, f"encoder of {init.glyph}")
-        if model.fmu is not None:
-            slots, more = fit_rows(model.fmu, model.fmu.per_position(), glyph.model.slots.state_dict(), "fmu.")
-            load_strictly(model.fmu, slots, f"slots of {init.glyph}")
-            fitted += more
-        told += [f"{eyes} from {init.glyph}", *fitted]
-    elif recipe.model.encoder.kind == "clip-vision":
-        load_strictly(model.encoder, tower_weights(recipe.model.encoder.model), recipe.model.encoder.model)
-        told.append(f"encoder from {recipe.model.encoder.model}" + (", frozen" if recipe.model.encoder.frozen else ""))
-        fresh += [] if model.fmu is None else ["fmu."]
-    else:
-        fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
-    if init.model or init.decoder:
-        checkpoint = open_checkpoint(init.model or init.decoder)
-        new, fitted = transfer(model.decoder, checkpoint, charset)
-        told.append(f"decoder from {checkpoint.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
-        told += fitted
-    else:
-        fresh.append("decoder.")
-    if fresh:
-        count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
-        told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
-    return told

@@ -14,16 +14,16 @@ from dptr.config.train import FinetuneRecipe
 
 OWN_CROPS = (
     "run.steps=500",
-    "run.batch=64",
+    "run.batch_size=64",
     "run.validate_every=50",
     "run.save_every=50",
     "run.tensorboard=false",
     "optim.lr=5e-4",
-    "optim.clip=5",
+    "optim.grad_clip=5",
     "data.rendered=0.5",
     "data.augment=0.4",
     "data.validation_share=0.15",
-    "data.grow=3",
+    "data.extend_charset=3",
 )
 
 

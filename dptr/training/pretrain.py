@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import ORPConfig, PretrainRecipe
 from dptr.data.loader import text_batch
-from dptr.dual.base import DualEncoder, load_dual, tells_apart
+from dptr.dual.base import DualEncoder, tells_apart
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import perturb_by_symbol, tabulate_residuals
 from dptr.dual.standardize import measure
-from dptr.dual.text_cache import CachedText
+from dptr.dual.text_cache import cache_of
 from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
 from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
-from dptr.text.charset import Charset, resolve_charset
+from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
-from dptr.training.resolve import settle_pretrain
+from dptr.training.resolve import resolve_pretrain
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -42,7 +42,7 @@ from dptr.weights import model_folder
 VALIDATION = 1000  # words of each kind
 
 
-MEASURED = 256  # words whose text tokens give the scale, where ``standardise`` is on
+MEASURED = 256  # words whose text tokens give the scale, where ``standardize`` is on
 Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
 # of memory, mask, words; how many samples the batch holds over all processes, and which of them these are
 Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
@@ -73,32 +73,26 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         The folder of the best decoder.
 
     Raises:
-        UserError: see ``check_out``, ``Corpus``, ``load_dual``; the decoder's width is not the dual encoder's; a
-            character that the dual encoder does not know; a loss that is not finite.
+        UserError: see ``resolve_pretrain``, ``check_out``, ``Corpus``; a character that the dual encoder does not know;
+            a loss that is not finite.
     """
-    dual = dual or load_dual(recipe.dual)
-    cached = CachedText(dual, recipe.dual) if recipe.dual.cache else None
+    resolved = resolve_pretrain(recipe, dual)
+    recipe, charset, dual = resolved.recipe, resolved.charset, resolved.parts.dual
+    cached = cache_of(dual, recipe.dual)
     dual = cached or dual
-    recipe = settle_pretrain(recipe, dual)
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
-    if dual.dim != recipe.model.decoder.dim:
-        raise UserError(
-            f"decoder width {recipe.model.decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be "
-            f"equal; set model.decoder.dim={dual.dim}"
-        )
     dual.to(accelerator.device)
     bank = find_bank(recipe.orp, dual)
     if bank is not None:
         bank = bank.to(accelerator.device)
-    charset = resolve_charset(recipe.model.charset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
     encode: Encode = dual.encode_text
-    if recipe.standardise:
-        encode, bank = standardised(dual, bank, [corpus.word(index) for index in range(MEASURED)])
+    if recipe.standardize:
+        encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
     perturbed = perturbation(recipe.orp, bank)
     check_characters(dual, charset, recipe.model.max_length)
     notes = [corpus.describe()]
@@ -145,7 +139,7 @@ class PretrainTask(Task):
 
     def batches(self, first: int, last: int, share: Share) -> Generator[list[str], None, None]:
         run = self.recipe.run
-        return (text_batch(self.corpus, run.batch, step, self.recipe.bucket) for step in range(first, last))
+        return (text_batch(self.corpus, run.batch_size, step, self.recipe.bucket) for step in range(first, last))
 
     def tensors(
         self, batch: list[str], step: int, generator: torch.Generator, share: Share
@@ -203,7 +197,7 @@ def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> No
         dual.encode_text(words[start : start + 250])
 
 
-def standardised(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
+def standardized(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
     """Text tokens by the scale of some words, the bank's by its own: see ``dptr.dual.standardize``."""
     memory, mask = dual.encode_text(words)
     scale = measure(memory[mask])

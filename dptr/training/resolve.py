@@ -1,115 +1,398 @@
-"""Parts that come from a checkpoint bring their settings along; what a recipe sets itself stands above them."""
+"""Recipes made whole: parts to start from are opened once, bring their settings along, and contradictions are refused.
+
+What a recipe sets itself stands above what its parts bring. All this comes before fonts, packs and crops are opened, so
+that a run that cannot be ends at once.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig, ModelConfig
-from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
+import torch
+from torch import Tensor
+
+from dptr.config.base import Config, KindConfig
+from dptr.config.model import (
+    ClipDualConfig,
+    ClipVisionConfig,
+    DecoderConfig,
+    DecoderModelConfig,
+    EncoderConfig,
+    GlyphConfig,
+    GlyphDualConfig,
+    ModelConfig,
+)
+from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, RunConfig, SynthRecipe
 from dptr.data.labeled import open_labelled
-from dptr.dual.base import DualEncoder
-from dptr.dual.clip.vision_tower import tower_settings
-from dptr.dual.glyph.model import load_glyph
-from dptr.models.checkpoint import open_checkpoint
+from dptr.dual.base import DualEncoder, load_dual
+from dptr.dual.clip.vision_tower import tower_settings, tower_weights
+from dptr.dual.glyph.model import GlyphDual, load_glyph
+from dptr.models.checkpoint import Checkpoint, Loaded, built, open_checkpoint
+from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import Charset, grown, resolve_charset
 from dptr.text.corpus import in_language
+from dptr.training.co_training import co_trained
+from dptr.training.distillation import Teacher, open_teacher
 from dptr.utils.errors import UserError
+from dptr.weights import model_folder
+
+R = TypeVar("R", bound=Config)
+P = TypeVar("P")
 
 
-def settle_synth(recipe: SynthRecipe) -> SynthRecipe:
+@dataclass(frozen=True)
+class Resolved(Generic[R, P]):
+    """What a training command works with.
+
+    Attributes:
+        recipe: complete: with the settings of the parts that it starts from.
+        charset: what is written with.
+        parts: what was opened for it.
+    """
+
+    recipe: R
+    charset: Charset
+    parts: P
+
+
+@dataclass(frozen=True)
+class AlignParts:
+    """Of ``dptr align``: where the encoder and the co-trained decoder start; None = fresh."""
+
+    glyph: GlyphDual | None
+    decoder: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class PretrainParts:
+    """Of ``dptr pretrain``: the dual encoder whose text tokens are spelled."""
+
+    dual: DualEncoder
+
+
+@dataclass(frozen=True)
+class FinetuneParts:
+    """Of ``dptr finetune``: where the recognizer starts, and what it learns from beside labels; None = fresh, nothing.
+
+    Attributes:
+        model: a whole recognizer; then the three after it are None.
+        decoder: a stage 1 checkpoint, or any recognizer.
+        glyph: image encoder and FMU.
+        tower: weights of a dual encoder's image tower.
+        teacher: for distillation.
+    """
+
+    model: Checkpoint | None
+    decoder: Checkpoint | None
+    glyph: GlyphDual | None
+    tower: dict[str, Tensor] | None
+    teacher: Teacher | None
+
+    @property
+    def dual(self) -> dict[str, Any]:
+        """Which dual encoder taught the decoder; empty where none did."""
+        origin = self.model or self.decoder
+        return origin.dual if origin else {}
+
+
+@dataclass(frozen=True)
+class AdaptParts:
+    """Of ``dptr adapt``: the recognizer, and which dual encoder taught it."""
+
+    recognizer: Loaded
+    dual: dict[str, Any]
+
+
+class _Opener:
+    """Checkpoint folders, each read once however many keys name it."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, Checkpoint] = {}
+
+    def __call__(self, model: str) -> Checkpoint | None:
+        """None where ``model`` is empty."""
+        if not model:
+            return None
+        folder = model_folder(model).resolve()
+        if folder not in self._held:
+            self._held[folder] = open_checkpoint(model)
+        return self._held[folder]
+
+
+def resolve_synth(recipe: SynthRecipe) -> SynthRecipe:
     """The recipe with the words of its charset's language, unless it names sources itself."""
     return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.charset))})
 
 
-def settle_align(recipe: AlignRecipe) -> AlignRecipe:
-    """The same for alignment, with the settings of the encoder that it starts from, where the recipe sets no others.
+def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
+    """Alignment, with the settings of the encoder and of the decoder that it starts from.
 
     One that starts from an encoder reads already: without a ``ramp`` of its own it meets the full renderer at once.
+    Words are of the charset's language.
 
     Raises:
-        UserError: an image encoder that is another dual encoder's; see ``load_glyph``.
+        UserError: nothing to train; gradient accumulation; an image encoder that is another dual encoder's; a decoder
+            to start from and no co-training, or one of another width, charset or maximal length; see ``load_glyph``,
+            ``open_checkpoint``.
     """
-    if recipe.start:
-        settings = load_glyph(DualConfig(kind="glyph", model=recipe.start)).config.model_dump()
-        glyph = GlyphConfig.model_validate(_over(settings, recipe.glyph.model_dump(exclude_unset=True)))
+    init, co_training = recipe.init, recipe.co_training
+    if recipe.run.gradient_accumulation_steps > 1:
+        raise UserError(
+            f"run.gradient_accumulation_steps = {recipe.run.gradient_accumulation_steps}: this command takes batches "
+            "whole; set it to 1"
+        )
+    losses = ("spell", "ctc", "cosine", "columns", "attention", "counting")
+    if not co_trained(co_training) and not any(getattr(recipe, name) for name in losses):
+        raise UserError(f"{', '.join(losses)} are all 0: nothing would be trained; raise one of them")
+    if init.decoder and not co_trained(co_training):
+        raise UserError(
+            f"init.decoder = '{init.decoder}': alignment trains no decoder without co-training; set co_training.text "
+            "or co_training.images above 0, or leave init.decoder out"
+        )
+    glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
+    if glyph is not None:
+        settings = GlyphConfig.model_validate(_over(glyph.config.model_dump(), _own(recipe.glyph)))
         ramp = recipe.ramp if "ramp" in recipe.model_fields_set else 0.0
-        recipe = recipe.model_copy(update={"glyph": glyph, "ramp": ramp})
+        recipe = recipe.model_copy(update={"glyph": settings, "ramp": ramp})
     if recipe.glyph.encoder.kind == "clip-vision":
         raise UserError(
             "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"
         )
-    return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.glyph.charset))})
+    charset = resolve_charset(recipe.glyph.charset)
+    decoder = open_checkpoint(init.decoder) if init.decoder else None
+    own = _own(co_training).get("decoder", {})
+    base = decoder.config.decoder.model_dump() if decoder else DecoderModelConfig().decoder.model_dump()
+    if own.get("dim", recipe.glyph.dim) != recipe.glyph.dim:
+        raise UserError(
+            f"co_training.decoder.dim = {own['dim']}, glyph.dim = {recipe.glyph.dim}: the decoder attends to the glyph "
+            "encoder's slots; leave co_training.decoder.dim out"
+        )
+    if decoder is not None:
+        _refuse_pupil(decoder, recipe, charset)
+    settled = DecoderConfig.model_validate(_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
+    corpus = in_language(recipe.corpus, charset)
+    co_training = co_training.model_copy(update={"decoder": settled})
+    recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
+    return Resolved(recipe, charset, AlignParts(glyph, decoder))
 
 
-def settle_pretrain(recipe: PretrainRecipe, dual: DualEncoder) -> PretrainRecipe:
-    """The recipe with the decoder as wide as the dual encoder's tokens and the words of its charset's language.
+def _refuse_pupil(decoder: Checkpoint, recipe: AlignRecipe, charset: Charset) -> None:
+    name, glyph = recipe.init.decoder, recipe.glyph
+    if decoder.config.decoder.dim != glyph.dim:
+        raise UserError(
+            f"init.decoder = '{name}': {decoder.config.decoder.dim} wide, glyph.dim = {glyph.dim}; they must be equal: "
+            "set glyph.dim, or pre-train a decoder with this encoder"
+        )
+    if lacking := [character for character in charset.characters if character not in decoder.charset]:
+        raise UserError(
+            f"init.decoder = '{name}': its charset lacks {''.join(lacking)!r}; pre-train a decoder with the charset of "
+            "glyph.charset"
+        )
+    if decoder.config.max_length != glyph.max_length:
+        raise UserError(
+            f"init.decoder = '{name}': its max_length is {decoder.config.max_length}, not glyph.max_length = "
+            f"{glyph.max_length}; set that, or pre-train a decoder with this one"
+        )
 
-    What it sets itself stays.
+
+def resolve_pretrain(
+    recipe: PretrainRecipe, dual: DualEncoder | None = None
+) -> Resolved[PretrainRecipe, PretrainParts]:
+    """Stage 1, with a decoder as wide as the dual encoder's tokens and the words of the charset's language.
+
+    Args:
+        dual: a dual encoder already loaded; None = the one that the recipe names.
+
+    Raises:
+        UserError: a width of the decoder that is not the dual encoder's; ORP by slots with an encoder that has none;
+            see ``load_dual``, ``build_decoder``.
     """
-    recipe = recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.model.charset))})
-    if "dim" in recipe.model.decoder.model_fields_set:
-        return recipe
-    decoder = recipe.model.decoder.model_copy(update={"dim": dual.dim})
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})})
+    _refuse_run(recipe.run)
+    charset = resolve_charset(recipe.model.charset)
+    if (
+        recipe.orp.strength
+        and recipe.orp.positions in ("aligned", "symbols")
+        and isinstance(recipe.dual, ClipDualConfig)
+    ):
+        raise UserError(
+            f"orp.positions = '{recipe.orp.positions}' with dual.kind = '{recipe.dual.kind}': its tokens are no "
+            "letters' slots; set orp.positions to shared or per-sample, or dual.kind=glyph"
+        )
+    dual = dual or load_dual(recipe.dual)
+    decoder = recipe.model.decoder
+    if "dim" not in decoder.model_fields_set:
+        decoder = decoder.model_copy(update={"dim": dual.dim})
+    if decoder.dim != dual.dim:
+        raise UserError(
+            f"decoder width {decoder.dim}, tokens of dual encoder '{dual.name}' {dual.dim}: they must be equal; set "
+            f"model.decoder.dim={dual.dim}"
+        )
+    model = recipe.model.model_copy(update={"decoder": decoder})
+    with torch.device("meta"):
+        build_decoder(model, len(charset))
+    recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
+    return Resolved(recipe, charset, PretrainParts(dual))
 
 
-def settle_finetune(recipe: FinetuneRecipe) -> tuple[FinetuneRecipe, Charset]:
-    """The recipe with the settings of the parts named in ``init``, and the charset to write with.
+def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, FinetuneParts]:
+    """Stage 2, with the settings of the parts named in ``init``.
 
-    A whole recogniser (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
+    A whole recognizer (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
     maximal length; a glyph encoder brings the image encoder, the queries and the width. Rendered words are of the
     charset's language. An image encoder ``clip-vision`` gets the settings of its tower. Keys that the recipe sets win;
     where it sets the maximal length and no queries, queries that were one a character and one for the end become as
-    many of the new length. With ``data.grow`` the charset gets the characters of the labels to train on.
+    many of the new length. With ``data.extend_charset`` the charset gets the characters of the labels to train on.
 
     Raises:
-        UserError: a checkpoint that cannot be opened, an unknown charset, with ``data.grow`` a data set that cannot be
-            opened; see ``tower_settings``.
+        UserError: settings that contradict each other; parts that do not fit each other (``build_recognizer``); a
+            checkpoint that cannot be opened; an unknown charset; with ``data.extend_charset`` a data set that cannot
+            be opened; see ``tower_settings``, ``open_teacher``.
     """
-    base = ModelConfig().model_dump()
-    charset = None
-    if recipe.init.glyph:
-        glyph = load_glyph(DualConfig(kind="glyph", model=recipe.init.glyph)).config
-        fmu = {"queries": glyph.max_length + 1, "heads": glyph.heads, "layers": glyph.layers, "count": glyph.count}
-        brought = {"encoder": glyph.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": glyph.dim}}
-        base = _over(base, {**brought, "max_length": glyph.max_length})
-    if recipe.init.model or recipe.init.decoder:
-        checkpoint = open_checkpoint(recipe.init.model or recipe.init.decoder)
-        settings = checkpoint.config.model_dump()
-        if checkpoint.kind == "decoder":
-            settings = {key: settings[key] for key in ("decoder", "charset", "max_length")}
-        base, charset = _over(base, settings), checkpoint.charset
-    own = recipe.model.model_dump(exclude_unset=True)
-    if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
-        base = _over(base, {"fmu": {"queries": recipe.model.max_length + 1}})
-    model = _with_tower(ModelConfig.model_validate(_over(base, own)), recipe)
-    if charset is None or "charset" in recipe.model.model_fields_set:
-        charset = resolve_charset(model.charset)
-    if recipe.data.grow:
+    _refuse_run(recipe.run)
+    _refuse_data(recipe)
+    init, opened = recipe.init, _Opener()
+    if init.model and (init.decoder or init.glyph):
+        raise UserError(
+            f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
+            "start elsewhere; set one or the other"
+        )
+    whole, decoder = opened(init.model), opened(init.decoder)
+    if whole is not None and whole.kind != "recogniser":
+        raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
+    glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
+    model, tower = _with_tower(_merged(recipe, whole or decoder, glyph), recipe)
+    origin = whole or decoder
+    own_charset = origin is None or "charset" in recipe.model.model_fields_set
+    charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
+    if recipe.data.cache and model.encoder.widest:
+        raise UserError(
+            f"data.cache = '{recipe.data.cache}' holds crops of one width, model.encoder.max_width = "
+            f"{model.encoder.widest} asks for several; leave data.cache out, or set model.encoder.max_width=0"
+        )
+    _refuse_frozen(recipe, model)
+    with torch.device("meta"):  # no weights: do the parts fit?
+        build_recognizer(model, len(charset))
+    if recipe.data.extend_charset:
         sets = [open_labelled(path) for path in recipe.data.train]
         labels = (labelled.label(index) for labelled in sets for index in range(len(labelled)))
-        charset = grown(charset, labels, recipe.data.grow)
-    corpus = in_language(recipe.corpus, charset)
-    return recipe.model_copy(update={"model": model, "corpus": corpus}), charset
+        charset = grown(charset, labels, recipe.data.extend_charset)
+    larger = opened(recipe.distillation.model)
+    teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
+    recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
+    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, tower, teacher))
 
 
-def _with_tower(model: ModelConfig, recipe: FinetuneRecipe) -> ModelConfig:
-    """The same with the settings of ``clip-vision``'s tower, which a whole recogniser (``init.model``) has itself."""
-    own = recipe.model.encoder.model_fields_set
-    if model.encoder.kind != "clip-vision":
-        left = {key: EncoderConfig.model_fields[key].default for key in {"model", "frozen", "tower"} - own}
-        return model.model_copy(update={"encoder": model.encoder.model_copy(update=left)})
-    if recipe.init.glyph or (recipe.init.model and "model" in own):
+def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
+    """Adaptation of a recognizer, which is opened.
+
+    Raises:
+        UserError: no text; a recognizer without FMU that reads crops of several widths; see ``open_checkpoint``,
+            ``built``.
+    """
+    _refuse_run(recipe.run)
+    if not recipe.text:
+        raise UserError("no words; pass --text FILE, a word a line")
+    checkpoint = open_checkpoint(recipe.init.model)
+    loaded = built(checkpoint)
+    config = loaded.config
+    if not config.fmu.queries and config.encoder.widest:
         raise UserError(
-            f"model.encoder.model = '{model.encoder.model}' together with init.glyph or init.model: each brings an "
-            "image encoder; set one or the other"
+            f"init.model = '{recipe.init.model}': without FMU, and reading crops up to {config.encoder.widest} pixels "
+            "wide, it has a memory of another length for each width, which dptr adapt does not keep; fine-tune it on "
+            "rendered words (dptr finetune --set data.rendered=1)"
+        )
+    return Resolved(recipe, checkpoint.charset, AdaptParts(loaded, checkpoint.dual))
+
+
+def _refuse_run(run: RunConfig) -> None:
+    if run.gradient_accumulation_steps > run.batch_size:
+        raise UserError(
+            f"run.gradient_accumulation_steps = {run.gradient_accumulation_steps}: more parts than run.batch_size = "
+            f"{run.batch_size} has samples; lower it, or raise run.batch_size"
+        )
+
+
+def _refuse_data(recipe: FinetuneRecipe) -> None:
+    data = recipe.data
+    if data.rendered < 1 and not data.train:
+        raise UserError("no labeled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
+    if data.weights and len(data.weights) != len(data.train):
+        raise UserError(
+            f"data.weights: {len(data.weights)} for {len(data.train)} data sets in data.train; give each set one weight"
+        )
+    if data.train and not data.validation and not data.validation_share:
+        raise UserError(
+            "data.validation_share = 0 and no data.validation: nothing to validate on; raise it, or pass a data set"
+        )
+
+
+def _refuse_frozen(recipe: FinetuneRecipe, model: ModelConfig) -> None:
+    frozen = isinstance(model.encoder, ClipVisionConfig) and model.encoder.frozen
+    rates = {"encoder_lr": 0.0 if frozen else recipe.encoder_lr, "decoder_lr": recipe.decoder_lr}
+    if model.fmu.queries:
+        rates["fmu_lr"] = recipe.fmu_lr
+    if not any(rates.values()):
+        also = " (model.encoder.frozen is on)" if frozen else ""
+        raise UserError(f"{', '.join(rates)} are all 0{also}: nothing would be trained; raise one of them")
+
+
+def _merged(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: GlyphDual | None) -> ModelConfig:
+    """The recipe's keys over those of the checkpoint, over those of the glyph encoder, over the defaults."""
+    base = ModelConfig().model_dump()
+    if glyph is not None:
+        held = glyph.config
+        fmu = {"queries": held.max_length + 1, "heads": held.heads, "layers": held.layers, "count": held.count}
+        brought = {"encoder": held.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": held.dim}}
+        base = _over(base, {**brought, "max_length": held.max_length})
+    if checkpoint is not None:
+        base = _over(base, checkpoint.config.model_dump())
+    own = _own(recipe.model)
+    if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
+        base = _over(base, {"fmu": {"queries": recipe.model.max_length + 1}})
+    return ModelConfig.model_validate(_over(base, own))
+
+
+def _with_tower(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfig, dict[str, Tensor] | None]:
+    """The same with the settings of ``clip-vision``'s tower, and its weights; a whole recognizer has its own."""
+    encoder = model.encoder
+    if not isinstance(encoder, ClipVisionConfig):
+        return model, None
+    if recipe.init.glyph or (recipe.init.model and "model" in recipe.model.encoder.model_fields_set):
+        raise UserError(
+            f"model.encoder.model = '{encoder.model}' together with init.glyph or init.model: each brings an image "
+            "encoder; set one or the other"
         )
     if recipe.init.model:
-        return model
-    encoder = model.encoder.model_copy(update={"tower": tower_settings(model.encoder.model)})
-    return model.model_copy(update={"encoder": encoder})
+        return model, None
+    encoder = encoder.model_copy(update={"tower": tower_settings(encoder.model)})
+    return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model)
+
+
+_KINDS: dict[str, type[KindConfig]] = {"encoder": EncoderConfig, "decoder": DecoderConfig}
+
+
+def _own(config: Config) -> dict[str, Any]:
+    """The keys that are set, and the kinds of parts that are not of the default kind."""
+    own = config.model_dump(exclude_unset=True)
+    for name, base in _KINDS.items():
+        if name in own and (kind := getattr(config, name).kind) != base.default_kind:
+            own[name]["kind"] = kind
+    return own
 
 
 def _over(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: _over(base.get(key) or {}, value) for key, value in above.items() if isinstance(value, dict)}
+    nested = {
+        key: _part(_KINDS[key], base.get(key) or {}, value) if key in _KINDS else _over(base.get(key) or {}, value)
+        for key, value in above.items()
+        if isinstance(value, dict)
+    }
     return {**base, **above, **nested}
+
+
+def _part(schema: type[KindConfig], base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``above`` over ``base``, of which another kind takes over only what all kinds have."""
+    if above.get("kind", base.get("kind")) != base.get("kind"):
+        base = {key: value for key, value in base.items() if key in schema.model_fields}
+    return _over(base, above)

@@ -105,11 +105,11 @@ def stage2_crops(
     """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
 
     Args:
+        recipe: as ``dptr.training.resolve.resolve_finetune`` lets it pass.
         change: what to make of the labelled crops that are trained on.
 
     Raises:
-        UserError: no crops at all, not as many weights as data sets; see ``load_crops``, ``split``, ``weigh``,
-            ``rendered_words``.
+        UserError: see ``load_crops``, ``split``, ``weigh``, ``rendered_words``.
     """
     source, validation, notes = _stage2(recipe, charset, change)
     return bucketed(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
@@ -122,17 +122,11 @@ def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) 
     (``dptr.utils.images.to_one_width``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
-    return Bucketed(source, run.batch, pool, run.seed) if pool > 1 else source
+    return Bucketed(source, run.batch_size, pool, run.seed) if pool > 1 else source
 
 
 def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabelledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
-    if data.rendered < 1 and not data.train:
-        raise UserError("no labelled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
-    if data.weights and len(data.weights) != len(data.train):
-        raise UserError(
-            f"data.weights: {len(data.weights)} for {len(data.train)} data sets in data.train; give each set one weight"
-        )
     load = partial(
         load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache,
         widest=encoder.widest,
@@ -153,9 +147,9 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         notes += validation.drops.lines()
     else:
         crops, validation = split(crops, data.validation_share)
-    if data.limit:
+    if data.max_crops:
         order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
-        crops = crops.choose(order[: data.limit])
+        crops = crops.choose(order[: data.max_crops])
     notes.append(
         f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
@@ -179,7 +173,7 @@ def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, 
     for number, (path, weight) in enumerate(zip(data.train, data.weights, strict=True)):
         rows = np.flatnonzero(sources == number)
         if not len(rows):
-            raise UserError(f"{path}: no crop left to train on; raise data.limit, or leave it out with its weight")
+            raise UserError(f"{path}: no crop left to train on; raise data.max_crops, or leave it out with its weight")
         # the seed's upper half tells sets apart, so that their orders and augmentations differ
         parts.append(Labelled(crops.choose(rows), seed + (number << 32), data.augment))
         notes.append(f"{weight / sum(data.weights):.1%} of labelled crops from {path} ({len(rows)})")

@@ -6,12 +6,12 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dptr.config.model import Config
+from dptr.config.base import Config
+from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
@@ -40,12 +40,14 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
-    default, now = (_flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    before = default | _flat(read_json(path, "recipe of the run"))  # settings that came later: off, as they were
+    default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
+    kept = flat(read_json(path, "recipe of the run"))
+    before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were
+    before |= {renamed(key, now) or key: value for key, value in kept.items()}
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
@@ -138,10 +140,3 @@ def restore_state(
     for name in asdict(progress):
         setattr(progress, name, described[name])
     return True
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -63,8 +63,11 @@ class Trainer:
         task: Task,
         notes: Sequence[str] = (),
     ):
-        if run.accumulate > 1 and not task.splittable:
-            raise UserError(f"run.accumulate = {run.accumulate}: this command takes batches whole; set it to 1")
+        if run.gradient_accumulation_steps > 1 and not task.splittable:
+            raise UserError(
+                f"run.gradient_accumulation_steps = {run.gradient_accumulation_steps}: this command takes batches "
+                "whole; set it to 1"
+            )
         self.out, self.run_config, self.optim, self.accelerator, self.task = out, run, optim, accelerator, task
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
@@ -73,13 +76,13 @@ class Trainer:
             write_json(out / "recipe.json", recipe.model_dump(mode="json"))
         for layer in task.objective.modules():
             if isinstance(layer, Layer):
-                layer.recompute = run.checkpointing
+                layer.recompute = run.activation_checkpointing
                 if run.compile:
                     layer.compile(dynamic=True)  # in place: names of parameters stay
         optimizer = make_optimizer(task.parts, optim, fused=True)
         self.captured: CapturedStep | None = None
         if run.cuda_graph and self.device.type == "cuda":
-            if not task.capturable or run.accumulate > 1 or self.share.processes > 1:
+            if not task.capturable or run.gradient_accumulation_steps > 1 or self.share.processes > 1:
                 raise UserError(
                     "run.cuda_graph: this training's steps are no single graph of one process; set it to false"
                 )
@@ -89,7 +92,7 @@ class Trainer:
             self.captured = CapturedStep(self.compute, self.zero_grad, task.capture_lock)
         self.prepared, self.optimizer = accelerator.prepare(task.objective, optimizer)
         self.module = accelerator.unwrap_model(self.prepared)
-        self.ema = {n: t.detach().clone() for n, t in self.module.state_dict().items()} if optim.ema else None
+        self.ema = {n: t.detach().clone() for n, t in self.module.state_dict().items()} if optim.ema_decay else None
         self.log = Log(out, run.tensorboard, accelerator.is_main_process, task.unit)
         self.log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
         if run.precision == "bf16" and best_precision(run.device) == "no":
@@ -126,7 +129,7 @@ class Trainer:
                     with seeded(config.seed, progress.step) as generator:
                         tensors, words = task.tensors(batch, progress.step, generator, self.share)
                         loss, others = self.learn(tensors, words, generator)
-                    rate = self.log.progress(progress.step, config.steps, config.batch, loss)
+                    rate = self.log.progress(progress.step, config.steps, config.batch_size, loss)
                     if self.due(config.log_every):
                         row = {name: float(value) for name, value in others.items()}
                         self.log.write(progress.step, {"loss": loss, **row, f"{task.unit}_per_second": round(rate, 1)})
@@ -194,7 +197,7 @@ class Trainer:
     def clip(self) -> Tensor:
         """Clip the gradient, or those of the modules that are clipped apart; the largest norm before."""
         modules = self.task.clipped_apart or [self.prepared]
-        norms = [self.accelerator.clip_grad_norm_(part.parameters(), self.optim.clip) for part in modules]
+        norms = [self.accelerator.clip_grad_norm_(part.parameters(), self.optim.grad_clip) for part in modules]
         return torch.stack(norms).max()
 
     def zero_grad(self) -> None:
@@ -204,14 +207,14 @@ class Trainer:
     def backward(self, tensors: dict[str, Tensor], generator: torch.Generator) -> tuple[float, dict[str, Tensor]]:
         """Compute the gradient of the task's ``loss``; returns it over all processes, and this one's other losses.
 
-        With ``run.accumulate`` parts, so that a batch need not fit in memory: the gradient is the whole batch's, as
-        several processes' is. Each part counts by its terms, and draws what is drawn for the batch (PARSeq's orders)
-        from the same generator. Dropout's masks differ; batch norm sees a part.
+        With ``run.gradient_accumulation_steps`` parts, so that a batch need not fit in memory: the gradient is the
+        whole batch's, as several processes' is. Each part counts by its terms, and draws what is drawn for the batch
+        (PARSeq's orders) from the same generator. Dropout's masks differ; batch norm sees a part.
 
         Raises:
             UserError: fewer samples than parts.
         """
-        count = self.run_config.accumulate
+        count = self.run_config.gradient_accumulation_steps
         if count == 1:
             with self.accelerator.autocast():
                 losses = self.prepared(**tensors, generator=generator)
@@ -223,7 +226,8 @@ class Trainer:
         samples = len(next(iter(tensors.values())))
         if samples < count:
             raise UserError(
-                f"run.accumulate = {count}: {samples} samples a process, which is less; lower it, or raise run.batch"
+                f"run.gradient_accumulation_steps = {count}: {samples} samples a process, which is less; lower it, or "
+                "raise run.batch_size"
             )
         cut = {name: tensor.tensor_split(count) for name, tensor in tensors.items()}
         parts = [{name: pieces[number] for name, pieces in cut.items()} for number in range(count)]
@@ -277,7 +281,7 @@ class Trainer:
         save_tensors(path, {name: tensor.cpu() for name, tensor in tensors.items()}, held_words)
         return UserError(
             f"{what} in step {self.progress.step}; the batch is saved as {path}; train anew into another --out with a "
-            "lower optim.lr or optim.clip, or with run.precision=no"
+            "lower optim.lr or optim.grad_clip, or with run.precision=no"
         )
 
     def average(self) -> None:
@@ -285,7 +289,7 @@ class Trainer:
         if self.ema is None:
             return
         step = self.progress.step
-        keep = min(self.optim.ema, (1 + step) / (10 + step))  # as TensorFlow's: a shorter memory at the start
+        keep = min(self.optim.ema_decay, (1 + step) / (10 + step))  # as TensorFlow's: a shorter memory at the start
         for name, tensor in self.module.state_dict().items():
             if tensor.is_floating_point():
                 self.ema[name].lerp_(tensor.detach(), 1 - keep)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PARTIAL = ".partial-"  # begins the name of everything that is still being written
 REPLACED = ".replaced-"  # begins the name of a folder on its way out
+_DIGITS = 16  # of a digest, hexadecimal
 _TOKEN = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}}-")
 
 
@@ -168,21 +169,41 @@ def load_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
     Raises:
         UserError: missing, truncated or of another format.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with _readable(path, what):
         return load_file(path)
-    except OSError as error:
-        raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error
-    except SafetensorError as error:
-        raise UserError(f"{what} {path}: not a whole safetensors file ({error}); make or copy it anew") from error
+
+
+def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], str]:
+    """What ``load_tensors`` and ``digest`` give, of a file that is read once.
+
+    Raises:
+        UserError: see ``load_tensors``.
+    """
+    from safetensors.torch import load
+
+    with _readable(path, what):
+        data = Path(path).read_bytes()
+        return load(data), hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
 def digest(path: str | Path) -> str:
     """SHA-256 of a file, the first 16 hex digits."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+
+
+@contextmanager
+def _readable(path: str | Path, what: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error
+    except SafetensorError as error:
+        raise UserError(f"{what} {path}: not a whole safetensors file ({error}); make or copy it anew") from error
 
 
 def _sync(path: Path) -> None:

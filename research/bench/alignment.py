@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from steps import Way, take_turns
 
-from dptr.config.model import EncoderConfig, GlyphConfig
+from dptr.config.model import GlyphConfig, SVTRConfig
 from dptr.config.train import AlignRecipe
 from dptr.data.loader import text_batch
 from dptr.dual.glyph.losses import alignment_loss
@@ -46,7 +46,7 @@ def main() -> None:
 def stepper(code: str, negatives: int) -> Callable[[int], int]:
     """A step of one model of its own."""
     torch.manual_seed(0)
-    eyes = EncoderConfig(kind="svtr", size="nano")
+    eyes = SVTRConfig(size="nano")
     model, charset = build_glyph(GlyphConfig(charset=code, encoder=eyes))
     recipe = AlignRecipe(negatives=negatives)
     length = recipe.glyph.max_length

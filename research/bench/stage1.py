@@ -28,7 +28,7 @@ from steps import TIMED, StepTask, Way, options_of, spread, table, take_turns, w
 
 import reference_loop  # isort: skip
 from helpers_clip import byte_symbols  # isort: skip
-from dptr.config.model import DecoderConfig, DualConfig, ModelConfig
+from dptr.config.model import ClipDualConfig, ModelConfig, PARSeqConfig
 from dptr.config.train import OptimConfig, PretrainRecipe, RunConfig
 from dptr.data.loader import text_batch
 from dptr.dual.base import DualEncoder
@@ -43,7 +43,7 @@ from dptr.training.pretrain import PretrainObjective
 from dptr.training.trainer import Trainer, seeded
 
 LENGTH, PLAIN_BATCH = 25, 32
-MODEL = ModelConfig(decoder=DecoderConfig(dim=512, depth=6, heads=8, dropout=0.0, permutations=6), max_length=LENGTH)
+MODEL = ModelConfig(decoder=PARSeqConfig(dim=512, depth=6, heads=8, dropout=0.0, permutations=6), max_length=LENGTH)
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         towers = paper_clip(Path(folder))
         trimmed, paper = (ClipDual(*towers, "a photo of a '{}'", tokens, "random") for tokens in ("trimmed", "paper"))
-        kept = CachedText(trimmed, DualConfig(kind="clip", cache=f"{folder}/cache"))
+        kept = CachedText(trimmed, ClipDualConfig(cache=f"{folder}/cache"))
         for number in spread(corpus, options.batch, options.bucket):
             kept.encode_text(text_batch(corpus, options.batch, number, options.bucket))
         settings: list[tuple[str, DualEncoder, int, str]] = [
@@ -101,7 +101,7 @@ def our_step(
     folder: Path, dual: DualEncoder, corpus: Corpus, tokenizer: Tokenizer, batch: int, pool: int, precision: Any
 ) -> Callable[[int], int]:
     """As ``dptr.training.pretrain`` steps."""
-    run_config = RunConfig(steps=1000, batch=batch, device="cpu", precision=precision, tensorboard=False)
+    run_config = RunConfig(steps=1000, batch_size=batch, device="cpu", precision=precision, tensorboard=False)
     recipe = PretrainRecipe(run=run_config, optim=OptimConfig(lr=1e-4), model=MODEL, bucket=pool)
     decoder = fresh()
     accelerator = make_accelerator(recipe.run)

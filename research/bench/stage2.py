@@ -11,7 +11,8 @@ thing to the row before:
 - one pass: all orders in one pass, memory projected once, targets cut to the batch's longest word; float32;
 - length buckets: words of --bucket batches sorted by length (data.bucket); eight batches of all lengths are timed;
 - bf16: where the machine computes in it (run.precision=auto);
-- in 2 parts, activations twice: run.accumulate and run.checkpointing, for memory's sake: what they cost.
+- in 2 parts, activations twice: run.gradient_accumulation_steps and run.activation_checkpointing, for
+  memory's sake: what they cost.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from steps import TIMED, StepTask, Way, options_of, spread, table, take_turns, w
 from torch import Tensor
 
 import reference_loop  # isort: skip
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
-from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig
+from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, ViTConfig
+from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig
 from dptr.data.loader import text_batch
 from dptr.models.encoders.vit import SIZES
 from dptr.models.recognizer import Recognizer, build_recognizer
@@ -48,23 +49,23 @@ def main() -> None:
     corpus, tokenizer = words_of(LENGTH)
     dim, _, heads = SIZES[options.size]
     model = ModelConfig(
-        encoder=EncoderConfig(kind="vit", size=options.size),
+        encoder=ViTConfig(size=options.size),
         fmu=FMUConfig(count=False),
-        decoder=DecoderConfig(dim=dim, depth=6, heads=heads, dropout=0.0, permutations=6),
+        decoder=PARSeqConfig(dim=dim, depth=6, heads=heads, dropout=0.0, permutations=6),
     )
     settings: list[tuple[str, int, dict[str, Any]]] = [
         ("ours, one pass", 1, {"precision": "no"}),
         ("+ length buckets", options.bucket, {"precision": "no"}),
         ("+ bf16", options.bucket, {}),
-        ("+ in 2 parts", options.bucket, {"accumulate": 2}),
-        ("+ activations twice", options.bucket, {"accumulate": 2, "checkpointing": True}),
+        ("+ in 2 parts", options.bucket, {"gradient_accumulation_steps": 2}),
+        ("+ activations twice", options.bucket, {"gradient_accumulation_steps": 2, "activation_checkpointing": True}),
     ]
     if best_precision("cpu") == "no":  # this machine has no bf16 of its own
         del settings[2]
     with tempfile.TemporaryDirectory() as folder:
         ways = [Way("plain loop", plain_step(model, corpus, tokenizer, options.batch))]
         for name, pool, more in settings:
-            run = RunConfig(steps=1000, batch=options.batch, device="cpu", tensorboard=False, **more)
+            run = CropRunConfig(steps=1000, batch_size=options.batch, device="cpu", tensorboard=False, **more)
             out = Path(tempfile.mkdtemp(dir=folder))
             ours = our_step(
                 out, FinetuneRecipe(run=run, optim=OptimConfig(lr=1e-4), model=model), pool, corpus, tokenizer
@@ -103,7 +104,7 @@ def our_step(
     out: Path, recipe: FinetuneRecipe, pool: int, corpus: Corpus, tokenizer: Tokenizer
 ) -> Callable[[int], int]:
     """As ``dptr.training.finetune`` steps."""
-    model, batch = fresh(recipe.model), recipe.run.batch
+    model, batch = fresh(recipe.model), recipe.run.batch_size
     accelerator = make_accelerator(recipe.run)
     task = StepTask(FinetuneObjective(model, None), model.decoder, "crops")
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task)

@@ -20,7 +20,7 @@ hold the spread over seeds (--seed).
   of the real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It
   draws a full-width backslash for a backslash, so its words are the first --crops without one.
 
-Trained by ``dptr align`` with ``teach.images`` and CTC, and not by ``dptr finetune``, which has no loss but the
+Trained by ``dptr align`` with ``co_training.images`` and CTC, and not by ``dptr finetune``, which has no loss but the
 decoder's and stays on its plateau far longer from nothing (docs/LOG.md). Other renderers do not say where letters
 stand, so ours do not either (NaN in the packs). Nothing is chosen by validation: the last state counts. If a scale is
 too small for that, --ramp 0.1 lets plain words of our renderer, with places, lead in all arms alike.

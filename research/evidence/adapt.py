@@ -117,8 +117,8 @@ def work(domain: str, options: argparse.Namespace) -> None:
     minutes = read_json(out / "adapt.json", "adapt")["minutes"]
     mixed = f'corpus.sources=[{own}, {{kind="wordfreq", weight=0.75}}, {{kind="pattern", weight=0.25}}]'
     whole = ["finetune", "--config", SIGNS, *render, "--model", options.model, *told(
-        mixed, "data.rendered=1", f"run.batch={BATCH}", "run.workers=0", "run.tensorboard=false", "optim.lr=5e-4",
-        "optim.clip=5")]  # fmt: skip
+        mixed, "data.rendered=1", f"run.batch_size={BATCH}", "run.workers=0", "run.tensorboard=false", "optim.lr=5e-4",
+        "optim.grad_clip=5")]  # fmt: skip
     if not (out / "whole.json").exists():
         seconds = [timed(whole, steps, out / f"speed-{steps}") for steps in SPEED_STEPS]
         step = (seconds[1] - seconds[0]) / (SPEED_STEPS[1] - SPEED_STEPS[0])

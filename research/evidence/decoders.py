@@ -147,7 +147,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
     jobs = []
     for kind, start, crops in starts:
-        settings = [f"model.decoder.kind={kind}", steps(options, STEPS[crops]), f"data.limit={crops}"]
+        settings = [f"model.decoder.kind={kind}", steps(options, STEPS[crops]), f"data.max_crops={crops}"]
         needs: tuple[str, ...] = ()
         if start != "none":
             settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")

@@ -11,7 +11,7 @@ Needs the pack that glyph-en was aligned with (scripts/cpu/train-en.sh). Starts,
 - d: encoder, slots and decoder trained directly on the same rendered crops, with the same auxiliary losses that
   alignment has, for the compute of alignment and stage 1: plain supervised training, the control;
 - e: d, its decoder first pre-trained on text;
-- j: d, alignment and stage 1 in one run (``teach.text`` beside ``teach.images``);
+- j: d, alignment and stage 1 in one run (``co_training.text`` beside ``co_training.images``);
 - jl: the same, slots bound to text tokens loosely (``spell`` 0.3, ``cosine`` 0): with residuals by symbol a stand-in is
   a slot of another crop that shows the letter, so that slots need not lie near their text;
 - f: a, its network first trained on rendered crops for the time of stage 1: what stage 1 is worth where the encoder is
@@ -67,7 +67,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         "--set", f"render.backgrounds={data / 'natural'}",
     )  # fmt: skip
     direct = (*rendered, *told(steps(options, options.direct_steps)))
-    joint = (*rendered, *told("teach.text=1", "teach.residuals=1", steps(options, options.joint_steps)))
+    joint = (*rendered, *told("co_training.text=1", "co_training.residuals=1", steps(options, options.joint_steps)))
     residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
         Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
@@ -76,7 +76,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
         Job("text-residuals", (*text, *residuals, "orp.positions=aligned"), ("residuals",)),
         Job("text-symbols", (*text, *residuals, "orp.positions=symbols"), ("residuals",)),
         Job("direct", direct),
-        Job("direct-text", (*direct, "--set", f"teach.start={out / 'text-symbols' / 'model'}"), ("text-symbols",)),
+        Job("direct-text", (*direct, "--set", f"init.decoder={out / 'text-symbols' / 'model'}"), ("text-symbols",)),
         Job("joint", (*joint, *told("spell=1", "cosine=1"))),
         Job("joint-loose", (*joint, *told("spell=0.3", "cosine=0"))),
         Job(
@@ -124,7 +124,11 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     return [
         Job(
             f"{start}-{count or 'all'}-{seed}",
-            (*base, *begin[start][0], *told(steps(options, STEPS[count]), f"data.limit={count}", f"run.seed={seed}")),
+            (
+                *base,
+                *begin[start][0],
+                *told(steps(options, STEPS[count]), f"data.max_crops={count}", f"run.seed={seed}"),
+            ),
             begin[start][1],
         )
         for count, seed in ORDER

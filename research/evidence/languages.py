@@ -72,7 +72,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     align = (
         "align", "--config", str(RECIPES / "evidence" / "language.toml"),
         *told(f"pack={pack}", photographs, trained, f"glyph.charset={code}", f"run.steps={options.steps}"),
-        *(told(f"start={options.start}", "ramp=0") if options.start else ()),
+        *(told(f"init.glyph={options.start}", "ramp=0") if options.start else ()),
     )  # fmt: skip
     text = (
         "pretrain", "--config", str(RECIPES / "evidence" / "text.toml"),

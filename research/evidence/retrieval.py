@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops, load_crops
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("retrieval: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
-    dual = load_glyph(DualConfig(model=options.glyph))
+    dual = load_glyph(GlyphDualConfig(model=options.glyph))
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
     shown = {"rendered": rendered(dual), "real": real(dual)}
     slots = {name: embed(dual, crops) for name, crops in shown.items()}

@@ -27,8 +27,8 @@ from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import initialise
-from dptr.training.resolve import settle_finetune
+from dptr.training.initialize import initialize
+from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split
 from dptr.utils.files import write_json
 
@@ -45,11 +45,12 @@ def main() -> None:
     if "DPTR_DATA" not in os.environ:
         sys.exit("zero_shot: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
     parts = [f"init.glyph={options.glyph}", f"init.decoder={options.decoder}"]
-    recipe, charset = settle_finetune(load_recipe(FinetuneRecipe, None, parts))
+    resolved = resolve_finetune(load_recipe(FinetuneRecipe, None, [*parts, "data.rendered=1"]))
+    recipe, charset = resolved.recipe, resolved.charset
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset)).eval()
-    for line in initialise(model, recipe, charset):
+    for line in initialize(model, resolved):
         print(line)
     save_checkpoint(options.out, "recogniser", model, recipe.model, charset, {}, {"name": options.out.name})
     encoder, length = recipe.model.encoder, recipe.model.max_length

@@ -30,7 +30,7 @@ run() {
     (
         step "$scratch/pack" "$python" -m dptr synth --count "$CROPS" --workers "$WORKERS" "${corpus[@]}" "${render[@]}" \
             --out "$scratch/pack" --resume
-        step "$runs/glyph" "$python" -m dptr align --config recipes/align-en.toml --set run.batch=512 --set run.workers=4 \
+        step "$runs/glyph" "$python" -m dptr align --config recipes/align-en.toml --set run.batch_size=512 --set run.workers=4 \
             --set run.precision=bf16 --set "run.steps=$ALIGN" --set glyph.encoder.size=tiny --set "pack=$scratch/pack" \
             "${render[@]}" "${settings[@]}" --out "$runs/glyph" --resume
         DPTR_DATA=$scratch/data step "$runs/gain" "$python" research/evidence/gain.py --pack "$scratch/pack" \
@@ -50,7 +50,7 @@ dry() {
     PYTHONPATH=$PWD $python research/gpu/inputs.py --out "$IN" --font-folder ${FONTS:-/usr/share/fonts} --python "" --fonts 100
     export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work PYTHON=$python
     export CROPS=4000 ALIGN=8 TIMES=0.01 JOBS=2 WORKERS=2 STARTS="c d"
-    export MORE="run.steps=8 run.batch=8 run.validate_every=50 run.save_every=2 run.workers=0 run.device=cpu run.precision=no"
+    export MORE="run.steps=8 run.batch_size=8 run.validate_every=50 run.save_every=2 run.device=cpu run.precision=no"
     again "$folder" "$0" run "${PIECE:-60}"
 }
 

@@ -31,11 +31,11 @@ from objective import WEIGHT, Distillation, orders_as_tensors
 from shelf import Bin, Shelf, encoded
 from torch import Tensor
 
-from dptr.config.data import DataConfig, DistilConfig, InitConfig
+from dptr.config.data import DataConfig, DistillationConfig, InitConfig
 from dptr.config.load import load_recipe
-from dptr.config.model import ModelConfig
+from dptr.config.model import ModelConfig, PARSeqConfig
 from dptr.config.render import CorpusConfig, SourceConfig
-from dptr.config.train import FinetuneRecipe, OptimConfig, RunConfig, SynthRecipe
+from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.evaluation.accuracy import score_crops
@@ -152,7 +152,8 @@ def settings(config: ModelConfig) -> dict[str, object]:
     """What the models of a step share, for they share its crops, targets and orders."""
     encoder, decoder = config.encoder, config.decoder
     shared = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
-    return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": decoder.permutations}
+    orders = decoder.permutations if isinstance(decoder, PARSeqConfig) else 0
+    return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": orders}
 
 
 def synth_recipe(inputs: Path, work: Path, overrides: Sequence[str], seed: int) -> SynthRecipe:
@@ -171,16 +172,16 @@ def synth_recipe(inputs: Path, work: Path, overrides: Sequence[str], seed: int) 
 
 def trainer_recipe(options: argparse.Namespace, config: ModelConfig, synth: SynthRecipe) -> FinetuneRecipe:
     """The recipe of ``dptr finetune`` that comes closest: there the rendered crops are not augmented."""
-    run = RunConfig(
-        seed=options.seed, seconds=options.seconds, steps=10_000_000, batch=options.batch, device=options.device,
+    run = CropRunConfig(
+        seed=options.seed, seconds=options.seconds, steps=10_000_000, batch_size=options.batch, device=options.device,
         precision="no",  # the objective computes in bfloat16 itself, without autocast's cache
         cuda_graph=True, validate_every=options.validate, save_every=options.save, log_every=100, tensorboard=False,
     )  # fmt: skip
     first = options.model[0].partition("=")[2]
     data = DataConfig(train=TRAIN, rendered=1 - options.labelled, augment=options.strength[1])
     return FinetuneRecipe(
-        run=run, optim=OptimConfig(lr=options.lr, clip=5.0, warmup=0.05), model=config, init=InitConfig(model=first),
-        data=data, corpus=synth.corpus, render=synth.render,
+        run=run, optim=OptimConfig(lr=options.lr, grad_clip=5.0, warmup=0.05), model=config,
+        init=InitConfig(model=first), data=data, corpus=synth.corpus, render=synth.render,
     )  # fmt: skip
 
 
@@ -252,6 +253,7 @@ class ResidentTask(Task):
     def draw_orders(self, number: int, bin: Bin) -> list[dict[str, Tensor]]:
         """``ORDERS`` sets of permutations for words of a bin, on the device."""
         drawer = torch.Generator().manual_seed(self.options.seed)
+        assert isinstance(self.config.decoder, PARSeqConfig)
         count = self.config.decoder.permutations
         drawn = (in_sequence(draw_permutations(bin.longest, count, drawer)) for _ in range(ORDERS))
         return [orders_as_tensors(orders.to(self.device), number) for orders in drawn]
@@ -311,14 +313,16 @@ class ResidentTask(Task):
         name = validation.model
         model, folder = self.models[name], self.folders[name]
         checkpoint = open_checkpoint(folder)
+        config = checkpoint.config
+        assert isinstance(config, ModelConfig)
         about = {"data": "validation part", "protocol": "36", "step": step, "n": len(self.validation)}
         used = [f"labelled crops: {', '.join(TRAIN)}", f"rendered words: {self.shelf.count:,} crops"]
         if name != self.first:
             used.append(f"what {self.first} read of them")
-        recipe = trainer_recipe(self.options, checkpoint.config, self.synth)
+        recipe = trainer_recipe(self.options, config, self.synth)
         if name != self.first:
-            distil = DistilConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
-            recipe = recipe.model_copy(update={"distil": distil, "init": InitConfig(model=folder)})
+            teacher = DistillationConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
+            recipe = recipe.model_copy(update={"distillation": teacher, "init": InitConfig(model=folder)})
         card = {
             "name": name,
             "kind": "recogniser",

@@ -34,10 +34,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dptr.bench.stages import count_flops
 from dptr.config.load import load_recipe
-from dptr.config.model import ModelConfig
+from dptr.config.model import DecoderModelConfig, ModelConfig
 from dptr.config.train import FinetuneRecipe, OptimConfig, PretrainRecipe
 from dptr.models.decoders import Decoder
-from dptr.models.recognizer import build_decoder, build_recognizer
+from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.optimizer import make_optimizer
@@ -202,16 +202,22 @@ def prepared(
     recipe = load_recipe(PretrainRecipe, ROOT / first) if stage == 1 else load_recipe(
         FinetuneRecipe, ROOT / second, brought
     )  # fmt: skip
-    batch = options.batch or (4 if options.dry else recipe.run.batch)
+    batch = options.batch or (4 if options.dry else recipe.run.batch_size)
     config = tiny(recipe.model) if options.dry else recipe.model
     charset = resolve_charset(config.charset)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = (build_decoder if stage == 1 else build_recognizer)(config, len(charset)).to(device).train()
+        built: Decoder | Recognizer = (
+            build_recognizer(config, len(charset))
+            if isinstance(config, ModelConfig)
+            else build_decoder(config, len(charset))
+        )
+    model = built.to(device).train()
     targets = drawn_targets(Tokenizer(charset, config.max_length), batch).to(device)
     generator = torch.Generator(device="cpu").manual_seed(0)
-    encoder = config.encoder
-    shape = (tokens, config.decoder.dim) if stage == 1 else (3, encoder.height, encoder.width)
+    shape: tuple[int, ...] = (tokens, config.decoder.dim)
+    if isinstance(config, ModelConfig):
+        shape = (3, config.encoder.height, config.encoder.width)
     inputs = torch.randn(BATCHES, batch, *shape, generator=generator).to(device)
     mask = torch.ones(batch, tokens, dtype=torch.bool, device=device)
 
@@ -243,18 +249,19 @@ def training_step(
             loss = compute(inputs[place], targets[place])
         value = loss.item()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), optim.clip).item()
+        nn.utils.clip_grad_norm_(model.parameters(), optim.grad_clip).item()
         optimizer.step()
         return value
 
     return step
 
 
-def tiny(config: ModelConfig) -> ModelConfig:
+def tiny(config: DecoderModelConfig) -> DecoderModelConfig:
     """The same kinds of parts, as small as they come."""
-    kind = config.encoder.kind
-    encoder = config.encoder.model_copy(update={"size": "tiny" if kind == "vit" else "nano"})
     decoder = config.decoder.model_copy(update={"dim": 16, "depth": 1, "heads": 2})
+    if not isinstance(config, ModelConfig):
+        return config.model_copy(update={"decoder": decoder})
+    encoder = config.encoder.model_copy(update={"size": "tiny" if config.encoder.kind == "vit" else "nano"})
     fmu = config.fmu.model_copy(update={"heads": 2})
     return config.model_copy(update={"encoder": encoder, "decoder": decoder, "fmu": fmu})
 

@@ -31,7 +31,7 @@ model() { # SIZE: rendered words, with a decoder that comes from text; labelled 
     local direct=DIRECT_$size finetune=FINETUNE_$size again=AGAIN_$size
     local labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
     step "$runs/direct-$size" "$python" -m dptr align --config research/recipes/gpu/direct-en.toml \
-        --set "glyph.encoder.size=$size" --set "run.steps=${!direct:-$DIRECT}" --set "teach.start=$IN/decoder" \
+        --set "glyph.encoder.size=$size" --set "run.steps=${!direct:-$DIRECT}" --set "init.decoder=$IN/decoder" \
         --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" "${more[@]}" --out "$runs/direct-$size" --resume
     while [ ! -e "$scratch/second.done" ]; do
         if [ "$SECONDS" -gt $((deadline - 10)) ]; then exit 3; fi
@@ -64,7 +64,7 @@ speed() {
     for size in $SIZES; do
         (step "$scratch/speed-$size" "$python" -m dptr align --config research/recipes/gpu/direct-en.toml \
             --set "glyph.encoder.size=$size" --set run.steps=150 --set run.validate_every=150 --set run.save_every=150 \
-            --set ramp=0 --set "teach.start=$IN/decoder" --set "pack=$scratch/speed" "${corpus[@]}" "${render[@]}" \
+            --set ramp=0 --set "init.decoder=$IN/decoder" --set "pack=$scratch/speed" "${corpus[@]}" "${render[@]}" \
             "${more[@]}" --out "$scratch/speed-$size" --resume) &
         jobs+=($!)
     done
@@ -117,7 +117,7 @@ dry() {
     pack_inputs --python "" --fonts 100
     export IN SIZES BACK=$folder/back OUT=$folder/out WORK=$folder/work PYTHON=$python
     export CROPS=400 FIRST=400 WORKERS=2 DIRECT=8 FINETUNE=8 AGAIN=8
-    export MORE="--set run.batch=16 --set run.validate_every=4 --set run.save_every=2 --set run.workers=0
+    export MORE="--set run.batch_size=16 --set run.validate_every=4 --set run.save_every=2
         --set run.device=cpu --set run.precision=no"
     MORE=${MORE//$'\n'/ }
     again "$folder" "$0" run "${PIECE:-60}"

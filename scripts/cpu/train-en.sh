@@ -30,7 +30,7 @@ $dptr bank --pack runs/pack-en --count 1000 --dual-model glyph-en -o dptr/weight
 $dptr bank --pack runs/pack-en --dual-model glyph-en --out runs/residuals-en
 $dptr pretrain --config research/recipes/evidence/text.toml --set orp.bank=runs/residuals-en --set orp.strength=1 \
     --set orp.positions=symbols --out runs/decoder-en --resume
-$dptr align --config research/recipes/evidence/direct.toml "${rendered[@]}" --set teach.start=runs/decoder-en/model \
+$dptr align --config research/recipes/evidence/direct.toml "${rendered[@]}" --set init.decoder=runs/decoder-en/model \
     --set pack=runs/pack-en --set render.backgrounds="$photographs" --out "runs/direct-$name" --resume
 $dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
     --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \

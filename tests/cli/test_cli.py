@@ -20,7 +20,7 @@ from PIL import Image, ImageFont
 
 from dptr import __version__
 from dptr.cli.app import run
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.reader import Reader
@@ -33,9 +33,9 @@ from dptr.utils.images import list_images
 from dptr.weights import SHIPPED
 
 CONFIG = ModelConfig(
-    encoder=EncoderConfig(kind="svtr", size="nano", height=16, width=32),
+    encoder=SVTRConfig(size="nano", height=16, width=32),
     fmu=FMUConfig(queries=6, heads=2),
-    decoder=DecoderConfig(dim=16, depth=1, heads=2),
+    decoder=PARSeqConfig(dim=16, depth=1, heads=2),
     charset="36",
     max_length=5,
 )
@@ -300,13 +300,22 @@ def test_training_gets_the_recipe_folder_and_resume(command: str, tmp_path: Path
         return arguments[1] / "model"
 
     monkeypatch.setattr(module, command, record)
-    (tmp_path / "r.toml").write_text("[run]\nsteps = 7\nbatch = 3\n")
+    (tmp_path / "r.toml").write_text("[run]\nsteps = 7\nbatch_size = 3\n")
     out = tmp_path / "run"
-    options = ["--config", str(tmp_path / "r.toml"), "--set", "run.batch=5", "--set", "optim.lr=0.5", "--out", str(out)]
+    options = [
+        "--config",
+        str(tmp_path / "r.toml"),
+        "--set",
+        "run.batch_size=5",
+        "--set",
+        "optim.lr=0.5",
+        "--out",
+        str(out),
+    ]
     assert run([command, *options]) == 0 and run([command, *options, "--resume"]) == 0
     recipe = calls[0]["recipe"]
     assert type(recipe) is TRAINING[command]
-    assert (recipe.run.steps, recipe.run.batch, recipe.optim.lr) == (7, 5, 0.5)
+    assert (recipe.run.steps, recipe.run.batch_size, recipe.optim.lr) == (7, 5, 0.5)
     assert [call["resume"] for call in calls] == [False, True] and calls[0]["out"] == out
     assert lines_of(capsys.readouterr().out) == [str(out / "model")] * 2
 
@@ -326,7 +335,7 @@ def test_text_and_model_of_adapt_go_into_the_recipe(tmp_path: Path, monkeypatch)
     odd = 'a "b" \\ ü'
     assert run(["adapt", "--text", odd, "--text", "d", "--out", str(tmp_path)]) == 0
     assert run(["adapt", "--model", odd, "--out", str(tmp_path)]) == 0
-    assert recipes[0].text == (odd, "d") and recipes[0].model == "dptr-en" and recipes[1].model == odd
+    assert recipes[0].text == (odd, "d") and recipes[0].init.model == "dptr-en" and recipes[1].init.model == odd
 
 
 class StillDual:

@@ -36,7 +36,7 @@ def test_defaults_are_valid_and_pass_through_json(schema: type[Config]) -> None:
         ("run.steps = 7", ("run", "steps"), 7),
         ("run.steps=1_000", ("run", "steps"), 1000),
         ("optim.lr=2e-3", ("optim", "lr"), 2e-3),
-        ("optim.ema=0", ("optim", "ema"), 0.0),
+        ("optim.ema_decay=0", ("optim", "ema_decay"), 0.0),
         ("model.decoder.autoregressive=false", ("model", "decoder", "autoregressive"), False),
         ("model.charset=36", ("model", "charset"), "36"),
         ("model.charset=en", ("model", "charset"), "en"),
@@ -64,9 +64,9 @@ def test_set_takes_a_list_of_tables() -> None:
 
 def test_file_then_set_then_later_set(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text("\ufeff[run]\nsteps = 5\nbatch = 6\nseed = 1\n", encoding="utf-8")  # as some editors save it
-    run = load_recipe(PretrainRecipe, path, ["run.batch=7", "run.seed=2", "run.seed=3"]).run
-    assert (run.steps, run.batch, run.seed) == (5, 7, 3)
+    path.write_text("\ufeff[run]\nsteps = 5\nbatch_size = 6\nseed = 1\n", encoding="utf-8")  # as some editors save it
+    run = load_recipe(PretrainRecipe, path, ["run.batch_size=7", "run.seed=2", "run.seed=3"]).run
+    assert (run.steps, run.batch_size, run.seed) == (5, 7, 3)
     assert run.log_every == PretrainRecipe().run.log_every
 
 
@@ -158,9 +158,9 @@ def test_the_papers_settings() -> None:
         assert (decoder.kind, decoder.depth, decoder.dim, decoder.heads) == ("parseq", 6, 512, 8)
         assert (decoder.permutations, decoder.refinements, decoder.autoregressive) == (6, 1, True)
         assert (recipe.model.charset, recipe.model.max_length) == ("94", 25)
-        assert (optim.lr, optim.weight_decay, optim.clip, optim.ema) == (1.485e-3, 0.0, 20.0, 0.0)
+        assert (optim.lr, optim.weight_decay, optim.grad_clip, optim.ema_decay) == (1.485e-3, 0.0, 20.0, 0.0)
         assert optim.warmup == pytest.approx(1.5 / 20)
-        assert (run.batch, run.precision) == (768, "fp16")
+        assert (run.batch_size, run.precision) == (768, "fp16")
     assert (first.dual.kind, first.dual.model) == ("clip", "openai/clip-vit-base-patch16")
     assert (first.dual.prompt, first.dual.tokens) == ("a photo of a '{}'", "paper")
     assert (first.orp.strength, first.orp.positions, first.bucket) == (0.1, "shared", 1)

@@ -12,7 +12,9 @@ import pytest
 import torch
 from helpers_clip import make_tiny, make_tiny_clip
 
+from dptr.config.load import load_recipe
 from dptr.config.model import DualConfig
+from dptr.config.train import PretrainRecipe
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.text_cache import CachedText
 from dptr.utils.errors import UserError
@@ -31,7 +33,7 @@ def opened(clip: Path, tmp_path: Path) -> Open:
     """A cache, and the list of all words that its encoder was asked for."""
 
     def open_cache(**settings: object) -> tuple[CachedText, list[str]]:
-        config = DualConfig(**{"kind": "clip", "model": str(clip), "cache": str(tmp_path / "cache"), **settings})
+        config = DualConfig.of(**{"kind": "clip", "model": str(clip), "cache": str(tmp_path / "cache"), **settings})
         dual, asked = load_dual(config), []
         plain = dual.encode_text
         dual.encode_text = lambda words: (asked.extend(words), plain(words))[1]  # type: ignore[method-assign]
@@ -64,7 +66,7 @@ def test_tokens_are_the_encoders_to_float16_and_computed_once(tokens: str, opene
 @pytest.mark.parametrize("model_type", ["siglip", "chinese_clip", "altclip"])
 def test_encoders_that_see_padding_or_mask_it(model_type: str, tmp_path: Path) -> None:
     kind = model_type.replace("_", "-")
-    config = DualConfig(kind=kind, model=str(make_tiny(model_type, tmp_path / kind)), cache=str(tmp_path / "cache"))
+    config = DualConfig.of(kind=kind, model=str(make_tiny(model_type, tmp_path / kind)), cache=str(tmp_path / "cache"))
     cached = CachedText(load_dual(config), config)
     for _ in range(2):
         assert_same(cached, ["ab", "photo", "c"], load_dual(config))
@@ -129,10 +131,8 @@ def test_a_cache_of_another_encoder_is_refused(change: dict, told: str, opened: 
 
 
 def test_glyph_needs_none(tmp_path: Path) -> None:
-    config = DualConfig(cache=str(tmp_path / "cache"))
-    with pytest.raises(UserError, match=r"glyph looks its text tokens up in a table anyway; leave dual\.cache out"):
-        CachedText(load_dual(config), config)
-    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UserError, match=r"dual\.cache: kind 'glyph' has no such key, which is one of clip"):
+        load_recipe(PretrainRecipe, None, [f"dual.cache={tmp_path / 'cache'}"])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

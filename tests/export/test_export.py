@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dptr.cli.app import run
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import ClipVisionConfig, DecoderConfig, FMUConfig, ModelConfig
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.data.augment import to_pixels
 from dptr.dual.clip.families import FAMILIES
@@ -91,7 +91,7 @@ class Small:
     def __post_init__(self) -> None:
         name, _, at_once = self.kind.partition(" ")
         depth = 2 if self.kind == "parseq" else 1  # two layers show that the content stream has a cache too
-        decoder = DecoderConfig(kind=name, dim=16, depth=depth, heads=2, refinements=1, autoregressive=not at_once)
+        decoder = DecoderConfig.of(kind=name, dim=16, depth=depth, heads=2, refinements=1, autoregressive=not at_once)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             built = build_decoder(ModelConfig(decoder=decoder, max_length=5), len(CHARSET))
@@ -164,9 +164,9 @@ def with_tower(made: Path, folder: Path) -> Path:
     """A recogniser's folder with the image tower of a tiny dual encoder, which resizes its crops."""
     tower = tower_settings(str(made))
     config = ModelConfig(
-        encoder=EncoderConfig(kind="clip-vision", height=16, width=64, tower=tower),
+        encoder=ClipVisionConfig(height=16, width=64, tower=tower),
         fmu=FMUConfig(queries=6, heads=2),
-        decoder=DecoderConfig(kind="ctc", dim=16, depth=1, heads=2),
+        decoder=DecoderConfig.of(kind="ctc", dim=16, depth=1, heads=2),
         max_length=5,
     )
     with torch.random.fork_rng():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_reference import loud
+from helpers_train import initialized, settled
 from PIL import Image
 
 from dptr.config.load import load_recipe
@@ -30,9 +31,7 @@ from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.training.finetune import initialise
 from dptr.training.pretrain import pretrain
-from dptr.training.resolve import settle_finetune
 from dptr.weights import SHIPPED
 
 CROPS = 2000  # half of them photographs, where DPTR_DATA has them
@@ -41,7 +40,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 BATCHES = (1, 64)
 KINDS = [*DECODERS, "parseq at once"]
 TAUGHT = [
-    "run.steps=100", "run.batch=256", "run.validate_every=100", "run.save_every=100", "run.workers=0",
+    "run.steps=100", "run.batch_size=256", "run.validate_every=100", "run.save_every=100",
     "run.device=cpu", "run.precision=no", "run.tensorboard=false", "optim.lr=3e-3", "orp.strength=0",
 ]  # fmt: skip
 DECODER = ["model.decoder.depth=1", "model.decoder.dropout=0"]
@@ -76,11 +75,11 @@ def recogniser(kind: str, folder: Path) -> Path:
         taught = pretrain(load_recipe(PretrainRecipe, None, [*TAUGHT, *decoder]), folder / "taught")
         decoder = [f"init.decoder={taught}"]
     recipe = load_recipe(FinetuneRecipe, None, ["init.glyph=glyph-en", *decoder])
-    recipe, charset = settle_finetune(recipe)
+    recipe, charset = settled(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))
-    initialise(model, recipe, charset)
+    initialized(model, recipe, charset)
     if name == "ctc":
         loud(model.decoder, 1, 0.1)  # louder ones enlarge what torch and onnxruntime round otherwise
     save_checkpoint(folder / "model", "recogniser", model.eval(), recipe.model, charset, {}, {})

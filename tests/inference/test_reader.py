@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import dptr
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.data.augment import to_pixels
 from dptr.inference.prediction import Prediction, has_repeated_ending
 from dptr.inference.reader import Reader
@@ -23,9 +23,9 @@ from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
 CONFIG = ModelConfig(
-    encoder=EncoderConfig(kind="svtr", size="nano", height=16, width=32),
+    encoder=SVTRConfig(size="nano", height=16, width=32),
     fmu=FMUConfig(queries=6, heads=2),
-    decoder=DecoderConfig(dim=16, depth=1, heads=2),
+    decoder=PARSeqConfig(dim=16, depth=1, heads=2),
     charset="36",
     max_length=5,
 )

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_reference import loud
+from helpers_train import initialized
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dptr.config.data import InitConfig
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, GlyphConfig, ModelConfig
+from dptr.config.model import DecoderModelConfig, FMUConfig, GlyphConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, ORPConfig, PretrainRecipe, RunConfig
 from dptr.dual.glyph.model import GlyphDual, GlyphModel, save_glyph
@@ -21,15 +22,14 @@ from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, sa
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import initialise
 from dptr.utils.errors import UserError
 
 ABC = Charset("abc", ("a", "b", "c", "Ω"))
-ENCODER = EncoderConfig(kind="svtr", size="nano", height=16, width=32)
+ENCODER = SVTRConfig(size="nano", height=16, width=32)
 CONFIG = ModelConfig(
     encoder=ENCODER,
     fmu=FMUConfig(queries=6, heads=2),
-    decoder=DecoderConfig(dim=16, depth=1, heads=2),
+    decoder=PARSeqConfig(dim=16, depth=1, heads=2),
     charset="36",
     max_length=5,
 )
@@ -139,7 +139,7 @@ def test_stage_one_training_leaves_the_frozen_encoder_out(tmp_path, monkeypatch)
     (tmp_path / "words.txt").write_text("\n".join(["abba", "cab", "bac", "acc", "Ω", "bb", "cbc"]), encoding="utf-8")
     (tmp_path / "abc").write_text("abcΩ", encoding="utf-8")
     recipe = PretrainRecipe(
-        run=RunConfig(steps=2, batch=4, device="cpu", precision="no", workers=0, tensorboard=False),
+        run=RunConfig(steps=2, batch_size=4, device="cpu", precision="no", tensorboard=False),
         model=CONFIG.model_copy(update={"charset": str(tmp_path / "abc")}),
         corpus=CorpusConfig(sources=(SourceConfig(kind="file", path=str(tmp_path / "words.txt")),), heldout=0),
         orp=ORPConfig(strength=0),
@@ -240,7 +240,8 @@ def test_a_decoder_of_another_shape_is_refused(tmp_path, change, named):
 
 def test_weights_of_another_max_length_than_the_folder_says_are_refused(tmp_path):
     folder = stage_one(tmp_path)
-    edit(model=dumped(max_length=9))(folder)
+    longer = {key: value for key, value in dumped(max_length=9).items() if key in DecoderModelConfig.model_fields}
+    edit(model=longer)(folder)
     with pytest.raises(
         UserError, match="positions has 6 rows where the checkpoint's max_length = 9 needs 10"
     ) as caught:
@@ -272,7 +273,7 @@ def test_stage_two_names_what_it_leaves_fresh(tmp_path, parts):
     folders = {"decoder": stage_one, "glyph": glyph_folder, "model": recogniser}
     init = InitConfig(**{part: str(folders[part](tmp_path)) for part in parts})
     model = fresh(seed=9)
-    told = initialise(model, FinetuneRecipe(model=CONFIG, init=init), ABC)
+    told = initialized(model, FinetuneRecipe(model=CONFIG, init=init), ABC)
     begun = {"encoder and FMU": {"model", "glyph"} & set(parts), "decoder": {"model", "decoder"} & set(parts)}
     left = [name for name, source in begun.items() if not source]
     keys = {"encoder and FMU": ["encoder.*", "fmu.*"], "decoder": ["decoder.*"]}
@@ -294,20 +295,20 @@ def test_stage_two_names_fresh_characters(tmp_path):
     charset = Charset("new", tuple("abcxΩy"))
     init = InitConfig(decoder=str(stage_one(tmp_path)))
     model = fresh(characters=6)
-    told = initialise(model, FinetuneRecipe(model=CONFIG, init=init), charset)
+    told = initialized(model, FinetuneRecipe(model=CONFIG, init=init), charset)
     assert any("fresh characters: xy" in line for line in told)
 
 
 def test_a_whole_model_and_parts_contradict(tmp_path):
     init = InitConfig(model=str(recogniser(tmp_path)), decoder=str(stage_one(tmp_path)))
     with pytest.raises(UserError, match="one or the other"):
-        initialise(fresh(), FinetuneRecipe(model=CONFIG, init=init), ABC)
+        initialized(fresh(), FinetuneRecipe(model=CONFIG, init=init), ABC)
 
 
 def test_a_stage_one_decoder_is_no_whole_model(tmp_path):
     init = InitConfig(model=str(stage_one(tmp_path)))
     with pytest.raises(UserError, match=r"init\.decoder"):
-        initialise(fresh(), FinetuneRecipe(model=CONFIG, init=init), ABC)
+        initialized(fresh(), FinetuneRecipe(model=CONFIG, init=init), ABC)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -344,6 +345,7 @@ def dumped(**changes) -> dict:
     return CONFIG.model_copy(update=changes).model_dump(mode="json")
 
 
+SPELLER = {key: value for key, value in dumped().items() if key in DecoderModelConfig.model_fields}
 WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
 
 
@@ -359,10 +361,11 @@ WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
         (cut("model.safetensors", 0.9), ["model.safetensors", "not a whole safetensors file"]),
         (cut("model.safetensors", 0.001), ["model.safetensors", "not a whole safetensors file"]),
         (cut("model.safetensors", 0.0), ["model.safetensors", "not a whole safetensors file"]),
-        (edit(format=2), ["checkpoint format 2", "format 1"]),
+        (edit(format=3), ["checkpoint format 3", "format 1 and 2"]),
         (edit(format=None), ["checkpoint format None"]),
         (edit(kind="glyph"), ["'glyph' checkpoint", "dptr pretrain"]),
-        (edit(kind="decoder"), ["stage 1 decoder", "dptr finetune --set init.decoder="]),
+        (edit(kind="decoder", model=SPELLER), ["stage 1 decoder", "dptr finetune --set init.decoder="]),
+        (edit(kind="decoder"), ["config.json", "model.encoder"]),
         (edit(model=None), ["config.json", "model"]),
         (edit(model={**dumped(), "queries": 3}), ["config.json", "model.queries"]),
         (edit(model=dumped(max_length=0)), ["model.max_length"]),
@@ -370,7 +373,7 @@ WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
         (edit(charset={"name": "abc", "characters": "abb"}), ["config.json", "'b' appears twice"]),
         (edit(charset={"name": "abc", "characters": "abcde"}), ["decoder.", "(7, 16)", "(8, 16)"]),
         (edit(model=WIDER), ["fmu.queries (1, 6, 16)", "(1, 6, 24) is needed"]),
-        (edit(model=dumped(encoder=ENCODER.model_copy(update={"kind": "vit"}))), ["'nano'", "tiny, small"]),
+        (edit(model=dumped(encoder=ENCODER.model_copy(update={"kind": "vit"}))), ["'vit' has no key 'max_width'"]),
         (tensors(lambda held: held.pop("decoder.head.bias")), ["decoder.head.bias is missing"]),
         (tensors(lambda held: held.update(extra=torch.zeros(1))), ["extra is not part of this model"]),
         (cut("card.json", 0.5), ["card.json", "not valid JSON"]),

@@ -56,12 +56,12 @@ def test_recipes_of_the_three_stages_fit_together() -> None:
     text = load_recipe(PretrainRecipe, ROOT / "research/recipes/gpu/pretrain-en.toml")
     direct = load_recipe(AlignRecipe, ROOT / "research/recipes/gpu/direct-en.toml")
     tuned = load_recipe(FinetuneRecipe, ROOT / "research/recipes/gpu/finetune-en.toml")
-    assert text.run.batch == direct.run.batch == tuned.run.batch == 512
+    assert text.run.batch_size == direct.run.batch_size == tuned.run.batch_size == 512
     assert {recipe.run.precision for recipe in (text, direct, tuned)} == {"bf16"}
     assert direct.glyph.dim == load_dual(text.dual).dim, "stage 1 sees glyph-en's text tokens"
     kept = {"depth", "heads", "kind", "dropout"}
-    assert text.model.decoder.model_dump(include=kept) == direct.teach.decoder.model_dump(include=kept)
-    assert direct.teach.decoder == tuned.model.decoder
+    assert text.model.decoder.model_dump(include=kept) == direct.co_training.decoder.model_dump(include=kept)
+    assert direct.co_training.decoder == tuned.model.decoder
 
 
 def test_the_shell_scripts_are_some() -> None:

@@ -17,7 +17,7 @@ from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.unicode import JOINERS
-from dptr.training.resolve import settle_synth
+from dptr.training.resolve import resolve_synth
 
 CROPS = 100_000  # in all
 CODES = ("en", "de", "ru", "ar", "hi", "bn", "zh", "ja", "ko")
@@ -40,7 +40,7 @@ def fonts(script_fonts) -> FontIndex:
 
 def recipe(preset: Path, code: str) -> SynthRecipe:
     photographs = [f"render.backgrounds={os.environ['DPTR_DATA']}/natural"] if "DPTR_DATA" in os.environ else []
-    return settle_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
+    return resolve_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -35,8 +35,8 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
     lessons = Lessons(planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4))
     monkeypatch.setattr(module, "prepare", lambda *arguments: (lessons, []))
     recipe = parts.recipe(
-        "adapt", "run.steps=150", "run.batch=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
-        "optim.ema=0", "forget=1",
+        "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
+        "optim.ema_decay=0", "max_accuracy_loss=1",
     )  # fmt: skip
     out = adapt(recipe, tmp_path / "run")
     log = [line for line in records(tmp_path / "run") if "validation_domain" in line]
@@ -51,7 +51,7 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
 def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -> None:
     """Seen once and kept as float16, in the order of the words."""
     recipe = parts.recipe("adapt")
-    loaded = load_recognizer(recipe.model)
+    loaded = load_recognizer(recipe.init.model)
     lessons, notes = prepare(recipe, loaded)
     assert set(lessons.learned.words) <= set(DOMAIN) and set(lessons.tested.words) <= set(DOMAIN)
     assert set(lessons.rehearsed.words) <= set(WORDS) and not set(lessons.kept.words) & set(lessons.rehearsed.words)
@@ -70,7 +70,7 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
 
 def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> None:
     config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
-    config["encoder"]["widest"] = 64
+    config["encoder"]["max_width"] = 64
     model = build_recognizer(ModelConfig.model_validate(config), 36).eval()
     rng = np.random.default_rng(0)
     crops = {f"w{i}": rng.integers(0, 256, (16, width, 3), dtype=np.uint8) for i, width in enumerate((32, 64, 32, 64))}
@@ -109,13 +109,13 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
     ]
     told = iter([score for step in validations for way in step for score in way])
     monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
-    recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "forget=0.01")
+    recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "max_accuracy_loss=0.01")
     card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
     found = [(result["step"], result["way"], result["word_accuracy"]) for result in card["results"]]
     assert found == [(3, 0.75, 0.45), (3, 0.75, 0.592)]
     assert card["adapted_to"] == ["domain.txt"]
     printed = capsys.readouterr().err
-    assert printed.count("not kept: that is more than forget=0.01 below 60.0%") == 5
+    assert printed.count("not kept: that is more than max_accuracy_loss=0.01 below 60.0%") == 5
     assert "step 3: 75% of the way: reads 45.0%" in printed
 
 
@@ -124,7 +124,7 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
 ) -> None:
     told = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
     monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
-    recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema=0")
+    recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema_decay=0")
     out = tmp_path / "run"
     before, kept = load_recognizer(parts.folder / "recogniser").model, load_recognizer(adapt(recipe, out)).model
     last = load_tensors(out / "state" / "step-000000002" / "tensors.safetensors", "state")
@@ -156,11 +156,11 @@ def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"long\.txt"):
         adapt(parts.recipe("adapt", f'text=["{tmp_path / "long.txt"}"]'), tmp_path / "run")
     config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
-    config["fmu"]["queries"], config["encoder"]["widest"], config["decoder"]["dim"] = 0, 64, 128
+    config["fmu"]["queries"], config["encoder"]["max_width"], config["decoder"]["dim"] = 0, 64, 128
     wide = ModelConfig.model_validate(config)
     charset = open_checkpoint(parts.folder / "recogniser").charset
     save_checkpoint(tmp_path / "wide", "recogniser", build_recognizer(wide, len(charset)), wide, charset, {}, {})
     with pytest.raises(UserError, match="without FMU"):
-        adapt(parts.recipe("adapt", f'model="{tmp_path / "wide"}"'), tmp_path / "run")
+        adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"'), tmp_path / "run")
     with pytest.raises(UserError, match="decoder"):
-        adapt(parts.recipe("adapt", f'model="{parts.folder / "decoder"}"'), tmp_path / "run")
+        adapt(parts.recipe("adapt", f'init.model="{parts.folder / "decoder"}"'), tmp_path / "run")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.config.size import crop_size
 from dptr.config.train import SynthRecipe
 from dptr.dual.base import tells_apart
@@ -24,7 +24,7 @@ from dptr.utils.files import read_json
 
 
 def charset_of(parts: Parts) -> Charset:
-    return load_glyph(DualConfig(model=str(parts.folder / "glyph"))).charset
+    return load_glyph(GlyphDualConfig(model=str(parts.folder / "glyph"))).charset
 
 
 def test_alignment_learns_to_see(parts: Parts, tmp_path: Path) -> None:
@@ -35,8 +35,9 @@ def test_alignment_learns_to_see(parts: Parts, tmp_path: Path) -> None:
     plain = ["render.preset=plain"]
     plain += [f"corpus.{style}=0" for style in ("upper", "title", "mixed", "punctuation")]
     recipe = parts.recipe(
-        "align", "run.steps=60", "run.batch=16", "run.validate_every=30", "run.save_every=1000", "optim.ema=0",
-        "optim.lr=1e-2", "glyph.max_length=3", *plain, f'corpus.sources=[{{kind="file", path="{tmp_path}/words.txt"}}]',
+        "align", "run.steps=60", "run.batch_size=16", "run.validate_every=30", "run.save_every=1000",
+        "optim.ema_decay=0", "optim.lr=1e-2",
+        "glyph.max_length=3", *plain, f'corpus.sources=[{{kind="file", path="{tmp_path}/words.txt"}}]',
     )  # fmt: skip
     align(recipe, tmp_path / "run")
     log = records(tmp_path / "run")
@@ -49,7 +50,7 @@ def test_alignment_learns_to_see(parts: Parts, tmp_path: Path) -> None:
 
 
 def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
-    recipe = parts.recipe("align", "optim.lr=1e-2", "optim.ema=0", "run.validate_every=1")
+    recipe = parts.recipe("align", "optim.lr=1e-2", "optim.ema_decay=0", "run.validate_every=1")
     model = align(recipe, tmp_path / "run")
     validated = [record for record in records(tmp_path / "run") if "validation_word_accuracy" in record]
     assert [record["step"] for record in validated] == list(range(1, STEPS + 1))
@@ -57,7 +58,7 @@ def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
     assert len(set(order)) > 2
     (best,) = read_json(model / "card.json", "card")["results"]
     assert best["step"] == 1 + order.index(max(order))
-    dual = load_glyph(DualConfig(model=str(model)))
+    dual = load_glyph(GlyphDualConfig(model=str(model)))
     assert (dual.dim, dual.image_size) == (16, (16, 32))
     assert tells_apart(dual, "a", "b")
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0, "")
@@ -131,7 +132,7 @@ def test_a_pack_stands_in_for_rendering(parts: Parts, tmp_path: Path, monkeypatc
     monkeypatch.setattr(Pack, "sample", lambda packed, index: drawn.append(index) or make_source(synth).sample(index))
     align(recipe, tmp_path / "run")
     assert f"pack {tmp_path / 'pack'}: 50 rendered crops" in capsys.readouterr().err
-    assert drawn == list(range(recipe.run.steps * recipe.run.batch))
+    assert drawn == list(range(recipe.run.steps * recipe.run.batch_size))
 
 
 def test_no_words_held_out_is_an_error_before_anything_is_written(parts: Parts, tmp_path: Path) -> None:
@@ -143,9 +144,9 @@ def test_no_words_held_out_is_an_error_before_anything_is_written(parts: Parts, 
 def test_alignment_goes_on_from_another_charset(parts: Parts, tmp_path: Path) -> None:
     """At a rate of nothing what it starts from is what it ends as."""
     start = parts.folder / "glyph"
-    recipe = parts.recipe("align", f'start="{start}"', 'glyph.charset="latin"', "run.steps=1", "optim.lr=1e-12")
+    recipe = parts.recipe("align", f'init.glyph="{start}"', 'glyph.charset="latin"', "run.steps=1", "optim.lr=1e-12")
     model = align(recipe, tmp_path / "run")
-    before, after = (load_glyph(DualConfig(model=str(folder))) for folder in (start, model))
+    before, after = (load_glyph(GlyphDualConfig(model=str(folder))) for folder in (start, model))
     assert len(after.charset) > len(before.charset)
     for tower in ("encoder", "slots"):  # all that is learned; running statistics of batch norm moved
         pairs = zip(getattr(after.model, tower).parameters(), getattr(before.model, tower).parameters(), strict=True)

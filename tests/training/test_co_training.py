@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_train import VALIDATION, Parts, records
+from helpers_train import VALIDATION, Parts, initialized, records, settled
 from torch import Tensor
 
 from dptr.config.load import load_recipe
-from dptr.config.model import DecoderConfig, DualConfig
-from dptr.config.train import AlignRecipe, FinetuneRecipe, TeachConfig
+from dptr.config.model import GlyphDualConfig, PARSeqConfig
+from dptr.config.train import AlignRecipe, CoTrainingConfig, FinetuneRecipe
 from dptr.dual.glyph.model import GlyphModel, build_glyph, load_glyph, slot_symbols
 from dptr.models.checkpoint import load_recognizer, open_checkpoint
 from dptr.models.decoders import Decoder
@@ -17,22 +17,22 @@ from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.align import align
-from dptr.training.co_training import decoder_accuracy, pupil, taught, teaching_losses
-from dptr.training.finetune import initialise
-from dptr.training.resolve import settle_finetune
+from dptr.training.co_training import co_trained, decoder_accuracy, pupil, teaching_losses
+from dptr.training.resolve import resolve_align
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 
-PLAIN = DecoderConfig(depth=1, heads=2, dropout=0.0, permutations=1)  # one order: its loss draws nothing
+PLAIN = PARSeqConfig(depth=1, heads=2, dropout=0.0, permutations=1)  # one order: its loss draws nothing
 
 
-def both(parts: Parts, teach: TeachConfig) -> tuple[GlyphModel, Decoder, Charset]:
-    recipe = parts.recipe("align").model_copy(update={"teach": teach})
+def both(parts: Parts, teach: CoTrainingConfig) -> tuple[GlyphModel, Decoder, Charset]:
+    teach = teach.model_copy(update={"decoder": teach.decoder.model_copy(update={"dim": 16})})
+    recipe = parts.recipe("align").model_copy(update={"co_training": teach})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, charset = build_glyph(recipe.glyph)
-        decoder = pupil(recipe, charset)
+        decoder = pupil(recipe, charset, None)
     assert decoder is not None
     return model, decoder, charset
 
@@ -49,7 +49,7 @@ def fitted(slots: Tensor, text: Tensor) -> Tensor:
 
 def test_a_word_with_its_own_residuals_is_its_crop(parts: Parts) -> None:
     """Each symbol stands in one slot only, so the one residual there is is its own."""
-    teach = TeachConfig(text=1, images=1, residuals=1, decoder=PLAIN)
+    teach = CoTrainingConfig(text=1, images=1, residuals=1, decoder=PLAIN)
     model, decoder, charset = both(parts, teach)
     symbols, targets = lessons(charset, ["cabde"])
     slots = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(0))
@@ -64,7 +64,7 @@ def test_losses_are_the_decoders_own(parts: Parts) -> None:
     words, others = ["cab", "dab", "ab"], ["fade", "bead"]
     slots = torch.randn(3, 6, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
     for text, images in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-        teach = TeachConfig(text=text, images=images, decoder=PLAIN)
+        teach = CoTrainingConfig(text=text, images=images, decoder=PLAIN)
         model, decoder, charset = both(parts, teach)
         symbols, targets = lessons(charset, words)
         other_symbols, other_targets = lessons(charset, others)
@@ -84,7 +84,7 @@ def test_losses_are_the_decoders_own(parts: Parts) -> None:
 
 
 def test_residuals_are_those_of_slots_of_the_same_symbol(parts: Parts) -> None:
-    teach = TeachConfig(text=1, residuals=0.5, decoder=PLAIN)
+    teach = CoTrainingConfig(text=1, residuals=0.5, decoder=PLAIN)
     model, decoder, charset = both(parts, teach)
     symbols, targets = lessons(charset, ["cab", "dab", "ab"])
     words, word_targets = lessons(charset, ["bazd"] * 40)
@@ -114,12 +114,12 @@ def test_residuals_are_those_of_slots_of_the_same_symbol(parts: Parts) -> None:
 
 def test_neither_is_no_decoder(parts: Parts) -> None:
     recipe = parts.recipe("align")
-    assert not taught(recipe.teach)
-    assert pupil(recipe, resolve_charset("36")) is None
+    assert not co_trained(recipe.co_training)
+    assert pupil(recipe, resolve_charset("36"), None) is None
 
 
 def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> None:
-    recipe: AlignRecipe = parts.recipe("teach", "optim.ema=0", "optim.lr=1e-2", "run.validate_every=1")
+    recipe: AlignRecipe = parts.recipe("teach", "optim.ema_decay=0", "optim.lr=1e-2", "run.validate_every=1")
     align(recipe, tmp_path / "run")
     validated = [line for line in records(tmp_path / "run") if "validation_read" in line]
     (best,) = read_json(tmp_path / "run" / "model" / "card.json", "card")["results"]
@@ -127,15 +127,15 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
         (line["validation_read"], line["validation_word_accuracy"], line["validation_slot_accuracy"])
         for line in validated
     )
-    glyph = load_glyph(DualConfig(model=str(tmp_path / "run" / "model")))
+    glyph = load_glyph(GlyphDualConfig(model=str(tmp_path / "run" / "model")))
     checkpoint = open_checkpoint(tmp_path / "run" / "decoder")
     assert (checkpoint.kind, checkpoint.dual["fingerprint"]) == ("decoder", glyph.fingerprint)
     with pytest.raises(UserError, match="a stage 1 decoder"):
         load_recognizer(tmp_path / "run" / "decoder")
     start = [f"init.glyph={tmp_path / 'run' / 'model'}", f"init.decoder={tmp_path / 'run' / 'decoder'}"]
-    stage2, charset = settle_finetune(load_recipe(FinetuneRecipe, None, start))
+    stage2, charset = settled(load_recipe(FinetuneRecipe, None, start))
     model = build_recognizer(stage2.model, len(charset)).eval()
-    told = initialise(model, stage2, charset)
+    told = initialized(model, stage2, charset)
     assert not any(line.startswith("fresh") for line in told)
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
     tokenizer, crops = Tokenizer(charset, 5), draw(unseen(), VALIDATION)
@@ -147,7 +147,7 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
 def test_learning_to_read_crops_alone(parts: Parts, tmp_path: Path) -> None:
     """The control: no text token is met, and the loss of reading falls."""
     recipe = parts.recipe(
-        "teach", "teach.text=0", "spell=0", "cosine=0", "run.steps=40", "run.batch=8", "optim.lr=1e-2",
+        "teach", "co_training.text=0", "spell=0", "cosine=0", "run.steps=40", "run.batch_size=8", "optim.lr=1e-2",
         "run.validate_every=100",
     )  # fmt: skip
     align(recipe, tmp_path / "run")
@@ -162,15 +162,16 @@ def test_learning_to_read_crops_alone(parts: Parts, tmp_path: Path) -> None:
 
 def test_a_start_must_know_all_characters(parts: Parts) -> None:
     recipe = parts.recipe(
-        "teach", f"teach.start={parts.folder / 'decoder'}", 'glyph.charset="94"', "teach.decoder.dropout=0.1"
+        "teach", f"init.decoder={parts.folder / 'decoder'}", 'glyph.charset="94"', "co_training.decoder.dropout=0.1"
     )
     with pytest.raises(UserError, match=r"its charset lacks .*; pre-train a decoder with"):
-        pupil(recipe, resolve_charset("94"))
-    longer = parts.recipe("teach", f"teach.start={parts.folder / 'decoder'}", "glyph.max_length=9")
+        resolve_align(recipe)
+    longer = parts.recipe("teach", f"init.decoder={parts.folder / 'decoder'}", "glyph.max_length=9")
     with pytest.raises(UserError, match=r"its max_length is 5, not glyph\.max_length = 9; set that, or pre-train"):
-        pupil(longer, resolve_charset("36"))
-    same = parts.recipe("teach", f"teach.start={parts.folder / 'decoder'}")
-    decoder = pupil(same, resolve_charset("36"))
+        resolve_align(longer)
+    same = parts.recipe("teach", f"init.decoder={parts.folder / 'decoder'}")
+    resolved = resolve_align(same)
+    decoder = pupil(resolved.recipe, resolved.charset, resolved.parts.decoder)
     assert decoder is not None
     kept = open_checkpoint(parts.folder / "decoder").tensors
     for name, tensor in decoder.state_dict().items():

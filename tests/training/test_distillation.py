@@ -7,9 +7,9 @@ import torch
 from helpers_train import Parts
 from torch.distributions import Categorical, kl_divergence
 
-from dptr.config.data import DistilConfig
-from dptr.config.model import ModelConfig
-from dptr.models.checkpoint import load_recognizer, save_checkpoint
+from dptr.config.data import DistillationConfig
+from dptr.config.model import DecoderConfig, ModelConfig
+from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
@@ -24,7 +24,8 @@ WORDS = ["apple", "b", "fig", "grape"]
 
 def recogniser(parts: Parts, seed: int, **decoder: object) -> tuple[Recognizer, ModelConfig, Charset]:
     recipe = parts.recipe("finetune")
-    config = recipe.model.model_copy(update={"decoder": recipe.model.decoder.model_copy(update=decoder)})
+    common = {key: getattr(recipe.model.decoder, key) for key in DecoderConfig.model_fields}
+    config = recipe.model.model_copy(update={"decoder": DecoderConfig.of(**{**common, **decoder})})
     charset = resolve_charset(config.charset)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -110,9 +111,9 @@ def kept(folder: Path, parts: Parts, **decoder: object) -> Path:
 def test_finetune_learns_from_it_and_neither_trains_nor_keeps_it(parts: Parts, tmp_path: Path, capsys) -> None:
     folder = kept(tmp_path / "large", parts)
     before = load_recognizer(folder).model.state_dict()
-    settings = ("run.steps=2", "run.validate_every=2", "optim.ema=0")
+    settings = ("run.steps=2", "run.validate_every=2", "optim.ema_decay=0")
     alone = finetune(parts.recipe("finetune", *settings), tmp_path / "alone")
-    taught = finetune(parts.recipe("finetune", *settings, f"distil.model={folder}"), tmp_path / "taught")
+    taught = finetune(parts.recipe("finetune", *settings, f"distillation.model={folder}"), tmp_path / "taught")
     assert f"learns from {folder} too" in capsys.readouterr().err
     assert "what large reads" in read_json(taught / "card.json", "card")["trained_on"]
     one, two = (load_recognizer(each).model.state_dict() for each in (alone, taught))
@@ -129,13 +130,13 @@ def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
 
     def refused(folder: Path, student: ModelConfig = config, own: Charset = charset) -> str:
         with pytest.raises(UserError) as caught:
-            open_teacher(DistilConfig(model=str(folder)), student, own)
+            open_teacher(DistillationConfig(model=str(folder)), open_checkpoint(folder), student, own)
         return str(caught.value)
 
-    assert open_teacher(DistilConfig(), config, charset) is None
     fits = kept(tmp_path / "fits", parts)
-    teacher = open_teacher(DistilConfig(model=str(fits), weight=0.25, temperature=3), config, charset)
-    assert teacher is not None and (teacher.weight, teacher.temperature) == (0.25, 3)
+    named = DistillationConfig(model=str(fits), weight=0.25, temperature=3)
+    teacher = open_teacher(named, open_checkpoint(fits), config, charset)
+    assert (teacher.weight, teacher.temperature) == (0.25, 3)
     assert not teacher.model.training and not any(each.requires_grad for each in teacher.model.parameters())
     assert "'ctc' predicts no character" in refused(kept(tmp_path / "ctc", parts, kind="ctc"))
     assert "model.decoder.kind is 'nrtr', not 'parseq'" in refused(kept(tmp_path / "nrtr", parts, kind="nrtr"))

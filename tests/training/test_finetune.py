@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, records, write_crops
+from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, records, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig, plain_render
 from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
@@ -32,7 +32,8 @@ from dptr.synth.pack import Pack, write_pack
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import finetune, initialise
+from dptr.training.finetune import finetune
+from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split, stage2_crops
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
@@ -62,8 +63,9 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     (crops / "labels.tsv").write_text("".join(f"{index}.png\t{word}\n" for index, word in enumerate(WORDS[:16])))
     recipe = parts.recipe(
         "finetune", f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0", "data.augment=0",
-        "run.steps=100", "run.batch=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2", "optim.ema=0",
-        "encoder_lr=1", "model.decoder.dropout=0", "init.glyph=", "init.decoder=", "model.encoder.width=64",
+        "run.steps=100", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
+        "optim.ema_decay=0", "encoder_lr=1", "model.decoder.dropout=0",
+        "init.glyph=", "init.decoder=", "model.encoder.width=64",
         "model.decoder.dim=32",
     )  # fmt: skip
     model = finetune(recipe, tmp_path / "run")
@@ -108,23 +110,23 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
     for frozen in (("encoder",), ("decoder",), ("encoder", "fmu")):
         recipe = parts.recipe("finetune", *(f"{name}_lr=0" for name in frozen), "run.steps=3", "run.validate_every=1")
         before = fresh(recipe)
-        initialise(before, recipe, resolve_charset(recipe.model.charset))
+        initialized(before, recipe, resolve_charset(recipe.model.charset))
         out = tmp_path / "-".join(frozen)
         finetune(recipe, out)
         after = load_recognizer(out / "model").model.state_dict()
         moved = {name.split(".")[0] for name, tensor in before.state_dict().items() if not tensor.equal(after[name])}
         assert moved == set(names) - set(frozen)
-    with pytest.raises(UserError, match="encoder_lr, fmu_lr and decoder_lr are all 0"):
+    with pytest.raises(UserError, match="encoder_lr, decoder_lr, fmu_lr are all 0"):
         finetune(parts.recipe("finetune", *(f"{name}_lr=0" for name in names)), tmp_path / "all")
 
 
 def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:
     recipe = parts.recipe("finetune")
     model = fresh(recipe, seed=5)
-    told = initialise(model, recipe, resolve_charset("36"))
+    told = initialized(model, recipe, resolve_charset("36"))
     tower, decoder = parts.folder / "glyph", parts.folder / "decoder"
     assert told == [f"encoder and FMU from {tower}", f"decoder from {decoder}"]
-    glyph = load_glyph(DualConfig(model=str(tower))).model
+    glyph = load_glyph(GlyphDualConfig(model=str(tower))).model
     expected = {f"encoder.{name}": tensor for name, tensor in glyph.encoder.state_dict().items()}
     expected |= {f"fmu.{name}": tensor for name, tensor in glyph.slots.state_dict().items()}
     expected |= open_checkpoint(decoder).tensors
@@ -151,7 +153,7 @@ def test_what_is_not_named_stays_fresh_and_is_told(
 ) -> None:
     recipe = parts.recipe("finetune", *settings)
     model = fresh(recipe, seed=5)
-    told = initialise(model, recipe, resolve_charset("36"))
+    told = initialized(model, recipe, resolve_charset("36"))
     count = sum(name.startswith(kept) for name in model.state_dict())
     assert [told_line for told_line in told if told_line.startswith("fresh")] == [f"{line} ({count} tensors)"]
     before = fresh(recipe, seed=5).state_dict()
@@ -165,7 +167,7 @@ def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
     source = fresh(recipe, seed=9)
     save_checkpoint(tmp_path / "model", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
     model = fresh(recipe, seed=5)
-    told = initialise(model, recipe, resolve_charset("36"))
+    told = initialized(model, recipe, resolve_charset("36"))
     assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
     expected = source.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
@@ -174,7 +176,7 @@ def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
 def test_a_larger_charset_keeps_the_rows_of_its_characters(parts: Parts) -> None:
     recipe = parts.recipe("finetune", 'model.charset="62"')
     model = fresh(recipe, seed=5)
-    told = initialise(model, recipe, resolve_charset("62"))
+    told = initialized(model, recipe, resolve_charset("62"))
     assert told[1].endswith("; fresh characters: ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     old = open_checkpoint(parts.folder / "decoder").tensors
     new, before = model.decoder.state_dict(), fresh(recipe, seed=5).decoder.state_dict()
@@ -200,11 +202,11 @@ def test_words_of_another_length(longest: int, whole: bool, parts: Parts, tmp_pa
         start += [f"init.model={tmp_path / 'model'}", "init.glyph=", "init.decoder="]
         queries, positions = source.fmu.queries, source.decoder.positions
     else:
-        queries = load_glyph(DualConfig(model=str(parts.folder / "glyph"))).model.slots.queries
+        queries = load_glyph(GlyphDualConfig(model=str(parts.folder / "glyph"))).model.slots.queries
         positions = open_checkpoint(parts.folder / "decoder").tensors["decoder.positions"]
     recipe = parts.recipe("finetune", *start)
     model = fresh(recipe, seed=5)
-    told = initialise(model, recipe, resolve_charset("36"))
+    told = initialized(model, recipe, resolve_charset("36"))
     shared = min(longest, 5) + 1
     added = ", the others made like them" if longest > 5 else ""
     for name in ("fmu.queries", "decoder.positions"):
@@ -224,7 +226,7 @@ def test_a_recogniser_of_short_words_learns_long_ones(parts: Parts, tmp_path: Pa
     crops = write_crops(tmp_path / "crops", parts.fonts, words)
     recipe = load_recipe(FinetuneRecipe, None, [
         *RUN, f"init.model={tmp_path / 'short'}", "model.max_length=10", f'data.train=["{crops}"]',
-        f'data.validation=["{crops}"]', "data.augment=0", "run.steps=2", "run.batch=4",
+        f'data.validation=["{crops}"]', "data.augment=0", "run.steps=2", "run.batch_size=4",
     ])  # fmt: skip
     model = finetune(recipe, tmp_path / "run")
     loaded = load_recognizer(model)
@@ -278,7 +280,7 @@ def test_a_share_that_leaves_a_side_empty(share: float, parts: Parts) -> None:
 
 def test_a_limit_takes_the_first_of_a_seeded_order(parts: Parts) -> None:
     def taken(limit: int, seed: int = 0) -> tuple[list[str], list[str]]:
-        source, validation, _ = data(parts, "data.rendered=0", f"data.limit={limit}", f"run.seed={seed}")
+        source, validation, _ = data(parts, "data.rendered=0", f"data.max_crops={limit}", f"run.seed={seed}")
         return source.crops.keys, validation.keys
 
     everything, held = taken(0)
@@ -323,14 +325,14 @@ def test_weights_that_do_not_fit(parts: Parts, tmp_path: Path) -> None:
     named = (f'data.train=["{sets[0]}", "{sets[1]}"]', "data.rendered=0")
     for weights in ("[1]", "[1, 2, 3]"):
         with pytest.raises(UserError, match=r"^data\.weights: [13] for 2 data sets in data\.train; give each set one"):
-            data(parts, *named, f"data.weights={weights}")
+            resolve_finetune(parts.recipe("finetune", *named, f"data.weights={weights}"))
     with pytest.raises(UserError, match=r"^data\.weights: 1 for 0 data sets"):
-        data(parts, "data.train=[]", "data.rendered=1", "data.weights=[1]")
+        resolve_finetune(parts.recipe("finetune", "data.train=[]", "data.rendered=1", "data.weights=[1]"))
     for weights in ("[1, -1]", "[1, 0]", "[1, nan]", "[1, inf]"):
         with pytest.raises(UserError, match=r"^--set: data\.weights\.1 = "):
             data(parts, *named, f"data.weights={weights}")
-    with pytest.raises(UserError, match=rf"^{sets[1]}: no crop left to train on; raise data\.limit"):
-        data(parts, *named, f'data.validation=["{sets[0]}"]', "data.weights=[1, 1]", "data.limit=1")
+    with pytest.raises(UserError, match=rf"^{sets[1]}: no crop left to train on; raise data\.max_crops"):
+        data(parts, *named, f'data.validation=["{sets[0]}"]', "data.weights=[1, 1]", "data.max_crops=1")
 
 
 def test_a_cache_changes_no_byte_of_a_run(parts: Parts, tmp_path: Path) -> None:
@@ -432,7 +434,7 @@ def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -
 
 
 def test_no_crops_at_all(parts: Parts, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^no labelled crops; pass --data DIR, or set data\.rendered=1"):
+    with pytest.raises(UserError, match=r"^no labeled crops; pass --data DIR, or set data\.rendered=1"):
         finetune(parts.recipe("finetune", "data.train=[]"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -479,7 +481,7 @@ def test_labels_without_a_letter_cannot_validate(parts: Parts, tmp_path: Path) -
 
 
 def test_weights_before_training_do_not_depend_on_the_outside(parts: Parts, tmp_path: Path) -> None:
-    recipe = parts.recipe("finetune", "init.glyph=", "init.decoder=", "run.steps=1", "optim.ema=0")
+    recipe = parts.recipe("finetune", "init.glyph=", "init.decoder=", "run.steps=1", "optim.ema_decay=0")
     torch.manual_seed(1)
     finetune(recipe, tmp_path / "a")
     torch.manual_seed(2)

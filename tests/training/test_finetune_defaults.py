@@ -34,7 +34,7 @@ def recipes(monkeypatch) -> list[FinetuneRecipe]:
         (["--set", "init.decoder=runs/decoder"], "", 0),
         (["--set", 'init={glyph="runs/glyph"}'], "", 0),
         (["--set", "model.decoder.kind=nrtr"], "", 0),
-        (["--model", "runs/other", "--set", "model.encoder.widest=320"], "runs/other", 3),
+        (["--model", "runs/other", "--set", "model.encoder.max_width=320"], "runs/other", 3),
         (["--config", "CONFIG"], "", 0),
         (["--config", "CONFIG", "--model", "runs/other"], "runs/other", 0),
     ],
@@ -44,7 +44,7 @@ def test_without_a_recipe_or_a_part_the_shipped_model_goes_on(options, model, gr
     options = [str(tmp_path / "some.toml") if option == "CONFIG" else option for option in options]
     place = ["--set", f'render.fonts=["{parts.fonts}"]']
     assert run(["finetune", "--data", "crops", "--out", str(tmp_path / "out"), *options, *place]) == 0
-    assert (recipes[0].init.model, recipes[0].data.grow) == (model, grow)
+    assert (recipes[0].init.model, recipes[0].data.extend_charset) == (model, grow)
     assert recipes[0].data.train == ("crops",)
 
 
@@ -52,7 +52,7 @@ def test_rendered_words_are_mixed_in_on_a_system_without_fonts(parts: Parts, tmp
     """In the embedded fonts, and the log says so; the tests' system has none (``tests/conftest.py``)."""
     crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
-    options = ["--set", "run.steps=1", "--set", "run.batch=4", "--set", "run.validate_every=1"]
+    options = ["--set", "run.steps=1", "--set", "run.batch_size=4", "--set", "run.validate_every=1"]
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(tmp_path / "run"), *options]) == 0
     told = capsys.readouterr().err
     assert "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more" in told
@@ -63,8 +63,8 @@ def test_a_recogniser_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, cap
     """From the command line, with a character that it did not know; it starts where the model was, and ends early."""
     crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
-    options = ["--set", "run.steps=3", "--set", "run.batch=4", "--set", "run.validate_every=1", "--set", "patience=1",
-               "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
+    options = ["--set", "run.steps=3", "--set", "run.batch_size=4", "--set", "run.validate_every=1", "--set",
+               "patience=1", "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
     out = tmp_path / "run"
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(out), *options]) == 0
     told = capsys.readouterr()

@@ -9,7 +9,7 @@ from helpers_clip import make_tiny_clip
 from helpers_train import Parts, contents, records
 from torch import Tensor
 
-from dptr.config.model import DualConfig
+from dptr.config.model import GlyphDualConfig
 from dptr.config.train import ORPConfig
 from dptr.dual.glyph.model import load_glyph
 from dptr.dual.orp.bank import load_bank
@@ -28,7 +28,7 @@ RANDOM_STRINGS = 'corpus.sources=[{kind="pattern", patterns=["random"]}]'
 
 
 def glyph_of(parts: Parts) -> Any:
-    return load_glyph(DualConfig(model=str(parts.folder / "glyph")))
+    return load_glyph(GlyphDualConfig(model=str(parts.folder / "glyph")))
 
 
 def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("abcdef")
     recipe = parts.recipe(
         "pretrain", f"model.charset={tmp_path / 'letters.txt'}", "model.max_length=4", RANDOM_STRINGS, "run.steps=150",
-        "run.batch=32", "run.validate_every=75", "run.save_every=1000", "optim.lr=2e-2", "optim.ema=0",
+        "run.batch_size=32", "run.validate_every=75", "run.save_every=1000", "optim.lr=2e-2", "optim.ema_decay=0",
         "model.decoder.dropout=0",
     )  # fmt: skip
     model = pretrain(recipe, tmp_path / "run")
@@ -106,7 +106,7 @@ def test_a_bank_beside_the_dual_encoder_is_found(parts: Parts, tmp_path: Path) -
     for name in ("photographs", "residuals"):
         (tower / f"{name}.safetensors").symlink_to(parts.folder / "bank.safetensors")
     for config in (ORPConfig(), ORPConfig(bank="residuals", positions="aligned")):
-        found = find_bank(config, load_glyph(DualConfig(model=str(tower))))
+        found = find_bank(config, load_glyph(GlyphDualConfig(model=str(tower))))
         assert found is not None and len(found.tokens) == 120
 
 

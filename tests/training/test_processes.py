@@ -47,7 +47,7 @@ def test_two_processes_step_as_one(command: str, accumulate: int, parts: Parts, 
     Also where each computes its share in parts.
     """
     for processes, count in ((1, 1), (2, accumulate)):
-        asked = arguments(parts, command, tmp_path / str(processes), f"run.accumulate={count}")
+        asked = arguments(parts, command, tmp_path / str(processes), f"run.gradient_accumulation_steps={count}")
         process = launch(processes, asked)
         said, _ = process.communicate(timeout=250)
         assert process.returncode == 0, said
@@ -103,7 +103,7 @@ def test_interrupting_one_stops_both_and_one_can_go_on_alone(parts: Parts, tmp_p
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_both(parts: Parts, tmp_path: Path) -> None:
     """In the same step, each with its share of the batch saved."""
-    huge = ("optim.lr=1e30", "optim.clip=1e30")
+    huge = ("optim.lr=1e30", "optim.grad_clip=1e30")
     process = launch(2, arguments(parts, "pretrain", tmp_path / "out", *huge))
     said, _ = process.communicate(timeout=120)
     saved = sorted(path.name for path in (tmp_path / "out").glob("nan-*"))

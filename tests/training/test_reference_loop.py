@@ -11,7 +11,7 @@ from helpers_clip import make_tiny_clip
 from helpers_reference import loud
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig, DualConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import ClipDualConfig, FMUConfig, ModelConfig, PARSeqConfig, ViTConfig
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.models.decoders.parseq import PARSeq, draw_permutations
 from dptr.models.recognizer import build_recognizer
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clip(folder: Path, tokens: str) -> ClipDual:
-    return load_clip(DualConfig(kind="clip", model=str(folder), tokens=tokens))
+    return load_clip(ClipDualConfig(model=str(folder), tokens=tokens))
 
 
 def build(permutations: int = 6) -> PARSeq:
@@ -93,9 +93,9 @@ def test_trimmed_tokens_are_the_plain_loop_with_padding_hidden(folder: Path) -> 
 
 def test_stage_2_is_the_plain_loop() -> None:
     config = ModelConfig(
-        encoder=EncoderConfig(kind="vit", size="tiny", height=16, width=32),
+        encoder=ViTConfig(size="tiny", height=16, width=32),
         fmu=FMUConfig(queries=26, count=False),
-        decoder=DecoderConfig(dim=32, depth=2, dropout=0.0),
+        decoder=PARSeqConfig(dim=32, depth=2, dropout=0.0),
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_train import Parts
+from helpers_train import Parts, settled
 
 from dptr.config.data import InitConfig
 from dptr.config.load import load_recipe
-from dptr.config.model import Config, DecoderConfig, DualConfig, EncoderConfig, FMUConfig, GlyphConfig, ModelConfig
+from dptr.config.model import Config, FMUConfig, GlyphConfig, GlyphDualConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import CorpusConfig
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.dual.glyph.model import build_glyph, load_glyph, save_glyph
@@ -18,11 +18,12 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import in_language
-from dptr.training.resolve import settle_align, settle_finetune, settle_pretrain, settle_synth
+from dptr.training.resolve import resolve_align, resolve_pretrain, resolve_synth
+from dptr.utils.errors import UserError
 
-ENCODER = EncoderConfig(size="nano", height=16, width=64)
+ENCODER = SVTRConfig(size="nano", height=16, width=64)
 MODEL = ModelConfig(
-    encoder=ENCODER, fmu=FMUConfig(queries=9, heads=2), decoder=DecoderConfig(dim=32, depth=1, heads=2), max_length=8
+    encoder=ENCODER, fmu=FMUConfig(queries=9, heads=2), decoder=PARSeqConfig(dim=32, depth=1, heads=2), max_length=8
 )
 CHARSET = Charset("three", tuple("abc"))
 
@@ -42,14 +43,14 @@ def decoder(tmp_path):
 
 
 def test_a_whole_recogniser_brings_everything(recogniser):
-    recipe, charset = settle_finetune(FinetuneRecipe(init=InitConfig(model=recogniser)))
+    recipe, charset = settled(FinetuneRecipe(init=InitConfig(model=recogniser)))
     assert recipe.model == MODEL
     assert charset == CHARSET
 
 
 def test_keys_of_the_recipe_stand_above(recogniser):
     overrides = [f'init.model="{recogniser}"', "model.decoder.dropout=0.3", 'model.charset="36"']
-    recipe, charset = settle_finetune(load_recipe(FinetuneRecipe, None, overrides))
+    recipe, charset = settled(load_recipe(FinetuneRecipe, None, overrides))
     assert recipe.model.decoder == MODEL.decoder.model_copy(update={"dropout": 0.3})
     assert recipe.model.encoder == ENCODER
     assert charset.name == "36"
@@ -60,7 +61,7 @@ def test_a_decoder_and_a_glyph_encoder_meet(tmp_path, decoder):
     model, charset = build_glyph(config)
     save_glyph(tmp_path / "glyph", model, charset, config, {})
     init = InitConfig(decoder=decoder, glyph=str(tmp_path / "glyph"))
-    recipe, charset = settle_finetune(FinetuneRecipe(init=init))
+    recipe, charset = settled(FinetuneRecipe(init=init))
     assert recipe.model.encoder == ENCODER
     assert recipe.model.fmu == FMUConfig(queries=9, heads=2, layers=2)
     assert recipe.model.decoder == MODEL.decoder
@@ -73,26 +74,27 @@ def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
     config = GlyphConfig(dim=32, encoder=ENCODER, heads=2, max_length=8)
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
 
-    def settled(*overrides: str) -> tuple[int, int]:
-        model = settle_finetune(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
+    def sizes(*overrides: str) -> tuple[int, int]:
+        model = settled(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
         return model.max_length, model.fmu.queries
 
     glyph = f"init.glyph={tmp_path / 'glyph'}"
+    bare = ("model.fmu.queries=0", "model.decoder.dim=128")
     starts = [[f"init.model={recogniser}"], [glyph], [glyph, f"init.decoder={decoder}"], []]
     for start in starts:
-        assert settled(*start, "model.max_length=40") == (40, 41)
-        assert settled(*start, "model.max_length=5") == (5, 6)
-        assert settled(*start, "model.max_length=40", "model.fmu.queries=30") == (40, 30)
-        assert settled(*start, "model.max_length=40", "model.fmu.queries=0") == (40, 0)
-        assert settled(*start, "model.fmu.queries=30")[1] == 30
-    assert settled(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
+        assert sizes(*start, "model.max_length=40") == (40, 41)
+        assert sizes(*start, "model.max_length=5") == (5, 6)
+        assert sizes(*start, "model.max_length=40", "model.fmu.queries=30") == (40, 30)
+        assert sizes(*start, "model.max_length=40", *bare) == (40, 0)
+        assert sizes(*start, "model.fmu.queries=30")[1] == 30
+    assert sizes(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
 
 
 def test_the_charset_grows_by_the_labels_to_train_on(recogniser, tmp_path):
     (tmp_path / "labels.tsv").write_text("1.png\tabé\n2.png\té\n3.png\tß\n", encoding="utf-8")
     told = [f"init.model={recogniser}", f'data.train=["{tmp_path}"]']
     for least, characters in ((0, "abc"), (1, "abcßé"), (2, "abcé")):
-        _, charset = settle_finetune(load_recipe(FinetuneRecipe, None, [*told, f"data.grow={least}"]))
+        _, charset = settled(load_recipe(FinetuneRecipe, None, [*told, f"data.extend_charset={least}"]))
         assert charset == Charset("three", tuple(characters))
 
 
@@ -105,27 +107,28 @@ def test_a_grown_charset_is_of_its_language_still():
 
 
 def test_without_parts_the_defaults_stand():
-    recipe, charset = settle_finetune(FinetuneRecipe())
+    recipe, charset = settled(FinetuneRecipe())
     assert recipe.model == ModelConfig()
     assert charset.name == "94"
 
 
 def test_stage_1_takes_the_width_of_the_tokens():
     class Dual:
-        dim = 48
+        name, dim = "wide", 48
 
-    assert settle_pretrain(PretrainRecipe(), Dual()).model.decoder.dim == 48
+    assert resolve_pretrain(PretrainRecipe(), Dual()).recipe.model.decoder.dim == 48
     own = load_recipe(PretrainRecipe, None, ["model.decoder.dim=64"])
-    assert settle_pretrain(own, Dual()) == own
+    with pytest.raises(UserError, match=r"decoder width 64, .* 'wide' 48: .* set model\.decoder\.dim=48"):
+        resolve_pretrain(own, Dual())
 
 
 @pytest.mark.parametrize("schema", [SynthRecipe, AlignRecipe, FinetuneRecipe])
 def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: type[Config], tmp_path: Path) -> None:
     key = {SynthRecipe: "charset", AlignRecipe: "glyph.charset", FinetuneRecipe: "model.charset"}[schema]
     settle = {
-        SynthRecipe: settle_synth,
-        AlignRecipe: settle_align,
-        FinetuneRecipe: lambda recipe: settle_finetune(recipe)[0],
+        SynthRecipe: resolve_synth,
+        AlignRecipe: lambda recipe: resolve_align(recipe).recipe,
+        FinetuneRecipe: lambda recipe: settled(recipe)[0],
     }
 
     def words(*overrides: str) -> list[str]:
@@ -141,6 +144,6 @@ def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: typ
 
 
 def test_stage_1_spells_words_of_the_language(parts: Parts) -> None:
-    dual = load_glyph(DualConfig(model=str(parts.folder / "glyph")))
-    recipe = settle_pretrain(load_recipe(PretrainRecipe, None, ["model.charset=ru"]), dual)
+    dual = load_glyph(GlyphDualConfig(model=str(parts.folder / "glyph")))
+    recipe = resolve_pretrain(load_recipe(PretrainRecipe, None, ["model.charset=ru"]), dual).recipe
     assert [source.language for source in recipe.corpus.sources][:1] == ["ru"]

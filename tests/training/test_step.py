@@ -15,7 +15,7 @@ from helpers_train import STEPS, Parts, records
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dptr.config.model import Config, DecoderConfig, EncoderConfig, ModelConfig
+from dptr.config.model import Config, DecoderConfig, ModelConfig, ViTConfig
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.decoders import DECODERS
 from dptr.models.layers import Layer
@@ -35,13 +35,13 @@ WORDS = ["abc", "c", "bbaca", "ab", "ca", "cabb", "a"]
 
 class Recipe(Config):
     run: RunConfig = RunConfig()
-    optim: OptimConfig = OptimConfig(lr=0.1, warmup=0.0, clip=1e6)
+    optim: OptimConfig = OptimConfig(lr=0.1, warmup=0.0, grad_clip=1e6)
 
 
 def build(kind: str = "parseq", dropout: float = 0.0) -> Recognizer:
     config = ModelConfig(
-        encoder=EncoderConfig(kind="vit", size="tiny", height=16, width=32),
-        decoder=DecoderConfig(kind=kind, dim=16, heads=2, dropout=dropout),
+        encoder=ViTConfig(size="tiny", height=16, width=32),
+        decoder=DecoderConfig.of(kind=kind, dim=16, heads=2, dropout=dropout),
         max_length=5,
     )
     with torch.random.fork_rng():
@@ -66,7 +66,7 @@ def gradients(
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of one step, as the optimiser sees them."""
     model = build(kind, dropout)
-    recipe = Recipe(run=RunConfig(steps=1, batch=7, device="cpu", precision="no", tensorboard=False, **settings))
+    recipe = Recipe(run=RunConfig(steps=1, batch_size=7, device="cpu", precision="no", tensorboard=False, **settings))
     accelerator = make_accelerator(recipe.run)
     run = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, CropsTask(model))
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
@@ -93,17 +93,21 @@ def test_parts_make_the_gradient_of_the_whole(kind: str, tmp_path: Path, monkeyp
     whole = gradients(tmp_path / "1", monkeypatch, kind)
     assert all(gradient.norm() > 0 for gradient in whole[1].values())
     for count in (2, 7):
-        assert_same(gradients(tmp_path / str(count), monkeypatch, kind, accumulate=count), whole, 1e-5)
+        assert_same(gradients(tmp_path / str(count), monkeypatch, kind, gradient_accumulation_steps=count), whole, 1e-5)
 
 
 def test_dropout_draws_other_masks_for_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gradients(tmp_path / "1", monkeypatch, dropout=0.3)
-    assert gradients(tmp_path / "2", monkeypatch, dropout=0.3, accumulate=2)[0] != pytest.approx(whole[0], rel=1e-4)
+    assert gradients(tmp_path / "2", monkeypatch, dropout=0.3, gradient_accumulation_steps=2)[0] != pytest.approx(
+        whole[0], rel=1e-4
+    )
 
 
 def test_more_parts_than_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"run\.accumulate = 8: 7 samples .* lower it, or raise run\.batch"):
-        gradients(tmp_path, monkeypatch, accumulate=8)
+    with pytest.raises(
+        UserError, match=r"run\.gradient_accumulation_steps = 8: 7 samples .* lower it, or raise run\.batch_size"
+    ):
+        gradients(tmp_path, monkeypatch, gradient_accumulation_steps=8)
 
 
 def test_both_stages_take_parts_and_the_losses_stay(parts: Parts, tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_both_stages_take_parts_and_the_losses_stay(parts: Parts, tmp_path: Path
         logged = []
         for count in (1, 3):
             out = tmp_path / f"{command}-{count}"
-            train(parts.recipe(command, *plain, *more, f"run.accumulate={count}"), out)
+            train(parts.recipe(command, *plain, *more, f"run.gradient_accumulation_steps={count}"), out)
             logged.append([record["loss"] for record in records(out) if "loss" in record])
         assert len(set(logged[0])) == 4
         assert logged[1] == pytest.approx(logged[0], rel=1e-4)
@@ -122,8 +126,10 @@ def test_both_stages_take_parts_and_the_losses_stay(parts: Parts, tmp_path: Path
 def test_alignment_refuses_parts(parts: Parts, tmp_path: Path) -> None:
     from dptr.training.align import align
 
-    with pytest.raises(UserError, match=r"run\.accumulate = 2: this command takes batches whole; set it to 1"):
-        align(parts.recipe("align", "run.accumulate=2"), tmp_path)
+    with pytest.raises(
+        UserError, match=r"run\.gradient_accumulation_steps = 2: this command takes batches whole; set it to 1"
+    ):
+        align(parts.recipe("align", "run.gradient_accumulation_steps=2"), tmp_path)
 
 
 # --- recomputing ------------------------------------------------------------------------------------------------------
@@ -158,7 +164,7 @@ def test_recomputing_changes_no_gradient(kind: str, tmp_path: Path, monkeypatch:
     found = []
     for setting in (False, True):
         with Counted() as counted:
-            got = gradients(tmp_path / str(setting), monkeypatch, kind, 0.3, checkpointing=setting)
+            got = gradients(tmp_path / str(setting), monkeypatch, kind, 0.3, activation_checkpointing=setting)
         found.append((counted.products, got))
     assert found[1][0] > 1.2 * found[0][0]
     assert_same(found[1][1], found[0][1], 0.0)

@@ -15,7 +15,7 @@ from helpers_train import Parts as TrainingParts
 from torch import Tensor, nn
 
 from dptr.config.model import Config, ModelConfig
-from dptr.config.train import OptimConfig, RunConfig
+from dptr.config.train import CropRunConfig, OptimConfig, RunConfig
 from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.training import align, finetune, pretrain
@@ -30,8 +30,10 @@ from dptr.utils.files import PARTIAL, held, load_tensors, read_json, write_json
 
 
 class TinyRecipe(Config):
-    run: RunConfig = RunConfig(steps=8, batch=4, device="cpu", precision="no", save_every=2, tensorboard=False)
-    optim: OptimConfig = OptimConfig(lr=0.05, warmup=0.25, clip=1.0, ema=0.9)
+    run: CropRunConfig = CropRunConfig(
+        steps=8, batch_size=4, device="cpu", precision="no", save_every=2, tensorboard=False
+    )
+    optim: OptimConfig = OptimConfig(lr=0.05, warmup=0.25, grad_clip=1.0, ema_decay=0.9)
 
 
 class Net(nn.Module):
@@ -260,7 +262,7 @@ def test_a_step_draws_the_same_each_time_and_nothing_outside_is_touched() -> Non
 
 
 def test_ema_is_what_the_hand_computes(tmp_path: Path) -> None:
-    run = start(tmp_path, TinyRecipe(optim=TinyRecipe().optim.model_copy(update={"ema": 0.3})))
+    run = start(tmp_path, TinyRecipe(optim=TinyRecipe().optim.model_copy(update={"ema_decay": 0.3})))
     assert run.ema is not None
     expected = {name: tensor.clone().double() for name, tensor in run.module.state_dict().items()}
     for number, keep in enumerate((2 / 11, 3 / 12, 0.3, 0.3), start=1):  # min(0.3, (1 + t) / (10 + t))
@@ -399,8 +401,8 @@ def test_a_changed_recipe_is_named_key_by_key(tmp_path: Path) -> None:
         f"{tmp_path}: optim.lr was 0.05 and is now 0.1, run.seed was 0 and is now 4; "
         "a resumed run keeps its recipe; pass the same settings, or another --out"
     )
-    many = {f"optim__{key}": 0.5 for key in ("lr", "weight_decay", "beta2", "warmup", "clip", "ema")}
-    with pytest.raises(UserError, match=r"warmup was 0\.25 and is now 0\.5 and 1 more;"):
+    many = {f"optim__{key}": 0.5 for key in ("lr", "weight_decay", "beta2", "warmup", "grad_clip", "ema_decay")}
+    with pytest.raises(UserError, match=r"optim\.lr was 0\.05 and is now 0\.5, .* and 1 more;"):
         check_out(tmp_path, changed(**many), resume=True)
 
 
@@ -413,6 +415,18 @@ def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None
     write_json(tmp_path / "recipe.json", other.model_dump(mode="json"))
     with pytest.raises(UserError, match=r'model\.charset was "36" and is now null'):
         check_out(tmp_path, TinyRecipe(), resume=True)
+
+
+def test_a_run_of_before_goes_on(tmp_path: Path) -> None:
+    """Its recipe has old names, and keys of all kinds of encoders and decoders."""
+    saved_run(tmp_path)
+    then = ModelRecipe().model_dump(mode="json")
+    then["run"]["batch"] = then["run"].pop("batch_size")
+    then["optim"]["clip"] = then["optim"].pop("grad_clip")
+    then["model"]["decoder"] |= {"iterations": 3, "noisings": 3, "steps": 3}
+    then["model"]["encoder"] |= {"model": "", "frozen": False, "tower": None, "widest": 0}
+    write_json(tmp_path / "recipe.json", then)
+    check_out(tmp_path, ModelRecipe(), resume=True)
 
 
 class ModelRecipe(TinyRecipe):
@@ -647,7 +661,7 @@ def test_two_processes_share_each_batch(command: str, parts: TrainingParts, tmp_
                 return real(run, tensors, some, generator)
 
             patch.setattr(Trainer, "learn", learn)
-            train(parts.recipe(command, "run.steps=3", "run.batch=6"), tmp_path / f"{rank} of {processes}")
+            train(parts.recipe(command, "run.steps=3", "run.batch_size=6"), tmp_path / f"{rank} of {processes}")
 
     for rank, processes in ((0, 1), (0, 2), (1, 2)):
         run_as(rank, processes)

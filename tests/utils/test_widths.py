@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from helpers_reference import loud
-from helpers_train import Parts, make_parts, records, write_crops
+from helpers_train import Parts, initialized, make_parts, records, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import EncoderConfig, FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.data.augment import to_pixels
@@ -22,14 +22,14 @@ from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
-from dptr.training.finetune import finetune, initialise
+from dptr.training.finetune import finetune
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, to_one_width
 from dptr.utils.widths import WIDTH_STEP, crop_width, group_by_width, is_valid_size
 
-WIDE = EncoderConfig(kind="svtr", size="nano", height=16, width=32, widest=128)
+WIDE = SVTRConfig(size="nano", height=16, width=32, max_width=128)
 CONFIG = ModelConfig(
-    encoder=WIDE, fmu=FMUConfig(queries=6, heads=2), decoder=DecoderConfig(dim=16, depth=1, heads=2), charset="36",
+    encoder=WIDE, fmu=FMUConfig(queries=6, heads=2), decoder=PARSeqConfig(dim=16, depth=1, heads=2), charset="36",
     max_length=5,
 )  # fmt: skip
 
@@ -120,11 +120,11 @@ def test_a_model_of_narrow_crops_goes_on_with_wide_ones(parts: Parts) -> None:
     """Crops of the usual width are read as before; the log tells what was added."""
     models = {}
     for widest in (0, 96):
-        recipe = parts.recipe("finetune", f"model.encoder.widest={widest}")
+        recipe = parts.recipe("finetune", f"model.encoder.max_width={widest}")
         with torch.random.fork_rng():
             torch.manual_seed(0)
             models[widest] = build_recognizer(recipe.model, 36).eval()
-            told = initialise(models[widest], recipe, resolve_charset("36"))
+            told = initialized(models[widest], recipe, resolve_charset("36"))
     assert any("encoder.positions: 8 to 24 rows, the first 8 kept" in line for line in told)
     pixels = torch.rand(2, 3, 16, 32) * 2 - 1
     with torch.no_grad():
@@ -184,27 +184,27 @@ def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_
     assert sorted(row for rows, _ in held.batches(2) for row in rows) == list(range(len(held)))
     recipe = parts.recipe(
         "finetune", f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0.5",
-        "model.encoder.widest=128", "run.steps=6",
+        "model.encoder.max_width=128", "run.steps=6",
     )  # fmt: skip
     model = finetune(recipe, tmp_path / "run")
     losses = [line["loss"] for line in records(tmp_path / "run") if "loss" in line]
     assert len(losses) == 6 and np.isfinite(losses).all()
     assert Reader(model).max_width == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
-    with pytest.raises(UserError, match=r"data\.cache = .* encoder\.widest = 128"):
+    with pytest.raises(UserError, match=r"data\.cache = .* encoder\.max_width = 128"):
         load_crops([crops], resolve_charset("36"), 5, 16, 32, cache=tmp_path / "cache", widest=128)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "vit", "size": "tiny", "widest": 256}, "vit reads crops of one width"),
-        ({"widest": 130}, "in steps of 32 pixels"),
-        ({"widest": 64}, "in steps of 32 pixels"),
+        ({"kind": "vit", "size": "tiny", "max_width": 256}, "kind 'vit' has no key 'max_width'"),
+        ({"max_width": 130}, "in steps of 32 pixels"),
+        ({"max_width": 64}, "in steps of 32 pixels"),
     ],
 )
 def test_widths_that_cannot_be(settings: dict, message: str) -> None:
     with pytest.raises((UserError, ValueError), match=message):
-        build_recognizer(ModelConfig(encoder=EncoderConfig(**settings)), 36)
+        build_recognizer(ModelConfig(encoder=EncoderConfig.of(**settings)), 36)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dptr.config.model import DualConfig
+from dptr.config.model import ClipDualConfig
 from dptr.dual.clip.families import FAMILIES, Family, Pixels
 from dptr.dual.clip.hub import load_towers
 from dptr.dual.clip.prompts import resolve_prompt
@@ -186,7 +186,7 @@ class ClipDual:
         return [number for number in row if number in self._specials]
 
 
-def load_clip(config: DualConfig) -> ClipDual:
+def load_clip(config: ClipDualConfig) -> ClipDual:
     """Load what ``config`` names from a local folder or from the hub client's cache, on the CPU. Never goes online.
 
     Says so where all text tokens go through the projection.

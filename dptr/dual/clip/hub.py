@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from dptr.config.model import DualConfig
+from dptr.config.model import ClipDualConfig
 from dptr.dual.clip.families import FAMILIES, Family, Pixels
 from dptr.models.encoders.clip_vision import strict_fault
 from dptr.utils.errors import UserError
@@ -28,13 +28,18 @@ class Towers:
     pixels: Pixels | None
 
 
-def load_towers(config: DualConfig) -> Towers:
+def load_towers(config: ClipDualConfig) -> Towers:
     """Load the checkpoint that ``config`` names, on the CPU.
 
     Raises:
-        UserError: transformers is missing or too old, or the weights are not at hand, incomplete, damaged or of
-            another kind.
+        UserError: no checkpoint is named, transformers is missing or too old, or the weights are not at hand,
+            incomplete, damaged or of another kind.
     """
+    if not config.model:
+        raise UserError(
+            f"dual.kind = '{config.kind}': no weights ship with it; set dual.model to a folder or a hub id, such as "
+            f"{next(family.example for family in FAMILIES.values() if family.kind == config.kind)}"
+        )
     families = {model_type: family for model_type, family in FAMILIES.items() if family.kind == config.kind}
     first = next(iter(families.values()))
     transformers = library(f"dual.kind = {config.kind}")

@@ -19,13 +19,12 @@ from dptr.config.model import DualConfig, GlyphConfig
 from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
 from dptr.models.loading import load_strictly, read_config, settings_of
+from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import build_encoder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import digest, load_tensors, save_tensors, whole_folder, write_json
+from dptr.utils.files import load_with_digest, save_tensors, whole_folder, write_json
 from dptr.weights import model_folder
-
-FORMAT = 1
 
 
 class GlyphText(nn.Module):
@@ -239,14 +238,14 @@ def load_glyph(config: DualConfig) -> GlyphDual:
             "run 'dptr align --out DIR' and pass DIR/model, or see 'dptr models'"
         )
     described = read_config(folder, "glyph encoder")
-    if described.get("kind") != "glyph" or described.get("format") != FORMAT:
+    if described.get("kind") != "glyph" or described.get("format") not in FORMATS:
         raise UserError(
             f"{folder}: kind {described.get('kind')!r}, format {described.get('format')!r}; a glyph encoder of format "
-            f"{FORMAT} is needed; pass the folder that 'dptr align' made with this version"
+            f"{' or '.join(map(str, FORMATS))} is needed; pass the folder that 'dptr align' made with this version"
         )
-    glyph, charset = settings_of(described, "glyph", GlyphConfig, f"{folder}/config.json")
+    glyph, charset = settings_of(migrate(described), "glyph", GlyphConfig, f"{folder}/config.json")
     with torch.random.fork_rng(devices=[]):
         model = GlyphModel(glyph, len(charset))
-    weights = folder / "model.safetensors"
-    load_strictly(model, load_tensors(weights, "glyph encoder"), str(folder))
-    return GlyphDual(model, charset, glyph, config.model, digest(weights))
+    tensors, fingerprint = load_with_digest(folder / "model.safetensors", "glyph encoder")
+    load_strictly(model, tensors, str(folder))
+    return GlyphDual(model, charset, glyph, config.model, fingerprint)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dptr.config.model import DualConfig
-from dptr.dual.glyph.model import GlyphModel, load_glyph
+from dptr.dual.glyph.model import GlyphDual, GlyphModel
 from dptr.models.loading import load_strictly, shared_rows
 from dptr.models.resize_positions import continued, fit_rows
 from dptr.text.charset import Charset
@@ -18,23 +17,22 @@ BY_CHARACTER = {
 }
 
 
-def begun(model: GlyphModel, charset: Charset, name: str) -> list[str]:
-    """Load the encoder ``name`` into ``model``; rows of characters that both know move, the others stay fresh.
+def begun(model: GlyphModel, charset: Charset, before: GlyphDual) -> list[str]:
+    """Load the encoder ``before`` into ``model``; rows of characters that both know move, the others stay fresh.
 
     Image encoder, slots, positions and the text side's norm are taken whole, so that slots of images lie where they
-    did; with another ``max_length`` or ``encoder.widest`` rows are fitted (``dptr.models.resize_positions``).
+    did; with another ``max_length`` or ``encoder.max_width`` rows are fitted (``dptr.models.resize_positions``).
 
     Args:
         charset: of ``model``.
-        name: a shipped name or a folder that ``dptr align`` wrote.
+        before: a shipped one, or one that ``dptr align`` wrote.
 
     Returns:
         Lines for the log.
 
     Raises:
-        UserError: see ``load_glyph``; or widths or kinds that differ.
+        UserError: widths or kinds that differ.
     """
-    before = load_glyph(DualConfig(model=name))
     own, tensors = model.state_dict(), before.model.state_dict()
     for key, after in BY_CHARACTER.items():
         new, old = shared_rows(charset, before.charset, after)
@@ -48,6 +46,6 @@ def begun(model: GlyphModel, charset: Charset, name: str) -> list[str]:
     learned, fresh = tensors["text.positions.weight"], own["text.positions.weight"]
     if learned.shape[1:] == fresh.shape[1:] and len(learned) != len(fresh):
         tensors["text.positions.weight"] = continued(learned[None], fresh[None])[0]
-    load_strictly(model, tensors, name)
+    load_strictly(model, tensors, before.name)
     known = sum(character in before.charset for character in charset.characters)
-    return [f"starts from {name}: {known} of {len(charset)} characters are known to it", *fitted]
+    return [f"starts from {before.name}: {known} of {len(charset)} characters are known to it", *fitted]

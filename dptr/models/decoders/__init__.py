@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from dptr.config.model import DecoderConfig
 from dptr.models.decoders.abinet import build_abinet
 from dptr.models.decoders.base import Decoder
 from dptr.models.decoders.ctc import build_ctc
@@ -14,7 +14,7 @@ from dptr.models.decoders.parseq import build_parseq
 
 __all__ = ["DECODERS", "Decoder"]
 
-DECODERS: dict[str, Callable[[DecoderConfig, int, int], Decoder]] = {  # (config, number of characters, max_length)
+DECODERS: dict[str, Callable[[Any, int, int], Decoder]] = {  # (the kind's config, number of characters, max_length)
     "parseq": build_parseq,
     "nrtr": build_nrtr,
     "ctc": build_ctc,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig
+from dptr.config.decoders import ABINetConfig
 from dptr.models.decoders.base import Decoder
 from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
 
@@ -176,6 +176,6 @@ class ABINet(Decoder):
         return self.readings(memory, memory_mask)[2][-1]
 
 
-def build_abinet(config: DecoderConfig, characters: int, max_length: int) -> ABINet:
+def build_abinet(config: ABINetConfig, characters: int, max_length: int) -> ABINet:
     """ABINet from its part of a recipe."""
     return ABINet(characters, max_length, config.dim, config.depth, config.heads, config.dropout, config.iterations)

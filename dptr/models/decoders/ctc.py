@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig
+from dptr.config.decoders import DecoderConfig
 from dptr.models.decoders.base import Decoder
 from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
 

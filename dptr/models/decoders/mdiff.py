@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig
+from dptr.config.decoders import MDiffConfig
 from dptr.models.decoders.base import Decoder
 from dptr.models.layers import DecoderLayer, all_done, init_transformer, key_mask, project_memory
 
@@ -207,7 +207,7 @@ class MDiff(Decoder):
         return logits
 
 
-def build_mdiff(config: DecoderConfig, characters: int, max_length: int) -> MDiff:
+def build_mdiff(config: MDiffConfig, characters: int, max_length: int) -> MDiff:
     """MDiff from its part of a recipe."""
     return MDiff(
         characters,

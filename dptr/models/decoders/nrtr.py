@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig
+from dptr.config.decoders import DecoderConfig
 from dptr.models.decoders.base import Stepwise
 from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.model import DecoderConfig
+from dptr.config.decoders import PARSeqConfig
 from dptr.models.decoders.base import Stepwise
 from dptr.models.layers import Attention, FeedForward, Layer, init_transformer, key_mask
 
@@ -348,7 +348,7 @@ class PARSeq(Stepwise):
         return start, causal, cloze
 
 
-def build_parseq(config: DecoderConfig, characters: int, max_length: int) -> PARSeq:
+def build_parseq(config: PARSeqConfig, characters: int, max_length: int) -> PARSeq:
     """PARSeq from its part of a recipe."""
     return PARSeq(
         characters,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.config.model import EncoderConfig
+from dptr.config.model import ClipVisionConfig
 from dptr.models.layers import Encoder
 from dptr.utils.errors import UserError
 
@@ -124,7 +124,7 @@ def strict_fault() -> type[Exception]:
     return getattr(errors, "StrictDataclassError", ValueError)
 
 
-def build_clip_vision(config: EncoderConfig) -> ClipVision:
+def build_clip_vision(config: ClipVisionConfig) -> ClipVision:
     """An image tower with fresh weights, from ``config.tower``.
 
     Raises:

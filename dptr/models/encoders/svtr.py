@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dptr.config.model import SVTRConfig
 from dptr.models.layers import Block, Encoder, init_transformer
 
 SIZES = {  # channels of stem and stages; convolution blocks of each stage; width of tokens; attention blocks; heads
@@ -88,3 +89,8 @@ class SVTR(Encoder):
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+
+def build_svtr(config: SVTRConfig) -> SVTR:
+    """SVTR from its part of a recipe."""
+    return SVTR(config.size, config.height, config.width, config.max_width)

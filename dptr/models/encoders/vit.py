@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dptr.config.model import ViTConfig
 from dptr.models.layers import Block, Encoder, init_transformer
 
 SIZES = {  # width, depth, heads
@@ -44,3 +45,8 @@ class ViT(Encoder):
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+
+def build_vit(config: ViTConfig) -> ViT:
+    """ViT from its part of a recipe."""
+    return ViT(config.size, config.height, config.width)

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from dptr.config.model import DualConfig
+from dptr.config.model import ClipDualConfig, DualConfig
 from dptr.dual.base import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.utils.errors import UserError
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def dual_of(folder, tokens="paper", prompt=PROMPT) -> ClipDual:
-    return load_clip(DualConfig(kind="clip", model=str(folder), tokens=tokens, prompt=prompt))
+    return load_clip(ClipDualConfig(model=str(folder), tokens=tokens, prompt=prompt))
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_contract(paper, folder):
     assert isinstance(paper, DualEncoder)
     assert (paper.kind, paper.name, paper.dim, paper.image_size) == ("clip", "tiny", 64, (32, 32))
     assert paper.to("cpu") is paper
-    loaded = load_dual(DualConfig(kind="clip", model=str(folder)))
+    loaded = load_dual(ClipDualConfig(model=str(folder)))
     assert loaded.kind == "clip" and loaded.kind in DUAL_ENCODERS
 
 
@@ -378,7 +378,7 @@ def test_transformers_missing(folder, monkeypatch):
 
 
 def test_unknown_kind():
-    refused(lambda: load_dual(DualConfig(kind="clipp")), "'clipp'", "glyph, clip", "did you mean 'clip'?")
+    refused(lambda: load_dual(DualConfig.of(kind="clipp")), "'clipp'", "glyph, clip", "did you mean 'clip'?")
 
 
 def test_the_package_imports_without_transformers():

@@ -77,7 +77,7 @@ def folders(tmp_path_factory):
 
 
 def load_of(name, folder, tokens="trimmed", prompt="paper"):
-    return load_dual(DualConfig(kind=CASES[name].kind, model=str(folder), tokens=tokens, prompt=prompt))
+    return load_dual(DualConfig.of(kind=CASES[name].kind, model=str(folder), tokens=tokens, prompt=prompt))
 
 
 dual_of = functools.cache(load_of)  # for folders that stay as they are
@@ -267,7 +267,7 @@ def test_another_kind(name, folders, tmp_path):
         remedy = f"set dual.kind={CASES[name].kind}, or pass a "
         model_type = CASES[name].model_type
         refused(
-            lambda kind=kind: load_dual(DualConfig(kind=kind, model=str(copy))), f"model_type '{model_type}'", remedy
+            lambda kind=kind: load_dual(DualConfig.of(kind=kind, model=str(copy))), f"model_type '{model_type}'", remedy
         )
     config = json.loads((copy / "config.json").read_text()) | {"model_type": "align"}
     (copy / "config.json").write_text(json.dumps(config))
@@ -340,8 +340,8 @@ def recipe_of(name, folder, *overrides):
         PretrainRecipe,
         None,
         [
-            "run.steps=2", "run.batch=8", "run.validate_every=2", "run.save_every=2", "run.log_every=1",
-            "run.device=cpu", "run.tensorboard=false", "run.workers=0", "run.precision=no", "model.decoder.depth=1",
+            "run.steps=2", "run.batch_size=8", "run.validate_every=2", "run.save_every=2", "run.log_every=1",
+            "run.device=cpu", "run.tensorboard=false", "run.precision=no", "model.decoder.depth=1",
             "model.decoder.heads=2", "model.max_length=5",
             "corpus.sources=[{kind=\"pattern\", patterns=[\"random\"]}]", "model.charset=36",
             f"dual.kind={CASES[name].kind}", f"dual.model={json.dumps(str(folder))}", "orp.strength=0", *overrides,

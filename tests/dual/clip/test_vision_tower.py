@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers_clip import make_tiny, make_tiny_clip
-from helpers_train import RUN, WORDS, write_crops
+from helpers_train import RUN, WORDS, initialized, settled, write_crops
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -23,7 +23,7 @@ pytest.importorskip("transformers", reason="the clip extra is not installed")
 pytest.importorskip("sentencepiece", reason="the clip extra is not installed")
 
 from dptr.config.load import load_recipe
-from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig
+from dptr.config.model import ClipDualConfig, ClipVisionConfig, DualConfig, GlyphConfig, SVTRConfig
 from dptr.config.train import AlignRecipe, FinetuneRecipe
 from dptr.dual.base import load_dual
 from dptr.dual.clip.families import FAMILIES
@@ -37,9 +37,9 @@ from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import finetune, initialise
+from dptr.training.finetune import finetune
 from dptr.training.optimizer import make_optimizer
-from dptr.training.resolve import settle_align, settle_finetune
+from dptr.training.resolve import resolve_align
 from dptr.utils.errors import UserError
 
 SMALL = [
@@ -57,7 +57,7 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def encoder_of(folder: Path, frozen: bool = False) -> ClipVision:
-    encoder = build_encoder(EncoderConfig(kind="clip-vision", tower=tower_settings(str(folder)), frozen=frozen))
+    encoder = build_encoder(ClipVisionConfig(tower=tower_settings(str(folder)), frozen=frozen))
     load_strictly(encoder, tower_weights(str(folder)), str(folder))
     assert isinstance(encoder, ClipVision)
     return encoder.eval()
@@ -73,11 +73,11 @@ def recipe_of(folder: Path | str, *more: str) -> FinetuneRecipe:
 
 
 def started(recipe: FinetuneRecipe) -> tuple[Recognizer, FinetuneRecipe, list[str]]:
-    settled, charset = settle_finetune(recipe)
+    whole, charset = settled(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_recognizer(settled.model, len(charset))
-    return model, settled, initialise(model, settled, charset)
+        model = build_recognizer(whole.model, len(charset))
+    return model, whole, initialized(model, recipe)
 
 
 def refused(action: Callable[[], Any], *parts: str) -> None:
@@ -93,7 +93,7 @@ def refused(action: Callable[[], Any], *parts: str) -> None:
 @pytest.mark.parametrize("kind", FAMILIES)
 @torch.no_grad()
 def test_tokens_are_those_of_the_dual_encoder(kind: str, towers: dict[str, Path]) -> None:
-    dual = load_dual(DualConfig(kind=FAMILIES[kind].kind, model=str(towers[kind])))
+    dual = load_dual(DualConfig.of(kind=FAMILIES[kind].kind, model=str(towers[kind])))
     encoder = encoder_of(towers[kind])
     tokens = encoder(pixels(3))
     assert (encoder.dim, encoder.grid, encoder.leading) == (dual.dim, (4, 4), 1)
@@ -194,29 +194,33 @@ def test_trained_saved_read_without_the_hub_and_resumed(
 
 
 def test_a_whole_recogniser_goes_on_without_the_hub(towers: dict[str, Path], tmp_path: Path) -> None:
-    model, settled, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, settled.model, resolve_charset("36"), {}, {})
+    model, first, _ = started(recipe_of(towers["clip"]))
+    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
     shutil.copytree(tmp_path / "model", tmp_path / "longer")
-    recipe = load_recipe(FinetuneRecipe, None, [f"init.model={tmp_path / 'model'}", "model.encoder.frozen=true"])
+    recipe = load_recipe(
+        FinetuneRecipe,
+        None,
+        [f"init.model={tmp_path / 'model'}", "model.encoder.kind=clip-vision", "model.encoder.frozen=true"],
+    )
     again, now, told = started(recipe)
     assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
-    assert now.model.encoder.tower == settled.model.encoder.tower and now.model.encoder.frozen
+    assert now.model.encoder.tower == first.model.encoder.tower and now.model.encoder.frozen
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
-    own = [f"init.model={tmp_path / 'model'}", "model.encoder.model=another/one"]
-    refused(lambda: settle_finetune(load_recipe(FinetuneRecipe, None, own)), "init.model", "another/one", "one or the")
+    own = [f"init.model={tmp_path / 'model'}", "model.encoder.kind=clip-vision", "model.encoder.model=another/one"]
+    refused(lambda: settled(load_recipe(FinetuneRecipe, None, own)), "init.model", "another/one", "one or the")
 
 
 def test_from_stage_1_the_decoder_has_the_width_of_the_tokens(towers: dict[str, Path], tmp_path: Path) -> None:
     """Without an FMU a decoder that was taught on the dual encoder's text reads its image tokens as they are."""
     bare = recipe_of(towers["clip"], "model.fmu.queries=0", "model.decoder.dim=32")
-    model, settled, _ = started(bare)
-    save_checkpoint(tmp_path / "stage1", "decoder", model.decoder, settled.model, resolve_charset("36"), {}, {})
+    model, first, _ = started(bare)
+    save_checkpoint(tmp_path / "stage1", "decoder", model.decoder, first.model, resolve_charset("36"), {}, {})
     tower = ["model.encoder.kind=clip-vision", f"model.encoder.model={towers['clip']}", "model.fmu.queries=0"]
     recipe = load_recipe(FinetuneRecipe, None, [f"init.decoder={tmp_path / 'stage1'}", *tower])
     again, _, told = started(recipe)
     assert told == [f"encoder from {towers['clip']}", f"decoder from {open_checkpoint(tmp_path / 'stage1').folder}"]
-    dual = load_dual(DualConfig(kind="clip", model=str(towers["clip"])))
+    dual = load_dual(ClipDualConfig(model=str(towers["clip"])))
     with torch.no_grad():
         memory = again.eval().memory(pixels(2))
         torch.testing.assert_close(memory, dual.encode_image(pixels(2)), rtol=0, atol=1e-5)
@@ -227,21 +231,21 @@ def test_from_stage_1_the_decoder_has_the_width_of_the_tokens(towers: dict[str, 
 
 def test_no_model_is_named() -> None:
     kind = ["model.encoder.kind=clip-vision"]
-    refused(lambda: settle_finetune(load_recipe(FinetuneRecipe, None, kind)), "whose tower?", "model.encoder.model")
+    refused(lambda: settled(load_recipe(FinetuneRecipe, None, kind)), "whose tower?", "model.encoder.model")
 
 
 @pytest.mark.parametrize("model", ["openai/none-at-hand", "nowhere", "./no/such/folder"])
 def test_no_such_model(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     remedies = ("pass --set model.encoder.model=FOLDER", "hf download", "model.encoder.kind=svtr")
-    refused(lambda: settle_finetune(recipe_of(model)), f"model.encoder.model = '{model}'", *remedies)
+    refused(lambda: settled(recipe_of(model)), f"model.encoder.model = '{model}'", *remedies)
 
 
 def test_a_model_without_an_image_tower(towers: dict[str, Path], tmp_path: Path) -> None:
     copy = shutil.copytree(towers["clip"], tmp_path / "copy")
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
-    refused(lambda: settle_finetune(recipe_of(copy)), "model_type 'bert' has no image tower", "chinese_clip", "pass")
+    refused(lambda: settled(recipe_of(copy)), "model_type 'bert' has no image tower", "chinese_clip", "pass")
 
 
 def test_weights_without_the_image_tower(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -253,7 +257,7 @@ def test_weights_without_the_image_tower(towers: dict[str, Path], tmp_path: Path
     (copy / "model.safetensors").write_bytes(b"no weights")
     refused(lambda: started(recipe_of(copy)), "not a whole CLIP checkpoint")
     (copy / "model.safetensors").unlink()
-    refused(lambda: settle_finetune(recipe_of(copy)), "lacks model.safetensors")
+    refused(lambda: settled(recipe_of(copy)), "lacks model.safetensors")
 
 
 def test_a_checkpoint_needs_no_tokenizer(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -264,10 +268,10 @@ def test_a_checkpoint_needs_no_tokenizer(towers: dict[str, Path], tmp_path: Path
 
 
 def test_transformers_missing(towers: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, settled, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, settled.model, resolve_charset("36"), {}, {})
+    model, first, _ = started(recipe_of(towers["clip"]))
+    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(lambda: settle_finetune(recipe_of(towers["clip"])), "model.encoder.model", "pip install 'dptr[clip]'")
+    refused(lambda: settled(recipe_of(towers["clip"])), "model.encoder.model", "pip install 'dptr[clip]'")
     refused(lambda: load_recognizer(tmp_path / "model"), "needs transformers", "pip install 'dptr[clip]'")
 
 
@@ -282,7 +286,7 @@ def test_transformers_missing(towers: dict[str, Path], tmp_path: Path, monkeypat
 def test_a_damaged_tower(change: dict[str, Any], named: str, towers: dict[str, Path]) -> None:
     tower = tower_settings(str(towers["clip"]))
     damaged = tower.model_copy(update={"vision": {**tower.vision, **change}})
-    refused(lambda: build_encoder(EncoderConfig(kind="clip-vision", tower=damaged)), named)
+    refused(lambda: build_encoder(ClipVisionConfig(tower=damaged)), named)
 
 
 def test_heads_that_do_not_divide_and_widths_that_differ(towers: dict[str, Path]) -> None:
@@ -292,21 +296,21 @@ def test_heads_that_do_not_divide_and_widths_that_differ(towers: dict[str, Path]
 
 
 def test_two_image_encoders_contradict(towers: dict[str, Path], tmp_path: Path) -> None:
-    config = GlyphConfig(dim=16, encoder=EncoderConfig(size="nano", height=16, width=32), heads=2, max_length=5)
+    config = GlyphConfig(dim=16, encoder=SVTRConfig(size="nano", height=16, width=32), heads=2, max_length=5)
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
     both = recipe_of(towers["clip"], f"init.glyph={tmp_path / 'glyph'}")
-    refused(lambda: settle_finetune(both), "init.glyph", "one or the other")
+    refused(lambda: settled(both), "init.glyph", "one or the other")
     own = load_recipe(AlignRecipe, None, ["glyph.encoder.kind=clip-vision"])
-    refused(lambda: settle_align(own), "glyph.encoder.kind = 'clip-vision'", "vit or svtr")
+    refused(lambda: resolve_align(own), "glyph.encoder.kind = 'clip-vision'", "vit or svtr")
 
 
 def test_another_encoder_in_place_of_a_recognisers_tower(towers: dict[str, Path], tmp_path: Path) -> None:
     """A decoder taken from such a recogniser leaves the tower behind."""
-    model, settled, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, settled.model, resolve_charset("36"), {}, {})
+    model, first, _ = started(recipe_of(towers["clip"]))
+    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
     start = [f"init.decoder={tmp_path / 'model'}", "model.encoder.kind=svtr", "model.encoder.size=nano"]
     _, now, told = started(load_recipe(FinetuneRecipe, None, start))
-    assert now.model.encoder == EncoderConfig(size="nano", height=16, width=64)
+    assert now.model.encoder == SVTRConfig(size="nano", height=16, width=64)
     assert any(line.startswith("fresh: encoder.*") for line in told)
 
 

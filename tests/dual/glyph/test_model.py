@@ -11,7 +11,7 @@ import torch
 from helpers_reference import loud, norm
 from torch import Tensor
 
-from dptr.config.model import DualConfig, EncoderConfig, GlyphConfig
+from dptr.config.model import DualConfig, GlyphConfig, GlyphDualConfig, SVTRConfig
 from dptr.config.train import AlignRecipe
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.glyph.losses import alignment_loss, drawn_symbols, place_losses
@@ -29,9 +29,7 @@ from dptr.utils.errors import UserError
 
 ABC = Charset("abc", ("a", "b"))
 INDEX = {"a": 1, "b": 2}
-CONFIG = GlyphConfig(
-    dim=16, encoder=EncoderConfig(kind="svtr", size="nano", height=32, width=16), heads=2, max_length=3
-)
+CONFIG = GlyphConfig(dim=16, encoder=SVTRConfig(size="nano", height=32, width=16), heads=2, max_length=3)
 PAD = 3  # the symbol after EOS 0, a 1, b 2
 
 
@@ -285,7 +283,7 @@ def saved(folder, half=False):
 
 
 def config_of(folder) -> DualConfig:
-    return DualConfig(kind="glyph", model=str(folder))
+    return GlyphDualConfig(model=str(folder))
 
 
 def test_round_trip(tmp_path, dual):

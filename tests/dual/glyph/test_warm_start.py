@@ -5,17 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from dptr.config.model import EncoderConfig, GlyphConfig
+from dptr.config.model import GlyphConfig, GlyphDualConfig, SVTRConfig
 from dptr.config.train import AlignRecipe
-from dptr.dual.glyph.model import GlyphModel, build_glyph, save_glyph
+from dptr.dual.glyph.model import GlyphDual, GlyphModel, build_glyph, load_glyph, save_glyph
 from dptr.dual.glyph.warm_start import begun
 from dptr.text.charset import Charset
-from dptr.training.resolve import settle_align
+from dptr.training.resolve import resolve_align
 from dptr.utils.errors import UserError
 
-SMALL = GlyphConfig(
-    dim=16, heads=2, max_length=5, charset="36", encoder=EncoderConfig(kind="svtr", size="nano", height=16, width=32)
-)
+SMALL = GlyphConfig(dim=16, heads=2, max_length=5, charset="36", encoder=SVTRConfig(size="nano", height=16, width=32))
 
 
 @pytest.fixture
@@ -28,13 +26,17 @@ def before(tmp_path: Path) -> tuple[str, GlyphModel, Charset]:
     return str(tmp_path / "before"), model.eval(), charset
 
 
+def opened(name: str) -> GlyphDual:
+    return load_glyph(GlyphDualConfig(model=name))
+
+
 def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, Charset]) -> None:
     name, old, old_charset = before
     charset = Charset("some", tuple("яz7aж"))  # other order, two unknown, most left out
     torch.manual_seed(1)
     model = GlyphModel(SMALL, len(charset)).eval()
     fresh = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    (told,) = begun(model, charset, name)
+    (told,) = begun(model, charset, opened(name))
     assert told == f"starts from {name}: 3 of 5 characters are known to it"
     pixels = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
     with torch.no_grad():
@@ -58,7 +60,7 @@ def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, 
 def test_longer_words_keep_the_first_places(before: tuple[str, GlyphModel, Charset]) -> None:
     name, old, charset = before
     model = GlyphModel(SMALL.model_copy(update={"max_length": 8}), len(charset)).eval()
-    told = begun(model, charset, name)
+    told = begun(model, charset, opened(name))
     assert told[1] == "slots.queries: 6 to 9 rows, the first 6 kept, the others made like them"
     for key in ("text.positions.weight", "slots.queries"):
         rows, old_rows = (state[key].reshape(-1, 16) for state in (model.state_dict(), old.state_dict()))
@@ -67,24 +69,23 @@ def test_longer_words_keep_the_first_places(before: tuple[str, GlyphModel, Chars
 
 def test_settings_come_along_and_the_recipe_stands_above_them(before: tuple[str, GlyphModel, Charset]) -> None:
     name, _, _ = before
-    recipe = settle_align(AlignRecipe.model_validate({"start": name, "glyph": {"charset": "ru"}}))
+    recipe = resolve_align(AlignRecipe.model_validate({"init": {"glyph": name}, "glyph": {"charset": "ru"}})).recipe
     assert recipe.glyph == SMALL.model_copy(update={"charset": "ru"})
     assert recipe.corpus.sources[0].language == "ru"
-    assert settle_align(AlignRecipe(start=name)).glyph == SMALL
-    assert [settle_align(AlignRecipe.model_validate({"start": name, **more})).ramp for more in ({}, {"ramp": 0.3})] == [
-        0,
-        0.3,
-    ]
-    assert settle_align(AlignRecipe()).ramp > 0
+    start = {"init": {"glyph": name}}
+    assert resolve_align(AlignRecipe.model_validate(start)).recipe.glyph == SMALL
+    for more, ramp in (({}, 0), ({"ramp": 0.3}, 0.3)):
+        assert resolve_align(AlignRecipe.model_validate({**start, **more})).recipe.ramp == ramp
+    assert resolve_align(AlignRecipe()).recipe.ramp > 0
 
 
 @pytest.mark.parametrize("other", [{"dim": 32}, {"layers": 2}])
 def test_other_widths_are_told(before: tuple[str, GlyphModel, Charset], other: dict[str, int]) -> None:
     name, _, charset = before
     with pytest.raises(UserError, match="use the settings that they were trained with"):
-        begun(GlyphModel(SMALL.model_copy(update=other), len(charset)), charset, name)
+        begun(GlyphModel(SMALL.model_copy(update=other), len(charset)), charset, opened(name))
 
 
 def test_a_start_that_is_none_is_told() -> None:
     with pytest.raises(UserError, match="neither a shipped name nor a folder"):
-        settle_align(AlignRecipe(start="nowhere"))
+        resolve_align(AlignRecipe.model_validate({"init": {"glyph": "nowhere"}}))

@@ -389,17 +389,17 @@ def test_a_clip_bank(photographs, tmp_path):
     pytest.importorskip("transformers", reason="the clip extra is not installed")
     from helpers_clip import make_tiny_clip
 
-    from dptr.config.model import DualConfig
+    from dptr.config.model import ClipDualConfig
     from dptr.dual.clip.encoder import load_clip
 
-    dual = load_clip(DualConfig(kind="clip", model=str(make_tiny_clip(tmp_path / "clip"))))
+    dual = load_clip(ClipDualConfig(model=str(make_tiny_clip(tmp_path / "clip"))))
     bank = build_bank(dual, photographs, tmp_path / "bank")
     assert bank.tokens.shape == (10, 17, 64) and bank.provenance["encoder"] == "clip:clip"
-    spelled = load_clip(DualConfig(kind="clip", model=str(tmp_path / "clip"), prompt="spelled"))
+    spelled = load_clip(ClipDualConfig(model=str(tmp_path / "clip"), prompt="spelled"))
     memory, mask = spelled.encode_text(["Tea", "photographs"])
     noisy = perturb(memory, mask, load_bank(tmp_path / "bank", spelled), 0.1, generator())
     assert torch.equal(noisy[~mask], memory[~mask]) and (noisy[mask] != memory[mask]).any(-1).all()
-    stranger = load_clip(DualConfig(kind="clip", model=str(make_tiny_clip(tmp_path / "other", seed=1))))
+    stranger = load_clip(ClipDualConfig(model=str(make_tiny_clip(tmp_path / "other", seed=1))))
     with pytest.raises(UserError, match="not by clip:other"):
         load_bank(tmp_path / "bank", stranger)
 

@@ -23,7 +23,7 @@ def kind(request) -> str:
 
 
 def build(kind: str, dim: int = 16, depth: int = 2, dropout: float = 0.0, seed: int = 0) -> Decoder:
-    config = DecoderConfig(kind=kind, dim=dim, depth=depth, heads=2, dropout=dropout)
+    config = DecoderConfig.of(kind=kind, dim=dim, depth=depth, heads=2, dropout=dropout)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return DECODERS[kind](config, len(ABC), LENGTH)
@@ -206,7 +206,7 @@ def test_state_loads_into_a_fresh_decoder(kind):
 def test_rows_of_characters_are_declared(kind):
     """Every parameter whose size follows the charset's is listed, with the right number of rows."""
     decoder = build(kind)
-    config = DecoderConfig(kind=kind, dim=16, depth=2, heads=2)
+    config = DecoderConfig.of(kind=kind, dim=16, depth=2, heads=2)
     larger = DECODERS[kind](config, 50, LENGTH).state_dict()
     follows = {name for name, tensor in decoder.state_dict().items() if larger[name].shape != tensor.shape}
     declared = decoder.per_character()
@@ -219,7 +219,7 @@ def test_rows_of_characters_are_declared(kind):
 
 def test_rows_of_places_are_declared(kind):
     """Every parameter whose size follows the longest word's is listed, with the right number of rows."""
-    config = DecoderConfig(kind=kind, dim=16, depth=2, heads=2)
+    config = DecoderConfig.of(kind=kind, dim=16, depth=2, heads=2)
     decoder, longer = build(kind), DECODERS[kind](config, len(ABC), 9).state_dict()
     declared = decoder.per_position()
     state = decoder.state_dict()
@@ -231,4 +231,4 @@ def test_rows_of_places_are_declared(kind):
 
 def test_heads_must_divide_the_width(kind):
     with pytest.raises(ValueError, match="18"):
-        DECODERS[kind](DecoderConfig(kind=kind, dim=18, heads=4), 3, LENGTH)
+        DECODERS[kind](DecoderConfig.of(kind=kind, dim=18, heads=4), 3, LENGTH)

@@ -25,7 +25,7 @@ every = pytest.mark.parametrize("kind", DECODERS)
 
 
 def config(kind: str, max_length: int, dim: int = 16, **settings) -> ModelConfig:
-    decoder = DecoderConfig(kind=kind, dim=dim, depth=1, heads=2, dropout=0.0, **settings)
+    decoder = DecoderConfig.of(kind=kind, dim=dim, depth=1, heads=2, dropout=0.0, **settings)
     return ModelConfig(decoder=decoder, max_length=max_length)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers_reference import loud
 
-from dptr.config.model import DecoderConfig, EncoderConfig, FMUConfig, ModelConfig
+from dptr.config.model import DecoderConfig, FMUConfig, ModelConfig, SVTRConfig
 from dptr.models.checkpoint import open_checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
@@ -21,9 +21,9 @@ OLD = Charset("old", tuple("abcΩ"))
 @pytest.fixture(params=DECODERS)
 def config(request) -> ModelConfig:
     return ModelConfig(
-        encoder=EncoderConfig(kind="svtr", size="nano", height=16, width=32),
+        encoder=SVTRConfig(size="nano", height=16, width=32),
         fmu=FMUConfig(queries=6, heads=2),
-        decoder=DecoderConfig(kind=request.param, dim=16, depth=1, heads=2),
+        decoder=DecoderConfig.of(kind=request.param, dim=16, depth=1, heads=2),
         max_length=5,
     )
 

@@ -1,0 +1,55 @@
+"""Settings of recognition decoders, by kind. A decoder with keys of its own has a class here and a line in the dict."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dptr.config.base import KindConfig
+
+
+class DecoderConfig(KindConfig):
+    """Keys of every decoder; ``kind`` is a key of ``dptr.models.decoders.DECODERS``."""
+
+    default_kind: ClassVar[str] = "parseq"
+
+    dim: int = Field(128, ge=8)  # width of its tokens, and of the memory that it attends to
+    depth: int = Field(2, ge=1)  # layers
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[DecoderConfig]]:  # type: ignore[override]
+        return DECODER_CONFIGS
+
+
+class PARSeqConfig(DecoderConfig):
+    """Permutation language modeling."""
+
+    kind: Literal["parseq"] = "parseq"
+    permutations: int = Field(6, ge=1)  # orders a step, in mirrored pairs
+    refinements: int = Field(1, ge=0)  # cloze rounds after the first reading
+    autoregressive: bool = True  # decoding: left to right, or all positions at once
+
+
+class ABINetConfig(DecoderConfig):
+    """A vision branch and a language model that corrects it."""
+
+    kind: Literal["abinet"] = "abinet"
+    iterations: int = Field(3, ge=1)  # how often the language model corrects the reading
+
+
+class MDiffConfig(DecoderConfig):
+    """Mask diffusion."""
+
+    kind: Literal["mdiff"] = "mdiff"
+    noisings: int = Field(3, ge=1)  # noised copies of each word a training step
+    steps: int = Field(3, ge=1)  # decoding: rounds of prediction at most
+
+
+DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # those with keys of their own; the others have the common ones
+    "parseq": PARSeqConfig,
+    "abinet": ABINetConfig,
+    "mdiff": MDiffConfig,
+}

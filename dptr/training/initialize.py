@@ -1,0 +1,64 @@
+"""A fresh recognizer takes over what the parts of stage 2 know."""
+
+from __future__ import annotations
+
+from dptr.config.model import ClipVisionConfig
+from dptr.config.train import FinetuneRecipe
+from dptr.models.checkpoint import transfer
+from dptr.models.loading import load_strictly
+from dptr.models.recognizer import Recognizer
+from dptr.models.resize_positions import fit_rows
+from dptr.training.resolve import FinetuneParts, Resolved
+
+
+def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetuneParts]) -> list[str]:
+    """Load what was opened for ``init`` into ``model``.
+
+    Where the model has another ``max_length``, queries or ``encoder.max_width`` than a part was trained with, rows of
+    places in a word, or in the image, are fitted (``dptr.models.resize_positions``).
+
+    Returns:
+        Lines for the log: where parts come from, which rows were fitted, which keys stay fresh.
+
+    Raises:
+        UserError: a checkpoint that does not fit; see ``transfer``.
+    """
+    init, encoder, parts = resolved.recipe.init, resolved.recipe.model.encoder, resolved.parts
+    eyes = "encoder" if model.fmu is None else "encoder and FMU"
+    told: list[str] = []
+    fresh: list[str] = []  # prefixes of keys
+    if parts.model is not None:
+        held = parts.model.tensors
+        tensors = {name: tensor for name, tensor in held.items() if not name.startswith("decoder.")}
+        places = {f"encoder.{name}": kind for name, kind in model.encoder.per_position().items()}
+        if model.fmu is not None:
+            places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
+        tensors, fitted = fit_rows(model, places, tensors, "")
+        load_strictly(model, tensors, str(parts.model.folder), fresh=("decoder.",))
+        told += [f"{eyes} from {init.model}", *fitted]
+    elif parts.glyph is not None:
+        glyph = parts.glyph.model
+        columns = model.encoder.per_position()
+        seen_by, fitted = fit_rows(model.encoder, columns, glyph.encoder.state_dict(), "encoder.")
+        load_strictly(model.encoder, seen_by, f"encoder of {init.glyph}")
+        if model.fmu is not None:
+            slots, more = fit_rows(model.fmu, model.fmu.per_position(), glyph.slots.state_dict(), "fmu.")
+            load_strictly(model.fmu, slots, f"slots of {init.glyph}")
+            fitted += more
+        told += [f"{eyes} from {init.glyph}", *fitted]
+    elif parts.tower is not None and isinstance(encoder, ClipVisionConfig):
+        load_strictly(model.encoder, parts.tower, encoder.model)
+        told.append(f"encoder from {encoder.model}" + (", frozen" if encoder.frozen else ""))
+        fresh += [] if model.fmu is None else ["fmu."]
+    else:
+        fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
+    if (origin := parts.model or parts.decoder) is not None:
+        new, fitted = transfer(model.decoder, origin, resolved.charset)
+        told.append(f"decoder from {origin.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+        told += fitted
+    else:
+        fresh.append("decoder.")
+    if fresh:
+        count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
+        told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
+    return told
