@@ -1,7 +1,7 @@
 """``make demo``: DPTR on two cores in a few minutes, without a download.
 
 First the model that ships reads crops. Then the chain runs in miniature, with the commands of every user: a glimpse of
-alignment, a decoder pre-trained on text alone, and two recognisers fine-tuned on the same few labelled crops with the
+alignment, a decoder pre-trained on text alone, and two recognizers fine-tuned on the same few labeled crops with the
 same budget, one with that decoder and one with a fresh one. All crops are rendered here, in the embedded fonts; those
 of stage 2 show letters of lamps, as on displays: the dual encoder learned from no such crop.
 
@@ -30,7 +30,7 @@ from dptr.cli import app as cli
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.config.train import FinetuneRecipe
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.evaluation.evaluate import Result, evaluate
 from dptr.evaluation.metrics import PROTOCOLS
 from dptr.inference.reader import Reader
@@ -49,12 +49,12 @@ SAMPLES, LABELLED, TEST = 12, 500, 1000  # crops
 FONTS = {"render.fonts": [str(EMBEDDED)]}  # whatever this system has
 LAMPS = RenderConfig(effects={"dots": 1.0})
 
-Row = tuple[str, int, Result]  # what was measured, labelled crops it has seen, how it reads
+Row = tuple[str, int, Result]  # what was measured, labeled crops it has seen, how it reads
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="DPTR in miniature.")
-    parser.add_argument("--model", default="dptr-en", help="the recogniser that reads the samples")
+    parser.add_argument("--model", default="dptr-en", help="the recognizer that reads the samples")
     parser.add_argument("--glyph", default="glyph-en", help="the dual encoder that the chain builds on")
     parser.add_argument("--seed", type=int, default=0, help="of crops, weights and orders from stage 1 on")
     parser.add_argument("--out", type=Path, help="where everything is written; default: a new temporary folder")
@@ -101,7 +101,7 @@ def read_samples(model: str, out: Path) -> None:
 
 def print_reading(reader: Reader, folder: Path) -> None:
     """Truth and reading of the crops of a data set."""
-    dataset = open_labelled(folder)
+    dataset = open_labeled(folder)
     rows = range(len(dataset))
     fold = PROTOCOLS["36"]
     right = 0
@@ -134,7 +134,7 @@ def pretrain(glyph: str, out: Path, seed: int) -> Path:
 
 
 def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
-    """Three recognisers: parts joined without any training, and fine-tuned with either decoder."""
+    """Three recognizers: parts joined without any training, and fine-tuned with either decoder."""
     crops = write_crops(rendered("train", 100 + seed, LAMPS), LABELLED, out / "crops" / "train")
     test = write_crops(rendered("heldout", 200 + seed, LAMPS), TEST, out / "crops" / "test")
     fresh: dict[str, Any] = {"init.glyph": glyph, "data.train": [str(crops)], "run.seed": seed}
@@ -150,7 +150,7 @@ def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
 
 
 def join(settings: dict[str, Any], folder: Path) -> Path:
-    """Write the recogniser that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
+    """Write the recognizer that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
     settings = {**settings, "data.rendered": 1}  # no crop is read
     resolved = resolve_finetune(load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings)))
     recipe, charset = resolved.recipe, resolved.charset
@@ -158,14 +158,14 @@ def join(settings: dict[str, Any], folder: Path) -> Path:
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))
     initialize(model, resolved)
-    save_checkpoint(folder, "recogniser", model, recipe.model, charset, {}, {})
+    save_checkpoint(folder, "recognizer", model, recipe.model, charset, {}, {})
     return folder
 
 
 def print_table(rows: list[Row], seed: int) -> None:
     """What pre-training on text alone is worth here."""
     n = rows[0][2].n
-    print(f"\n{'decoder':<32}{'labelled crops':>15}{'word accuracy':>15}{'1-NED':>9}")
+    print(f"\n{'decoder':<32}{'labeled crops':>15}{'word accuracy':>15}{'1-NED':>9}")
     worst = 0.0
     for name, count, result in rows:
         accuracy, similarity = result.word_accuracy or 0.0, result.one_minus_ned or 0.0

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs free fonts that dptr renders training crops with (Debian and Ubuntu; about 125 MB to fetch, 330 MB on disk).
-# All packages are from Debian's main section, so under free licences; each one's licence is in /usr/share/doc/PACKAGE/copyright.
+# All packages are from Debian's main section, so under free licenses; each one's license is in /usr/share/doc/PACKAGE/copyright.
 # Packages that the running release does not have are named and passed over.
 #
 # Usage: scripts/fonts.sh          everything

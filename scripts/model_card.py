@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from wordfreq import zipf_frequency
 
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.evaluation.metrics import confidence_threshold, edit_distance, expected_calibration_error, protocol
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
@@ -49,7 +49,7 @@ class Crop:
     confidence: float
     width: int  # of the picture, pixels
     height: int
-    contrast: float  # grey levels between the 5th and the 95th percentile
+    contrast: float  # gray levels between the 5th and the 95th percentile
     sharpness: float  # mean absolute Laplacian at 32 pixels of height, over the contrast
 
     @property
@@ -75,17 +75,17 @@ def main() -> None:
 
 def read_all(reader: Reader, folder: Path) -> list[Crop]:
     """Every crop whose label is not empty under protocol 36."""
-    dataset, fold, crops = open_labelled(folder), protocol("36"), []
+    dataset, fold, crops = open_labeled(folder), protocol("36"), []
     for first in range(0, len(dataset), reader.batch_size):
         rows = [row for row in range(first, min(first + reader.batch_size, len(dataset))) if fold(dataset.label(row))]
         images = [dataset.image(row) for row in rows]
         for row, image, found in zip(
             rows, images, reader.predict_views([reader.views(i) for i in images]), strict=True
         ):
-            grey = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
-            low, high = np.percentile(grey, (5, 95))
+            gray = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
+            low, high = np.percentile(gray, (5, 95))
             contrast = float(high - low)
-            edges = float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()) / max(contrast, 1)
+            edges = float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean()) / max(contrast, 1)
             label = dataset.label(row)
             crops.append(
                 Crop(fold(label), fold(found.text), label, found.text, found.confidence, *image.size, contrast, edges)

@@ -1,4 +1,4 @@
-"""Draw the README's picture: rendered words that no training saw, and what a recogniser reads on them.
+"""Draw the README's picture: rendered words that no training saw, and what a recognizer reads on them.
 
     python scripts/picture.py docs/assets/reading.png [--model dptr-en]
 
@@ -18,7 +18,7 @@ from dptr.synth import FontIndex, Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 
 COLUMNS, ROWS, SCALE = 4, 5, 2
 GAP, LINE = 16, 24  # pixels; each crop has two lines of text
@@ -33,7 +33,7 @@ def main() -> None:
     words = Corpus(CorpusConfig(), resolve_charset("94"), 16, seed=2024, split="heldout")
     source = RenderedWords(words, Renderer(RenderConfig(), 2024, FontIndex(split="heldout")))
     sheet = draw(Reader(arguments.model), source)
-    with whole_file(arguments.out) as aside:
+    with atomic_file(arguments.out) as aside:
         sheet.save(aside, "PNG", optimize=True)
 
 

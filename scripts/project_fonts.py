@@ -3,8 +3,8 @@
     python scripts/project_fonts.py --embedded dptr/synth/embedded --tests tests/fonts
 
 Needs ``npm`` and ``apt-get`` (for Hebrew, Bengali and Tamil). Every font is cut down to the characters below with
-fontTools, with the layout rules that words need and without hinting; that is the only change. Licences lie beside the
-fonts, sources and versions in FONTS.md. No font is named by a name that its licence reserves.
+fontTools, with the layout rules that words need and without hinting; that is the only change. Licenses lie beside the
+fonts, sources and versions in FONTS.md. No font is named by a name that its license reserves.
 """
 
 from __future__ import annotations
@@ -104,23 +104,23 @@ def frequent(code: str, letters: set[str]) -> list[str]:
 
 
 def write_fonts(fonts: dict[str, tuple[str, str, list[int], list[str]]], out: Path, title: str) -> None:
-    """Cut-down fonts, their licences and FONTS.md."""
+    """Cut-down fonts, their licenses and FONTS.md."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [f"# Sources of {title}", "", "Made by `scripts/project_fonts.py`: cut down to some characters, unhinted."]
-    lines += ["", "| family | file | from | licence |", "|---|---|---|---|"]
+    lines += ["", "| family | file | from | license |", "|---|---|---|---|"]
     for family, (package, file, characters, rules) in sorted(fonts.items()):
         with tempfile.TemporaryDirectory() as scratch:
-            path, licence, source = fetch(package, file, Path(scratch))
+            path, license, source = fetch(package, file, Path(scratch))
             name = family.replace(" ", "")
             cut(path, characters, rules, out / f"{name}.ttf")
-            (out / f"{name}.LICENSE").write_text(licence, encoding="utf-8")
-        kind = "Apache-2.0" if "Apache License" in licence else "OFL-1.1"
+            (out / f"{name}.LICENSE").write_text(license, encoding="utf-8")
+        kind = "Apache-2.0" if "Apache License" in license else "OFL-1.1"
         lines.append(f"| {family} | `{name}.ttf` | {source}, `{path.name}` | {kind}, [text]({name}.LICENSE) |")
     (out / "FONTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def fetch(package: str, file: str, scratch: Path) -> tuple[Path, str, str]:
-    """A font file, the text of its licence, and where both are from."""
+    """A font file, the text of its license, and where both are from."""
     if package == "fonts-noto-core":
         subprocess.run(["apt-get", "download", "-qq", package], cwd=scratch, check=True, stderr=subprocess.DEVNULL)
         (archive,) = scratch.glob("*.deb")
@@ -139,8 +139,8 @@ def fetch(package: str, file: str, scratch: Path) -> tuple[Path, str, str]:
     with tarfile.open(next(scratch.glob("*.tgz"))) as packed:
         packed.extractall(scratch, filter="data")
     (path,) = scratch.rglob(f"{file}.ttf")
-    licence = (scratch / "package/LICENSE_FONT").read_text(encoding="utf-8")
-    return path, licence, f"npm's {name}"
+    license = (scratch / "package/LICENSE_FONT").read_text(encoding="utf-8")
+    return path, license, f"npm's {name}"
 
 
 def cut(path: Path, characters: list[int], rules: list[str], out: Path) -> None:

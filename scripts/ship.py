@@ -54,7 +54,7 @@ def main() -> None:
     checkpoint, loaded = open_checkpoint(options.source), load_recognizer(options.source)
     card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
     save_checkpoint(
-        target, "recogniser", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
+        target, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
         temperature=loaded.temperature,
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"

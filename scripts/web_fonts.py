@@ -3,9 +3,9 @@
     python scripts/web_fonts.py --out runs/web-fonts
     dptr synth --set 'render.fonts=["/usr/share/fonts", "runs/web-fonts"]' ...
 
-Needs ``npm``, 226 MB and a quarter of an hour. A package ``@fontsource/FAMILY`` holds one family, under a free licence
+Needs ``npm``, 226 MB and a quarter of an hour. A package ``@fontsource/FAMILY`` holds one family, under a free license
 (SIL OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked as
-TrueType, the family's licence beside them. Families that are there are passed over: the same command goes on.
+TrueType, the family's license beside them. Families that are there are passed over: the same command goes on.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def unpack(family: str, archive: Path, out: Path) -> bool:
                 convert(woff, made / f"{family}-{style}.ttf")
         if not any(made.iterdir()):
             return False
-        for licence in package.glob("LICENSE*"):
-            shutil.copy(licence, made)
+        for license in package.glob("LICENSE*"):
+            shutil.copy(license, made)
         out.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out / family)
     return True

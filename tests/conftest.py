@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FONTS = Path(__file__).parent / "fonts"  # of other scripts than Latin, cut down; sources and licences in FONTS.md
+FONTS = Path(__file__).parent / "fonts"  # of other scripts than Latin, cut down; sources and licenses in FONTS.md
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -100,7 +100,7 @@ def tiny_bert_tokenizer() -> Any:
 
 
 def tiny_xlmr_tokenizer() -> Any:
-    """AltCLIP's and MetaCLIP 2's: unigrams of SentencePiece without its normaliser; case is kept."""
+    """AltCLIP's and MetaCLIP 2's: unigrams of SentencePiece without its normalizer; case is kept."""
     from transformers import XLMRobertaTokenizer
 
     specials = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -37,9 +37,9 @@ def plant(image: Image.Image, corners: list[tuple[float, float]]) -> None:
     array = np.array(image)
     height, width = array.shape[:2]
     y, x = np.mgrid[:height, :width]
-    centres = np.column_stack([x.ravel(), y.ravel()]) + 0.5
+    centers = np.column_stack([x.ravel(), y.ravel()]) + 0.5
     unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
-    u, v = mapped(homography(np.array(corners, float), unit), centres).T
+    u, v = mapped(homography(np.array(corners, float), unit), centers).T
     inside = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
     quarter = np.where(v < 0.5, np.where(u < 0.5, 0, 1), np.where(u < 0.5, 3, 2))
     array.reshape(-1, 3)[inside] = COLOURS[quarter[inside]]
@@ -65,9 +65,9 @@ def is_upright(crop: Image.Image) -> bool:
 def perspective(image: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
     """The crop by a homography and bilinear interpolation, borders repeated: (height, width, 3), float."""
     y, x = np.mgrid[:height, :width]
-    centres = np.column_stack([x.ravel(), y.ravel()]) + 0.5
+    centers = np.column_stack([x.ravel(), y.ravel()]) + 0.5
     box = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
-    found = mapped(homography(box, corners), centres) - 0.5
+    found = mapped(homography(box, corners), centers) - 0.5
     low = np.floor(found).astype(int)
     part = found - low
     result = np.zeros((len(found), 3))

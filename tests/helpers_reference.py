@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def loud(module: nn.Module, seed: int = 0, scale: float = 0.2) -> nn.Module:
-    """Add noise to every parameter: as initialised, biases are zero and norms do nothing, and a test could not see
+    """Add noise to every parameter: as initialized, biases are zero and norms do nothing, and a test could not see
     them left out."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
@@ -39,9 +39,9 @@ def attend(ours: nn.Module, x: Tensor, context: Tensor, hidden: Tensor | None = 
 
 
 def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-    """Layer normalisation, written out."""
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
+    """Layer normalization, written out."""
+    centerd = x - x.mean(-1, keepdim=True)
+    return centerd / (centerd.square().mean(-1, keepdim=True) + layer.eps).sqrt() * layer.weight + layer.bias
 
 
 def feed_forward(ours: nn.Sequential, x: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class Parts:
             "pretrain": [*DECODER, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
             "finetune": [*MODEL, *init, *data, fonts, workers],
             "adapt": [
-                f"init.model={_quoted(self.folder / 'recogniser')}",
+                f"init.model={_quoted(self.folder / 'recognizer')}",
                 f"text=[{_quoted(self.folder / 'domain.txt')}]",
                 fonts,
                 "domain_crops=12",
@@ -124,7 +124,7 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
         decoder = build_decoder(model, len(charset))
         save_checkpoint(folder / "decoder", "decoder", decoder, model, charset, {}, {})
         whole = build_recognizer(model, len(charset))
-        save_checkpoint(folder / "recogniser", "recogniser", whole, model, charset, {}, {})
+        save_checkpoint(folder / "recognizer", "recognizer", whole, model, charset, {}, {})
     photographs = write_photographs(folder / "photographs", 120)
     dual = load_glyph(GlyphDualConfig(model=str(folder / "glyph")))
     build_bank(dual, sorted(photographs.iterdir()), folder / "bank.safetensors")

@@ -164,7 +164,7 @@ def stage1_step(
 
 
 def stage2_step(model: Any, optimizer: torch.optim.Optimizer, pixels: Tensor, targets: Tensor, orders: Orders) -> float:
-    """Stage 2 on a batch of crops, for a recogniser of a ViT, an FMU that does not count, and PARSeq."""
+    """Stage 2 on a batch of crops, for a recognizer of a ViT, an FMU that does not count, and PARSeq."""
     memory = image_memory(model.encoder, model.fmu, pixels)
     return _step(model, optimizer, loss(model.decoder, memory, targets, orders))
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 from dptr.bench.process import WARM_UP, Measurement, Plan, Timing
 from dptr.bench.stages import BackendName
 from dptr.data.crops import UNREADABLE
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.inference.onnx_backend import SUFFIX
 from dptr.utils.errors import UserError
@@ -201,7 +201,7 @@ def _readable(data: str | None) -> tuple[list[int], DropReport]:
     drops = DropReport()
     if data is None:
         return list(range(CROPS)), drops
-    dataset = open_labelled(data)
+    dataset = open_labeled(data)
     count = min(CROPS, len(dataset))
     indices = []
     for index in (number * len(dataset) // count for number in range(count)):

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.bench.stages import BackendName, Source, mean_flops, open_staged
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
 
@@ -218,7 +218,7 @@ def _end_with_input() -> None:
 def _sources(plan: Plan) -> list[Source]:
     if plan.data is None:
         return [partial(open_image, draw_word(index)) for index in plan.indices]
-    dataset = open_labelled(plan.data)
+    dataset = open_labeled(plan.data)
     return [partial(dataset.image, index) for index in plan.indices]
 
 

@@ -11,7 +11,7 @@ import typer
 
 from dptr.cli.options import Overrides, Recipe
 from dptr.utils.errors import UserError
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 from dptr.utils.terminal import progress_bars, write_text
 
 
@@ -96,7 +96,7 @@ def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
     if not words:
         raise UserError(f"{path}: none of the fonts draws an English word; pass fonts with Latin letters")
     picture = draw_contact_sheet(renderer, words[:96])
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         picture.save(aside, "PNG")
 
 
@@ -114,7 +114,7 @@ def _show_rendered(recipe: Any, indices: range, path: Path) -> None:
     source = make_source(recipe)
     samples = [source.sample(index)[:2] for index in indices]
     if path.suffix.lower() == ".png":
-        with whole_file(path) as aside:
+        with atomic_file(path) as aside:
             draw_labeled_sheet(samples, source.renderer.fonts).save(aside, "PNG")
         return
     cards = "".join(

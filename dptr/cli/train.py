@@ -102,7 +102,7 @@ def finetune(
     from dptr.config.load import load_recipe
     from dptr.config.train import FinetuneRecipe
     from dptr.training.finetune import finetune
-    from dptr.training.finetune_defaults import goes_on, own_crops_recipe
+    from dptr.training.finetune_defaults import continues_model, finetune_defaults
 
     overrides = list(overrides or [])
     if data:
@@ -110,8 +110,8 @@ def finetune(
     if model:
         overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
     recipe = load_recipe(FinetuneRecipe, config, overrides)
-    if config is None and goes_on(recipe):
-        recipe, notes = own_crops_recipe(
+    if config is None and continues_model(recipe):
+        recipe, notes = finetune_defaults(
             overrides if recipe.init.model else [*overrides, f"init.model={DEFAULT_MODEL}"]
         )
         for line in notes:

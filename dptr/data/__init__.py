@@ -1,1 +1,1 @@
-"""Data in: labelled crops, their formats, transforms, and the renderer."""
+"""Data in: labeled crops, their formats, transforms, and the renderer."""

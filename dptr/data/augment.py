@@ -67,11 +67,11 @@ def _signed(rng: np.random.Generator, limit: float) -> float:
 
 
 def _affine(crop: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Warp by ``matrix`` (2, 3): linear about the centre, then a shift in pixels."""
+    """Warp by ``matrix`` (2, 3): linear about the center, then a shift in pixels."""
     cv2 = _cv2()
     height, width = crop.shape[:2]
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix[:, 2] += centre - matrix[:, :2] @ centre
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix[:, 2] += center - matrix[:, :2] @ center
     return cv2.warpAffine(crop, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -181,9 +181,9 @@ def _solarize_add(crop: np.ndarray, rng: np.random.Generator, strength: float) -
 
 
 def _color(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Away from or towards grey by a factor within 1 +- 0.9 (timm ``ColorIncreasing``)."""
-    grey = _cv2().cvtColor(crop, _cv2().COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
-    return _to_uint8(grey + (crop - grey) * (1 + _signed(rng, 0.9 * strength)))
+    """Away from or towards gray by a factor within 1 +- 0.9 (timm ``ColorIncreasing``)."""
+    gray = _cv2().cvtColor(crop, _cv2().COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
+    return _to_uint8(gray + (crop - gray) * (1 + _signed(rng, 0.9 * strength)))
 
 
 def _contrast(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:

@@ -29,7 +29,7 @@ _OPERATIONS = (
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each crop of a batch, on the CPU; see ``nothing`` for the values that leave a crop as it is.
+    """What happens to each crop of a batch, on the CPU; ``identity_draws`` has the values that change nothing.
 
     Attributes:
         matrix: of the map from a pixel's place in the new crop to the old, about the middle, by rows.
@@ -67,7 +67,7 @@ class Draws:
     poisson: Float[Tensor, "b 1"]
 
 
-def nothing(count: int) -> Draws:
+def identity_draws(count: int) -> Draws:
     """Draws that change nothing."""
     zero, one = torch.zeros(count, 1), torch.ones(count, 1)
     still, corners = torch.zeros(count, 2), torch.zeros(count, 8)
@@ -97,7 +97,7 @@ def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torc
     def signed(name: str, most: float, values: int = 1) -> Tensor:
         return (2 * uniform(values) - 1) * most * strength * on[name]
 
-    def upto(name: str, most: float) -> Tensor:
+    def up_to(name: str, most: float) -> Tensor:
         return uniform() * most * strength * on[name]
 
     angle, slant, slope = signed("rotate", torch.pi / 12), signed("shear_x", 0.9), signed("shear_y", 0.2)
@@ -114,16 +114,16 @@ def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torc
         sigma=on["gaussian_blur"] * (uniform() * 0.04 * strength * height).clamp(min=0.3),
         autocontrast=on["autocontrast"],
         invert=on["invert"],
-        bits=upto("posterize", 4).round(),
-        threshold=256 - upto("solarize", 256),
-        added=upto("solarize_add", 110).floor(),
+        bits=up_to("posterize", 4).round(),
+        threshold=256 - up_to("solarize", 256),
+        added=up_to("solarize_add", 110).floor(),
         color=1 + signed("color", 0.9),
         contrast=1 + signed("contrast", 0.9),
         brightness=1 + signed("brightness", 0.6),
         sharpness=1 + signed("sharpness", 0.9),
         exponent=2.5 ** signed("gamma", 1),
-        gaussian=upto("gaussian_noise", 25.5),
-        poisson=upto("poisson_noise", 40),
+        gaussian=up_to("gaussian_noise", 25.5),
+        poisson=up_to("poisson_noise", 40),
     )
 
 
@@ -141,13 +141,13 @@ def augment_batch(
         noise: on the crops' device, of the noise.
     """
     draws = draw(strength, crops.shape[1], crops.shape[2], generator)
-    return applied(crops, draws, noise).div_(images.HALF_RANGE).sub_(1)
+    return apply_draws(crops, draws, noise).div_(images.HALF_RANGE).sub_(1)
 
 
-def applied(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def apply_draws(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """What ``draws`` makes of crops, in whole values of 0..255. ``noise`` draws on their device."""
     pixels = crops.permute(0, 3, 1, 2).contiguous().float()
-    still = nothing(len(crops))
+    still = identity_draws(len(crops))
 
     def apply(operation: Callable[..., Tensor], *names: str) -> None:
         """Put ``operation`` of the crops that some of these draws change in their place."""
@@ -155,29 +155,29 @@ def applied(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generato
         rows = (values != torch.cat([getattr(still, name) for name in names], 1)).any(1).nonzero()[:, 0]
         if len(rows):
             widths = [getattr(draws, name).shape[1] for name in names]
-            there = _sent(rows, pixels.device)
-            pixels[there] = operation(pixels[there], *_sent(values[rows], pixels.device).split(widths, dim=1))
+            there = _to_device(rows, pixels.device)
+            pixels[there] = operation(pixels[there], *_to_device(values[rows], pixels.device).split(widths, dim=1))
 
-    apply(_warped, "matrix", "shift", "corners")
-    apply(_smeared, "motion")
-    apply(_blurred, "sigma")
+    apply(_warp, "matrix", "shift", "corners")
+    apply(_blur_motion, "motion")
+    apply(_blur_gaussian, "sigma")
     pixels.round_()  # thresholds below are of whole values
-    apply(lambda x, _: _stretched(x), "autocontrast")
+    apply(lambda x, _: _stretch_contrast(x), "autocontrast")
     apply(lambda x, _: 255 - x, "invert")
     apply(lambda x, bits: (x / _each(2**bits)).floor() * _each(2**bits), "bits")
     apply(lambda x, threshold: torch.where(x >= _each(threshold), 255 - x, x), "threshold")
     apply(lambda x, added: torch.where(x < 128, x + _each(added), x), "added")
-    apply(lambda x, factor: _away(x, _grey(x), factor), "color")
-    apply(lambda x, factor: _away(x, x.mean((1, 2, 3), keepdim=True), factor), "contrast")
+    apply(lambda x, factor: _extrapolate(x, _gray(x), factor), "color")
+    apply(lambda x, factor: _extrapolate(x, x.mean((1, 2, 3), keepdim=True), factor), "contrast")
     apply(lambda x, factor: (x * _each(factor)).clamp(0, 255), "brightness")
-    apply(lambda x, factor: _away(x, _smooth(x), factor), "sharpness")
+    apply(lambda x, factor: _extrapolate(x, _smooth(x), factor), "sharpness")
     apply(lambda x, exponent: 255 * (x.clamp(0, 255) / 255) ** _each(exponent), "exponent")
-    apply(lambda x, deviation: _with_gaussian(x, deviation, noise), "gaussian")
-    apply(lambda x, mean: _with_poisson(x, mean, noise), "poisson")
+    apply(lambda x, deviation: _add_gaussian_noise(x, deviation, noise), "gaussian")
+    apply(lambda x, mean: _add_poisson_noise(x, mean, noise), "poisson")
     return pixels.round_()
 
 
-def _sent(values: Tensor, device: torch.device) -> Tensor:
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
     """On the device, without waiting for what it does."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
@@ -197,14 +197,14 @@ def _places(pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
     return places.view(-1, 2), weights.view(-1, 4), places[-1, -1] / 2
 
 
-def _taken(pixels: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
+def _sample_pixels(pixels: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
     """Pixels from ``source``, bilinear; borders repeat the edge pixels."""
     height, width = pixels.shape[2:]
     grid = (source / _places(pixels)[2] - 1).view(-1, height, width, 2)
     return F.grid_sample(pixels, grid, "bilinear", "border", align_corners=True)
 
 
-def _warped(
+def _warp(
     pixels: Float[Tensor, "b 3 h w"],
     matrix: Float[Tensor, "b 4"],
     shift: Float[Tensor, "b 2"],
@@ -212,17 +212,20 @@ def _warped(
 ) -> Float[Tensor, "b 3 h w"]:
     places, weights, middle = _places(pixels)
     source = (places - middle) @ matrix.view(-1, 2, 2).mT + middle + shift[:, None] + weights @ corners.view(-1, 4, 2)
-    return _taken(pixels, source)
+    return _sample_pixels(pixels, source)
 
 
-def _smeared(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 h w"]:
+def _blur_motion(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 h w"]:
     """The mean over the line of what lies there."""
     places, _, _ = _places(pixels)
     along = torch.linspace(-0.5, 0.5, _TAPS).tolist()
-    return sum((_taken(pixels, places + part * motion[:, None]) for part in along), torch.zeros_like(pixels)) / _TAPS
+    return (
+        sum((_sample_pixels(pixels, places + part * motion[:, None]) for part in along), torch.zeros_like(pixels))
+        / _TAPS
+    )
 
 
-def _blurred(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
+def _blur_gaussian(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
     """Each crop by its own Gaussian, cut at ``_REACH`` pixels."""
     kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1, device=pixels.device) / sigma) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).T[:, :, None, None, None]
@@ -235,16 +238,16 @@ def _blurred(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> F
     )
 
 
-def _stretched(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def _stretch_contrast(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     low, high = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
     return ((pixels - low) * (255 / (high - low).clamp(min=1))).clamp(0, 255)
 
 
-def _away(x: Float[Tensor, "b 3 h w"], base: Tensor, factor: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
+def _extrapolate(x: Float[Tensor, "b 3 h w"], base: Tensor, factor: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
     return (base + (x - base) * _each(factor)).clamp(0, 255)
 
 
-def _grey(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def _gray(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """ITU-R BT.601, as OpenCV's ``COLOR_RGB2GRAY``."""
     return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
 
@@ -254,14 +257,14 @@ def _smooth(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (9 * F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) + 4 * x) / 13
 
 
-def _with_gaussian(
+def _add_gaussian_noise(
     x: Float[Tensor, "b 3 h w"], deviation: Float[Tensor, "b 1"], noise: torch.Generator
 ) -> Float[Tensor, "b 3 h w"]:
     drawn = torch.randn(x.shape, device=x.device, generator=noise)
     return (x + drawn * _each(deviation)).clamp(0, 255)
 
 
-def _with_poisson(
+def _add_poisson_noise(
     x: Float[Tensor, "b 3 h w"], mean: Float[Tensor, "b 1"], noise: torch.Generator
 ) -> Float[Tensor, "b 3 h w"]:
     counts = torch.poisson(_each(mean).expand(-1, 1, *x.shape[2:]).contiguous(), generator=noise)

@@ -20,11 +20,11 @@ import PIL
 from jaxtyping import Int, UInt8
 
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, remove_partial, whole_file, write_json
+from dptr.utils.files import atomic_file, read_json, remove_partial, write_json
 from dptr.utils.images import to_array
 
 if TYPE_CHECKING:
-    from dptr.data.labeled import Labelled
+    from dptr.data.labeled import LabeledDataset
 
 FORMAT = 1  # to be raised when ``open_image`` or ``to_array`` give other pixels
 
@@ -55,7 +55,7 @@ class MappedCrops:
         return MappedCrops(self.files, self.places[rows])
 
 
-def decode_once(dataset: Labelled, folder: str | Path, height: int, width: int) -> tuple[Path, dict[int, str]]:
+def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width: int) -> tuple[Path, dict[int, str]]:
     """All pictures of a data set at ``height`` x ``width`` in a file of ``folder``, ``height * width * 3`` bytes each.
 
     A data set that was decoded before is not decoded again. Of several processes one decodes and the others wait.
@@ -84,12 +84,12 @@ def decode_once(dataset: Labelled, folder: str | Path, height: int, width: int) 
     return file, {int(index): error for index, error in read_json(told, "cache")["unreadable"].items()}
 
 
-def _decode(dataset: Labelled, file: Path, height: int, width: int) -> dict[int, str]:
+def _decode(dataset: LabeledDataset, file: Path, height: int, width: int) -> dict[int, str]:
     """By ``write``, not through a map: there a full disk would kill the process (SIGBUS)."""
     unreadable: dict[int, str] = {}
     blank = np.zeros((height, width, 3), np.uint8)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), height, width, 3)}
-    with whole_file(file) as aside, open(aside, "wb") as stream:
+    with atomic_file(file) as aside, open(aside, "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for index in range(len(dataset)):
             try:

@@ -1,4 +1,4 @@
-"""Labelled crops in: a folder with ``labels.tsv`` or an LMDB; what is left out is counted and listed."""
+"""Labeled crops in: a folder with ``labels.tsv`` or an LMDB; what is left out is counted and listed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dptr.data.cache import MappedCrops, decode_once
-from dptr.data.labeled import Labelled, open_labelled
+from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
@@ -22,8 +22,8 @@ _SORTED = 16  # batches whose crops are sorted by width together
 
 
 @dataclass
-class LabelledCrops:
-    """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from.
+class LabeledCrops:
+    """n crops: pictures at the target size, in memory or on disk, normalized labels, keys, which path each is from.
 
     Attributes:
         turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turn_tall``), at the
@@ -52,9 +52,9 @@ class LabelledCrops:
             else:
                 yield rows, arrays[start : start + size]
 
-    def choose(self, rows: np.ndarray) -> LabelledCrops:
+    def choose(self, rows: np.ndarray) -> LabeledCrops:
         """Some crops, in the order given."""
-        return LabelledCrops(
+        return LabeledCrops(
             self.arrays[rows] if isinstance(self.arrays, np.ndarray) else self.arrays.choose(rows),
             [self.labels[row] for row in rows],
             [self.keys[row] for row in rows],
@@ -72,7 +72,7 @@ def load_crops(
     width: int,
     cache: str | Path = "",
     widest: int = 0,
-) -> LabelledCrops:
+) -> LabeledCrops:
     """Open data sets, every crop decoded once and stretched to ``height`` x ``width``.
 
     With ``widest`` longer pictures become wider crops (``dptr.utils.widths``).
@@ -85,7 +85,7 @@ def load_crops(
             held in memory. ``height * width * 3`` bytes a crop either way.
 
     Raises:
-        UserError: no paths, a data set that cannot be opened (``open_labelled``), what ``decode_once`` raises, no crop
+        UserError: no paths, a data set that cannot be opened (``open_labeled``), what ``decode_once`` raises, no crop
             is left, or a cache for crops of several widths.
     """
     if cache and widest:
@@ -96,7 +96,7 @@ def load_crops(
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
     drops = DropReport()
-    datasets = [open_labelled(path) for path in paths]
+    datasets = [open_labeled(path) for path in paths]
     wanted: list[_Wanted] = []
     for source, dataset in enumerate(datasets):
         for index in range(len(dataset)):
@@ -120,7 +120,7 @@ def load_crops(
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
     keys = [datasets[source].key(index) for source, index, _ in kept]
-    return LabelledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops, turned)
+    return LabeledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops, turned)
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label
@@ -131,7 +131,7 @@ _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
 
 
 def _decode(
-    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int
 ) -> tuple[np.ndarray, _Turned, _Unreadable]:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
@@ -156,7 +156,7 @@ def _decode(
 
 
 def _decode_ragged(
-    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, widest: int
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, widest: int
 ) -> tuple[VariableWidthCrops, _Turned, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
@@ -174,7 +174,7 @@ def _decode_ragged(
 
 
 def _map(
-    datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
 ) -> tuple[MappedCrops, _Unreadable]:
     files, errors = zip(*(decode_once(dataset, cache, height, width) for dataset in datasets), strict=True)
     unreadable = {(source, index): errors[source][index] for source, index, _ in wanted if index in errors[source]}
@@ -182,5 +182,5 @@ def _map(
     return MappedCrops(files, np.array(places, np.int64).reshape(-1, 2)), unreadable
 
 
-def _where(dataset: Labelled, index: int) -> str:
+def _where(dataset: LabeledDataset, index: int) -> str:
     return f"{dataset.path}/{dataset.key(index)}"

@@ -18,15 +18,15 @@ LABELS = "labels.tsv"
 
 @dataclass(frozen=True)
 class Crop:
-    """One labelled crop: an RGB picture, the label as it was written, and where it came from."""
+    """One labeled crop: an RGB picture, the label as it was written, and where it came from."""
 
     image: Image.Image
     label: str
     key: str
 
 
-class Labelled(ABC):
-    """Labelled crops by index; iterating reads them one after the other."""
+class LabeledDataset(ABC):
+    """Labeled crops by index; iterating reads them one after the other."""
 
     path: Path
 
@@ -55,7 +55,7 @@ class Labelled(ABC):
         return Crop(self.image(index), self.label(index), self.key(index))
 
 
-class LabelledFolder(Labelled):
+class LabeledFolder(LabeledDataset):
     """A folder with ``labels.tsv``: UTF-8, one ``path<TAB>label`` a line, paths relative to the file."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -78,7 +78,7 @@ class LabelledFolder(Labelled):
         return (f"{name}\t{_stamp(self.path / name)}" for name, _ in self._rows)
 
 
-class LabelledLmdb(Labelled):
+class LabeledLmdb(LabeledDataset):
     """An LMDB in the field's format; keys are those of the pictures, ``image-000000001`` and on."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -105,7 +105,7 @@ class LabelledLmdb(Labelled):
         yield _stamp(self.path / "data.mdb")
 
 
-def open_labelled(path: str | Path) -> Labelled:
+def open_labeled(path: str | Path) -> LabeledDataset:
     """Open a data set: a folder with ``labels.tsv``, or an LMDB folder; the file itself is taken for its folder.
 
     Raises:
@@ -121,9 +121,9 @@ def open_labelled(path: str | Path) -> Labelled:
     if has_labels and has_lmdb:
         raise UserError(f"{path}: both {LABELS} and data.mdb in it; move one of them to a folder of its own")
     if has_lmdb:
-        return LabelledLmdb(folder)
+        return LabeledLmdb(folder)
     if has_labels:
-        return LabelledFolder(folder)
+        return LabeledFolder(folder)
     below = [f"{depth}/{name}" for depth in ("*", "*/*") for name in (LABELS, "data.mdb")]
     found = {file.parent for pattern in below for file in folder.glob(pattern)}
     inside = sorted(path for path in found if not path.name.startswith("."))

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from dptr.data.augment import augment
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
 _GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
@@ -28,7 +28,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Ramp:
+class Curriculum:
     """A gentle supply that gives way to the full one over the first ``length`` samples."""
 
     gentle: Source
@@ -47,10 +47,10 @@ class Ramp:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Labelled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
+class LabeledSource:
+    """Labeled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
 
-    crops: LabelledCrops
+    crops: LabeledCrops
     seed: int
     strength: float
     _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of two epochs at most
@@ -77,9 +77,9 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A ``share`` of all samples, evenly spread, is rendered; the others are labelled. Neither's indices have gaps."""
+    """A ``share`` of all samples, evenly spread, is rendered; the others are labeled. Neither's indices have gaps."""
 
-    labelled: Source
+    labeled: Source
     rendered: Source
     share: float
 
@@ -93,11 +93,11 @@ class Mixture:
 
     def _deal(self, index: int) -> tuple[Source, int]:
         before, after = int(index * self.share), int((index + 1) * self.share)
-        return (self.rendered, before) if after > before else (self.labelled, index - before)
+        return (self.rendered, before) if after > before else (self.labeled, index - before)
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedMixture:
     """Several supplies, each in proportion to its weight and evenly spread; no supply's indices have gaps.
 
     ``weights`` are whole numbers (``whole_weights``). After any multiple of their sum the proportions are exact. The
@@ -133,7 +133,7 @@ def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Bucketed:
+class LengthBuckets:
     """The same samples, in batches whose words are of about one length, so that little of a batch is padding.
 
     The samples of ``pool`` batches of ``size`` are sorted by the length of their words and cut into batches, which come

@@ -92,7 +92,7 @@ def load_dual(config: DualConfig) -> DualEncoder:
     return DUAL_ENCODERS[config.kind](config)
 
 
-def tells_apart(dual: DualEncoder, first: str, second: str) -> bool:
+def distinguishes(dual: DualEncoder, first: str, second: str) -> bool:
     """Whether two words have different text tokens.
 
     CLIP's tokenizer lower-cases, so that with the paper's prompt "A" and "a" are the same input and a decoder can only

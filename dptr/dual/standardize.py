@@ -22,7 +22,7 @@ class Scale:
     deviation: Float[Tensor, ""]
 
     def apply(self, tokens: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """Standardise tokens of the side that was measured."""
+        """Standardize tokens of the side that was measured."""
         return (tokens - self.mean) / self.deviation
 
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.views import choose_view, read_by_width
@@ -122,7 +122,7 @@ def slice_batches(samples: Any, batch_size: int) -> Iterator[tuple[Indices, Any]
         yield range(start, start + len(batch)), batch
 
 
-def read_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize) -> Iterator[tuple[int, Reading]]:
+def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) -> Iterator[tuple[int, Reading]]:
     """Read labeled crops, tall ones turned too: of each the most confident reading, in order of the batches.
 
     ``dptr.inference.views.choose_view`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
@@ -154,7 +154,7 @@ def read_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize)
 
 
 def compare_crops(
-    crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str
+    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str
 ) -> Iterator[Comparison[Reading]]:
     """Read labeled crops (``read_crops``) and compare under a protocol; empty truths are left out.
 
@@ -165,7 +165,7 @@ def compare_crops(
     return (comparison for comparison in comparisons if comparison.truth)
 
 
-def score_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> dict[str, float]:
+def score_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> dict[str, float]:
     """Word accuracy and 1-NED, 0 to 1 each, of labeled crops under a protocol: see ``compare_crops``.
 
     Raises:

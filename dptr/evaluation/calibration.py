@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from jaxtyping import Float
 
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.evaluation.accuracy import Comparison, Reading, Recognize, compare_crops
 from dptr.text.tokenizer import Tokenizer
 
@@ -23,7 +23,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 10.0
 _GRID = 41  # temperatures, evenly spread by their logarithm, thrice: each time between the best one's neighbors
 
 
-def calibrate(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> float:
+def calibrate(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> float:
     """Fit a model's temperature on labeled crops, for whether words are right under a protocol.
 
     The arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone, for the

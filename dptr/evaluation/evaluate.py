@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 
 from dptr.data.crops import UNREADABLE
-from dptr.data.labeled import Labelled, open_labelled
+from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
 from dptr.evaluation import metrics
 from dptr.evaluation.accuracy import compare, read_batches
 from dptr.inference.prediction import Prediction
-from dptr.text.charset import EMPTY, normalise
+from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
 from dptr.utils.terminal import align_columns
@@ -151,7 +151,7 @@ def evaluate(
         UserError: a data set cannot be opened, or there is no such protocol.
     """
     folds = {name: metrics.protocol(name) for name in protocols}
-    datasets = {str(path): open_labelled(path) for path in paths}
+    datasets = {str(path): open_labeled(path) for path in paths}
     labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
     report = Report(reader.name, [], [], DropReport())
     for data, dataset in datasets.items():
@@ -167,13 +167,13 @@ def evaluate(
 @dataclass(frozen=True)
 class _DatasetReadings:
     data: str
-    dataset: Labelled
+    dataset: LabeledDataset
     readings: list[tuple[int, Prediction]]  # index of the crop, what was read
     unreadable: list[tuple[int, UserError]]
     images_per_second: float
 
 
-def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) -> _DatasetReadings:
+def _read(reader: CropReader, data: str, dataset: LabeledDataset, progress: Progress) -> _DatasetReadings:
     unreadable: list[tuple[int, UserError]] = []
     start = time.perf_counter()
     batches = _open_batches(reader, data, dataset, unreadable, progress)
@@ -183,7 +183,7 @@ def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) 
 
 
 def _open_batches(
-    reader: CropReader, data: str, dataset: Labelled, unreadable: list[tuple[int, UserError]], progress: Progress
+    reader: CropReader, data: str, dataset: LabeledDataset, unreadable: list[tuple[int, UserError]], progress: Progress
 ) -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
     """Yield the views of a batch of pictures; pictures that cannot be opened go to ``unreadable``."""
     total = len(dataset)
@@ -212,7 +212,7 @@ def _judge(
         )  # fmt: skip
         label, key = labels[index], read.dataset.key(index)
         if not truth:
-            reason = EMPTY_UNDER_PROTOCOL if normalise(label) else EMPTY
+            reason = EMPTY_UNDER_PROTOCOL if normalize_label(label) else EMPTY
             drops.add(reason, f"{read.data}/{key}", f"{label!r} under protocol {protocol}")
             continue
         pairs.append((prediction, truth))
@@ -246,7 +246,7 @@ def _judge(
 
 
 def _cards(data: str, errors: Sequence[Misread]) -> Iterator[Card]:
-    dataset = open_labelled(data)
+    dataset = open_labeled(data)
     for error in errors:
         folded = (error.truth, error.prediction) != (error.label, error.text)
         notes = [error.key, f"label {error.label!r}, read {error.text!r}"] if folded else [error.key]

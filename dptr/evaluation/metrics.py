@@ -15,7 +15,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from dptr.text.charset import WIDTHS, Charset, normalise, resolve_charset
+from dptr.text.charset import WIDTHS, Charset, normalize_label, resolve_charset
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import graphemes
 from dptr.utils.errors import UserError
@@ -53,7 +53,7 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {
     "36": fold_36,
     "62": fold_62,
     "94": fold_94,
-    "native": normalise,  # NFC, whitespace removed: the label as it stands, in any language
+    "native": normalize_label,  # NFC, whitespace removed: the label as it stands, in any language
 }
 
 
@@ -88,7 +88,7 @@ def fold_language(code: str) -> Callable[[str], str]:
     widths = {ord(wide): character for wide, character in WIDTHS.items()} | {ord("〜"): "~"}
 
     def fold(text: str) -> str:
-        return normalise(charset.fold(normalise(text)).translate(widths))
+        return normalize_label(charset.fold(normalize_label(text)).translate(widths))
 
     return fold
 

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
 from dptr.export.quantize import halve, quantize
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
-from dptr.utils.files import digest, whole_file
+from dptr.utils.files import atomic_file, digest
 
 __all__ = ["Int8", "Parity", "export"]
 
@@ -71,7 +71,7 @@ def export(
     weights = digest(model_folder(model) / "model.safetensors")
     name = reference.card.get("name") or Path(model).name
     smaller = None
-    with whole_file(out) as aside:
+    with atomic_file(out) as aside:
         metadata = dump_metadata(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
         _save(halve(graph, exact=True), aside, metadata)
         parity = compare(reference, OnnxModel(aside), crops)

@@ -21,7 +21,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from dptr.models.decoders.base import Stepwise
+from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
 from dptr.utils.widths import WIDTH_STEP
 
@@ -40,7 +40,7 @@ class _Whole(nn.Module):
 
 
 class _Encode(nn.Module):
-    def __init__(self, model: Recognizer, decoder: Stepwise):
+    def __init__(self, model: Recognizer, decoder: AutoregressiveDecoder):
         super().__init__()
         self.model, self.decoder = model, decoder
 
@@ -51,7 +51,7 @@ class _Encode(nn.Module):
 class _Step(nn.Module):
     """Whether some word goes on, the symbols read, which words have ended; the logits last, after the cache."""
 
-    def __init__(self, decoder: Stepwise):
+    def __init__(self, decoder: AutoregressiveDecoder):
         super().__init__()
         self.decoder = decoder
 
@@ -63,7 +63,7 @@ class _Step(nn.Module):
 
 
 class _Finish(nn.Module):
-    def __init__(self, decoder: Stepwise):
+    def __init__(self, decoder: AutoregressiveDecoder):
         super().__init__()
         self.decoder = decoder
 
@@ -85,7 +85,7 @@ def to_onnx(model: Recognizer, height: int, width: int, max_width: int = 0) -> o
     if max_width > width:
         unit = gcd(width, WIDTH_STEP)
         sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=max_width // unit)
-    if not isinstance(decoder, Stepwise) or not decoder.autoregressive:
+    if not isinstance(decoder, AutoregressiveDecoder) or not decoder.autoregressive:
         graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": sizes}, "")
         outputs = list(graph.output)
     else:
@@ -101,7 +101,7 @@ def to_onnx(model: Recognizer, height: int, width: int, max_width: int = 0) -> o
 
 
 def _trace_loop(
-    model: Recognizer, decoder: Stepwise, pixels: Tensor, sizes: dict[int, Any]
+    model: Recognizer, decoder: AutoregressiveDecoder, pixels: Tensor, sizes: dict[int, Any]
 ) -> tuple[onnx.GraphProto, list[onnx.ValueInfoProto]]:
     steps, batch = decoder.max_length + 1, sizes[0]
     with torch.no_grad():

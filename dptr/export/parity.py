@@ -111,11 +111,11 @@ def load_first_crops(paths: list[Path], height: int, width: int, max_width: int,
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.
     """
-    from dptr.data.labeled import open_labelled
+    from dptr.data.labeled import open_labeled
 
     crops: list[np.ndarray] = []
     for path in paths:
-        dataset = open_labelled(path)
+        dataset = open_labeled(path)
         missing = min(len(dataset), count - len(crops))
         crops += [fit(dataset.image(index), height, width, max_width) for index in range(missing)]
     if len(crops) < count:

@@ -1,4 +1,4 @@
-"""Recognisers and stage 1 decoders on disk: config JSON + charset + safetensors, loaded strictly.
+"""Recognizers and stage 1 decoders on disk: config JSON + charset + safetensors, loaded strictly.
 
 A folder holds ``config.json`` (format, kind, model settings, characters, the dual encoder that taught it),
 ``model.safetensors`` and ``card.json`` (provenance and results, for people). The frozen dual encoder is never in it.
@@ -15,30 +15,30 @@ from torch import Tensor, nn
 
 from dptr.config.model import DecoderModelConfig, ModelConfig
 from dptr.models.decoders import Decoder
-from dptr.models.loading import load_strictly, read_config, settings_of, shared_rows
+from dptr.models.loading import load_strictly, match_character_rows, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import Recognizer, build_recognizer
-from dptr.models.resize_positions import ROWS, fit_rows
+from dptr.models.resize_positions import ROWS, resize_rows
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors, read_json, save_tensors, whole_folder, write_json
+from dptr.utils.files import atomic_folder, load_tensors, read_json, save_tensors, write_json
 from dptr.weights import SHIPPED, model_folder
 
-Kind = Literal["recogniser", "decoder"]
+Kind = Literal["recognizer", "decoder"]
 
 __all__ = [
-    "SHIPPED", "Checkpoint", "Loaded", "built", "card_of", "load_recognizer", "open_checkpoint", "save_checkpoint",
-    "transfer",
+    "SHIPPED", "Checkpoint", "Loaded", "build_loaded", "card_of", "load_recognizer", "open_checkpoint",
+    "save_checkpoint", "transfer",
 ]  # fmt: skip
 
 
-_SCHEMAS: dict[Kind, type[DecoderModelConfig]] = {"recogniser": ModelConfig, "decoder": DecoderModelConfig}
+_SCHEMAS: dict[Kind, type[DecoderModelConfig]] = {"recognizer": ModelConfig, "decoder": DecoderModelConfig}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recogniser ready to read, in eval mode on the CPU."""
+    """A recognizer ready to read, in eval mode on the CPU."""
 
     model: Recognizer
     tokenizer: Tokenizer
@@ -52,7 +52,7 @@ class Checkpoint:
     """The parts of a checkpoint folder before a model is built of them.
 
     Attributes:
-        config: a ``ModelConfig`` for kind ``recogniser``.
+        config: a ``ModelConfig`` for kind ``recognizer``.
     """
 
     folder: Path
@@ -75,15 +75,15 @@ def save_checkpoint(
     half: bool = False,
     temperature: float = 1.0,
 ) -> None:
-    """Write a recogniser, or the decoder alone after stage 1; whole or not at all.
+    """Write a recognizer, or the decoder alone after stage 1; whole or not at all.
 
     Args:
-        module: a ``Recognizer`` for kind ``recogniser``, a decoder for kind ``decoder``.
-        config: of the decoder, what a ``DecoderModelConfig`` holds is written; of a recogniser a ``ModelConfig``.
+        module: a ``Recognizer`` for kind ``recognizer``, a decoder for kind ``decoder``.
+        config: of the decoder, what a ``DecoderModelConfig`` holds is written; of a recognizer a ``ModelConfig``.
         dual: name and fingerprint of the dual encoder that stage 1 used; empty where none did.
         card: provenance, shown by ``dptr models``.
         half: store float16, half the size.
-        temperature: of a recogniser's confidence (``dptr.evaluation.calibration``).
+        temperature: of a recognizer's confidence (``dptr.evaluation.calibration``).
     """
     prefix = "decoder." if kind == "decoder" else ""
     schema = _SCHEMAS[kind]
@@ -99,7 +99,7 @@ def save_checkpoint(
         "dual": dual,
         "temperature": temperature,
     }
-    with whole_folder(folder) as aside:
+    with atomic_folder(folder) as aside:
         write_json(aside / "config.json", described)
         save_tensors(aside / "model.safetensors", tensors)
         write_json(aside / "card.json", card)
@@ -125,29 +125,28 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         )
     described = migrate(described)
     kind: Any = described.get("kind")
-    kind = "recogniser" if kind == "recognizer" else kind  # files hold the former; either spelling is read
     if kind not in _SCHEMAS:
         raise UserError(
-            f"{folder}: a {kind!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
+            f"{folder}: a {kind!r} checkpoint; a recognizer or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
-    config, charset = settings_of(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
+    config, charset = parse_settings(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
     dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
     return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
 
 
 def load_recognizer(model: str | Path) -> Loaded:
-    """A recogniser by shipped name or folder.
+    """A recognizer by shipped name or folder.
 
     Raises:
-        UserError: as ``open_checkpoint`` and ``built``.
+        UserError: as ``open_checkpoint`` and ``build_loaded``.
     """
-    return built(open_checkpoint(model))
+    return build_loaded(open_checkpoint(model))
 
 
-def built(checkpoint: Checkpoint) -> Loaded:
-    """The recogniser that a checkpoint holds.
+def build_loaded(checkpoint: Checkpoint) -> Loaded:
+    """The recognizer that a checkpoint holds.
 
     Raises:
         UserError: a stage 1 decoder, which has no eyes yet; or weights that do not fit.
@@ -155,7 +154,7 @@ def built(checkpoint: Checkpoint) -> Loaded:
     config = checkpoint.config
     if not isinstance(config, ModelConfig):
         raise UserError(
-            f"{checkpoint.folder}: a stage 1 decoder, not a recogniser; fine-tune it first: "
+            f"{checkpoint.folder}: a stage 1 decoder, not a recognizer; fine-tune it first: "
             f"dptr finetune --set init.decoder={checkpoint.folder} --data CROPS"
         )
     with torch.random.fork_rng(devices=[]):
@@ -201,12 +200,12 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
                     f"{checkpoint.folder}: {name} has {len(tensor)} rows where the checkpoint's {len(old)} characters "
                     f"need {len(old) + 1 + extra}; the folder is damaged, copy it anew"
                 )
-            here, there = shared_rows(charset, old, extra)
+            here, there = match_character_rows(charset, old, extra)
             mixed = own[name].clone()
             mixed[here] = tensor[there].to(mixed.dtype)
             tensor = mixed
         tensors[name] = tensor
-    fitting, told = fit_rows(decoder, per_position, tensors, "decoder.")
+    fitting, told = resize_rows(decoder, per_position, tensors, "decoder.")
     load_strictly(decoder, fitting, str(checkpoint.folder))
     for name, kind in per_position.items():
         rows_of = ROWS[kind].count

@@ -16,7 +16,7 @@ class FMU(nn.Module):
     """``queries`` learned vectors that cross-attend to the image tokens and replace them as the decoder's memory.
 
     The paper uses 26 queries (labels of up to 25 characters and an end) and one layer. Queries start as a truncated
-    normal of deviation 0.02 (the published code leaves them uninitialised).
+    normal of deviation 0.02 (the published code leaves them uninitialized).
 
     With ``count`` (ours, not the paper's) a linear layer says how many characters each image column holds, and each
     token is told how many stand left of it: the running sum, as sinusoids. Query i starts as the sinusoids of i + 0.5,
@@ -70,7 +70,7 @@ class FMU(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
         if self.counter is not None:
-            tokens = self.tell(tokens, self.density(tokens))
+            tokens = self.add_running_count(tokens, self.density(tokens))
         return self.merge(tokens)
 
     def density(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w"]:
@@ -79,7 +79,9 @@ class FMU(nn.Module):
         placed = tokens[:, self.leading :].unflatten(1, (self.grid[0], -1))
         return F.softplus(self.counter(placed.mean(1)).float()[..., 0])
 
-    def tell(self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]) -> Float[Tensor, "b p e"]:
+    def add_running_count(
+        self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]
+    ) -> Float[Tensor, "b p e"]:
         """Tokens with the number of characters left of their column's middle added, as sinusoids."""
         counted = sinusoids(running_count(density), tokens.shape[-1]).repeat(1, self.grid[0], 1)
         if self.leading:
@@ -115,7 +117,7 @@ def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
 def sinusoids(place: Float[Tensor, "*b"], dim: int) -> Float[Tensor, "*b dim"]:
     """Sines, then cosines, of ``place`` with periods from 2 up to 128 in a geometric row (Vaswani et al. 2017, 3.5).
 
-    Their shortest period is 6.3; here neighbours (a distance of 1) are to be told apart most sharply.
+    Their shortest period is 6.3; here neighbors (a distance of 1) are to be told apart most sharply.
     """
     frequency = math.pi / 64 ** (torch.arange(dim // 2, device=place.device) / (dim // 2))
     angle = place[..., None].float() * frequency

@@ -173,7 +173,7 @@ class CrossLayer(nn.Module):
 class DecoderLayer(Layer):
     """Pre-norm transformer decoder layer: self-attention, then a ``CrossLayer`` (Vaswani et al. 2017, section 3.1).
 
-    Theirs normalises after each residual sum; before it, as in ``Block``, deep stacks train without a warm-up (Xiong et
+    Theirs normalizes after each residual sum; before it, as in ``Block``, deep stacks train without a warm-up (Xiong et
     al. 2020, section 4).
     """
 

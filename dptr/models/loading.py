@@ -29,7 +29,7 @@ def read_config(folder: Path, what: str) -> dict[str, Any]:
     return described
 
 
-def settings_of(described: dict[str, Any], section: str, schema: type[C], where: str) -> tuple[C, Charset]:
+def parse_settings(described: dict[str, Any], section: str, schema: type[C], where: str) -> tuple[C, Charset]:
     """The settings and the charset that a checkpoint's description holds.
 
     Args:
@@ -54,7 +54,7 @@ def settings_of(described: dict[str, Any], section: str, schema: type[C], where:
     raise UserError(f"{where}: {fault}; damaged, or of another version; copy it anew, or use the dptr that wrote it")
 
 
-def shared_rows(new: Charset, old: Charset, after: int) -> tuple[list[int], list[int]]:
+def match_character_rows(new: Charset, old: Charset, after: int) -> tuple[list[int], list[int]]:
     """Which rows of a table by character go where, from one charset to another.
 
     Row 0 stands for no character (end, or blank), rows 1..n for the characters, ``after`` rows follow them.

@@ -22,6 +22,8 @@ def migrate(described: dict[str, Any]) -> dict[str, Any]:
 
     Keys of other kinds than the part's are left out. What was no key in format 1 stays, so that it is refused.
     """
+    if described.get("kind") == "recogniser":  # as format 1 spelled it
+        described = {**described, "kind": "recognizer"}
     if described.get("format") != 1:
         return described
     migrated = {**described, "format": FORMAT}

@@ -1,4 +1,4 @@
-"""Recogniser: image encoder -> Feature Merge Unit -> decoder; and the builder that refuses parts that do not fit."""
+"""Recognizer: image encoder -> Feature Merge Unit -> decoder; and the builder that refuses parts that do not fit."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def build_decoder(config: DecoderModelConfig, characters: int) -> Decoder:
 
 
 def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
-    """A recogniser with fresh weights (torch's default generator draws them: seed it, or load others).
+    """A recognizer with fresh weights (torch's default generator draws them: seed it, or load others).
 
     Args:
         characters: size of the charset.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def continued(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
+def extend_rows(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
     """The first m learned rows where they are; where there are fewer, fresh rows after them, made like them.
 
     Row k stands for the k-th character, however long the longest word, so no learned row moves. Rows n..m - 1 of
@@ -21,7 +21,7 @@ def continued(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) ->
 
     Args:
         learned: n rows of a checkpoint.
-        fresh: m rows as they are initialised.
+        fresh: m rows as they are initialized.
     """
     kept = learned[:, : fresh.shape[1]].to(fresh.dtype)
     begun = fresh[:, : kept.shape[1]]
@@ -30,7 +30,7 @@ def continued(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) ->
     return torch.cat([kept, middle + scale * (fresh - start)[:, kept.shape[1] :]], dim=1)
 
 
-def repeated(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
+def repeat_last_row(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
     """The first m learned rows where they are; where there are fewer, the last one again and again.
 
     For a path of CTC, where repeats are merged: what the last place shows, its copies show, so the word stays. In
@@ -47,23 +47,23 @@ class Rows:
     Attributes:
         count: how many there are, by the longest word in characters; None where it does not depend on that.
         fill: from n learned rows and m fresh ones, both (1, rows, d), to m rows, the first ones learned.
-        told: what the others are, for the log.
+        note: what the others are, for the log.
     """
 
     count: Callable[[int], int] | None
     fill: Callable[[Tensor, Tensor], Tensor]
-    told: str
+    note: str
 
 
 # By what ``Decoder.per_position`` calls them.
 ROWS: dict[str, Rows] = {
-    "characters": Rows(lambda longest: longest + 1, continued, "made like them"),
-    "path": Rows(lambda longest: 2 * longest - 1, repeated, "copies of the last"),
-    "columns": Rows(None, continued, "made like them"),
+    "characters": Rows(lambda longest: longest + 1, extend_rows, "made like them"),
+    "path": Rows(lambda longest: 2 * longest - 1, repeat_last_row, "copies of the last"),
+    "columns": Rows(None, extend_rows, "made like them"),
 }
 
 
-def fit_rows(
+def resize_rows(
     module: nn.Module, kinds: dict[str, str], tensors: dict[str, Tensor], part: str
 ) -> tuple[dict[str, Tensor], list[str]]:
     """A checkpoint's tensors with as many rows as ``module`` has; what else differs is left for ``load_strictly``.
@@ -84,6 +84,6 @@ def fit_rows(
         before, after = tensors[name].shape[1], own[name].shape[1]
         if before != after:
             fitted[name] = ROWS[kind].fill(tensors[name], own[name])
-            added = f", the others {ROWS[kind].told}" if after > before else ""
+            added = f", the others {ROWS[kind].note}" if after > before else ""
             told.append(f"{part}{name}: {before} to {after} rows, the first {min(before, after)} kept{added}")
     return fitted, told

@@ -27,7 +27,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 
 CACHE_VERSION = 6
-EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licences in FONTS.md there
+EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licenses in FONTS.md there
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")

@@ -35,7 +35,7 @@ def lower(text: str, language: str) -> str:
 
 
 def title(text: str, language: str) -> str:
-    """First letter upper, the others lower; in Dutch, ij is capitalised as a whole. A first Greek tonos stays."""
+    """First letter upper, the others lower; in Dutch, ij is capitalized as a whole. A first Greek tonos stays."""
     first = 2 if language == "nl" and text[:2].lower() == "ij" else 1
     head = text[:first].upper() if language == "el" else upper(text[:first], language)
     return head + lower(text[first:], language) if language in LANGUAGES else text.capitalize()

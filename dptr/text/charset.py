@@ -65,7 +65,7 @@ class Charset:
             raise UserError(f"charset '{self.name}': no characters; list at least one")
         seen: set[str] = set()
         for character in self.characters:
-            if len(character) != 1 or normalise(character) != character or category(character) in ("Cc", "Cs"):
+            if len(character) != 1 or normalize_label(character) != character or category(character) in ("Cc", "Cs"):
                 raise UserError(
                     f"charset '{self.name}': {show(character)}; each entry must be one NFC code point, no white space, "
                     "control character or surrogate; remove it"
@@ -111,11 +111,11 @@ class Charset:
         (strhub/data/utils.py) does the same. A charset of both cases, or of none, leaves the case alone.
         """
         if not text.isascii():
-            text = normalise(text.translate(self._variants))
+            text = normalize_label(text.translate(self._variants))
         if self._fold_to == "lower":
-            return normalise(text.lower())
+            return normalize_label(text.lower())
         if self._fold_to == "upper":
-            return normalise(text.upper())
+            return normalize_label(text.upper())
         return text
 
     @cached_property
@@ -172,41 +172,42 @@ def resolve_charset(spec: str) -> Charset:
         raise UserError(
             f"charset {path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
-    # Character by character: NFC over the whole line would compose neighbours, such as Bengali vowel signs.
-    return Charset(path.stem, tuple("".join(normalise(character) for character in text)))
+    # Character by character: NFC over the whole line would compose neighbors, such as Bengali vowel signs.
+    return Charset(path.stem, tuple("".join(normalize_label(character) for character in text)))
 
 
 def infer_charset(labels: Iterable[str]) -> Charset:
-    """The characters of ``labels`` after ``normalise``, sorted by code point.
+    """The characters of ``labels`` after ``normalize_label``, sorted by code point.
 
     Raises:
         UserError: the labels hold no character.
     """
     found: set[str] = set()
     for label in labels:
-        found.update(normalise(label))
+        found.update(normalize_label(label))
     return Charset("inferred", tuple(sorted(found)))
 
 
-def grown(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
+def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
     """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides.
 
-    Labels are brought into ``charset`` first (``normalise``, ``Charset.fold``). Control characters and what is not its
+    Labels are brought into ``charset`` first (``normalize_label``, ``Charset.fold``). Control characters and what
+    is not its
     own NFC form stay outside.
     """
-    counts = Counter(character for label in labels for character in set(charset.fold(normalise(label))))
+    counts = Counter(character for label in labels for character in set(charset.fold(normalize_label(label))))
     new = [
         character
         for character, count in sorted(counts.items())
         if count >= least
         and character not in charset
-        and normalise(character) == character
+        and normalize_label(character) == character
         and category(character) not in ("Cc", "Cs")
     ]
     return Charset(charset.name, charset.characters + tuple(new)) if new else charset
 
 
-def normalise(text: str) -> str:
+def normalize_label(text: str) -> str:
     """White space and invisible characters removed, then Unicode NFC. Idempotent.
 
     Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
@@ -220,7 +221,7 @@ def normalise(text: str) -> str:
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
-    """Normalise a label, fold it to the charset, and say whether a model can learn it.
+    """Normalize a label, fold it to the charset, and say whether a model can learn it.
 
     A label that begins with a combining mark has lost the letter that carried it. One that holds letters of both
     directions has no order of its own: which part a picture shows first depends on the line that the word was cut from.
@@ -230,7 +231,7 @@ def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str
         (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
         ``MIXED`` or ``TOO_LONG``).
     """
-    text = charset.fold(normalise(label))
+    text = charset.fold(normalize_label(label))
     if not text:
         return text, EMPTY
     if not charset.covers(text):

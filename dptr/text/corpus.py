@@ -17,7 +17,7 @@ import numpy as np
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import casing
-from dptr.text.charset import OUTSIDE, Charset, check_label, normalise
+from dptr.text.charset import OUTSIDE, Charset, check_label, normalize_label
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.sources import read_source
@@ -27,7 +27,7 @@ Split = Literal["train", "heldout", "all"]
 
 NO_FIT = "pattern outside charset"
 
-# Signs put around a word, those of the charset only. Weights by repetition; judgement, not measured.
+# Signs put around a word, those of the charset only. Weights by repetition; judgment, not measured.
 _SIGNS = (
     *[("", sign) for sign in ".,.,!?:;'\")-…。，、！？：؟،।"],
     *[(sign, "") for sign in "#@&$*-¿¡"],
@@ -57,7 +57,7 @@ def is_heldout(word: str, share: float) -> bool:
 def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
     """``config`` with the sources of the charset's language, where it names none itself: German words for ``de``.
 
-    A charset that has grown (``dptr.text.charset.grown``) is still of its language.
+    A charset that has grown (``dptr.text.charset.extend_charset``) is still of its language.
     """
     language = LANGUAGES.get(charset.name)
     if "sources" in config.model_fields_set or language is None:
@@ -199,7 +199,9 @@ class Corpus:
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and restyled:
-                styles = (normalise(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title))
+                styles = (
+                    normalize_label(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title)
+                )
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
                 dropped[reason] += 1
@@ -220,7 +222,7 @@ class Corpus:
         else:
             return word
         if not word.isascii() or not styled.isascii():
-            styled = normalise(styled)
+            styled = normalize_label(styled)
             if not self._same_word(styled, word, language):
                 return word
         return styled if self._fits(styled) else word

@@ -1,7 +1,7 @@
 """Strings that no word list holds: numbers, prices, plates, addresses, random characters.
 
 They keep a decoder from learning a closed vocabulary. The shapes are of things seen on signs, labels and documents;
-their shares are judgement, not measured on any data set.
+their shares are judgment, not measured on any data set.
 """
 
 from __future__ import annotations

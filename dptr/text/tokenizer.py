@@ -60,7 +60,7 @@ class Tokenizer:
         """``[BOS c1..cn EOS PAD...]`` for each word.
 
         Args:
-            words: normalised labels (``dptr.text.charset.check_label``); the empty word is [BOS EOS].
+            words: normalized labels (``dptr.text.charset.check_label``); the empty word is [BOS EOS].
             full_length: pad to ``max_length + 2`` instead of the longest word + 2.
 
         Raises:

@@ -1,1 +1,1 @@
-"""The three training commands: align the glyph encoder, pre-train a decoder on text, fine-tune a recogniser."""
+"""The three training commands: align the glyph encoder, pre-train a decoder on text, fine-tune a recognizer."""

@@ -1,7 +1,7 @@
 """``dptr adapt``: a recognizer learns the words of a domain from rendered crops of them; its image side is frozen.
 
 The words are rendered, the frozen encoder and FMU see them once, and the decoder learns to read what they saw: a step
-costs the decoder alone. The other part of each batch are rendered words of the recogniser's language, seen in the same
+costs the decoder alone. The other part of each batch are rendered words of the recognizer's language, seen in the same
 way, so that it does not forget them. Ours, and not training on text alone: without rendering, text standing in for the
 image side of a finished recognizer was tried and failed (docs/LOG.md).
 """
@@ -59,8 +59,8 @@ class AdaptObjective(nn.Module):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Rendered words as the recogniser's image side sees them."""
+class Features:
+    """Rendered words as the recognizer's image side sees them."""
 
     memory: Float[Tensor, "n m d"]  # float16
     words: list[str]
@@ -72,17 +72,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class FeatureSets:
     """What is learned, what is rehearsed, and other pictures of both to validate on."""
 
-    learned: Seen
-    rehearsed: Seen
-    tested: Seen
-    kept: Seen
+    learned: Features
+    rehearsed: Features
+    tested: Features
+    kept: Features
 
 
 def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
-    """Train and write ``out/model``: the recogniser with another decoder.
+    """Train and write ``out/model``: the recognizer with another decoder.
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
     that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
@@ -90,7 +90,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     less: WiSE-FT, Wortsman et al., CVPR 2022, section 3).
 
     Returns:
-        The folder of the best recogniser.
+        The folder of the best recognizer.
 
     Raises:
         UserError: no word of the text that the recognizer can write, or no font draw; several processes; see
@@ -125,7 +125,7 @@ class AdaptTask(Task):
         name: str,
         loaded: Loaded,
         dual: dict[str, Any],
-        lessons: Lessons,
+        lessons: FeatureSets,
         device: torch.device,
     ):
         self.recipe, self.loaded, self.dual, self.lessons, self.device = recipe, loaded, dual, lessons, device
@@ -135,7 +135,7 @@ class AdaptTask(Task):
         self.parts = [(self.decoder, 1.0)]
         self.card = {**loaded.card, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
 
-    def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Seen, list[int]]], None, None]:
+    def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Features, list[int]]], None, None]:
         run = self.recipe.run
         new = max(1, round(self.recipe.domain_share * run.batch_size))
         sizes = ((self.lessons.learned, new), (self.lessons.rehearsed, run.batch_size - new))
@@ -143,7 +143,7 @@ class AdaptTask(Task):
             yield [(seen, seen.rows(step * count, count, run.seed)) for seen, count in sizes]
 
     def tensors(
-        self, batch: list[tuple[Seen, list[int]]], step: int, generator: torch.Generator, share: Share
+        self, batch: list[tuple[Features, list[int]]], step: int, generator: torch.Generator, share: Share
     ) -> tuple[dict[str, Tensor], list[str]]:
         words = [seen.words[row] for seen, rows in batch for row in rows]
         memory = torch.cat([seen.memory[rows] for seen, rows in batch]).float().to(self.device)
@@ -151,13 +151,13 @@ class AdaptTask(Task):
         return {"memory": memory, "targets": targets}, words
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
-        return self.decoder.terms(tensors["targets"])
+        return self.decoder.term_count(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         last = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
         sets = {"domain": self.lessons.tested, "others": self.lessons.kept}
         for way in WAYS if step else WAYS[:1]:
-            self.decoder.load_state_dict(between(self.first, last, way))
+            self.decoder.load_state_dict(interpolate_weights(self.first, last, way))
             scores = {name: decoder_accuracy(self.decoder, some, self.tokenizer) for name, some in sets.items()}
             before = baseline.get("", scores)["others"]
             message = (
@@ -190,12 +190,12 @@ class AdaptTask(Task):
             for name, (data, count) in about.items()
         ]
         save_checkpoint(
-            out / "model", "recogniser", self.loaded.model, self.loaded.config, self.tokenizer.charset, self.dual,
+            out / "model", "recognizer", self.loaded.model, self.loaded.config, self.tokenizer.charset, self.dual,
             {**self.card, "results": results}, temperature=self.loaded.temperature,
         )  # fmt: skip
 
 
-def between(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> dict[str, Tensor]:
+def interpolate_weights(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> dict[str, Tensor]:
     """Weights ``way`` (0..1) of the way from ``first`` to ``last``, which have the same names and shapes."""
     return {
         name: torch.lerp(first[name], tensor, way) if tensor.is_floating_point() else tensor
@@ -203,7 +203,7 @@ def between(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> di
     }
 
 
-def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
+def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:
     """All words rendered and seen, and notes for the log.
 
     Raises:
@@ -243,7 +243,7 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
             done += more
             bars("pictures", done, total)
 
-        lessons = Lessons(*(see(model, source, count, progress) for source, count in sources_seen))
+        lessons = FeatureSets(*(encode_words(model, source, count, progress) for source, count in sources_seen))
     told = (
         f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
         f"{recipe.language_crops:,} of others"
@@ -251,7 +251,7 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
     return lessons, [told, *undrawable, *notes]
 
 
-def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Seen:
+def encode_words(model: Recognizer, source: Source, count: int, progress: Progress) -> Features:
     """The memory of the first ``count`` samples; those of one width are seen together, so that none is stretched."""
     memory, words = [], []
     for start in range(0, count, _TOGETHER):
@@ -260,7 +260,7 @@ def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Se
             memory.append(_memory(model, crops))
             words += [samples[place][1] for place in places]
         progress(len(samples))
-    return Seen(torch.cat(memory), words)
+    return Features(torch.cat(memory), words)
 
 
 @torch.no_grad()
@@ -269,7 +269,7 @@ def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
 
 
 @torch.no_grad()
-def decoder_accuracy(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> float:
+def decoder_accuracy(decoder: Decoder, seen: Features, tokenizer: Tokenizer) -> float:
     """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
     device = next(decoder.parameters()).device
 

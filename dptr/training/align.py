@@ -17,21 +17,26 @@ from torch import Tensor, nn
 from dptr.config.render import plain_render
 from dptr.config.train import AlignRecipe
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.data.loader import Batch, batches, text_batch
-from dptr.data.sources import Ramp, Source
+from dptr.data.sources import Curriculum, Source
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
-from dptr.dual.glyph.warm_start import begun
+from dptr.dual.glyph.warm_start import warm_start
 from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.co_training import decoder_accuracy, pupil, save_pupil, teaching_losses
+from dptr.training.co_training import (
+    build_co_trained_decoder,
+    co_training_losses,
+    decoder_accuracy,
+    save_co_trained_decoder,
+)
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
-from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
+from dptr.training.sources import RENDERED_VALIDATION, bucket_by_length, draw, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -58,7 +63,7 @@ class AlignObjective(nn.Module):
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
             teach = self.recipe.co_training
-            taught = teaching_losses(
+            taught = co_training_losses(
                 self.decoder, self.model.text, slots, symbols, targets, words, word_targets, teach, generator
             )
             loss = loss + torch.stack([getattr(teach, name) * value for name, value in taught.items()]).sum()
@@ -86,8 +91,8 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = GlyphModel(recipe.glyph, len(charset))
-        decoder = pupil(recipe, charset, parts.decoder)
-    notes = begun(model, charset, parts.glyph) if parts.glyph else []
+        decoder = build_co_trained_decoder(recipe, charset, parts.decoder)
+    notes = warm_start(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
     source, unseen, more = rendered_words(
         recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
@@ -96,8 +101,8 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         plain, _, _ = rendered_words(
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
-        source = Ramp(plain, source, ramp)
-    source = bucketed(source, 1, recipe.glyph.encoder, recipe.run)
+        source = Curriculum(plain, source, ramp)
+    source = bucket_by_length(source, 1, recipe.glyph.encoder, recipe.run)
     validation = draw(unseen(), RENDERED_VALIDATION)
     task = AlignTask(recipe, out.name, charset, model, decoder, source, validation, accelerator.device)
     Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *more]).run()
@@ -117,7 +122,7 @@ class AlignTask(Task):
         model: GlyphModel,
         decoder: Decoder | None,
         source: Source,
-        validation: LabelledCrops,
+        validation: LabeledCrops,
         device: torch.device,
     ):
         self.recipe, self.charset, self.model, self.decoder = recipe, charset, model, decoder
@@ -174,11 +179,11 @@ class AlignTask(Task):
         fitted = calibrated(self.model, *slots) if self.recipe.spell else self.model
         save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
         if self.decoder is not None:
-            save_pupil(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
+            save_co_trained_decoder(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
 
 
 def slot_accuracy(
-    model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
+    model: GlyphModel, crops: LabeledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
     """How many crops, 0 to 1, have all slots up to EOS nearest to their word's text tokens; how many such slots are."""
     slots, symbols = read_slots(model, crops, index, max_length, device)
@@ -191,9 +196,9 @@ def slot_accuracy(
 
 
 def read_slots(
-    model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
+    model: GlyphModel, crops: LabeledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
-    """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
+    """Slots of crops, in the order of ``LabeledCrops.batches``, and the symbols they should stand for."""
 
     def read(batch: np.ndarray) -> list[Tensor]:
         return list(model.image_tokens(to_pixels(batch, device))[1].unbind())

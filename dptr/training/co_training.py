@@ -17,7 +17,7 @@ from torch import Tensor
 from dptr.config.model import DecoderModelConfig
 from dptr.config.train import AlignRecipe, CoTrainingConfig
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
 from dptr.dual.orp.residuals import draw_same_symbol, group_by_symbol
 from dptr.evaluation.accuracy import compare, read_crops, share_correct
@@ -30,7 +30,7 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.utils.files import digest
 
 
-def pupil(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) -> Decoder | None:
+def build_co_trained_decoder(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) -> Decoder | None:
     """The decoder that ``recipe.co_training`` asks for; None where it asks for none.
 
     Torch's default generator draws fresh weights.
@@ -42,7 +42,7 @@ def pupil(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) 
     Raises:
         UserError: settings that are no decoder's, or not those of ``checkpoint``.
     """
-    if not co_trained(recipe.co_training):
+    if not has_co_training(recipe.co_training):
         return None
     decoder = build_decoder(model_config(recipe), len(charset))
     if checkpoint is not None:
@@ -50,7 +50,7 @@ def pupil(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) 
     return decoder
 
 
-def co_trained(config: CoTrainingConfig) -> bool:
+def has_co_training(config: CoTrainingConfig) -> bool:
     """Whether there is a decoder to train beside."""
     return config.text > 0 or config.images > 0
 
@@ -61,7 +61,7 @@ def model_config(recipe: AlignRecipe) -> DecoderModelConfig:
     return DecoderModelConfig(decoder=decoder, charset=glyph.charset, max_length=glyph.max_length)
 
 
-def teaching_losses(
+def co_training_losses(
     decoder: Decoder,
     text: GlyphText,
     slots: Float[Tensor, "b s d"],
@@ -101,7 +101,7 @@ def teaching_losses(
 
 
 def decoder_accuracy(
-    model: GlyphModel, decoder: Decoder, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device
+    model: GlyphModel, decoder: Decoder, tokenizer: Tokenizer, crops: LabeledCrops, device: torch.device
 ) -> float:
     """Share of crops, 0 to 1, whose word the decoder reads correctly from their slots, character by character."""
 
@@ -111,7 +111,9 @@ def decoder_accuracy(
     return share_correct(compare(read_crops(crops, tokenizer, recognize), crops.labels))
 
 
-def save_pupil(folder: Path, decoder: Decoder, recipe: AlignRecipe, charset: Charset, glyph: Path, card: dict) -> None:
+def save_co_trained_decoder(
+    folder: Path, decoder: Decoder, recipe: AlignRecipe, charset: Charset, glyph: Path, card: dict
+) -> None:
     """Write a decoder checkpoint as stage 1 does; its dual encoder is the one just written to ``glyph``."""
     name = f"{glyph.parent.name}/{glyph.name}"
     origin = {"kind": "glyph", "name": name, "fingerprint": digest(glyph / "model.safetensors")}

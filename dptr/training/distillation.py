@@ -1,4 +1,4 @@
-"""Distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): a recogniser also learns what a larger one reads.
+"""Distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): a recognizer also learns what a larger one reads.
 
 Both see the same augmented crop and the same known characters (a teacher that is consistent: Beyer et al. 2022, arXiv
 2106.05237), so each predicted symbol has the teacher's distribution beside its label.
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
-from dptr.models.checkpoint import Checkpoint, built
-from dptr.models.decoders.base import Stepwise
+from dptr.models.checkpoint import Checkpoint, build_loaded
+from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
@@ -24,7 +24,7 @@ from dptr.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Teacher:
-    """A recogniser that is not trained, in eval mode, and how much it counts.
+    """A recognizer that is not trained, in eval mode, and how much it counts.
 
     Attributes:
         weight: 0 (labels alone) to 1 (the teacher alone).
@@ -46,9 +46,9 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
         UserError: no recognizer, or one that does not predict the same symbols from the same crops as ``student``:
             another charset, kind of decoder, number of orders, size of crops, shorter words.
     """
-    loaded = built(checkpoint)
+    loaded = build_loaded(checkpoint)
     theirs, ours = loaded.config, student
-    if not isinstance(loaded.model.decoder, Stepwise):
+    if not isinstance(loaded.model.decoder, AutoregressiveDecoder):
         raise UserError(
             f"distillation.model = '{config.model}': decoder '{theirs.decoder.kind}' predicts no character from known "
             "ones, so nothing can be learned from it; name a model with parseq or nrtr"
@@ -90,12 +90,14 @@ def distillation_loss(
 
     Hinton et al. 2015, section 2: T^2 keeps the gradient's size as the temperature T changes.
     """
-    assert isinstance(student.decoder, Stepwise) and isinstance(teacher.model.decoder, Stepwise)
+    assert isinstance(student.decoder, AutoregressiveDecoder) and isinstance(
+        teacher.model.decoder, AutoregressiveDecoder
+    )
     state = generator.get_state()
     with torch.no_grad():
-        known, _ = teacher.model.decoder.forced(teacher.model.memory(pixels), None, targets, generator)
+        known, _ = teacher.model.decoder.teacher_forced_logits(teacher.model.memory(pixels), None, targets, generator)
     generator.set_state(state)
-    logits, wanted = student.decoder.forced(student.memory(pixels), None, targets, generator)
+    logits, wanted = student.decoder.teacher_forced_logits(student.memory(pixels), None, targets, generator)
     counted = wanted != student.decoder.pad
     logits, known, wanted = logits[counted].float(), known[counted].float(), wanted[counted]
     ours, theirs = ((each / teacher.temperature).log_softmax(-1) for each in (logits, known))

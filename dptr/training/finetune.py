@@ -1,7 +1,7 @@
-"""``dptr finetune``: stage 2, the whole recogniser on labelled crops, mixed with rendered ones where asked for.
+"""``dptr finetune``: stage 2, the whole recognizer on labeled crops, mixed with rendered ones where asked for.
 
 Encoder and FMU can start from a glyph dual encoder, or the encoder from the image tower of CLIP or its kin; the decoder
-from stage 1 (DPTR section 3.3); or everything from a recogniser. Without labelled crops and with ``data.rendered = 1``
+from stage 1 (DPTR section 3.3); or everything from a recognizer. Without labeled crops and with ``data.rendered = 1``
 it is plain training on rendered words: the control.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dptr.config.train import FinetuneRecipe
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.data.loader import Batch, batches
 from dptr.data.sources import Source
 from dptr.evaluation.accuracy import Recognize, score_crops
@@ -33,9 +33,9 @@ from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
-from dptr.training.orientation import turned_by_label
+from dptr.training.orientation import orient_by_label
 from dptr.training.resolve import resolve_finetune
-from dptr.training.sources import stage2_crops
+from dptr.training.sources import load_finetune_crops
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -68,16 +68,16 @@ class FinetuneObjective(nn.Module):
 
 
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
-    """Train and write ``out/model``, a recogniser folder.
+    """Train and write ``out/model``, a recognizer folder.
 
     The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0
     counts.
 
     Returns:
-        The folder of the best recogniser.
+        The folder of the best recognizer.
 
     Raises:
-        UserError: see ``resolve_finetune``, ``check_out``, ``stage2_crops``, ``initialize``, ``Trainer``.
+        UserError: see ``resolve_finetune``, ``check_out``, ``load_finetune_crops``, ``initialize``, ``Trainer``.
     """
     resolved = resolve_finetune(recipe)
     recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
@@ -92,8 +92,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
-    change = partial(turned_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
-    source, validation, notes = stage2_crops(recipe, charset, *([change] if recipe.init.model else []))
+    change = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    source, validation, notes = load_finetune_crops(recipe, charset, *([change] if recipe.init.model else []))
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
@@ -118,7 +118,7 @@ class FinetuneTask(Task):
         teacher: Teacher | None,
         parts: Parts,
         source: Source,
-        validation: LabelledCrops,
+        validation: LabeledCrops,
         dual: dict[str, Any],
         accelerator: Accelerator,
     ):
@@ -133,11 +133,11 @@ class FinetuneTask(Task):
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)
-            used.insert(0, "labelled crops: " + ", ".join(folders))
+            used.insert(0, "labeled crops: " + ", ".join(folders))
         if teacher is not None:
             used.append(f"what {Path(recipe.distillation.model).name} reads")
         dumped = recipe.model_dump(mode="json")
-        self.card = {"name": name, "kind": "recogniser", "trained_on": used, "recipe": dumped}
+        self.card = {"name": name, "kind": "recognizer", "trained_on": used, "recipe": dumped}
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
         run = self.recipe.run
@@ -152,7 +152,7 @@ class FinetuneTask(Task):
         return {"pixels": to_pixels(crops, self.device), "targets": targets}, words
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
-        return self.model.decoder.terms(tensors["targets"])
+        return self.model.decoder.term_count(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol)
@@ -167,6 +167,6 @@ class FinetuneTask(Task):
         card = {**self.card, "results": [{**about, **validation.scores}]}
         temperature = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
         save_checkpoint(
-            out / "model", "recogniser", self.model, self.recipe.model, self.charset, self.dual, card,
+            out / "model", "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,
             temperature=temperature,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""``dptr finetune`` without a recipe: some hundreds of crops of one's own, from a finished recogniser.
+"""``dptr finetune`` without a recipe: some hundreds of crops of one's own, from a finished recognizer.
 
 A short run below the learning rate of ``recipes/finetune-en.toml``, half of each batch rendered words so that the
 model keeps what it can. The learning rate falls to zero, so ending early (``patience``) gave less: 34.3 for 36.0 % on
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dptr.config.load import load_recipe
 from dptr.config.train import FinetuneRecipe
 
-OWN_CROPS = (
+FINETUNE_DEFAULTS = (
     "run.steps=500",
     "run.batch_size=64",
     "run.validate_every=50",
@@ -27,19 +27,19 @@ OWN_CROPS = (
 )
 
 
-def goes_on(recipe: FinetuneRecipe) -> bool:
-    """Whether ``recipe`` starts from a whole recogniser, or leaves open from what, and of what network."""
+def continues_model(recipe: FinetuneRecipe) -> bool:
+    """Whether ``recipe`` starts from a whole recognizer, or leaves open from what, and of what network."""
     init, model = recipe.init, recipe.model.model_fields_set
     return bool(init.model) or not (init.decoder or init.glyph or model & {"encoder", "fmu", "decoder"})
 
 
-def own_crops_recipe(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
-    """``OWN_CROPS`` with ``overrides`` above them; and lines to tell the user.
+def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
+    """``FINETUNE_DEFAULTS`` with ``overrides`` above them; and lines to tell the user.
 
     Raises:
         UserError: see ``load_recipe``.
     """
-    recipe = load_recipe(FinetuneRecipe, None, [*OWN_CROPS, *overrides])
+    recipe = load_recipe(FinetuneRecipe, None, [*FINETUNE_DEFAULTS, *overrides])
     told = [
         f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
         "of the crops held out; settings of your own: --config, --set"

@@ -7,7 +7,7 @@ from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import transfer
 from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer
-from dptr.models.resize_positions import fit_rows
+from dptr.models.resize_positions import resize_rows
 from dptr.training.resolve import FinetuneParts, Resolved
 
 
@@ -33,16 +33,16 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
         places = {f"encoder.{name}": kind for name, kind in model.encoder.per_position().items()}
         if model.fmu is not None:
             places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
-        tensors, fitted = fit_rows(model, places, tensors, "")
+        tensors, fitted = resize_rows(model, places, tensors, "")
         load_strictly(model, tensors, str(parts.model.folder), fresh=("decoder.",))
         told += [f"{eyes} from {init.model}", *fitted]
     elif parts.glyph is not None:
         glyph = parts.glyph.model
         columns = model.encoder.per_position()
-        seen_by, fitted = fit_rows(model.encoder, columns, glyph.encoder.state_dict(), "encoder.")
+        seen_by, fitted = resize_rows(model.encoder, columns, glyph.encoder.state_dict(), "encoder.")
         load_strictly(model.encoder, seen_by, f"encoder of {init.glyph}")
         if model.fmu is not None:
-            slots, more = fit_rows(model.fmu, model.fmu.per_position(), glyph.slots.state_dict(), "fmu.")
+            slots, more = resize_rows(model.fmu, model.fmu.per_position(), glyph.slots.state_dict(), "fmu.")
             load_strictly(model.fmu, slots, f"slots of {init.glyph}")
             fitted += more
         told += [f"{eyes} from {init.glyph}", *fitted]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dptr.utils.errors import UserError
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 
 
 class Log:
@@ -51,7 +51,7 @@ class Log:
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         kept = [line for line in lines if step and _step_of(line) <= step]
-        with whole_file(self.path) as aside:
+        with atomic_file(self.path) as aside:
             aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, Any]) -> None:

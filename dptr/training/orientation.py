@@ -1,4 +1,4 @@
-"""Tall labelled crops, as they are to be trained on: turned the way in which a recogniser finds the label in them.
+"""Tall labeled crops, as they are to be trained on: turned the way in which a recognizer finds the label in them.
 
 Words on spines, poles and columns run up or down. A reader tries such pictures turned too
 (``dptr.inference.reader``), so there is nothing to learn from them lying on their side.
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops
-from dptr.models.decoders.base import Stepwise
+from dptr.data.crops import LabeledCrops
+from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.widths import VariableWidthCrops, group_by_width
@@ -23,9 +23,9 @@ from dptr.utils.widths import VariableWidthCrops, group_by_width
 BATCH = 96  # views at a time
 
 
-def turned_by_label(
-    crops: LabelledCrops, model: Recognizer, tokenizer: Tokenizer, device: torch.device
-) -> tuple[LabelledCrops, list[str]]:
+def orient_by_label(
+    crops: LabeledCrops, model: Recognizer, tokenizer: Tokenizer, device: torch.device
+) -> tuple[LabeledCrops, list[str]]:
     """Crops of which each tall one is the view in which ``model`` finds its label likeliest; and a line for the log.
 
     As it is, turned by 90 and turned by 270 degrees are compared, by the sum of the log-probabilities of the label's
@@ -36,7 +36,7 @@ def turned_by_label(
         model: it is put into eval mode for the time, on ``device``.
     """
     rows = [row for row in sorted(crops.turned) if len(crops.labels[row]) > 1]
-    if not rows or not isinstance(model.decoder, Stepwise):
+    if not rows or not isinstance(model.decoder, AutoregressiveDecoder):
         return crops, []
     views = [[crops.arrays[row], *crops.turned[row]] for row in rows]
     flat = [view for some in views for view in some]
@@ -64,8 +64,10 @@ def turned_by_label(
 
 
 @torch.no_grad()
-def _likelihood(model: Recognizer, decoder: Stepwise, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Of each crop the sum of log-probabilities of what ``forced`` predicts; all crops in the same orders."""
-    logits, wanted = decoder.forced(model.memory(pixels), None, targets, torch.Generator().manual_seed(0))
+def _likelihood(model: Recognizer, decoder: AutoregressiveDecoder, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Of each crop the log-probability of its label under teacher forcing; all crops in the same orders."""
+    logits, wanted = decoder.teacher_forced_logits(
+        model.memory(pixels), None, targets, torch.Generator().manual_seed(0)
+    )
     losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, ignore_index=decoder.pad, reduction="none")
     return -losses.sum(1)

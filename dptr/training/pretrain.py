@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import ORPConfig, PretrainRecipe
 from dptr.data.loader import text_batch
-from dptr.dual.base import DualEncoder, tells_apart
+from dptr.dual.base import DualEncoder, distinguishes
 from dptr.dual.orp.bank import Bank, load_bank
 from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import perturb_by_symbol, tabulate_residuals
@@ -93,7 +93,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     encode: Encode = dual.encode_text
     if recipe.standardize:
         encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
-    perturbed = perturbation(recipe.orp, bank)
+    perturbed = make_perturbation(recipe.orp, bank)
     check_characters(dual, charset, recipe.model.max_length)
     notes = [corpus.describe()]
     if cached is not None:
@@ -152,7 +152,7 @@ class PretrainTask(Task):
         return {"memory": memory, "mask": mask, "targets": targets}, words
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
-        return self.decoder.terms(tensors["targets"])
+        return self.decoder.term_count(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         sets = self.validation.items()
@@ -173,12 +173,12 @@ class PretrainTask(Task):
 def ambiguities(dual: DualEncoder, charset: Charset) -> list[str]:
     """Warnings for the log: characters of the charset that the dual encoder's text side does not tell apart."""
     found, characters = [], set(charset.characters)
-    if {"A", "a"} <= characters and not tells_apart(dual, "A", "a"):
+    if {"A", "a"} <= characters and not distinguishes(dual, "A", "a"):
         found.append(
             "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
             "guess; set dual.prompt to one that keeps case (dptr.dual.clip.prompts), or model.charset=36"
         )
-    if {".", ","} <= characters and not tells_apart(dual, ".", ","):
+    if {".", ","} <= characters and not distinguishes(dual, ".", ","):
         found.append(
             "warning: this dual encoder's text side does not tell '.' from ',', the charset does: the decoder will "
             "guess punctuation; set model.charset=36, or 62 with dual.prompt=spelled"
@@ -232,7 +232,7 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
     return load_bank(path, dual)
 
 
-def perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
+def make_perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
     """ORP as the recipe asks for it; none where there is no bank.
 
     Raises:

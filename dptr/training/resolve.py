@@ -25,15 +25,15 @@ from dptr.config.model import (
     ModelConfig,
 )
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, RunConfig, SynthRecipe
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.clip.vision_tower import tower_settings, tower_weights
 from dptr.dual.glyph.model import GlyphDual, load_glyph
-from dptr.models.checkpoint import Checkpoint, Loaded, built, open_checkpoint
+from dptr.models.checkpoint import Checkpoint, Loaded, build_loaded, open_checkpoint
 from dptr.models.recognizer import build_decoder, build_recognizer
-from dptr.text.charset import Charset, grown, resolve_charset
+from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
-from dptr.training.co_training import co_trained
+from dptr.training.co_training import has_co_training
 from dptr.training.distillation import Teacher, open_teacher
 from dptr.utils.errors import UserError
 from dptr.weights import model_folder
@@ -144,9 +144,9 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
             "whole; set it to 1"
         )
     losses = ("spell", "ctc", "cosine", "columns", "attention", "counting")
-    if not co_trained(co_training) and not any(getattr(recipe, name) for name in losses):
+    if not has_co_training(co_training) and not any(getattr(recipe, name) for name in losses):
         raise UserError(f"{', '.join(losses)} are all 0: nothing would be trained; raise one of them")
-    if init.decoder and not co_trained(co_training):
+    if init.decoder and not has_co_training(co_training):
         raise UserError(
             f"init.decoder = '{init.decoder}': alignment trains no decoder without co-training; set co_training.text "
             "or co_training.images above 0, or leave init.decoder out"
@@ -259,7 +259,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             "start elsewhere; set one or the other"
         )
     whole, decoder = opened(init.model), opened(init.decoder)
-    if whole is not None and whole.kind != "recogniser":
+    if whole is not None and whole.kind != "recognizer":
         raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
     model, tower = _with_tower(_merged(recipe, whole or decoder, glyph), recipe)
@@ -275,9 +275,9 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     with torch.device("meta"):  # no weights: do the parts fit?
         build_recognizer(model, len(charset))
     if recipe.data.extend_charset:
-        sets = [open_labelled(path) for path in recipe.data.train]
-        labels = (labelled.label(index) for labelled in sets for index in range(len(labelled)))
-        charset = grown(charset, labels, recipe.data.extend_charset)
+        sets = [open_labeled(path) for path in recipe.data.train]
+        labels = (labeled.label(index) for labeled in sets for index in range(len(labeled)))
+        charset = extend_charset(charset, labels, recipe.data.extend_charset)
     larger = opened(recipe.distillation.model)
     teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
     recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
@@ -289,13 +289,13 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
 
     Raises:
         UserError: no text; a recognizer without FMU that reads crops of several widths; see ``open_checkpoint``,
-            ``built``.
+            ``build_loaded``.
     """
     _refuse_run(recipe.run)
     if not recipe.text:
         raise UserError("no words; pass --text FILE, a word a line")
     checkpoint = open_checkpoint(recipe.init.model)
-    loaded = built(checkpoint)
+    loaded = build_loaded(checkpoint)
     config = loaded.config
     if not config.fmu.queries and config.encoder.widest:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where crops to train on and crops to validate on come from: rendered words, labelled crops, both."""
+"""Where crops to train on and crops to validate on come from: rendered words, labeled crops, both."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.config.size import crop_size
 from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.crops import LabeledCrops, load_crops
 from dptr.data.report import DropReport
-from dptr.data.sources import Bucketed, Labelled, Mixture, Source, Weighted, whole_weights
+from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
 from dptr.synth.pack import open_pack
@@ -87,45 +87,45 @@ def packed_batches(
             yield to_pixels(crops), [samples[place][1] for place in places]
 
 
-def draw(source: RenderedWords, count: int) -> LabelledCrops:
+def draw(source: RenderedWords, count: int) -> LabeledCrops:
     """The first ``count`` samples, in memory."""
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
     crops = [crop for crop, _, _ in samples]
     arrays = VariableWidthCrops(crops) if source.renderer.size.max_width else np.stack(crops)
-    return LabelledCrops(arrays, words, words, [0] * count, DropReport())
+    return LabeledCrops(arrays, words, words, [0] * count, DropReport())
 
 
-Change = Callable[[LabelledCrops], tuple[LabelledCrops, list[str]]]  # and lines for the log
+Change = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # and lines for the log
 
 
-def stage2_crops(
+def load_finetune_crops(
     recipe: FinetuneRecipe, charset: Charset, change: Change = lambda crops: (crops, [])
-) -> tuple[Source, LabelledCrops, list[str]]:
+) -> tuple[Source, LabeledCrops, list[str]]:
     """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
 
     Args:
         recipe: as ``dptr.training.resolve.resolve_finetune`` lets it pass.
-        change: what to make of the labelled crops that are trained on.
+        change: what to make of the labeled crops that are trained on.
 
     Raises:
-        UserError: see ``load_crops``, ``split``, ``weigh``, ``rendered_words``.
+        UserError: see ``load_crops``, ``split``, ``weight_sources``, ``rendered_words``.
     """
     source, validation, notes = _stage2(recipe, charset, change)
-    return bucketed(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
+    return bucket_by_length(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
 
 
-def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
-    """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
+def bucket_by_length(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
+    """Words of one length together (``LengthBuckets``), where asked for or where crops are of several widths.
 
     Then long words go with long ones, and few crops of a batch are stretched to its width
     (``dptr.utils.images.to_one_width``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
-    return Bucketed(source, run.batch_size, pool, run.seed) if pool > 1 else source
+    return LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source
 
 
-def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabelledCrops, list[str]]:
+def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabeledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
     load = partial(
         load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache,
@@ -141,7 +141,7 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
             validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
             return rendered, validation, notes + validation.drops.lines()
     crops = load(data.train)
-    notes += [f"labelled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
+    notes += [f"labeled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
     if data.validation:
         validation = load(data.validation)
         notes += validation.drops.lines()
@@ -155,14 +155,14 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
     )
     crops, told = change(crops)
     notes += told
-    labelled: Source = Labelled(crops, recipe.run.seed, data.augment)
+    labeled: Source = LabeledSource(crops, recipe.run.seed, data.augment)
     if data.weights:
-        labelled, told = weigh(crops, data, recipe.run.seed)
+        labeled, told = weight_sources(crops, data, recipe.run.seed)
         notes += told
-    return labelled if rendered is None else Mixture(labelled, rendered, data.rendered), validation, notes
+    return labeled if rendered is None else Mixture(labeled, rendered, data.rendered), validation, notes
 
 
-def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, list[str]]:
+def weight_sources(crops: LabeledCrops, data: DataConfig, seed: int) -> tuple[WeightedMixture, list[str]]:
     """The sets of ``data.train`` in the proportion of ``data.weights``, and a line a set for the log.
 
     Raises:
@@ -175,12 +175,12 @@ def weigh(crops: LabelledCrops, data: DataConfig, seed: int) -> tuple[Weighted, 
         if not len(rows):
             raise UserError(f"{path}: no crop left to train on; raise data.max_crops, or leave it out with its weight")
         # the seed's upper half tells sets apart, so that their orders and augmentations differ
-        parts.append(Labelled(crops.choose(rows), seed + (number << 32), data.augment))
-        notes.append(f"{weight / sum(data.weights):.1%} of labelled crops from {path} ({len(rows)})")
-    return Weighted(tuple(parts), whole_weights(data.weights)), notes
+        parts.append(LabeledSource(crops.choose(rows), seed + (number << 32), data.augment))
+        notes.append(f"{weight / sum(data.weights):.1%} of labeled crops from {path} ({len(rows)})")
+    return WeightedMixture(tuple(parts), whole_weights(data.weights)), notes
 
 
-def split(crops: LabelledCrops, share: float) -> tuple[LabelledCrops, LabelledCrops]:
+def split(crops: LabeledCrops, share: float) -> tuple[LabeledCrops, LabeledCrops]:
     """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
 
     Raises:

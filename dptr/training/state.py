@@ -14,7 +14,15 @@ from dptr.config.base import Config
 from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import load_strictly
 from dptr.utils.errors import UserError
-from dptr.utils.files import held, load_tensors, read_json, remove_partial, save_tensors, whole_folder, write_json
+from dptr.utils.files import (
+    atomic_folder,
+    load_tensors,
+    lock_folder,
+    read_json,
+    remove_partial,
+    save_tensors,
+    write_json,
+)
 
 FREE_TO_CHANGE = {
     f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
@@ -25,13 +33,13 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
 
     Raises:
-        UserError: ``out`` is a file, is ``held`` by a run, holds one and ``resume`` is off, holds one whose recipe
+        UserError: ``out`` is a file, is locked by a run, holds one and ``resume`` is off, holds one whose recipe
             differs in what changes the result, or holds a model that no run made.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file; pass a folder to --out")
     if out.is_dir():
-        with held(out, alone=False):
+        with lock_folder(out, alone=False):
             remove_partial(out)
     path = out / "recipe.json"
     if not (out / "model").exists() and not any((out / "state").glob("step-*")):
@@ -91,7 +99,7 @@ def save_state(
     for parameter, slots in optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
     folder = out / "state"
-    with whole_folder(folder / f"step-{progress.step:09d}") as aside:
+    with atomic_folder(folder / f"step-{progress.step:09d}") as aside:
         save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
         scaler_state = scaler.state_dict() if scaler is not None else {}
         write_json(aside / "state.json", {**asdict(progress), "scaler": scaler_state})

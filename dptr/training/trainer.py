@@ -33,7 +33,7 @@ from dptr.training.optimizer import make_optimizer, one_cycle
 from dptr.training.state import Progress, restore_state, save_state
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
-from dptr.utils.files import held, save_tensors, write_json
+from dptr.utils.files import lock_folder, save_tensors, write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -126,7 +126,7 @@ class Trainer:
                 return
             with closing(task.batches(progress.step, config.steps, self.share)) as batches:
                 for batch in batches:
-                    with seeded(config.seed, progress.step) as generator:
+                    with step_generator(config.seed, progress.step) as generator:
                         tensors, words = task.tensors(batch, progress.step, generator, self.share)
                         loss, others = self.learn(tensors, words, generator)
                     rate = self.log.progress(progress.step, config.steps, config.batch_size, loss)
@@ -381,7 +381,7 @@ class Trainer:
         )
         before = signal.signal(signal.SIGINT, handle) if in_charge else None
         try:
-            with held(self.out) if self.accelerator.is_main_process else nullcontext():
+            with lock_folder(self.out) if self.accelerator.is_main_process else nullcontext():
                 yield
         finally:
             if in_charge:
@@ -390,7 +390,7 @@ class Trainer:
 
 
 @contextmanager
-def seeded(seed: int, step: int) -> Iterator[torch.Generator]:
+def step_generator(seed: int, step: int) -> Iterator[torch.Generator]:
     """A generator for this step; torch's default one, which dropout draws from, is seeded alike and put back after."""
     drawn = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

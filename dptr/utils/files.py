@@ -27,7 +27,7 @@ _TOKEN = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     Raises:
@@ -47,7 +47,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     An older ``path`` is moved away first and deleted last: a crash leaves one of the two whole, though between the
@@ -133,7 +133,7 @@ held = lock_folder  # the name that dptr.training.trainer and .state still use
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON, whole or not at all."""
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -159,7 +159,7 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[st
     from safetensors.torch import save
 
     data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_bytes(data)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -19,7 +19,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all; a path in it that is no UTF-8 is escaped."""
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

@@ -52,7 +52,7 @@ def stepper(code: str, negatives: int) -> Callable[[int], int]:
     length = recipe.glyph.max_length
     index = {character: place + 1 for place, character in enumerate(charset.characters)}
     corpus = Corpus(in_language(recipe.corpus, charset), charset, length, 0)
-    optimiser = torch.optim.AdamW(model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters())
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(BATCH, 3, eyes.height, eyes.width, generator=generator) * 2 - 1
 
@@ -64,9 +64,9 @@ def stepper(code: str, negatives: int) -> Callable[[int], int]:
             stops[row, : len(word)] = torch.stack([edges[:-1], edges[1:]], dim=1)
         with torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16"):
             loss, _, _ = alignment_loss(model, pixels, slot_symbols(words, index, length), stops, recipe, generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return BATCH
 
     return step

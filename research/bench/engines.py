@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dptr.config.render import CorpusConfig
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.synth import FontIndex, find_fonts
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
@@ -171,24 +171,24 @@ def font_folder(folder: Path, families: int = 0) -> Path:
     return folder.absolute()
 
 
-def colour_map(path: Path, crops: Sequence[Path] = (), count: int = 2000) -> Path:
-    """A colour map for synthtiger: a line a picture, mean and deviation of the grey levels of its 2 or 3 clusters.
+def color_map(path: Path, crops: Sequence[Path] = (), count: int = 2000) -> Path:
+    """A color map for synthtiger: a line a picture, mean and deviation of the gray levels of its 2 or 3 clusters.
 
     Args:
-        crops: data sets of word crops to cluster (k-means); none = random greys at least 50 apart.
+        crops: data sets of word crops to cluster (k-means); none = random grays at least 50 apart.
         count: lines of each kind.
     """
     rng = np.random.default_rng(0)
     lines = []
     if crops:
-        sets = [open_labelled(crop) for crop in crops]
+        sets = [open_labeled(crop) for crop in crops]
         every = [(dataset, index) for dataset in sets for index in range(len(dataset))]
         for place in rng.permutation(len(every))[:count]:
             dataset, index = every[place]
-            grey = np.asarray(dataset.image(index).convert("L"), np.float32).reshape(-1, 1)
+            gray = np.asarray(dataset.image(index).convert("L"), np.float32).reshape(-1, 1)
             for k in (2, 3):
-                if len(grey) > k:
-                    lines.append(_clusters(grey, k))
+                if len(gray) > k:
+                    lines.append(_clusters(gray, k))
     else:
         for k in (2, 3):
             drawn = rng.uniform(0, 255, (40 * count, k))
@@ -201,8 +201,8 @@ def colour_map(path: Path, crops: Sequence[Path] = (), count: int = 2000) -> Pat
     return path.absolute()
 
 
-def _clusters(grey: np.ndarray, k: int) -> str:
+def _clusters(gray: np.ndarray, k: int) -> str:
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     cv2.setRNGSeed(0)
-    _, which, centres = cv2.kmeans(grey, k, np.empty(0), criteria, 1, cv2.KMEANS_PP_CENTERS)
-    return " ".join(f"{centres[i, 0]:.2f} {grey[which == i].std() if (which == i).any() else 0:.2f}" for i in range(k))
+    _, which, centers = cv2.kmeans(gray, k, np.empty(0), criteria, 1, cv2.KMEANS_PP_CENTERS)
+    return " ".join(f"{centers[i, 0]:.2f} {gray[which == i].std() if (which == i).any() else 0:.2f}" for i in range(k))

@@ -1,4 +1,4 @@
-"""How fast dptr-en reads a word beside rapidocr's PP-OCRv6 recogniser: one crop at a time and 32, in one run.
+"""How fast dptr-en reads a word beside rapidocr's PP-OCRv6 recognizer: one crop at a time and 32, in one run.
 
     python research/bench/latency.py
     python research/bench/latency.py --json runs/bench-latency.json
@@ -7,7 +7,7 @@
 
 Both compute in the same version of onnxruntime on the CPU, rapidocr in an environment of its own, and read the same
 crops: photographs of words from ``iiit5k/test`` in DPTR_DATA, evenly spread, or words that our renderer draws where
-DPTR_DATA is not set. Timed is a call from decoded pixels in memory to text. Of rapidocr the recogniser alone runs, no
+DPTR_DATA is not set. Timed is a call from decoded pixels in memory to text. Of rapidocr the recognizer alone runs, no
 detector and no classifier. The engines take turns, in another order each round, so that a busy minute hits all alike.
 Labels are not looked at, but with --accuracy: then nothing is timed, and both read whole data sets (protocol 36).
 
@@ -31,7 +31,7 @@ from engines import Worker, corpus_words, environment
 
 from dptr import DEFAULT_MODEL
 from dptr.config.render import RenderConfig
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.evaluation.metrics import protocol, word_accuracy
 from dptr.synth import Renderer
 from dptr.utils.errors import UserError
@@ -46,7 +46,7 @@ BAR_MS, BAR_RATIO = 7.0, 2.0  # a crop at batch 1, at most; times as fast as rap
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="as dptr read takes it; needs its model.onnx")
-    parser.add_argument("--data", type=Path, default=_real(), help="labelled crops; default: iiit5k/test in DPTR_DATA")
+    parser.add_argument("--data", type=Path, default=_real(), help="labeled crops; default: iiit5k/test in DPTR_DATA")
     parser.add_argument("--rounds", type=int, default=8, help="of 32 crops one by one, and two batches of 32")
     parser.add_argument("--venv", type=Path, default=Path("runs/bench-rapidocr"), help="environment of rapidocr")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -82,7 +82,7 @@ def accuracy(model: str, data: Path, venv: Path, tall: float, tta: int) -> str:
     Raises:
         UserError: see ``pictures``, ``prepared``.
     """
-    dataset = open_labelled(data)
+    dataset = open_labeled(data)
     fold, count = protocol("36"), len(dataset)
     truths = [fold(dataset.label(index)) for index in range(count)]
     calls = [list(range(start, min(start + max(BATCHES), count))) for start in range(0, count, max(BATCHES))]
@@ -105,7 +105,7 @@ def pictures(data: Path | None, count: int) -> list[np.ndarray]:
     if data is None:
         renderer = Renderer(RenderConfig(), seed=0)
         return [renderer.render(word, index) for index, word in enumerate(corpus_words(count))]
-    dataset = open_labelled(data)
+    dataset = open_labeled(data)
     return [np.asarray(dataset.image(number * len(dataset) // count).convert("RGB")) for number in range(count)]
 
 

@@ -38,10 +38,10 @@ from PIL import Image
 
 from dptr.cli.app import run
 from dptr.data.crops import load_crops
-from dptr.data.labeled import LabelledLmdb, open_labelled
+from dptr.data.labeled import LabeledLmdb, open_labeled
 from dptr.data.lmdb import LmdbReader, image_key, label_key, write_lmdb
 from dptr.data.loader import batches
-from dptr.data.sources import Labelled, Sample, Source
+from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
@@ -57,7 +57,7 @@ WORKERS = 2
 class Stored:
     """Samples of an LMDB, decoded and stretched when they are asked for: a ``Source``."""
 
-    data: LabelledLmdb
+    data: LabeledLmdb
 
     def sample(self, index: int) -> Sample:
         row = index % len(self.data)
@@ -102,7 +102,7 @@ def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:
     yield "rendered", rendered
     if "DPTR_DATA" in os.environ:
         if not real.exists():
-            sets = [open_labelled(Path(os.environ["DPTR_DATA"]) / name) for name in ("iiit5k/train", "ic15/train")]
+            sets = [open_labeled(Path(os.environ["DPTR_DATA"]) / name) for name in ("iiit5k/train", "ic15/train")]
             files = [(data.path / data.key(i), data.label(i)) for data in sets for i in range(len(data))]
             write_lmdb(real, ((path.read_bytes(), label) for path, label in files), resume=True)
         yield "real", real
@@ -113,9 +113,9 @@ def measure(path: Path, crops: int, rounds: int) -> dict[str, Any]:
     held = load_crops([path], resolve_charset("94"), 25, HEIGHT, WIDTH, path.with_name("cache"))
     counts = {"workers": crops, "cached": crops, "loop": crops // 4, "plain": crops // 4}
     ways: dict[str, Callable[[int], None]] = {
-        "workers": lambda count: by_workers(Stored(LabelledLmdb(path)), count),
-        "cached": lambda count: by_workers(Labelled(held, 0, 0.0), count),
-        "loop": lambda count: loop(Stored(LabelledLmdb(path)), count),
+        "workers": lambda count: by_workers(Stored(LabeledLmdb(path)), count),
+        "cached": lambda count: by_workers(LabeledSource(held, 0, 0.0), count),
+        "loop": lambda count: loop(Stored(LabeledLmdb(path)), count),
         "plain": lambda count: plain(path, count),
     }
     clock: dict[str, list[float]] = {way: [] for way in ways}

@@ -40,7 +40,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import best_precision, make_accelerator
 from dptr.training.pretrain import PretrainObjective
-from dptr.training.trainer import Trainer, seeded
+from dptr.training.trainer import Trainer, step_generator
 
 LENGTH, PLAIN_BATCH = 25, 32
 MODEL = ModelConfig(decoder=PARSeqConfig(dim=512, depth=6, heads=8, dropout=0.0, permutations=6), max_length=LENGTH)
@@ -112,7 +112,7 @@ def our_step(
 
     def step(number: int) -> int:
         words = text_batch(corpus, batch, places[number], pool)
-        with seeded(0, number) as generator:
+        with step_generator(0, number) as generator:
             memory, mask = dual.encode_text(words)
             tensors = {"memory": memory, "mask": mask, "targets": torch.from_numpy(tokenizer.encode(words))}
             trainer.learn(tensors, words, generator)

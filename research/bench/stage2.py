@@ -36,7 +36,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import best_precision, make_accelerator
 from dptr.training.finetune import FinetuneObjective
-from dptr.training.trainer import Trainer, seeded
+from dptr.training.trainer import Trainer, step_generator
 
 LENGTH = 25
 
@@ -113,7 +113,7 @@ def our_step(
     def step(number: int) -> int:
         words = text_batch(corpus, batch, places[number], pool)
         tensors = {"pixels": crops(batch, number), "targets": torch.from_numpy(tokenizer.encode(words))}
-        with seeded(0, number) as generator:
+        with step_generator(0, number) as generator:
             trainer.learn(tensors, words, generator)
         return batch
 

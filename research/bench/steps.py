@@ -64,7 +64,7 @@ class StepTask(Task):
         self.parts = [(objective, 1.0)]
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
-        return self.decoder.terms(tensors["targets"])
+        return self.decoder.term_count(tensors["targets"])
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:
         raise NotImplementedError

@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from engines import RECIPES, Worker, colour_map, corpus_words, environment, font_folder
+from engines import RECIPES, Worker, color_map, corpus_words, environment, font_folder
 
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
@@ -67,13 +67,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     tiger = {
         "clone": str(options.clone.absolute()) if options.clone else "",
         "fonts": "",
-        "colours": "",
+        "colors": "",
         "textures": "",
     }
     if options.photographs and not options.clone:
         tiger["textures"] = str(options.photographs.absolute())
     if not options.clone:
-        tiger |= {"fonts": str(font_folder(folder / "fonts")), "colours": str(colour_map(folder / "colours.txt"))}
+        tiger |= {"fonts": str(font_folder(folder / "fonts")), "colors": str(color_map(folder / "colors.txt"))}
     engines: dict[str, tuple[str | Path, str, dict[str, Any]]] = {"ours": (sys.executable, "ours_worker.py", signs)}
     if options.photographs:
         behind = {**signs, "overrides": [f"render.backgrounds={options.photographs}"]}

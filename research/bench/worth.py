@@ -1,4 +1,4 @@
-"""What rendered crops are worth: one small recogniser trained on ours, on trdg's and on synthtiger's, read real crops.
+"""What rendered crops are worth: one small recognizer trained on ours, on trdg's and on synthtiger's, read real crops.
 
     DPTR_DATA=... python research/bench/worth.py --out runs/worth
     DPTR_DATA=... python research/bench/worth.py --out runs/worth --ablate
@@ -43,10 +43,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from engines import ONE_THREAD, RECIPES, ROOT, Worker, colour_map, corpus_words, environment, font_folder
+from engines import ONE_THREAD, RECIPES, ROOT, Worker, color_map, corpus_words, environment, font_folder
 
 from dptr.config.effects import Effects
-from dptr.data.labeled import LABELS, open_labelled
+from dptr.data.labeled import LABELS, open_labeled
 from dptr.evaluation.evaluate import evaluate
 from dptr.inference.reader import Reader
 from dptr.synth import pack
@@ -133,7 +133,7 @@ def _check_groups() -> None:
 
 
 def prepare(options: argparse.Namespace, arms: Sequence[str]) -> None:
-    """What several arms share: settings that must not change, fonts, colours, the other engines' environment.
+    """What several arms share: settings that must not change, fonts, colors, the other engines' environment.
 
     Raises:
         UserError: ``options.out`` was begun with other settings; see ``font_folder``, ``environment``.
@@ -151,9 +151,9 @@ def prepare(options: argparse.Namespace, arms: Sequence[str]) -> None:
         font_folder(options.out / "few-fonts", FEW_FAMILIES)
     if not set(arms) <= {arm for arm in arms if arm.startswith("ours")}:
         environment(options.venv)
-    colours = options.out / "colours.txt"
-    if "synthtiger" in arms and not colours.exists():
-        colour_map(colours, [options.data / name for name in SETS])
+    colors = options.out / "colors.txt"
+    if "synthtiger" in arms and not colors.exists():
+        color_map(colors, [options.data / name for name in SETS])
 
 
 def work(arm: str, options: argparse.Namespace) -> None:
@@ -214,7 +214,7 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
         script, settings = "trdg_worker.py", {"fonts": files, "varied": True}
     else:
         clone = str(options.clone.absolute()) if options.clone else ""
-        given = {"fonts": fonts, "colours": options.out / "colours.txt", "textures": options.data / "natural"}
+        given = {"fonts": fonts, "colors": options.out / "colors.txt", "textures": options.data / "natural"}
         script, settings = "tiger_worker.py", {"clone": clone, **{name: str(path) for name, path in given.items()}}
     draw_all(words, folder, script, settings, environment(options.venv), log)
 
@@ -256,7 +256,7 @@ def packed(folder: Path, out: Path, count: int) -> None:
     """The first ``count`` crops of a folder as a pack, at 32x128, where letters stand unknown."""
     if (out / pack.RECIPE).exists():
         return
-    dataset = open_labelled(folder)
+    dataset = open_labeled(folder)
     out.mkdir(parents=True, exist_ok=True)
     for number, first in enumerate(range(0, count, pack.SHARD)):
         rows = range(first, min(first + pack.SHARD, count))

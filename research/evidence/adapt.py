@@ -1,4 +1,4 @@
-"""What ``dptr adapt --text WORDS`` brings, beside training the whole recogniser on the same words for the same time.
+"""What ``dptr adapt --text WORDS`` brings, beside training the whole recognizer on the same words for the same time.
 
     DPTR_DATA=... python research/evidence/adapt.py --pack runs/pack-en --out runs/adapt
 
@@ -25,7 +25,7 @@ import numpy as np
 from wordfreq import top_n_list
 
 from dptr.data.crops import load_crops
-from dptr.data.labeled import LABELS, open_labelled
+from dptr.data.labeled import LABELS, open_labeled
 from dptr.text.charset import resolve_charset
 from dptr.training.sources import split
 from dptr.utils.files import read_json, write_json
@@ -88,7 +88,7 @@ def real_crops(data: Path, folder: Path) -> None:
     paths = [data / "iiit5k/train", data / "ic15/train"]
     crops = load_crops(paths, resolve_charset("94"), 25, 32, 128)
     held = split(crops, 0.1)[1]
-    sets = [open_labelled(path) for path in paths]
+    sets = [open_labeled(path) for path in paths]
     lines = [
         f"{sets[s].path / key}\t{label}\n" for s, key, label in zip(held.sources, held.keys, held.labels, strict=True)
     ]

@@ -68,7 +68,7 @@ def looks(model: Recognizer, samples: list[Sample]) -> Float[torch.Tensor, "b q 
     assert model.fmu is not None
     tokens = model.encoder(to_pixels(np.stack([crop for crop, _, _ in samples])))
     if model.fmu.counter is not None:
-        tokens = model.fmu.tell(tokens, model.fmu.density(tokens))
+        tokens = model.fmu.add_running_count(tokens, model.fmu.density(tokens))
     return model.fmu.attention(tokens)
 
 

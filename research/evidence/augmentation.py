@@ -20,7 +20,7 @@ from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 
 MAGNITUDES = (0.25, 0.5, 1.0)
 SIGNED = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast", "brightness", "sharpness",
@@ -53,7 +53,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     words = Corpus(CorpusConfig(), resolve_charset("94"), 12, seed=7, split="heldout")
     sheet = draw(RenderedWords(words, Renderer(CLEAN, 7)))
-    with whole_file(out) as aside:
+    with atomic_file(out) as aside:
         sheet.quantize(dither=Image.Dither.NONE).save(aside, "PNG", optimize=True)
 
 

@@ -3,7 +3,7 @@
     DPTR_DATA=... python research/evidence/decoders.py --pack runs/pack-en --out runs/decoders
 
 Every decoder, on the aligned encoder and slots, from scratch and pre-trained on text with ORP of residuals by symbol,
-fine-tuned on 500 and on all labelled crops for the same steps (research/evidence/gain.py's budgets). Then each reads
+fine-tuned on 500 and on all labeled crops for the same steps (research/evidence/gain.py's budgets). Then each reads
 
 - the test folders, once;
 - three rendered sets in held-out fonts, of words of the same lengths: *common* words (the 5,000 most frequent), *rare*
@@ -30,7 +30,7 @@ from dptr.models.checkpoint import open_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.text.sources import read_wordfreq
 
-STEPS = {500: 300, 0: 800}  # of fine-tuning, by labelled crops (0 = all)
+STEPS = {500: 300, 0: 800}  # of fine-tuning, by labeled crops (0 = all)
 TESTS = ("iiit5k/test", "ic15/test")
 WORDS = {"common": 0, "rare": 1, "random": 2}  # rendered sets, and the seeds of their words
 COUNT = 1000  # crops of each
@@ -158,7 +158,7 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
 
 
 def evaluations(trained: Sequence[Job], out: Path, data: Path) -> list[Job]:
-    """Of each fine-tuned recogniser, the best by validation: the test folders and the rendered sets."""
+    """Of each fine-tuned recognizer, the best by validation: the test folders and the rendered sets."""
     sets = [*(str(data / name) for name in TESTS), *(str(out / name) for name in WORDS)]
     return [
         Job(

@@ -33,10 +33,10 @@ from pathlib import Path
 from jobs import Job, data_folder, finetuning, finish, options_of, scores, spread, steps, told
 
 STARTS = ("a", "b", "c0", "cr", "c", "d", "e", "f", "j", "jl", "an", "cn", "c13", "c52", "cf", "cs", "ce")
-BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labelled crops (0 = all), seeds
+BUDGETS = ((100, (0, 1, 2)), (500, (0, 1, 2)), (2000, (0,)), (0, (0,)))  # labeled crops (0 = all), seeds
 ONCE = ("c0", "cr", "an", "cn", "c13", "c52", "cf", "cs", "ce")  # starts of which one seed at 500 and one at all is run
 FEW = ("a", "b", "c", "d", "f")  # starts that are run with 100 crops too
-STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labelled crops
+STEPS = {100: 200, 500: 300, 2000: 500, 0: 800}  # of fine-tuning, by labeled crops
 # Crops and seed, in the order in which fine-tuning goes through BUDGETS.
 ORDER = ((500, 0), (500, 1), (500, 2), (0, 0), (2000, 0), (100, 0), (100, 1), (100, 2))
 

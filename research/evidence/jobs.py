@@ -47,7 +47,7 @@ def options_of(about: str | None) -> argparse.ArgumentParser:
 
 
 def data_folder() -> Path:
-    """Where ``DPTR_DATA`` says that photographs and labelled crops are."""
+    """Where ``DPTR_DATA`` says that photographs and labeled crops are."""
     if "DPTR_DATA" not in os.environ:
         sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
     return Path(os.environ["DPTR_DATA"])

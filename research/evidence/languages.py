@@ -3,7 +3,7 @@
     python research/evidence/languages.py --photographs PHOTOGRAPHS --out runs/languages
 
 A language at a time, all from its own words and fonts: a pack, a glyph dual encoder aligned on it (from the English
-one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labelled crops, half
+one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labeled crops, half
 of each batch from the pack, with that decoder and with one from scratch. Fonts are those that draw nine tenths of the
 language's letters. Validation and test crops are in a fifth of these font families and on a fifth of PHOTOGRAPHS, which
 nothing was trained on. Native protocol. Runs are resumable: start the same command anew at any time. Each computes with
@@ -80,23 +80,23 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
         *told("orp.strength=1", "orp.positions=aligned"),
     )  # fmt: skip
     finetune = (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--data", str(out / f"labelled-{code}"),
+        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--data", str(out / f"labeled-{code}"),
         *told(f"data.pack={pack}", photographs, trained, f"data.validation=[\"{out / f'validation-{code}'}\"]"),
         *told(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}", "render.font_split=all"),
     )  # fmt: skip
-    sets = (f"glyph-{code}", f"labelled-{code}", f"validation-{code}", f"test-{code}")
+    sets = (f"glyph-{code}", f"labeled-{code}", f"validation-{code}", f"test-{code}")
 
     def read(start: str) -> Job:
         arguments = ("eval", str(out / f"test-{code}"), "--protocol", "native")
-        recogniser = out / f"{start}-{code}" / "model"
+        recognizer = out / f"{start}-{code}" / "model"
         needs = (f"{start}-{code}",)
-        return Job(f"{start}-{code}-read", (*arguments, "--model", str(recogniser)), needs, output="--json", flags=())
+        return Job(f"{start}-{code}-read", (*arguments, "--model", str(recognizer)), needs, output="--json", flags=())
 
     bank = ("bank", "--pack", str(pack), "--dual-model", str(model))
     decoder = told(f"init.decoder={out / f'decoder-{code}' / 'model'}")
     return [
         rendered("pack", options.crops, 0, "train", "pack"),
-        rendered("labelled", LABELLED, 1, "train", "folder"),
+        rendered("labeled", LABELLED, 1, "train", "folder"),
         rendered("validation", VALIDATION, 2, "heldout", "folder"),
         rendered("test", TEST, 3, "heldout", "folder"),
         Job(f"glyph-{code}", align, (f"pack-{code}",)),

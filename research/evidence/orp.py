@@ -25,7 +25,7 @@ from jobs import Job, data_folder, done, finish, options_of, told
 from torch import Tensor
 
 from dptr.dual.orp.bank import Bank, load_bank, save_bank
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 from dptr.weights import model_folder
 
 LAMBDAS = {
@@ -90,7 +90,7 @@ def alike(bank: Bank, generator: torch.Generator) -> Bank:
     mean = tokens.mean(1, keepdim=True)
     off: Float[Tensor, "p n d"] = (tokens - mean) / (tokens.shape[1] - 1) ** 0.5
     weights = torch.randn(tokens.shape[0], tokens.shape[1], tokens.shape[1], generator=generator)
-    drawn = mean + weights @ off  # rows: sums of n centred rows with weights N(0, 1 / (n - 1)), so of their covariance
+    drawn = mean + weights @ off  # rows: sums of n centerd rows with weights N(0, 1 / (n - 1)), so of their covariance
     return Bank(drawn.transpose(0, 1).contiguous().half(), {**bank.provenance, "images": ["Gaussian noise"]})
 
 
@@ -118,7 +118,7 @@ def read(glyph: str, run: Path) -> None:
     if not scores.exists():
         reader = run.with_name(f"{run.name}-reader")
         parts = ("--glyph", glyph, "--decoder", str(run / "model"), "--out", str(reader))
-        with whole_file(scores) as aside:
+        with atomic_file(scores) as aside:
             script("zero_shot.py", *parts, "--json", str(aside))
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dptr.data.labeled import LABELS, open_labelled
+from dptr.data.labeled import LABELS, open_labeled
 from dptr.synth.fonts import FontIndex
 from dptr.text.charset import CHARSETS
 from dptr.utils.files import read_json, write_json
@@ -43,7 +43,7 @@ ASKED = "".join(CHARSETS["36"]) + "-.:"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", choices=DOMAINS, required=True)
-    parser.add_argument("--base", default="dptr-en", help="the recogniser to go on with")
+    parser.add_argument("--base", default="dptr-en", help="the recognizer to go on with")
     parser.add_argument("--crops", type=int, default=500, help="to train on")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of crops, and of training")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
@@ -75,7 +75,7 @@ def main() -> None:
 
 def ic15(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
     """``count`` crops of ``ic15/train`` and the others, as folders of labels that point at the pictures."""
-    crops = open_labelled(data / "ic15" / "train")
+    crops = open_labeled(data / "ic15" / "train")
     order = np.random.default_rng(seed).permutation(len(crops))
     folders = (out / "train", out / "test")
     for folder, rows in zip(folders, (order[:count], order[count:]), strict=True):

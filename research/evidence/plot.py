@@ -2,7 +2,7 @@
 
     python research/evidence/plot.py --runs runs/gain --numbers docs/logs/gain.json --picture docs/assets/gain.png
 
-Word accuracy on the validation crops by step of fine-tuning, a panel a number of labelled crops, a line a start: the
+Word accuracy on the validation crops by step of fine-tuning, a panel a number of labeled crops, a line a start: the
 mean over seeds, with a band of one standard error over seeds where there are several. Each point has a binomial
 standard error besides (at 60 % of 646 crops 1.9 points), which all starts share in part, for they read the same crops.
 """
@@ -64,7 +64,7 @@ def draw(curves: Curves, path: Path) -> None:
 
     budgets = [budget for budget in ("100", "500", "2000", "all") if budget in curves]
     figure, panels = pyplot.subplots(1, len(budgets), figsize=(4.6 * len(budgets), 4.3), sharey=True, squeeze=False)
-    colours = pyplot.get_cmap("tab10")
+    colors = pyplot.get_cmap("tab10")
     for panel, budget in zip(panels[0], budgets, strict=True):
         for number, (start, name) in enumerate(NAMES.items()):
             runs = curves[budget].get(start)
@@ -72,7 +72,7 @@ def draw(curves: Curves, path: Path) -> None:
                 continue
             steps = [step for step, _ in runs[0]]
             values = 100 * np.array([[accuracy for _, accuracy in run] for run in runs])
-            look = {"color": colours(number % 10), "linestyle": "--" if number >= 10 else "-"}
+            look = {"color": colors(number % 10), "linestyle": "--" if number >= 10 else "-"}
             panel.plot(steps, values.mean(0), label=f"{start}: {name}", marker="o", markersize=3, **look)
             if len(runs) > 1:
                 error = values.std(0, ddof=1) / len(runs) ** 0.5
@@ -80,11 +80,11 @@ def draw(curves: Curves, path: Path) -> None:
                     steps,
                     values.mean(0) - error,
                     values.mean(0) + error,
-                    color=colours(number % 10),
+                    color=colors(number % 10),
                     alpha=0.2,
                     linewidth=0,
                 )
-        panel.set(title=f"{budget} labelled crops", xlabel="steps of fine-tuning")
+        panel.set(title=f"{budget} labeled crops", xlabel="steps of fine-tuning")
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("word accuracy on validation crops, %")
     lines = {line.get_label(): line for panel in panels[0] for line in panel.get_lines()}

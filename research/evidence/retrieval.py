@@ -27,7 +27,7 @@ from torch import Tensor
 from dptr.config.model import GlyphDualConfig
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import to_pixels
-from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.crops import LabeledCrops, load_crops
 from dptr.dual.glyph.model import GlyphDual, load_glyph, slot_symbols
 from dptr.training.sources import draw, rendered_words
 
@@ -87,20 +87,20 @@ def separable(slots: Float[Tensor, "n d"], text: Float[Tensor, "n d"], ridge: fl
     return float(((asked > 0) == (told > 0)).double().mean())
 
 
-def rendered(dual: GlyphDual) -> LabelledCrops:
+def rendered(dual: GlyphDual) -> LabeledCrops:
     """Held-out words in held-out fonts, more than are needed."""
     render, encoder = RenderConfig(font_split="train"), dual.config.encoder
     _, unseen, _ = rendered_words(CorpusConfig(), render, encoder, dual.charset, dual.config.max_length, 0, "")
     return draw(unseen(), 3 * WORDS)
 
 
-def real(dual: GlyphDual) -> LabelledCrops:
+def real(dual: GlyphDual) -> LabeledCrops:
     """Real test crops."""
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
     return load_crops(paths, dual.charset, dual.config.max_length, *dual.image_size)
 
 
-def distinct(crops: LabelledCrops) -> list[int]:
+def distinct(crops: LabeledCrops) -> list[int]:
     """Rows of the first crop of each word, as many as are needed, in a seeded order."""
     rows: dict[str, int] = {}
     for row in np.random.default_rng(0).permutation(len(crops)).tolist():
@@ -110,7 +110,7 @@ def distinct(crops: LabelledCrops) -> list[int]:
     return list(rows.values())[:WORDS]
 
 
-def embed(dual: GlyphDual, crops: LabelledCrops) -> Float[Tensor, "n s d"]:
+def embed(dual: GlyphDual, crops: LabeledCrops) -> Float[Tensor, "n s d"]:
     """Slots of all crops."""
     return torch.cat([dual.encode_image(to_pixels(some)) for _, some in crops.batches()])
 
@@ -123,14 +123,14 @@ def likelihoods(dual: GlyphDual, slots: Float[Tensor, "n s d"], symbols: Int[Ten
 
 
 def draw_figure(
-    dual: GlyphDual, shown: dict[str, LabelledCrops], slots: dict[str, Float[Tensor, "n s d"]], path: Path
+    dual: GlyphDual, shown: dict[str, LabeledCrops], slots: dict[str, Float[Tensor, "n s d"]], path: Path
 ) -> None:
     """One panel a slot: text tokens as letters, slots of crops that show them there as dots."""
     from matplotlib import pyplot
 
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
     figure, panels = pyplot.subplots(len(shown), SLOTS, figsize=(3 * SLOTS, 3 * len(shown)), squeeze=False)
-    colours = pyplot.get_cmap("tab10")
+    colors = pyplot.get_cmap("tab10")
     for column in range(SLOTS):
         text = dual.model.text.table()[column, [index[letter] for letter in LETTERS]]
         middle = text.mean(0)
@@ -140,9 +140,9 @@ def draw_figure(
             symbols = slot_symbols(crops.labels, index, dual.config.max_length)[:, column]
             for number, letter in enumerate(LETTERS):
                 dots = (slots[name][symbols == index[letter], column][:60] - middle) @ axes.T
-                panel.scatter(*dots.T, s=6, color=colours(number), alpha=0.5, linewidths=0)
+                panel.scatter(*dots.T, s=6, color=colors(number), alpha=0.5, linewidths=0)
                 panel.text(*placed[number].tolist(), letter, color="white", weight="bold", ha="center", va="center",
-                           bbox={"boxstyle": "circle,pad=0.25", "color": colours(number)})  # fmt: skip
+                           bbox={"boxstyle": "circle,pad=0.25", "color": colors(number)})  # fmt: skip
             panel.set(xticks=[], yticks=[], title=f"{name}, slot {column + 1}")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def main() -> None:
         model = build_recognizer(recipe.model, len(charset)).eval()
     for line in initialize(model, resolved):
         print(line)
-    save_checkpoint(options.out, "recogniser", model, recipe.model, charset, {}, {"name": options.out.name})
+    save_checkpoint(options.out, "recognizer", model, recipe.model, charset, {}, {"name": options.out.name})
     encoder, length = recipe.model.encoder, recipe.model.max_length
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
     _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)

@@ -4,7 +4,7 @@
 
 Below ``--out``: ``fonts.tar.xz``, every font that has all of charset 94, cut down to it; ``words.gz``,
 wordfreq's English list as a file in which frequent words stand more than once; ``photographs`` and, for each training
-set of labelled crops, a folder, reduced to the sizes that are read; ``wheels``, Python packages that are missing there.
+set of labeled crops, a folder, reduced to the sizes that are read; ``wheels``, Python packages that are missing there.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from fontTools.ttLib import TTFont, TTLibError
 from PIL import Image
 
 from dptr.config.render import SourceConfig
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.synth import FontIndex, find_fonts
 from dptr.text.charset import resolve_charset
 from dptr.text.sources import read_source
 from dptr.utils.errors import UserError
-from dptr.utils.files import whole_file
+from dptr.utils.files import atomic_file
 
 PACKAGES = ("annotated-doc", "annotated-types", "lmdb", "pydantic", "pydantic_core", "typer", "typing-inspection")
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64")
@@ -89,7 +89,7 @@ def fonts(path: Path, count: int, folders: list[str]) -> int:
     kept = [whole[place * len(whole) // count] for place in range(min(count, len(whole)))] if count else whole
     options = subset.Options(name_IDs=["*"], notdef_outline=True, glyph_names=False, drop_tables=["DSIG", "meta"])
     options.layout_features = ["kern", "liga", "mark", "mkmk", "ccmp"]
-    with whole_file(path) as aside, tarfile.open(aside, "w:xz") as archive:
+    with atomic_file(path) as aside, tarfile.open(aside, "w:xz") as archive:
         for number, font in enumerate(kept):
             try:
                 face = TTFont(font.path, fontNumber=font.number, lazy=True)
@@ -113,7 +113,7 @@ def words(path: Path) -> int:
     entries, _ = read_source(SourceConfig(kind="wordfreq"))
     total = math.fsum(weight for _, weight in entries)
     lines = ((word + "\n") * max(1, round(WORDS * weight / total)) for word, weight in entries)
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
     return len(entries)
 
@@ -135,8 +135,8 @@ def photographs(folder: Path, out: Path) -> int:
 
 
 def crops(folder: Path, out: Path) -> int:
-    """A labelled data set with crops of at most ``HEIGHT`` pixels; how many."""
-    dataset = open_labelled(folder)
+    """A labeled data set with crops of at most ``HEIGHT`` pixels; how many."""
+    dataset = open_labeled(folder)
     out.mkdir(parents=True, exist_ok=True)
     lines = []
     for index in range(len(dataset)):

@@ -65,7 +65,7 @@ class Distillation(nn.Module):
         with torch.autocast(pixels.device.type, torch.bfloat16, cache_enabled=False):  # a cache would outlive a graph
             memory = model.memory(pixels).split(self.rows)
             parts = [
-                self.decoder(name).ordered(some, None, tensors[f"targets-{i}"], orders_of(tensors, i))
+                self.decoder(name).logits_in_orders(some, None, tensors[f"targets-{i}"], orders_of(tensors, i))
                 for i, some in enumerate(memory)
             ]
         return torch.cat([logits.flatten(0, 1).float() for logits, _ in parts]), torch.cat(

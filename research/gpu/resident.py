@@ -37,17 +37,17 @@ from dptr.config.model import ModelConfig, PARSeqConfig
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
-from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.crops import LabeledCrops, load_crops
 from dptr.evaluation.accuracy import score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
-from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
+from dptr.models.decoders.parseq import PARSeq, build_sequences, draw_permutations
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.training.cuda_graph import WARM_UP
 from dptr.training.device import make_accelerator
-from dptr.training.orientation import turned_by_label
+from dptr.training.orientation import orient_by_label
 from dptr.training.sources import split
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER", help="the first one teaches")
     parser.add_argument("--seconds", type=float, default=540, help="of training, all runs of --out together")
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--labelled", type=float, default=0.1, help="share of a batch")
+    parser.add_argument("--labeled", type=float, default=0.1, help="share of a batch")
     parser.add_argument("--strength", type=float, nargs=2, default=(0.4, 0.8), help="rendered, labeled crops")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=12)
@@ -178,7 +178,7 @@ def trainer_recipe(options: argparse.Namespace, config: ModelConfig, synth: Synt
         cuda_graph=True, validate_every=options.validate, save_every=options.save, log_every=100, tensorboard=False,
     )  # fmt: skip
     first = options.model[0].partition("=")[2]
-    data = DataConfig(train=TRAIN, rendered=1 - options.labelled, augment=options.strength[1])
+    data = DataConfig(train=TRAIN, rendered=1 - options.labeled, augment=options.strength[1])
     return FinetuneRecipe(
         run=run, optim=OptimConfig(lr=options.lr, grad_clip=5.0, warmup=0.05), model=config,
         init=InitConfig(model=first), data=data, corpus=synth.corpus, render=synth.render,
@@ -207,7 +207,7 @@ class ResidentTask(Task):
         folders = [options.inputs / part for part in TRAIN]
         crops = load_crops(folders, self.tokenizer.charset, self.config.max_length, *self.size)
         crops, self.validation = split(crops, VALIDATION)
-        self.crops, self.notes = turned_by_label(crops, self.models[self.first], self.tokenizer, device)
+        self.crops, self.notes = orient_by_label(crops, self.models[self.first], self.tokenizer, device)
         self.notes.append(f"{len(self.crops)} labeled crops for training, {len(self.validation)} for validation")
         self.bins = self.make_bins(make_source(synth))
         self.notes.append(
@@ -228,7 +228,7 @@ class ResidentTask(Task):
         options, longest = self.options, self.config.max_length
         lengths = np.array([len(label) for label in self.crops.labels])
         short = float(np.mean([len(source.word(index)) <= SHORT for index in range(4000)]))
-        labeled = round(options.batch * options.labelled)
+        labeled = round(options.batch * options.labeled)
         few = round(labeled * float(np.mean(lengths <= SHORT)))
         much = round((options.batch - labeled) * short)
         plan = (
@@ -239,7 +239,7 @@ class ResidentTask(Task):
 
     def make_bin(self, limit: int, rows: tuple[int, int], room: int, chosen: np.ndarray) -> Bin:
         """Labeled crops on the device, and room for rendered ones."""
-        some: LabelledCrops = self.crops.choose(np.flatnonzero(chosen))
+        some: LabeledCrops = self.crops.choose(np.flatnonzero(chosen))
         pixels = np.stack([some.arrays[row] for row in range(len(some))])
         return Bin(
             limit,
@@ -255,7 +255,7 @@ class ResidentTask(Task):
         drawer = torch.Generator().manual_seed(self.options.seed)
         assert isinstance(self.config.decoder, PARSeqConfig)
         count = self.config.decoder.permutations
-        drawn = (in_sequence(draw_permutations(bin.longest, count, drawer)) for _ in range(ORDERS))
+        drawn = (build_sequences(draw_permutations(bin.longest, count, drawer)) for _ in range(ORDERS))
         return [orders_as_tensors(orders.to(self.device), number) for orders in drawn]
 
     def start_rendering(self) -> None:
@@ -287,8 +287,8 @@ class ResidentTask(Task):
         drawn, strengths = [], []
         for number, bin in enumerate(self.bins):
             labeled, new = bin.rows
-            row, other = self.draw_rows(len(bin.labelled), labeled), self.draw_rows(bin.count, new)
-            drawn += [bin.labelled[row], bin.crops[other]]
+            row, other = self.draw_rows(len(bin.labeled), labeled), self.draw_rows(bin.count, new)
+            drawn += [bin.labeled[row], bin.crops[other]]
             tensors[f"targets-{number}"] = torch.cat([bin.labels[row], bin.targets[other]])
             weak, strong = self.options.strength
             strengths += [torch.full((labeled,), strong), torch.full((new,), weak)]
@@ -316,7 +316,7 @@ class ResidentTask(Task):
         config = checkpoint.config
         assert isinstance(config, ModelConfig)
         about = {"data": "validation part", "protocol": "36", "step": step, "n": len(self.validation)}
-        used = [f"labelled crops: {', '.join(TRAIN)}", f"rendered words: {self.shelf.count:,} crops"]
+        used = [f"labeled crops: {', '.join(TRAIN)}", f"rendered words: {self.shelf.count:,} crops"]
         if name != self.first:
             used.append(f"what {self.first} read of them")
         recipe = trainer_recipe(self.options, config, self.synth)
@@ -325,7 +325,7 @@ class ResidentTask(Task):
             recipe = recipe.model_copy(update={"distillation": teacher, "init": InitConfig(model=folder)})
         card = {
             "name": name,
-            "kind": "recogniser",
+            "kind": "recognizer",
             "trained_on": used,
             "recipe": recipe.model_dump(mode="json"),
             "results": [{**about, **validation.scores}],
@@ -333,7 +333,7 @@ class ResidentTask(Task):
         recognize = partial(crop_probabilities, model, device=self.device)
         temperature = calibrate(self.validation, self.tokenizer, recognize, "36")
         save_checkpoint(
-            out / name, "recogniser", model, checkpoint.config, checkpoint.charset, checkpoint.dual, card, half=True,
+            out / name, "recognizer", model, checkpoint.config, checkpoint.charset, checkpoint.dual, card, half=True,
             temperature=temperature,
         )  # fmt: skip
 

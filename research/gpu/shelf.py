@@ -20,14 +20,14 @@ SPAN = 400  # crops that a worker renders at a time
 
 @dataclass
 class Bin:
-    """Crops of words of some lengths, on the device: labelled ones, and rendered ones as they come."""
+    """Crops of words of some lengths, on the device: labeled ones, and rendered ones as they come."""
 
     longest: int
-    labelled: Tensor  # uint8 (n, h, w, 3)
+    labeled: Tensor  # uint8 (n, h, w, 3)
     labels: Tensor  # (n, longest + 2)
     crops: Tensor  # uint8 (room, h, w, 3)
     targets: Tensor  # (room, longest + 2)
-    rows: tuple[int, int]  # labelled and rendered crops of a batch
+    rows: tuple[int, int]  # labeled and rendered crops of a batch
     count: int = 0  # rendered ones so far
 
 

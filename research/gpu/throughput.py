@@ -8,7 +8,7 @@ autocast, without and with ``torch.compile``: forward, backward, clipping, fused
 ``dptr.training.trainer`` does. Batches lie on the device before: neither loading nor, in stage 1, the frozen text
 encoder is in the times; random numbers stand for pixels and text tokens.
 
-Model FLOPs utilisation (Chowdhery et al. 2022, PaLM, appendix B): FLOPs of a step's forward and backward pass, as
+Model FLOPs utilization (Chowdhery et al. 2022, PaLM, appendix B): FLOPs of a step's forward and backward pass, as
 ``torch.utils.flop_counter`` counts them (a multiply-add is 2; products of matrices, convolutions, attention), by the
 step's median time, over the device's peak in dense bfloat16.
 
@@ -72,7 +72,7 @@ class Row:
         samples_per_second: words or crops.
         step_ms: median.
         teraflops: a second, of the forward and backward pass.
-        utilisation: share of the peak, 0 to 1.
+        utilization: share of the peak, 0 to 1.
         peak_gib: the most device memory that tensors held; None on a CPU.
         warm_seconds: the steps before, with compiling.
     """
@@ -85,7 +85,7 @@ class Row:
     samples_per_second: float
     step_ms: float
     teraflops: float
-    utilisation: float
+    utilization: float
     peak_gib: float | None
     warm_seconds: float
 
@@ -302,7 +302,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         told.append(
             f"| {row['case']} | {row['stage']} | {row['way']} | {row['batch']} | {row['parameters']:,} "
             f"| {row['samples_per_second']:,.0f} | {row['step_ms']:.1f} | {row['teraflops']:.2f} "
-            f"| {row['utilisation']:.1%} | {memory} | {row['warm_seconds']:.0f} |"
+            f"| {row['utilization']:.1%} | {memory} | {row['warm_seconds']:.0f} |"
         )
     told.append("")
     times = {(row["case"], row["stage"], row["way"]): row["step_ms"] for row in report["rows"]}

@@ -25,11 +25,11 @@ pack() { # NAME SEED WORKERS
         --set "seed=$2" "${corpus[@]}" "${render[@]}" --out "$scratch/$1" --resume
 }
 
-model() { # SIZE: rendered words, with a decoder that comes from text; labelled crops too; fewer of them, more augmented
+model() { # SIZE: rendered words, with a decoder that comes from text; labeled crops too; fewer of them, more augmented
     local size=$1 more
     read -ra more <<<"$MORE"
     local direct=DIRECT_$size finetune=FINETUNE_$size again=AGAIN_$size
-    local labelled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
+    local labeled=(--set "data.pack=$scratch/second" --data "$IN/iiit5k/train" --data "$IN/ic15/train")
     step "$runs/direct-$size" "$python" -m dptr align --config research/recipes/gpu/direct-en.toml \
         --set "glyph.encoder.size=$size" --set "run.steps=${!direct:-$DIRECT}" --set "init.decoder=$IN/decoder" \
         --set "pack=$scratch/first" "${corpus[@]}" "${render[@]}" "${more[@]}" --out "$runs/direct-$size" --resume
@@ -39,12 +39,12 @@ model() { # SIZE: rendered words, with a decoder that comes from text; labelled 
     done
     step "$runs/finetune-$size" "$python" -m dptr finetune --config research/recipes/gpu/finetune-en.toml \
         --set "run.steps=${!finetune:-$FINETUNE}" --set "init.glyph=$runs/direct-$size/model" \
-        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labelled[@]}" \
+        --set "init.decoder=$runs/direct-$size/decoder" "${corpus[@]}" "${render[@]}" "${more[@]}" "${labeled[@]}" \
         --out "$runs/finetune-$size" --resume
     step "$runs/again-$size" "$python" -m dptr finetune --config research/recipes/gpu/finetune-en.toml \
         --set run.seed=1 --set "run.steps=${!again:-$AGAIN}" --set data.rendered=0.9 --set data.augment=0.8 \
         --set "model.encoder.size=$size" --set "init.model=$runs/finetune-$size/model" "${corpus[@]}" "${render[@]}" \
-        "${more[@]}" "${labelled[@]}" --out "$runs/again-$size" --resume
+        "${more[@]}" "${labeled[@]}" --out "$runs/again-$size" --resume
 }
 
 render() {

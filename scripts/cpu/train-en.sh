@@ -2,7 +2,7 @@
 # dptr-en as two cores make it, from nothing, in about five hours of a CPU core with bfloat16: runs/dptr-en-more/model. The one
 # that ships goes on from runs/direct-dptr-en/decoder on a GPU (research/gpu/train-en.sh). With SIZE=tiny dptr-en-tiny, in two
 # hours, which is put among what ships. Needs fonts (scripts/fonts.sh), npm (for scripts/web_fonts.py) and DPTR_DATA with natural/
-# (photographs), iiit5k/train and ic15/train (labelled crops); each command goes on where it was interrupted.
+# (photographs), iiit5k/train and ic15/train (labeled crops); each command goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural, iiit5k and ic15}"
@@ -11,12 +11,12 @@ dptr=${DPTR:-.venv/bin/dptr} python=${PYTHON:-.venv/bin/python} photographs=$DPT
 if [ "${SIZE:-small}" = tiny ]; then
     name=dptr-en-tiny crops=371,200
     rendered=(--set run.steps=5800)
-    labelled=(--set run.steps=4000 --set optim.lr=1e-3)
+    labeled=(--set run.steps=4000 --set optim.lr=1e-3)
     more=(--set run.steps=5000 --set model.encoder.size=nano) before=4,000
 else
     name=dptr-en crops=576,000
     rendered=(--set run.steps=9000 --set optim.lr=3e-3 --set ramp=0.06 --set glyph.encoder.size=tiny)
-    labelled=()
+    labeled=()
     more=(--set run.steps=9000 --set model.encoder.size=tiny) before=3,200
 fi
 
@@ -32,7 +32,7 @@ $dptr pretrain --config research/recipes/evidence/text.toml --set orp.bank=runs/
     --set orp.positions=symbols --out runs/decoder-en --resume
 $dptr align --config research/recipes/evidence/direct.toml "${rendered[@]}" --set init.decoder=runs/decoder-en/model \
     --set pack=runs/pack-en --set render.backgrounds="$photographs" --out "runs/direct-$name" --resume
-$dptr finetune --config recipes/finetune-en.toml "${labelled[@]}" --set render.backgrounds="$photographs" \
+$dptr finetune --config recipes/finetune-en.toml "${labeled[@]}" --set render.backgrounds="$photographs" \
     --set data.pack=runs/pack-en --set init.glyph="runs/direct-$name/model" --set init.decoder="runs/direct-$name/decoder" \
     --data "$DPTR_DATA/iiit5k/train" --data "$DPTR_DATA/ic15/train" --out "runs/$name" --resume
 # a second, longer round with more families of fonts (541 when what ships was trained so far)
@@ -50,5 +50,5 @@ if [ "$name" = dptr-en ]; then # its place is taken by the one from the GPU
 fi
 $python scripts/ship.py "runs/$name-more/model" "$name" --data iiit5k/test --data ic15/test \
     --note "decoder first on text alone, then with the encoder on $crops rendered words" \
-    --note "before the last stage: $before steps of labelled crops and rendered words in Debian's fonts"
+    --note "before the last stage: $before steps of labeled crops and rendered words in Debian's fonts"
 $python scripts/model_card.py "$name" --data iiit5k/test --data ic15/test

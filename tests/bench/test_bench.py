@@ -64,7 +64,7 @@ def test_times_are_those_counted_by_hand() -> None:
         timing = summarize(batch, ("a", "b", "c"), marks, cpu)
         whole = sorted(1000 * steps.sum(1) / batch)
         for share, value in ((0.5, timing.median_ms), (0.95, timing.p95_ms)):
-            place = share * (rounds - 1)  # between its neighbours, in proportion
+            place = share * (rounds - 1)  # between its neighbors, in proportion
             below = int(place)
             above = min(below + 1, rounds - 1)
             assert value == pytest.approx(whole[below] + (place - below) * (whole[above] - whole[below]))
@@ -205,7 +205,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, ca
     assert f"{stored['parameters']:,}" in tables[3][1]
 
 
-def test_labelled_crops_are_read_evenly_spread_and_those_left_out_are_named(one_start, data: Path, capsys) -> None:
+def test_labeled_crops_are_read_evenly_spread_and_those_left_out_are_named(one_start, data: Path, capsys) -> None:
     assert run(["bench", "--model", FILE, "--data", str(data), "--repeats", "1", "--batch", "2", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     stored = json.loads(out)
@@ -259,7 +259,7 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         (["--model", "none.onnx"], "model 'none.onnx': neither a shipped name"),
         (["--model", "EMPTY"], "torch: no config.json in EMPTY"),
         (["--model", "broken.onnx"], "broken.onnx: not a whole ONNX file"),
-        (["--model", "glyph-en"], "a 'glyph' checkpoint; a recogniser"),
+        (["--model", "glyph-en"], "a 'glyph' checkpoint; a recognizer"),
         (["--model", FILE, "--backend", "torch"], "backend 'torch'"),
         (["--model", FILE, "--backend", "both"], "backend 'torch'"),
         (["--model", "glyph-en", "--backend", "onnx"], "write it with 'dptr export'"),

@@ -44,7 +44,7 @@ DPTR = [sys.executable, "-m", "dptr.cli.app"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A recogniser with random weights, large enough that words differ from crop to crop."""
+    """A recognizer with random weights, large enough that words differ from crop to crop."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     charset = resolve_charset("36")
     with torch.random.fork_rng():
@@ -52,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
         module = build_recognizer(CONFIG, len(charset))
         for parameter in module.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
-    save_checkpoint(folder, "recogniser", module, CONFIG, charset, {}, {})
+    save_checkpoint(folder, "recognizer", module, CONFIG, charset, {}, {})
     return str(folder)
 
 
@@ -71,7 +71,7 @@ def words(model: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Pa
 
 @pytest.fixture
 def data(words: list[tuple[Path, str, float]], tmp_path: Path) -> Path:
-    """Eight crops, five of them labelled with what the model reads; and one broken picture."""
+    """Eight crops, five of them labeled with what the model reads; and one broken picture."""
     folder = tmp_path / "data"
     folder.mkdir()
     lines = [f"{path}\t{text if index < 5 else text + 'x'}\n" for index, (path, text, _) in enumerate(words)]
@@ -239,7 +239,7 @@ def test_eval_without_a_crop_to_judge_fails_and_still_writes(model: str, data: P
 
 
 CARD = {
-    "name": "demo", "kind": "recogniser", "version": "0.1.0", "created": "2025-01-01", "commit": "abc",
+    "name": "demo", "kind": "recognizer", "version": "0.1.0", "created": "2025-01-01", "commit": "abc",
     "trained_on": ["rendered words", "iiit5k/train"], "recipe": {}, "parameters": 5_400_000,
     "results": [{"data": "iiit5k/test", "protocol": "36", "n": 3000, "word_accuracy": 0.5, "one_minus_ned": 0.75,
                  "command": "dptr eval"}],
@@ -252,7 +252,7 @@ def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, ca
     monkeypatch.setattr("dptr.weights.SHIPPED", {"demo": tmp_path})
     assert run(["models"]) == 0
     out = capsys.readouterr().out
-    assert "demo  (recogniser, 2.0 MB, 5.4 M parameters" in out
+    assert "demo  (recognizer, 2.0 MB, 5.4 M parameters" in out
     assert "rendered words; iiit5k/train" in out
     assert "iiit5k/test, protocol 36: word accuracy 50.00 %, 1-NED 75.00 % of 3000 crops" in out
     assert run(["models", "--json"]) == 0
@@ -339,7 +339,7 @@ def test_text_and_model_of_adapt_go_into_the_recipe(tmp_path: Path, monkeypatch)
 
 
 class StillDual:
-    """The least of a dual encoder: two tokens a picture, its mean colour."""
+    """The least of a dual encoder: two tokens a picture, its mean color."""
 
     kind, name, dim, fingerprint, image_size = "glyph", "still", 3, "00ff", (4, 8)
 

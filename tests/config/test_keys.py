@@ -40,7 +40,7 @@ TRAIN: dict[str, Callable[..., Path]] = {
 ENABLING = {  # settings without which keys rest: parts to start from, a teacher, ORP
     "teach": ["init.glyph={glyph}", "init.decoder={decoder}"],
     "pretrain": [],
-    "finetune": ["init.glyph=", "init.decoder=", "init.model={recogniser}", "distillation.model={recogniser}"],
+    "finetune": ["init.glyph=", "init.decoder=", "init.model={recognizer}", "distillation.model={recognizer}"],
     "adapt": [],
 }
 RESTING = ("corpus.punctuation",)  # read where the charset has signs, as that of the pack does
@@ -96,7 +96,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", TRAIN)
 def test_every_recipe_key_is_read(command: str, parts: Parts, tmp_path: Path) -> None:
-    folders = {name: parts.folder / name for name in ("glyph", "decoder", "recogniser")}
+    folders = {name: parts.folder / name for name in ("glyph", "decoder", "recognizer")}
     recipe = parts.recipe(command, "run.steps=1", *(setting.format(**folders) for setting in ENABLING[command]))
     with recorded() as reads:
         TRAIN[command](recipe, tmp_path / "run")

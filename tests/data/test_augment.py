@@ -198,7 +198,7 @@ def test_translations_move_by_their_share_and_repeat_the_edge():
 
 
 def warped(crop: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Bilinear sampling in float at ``inverse @ (x, y)`` about the centre."""
+    """Bilinear sampling in float at ``inverse @ (x, y)`` about the center."""
     height, width = crop.shape[:2]
     y, x = np.mgrid[:height, :width].astype(float)
     cx, cy = (width - 1) / 2, (height - 1) / 2
@@ -248,13 +248,13 @@ def test_blurs_keep_the_mean_and_spread_a_point():
 
 
 def test_noise_has_its_deviation_and_no_bias():
-    grey = np.full((200, 200, 3), 128, np.uint8)
+    gray = np.full((200, 200, 3), 128, np.uint8)
 
-    gaussian = apply("_gaussian_noise", grey, 0.5).astype(float) - 128
+    gaussian = apply("_gaussian_noise", gray, 0.5).astype(float) - 128
     assert abs(gaussian.std() - 12.75) < 0.2
     assert abs(gaussian.mean()) < 0.2
     assert abs(np.corrcoef(gaussian[:, :, 0].ravel(), gaussian[:, :, 1].ravel())[0, 1]) < 0.03
-    poisson = apply("_poisson_noise", grey, 0.5).astype(float) - 128
+    poisson = apply("_poisson_noise", gray, 0.5).astype(float) - 128
     assert abs((poisson**2).mean() - (20 + 20**2)) < 10  # second moment of Poisson(20), whatever the sign
     assert abs(poisson.mean()) < 0.5
     assert np.array_equal(poisson[:, :, 0], poisson[:, :, 1])
@@ -272,8 +272,8 @@ def test_tone_operations_against_their_formulas():
     close("_brightness", 1.0, values * 1.6)
     close("_brightness", 0.0, values * 0.4)
     close("_contrast", 0.0, values.mean() + 0.1 * (values - values.mean()))
-    grey = values @ [0.299, 0.587, 0.114]  # ITU-R BT.601
-    close("_color", 0.0, grey[:, :, None] + 0.1 * (values - grey[:, :, None]))
+    gray = values @ [0.299, 0.587, 0.114]  # ITU-R BT.601
+    close("_color", 0.0, gray[:, :, None] + 0.1 * (values - gray[:, :, None]))
     close("_gamma", 1.0, 255 * (values / 255) ** 2.5)
     close("_gamma", 0.0, 255 * (values / 255) ** 0.4)
     close("_autocontrast", 0.0, values)  # it spans 0..255 already

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dptr.data import augment as transforms
-from dptr.data.batch_augment import Draws, applied, augment_batch, draw, nothing
+from dptr.data.batch_augment import Draws, apply_draws, augment_batch, draw, identity_draws
 from dptr.utils.images import to_pixels
 
 HEIGHT, WIDTH = 32, 128
@@ -24,8 +24,8 @@ def smooth_crops(count: int = 4) -> np.ndarray:
 
 
 def run(crops: np.ndarray, **changed: torch.Tensor) -> np.ndarray:
-    draws = dataclasses.replace(nothing(len(crops)), **{key: value.float() for key, value in changed.items()})
-    return applied(torch.from_numpy(crops), draws, torch.Generator().manual_seed(0)).permute(0, 2, 3, 1).numpy()
+    draws = dataclasses.replace(identity_draws(len(crops)), **{key: value.float() for key, value in changed.items()})
+    return apply_draws(torch.from_numpy(crops), draws, torch.Generator().manual_seed(0)).permute(0, 2, 3, 1).numpy()
 
 
 def generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
@@ -125,8 +125,8 @@ def test_motion_is_the_mean_over_its_line() -> None:
 
 
 def test_noise_has_the_deviation_and_mean_asked_for() -> None:
-    grey = np.full((2, HEIGHT, WIDTH, 3), 128, np.uint8)
-    got = run(grey, gaussian=torch.tensor([[12.0], [0]]), poisson=torch.tensor([[0.0], [9]]))
+    gray = np.full((2, HEIGHT, WIDTH, 3), 128, np.uint8)
+    got = run(gray, gaussian=torch.tensor([[12.0], [0]]), poisson=torch.tensor([[0.0], [9]]))
     assert abs((got[0] - 128).std() - 12) < 0.4 and abs(got[0].mean() - 128) < 0.4
     assert np.ptp(got[1], axis=-1).max() == 0, "alike in all channels"
     assert abs(np.abs(got[1] - 128).mean() - 9) < 0.2 and abs((got[1] - 128).mean()) < 0.5
@@ -136,7 +136,7 @@ def test_as_many_operations_as_asked_for_and_no_stronger() -> None:
     """Three of twenty operations a crop, each with probability ``strength``, at magnitudes up to the maxima."""
     count, strength = 20_000, 0.5
     draws = draw(torch.full((count,), strength), HEIGHT, WIDTH, torch.Generator().manual_seed(3))
-    none = nothing(count)
+    none = identity_draws(count)
     for name in ("invert", "autocontrast"):
         assert abs(getattr(draws, name).float().mean() - 3 / 20 * strength) < 0.01
     touched = [

@@ -20,7 +20,7 @@ from dptr.data import cache
 from dptr.data.crops import load_crops
 from dptr.data.lmdb import write_lmdb
 from dptr.data.loader import batches
-from dptr.data.sources import Labelled
+from dptr.data.sources import LabeledSource
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
@@ -242,7 +242,7 @@ def test_two_processes_decode_once_and_share_every_epoch(tmp_path):
         crops = load_crops([folder], FULL, 25, 8, 16, out)
         seen = [
             (label, crop.tobytes().hex())
-            for arrays, labels, _ in batches(Labelled(crops, 3, 0.0), 4, 0, steps, 0, rank, 2)
+            for arrays, labels, _ in batches(LabeledSource(crops, 3, 0.0), 4, 0, steps, 0, rank, 2)
             for crop, label in zip(arrays, labels, strict=True)
         ]
         (tmp_path / f"{rank}.json").write_text(json.dumps([len(decoded), seen]))

@@ -57,7 +57,7 @@ ALTERED = {
     "larger": lambda image: image.resize((image.width * 3, image.height * 3), Image.Resampling.BICUBIC),
     "stretched": lambda image: image.resize((image.width, image.height * 2)),
     "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
-    "greyer": lambda image: image.convert("L").convert("RGB"),
+    "grayer": lambda image: image.convert("L").convert("RGB"),
 }
 
 
@@ -91,7 +91,7 @@ def test_hash_is_the_sign_of_differences() -> None:
 
 
 def test_plain_pictures_are_no_copies_of_each_other() -> None:
-    plain = [Image.new("RGB", (40, 20), colour) for colour in ("red", "blue")]
+    plain = [Image.new("RGB", (40, 20), color) for color in ("red", "blue")]
     assert near_duplicates(*looks(plain[:1]), *looks(plain[1:])) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dptr.data.crops import UNREADABLE, load_crops
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.data.lmdb import write_lmdb
 from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, check_label, resolve_charset
@@ -31,7 +31,7 @@ def png(index: int) -> bytes:
 
 
 def make_folder(folder: Path, labels: list[str], text: str | None = None) -> Path:
-    """A data set of plain-coloured crops ``images/0.png`` ...; ``text`` replaces its label file."""
+    """A data set of plain-colored crops ``images/0.png`` ...; ``text`` replaces its label file."""
     (folder / "images").mkdir(parents=True)
     for index in range(len(labels)):
         (folder / "images" / f"{index}.png").write_bytes(png(index))
@@ -57,7 +57,7 @@ def refused(function, *parts: str) -> None:
 @pytest.mark.parametrize("make", [make_folder, make_lmdb])
 def test_both_kinds_give_the_same_crops(tmp_path, make):
     labels = ["abc", "Ünï 12", "don't"]
-    dataset = open_labelled(make(tmp_path / "set", labels))
+    dataset = open_labeled(make(tmp_path / "set", labels))
     assert len(dataset) == 3
     assert [dataset.label(index) for index in range(3)] == labels
     for index, crop in enumerate(dataset):
@@ -72,13 +72,13 @@ def test_both_kinds_give_the_same_crops(tmp_path, make):
 def test_the_file_itself_is_taken_for_its_folder(tmp_path):
     make_folder(tmp_path / "a", ["x"])
     make_lmdb(tmp_path / "b", ["x", "y"])
-    assert len(open_labelled(tmp_path / "a" / "labels.tsv")) == 1
-    assert len(open_labelled(str(tmp_path / "b" / "data.mdb"))) == 2
+    assert len(open_labeled(tmp_path / "a" / "labels.tsv")) == 1
+    assert len(open_labeled(str(tmp_path / "b" / "data.mdb"))) == 2
 
 
 def test_bom_crlf_and_blank_lines_are_tolerated(tmp_path):
     text = "\ufeffimages/0.png\tone\r\n\r\nimages/1.png\ttwo\r\n\nimages/2.png\tthree"
-    dataset = open_labelled(make_folder(tmp_path, ["", "", ""], text))
+    dataset = open_labeled(make_folder(tmp_path, ["", "", ""], text))
     assert [dataset.label(index) for index in range(3)] == ["one", "two", "three"]
     assert [dataset.key(index) for index in range(3)] == [f"images/{index}.png" for index in range(3)]
 
@@ -86,7 +86,7 @@ def test_bom_crlf_and_blank_lines_are_tolerated(tmp_path):
 def test_only_a_newline_ends_a_line(tmp_path):
     """``str.splitlines`` would cut at these characters, which turn up in scraped labels."""
     label = "a\u2028b\x0bc\x85d"
-    dataset = open_labelled(make_folder(tmp_path, [label]))
+    dataset = open_labeled(make_folder(tmp_path, [label]))
     assert (len(dataset), dataset.label(0)) == (1, label)
 
 
@@ -99,26 +99,26 @@ def test_only_a_newline_ends_a_line(tmp_path):
     ],
 )
 def test_a_broken_line_is_named(tmp_path, text, parts):
-    refused(lambda: open_labelled(make_folder(tmp_path, ["", ""], text)), str(tmp_path / "labels.tsv"), *parts)
+    refused(lambda: open_labeled(make_folder(tmp_path, ["", ""], text)), str(tmp_path / "labels.tsv"), *parts)
 
 
 def test_other_encodings_are_named(tmp_path):
     make_folder(tmp_path, ["x"])
     (tmp_path / "labels.tsv").write_bytes("images/0.png\tok\nimages/0.png\tcafé\n".encode("latin-1"))
-    refused(lambda: open_labelled(tmp_path), "labels.tsv", "line 2", "UTF-8")
+    refused(lambda: open_labeled(tmp_path), "labels.tsv", "line 2", "UTF-8")
 
 
 def test_no_data_set_there(tmp_path):
-    refused(lambda: open_labelled(tmp_path / "none"), "none", "no such folder")
+    refused(lambda: open_labeled(tmp_path / "none"), "none", "no such folder")
     (tmp_path / "notes.txt").write_text("")
-    refused(lambda: open_labelled(tmp_path / "notes.txt"), "notes.txt", "not a data set")
+    refused(lambda: open_labeled(tmp_path / "notes.txt"), "notes.txt", "not a data set")
     (tmp_path / "empty").mkdir()
-    refused(lambda: open_labelled(tmp_path / "empty"), "neither labels.tsv nor data.mdb", "path<TAB>label")
+    refused(lambda: open_labeled(tmp_path / "empty"), "neither labels.tsv nor data.mdb", "path<TAB>label")
     make_folder(tmp_path / "all" / "iiit5k" / "train", ["x"])
     make_lmdb(tmp_path / "all" / "b", ["x"])
-    refused(lambda: open_labelled(tmp_path / "all"), f"pass {tmp_path}/all/b, {tmp_path}/all/iiit5k/train")
+    refused(lambda: open_labeled(tmp_path / "all"), f"pass {tmp_path}/all/b, {tmp_path}/all/iiit5k/train")
     (tmp_path / "all" / "b" / "labels.tsv").write_text("images/0.png\tx\n")
-    refused(lambda: open_labelled(tmp_path / "all" / "b"), "both")
+    refused(lambda: open_labeled(tmp_path / "all" / "b"), "both")
 
 
 # load_crops
@@ -146,7 +146,7 @@ def test_every_sample_is_kept_or_counted_with_its_reason(tmp_path, make):
     assert crops.drops.counts == {EMPTY: 2, OUTSIDE: 3, TOO_LONG: 1}
     assert len(crops) + crops.drops.total == len(labels)
     listed = [key for found in crops.drops.examples.values() for key, _ in found]
-    names = [open_labelled(path).key(index) for index in (1, 2, 3, 4, 9, 5)]
+    names = [open_labeled(path).key(index) for index in (1, 2, 3, 4, 9, 5)]
     assert listed == [f"{path}/{name}" for name in names]
     kept = [0, 6, 7, 8]
     assert [int(array[0, 0, 0]) for array in crops.arrays] == [10 * index for index in kept]

@@ -17,7 +17,7 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.importers import IMPORTERS, build
 from dptr.data.importers.common import BROKEN_LINES, ILLEGIBLE, LONE_SURROGATE, OTHER_LANGUAGE
 from dptr.data.importers.geometry import DEGENERATE, OUTSIDE_PICTURE
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.data.lmdb import write_lmdb
 from dptr.text.charset import EMPTY
 from dptr.utils.errors import UserError
@@ -40,7 +40,7 @@ def pictures(folder: Path, *names: str) -> Path:
     return folder
 
 
-def labelled(folder: Path, *labels: str) -> Path:
+def labeled(folder: Path, *labels: str) -> Path:
     pictures(folder, *(f"{index}.png" for index in range(len(labels))))
     lines = [f"{index}.png\t{label}\n" for index, label in enumerate(labels)]
     (folder / "labels.tsv").write_text("".join(lines), encoding="utf-8")
@@ -57,7 +57,7 @@ def text_file(path: Path, text: str) -> Path:
 
 
 def test_a_folder_and_an_lmdb_give_their_words(tmp_path):
-    labelled(tmp_path / "a", "one", "", "zwölf", "###")
+    labeled(tmp_path / "a", "one", "", "zwölf", "###")
     write_lmdb(tmp_path / "b", [(png(0), "one"), (b"junk", "two"), (png(2), "three")])
     words, drops = words_of(tmp_path / "a", "folder")
     assert [(word.label, word.key, word.image.width) for word in words] == [
@@ -256,11 +256,11 @@ def test_options_belong_to_kinds(tmp_path):
 
 @pytest.mark.parametrize("name", ["out", "out.lmdb"])
 def test_a_data_set_is_what_the_source_holds(tmp_path, name):
-    source = labelled(tmp_path / "source", "one", "", "drei", "vier")
+    source = labeled(tmp_path / "source", "one", "", "drei", "vier")
     seen: list[int] = []
     result = build(source, tmp_path / name, "folder", progress=seen.append)
     assert (result.words, result.drops.counts, seen) == (3, {EMPTY: 1}, [1, 2, 3])
-    dataset = open_labelled(tmp_path / name)
+    dataset = open_labeled(tmp_path / name)
     assert [dataset.label(index) for index in range(len(dataset))] == ["one", "drei", "vier"]
     for index, original in enumerate((0, 2, 3)):
         assert np.array_equal(np.asarray(dataset[index].image), np.asarray(picture(original)))
@@ -271,22 +271,22 @@ def test_a_data_set_is_what_the_source_holds(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["out", "out.lmdb"])
 def test_what_exists_is_kept_compared_or_replaced(tmp_path, name):
-    source = labelled(tmp_path / "source", "one", "two")
+    source = labeled(tmp_path / "source", "one", "two")
     out = tmp_path / name
     build(source, out, "folder")
     refused(lambda: build(source, out, "folder"), str(out), "exists", "overwrite")
     assert build(source, out, "folder", resume=True).words == 2
-    labelled(source, "one", "zwei")
+    labeled(source, "one", "zwei")
     with pytest.raises(UserError):
         build(source, out, "folder", resume=True)
     for labels in (["one"], ["one", "two", "three"]):
-        labelled(source, *labels)
+        labeled(source, *labels)
         with pytest.raises(UserError):
             build(source, out, "folder", resume=True)
-    assert open_labelled(out).label(1) == "two"
-    labelled(source, "eins", "zwei", "drei")
+    assert open_labeled(out).label(1) == "two"
+    labeled(source, "eins", "zwei", "drei")
     assert build(source, out, "folder", overwrite=True).words == 3
-    dataset = open_labelled(out)
+    dataset = open_labeled(out)
     assert [dataset.label(index) for index in range(len(dataset))] == ["eins", "zwei", "drei"]
     refused(lambda: build(source, out, "folder", resume=True, overwrite=True), "both resume and overwrite")
     (out / "thesis.txt").write_text("mine")
@@ -298,7 +298,7 @@ def test_what_exists_is_kept_compared_or_replaced(tmp_path, name):
 @pytest.mark.parametrize("name", ["out", "out.lmdb"])
 def test_an_interrupted_import_goes_on(tmp_path, name):
     labels = [f"word{index}" for index in range(6)]
-    source = labelled(tmp_path / "source", *labels)
+    source = labeled(tmp_path / "source", *labels)
 
     def interrupt(words: int) -> None:
         if words == 4:
@@ -308,7 +308,7 @@ def test_an_interrupted_import_goes_on(tmp_path, name):
         build(source, tmp_path / name, "folder", progress=interrupt)
     assert not (tmp_path / name).exists()
     assert build(source, tmp_path / name, "folder", resume=True).words == 6
-    dataset = open_labelled(tmp_path / name)
+    dataset = open_labeled(tmp_path / name)
     assert [dataset.label(index) for index in range(6)] == labels
     build(source, tmp_path / "at-once", "folder")
     if name == "out":
@@ -318,7 +318,7 @@ def test_an_interrupted_import_goes_on(tmp_path, name):
 
 
 def test_resuming_with_another_source_is_refused(tmp_path):
-    source = labelled(tmp_path / "source", "one", "two", "three")
+    source = labeled(tmp_path / "source", "one", "two", "three")
 
     def interrupt(words: int) -> None:
         if words == 2:
@@ -329,11 +329,11 @@ def test_resuming_with_another_source_is_refused(tmp_path):
     (source / "0.png").write_bytes(png(7))
     refused(lambda: build(source, tmp_path / "out", "folder", resume=True), "another picture", "overwrite")
     assert build(source, tmp_path / "out", "folder").words == 3  # begins anew
-    assert open_labelled(tmp_path / "out")[0].image.width == 37
+    assert open_labeled(tmp_path / "out")[0].image.width == 37
 
 
 def test_nothing_left_is_an_error_that_counts(tmp_path):
-    source = labelled(tmp_path / "source", "", "two")
+    source = labeled(tmp_path / "source", "", "two")
     (source / "1.png").unlink()
     refused(
         lambda: build(source, tmp_path / "out", "folder"),
@@ -348,16 +348,16 @@ def test_nothing_left_is_an_error_that_counts(tmp_path):
 
 
 def test_jpeg_where_it_is_asked_for(tmp_path):
-    source = labelled(tmp_path / "source", "one", "two")
+    source = labeled(tmp_path / "source", "one", "two")
     build(source, tmp_path / "out", "folder", quality=90)
-    dataset = open_labelled(tmp_path / "out")
+    dataset = open_labeled(tmp_path / "out")
     assert dataset.key(0) == "images/000000001.jpg"
     assert np.abs(np.asarray(dataset[1].image).astype(int) - np.asarray(picture(1))).max() < 5
     refused(lambda: build(source, tmp_path / "b", "folder", quality=0), "quality 0", "1 to 95")
 
 
 def test_a_full_disk_leaves_what_can_be_resumed(tmp_path, monkeypatch):
-    source = labelled(tmp_path / "source", "one", "two", "three")
+    source = labeled(tmp_path / "source", "one", "two", "three")
     whole = Path.write_bytes
 
     def fails(path: Path, data: bytes) -> int:
@@ -388,7 +388,7 @@ def test_photographs_of_icdar_2015(tmp_path):
     illegible = sum(row[9] == "###" for row in rows)
     assert result.drops.counts == {ILLEGIBLE: illegible}
     assert result.words == len(rows) - illegible
-    dataset = open_labelled(tmp_path / "words.lmdb")
+    dataset = open_labeled(tmp_path / "words.lmdb")
     legible = [row for row in rows if row[9] != "###"]
     assert [dataset.label(index) for index in range(len(dataset))] == [row[9] for row in legible]
     for index, row in enumerate(legible):

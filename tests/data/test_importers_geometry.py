@@ -1,4 +1,4 @@
-"""Words cut out of photographs, against planted colours and an independent perspective transform."""
+"""Words cut out of photographs, against planted colors and an independent perspective transform."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from dptr.data.importers.geometry import (
 SLANTED = [(40, 30), (110, 45), (104, 80), (36, 62)]
 
 
-def turned(corners, degrees: float, centre=(80, 60)):
+def turned(corners, degrees: float, center=(80, 60)):
     angle = np.deg2rad(degrees)
     matrix = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
-    return [tuple(matrix @ (np.array(corner) - centre) + centre) for corner in corners]
+    return [tuple(matrix @ (np.array(corner) - center) + center) for corner in corners]
 
 
 def test_an_upright_box_is_cut_out_exactly():

@@ -20,10 +20,18 @@ from torch.utils.data import get_worker_info
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.data.loader import batches, text_batch
 from dptr.data.report import DropReport
-from dptr.data.sources import Bucketed, Labelled, Mixture, Ramp, Weighted, seeded_order, whole_weights
+from dptr.data.sources import (
+    Curriculum,
+    LabeledSource,
+    LengthBuckets,
+    Mixture,
+    WeightedMixture,
+    seeded_order,
+    whole_weights,
+)
 from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
@@ -73,10 +81,10 @@ class Deadly:
         return Numbered().sample(index)
 
 
-def crops(count: int, shape: tuple[int, int] = (16, 32)) -> LabelledCrops:
+def crops(count: int, shape: tuple[int, int] = (16, 32)) -> LabeledCrops:
     arrays = np.random.default_rng(0).integers(0, 256, (count, *shape, 3), dtype=np.uint8)
     names = [f"w{index}" for index in range(count)]
-    return LabelledCrops(arrays, names, names, [0] * count, DropReport())
+    return LabeledCrops(arrays, names, names, [0] * count, DropReport())
 
 
 def random_words(seed: int = 0) -> Corpus:
@@ -119,7 +127,7 @@ def test_steps_hold_consecutive_samples():
 
 def test_workers_and_restarts_change_nothing(renderer):
     """Augmented and rendered crops, bit for bit: with 0, 1, 2 workers, uninterrupted or resumed at any step."""
-    source = Mixture(Labelled(crops(7), 3, 1.0), RenderedWords(random_words(), renderer), 0.4)
+    source = Mixture(LabeledSource(crops(7), 3, 1.0), RenderedWords(random_words(), renderer), 0.4)
     state = torch.get_rng_state()
     whole = list(batches(source, 6, 0, 7, workers=0))
     assert len(whole) == 7
@@ -144,7 +152,7 @@ def test_ranks_share_a_batch(size, processes):
 @pytest.mark.parametrize(("size", "processes", "workers"), [(8, 2, 1), (8, 3, 0), (5, 5, 0), (26, 4, 0)])
 def test_epochs_are_exact_over_processes(size, processes, workers):
     """13 crops, batches that do not divide them: epoch after epoch each crop once, and no rank sees it twice."""
-    source = Labelled(crops(13), 5, 0.0)
+    source = LabeledSource(crops(13), 5, 0.0)
     steps = 13 * 2  # 2 * size epochs
     parts = [list(batches(source, size, 0, steps, workers, rank, processes)) for rank in range(processes)]
     words = [word for step in range(steps) for part in parts for word in part[step][1]]
@@ -161,11 +169,11 @@ def test_fewer_crops_than_processes():
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_every_rank_gets_both_kinds_of_crops(share, renderer):
     """Evenly spread samples dealt out in turn would give one process all rendered crops, and its BatchNorm too."""
-    source = Mixture(Labelled(crops(7), 3, 0.0), RenderedWords(random_words(), renderer), share)
+    source = Mixture(LabeledSource(crops(7), 3, 0.0), RenderedWords(random_words(), renderer), share)
     for rank in range(2):
         _, words, _ = next(iter(batches(source, 16, 0, 1, 0, rank, 2)))
-        labelled = sum(word in source.labelled.crops.labels for word in words)
-        assert labelled == round((1 - share) * 8)
+        labeled = sum(word in source.labeled.crops.labels for word in words)
+        assert labeled == round((1 - share) * 8)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -200,16 +208,16 @@ def test_a_worker_that_dies_is_a_user_error():
 
 
 def test_every_epoch_shows_every_crop_once_in_a_new_order():
-    source = Labelled(crops(13), 5, 0.0)
+    source = LabeledSource(crops(13), 5, 0.0)
     epochs = [[source.sample(13 * epoch + place)[1] for place in range(13)] for epoch in range(4)]
     for labels in epochs:
         assert sorted(labels) == sorted(source.crops.labels)
     assert len(set(map(tuple, epochs))) == 4
-    assert [Labelled(crops(13), 6, 0.0).sample(place)[1] for place in range(13)] != epochs[0]
+    assert [LabeledSource(crops(13), 6, 0.0).sample(place)[1] for place in range(13)] != epochs[0]
 
 
 def test_labels_stay_with_their_crops():
-    source = Labelled(crops(13), 5, 0.0)
+    source = LabeledSource(crops(13), 5, 0.0)
     for index in range(40):
         crop, label, stops = source.sample(index)
         assert stops.shape == (len(label), 2) and np.isnan(stops).all()
@@ -217,7 +225,7 @@ def test_labels_stay_with_their_crops():
 
 
 def test_augmentation_is_a_function_of_the_index():
-    source, plain = Labelled(crops(5), 5, 1.0), Labelled(crops(5), 5, 0.0)
+    source, plain = LabeledSource(crops(5), 5, 1.0), LabeledSource(crops(5), 5, 0.0)
     before = source.crops.arrays.copy()
     seen: dict[str, list[bytes]] = {}
     for index in range(40):
@@ -231,22 +239,22 @@ def test_augmentation_is_a_function_of_the_index():
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 0.999, 1.0])
 def test_mixtures_keep_their_share_and_leave_no_gaps(share):
-    rendered, labelled = Numbered(), Numbered()
-    source = Mixture(labelled, rendered, share)
+    rendered, labeled = Numbered(), Numbered()
+    source = Mixture(labeled, rendered, share)
     for index in range(1000):
         source.sample(index)
         assert abs(len(rendered.asked) - share * (index + 1)) < 1 + 1e-9  # at every moment, not only at the end
     assert rendered.asked == list(range(len(rendered.asked)))
-    assert labelled.asked == list(range(len(labelled.asked)))
-    assert len(rendered.asked) + len(labelled.asked) == 1000
+    assert labeled.asked == list(range(len(labeled.asked)))
+    assert len(rendered.asked) + len(labeled.asked) == 1000
 
 
 def test_mixtures_give_what_their_sources_give(renderer):
-    labelled, rendered = Labelled(crops(7), 3, 0.0), RenderedWords(random_words(), renderer)
-    source = Mixture(labelled, rendered, 0.5)
+    labeled, rendered = LabeledSource(crops(7), 3, 0.0), RenderedWords(random_words(), renderer)
+    source = Mixture(labeled, rendered, 0.5)
     for index in range(10):
         crop, word, _ = source.sample(index)
-        expected, label, _ = (labelled, rendered)[index % 2].sample(index // 2)
+        expected, label, _ = (labeled, rendered)[index % 2].sample(index // 2)
         assert word == label and np.array_equal(crop, expected)
 
 
@@ -262,7 +270,7 @@ def test_weighted_supplies_are_drawn_in_their_proportion(weights):
         Fraction(str(w)) / sum(map(Fraction, map(str, weights))) for w in weights
     ]
     supplies = tuple(Numbered() for _ in weights)
-    source = Weighted(supplies, whole)
+    source = WeightedMixture(supplies, whole)
     for index in range(max(2000, 2 * period)):
         source.sample(index)
         counts = [len(supply.asked) for supply in supplies]
@@ -275,8 +283,8 @@ def test_weighted_supplies_are_drawn_in_their_proportion(weights):
 
 
 def test_a_set_is_used_up_before_a_crop_of_it_comes_again():
-    few, many = Labelled(crops(3), 5, 0.0), Labelled(crops(50, (8, 8)), 6, 0.0)
-    source = Weighted((few, many), (2, 1))
+    few, many = LabeledSource(crops(3), 5, 0.0), LabeledSource(crops(50, (8, 8)), 6, 0.0)
+    source = WeightedMixture((few, many), (2, 1))
     drawn = [source.sample(index) for index in range(150)]
     for supply, height, expected in ((few, 16, 100), (many, 8, 50)):
         words = [word for crop, word, _ in drawn if len(crop) == height]
@@ -288,12 +296,14 @@ def test_a_set_is_used_up_before_a_crop_of_it_comes_again():
 
 
 def test_weights_workers_and_restarts_change_nothing():
-    source = Weighted((Labelled(crops(7), 3, 1.0), Labelled(crops(20), 4, 1.0)), (2, 3))
-    source = Bucketed(source, 6, 3, 0)
+    source = WeightedMixture((LabeledSource(crops(7), 3, 1.0), LabeledSource(crops(20), 4, 1.0)), (2, 3))
+    source = LengthBuckets(source, 6, 3, 0)
     whole = list(batches(source, 6, 0, 10, workers=0))
     for workers, first in ((0, 4), (1, 0), (2, 5)):
         assert same(list(batches(source, 6, first, 10, workers)), whole[first:])
-    fresh = Bucketed(Weighted((Labelled(crops(7), 3, 1.0), Labelled(crops(20), 4, 1.0)), (2, 3)), 6, 3, 0)
+    fresh = LengthBuckets(
+        WeightedMixture((LabeledSource(crops(7), 3, 1.0), LabeledSource(crops(20), 4, 1.0)), (2, 3)), 6, 3, 0
+    )
     for step in reversed(range(10)):
         assert same(list(batches(fresh, 6, step, step + 1, 0)), whole[step : step + 1])
 
@@ -313,7 +323,7 @@ class Lengths(Numbered):
 @pytest.mark.parametrize(("size", "pool"), [(8, 16), (5, 3), (1, 4)])
 def test_buckets_hold_the_same_samples_by_length(size, pool):
     plain, count = Lengths(), size * pool
-    source = Bucketed(Lengths(), size, pool, 3)
+    source = LengthBuckets(Lengths(), size, pool, 3)
     lengths: list[list[int]] = []
     for first in (0, 2 * count):
         drawn = [source.sample(index) for index in range(first, first + count)]
@@ -332,8 +342,8 @@ def test_buckets_hold_the_same_samples_by_length(size, pool):
 
 
 def test_words_of_supplies_are_those_of_their_samples(renderer):
-    labelled, rendered = Labelled(crops(7), 3, 0.5), RenderedWords(random_words(), renderer)
-    for source in (Mixture(labelled, rendered, 0.3), Ramp(labelled, rendered, 20)):
+    labeled, rendered = LabeledSource(crops(7), 3, 0.5), RenderedWords(random_words(), renderer)
+    for source in (Mixture(labeled, rendered, 0.3), Curriculum(labeled, rendered, 20)):
         assert [source.word(index) for index in range(30)] == [source.sample(index)[1] for index in range(30)]
 
 
@@ -357,7 +367,7 @@ class Signed:
 
 
 def test_a_plain_renderer_gives_way_evenly():
-    source = Ramp(Signed("plain"), Signed("full"), 1000)
+    source = Curriculum(Signed("plain"), Signed("full"), 1000)
     full = [source.sample(index)[0] == "full" for index in range(1500)]
     assert not full[0] and all(full[1000:])
     for start in range(0, 1000, 100):

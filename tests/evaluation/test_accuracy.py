@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.data.crops import LabelledCrops
+from dptr.data.crops import LabeledCrops
 from dptr.data.report import DropReport
 from dptr.evaluation.accuracy import (
     Comparison,
@@ -50,9 +50,9 @@ def crop(value: int, width: int = 8) -> np.ndarray:
     return np.full((4, width, 3), value, np.uint8)
 
 
-def crops_of(labels: list[str], widths: list[int], turned: dict[int, list[np.ndarray]]) -> LabelledCrops:
+def crops_of(labels: list[str], widths: list[int], turned: dict[int, list[np.ndarray]]) -> LabeledCrops:
     arrays = [crop(value, width) for value, width in enumerate(widths)]
-    return LabelledCrops(VariableWidthCrops(arrays), labels, labels, [0] * len(labels), DropReport(), turned)
+    return LabeledCrops(VariableWidthCrops(arrays), labels, labels, [0] * len(labels), DropReport(), turned)
 
 
 def test_of_a_tall_crops_views_the_most_confident_possible_one_counts() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.evaluation.evaluate import Report, evaluate
 from dptr.inference.prediction import Prediction
 from dptr.utils.errors import UserError
@@ -37,7 +37,7 @@ TABLE = [
 
 
 class PlantedReader:
-    """Knows a crop by its colour, and says what the table says."""
+    """Knows a crop by its color, and says what the table says."""
 
     name = "planted"
     batch_size = 3
@@ -266,7 +266,7 @@ class Oracle(PlantedReader):
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="DPTR_DATA does not name the folder with ic15/test")
 def test_the_ic15_benchmark_keeps_all_its_2077_crops() -> None:
     data = Path(os.environ["DPTR_DATA"]) / "ic15" / "test"
-    dataset = open_labelled(data)
+    dataset = open_labeled(data)
     labels = [dataset.label(index) for index in range(len(dataset))]
     for result in evaluate(Oracle(labels), [data], ["36", "94", "native"]).results:
         assert (result.n, result.correct, result.word_accuracy, result.cer, result.dropped) == (2077, 2077, 1, 0, {})

@@ -81,7 +81,7 @@ class Strips(Encoder):
 
 @dataclass
 class Small:
-    """A recogniser of random weights, large enough that words differ from crop to crop in letters and length."""
+    """A recognizer of random weights, large enough that words differ from crop to crop in letters and length."""
 
     kind: str
     card: dict[str, Any] = field(default_factory=dict)
@@ -161,7 +161,7 @@ def test_a_file_reads_what_its_model_reads(kind: str, batch: int, exported) -> N
 
 
 def with_tower(made: Path, folder: Path) -> Path:
-    """A recogniser's folder with the image tower of a tiny dual encoder, which resizes its crops."""
+    """A recognizer's folder with the image tower of a tiny dual encoder, which resizes its crops."""
     tower = tower_settings(str(made))
     config = ModelConfig(
         encoder=ClipVisionConfig(height=16, width=64, tower=tower),
@@ -172,7 +172,7 @@ def with_tower(made: Path, folder: Path) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = loud(build_recognizer(config, len(CHARSET)), 1, 0.3)
-    save_checkpoint(folder, "recogniser", model, config, CHARSET, {}, {})
+    save_checkpoint(folder, "recognizer", model, config, CHARSET, {}, {})
     return folder
 
 
@@ -250,7 +250,7 @@ def test_files_hold_no_weight_twice_and_nothing_of_this_machine(exported) -> Non
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Crops of every shape, labelled with something."""
+    """Crops of every shape, labeled with something."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     lines = []
@@ -263,7 +263,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shipped() -> Path:
-    """The recogniser that ships, as ``scripts/ship.py`` had it exported."""
+    """The recognizer that ships, as ``scripts/ship.py`` had it exported."""
     return SHIPPED["dptr-en"] / "model.onnx"
 
 

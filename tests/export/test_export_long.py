@@ -20,7 +20,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import FinetuneRecipe, PretrainRecipe
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.export import export
 from dptr.export.parity import TOLERANCE
 from dptr.inference.reader import Prediction, Reader
@@ -53,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Path:
     pictures: list[Image.Image] = []
     if "DPTR_DATA" in os.environ:
         for name in ("iiit5k/test", "ic15/test"):
-            real = open_labelled(Path(os.environ["DPTR_DATA"]) / name)
+            real = open_labeled(Path(os.environ["DPTR_DATA"]) / name)
             pictures += [real.image(number * len(real) // (CROPS // 4)) for number in range(CROPS // 4)]
     corpus = Corpus(CorpusConfig(sources=(SourceConfig(kind="pattern"),)), resolve_charset("94"), 13, 0)
     source = RenderedWords(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
@@ -67,8 +67,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Path:
     return folder
 
 
-def recogniser(kind: str, folder: Path) -> Path:
-    """A recogniser with the eyes of glyph-en and a decoder of this kind that has learnt from text."""
+def recognizer(kind: str, folder: Path) -> Path:
+    """A recognizer with the eyes of glyph-en and a decoder of this kind that has learnt from text."""
     name, _, at_once = kind.partition(" ")
     decoder = [*DECODER, f"model.decoder.kind={name}", f"model.decoder.autoregressive={'false' if at_once else 'true'}"]
     if name != "ctc":
@@ -82,7 +82,7 @@ def recogniser(kind: str, folder: Path) -> Path:
     initialized(model, recipe, charset)
     if name == "ctc":
         loud(model.decoder, 1, 0.1)  # louder ones enlarge what torch and onnxruntime round otherwise
-    save_checkpoint(folder / "model", "recogniser", model.eval(), recipe.model, charset, {}, {})
+    save_checkpoint(folder / "model", "recognizer", model.eval(), recipe.model, charset, {}, {})
     return folder / "model"
 
 
@@ -116,7 +116,7 @@ def check(torch_folder: Path, file: Path, paths: list[Path], capsys: pytest.Capt
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_decoder_on_every_width_and_traced_with_another_example(kind, data, tmp_path, monkeypatch, capsys):
     pytest.importorskip("wordfreq")
-    model = recogniser(kind, tmp_path)
+    model = recognizer(kind, tmp_path)
     folder = tmp_path / kind
     folder.mkdir()
     if kind == "ctc":  # of a run's two places that are likeliest alike, either's row stands for it (``collapse``)

@@ -33,7 +33,7 @@ CONFIG = ModelConfig(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recogniser with random weights, large enough that words differ from crop to crop."""
+    """A recognizer with random weights, large enough that words differ from crop to crop."""
     path = tmp_path_factory.mktemp("model") / "tiny"
     charset = resolve_charset("36")
     with torch.random.fork_rng():
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = build_recognizer(CONFIG, len(charset))
         for parameter in model.parameters():
             parameter.data += 0.3 * torch.randn_like(parameter)
-    save_checkpoint(path, "recogniser", model, CONFIG, charset, {}, {"name": "tiny"})
+    save_checkpoint(path, "recognizer", model, CONFIG, charset, {}, {"name": "tiny"})
     return path
 
 
@@ -278,7 +278,7 @@ def test_confidence_is_taken_to_the_temperature_of_the_checkpoint(folder: Path, 
     """The words stay, and so do their probabilities' order; each row is softmax(logits / 2.5)."""
     loaded = load_recognizer(folder)
     warm = {"temperature": 2.5}
-    save_checkpoint(tmp_path / "warm", "recogniser", loaded.model, CONFIG, resolve_charset("36"), {}, {}, **warm)
+    save_checkpoint(tmp_path / "warm", "recognizer", loaded.model, CONFIG, resolve_charset("36"), {}, {}, **warm)
     reader = Reader(tmp_path / "warm")
     with torch.no_grad():
         rows = (loaded.model(to_pixels(crops(4))) / 2.5).softmax(-1)

@@ -52,8 +52,8 @@ def pixels(count: int = 6) -> Tensor:
     return torch.rand(count, 3, 16, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def recogniser(folder: Path, half: bool = False) -> Path:
-    save_checkpoint(folder / "model", "recogniser", fresh(), CONFIG, ABC, {"name": "glyph"}, CARD, half)
+def recognizer(folder: Path, half: bool = False) -> Path:
+    save_checkpoint(folder / "model", "recognizer", fresh(), CONFIG, ABC, {"name": "glyph"}, CARD, half)
     return folder / "model"
 
 
@@ -68,7 +68,7 @@ def stage_one(folder: Path, charset: Charset = ABC) -> Path:
 @torch.no_grad()
 def test_round_trip(tmp_path):
     state = torch.get_rng_state()
-    loaded = load_recognizer(recogniser(tmp_path))
+    loaded = load_recognizer(recognizer(tmp_path))
     assert (loaded.config, loaded.card, loaded.tokenizer.charset) == (CONFIG, CARD, ABC)
     assert loaded.tokenizer.max_length == 5 and not loaded.model.training
     assert loaded.model.state_dict().keys() == fresh().state_dict().keys()
@@ -80,8 +80,8 @@ def test_round_trip(tmp_path):
 
 @torch.no_grad()
 def test_round_trip_in_half(tmp_path):
-    folder = recogniser(tmp_path, half=True)
-    whole = recogniser(tmp_path / "whole")
+    folder = recognizer(tmp_path, half=True)
+    whole = recognizer(tmp_path / "whole")
     loaded = load_recognizer(folder)
     for name, tensor in fresh().state_dict().items():
         expected = tensor.half().float() if tensor.is_floating_point() else tensor
@@ -91,10 +91,10 @@ def test_round_trip_in_half(tmp_path):
 
 
 def test_a_folder_holds_settings_charset_and_safetensors_and_no_pickle(tmp_path):
-    folder = recogniser(tmp_path)
+    folder = recognizer(tmp_path)
     assert sorted(file.name for file in folder.iterdir()) == ["card.json", "config.json", "model.safetensors"]
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert described["kind"] == "recogniser" and described["charset"]["characters"] == "abcΩ"
+    assert described["kind"] == "recognizer" and described["charset"]["characters"] == "abcΩ"
     assert ModelConfig.model_validate(described["model"]) == CONFIG
     assert load_file(folder / "model.safetensors").keys() == fresh().state_dict().keys()
     for file in folder.iterdir():
@@ -109,7 +109,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
         def __reduce__(self):
             return (Path.touch, (ran,))
 
-    folder = recogniser(tmp_path)
+    folder = recognizer(tmp_path)
     (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(UserError, match="not a whole safetensors file"):
         load_recognizer(folder)
@@ -120,9 +120,9 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
 
 
 def test_saving_again_replaces_the_whole_folder(tmp_path):
-    folder = recogniser(tmp_path)
+    folder = recognizer(tmp_path)
     (folder / "left.over").touch()
-    save_checkpoint(folder, "recogniser", fresh(seed=1), CONFIG, ABC, {}, {"name": "second"})
+    save_checkpoint(folder, "recognizer", fresh(seed=1), CONFIG, ABC, {}, {"name": "second"})
     assert card_of(folder) == {"name": "second"} and not (folder / "left.over").exists()
     assert [item.name for item in tmp_path.iterdir()] == ["model"]
 
@@ -206,15 +206,15 @@ def test_a_reordered_charset_reads_the_same(tmp_path):
     assert len({word.text for word in read[0]}) > 5
 
 
-def test_a_recognisers_decoder_can_be_taken(tmp_path):
+def test_a_recognizers_decoder_can_be_taken(tmp_path):
     decoder = decoder_of(ABC, 1)
-    assert transfer(decoder, open_checkpoint(recogniser(tmp_path)), ABC) == ([], [])
+    assert transfer(decoder, open_checkpoint(recognizer(tmp_path)), ABC) == ([], [])
     for name, tensor in fresh().decoder.state_dict().items():
         assert torch.equal(decoder.state_dict()[name], tensor)
 
 
 def test_half_moves_as_float(tmp_path):
-    folder = recogniser(tmp_path, half=True)
+    folder = recognizer(tmp_path, half=True)
     decoder = decoder_of(Charset("new", ("b",)), 1)
     transfer(decoder, open_checkpoint(folder), Charset("new", ("b",)))
     assert {tensor.dtype for tensor in decoder.state_dict().values()} == {torch.float32}
@@ -270,7 +270,7 @@ def glyph_folder(folder: Path) -> Path:
 
 @pytest.mark.parametrize("parts", [(), ("decoder",), ("glyph",), ("decoder", "glyph"), ("model",)])
 def test_stage_two_names_what_it_leaves_fresh(tmp_path, parts):
-    folders = {"decoder": stage_one, "glyph": glyph_folder, "model": recogniser}
+    folders = {"decoder": stage_one, "glyph": glyph_folder, "model": recognizer}
     init = InitConfig(**{part: str(folders[part](tmp_path)) for part in parts})
     model = fresh(seed=9)
     told = initialized(model, FinetuneRecipe(model=CONFIG, init=init), ABC)
@@ -300,7 +300,7 @@ def test_stage_two_names_fresh_characters(tmp_path):
 
 
 def test_a_whole_model_and_parts_contradict(tmp_path):
-    init = InitConfig(model=str(recogniser(tmp_path)), decoder=str(stage_one(tmp_path)))
+    init = InitConfig(model=str(recognizer(tmp_path)), decoder=str(stage_one(tmp_path)))
     with pytest.raises(UserError, match="one or the other"):
         initialized(fresh(), FinetuneRecipe(model=CONFIG, init=init), ABC)
 
@@ -380,7 +380,7 @@ WIDER = dumped(decoder=CONFIG.decoder.model_copy(update={"dim": 24}))
     ],
 )
 def test_damaged_checkpoints_are_refused_in_a_line(tmp_path, damage, named):
-    folder = recogniser(tmp_path)
+    folder = recognizer(tmp_path)
     damage(folder)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(UserError) as caught:
@@ -399,14 +399,14 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for target in (tmp_path / "file", tmp_path / "file" / "model"):
         with pytest.raises(UserError, match="cannot write"):
-            save_checkpoint(target, "recogniser", fresh(), CONFIG, ABC, {}, {})
+            save_checkpoint(target, "recognizer", fresh(), CONFIG, ABC, {}, {})
 
 
 @pytest.mark.parametrize("spelling", ["recogniser", "recognizer"])
 def test_either_spelling_of_the_kind_is_read(tmp_path, spelling):
     """Folders hold the former, which older versions of dptr read too."""
-    folder = recogniser(tmp_path)
+    folder = recognizer(tmp_path)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["kind"] == "recogniser"
+    assert config["kind"] == "recognizer"
     (folder / "config.json").write_text(json.dumps({**config, "kind": spelling}), encoding="utf-8")
-    assert open_checkpoint(folder).kind == "recogniser"
+    assert open_checkpoint(folder).kind == "recognizer"

@@ -57,7 +57,7 @@ def test_counted_tokens_equal_an_independent_computation():
                 for row in (0, 5):
                     told[word, row + column, pair] += math.sin(angle)
                     told[word, row + column, 6 + pair] += math.cos(angle)
-    torch.testing.assert_close(fmu.tell(image, fmu.density(image)), told, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fmu.add_running_count(image, fmu.density(image)), told, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(fmu(image), fmu.merge(told), atol=1e-5, rtol=1e-5)
 
 
@@ -70,8 +70,10 @@ def test_a_leading_token_is_in_no_column():
     image = tokens(length=11)
     density = whole.density(image)
     assert torch.equal(density, fmu.density(image[:, 1:]))
-    told = whole.tell(image, density)
-    assert torch.equal(told[:, :1], image[:, :1]) and torch.equal(told[:, 1:], fmu.tell(image[:, 1:], density))
+    told = whole.add_running_count(image, density)
+    assert torch.equal(told[:, :1], image[:, :1]) and torch.equal(
+        told[:, 1:], fmu.add_running_count(image[:, 1:], density)
+    )
     assert torch.equal(whole(image), whole.merge(told)) and not torch.allclose(whole(image), fmu(image[:, 1:]))
     shares = whole.attention(told)
     assert shares.shape == (3, 5, 5) and (shares.sum(-1) < 1).all()

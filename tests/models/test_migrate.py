@@ -36,7 +36,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Parts:
 
 
 def test_keys_of_other_kinds_go_and_the_others_stay() -> None:
-    migrated = migrate({"format": 1, "kind": "recogniser", "model": FLAT})
+    migrated = migrate({"format": 1, "kind": "recognizer", "model": FLAT})
     assert migrated["format"] == FORMAT and FLAT["encoder"]["widest"] == 96  # what was passed is as it was
     model = ModelConfig.model_validate(migrated["model"])
     assert model.encoder == SVTRConfig(size="nano", height=16, width=32, max_width=96)
@@ -50,7 +50,7 @@ def test_keys_of_other_kinds_go_and_the_others_stay() -> None:
 )
 def test_each_decoder_keeps_its_own(kind: str, kept: set[str]) -> None:
     flat = {**FLAT, "decoder": {**FLAT["decoder"], "kind": kind}}
-    decoder = migrate({"format": 1, "kind": "recogniser", "model": flat})["model"]["decoder"]
+    decoder = migrate({"format": 1, "kind": "recognizer", "model": flat})["model"]["decoder"]
     assert decoder.keys() == {"kind", "dim", "depth", "heads", "dropout"} | kept
 
 
@@ -62,7 +62,7 @@ def test_stage_1_leaves_encoder_and_fmu() -> None:
 
 def test_what_was_no_key_then_is_none_now() -> None:
     odd = {**FLAT, "decoder": {**FLAT["decoder"], "width": 3}}
-    assert migrate({"format": 1, "kind": "recogniser", "model": odd})["model"]["decoder"]["width"] == 3
+    assert migrate({"format": 1, "kind": "recognizer", "model": odd})["model"]["decoder"]["width"] == 3
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "glyph-en"])
@@ -79,7 +79,7 @@ def test_glyph_en_is_read() -> None:
 
 
 def test_a_folder_of_before_reads_the_same(parts: Parts, tmp_path: Path) -> None:
-    now = parts.folder / "recogniser"
+    now = parts.folder / "recognizer"
     described = json.loads((now / "config.json").read_text())
     assert described["format"] == FORMAT
     then = tmp_path / "then"

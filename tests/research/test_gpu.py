@@ -24,10 +24,10 @@ from torch import Tensor
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import AlignRecipe, FinetuneRecipe, OptimConfig, PretrainRecipe, SynthRecipe
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.dual.base import load_dual
 from dptr.models.checkpoint import load_recognizer
-from dptr.models.decoders.parseq import draw_permutations, in_sequence
+from dptr.models.decoders.parseq import build_sequences, draw_permutations
 from dptr.synth import find_fonts
 from dptr.synth.worker import make_source
 from dptr.text.charset import resolve_charset
@@ -104,7 +104,7 @@ def distillation(folders: tuple[str, str], words: list[str], limits: tuple[int, 
         some = [word for word in words if least < len(word) <= limit]
         least = limit
         tensors[f"targets-{number}"] = resident.encoded(tokenizer, some, limit)
-        tensors |= resident.orders_as_tensors(in_sequence(draw_permutations(limit, 4, drawer)), number)
+        tensors |= resident.orders_as_tensors(build_sequences(draw_permutations(limit, 4, drawer)), number)
         rows.append(len(some))
     tensors["pixels"] = torch.randn(sum(rows), 3, 32, 128, generator=drawer)
     return resident.Distillation(models, rows), tensors
@@ -122,7 +122,7 @@ def test_words_by_length_are_asked_what_a_whole_batch_is(monkeypatch: pytest.Mon
     sums, counts = torch.zeros(()), 0
     for number, rows in enumerate((slice(3), slice(3, 5))):
         orders = objective_module.orders_of(tensors, number)
-        apart, asked = model.decoder.ordered(memory[rows], None, tensors[f"targets-{number}"], orders)
+        apart, asked = model.decoder.logits_in_orders(memory[rows], None, tensors[f"targets-{number}"], orders)
         chosen = asked != model.decoder.pad
         sums = sums + F.cross_entropy(apart[chosen], asked[chosen], reduction="sum")
         counts += int(chosen.sum())
@@ -132,7 +132,8 @@ def test_words_by_length_are_asked_what_a_whole_batch_is(monkeypatch: pytest.Mon
     padded[:, :6] = tensors["targets-0"]
     orders = objective_module.orders_of(tensors, 0)
     torch.testing.assert_close(
-        model.decoder.ordered(memory[:3], None, padded, orders)[0], logits[: 3 * len(orders.query)].view(3, -1, 95)
+        model.decoder.logits_in_orders(memory[:3], None, padded, orders)[0],
+        logits[: 3 * len(orders.query)].view(3, -1, 95),
     )
 
 
@@ -209,7 +210,7 @@ def test_a_resident_run_trains_goes_on_and_saves(tmp_path: Path, font_folder: Pa
     command = [
         sys.executable, str(ROOT / "research/gpu/resident.py"), "--inputs", str(folder), "--work", str(tmp_path / "w"),
         "--out", str(tmp_path / "out"), "--model", "a=dptr-en", "--model", "b=dptr-en-tiny", "--device", "cpu",
-        "--workers", "1", "--batch", "16", "--labelled", "0.25", "--most", "400", "--validate", "4", "--save", "4",
+        "--workers", "1", "--batch", "16", "--labeled", "0.25", "--most", "400", "--validate", "4", "--save", "4",
         "--set", "render.font_split=all", "--seconds", "15",
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -238,7 +239,7 @@ def test_pictures_are_reduced_and_labels_kept(tmp_path: Path) -> None:
         Image.new("RGB", size).save(source / f"{index}.jpg")
     (source / "labels.tsv").write_text("0.jpg\tGroß\n1.jpg\tb c\n", encoding="utf-8")
     assert inputs.crops(source, out) == 2
-    dataset = open_labelled(out)
+    dataset = open_labeled(out)
     assert [dataset.label(index) for index in range(2)] == ["Groß", "b c"]
     assert [dataset.image(index).size for index in range(2)] == [(120, 40), (60, 20)]
     assert inputs.photographs(source, tmp_path / "photographs") == 2

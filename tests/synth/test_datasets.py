@@ -12,7 +12,7 @@ from dptr.cli.app import run
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.synth import datasets as synth_sets
 from dptr.synth import pack
 from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_synth_lmdb
@@ -51,7 +51,7 @@ def test_it_holds_what_the_renderer_gives(kind, first, last, recipe, tmp_path):
     done = []
     WRITE[kind](recipe, first, last, tmp_path / "set", progress=done.append)
     assert done[-1] == 10 and done == sorted(done)
-    source, dataset = make_source(recipe), open_labelled(tmp_path / "set")
+    source, dataset = make_source(recipe), open_labeled(tmp_path / "set")
     assert len(dataset) == 10
     for place, index in enumerate(range(first, last)):
         crop, word, _ = source.sample(index)
@@ -63,7 +63,7 @@ def test_it_holds_what_the_renderer_gives(kind, first, last, recipe, tmp_path):
 def test_workers_change_nothing(kind, recipe, tmp_path):
     for workers in (1, 2):
         WRITE[kind](recipe, 0, 11, tmp_path / str(workers), workers)
-    one, two = (open_labelled(tmp_path / str(workers)) for workers in (1, 2))
+    one, two = (open_labeled(tmp_path / str(workers)) for workers in (1, 2))
     assert [one.label(i) for i in range(11)] == [two.label(i) for i in range(11)]
     assert all(np.array_equal(np.asarray(one.image(i)), np.asarray(two.image(i))) for i in range(11))
     if kind == "folder":
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_and_resumed(recipe, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"labels\.tsv: No space left on device; free space, then .* --resume"):
             write_folder(recipe, 0, 6, tmp_path / "set")
     write_folder(recipe, 0, 6, tmp_path / "set", resume=True)
-    assert len(open_labelled(tmp_path / "set")) == 6
+    assert len(open_labeled(tmp_path / "set")) == 6
 
 
 @pytest.mark.parametrize("count", [7, 8, 9, 100])
@@ -148,7 +148,7 @@ def test_command(font_folder, tmp_path, capsys):
     common = ["synth", "--count", "7", "--set", f"render.fonts=['{font_folder}']", "--set", "size.height=16"]
     for kind in ("folder", "lmdb", "pack"):
         assert run([*common, "--as", kind, "--shard", "1/2", "--out", str(tmp_path / kind)]) == 0
-    assert [len(open_labelled(tmp_path / kind)) for kind in ("folder", "lmdb")] == [4, 4]
+    assert [len(open_labeled(tmp_path / kind)) for kind in ("folder", "lmdb")] == [4, 4]
     assert run([*common, "--as", "zip", "--out", str(tmp_path / "zip")]) == 2
     assert run([*common, "--shard", "7/7", "--out", str(tmp_path / "none")]) == 2
     assert run([*common, "--shard", "1/8", "--as", "lmdb", "--out", str(tmp_path / "none")]) == 2
@@ -166,7 +166,7 @@ def test_sheet_shows_the_first_crops(name, font_folder, tmp_path, capsys):
     assert code == 0
     if name == "sheet.html":
         page = (tmp_path / name).read_text()
-        labels = open_labelled(tmp_path / "set")
+        labels = open_labeled(tmp_path / "set")
         assert page.count("data:image/jpeg") == 5 and all(escape(labels.label(i)) in page for i in range(5))
     else:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Charsets, normalisation and label checks."""
+"""Charsets, normalization and label checks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dptr.text.charset import (
     TOO_LONG,
     Charset,
     check_label,
-    grown,
+    extend_charset,
     infer_charset,
-    normalise,
+    normalize_label,
     resolve_charset,
     show,
 )
@@ -129,11 +129,11 @@ def test_infer_charset():
 def test_a_charset_grows_by_what_enough_labels_hold():
     labels = ["Cafe\u0301", "é", "ß é", "\x07ß", "ｅ", "ÀÀÀ"]  # é in three labels, ß in two, À thrice in one
     latin = resolve_charset("62")
-    assert grown(latin, labels, 1).characters == (*latin.characters, "À", "ß", "é")
-    assert grown(latin, labels, 2).characters == (*latin.characters, "ß", "é")
-    assert grown(latin, labels, 3) == Charset("62", (*latin.characters, "é"))
-    assert grown(latin, labels, 4) is latin
-    assert grown(resolve_charset("36"), ["Ä", "ä"], 2).characters[36:] == (
+    assert extend_charset(latin, labels, 1).characters == (*latin.characters, "À", "ß", "é")
+    assert extend_charset(latin, labels, 2).characters == (*latin.characters, "ß", "é")
+    assert extend_charset(latin, labels, 3) == Charset("62", (*latin.characters, "é"))
+    assert extend_charset(latin, labels, 4) is latin
+    assert extend_charset(resolve_charset("36"), ["Ä", "ä"], 2).characters[36:] == (
         "ä",
     )  # as a set without upper case spells it
 
@@ -149,9 +149,9 @@ INVISIBLE = {
 @example("e \u0301")  # composes only once the space is gone
 @example("\u0301\ufeffe\u200b\u0301")
 @example("\u09c7 \u09be")
-def test_normalise(text):
-    once = normalise(text)
-    assert normalise(once) == once
+def test_normalize(text):
+    once = normalize_label(text)
+    assert normalize_label(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(character.isspace() for character in once)
     spelled = [c for c in unicodedata.normalize("NFD", text) if not c.isspace() and c not in INVISIBLE]
@@ -176,8 +176,8 @@ def test_normalise(text):
         ("İ", "İ"),
     ],
 )
-def test_normalise_examples(raw, clean):
-    assert normalise(raw) == clean
+def test_normalize_examples(raw, clean):
+    assert normalize_label(raw) == clean
 
 
 @pytest.mark.parametrize(

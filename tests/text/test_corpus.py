@@ -446,7 +446,7 @@ def test_word_is_the_same_in_another_process(words):
     assert outputs[0] == outputs[1] == f"{take(Corpus(config, FULL, 25, 3), 200)}\n"
 
 
-def test_neighbouring_indices_are_independent(words):
+def test_neighboring_indices_are_independent(words):
     """Share of equal words at lag 1 is that of independent draws: about 1 in 3,000."""
     drawn = take(Corpus(of_file(words, **PLAIN), FULL, 25, 0, "all"), 20_000)
     repeats = sum(a == b for a, b in pairwise(drawn))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dptr.synth import EMBEDDED, FontIndex, find_fonts
-from dptr.text.charset import Charset, check_label, normalise, resolve_charset
+from dptr.text.charset import Charset, check_label, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.language import ASCII
 from dptr.text.languages import LANGUAGES, latin, mlt
@@ -99,7 +99,7 @@ def test_words_are_labels_and_survive_the_tokenizer(corpus):
     charset, tokenizer = corpus.charset, Tokenizer(corpus.charset, 25)
     words = [corpus.word(index) for index in range(2000)]
     assert [check_label(word, charset, 25) for word in words] == [(word, None) for word in words]
-    assert [normalise(word) for word in words] == words
+    assert [normalize_label(word) for word in words] == words
     for start in range(0, 40, 4):
         ids = tokenizer.encode(words[start : start + 4])[:, 1:]
         one_hot = np.zeros((*ids.shape, tokenizer.classes), np.float32)

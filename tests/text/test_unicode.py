@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from dptr.text.charset import normalise
+from dptr.text.charset import normalize_label
 from dptr.text.unicode import directions, graphemes, is_mark, script
 
 
@@ -36,7 +36,7 @@ def test_graphemes(text, clusters):
 def test_graphemes_are_those_of_an_independent_library(language):
     regex = pytest.importorskip("regex")
     wordfreq = pytest.importorskip("wordfreq")
-    words = [normalise(word) for word in islice(wordfreq.iter_wordlist(language, "best"), 3000)]
+    words = [normalize_label(word) for word in islice(wordfreq.iter_wordlist(language, "best"), 3000)]
     unlike = [word for word in words if graphemes(word) != regex.findall(r"\X", word)]
     assert not [word for word in unlike if not regex.search(r"[\p{Emoji_Presentation}\u1100-\u11ff]", word)]
     assert len(unlike) < 10

@@ -15,24 +15,26 @@ from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.training import adapt as module
-from dptr.training.adapt import Lessons, Seen, adapt, decoder_accuracy, prepare
+from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, prepare
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors, read_json
 
 
-def planted(words: list[str], count: int, seed: int) -> Seen:
+def planted(words: list[str], count: int, seed: int) -> Features:
     """Slots that tell their letter, each in a way of its own place, and some noise: eyes that see."""
     letters = torch.randn(6, 128, 16, generator=torch.Generator().manual_seed(0))
     chosen = [words[row % len(words)] for row in range(count)]
     rows = [[ord(letter) for letter in word.ljust(6)] for word in chosen]
     memory = letters[torch.arange(6), torch.tensor(rows)]
-    return Seen(
+    return Features(
         (memory + 0.2 * torch.randn(memory.shape, generator=torch.Generator().manual_seed(seed))).half(), chosen
     )
 
 
 def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp_path: Path, monkeypatch) -> None:
-    lessons = Lessons(planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4))
+    lessons = FeatureSets(
+        planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4)
+    )
     monkeypatch.setattr(module, "prepare", lambda *arguments: (lessons, []))
     recipe = parts.recipe(
         "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
@@ -42,7 +44,7 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
     log = [line for line in records(tmp_path / "run") if "validation_domain" in line]
     assert log[0]["step"] == 0 and log[0]["validation_domain"] == 0
     assert max(line["validation_domain"] for line in log) > 0.5  # pictures that were not trained on
-    before, after = (open_checkpoint(folder) for folder in (parts.folder / "recogniser", out))
+    before, after = (open_checkpoint(folder) for folder in (parts.folder / "recognizer", out))
     changed = {name for name, tensor in after.tensors.items() if not torch.equal(tensor, before.tensors[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
     assert after.config == before.config and after.charset == before.charset
@@ -69,7 +71,7 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
 
 
 def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> None:
-    config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
+    config = open_checkpoint(parts.folder / "recognizer").config.model_dump()
     config["encoder"]["max_width"] = 64
     model = build_recognizer(ModelConfig.model_validate(config), 36).eval()
     rng = np.random.default_rng(0)
@@ -83,14 +85,14 @@ def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> Non
             return f"w{index}"
 
     counted: list[int] = []
-    seen = module.see(model, Four(), 4, counted.append)
+    seen = module.encode_words(model, Four(), 4, counted.append)
     assert sorted(seen.words) == sorted(crops) and sum(counted) == 4
     for row, word in enumerate(seen.words):
         torch.testing.assert_close(seen.memory[row], module._memory(model, crops[word][None])[0], atol=2e-3, rtol=2e-3)
 
 
 def test_every_sample_is_shown_once_an_epoch() -> None:
-    seen = Seen(torch.arange(10)[:, None, None], [str(number) for number in range(10)])
+    seen = Features(torch.arange(10)[:, None, None], [str(number) for number in range(10)])
     rows = [row for step in range(10) for row in seen.rows(step * 3, 3, seed=5)]
     epochs = [rows[start : start + 10] for start in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and epochs[0] != epochs[1]
@@ -126,7 +128,7 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
     monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
     recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema_decay=0")
     out = tmp_path / "run"
-    before, kept = load_recognizer(parts.folder / "recogniser").model, load_recognizer(adapt(recipe, out)).model
+    before, kept = load_recognizer(parts.folder / "recognizer").model, load_recognizer(adapt(recipe, out)).model
     last = load_tensors(out / "state" / "step-000000002" / "tensors.safetensors", "state")
     for name, tensor in kept.decoder.state_dict().items():
         first, end = before.decoder.state_dict()[name], last[f"model.decoder.{name}"]
@@ -138,15 +140,15 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
 
 
 def test_reading_from_memory_is_reading(parts: Parts) -> None:
-    """``decoder_accuracy`` counts what the recogniser writes for the pictures themselves."""
-    loaded = load_recognizer(parts.folder / "recogniser")
+    """``decoder_accuracy`` counts what the recognizer writes for the pictures themselves."""
+    loaded = load_recognizer(parts.folder / "recognizer")
     pixels = torch.rand(5, 3, 16, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         memory = loaded.model.eval().memory(pixels)
         found = loaded.tokenizer.decode(loaded.model(pixels).softmax(-1).numpy())
     words = [one.text for one in found]
-    assert decoder_accuracy(loaded.model.decoder, Seen(memory, words), loaded.tokenizer) == 1
-    assert decoder_accuracy(loaded.model.decoder, Seen(memory, ["?", *words[1:]]), loaded.tokenizer) == 0.8
+    assert decoder_accuracy(loaded.model.decoder, Features(memory, words), loaded.tokenizer) == 1
+    assert decoder_accuracy(loaded.model.decoder, Features(memory, ["?", *words[1:]]), loaded.tokenizer) == 0.8
 
 
 def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None:
@@ -155,11 +157,11 @@ def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None
     (tmp_path / "long.txt").write_text("longerthanfive\n")
     with pytest.raises(UserError, match=r"long\.txt"):
         adapt(parts.recipe("adapt", f'text=["{tmp_path / "long.txt"}"]'), tmp_path / "run")
-    config = open_checkpoint(parts.folder / "recogniser").config.model_dump()
+    config = open_checkpoint(parts.folder / "recognizer").config.model_dump()
     config["fmu"]["queries"], config["encoder"]["max_width"], config["decoder"]["dim"] = 0, 64, 128
     wide = ModelConfig.model_validate(config)
-    charset = open_checkpoint(parts.folder / "recogniser").charset
-    save_checkpoint(tmp_path / "wide", "recogniser", build_recognizer(wide, len(charset)), wide, charset, {}, {})
+    charset = open_checkpoint(parts.folder / "recognizer").charset
+    save_checkpoint(tmp_path / "wide", "recognizer", build_recognizer(wide, len(charset)), wide, charset, {}, {})
     with pytest.raises(UserError, match="without FMU"):
         adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"'), tmp_path / "run")
     with pytest.raises(UserError, match="decoder"):

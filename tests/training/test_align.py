@@ -11,7 +11,7 @@ from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 from dptr.config.model import GlyphDualConfig
 from dptr.config.size import crop_size
 from dptr.config.train import SynthRecipe
-from dptr.dual.base import tells_apart
+from dptr.dual.base import distinguishes
 from dptr.dual.glyph.model import load_glyph
 from dptr.synth.pack import Pack, write_pack
 from dptr.synth.worker import make_source
@@ -60,7 +60,7 @@ def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
     assert best["step"] == 1 + order.index(max(order))
     dual = load_glyph(GlyphDualConfig(model=str(model)))
     assert (dual.dim, dual.image_size) == (16, (16, 32))
-    assert tells_apart(dual, "a", "b")
+    assert distinguishes(dual, "a", "b")
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0, "")
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
     scores = slot_accuracy(dual.model, draw(unseen(), VALIDATION), index, 5, torch.device("cpu"))

@@ -17,7 +17,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.align import align
-from dptr.training.co_training import co_trained, decoder_accuracy, pupil, teaching_losses
+from dptr.training.co_training import build_co_trained_decoder, co_training_losses, decoder_accuracy, has_co_training
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError
@@ -32,7 +32,7 @@ def both(parts: Parts, teach: CoTrainingConfig) -> tuple[GlyphModel, Decoder, Ch
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, charset = build_glyph(recipe.glyph)
-        decoder = pupil(recipe, charset, None)
+        decoder = build_co_trained_decoder(recipe, charset, None)
     assert decoder is not None
     return model, decoder, charset
 
@@ -53,7 +53,7 @@ def test_a_word_with_its_own_residuals_is_its_crop(parts: Parts) -> None:
     model, decoder, charset = both(parts, teach)
     symbols, targets = lessons(charset, ["cabde"])
     slots = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(0))
-    losses = teaching_losses(
+    losses = co_training_losses(
         decoder, model.text, slots, symbols, targets, symbols, targets, teach, torch.Generator().manual_seed(0)
     )
     torch.testing.assert_close(losses["text"], losses["images"])
@@ -68,7 +68,7 @@ def test_losses_are_the_decoders_own(parts: Parts) -> None:
         model, decoder, charset = both(parts, teach)
         symbols, targets = lessons(charset, words)
         other_symbols, other_targets = lessons(charset, others)
-        losses = teaching_losses(
+        losses = co_training_losses(
             decoder, model.text, slots, symbols, targets, other_symbols, other_targets, teach, torch.Generator()
         )
         assert losses.keys() == {name for name, weight in (("text", text), ("images", images)) if weight}
@@ -96,7 +96,7 @@ def test_residuals_are_those_of_slots_of_the_same_symbol(parts: Parts) -> None:
         return memory.sum()
 
     decoder.loss = loss  # type: ignore[method-assign]
-    teaching_losses(
+    co_training_losses(
         decoder, model.text, slots, symbols, targets, words, word_targets, teach, torch.Generator().manual_seed(1)
     )
     factor = fitted(slots, model.text(symbols))
@@ -114,8 +114,8 @@ def test_residuals_are_those_of_slots_of_the_same_symbol(parts: Parts) -> None:
 
 def test_neither_is_no_decoder(parts: Parts) -> None:
     recipe = parts.recipe("align")
-    assert not co_trained(recipe.co_training)
-    assert pupil(recipe, resolve_charset("36"), None) is None
+    assert not has_co_training(recipe.co_training)
+    assert build_co_trained_decoder(recipe, resolve_charset("36"), None) is None
 
 
 def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_start_must_know_all_characters(parts: Parts) -> None:
         resolve_align(longer)
     same = parts.recipe("teach", f"init.decoder={parts.folder / 'decoder'}")
     resolved = resolve_align(same)
-    decoder = pupil(resolved.recipe, resolved.charset, resolved.parts.decoder)
+    decoder = build_co_trained_decoder(resolved.recipe, resolved.charset, resolved.parts.decoder)
     assert decoder is not None
     kept = open_checkpoint(parts.folder / "decoder").tensors
     for name, tensor in decoder.state_dict().items():

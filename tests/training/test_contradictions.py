@@ -25,7 +25,7 @@ TRAIN = {
     "align": align.align, "teach": align.align, "pretrain": pretrain.pretrain, "finetune": finetune.finetune,
     "adapt": adapt.adapt,
 }  # fmt: skip
-WHOLE = ["init.glyph=", "init.decoder=", "init.model={recogniser}"]
+WHOLE = ["init.glyph=", "init.decoder=", "init.model={recognizer}"]
 FRESH = ["init.glyph=", "init.decoder="]
 
 CASES = [
@@ -49,7 +49,7 @@ CASES = [
     ("pretrain", ["dual.kind=clip", "dual.model="], ["dual.kind = 'clip'", "set dual.model"]),
     ("pretrain", ["dual.kind=clipp"], ["did you mean 'clip'"]),
     ("pretrain", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4", "lower it"]),
-    ("finetune", ["init.model={recogniser}"], ["init.model = ", "one or the other"]),
+    ("finetune", ["init.model={recognizer}"], ["init.model = ", "one or the other"]),
     ("finetune", [*FRESH, "init.model={decoder}"], ["a stage 1 decoder", "pass it as init.decoder"]),
     ("finetune", ["data.train=[]"], ["no labeled crops", "data.rendered=1"]),
     ("finetune", ["data.weights=[1, 2]"], ["data.weights: 2 for 1 data sets"]),
@@ -67,8 +67,8 @@ CASES = [
     ("finetune", ['model.encoder={{kind="svtrr"}}'], ["encoder.kind = 'svtrr'", "vit, svtr"]),
     ("finetune", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4", "lower it"]),
     ("finetune", ["distillation.model={decoder}"], ["stage 1 decoder"]),
-    ("finetune", ["distillation.model={recogniser}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
-    ("finetune", ["distillation.model={recogniser}", "model.encoder.height=32"], ["its model.encoder.height is 16"]),
+    ("finetune", ["distillation.model={recognizer}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
+    ("finetune", ["distillation.model={recognizer}", "model.encoder.height=32"], ["its model.encoder.height is 16"]),
     ("adapt", ["text=[]"], ["no words; pass --text"]),
     ("adapt", ["init.model={decoder}"], ["stage 1 decoder", "fine-tune it first"]),
     ("adapt", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4"]),
@@ -84,7 +84,7 @@ def sealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("find_fonts", "open_pack", "load_crops"):
         monkeypatch.setattr(f"dptr.training.sources.{name}", touched)
-    monkeypatch.setattr("dptr.training.resolve.open_labelled", touched)
+    monkeypatch.setattr("dptr.training.resolve.open_labeled", touched)
 
 
 @pytest.mark.usefixtures("sealed")
@@ -92,7 +92,7 @@ def sealed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_contradictions_are_refused(
     command: str, settings: list[str], named: list[str], parts: Parts, tmp_path: Path
 ) -> None:
-    folders = {name: parts.folder / name for name in ("decoder", "recogniser", "glyph")}
+    folders = {name: parts.folder / name for name in ("decoder", "recognizer", "glyph")}
     recipe = parts.recipe(command, *(setting.format(**folders) for setting in settings))
     for refuse in (RESOLVE[command], lambda recipe: TRAIN[command](recipe, tmp_path / "run")):
         with pytest.raises(UserError) as caught:
@@ -149,14 +149,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         ("teach", ["init.glyph={glyph}", "init.decoder={decoder}"], {"glyph", "decoder"}),
         ("pretrain", [], {"glyph"}),
         ("finetune", [], {"glyph", "decoder"}),
-        ("finetune", [*WHOLE, "distillation.model={recogniser}"], {"recogniser"}),
-        ("adapt", [], {"recogniser"}),
+        ("finetune", [*WHOLE, "distillation.model={recognizer}"], {"recognizer"}),
+        ("adapt", [], {"recognizer"}),
     ],
 )
 def test_each_checkpoint_is_read_once(
     command: str, settings: list[str], named: set[str], parts: Parts, tmp_path: Path, opened: Counter[str]
 ) -> None:
-    folders = {name: parts.folder / name for name in ("decoder", "recogniser", "glyph")}
+    folders = {name: parts.folder / name for name in ("decoder", "recognizer", "glyph")}
     recipe = parts.recipe(command, "run.steps=1", *(setting.format(**folders) for setting in settings))
     TRAIN[command](recipe, tmp_path / "run")
     begun = {name: opened[str((folder / "model.safetensors").resolve())] for name, folder in folders.items()}

@@ -22,7 +22,7 @@ KINDS = ("parseq", "nrtr")
 WORDS = ["apple", "b", "fig", "grape"]
 
 
-def recogniser(parts: Parts, seed: int, **decoder: object) -> tuple[Recognizer, ModelConfig, Charset]:
+def recognizer(parts: Parts, seed: int, **decoder: object) -> tuple[Recognizer, ModelConfig, Charset]:
     recipe = parts.recipe("finetune")
     common = {key: getattr(recipe.model.decoder, key) for key in DecoderConfig.model_fields}
     config = recipe.model.model_copy(update={"decoder": DecoderConfig.of(**{**common, **decoder})})
@@ -40,20 +40,20 @@ def inputs(charset: Charset) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, torch.from_numpy(Tokenizer(charset, 5).encode(WORDS))
 
 
-def seeded() -> torch.Generator:
+def step_generator() -> torch.Generator:
     return torch.Generator().manual_seed(9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("weight", "temperature"), [(0.0, 2.0), (0.3, 1.0), (0.5, 2.0), (1.0, 4.0)])
 def test_the_loss_is_that_of_its_definition(kind: str, weight: float, temperature: float, parts: Parts) -> None:
-    student, _, charset = recogniser(parts, 0, kind=kind)
-    model, _, _ = recogniser(parts, 1, kind=kind)
+    student, _, charset = recognizer(parts, 0, kind=kind)
+    model, _, _ = recognizer(parts, 1, kind=kind)
     pixels, targets = inputs(charset)
-    loss = distillation_loss(student, Teacher(model, weight, temperature), pixels, targets, seeded())
+    loss = distillation_loss(student, Teacher(model, weight, temperature), pixels, targets, step_generator())
     hard, soft = [], []
-    ours, wanted = student.decoder.forced(student.memory(pixels), None, targets, seeded())
-    theirs, again = model.decoder.forced(model.memory(pixels), None, targets, seeded())
+    ours, wanted = student.decoder.teacher_forced_logits(student.memory(pixels), None, targets, step_generator())
+    theirs, again = model.decoder.teacher_forced_logits(model.memory(pixels), None, targets, step_generator())
     assert torch.equal(wanted, again)
     for row in range(len(WORDS)):
         for place in range(wanted.shape[1]):
@@ -62,19 +62,19 @@ def test_the_loss_is_that_of_its_definition(kind: str, weight: float, temperatur
             hard.append(-Categorical(logits=ours[row, place]).log_prob(wanted[row, place]))
             pair = (Categorical(logits=logits[row, place] / temperature) for logits in (theirs, ours))
             soft.append(kl_divergence(*pair))
-    assert len(soft) == student.decoder.terms(targets)
+    assert len(soft) == student.decoder.term_count(targets)
     assert torch.stack(soft).mean() > 0.1
     expected = (1 - weight) * torch.stack(hard).mean() + weight * temperature**2 * torch.stack(soft).mean()
     torch.testing.assert_close(loss, expected)
     if not weight:
-        torch.testing.assert_close(loss, student.loss(pixels, targets, seeded()))
+        torch.testing.assert_close(loss, student.loss(pixels, targets, step_generator()))
 
 
 def test_orders_are_drawn_once_for_both(parts: Parts) -> None:
     """The generator ends where the plain loss leaves it, and its own twin teaches nothing."""
-    student, _, charset = recogniser(parts, 0)
+    student, _, charset = recognizer(parts, 0)
     pixels, targets = inputs(charset)
-    one, two = seeded(), seeded()
+    one, two = step_generator(), step_generator()
     student.loss(pixels, targets, one)
     loss = distillation_loss(student, Teacher(student, 1.0, 2.0), pixels, targets, two)
     assert torch.equal(one.get_state(), two.get_state())
@@ -82,29 +82,29 @@ def test_orders_are_drawn_once_for_both(parts: Parts) -> None:
 
 
 def test_a_student_comes_to_read_as_its_teacher_does_against_the_labels(parts: Parts) -> None:
-    student, _, charset = recogniser(parts, 0)
-    model, _, _ = recogniser(parts, 1)
+    student, _, charset = recognizer(parts, 0)
+    model, _, _ = recognizer(parts, 1)
     teacher = Teacher(model.requires_grad_(False), 1.0, 1.0)
     pixels, targets = inputs(charset)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-2)
     losses = []
     for _ in range(150):
-        loss = distillation_loss(student, teacher, pixels, targets, seeded())
+        loss = distillation_loss(student, teacher, pixels, targets, step_generator())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.05 * losses[0]
-    theirs, wanted = model.decoder.forced(model.memory(pixels), None, targets, seeded())
-    ours, _ = student.decoder.forced(student.memory(pixels), None, targets, seeded())
+    theirs, wanted = model.decoder.teacher_forced_logits(model.memory(pixels), None, targets, step_generator())
+    ours, _ = student.decoder.teacher_forced_logits(student.memory(pixels), None, targets, step_generator())
     counted = wanted != student.decoder.pad
     assert (ours.argmax(-1) == theirs.argmax(-1))[counted].double().mean() > 0.9
     assert (theirs.argmax(-1) == wanted)[counted].double().mean() < 0.5
 
 
 def kept(folder: Path, parts: Parts, **decoder: object) -> Path:
-    model, config, charset = recogniser(parts, 1, **decoder)
-    save_checkpoint(folder, "recogniser", model, config, charset, {}, {})
+    model, config, charset = recognizer(parts, 1, **decoder)
+    save_checkpoint(folder, "recognizer", model, config, charset, {}, {})
     return folder
 
 
@@ -126,7 +126,7 @@ def test_finetune_learns_from_it_and_neither_trains_nor_keeps_it(parts: Parts, t
 
 
 def test_a_teacher_that_does_not_fit(parts: Parts, tmp_path: Path) -> None:
-    _, config, charset = recogniser(parts, 0)
+    _, config, charset = recognizer(parts, 0)
 
     def refused(folder: Path, student: ModelConfig = config, own: Charset = charset) -> str:
         with pytest.raises(UserError) as caught:

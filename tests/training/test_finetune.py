@@ -16,9 +16,9 @@ from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig, plain_render
 from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
-from dptr.data.crops import LabelledCrops, load_crops
+from dptr.data.crops import LabeledCrops, load_crops
 from dptr.data.report import DropReport
-from dptr.data.sources import Labelled, Mixture
+from dptr.data.sources import LabeledSource, Mixture
 from dptr.dual.glyph.model import load_glyph
 from dptr.evaluation.calibration import calibrate, fit_temperature
 from dptr.evaluation.metrics import validation_protocol
@@ -34,7 +34,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.finetune import finetune
 from dptr.training.resolve import resolve_finetune
-from dptr.training.sources import split, stage2_crops
+from dptr.training.sources import load_finetune_crops, split
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -48,7 +48,7 @@ def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
 
 def data(parts: Parts, *more: str) -> tuple[Any, Any, list[str]]:
     recipe = parts.recipe("finetune", *more)
-    return stage2_crops(recipe, resolve_charset(recipe.model.charset))
+    return load_finetune_crops(recipe, resolve_charset(recipe.model.charset))
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     read = Reader(model).read([crops / f"{index}.png" for index in range(16)])
     assert [prediction.text for prediction in read] == WORDS[:16]
     card = read_json(model / "card.json", "card")
-    assert card["trained_on"] == [f"labelled crops: {tmp_path.name}/crops"]
+    assert card["trained_on"] == [f"labeled crops: {tmp_path.name}/crops"]
     (result,) = card["results"]
     assert (result["protocol"], result["n"], result["word_accuracy"]) == ("36", 16, 1.0)
 
@@ -165,7 +165,7 @@ def test_what_is_not_named_stays_fresh_and_is_told(
 def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
     recipe = parts.recipe("finetune", f"init.model={tmp_path / 'model'}", "init.glyph=", "init.decoder=")
     source = fresh(recipe, seed=9)
-    save_checkpoint(tmp_path / "model", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+    save_checkpoint(tmp_path / "model", "recognizer", source, recipe.model, resolve_charset("36"), {}, {})
     model = fresh(recipe, seed=5)
     told = initialized(model, recipe, resolve_charset("36"))
     assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
@@ -198,7 +198,7 @@ def test_words_of_another_length(longest: int, whole: bool, parts: Parts, tmp_pa
     if whole:
         recipe = parts.recipe("finetune")
         source = fresh(recipe, seed=9)
-        save_checkpoint(tmp_path / "model", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+        save_checkpoint(tmp_path / "model", "recognizer", source, recipe.model, resolve_charset("36"), {}, {})
         start += [f"init.model={tmp_path / 'model'}", "init.glyph=", "init.decoder="]
         queries, positions = source.fmu.queries, source.decoder.positions
     else:
@@ -217,11 +217,11 @@ def test_words_of_another_length(longest: int, whole: bool, parts: Parts, tmp_pa
     assert model.fmu.queries.shape == model.decoder.positions.shape == (1, longest + 1, 16)
 
 
-def test_a_recogniser_of_short_words_learns_long_ones(parts: Parts, tmp_path: Path) -> None:
+def test_a_recognizer_of_short_words_learns_long_ones(parts: Parts, tmp_path: Path) -> None:
     """By the command's own way: settings, rows, the log, the folder, the reader; and words of both lengths."""
     recipe = parts.recipe("finetune", f"init.model={tmp_path / 'short'}", "init.glyph=", "init.decoder=")
     source = fresh(recipe, seed=9)
-    save_checkpoint(tmp_path / "short", "recogniser", source, recipe.model, resolve_charset("36"), {}, {})
+    save_checkpoint(tmp_path / "short", "recognizer", source, recipe.model, resolve_charset("36"), {}, {})
     words = [WORDS[2 * index] + WORDS[2 * index + 1] for index in range(4)] + WORDS[:4]
     crops = write_crops(tmp_path / "crops", parts.fonts, words)
     recipe = load_recipe(FinetuneRecipe, None, [
@@ -257,7 +257,7 @@ def test_validation_is_a_fixed_part_that_is_not_trained_on(parts: Parts) -> None
     trained, validated = [], []
     for seed in (0, 7):
         source, validation, notes = data(parts, f"run.seed={seed}", "data.rendered=0")
-        assert isinstance(source, Labelled)
+        assert isinstance(source, LabeledSource)
         trained.append(source.crops.keys)
         validated.append(validation.keys)
         assert "13 crops for training, 5 for validation, 0% of each batch rendered" in notes
@@ -291,11 +291,11 @@ def test_a_limit_takes_the_first_of_a_seeded_order(parts: Parts) -> None:
     assert sorted(taken(100)[0]) == sorted(everything)
 
 
-def write_set(folder: Path, words: list[str], colour: int) -> Path:
-    """Crops of one colour, so that what is drawn tells where it came from."""
+def write_set(folder: Path, words: list[str], color: int) -> Path:
+    """Crops of one color, so that what is drawn tells where it came from."""
     folder.mkdir()
     for index in range(len(words)):
-        Image.new("RGB", (40, 20), (colour, 10 * index, 0)).save(folder / f"{index}.png")
+        Image.new("RGB", (40, 20), (color, 10 * index, 0)).save(folder / f"{index}.png")
     (folder / "labels.tsv").write_text("".join(f"{index}.png\t{word}\n" for index, word in enumerate(words)))
     return folder
 
@@ -305,7 +305,7 @@ def test_sets_are_mixed_by_weight(parts: Parts, tmp_path: Path) -> None:
     sets = [write_set(tmp_path / "few", WORDS[:4], 200), write_set(tmp_path / "many", WORDS[4:13], 100)]
     named = (f'data.train=["{sets[0]}", "{sets[1]}"]', f'data.validation=["{sets[0]}"]', "data.rendered=0")
     source, _, notes = data(parts, *named, "data.augment=0", "data.weights=[1, 1.5]")
-    assert f"40.0% of labelled crops from {sets[0]} (4)" in notes
+    assert f"40.0% of labeled crops from {sets[0]} (4)" in notes
     drawn = [source.sample(index) for index in range(120)]
     reds = [int(crop[0, 0, 0]) for crop, *_ in drawn]
     for start in range(0, 120, 5):
@@ -390,19 +390,19 @@ def test_drops_are_reported_by_reason(parts: Parts, tmp_path: Path, capsys: pyte
         "empty label", "outside charset", "too long", "unreadable image",
     ]  # fmt: skip
     assert all(line.startswith("dropped 1 (") for line in dropped)
-    assert f"labelled crops: 3 of {folder}" in said
+    assert f"labeled crops: 3 of {folder}" in said
     for key in ("c.png", "d.png", "e.png", "broken.png"):
         assert any(key in line for line in dropped)
 
 
-def test_rendered_and_labelled_crops_mix(parts: Parts) -> None:
+def test_rendered_and_labeled_crops_mix(parts: Parts) -> None:
     source, _, _ = data(parts, "data.rendered=0.25", "data.augment=0")
     assert isinstance(source, Mixture)
     rendered = {source.rendered.sample(index)[1] for index in range(10)}
     words = [source.sample(index)[1] for index in range(40)]
     assert words[3::4] == [source.rendered.sample(index)[1] for index in range(10)]
     assert len(rendered) > 1
-    assert sorted(words[index] for index in range(17) if index % 4 != 3) == sorted(source.labelled.crops.labels)
+    assert sorted(words[index] for index in range(17) if index % 4 != 3) == sorted(source.labeled.crops.labels)
 
 
 def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
     assert read_json(model / "card.json", "card")["trained_on"] == ["rendered words"]
 
 
-def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -> None:
+def test_a_pack_and_labeled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -> None:
     recipe = parts.recipe("finetune")
     synth = SynthRecipe(
         charset=recipe.model.charset, max_length=5, corpus=recipe.corpus,
@@ -508,7 +508,7 @@ def test_the_temperature_is_that_of_words_being_right() -> None:
     logits[:, 0, 1], logits[:, 0, 2], logits[:, 1, 0] = 2.2, 0.0, 30.0  # "0" against "1", then the end
     arrays = np.repeat(np.arange(240, dtype=np.uint8), 4 * 4 * 3).reshape(240, 4, 4, 3)
     labels = ["0" if index % 2 else "z" for index in range(240)]
-    crops = LabelledCrops(arrays, labels, labels, [0] * 240, DropReport())
+    crops = LabeledCrops(arrays, labels, labels, [0] * 240, DropReport())
     model: Any = Planted(logits)
     recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
     found = calibrate(crops, tokenizer, recognize, "36")

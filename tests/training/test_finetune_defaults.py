@@ -59,7 +59,7 @@ def test_rendered_words_are_mixed_in_on_a_system_without_fonts(parts: Parts, tmp
     assert "50% of each batch rendered" in told
 
 
-def test_a_recogniser_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, capsys):
+def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, capsys):
     """From the command line, with a character that it did not know; it starts where the model was, and ends early."""
     crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")

@@ -1,4 +1,4 @@
-"""Tall labelled crops: their views at loading, the one that holds the label in training, the surest in validation."""
+"""Tall labeled crops: their views at loading, the one that holds the label in training, the surest in validation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dptr.models.checkpoint import load_recognizer
 from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
-from dptr.training.orientation import turned_by_label
-from dptr.training.sources import stage2_crops
+from dptr.training.orientation import orient_by_label
+from dptr.training.sources import load_finetune_crops
 from dptr.utils.errors import UserError
 from dptr.utils.images import to_array
 
@@ -85,7 +85,7 @@ def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder:
     crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128, widest=widest)
     before = [np.array(crops.arrays[row]) for row in range(25)]
     loaded.model.train()
-    changed, told = turned_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    changed, told = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
     assert loaded.model.training
     assert told == ["16 of 16 tall crops are learned turned by 90 degrees, as their labels are found in them"]
     for row, (picture, _) in enumerate(words):
@@ -115,9 +115,9 @@ def test_finetuning_turns_what_it_trains_on_alone(folder: Path) -> None:
     """The crops held out keep all their views: which of them holds the label is for the model to find."""
     loaded = load_recognizer("dptr-en-tiny")
     recipe = FinetuneRecipe.model_validate({"data": {"train": (str(folder),), "validation_share": 0.4}})
-    change = partial(turned_by_label, model=loaded.model, tokenizer=loaded.tokenizer, device=CPU)
-    plain, held, _ = stage2_crops(recipe, loaded.tokenizer.charset)
-    source, same, notes = stage2_crops(recipe, loaded.tokenizer.charset, change)
+    change = partial(orient_by_label, model=loaded.model, tokenizer=loaded.tokenizer, device=CPU)
+    plain, held, _ = load_finetune_crops(recipe, loaded.tokenizer.charset)
+    source, same, notes = load_finetune_crops(recipe, loaded.tokenizer.charset, change)
     assert any("tall crops are learned turned" in line for line in notes)
     np.testing.assert_array_equal(np.asarray(held.arrays), np.asarray(same.arrays))
     assert held.turned.keys() == same.turned.keys() != set()
@@ -129,7 +129,7 @@ def test_decoders_that_are_asked_nothing_leave_crops_as_they_are(folder: Path) -
     loaded = load_recognizer("dptr-en-tiny")
     crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
     loaded.model.decoder = torch.nn.Identity()  # type: ignore[assignment]
-    same, told = turned_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    same, told = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
     assert same is crops and told == []
     with pytest.raises(UserError):
         load_crops([folder / "none"], loaded.tokenizer.charset, 25, 32, 128)

@@ -20,7 +20,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, is_heldout
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.pretrain import find_bank, held_out_words, pretrain, spelling_accuracy
-from dptr.training.trainer import seeded
+from dptr.training.trainer import step_generator
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 
@@ -70,7 +70,7 @@ def test_the_first_loss_is_what_the_hand_computes(strength: float, parts: Parts,
     corpus = Corpus(recipe.corpus, charset, 5, 0)
     words = [corpus.word(index) for index in range(4)]
     dual = glyph_of(parts)
-    with seeded(0, 0) as generator:
+    with step_generator(0, 0) as generator:
         memory, mask = dual.encode_text(words)
         if strength:
             memory = perturb(memory, mask, load_bank(recipe.orp.bank), strength, generator, "shared")

@@ -29,9 +29,9 @@ CHARSET = Charset("three", tuple("abc"))
 
 
 @pytest.fixture
-def recogniser(tmp_path):
+def recognizer(tmp_path):
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "whole", "recogniser", build_recognizer(MODEL, 3), MODEL, CHARSET, {}, {})
+    save_checkpoint(tmp_path / "whole", "recognizer", build_recognizer(MODEL, 3), MODEL, CHARSET, {}, {})
     return str(tmp_path / "whole")
 
 
@@ -42,14 +42,14 @@ def decoder(tmp_path):
     return str(tmp_path / "stage1")
 
 
-def test_a_whole_recogniser_brings_everything(recogniser):
-    recipe, charset = settled(FinetuneRecipe(init=InitConfig(model=recogniser)))
+def test_a_whole_recognizer_brings_everything(recognizer):
+    recipe, charset = settled(FinetuneRecipe(init=InitConfig(model=recognizer)))
     assert recipe.model == MODEL
     assert charset == CHARSET
 
 
-def test_keys_of_the_recipe_stand_above(recogniser):
-    overrides = [f'init.model="{recogniser}"', "model.decoder.dropout=0.3", 'model.charset="36"']
+def test_keys_of_the_recipe_stand_above(recognizer):
+    overrides = [f'init.model="{recognizer}"', "model.decoder.dropout=0.3", 'model.charset="36"']
     recipe, charset = settled(load_recipe(FinetuneRecipe, None, overrides))
     assert recipe.model.decoder == MODEL.decoder.model_copy(update={"dropout": 0.3})
     assert recipe.model.encoder == ENCODER
@@ -69,7 +69,7 @@ def test_a_decoder_and_a_glyph_encoder_meet(tmp_path, decoder):
     assert charset == CHARSET
 
 
-def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
+def test_queries_follow_the_longest_word(tmp_path, recognizer, decoder):
     """One a character and one for the end, as the part that brought them had; unless the recipe names their number."""
     config = GlyphConfig(dim=32, encoder=ENCODER, heads=2, max_length=8)
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
@@ -80,7 +80,7 @@ def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
 
     glyph = f"init.glyph={tmp_path / 'glyph'}"
     bare = ("model.fmu.queries=0", "model.decoder.dim=128")
-    starts = [[f"init.model={recogniser}"], [glyph], [glyph, f"init.decoder={decoder}"], []]
+    starts = [[f"init.model={recognizer}"], [glyph], [glyph, f"init.decoder={decoder}"], []]
     for start in starts:
         assert sizes(*start, "model.max_length=40") == (40, 41)
         assert sizes(*start, "model.max_length=5") == (5, 6)
@@ -90,9 +90,9 @@ def test_queries_follow_the_longest_word(tmp_path, recogniser, decoder):
     assert sizes(f"init.decoder={decoder}", "model.max_length=40") == (40, 26)  # of a default FMU, made for 25
 
 
-def test_the_charset_grows_by_the_labels_to_train_on(recogniser, tmp_path):
+def test_the_charset_grows_by_the_labels_to_train_on(recognizer, tmp_path):
     (tmp_path / "labels.tsv").write_text("1.png\tabé\n2.png\té\n3.png\tß\n", encoding="utf-8")
-    told = [f"init.model={recogniser}", f'data.train=["{tmp_path}"]']
+    told = [f"init.model={recognizer}", f'data.train=["{tmp_path}"]']
     for least, characters in ((0, "abc"), (1, "abcßé"), (2, "abcé")):
         _, charset = settled(load_recipe(FinetuneRecipe, None, [*told, f"data.extend_charset={least}"]))
         assert charset == Charset("three", tuple(characters))

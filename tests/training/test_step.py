@@ -25,7 +25,7 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.finetune import FinetuneObjective, FinetuneTask, finetune
 from dptr.training.pretrain import pretrain
-from dptr.training.trainer import Trainer, seeded
+from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors
 
@@ -64,13 +64,13 @@ class CropsTask(FinetuneTask):
 def gradients(
     out: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "parseq", dropout: float = 0.0, **settings: object
 ) -> tuple[float, dict[str, Tensor]]:
-    """Loss and gradients of one step, as the optimiser sees them."""
+    """Loss and gradients of one step, as the optimizer sees them."""
     model = build(kind, dropout)
     recipe = Recipe(run=RunConfig(steps=1, batch_size=7, device="cpu", precision="no", tensorboard=False, **settings))
     accelerator = make_accelerator(recipe.run)
     run = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, CropsTask(model))
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
-    with seeded(0, 0) as generator:
+    with step_generator(0, 0) as generator:
         value, _ = run.learn(batch(), WORDS, generator)
     return value, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 

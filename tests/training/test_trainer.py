@@ -24,9 +24,9 @@ from dptr.training.logger import Log
 from dptr.training.optimizer import Parts, make_optimizer, one_cycle
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
-from dptr.training.trainer import Trainer, seeded
+from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
-from dptr.utils.files import PARTIAL, held, load_tensors, read_json, write_json
+from dptr.utils.files import PARTIAL, load_tensors, lock_folder, read_json, write_json
 
 
 class TinyRecipe(Config):
@@ -90,12 +90,12 @@ def start(out: Path, recipe: TinyRecipe | None = None, task: TinyTask | None = N
 
 def step(trainer: Trainer) -> float:
     number = trainer.progress.step
-    with seeded(0, number) as generator:
+    with step_generator(0, number) as generator:
         tensors, words = trainer.task.tensors(number, number, generator, Share())
         return trainer.learn(tensors, words, generator)[0]
 
 
-# --- schedule and optimiser -------------------------------------------------------------------------------------------
+# --- schedule and optimizer -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,19 +117,19 @@ def test_one_cycle_where_torchs_divides_by_zero() -> None:
     assert [one_cycle(number, 10, 0.1) for number in (0, 9)] == pytest.approx([1.0, 4e-6])
 
 
-def built() -> list[tuple[str, list[tuple[nn.Module, float]]]]:
+def build_loaded() -> list[tuple[str, list[tuple[nn.Module, float]]]]:
     model = build_recognizer(ModelConfig(), 94)
     assert model.fmu is not None
     glyph, _ = build_glyph(align.AlignRecipe().glyph)
     vit = build_recognizer(ModelConfig.model_validate({"encoder": {"kind": "vit", "size": "tiny"}}), 94)
     return [
-        ("recogniser", [(model.encoder, 0.5), (model.decoder, 2.0), (model.fmu, 1.0)]),
+        ("recognizer", [(model.encoder, 0.5), (model.decoder, 2.0), (model.fmu, 1.0)]),
         ("glyph", [(glyph, 1.0)]),
         ("vit", [(vit, 1.0)]),
     ]
 
 
-@pytest.mark.parametrize(("name", "parts"), built(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "parts"), build_loaded(), ids=lambda value: value if isinstance(value, str) else "")
 def test_decay_groups_cover_every_parameter_exactly_once(name: str, parts: list[tuple[nn.Module, float]]) -> None:
     optimizer = make_optimizer(parts, OptimConfig(lr=0.1, weight_decay=0.5))
     factors = {group["factor"] for group in optimizer.param_groups}
@@ -244,7 +244,7 @@ def test_a_step_draws_the_same_each_time_and_nothing_outside_is_touched() -> Non
     dropout = nn.Dropout(0.5)
 
     def drawn(seed: int, number: int) -> tuple[Tensor, Tensor]:
-        with seeded(seed, number) as generator:
+        with step_generator(seed, number) as generator:
             return dropout(torch.ones(100)), torch.rand(10, generator=generator)
 
     outside = torch.get_rng_state()
@@ -252,7 +252,7 @@ def test_a_step_draws_the_same_each_time_and_nothing_outside_is_touched() -> Non
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     for other in ((3, 8), (4, 7), (7, 3)):
         assert not any(torch.equal(a, b) for a, b in zip(first, drawn(*other), strict=True))
-    with pytest.raises(ZeroDivisionError), seeded(1, 1):
+    with pytest.raises(ZeroDivisionError), step_generator(1, 1):
         torch.rand(1)
         _ = 1 / 0
     assert torch.equal(torch.get_rng_state(), outside)
@@ -512,13 +512,13 @@ def test_tensorboard_shows_each_record_once_whatever_was_interrupted(tmp_path: P
 
 def test_a_folder_that_another_run_trains_in_is_refused(tmp_path: Path) -> None:
     aside = tmp_path / f"{PARTIAL}model"
-    with held(tmp_path), pytest.raises(UserError, match="another run writes in it; wait for its end, or pass"):
+    with lock_folder(tmp_path), pytest.raises(UserError, match="another run writes in it; wait for its end, or pass"):
         aside.mkdir()
         check_out(tmp_path, TinyRecipe(), resume=True)
     assert aside.exists()  # the other run's
     check_out(tmp_path, TinyRecipe(), resume=True)
     assert not aside.exists()
-    with held(tmp_path, alone=False), held(tmp_path, alone=False):  # processes of one run look at once
+    with lock_folder(tmp_path, alone=False), lock_folder(tmp_path, alone=False):  # processes of one run look at once
         pass
 
 
@@ -529,10 +529,10 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"\n"
-        with pytest.raises(UserError, match="another run"), held(tmp_path):
+        with pytest.raises(UserError, match="another run"), lock_folder(tmp_path):
             pass
         other.kill()
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 

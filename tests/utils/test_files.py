@@ -15,13 +15,13 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import (
     PARTIAL,
     REPLACED,
+    atomic_file,
+    atomic_folder,
     digest,
     load_tensors,
     read_json,
     remove_partial,
     save_tensors,
-    whole_file,
-    whole_folder,
     write_json,
 )
 
@@ -50,7 +50,7 @@ def one_line(error: pytest.ExceptionInfo[UserError], *parts: str) -> None:
 
 def test_whole_file_appears_only_when_complete(tmp_path):
     path = tmp_path / "deep" / "file.txt"
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text("half")
         assert not path.exists()
         aside.write_text("whole")
@@ -61,12 +61,12 @@ def test_whole_file_appears_only_when_complete(tmp_path):
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, ValueError, UserError])
 def test_failure_keeps_the_older_file_and_folder(tmp_path, raised):
     (tmp_path / "file").write_text("old")
-    with pytest.raises(raised), whole_file(tmp_path / "file") as aside:
+    with pytest.raises(raised), atomic_file(tmp_path / "file") as aside:
         aside.write_text("new")
         raise raised
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("old")
-    with pytest.raises(raised), whole_folder(tmp_path / "folder") as aside:
+    with pytest.raises(raised), atomic_folder(tmp_path / "folder") as aside:
         (aside / "a").write_text("new")
         raise raised
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "old"
@@ -75,7 +75,7 @@ def test_failure_keeps_the_older_file_and_folder(tmp_path, raised):
 
 def test_whole_folder_replaces_all_of_the_older_one(tmp_path):
     for names in (["a", "b"], ["b", "c"]):
-        with whole_folder(tmp_path / "folder") as aside:
+        with atomic_folder(tmp_path / "folder") as aside:
             for name in names:
                 (aside / name).write_text(name * 2)
         assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == names
@@ -84,7 +84,7 @@ def test_whole_folder_replaces_all_of_the_older_one(tmp_path):
 
 def test_whole_folder_leaves_a_file_of_its_name_alone(tmp_path):
     (tmp_path / "notes").write_text("mine")
-    with pytest.raises(UserError) as error, whole_folder(tmp_path / "notes"):
+    with pytest.raises(UserError) as error, atomic_folder(tmp_path / "notes"):
         pytest.fail("must refuse before anything is written")
     one_line(error, "notes", "another path")
     assert (tmp_path / "notes").read_text() == "mine"
@@ -93,12 +93,12 @@ def test_whole_folder_leaves_a_file_of_its_name_alone(tmp_path):
 def test_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, small_disk):
     big = b"x" * (2 * LIMIT)
     (tmp_path / "file").write_text("old")
-    with pytest.raises(UserError) as error, whole_file(tmp_path / "file") as aside:
+    with pytest.raises(UserError) as error, atomic_file(tmp_path / "file") as aside:
         aside.write_bytes(big)
     one_line(error, str(tmp_path / "file"), "free space")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("old")
-    with pytest.raises(UserError) as error, whole_folder(tmp_path / "folder") as aside:
+    with pytest.raises(UserError) as error, atomic_folder(tmp_path / "folder") as aside:
         (aside / "a").write_bytes(big)
     one_line(error, str(tmp_path / "folder"), "free space")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "old"
@@ -111,7 +111,7 @@ def test_full_disk_while_saving_tensors(tmp_path, small_disk):
     with pytest.raises(UserError) as error:
         save_tensors(path, {"a": torch.zeros(LIMIT)})
     one_line(error, str(path), "free space")
-    with pytest.raises(UserError) as error, whole_folder(path.parent) as aside:
+    with pytest.raises(UserError) as error, atomic_folder(path.parent) as aside:
         save_tensors(aside / path.name, {"a": torch.zeros(LIMIT)})
     one_line(error, str(path))
     assert PARTIAL not in str(error.value)

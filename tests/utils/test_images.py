@@ -18,8 +18,8 @@ from dptr.utils.images import FORMATS, SUFFIXES, open_image, to_array
 HEIGHT, WIDTH = 12, 20
 
 
-def colours(seed: int = 0) -> np.ndarray:
-    """A smooth colourful picture, so that lossy formats stay close; every corner differs."""
+def colors(seed: int = 0) -> np.ndarray:
+    """A smooth colorful picture, so that lossy formats stay close; every corner differs."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     channels = [40 + 9 * x, 60 + 12 * y, 220 - 3 * x - 8 * y]
     return np.stack(channels, -1).astype(np.uint8) + np.uint8(seed)
@@ -50,9 +50,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chunks: bytes) -> bytes:
+def png(width: int, height: int, depth: int, color_type: int, rows: bytes, *chunks: bytes) -> bytes:
     """A PNG made by hand from the specification (W3C PNG, section 11)."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     parts = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -61,14 +61,14 @@ def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *chu
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "QOI", "DIB"])
-def test_lossless_colour_is_exact(kind):
-    assert np.array_equal(pixels(encoded(Image.fromarray(colours()), kind)), colours())
+def test_lossless_color_is_exact(kind):
+    assert np.array_equal(pixels(encoded(Image.fromarray(colors()), kind)), colors())
 
 
 @pytest.mark.parametrize(("kind", "worst"), [("JPEG", 12), ("WEBP", 12), ("AVIF", 12), ("JPEG2000", 4)])
-def test_lossy_colour_is_close(kind, worst):
-    picture = pixels(encoded(Image.fromarray(colours()), kind, quality=95))
-    assert np.abs(picture.astype(int) - colours()).max() <= worst
+def test_lossy_color_is_close(kind, worst):
+    picture = pixels(encoded(Image.fromarray(colors()), kind, quality=95))
+    assert np.abs(picture.astype(int) - colors()).max() <= worst
 
 
 def test_every_format_is_one_that_pillow_has_and_names_a_suffix():
@@ -77,30 +77,30 @@ def test_every_format_is_one_that_pillow_has_and_names_a_suffix():
     assert {Image.EXTENSION[suffix] for suffix in SUFFIXES} <= set(FORMATS)
 
 
-def test_grey_and_bilevel():
-    grey = colours()[:, :, 0]
-    assert np.array_equal(pixels(encoded(Image.fromarray(grey))), np.repeat(grey[:, :, None], 3, 2))
-    black = grey > 128
+def test_gray_and_bilevel():
+    gray = colors()[:, :, 0]
+    assert np.array_equal(pixels(encoded(Image.fromarray(gray))), np.repeat(gray[:, :, None], 3, 2))
+    black = gray > 128
     assert np.array_equal(pixels(encoded(Image.fromarray(black))), np.repeat(black[:, :, None] * np.uint8(255), 3, 2))
 
 
 def test_alpha_is_laid_over_white():
     alpha = np.linspace(0, 255, HEIGHT * WIDTH).astype(np.uint8).reshape(HEIGHT, WIDTH)
     share = alpha[:, :, None] / 255
-    rgba = np.dstack([colours(), alpha])
-    expected = colours() * share + 255 * (1 - share)
+    rgba = np.dstack([colors(), alpha])
+    expected = colors() * share + 255 * (1 - share)
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})):
         assert np.abs(pixels(encoded(Image.fromarray(rgba), kind, **options)) - expected).max() <= 1
-    la = np.dstack([colours()[:, :, 0], alpha])
-    expected = (colours()[:, :, :1] * share + 255 * (1 - share)).repeat(3, 2)
+    la = np.dstack([colors()[:, :, 0], alpha])
+    expected = (colors()[:, :, :1] * share + 255 * (1 - share)).repeat(3, 2)
     assert np.abs(pixels(encoded(Image.fromarray(la))) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["RGBa", "La", "PA"])
 def test_alpha_modes_that_only_exist_in_memory(mode):
-    colour = Image.new("RGB", (2, 1), (200, 100, 50))
-    expected = colour if mode == "RGBa" else colour.convert("L").convert("RGB")
-    image = colour.convert("RGBA" if mode == "RGBa" else "LA").convert(mode)
+    color = Image.new("RGB", (2, 1), (200, 100, 50))
+    expected = color if mode == "RGBa" else color.convert("L").convert("RGB")
+    image = color.convert("RGBA" if mode == "RGBa" else "LA").convert(mode)
     assert image.mode == mode
     assert np.abs(pixels(image).astype(int) - np.asarray(expected)).max() <= 1
 
@@ -118,11 +118,11 @@ def test_palette_with_and_without_transparency():
     assert pixels(encoded(gif, "GIF", transparency=0)).tolist() == [[[255, 255, 255], [200, 10, 20]]]
 
 
-def test_transparent_colour_of_rgb_and_16_bit_grey():
+def test_transparent_color_of_rgb_and_16_bit_gray():
     rgb = png(2, 1, 8, 2, b"\x00" + bytes([1, 2, 3, 4, 5, 6]), chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3)))
     assert pixels(rgb).tolist() == [[[255, 255, 255], [4, 5, 6]]]
-    grey = png(2, 1, 16, 0, b"\x00" + struct.pack(">HH", 257, 514), chunk(b"tRNS", struct.pack(">H", 257)))
-    assert pixels(grey)[:, :, 0].tolist() == [[255, 2]]
+    gray = png(2, 1, 16, 0, b"\x00" + struct.pack(">HH", 257, 514), chunk(b"tRNS", struct.pack(">H", 257)))
+    assert pixels(gray)[:, :, 0].tolist() == [[255, 2]]
 
 
 def test_16_bit_is_scaled_not_clipped():
@@ -155,9 +155,9 @@ def test_float_pictures():
 
 
 def test_cmyk_jpeg_looks_like_its_rgb():
-    image = Image.fromarray(colours()).convert("CMYK")
+    image = Image.fromarray(colors()).convert("CMYK")
     picture = pixels(encoded(image, "JPEG", quality=100, subsampling=0))
-    assert np.abs(picture.astype(int) - colours()).max() <= 6
+    assert np.abs(picture.astype(int) - colors()).max() <= 6
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
@@ -173,30 +173,30 @@ def test_exif_orientation(kind, orientation):
         6: lambda a: np.rot90(a, 1),
         7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
         8: lambda a: np.rot90(a, -1),
-    }[orientation](colours())
+    }[orientation](colors())
     exif = Image.Exif()
     exif[274] = orientation
     options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
     picture = pixels(encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options))
-    assert picture.shape == colours().shape
-    assert np.abs(picture.astype(int) - colours()).max() <= (16 if kind == "JPEG" else 0)
+    assert picture.shape == colors().shape
+    assert np.abs(picture.astype(int) - colors()).max() <= (16 if kind == "JPEG" else 0)
 
 
 def test_first_frame_of_an_animation():
-    frames = [Image.fromarray(colours(seed)) for seed in (0, 5)]
-    assert np.array_equal(pixels(encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])), colours())
+    frames = [Image.fromarray(colors(seed)) for seed in (0, 5)]
+    assert np.array_equal(pixels(encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])), colors())
 
 
 # Sources
 
 
 def test_the_same_picture_from_every_kind_of_source(tmp_path):
-    image = Image.fromarray(colours())
+    image = Image.fromarray(colors())
     path = tmp_path / "crop.with dots and ünïcode.png"
     image.save(path)
     lazy = Image.open(path)
-    for source in (path, str(path), path.read_bytes(), image, lazy, colours(), np.asfortranarray(colours())):
-        assert np.array_equal(pixels(source), colours())
+    for source in (path, str(path), path.read_bytes(), image, lazy, colors(), np.asfortranarray(colors())):
+        assert np.array_equal(pixels(source), colors())
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4), (1, 1), (1, 1, 4)])
@@ -228,14 +228,14 @@ def test_other_types_are_named():
 
 
 def test_the_source_is_left_alone():
-    image = Image.fromarray(colours())
+    image = Image.fromarray(colors())
     opened = open_image(image)
     opened.putpixel((0, 0), (1, 2, 3))
-    assert np.array_equal(np.asarray(image), colours())
-    array = colours()
+    assert np.array_equal(np.asarray(image), colors())
+    array = colors()
     opened = open_image(array)
     array[:] = 0
-    assert np.array_equal(np.asarray(opened), colours())
+    assert np.array_equal(np.asarray(opened), colors())
 
 
 # Bad files
@@ -263,7 +263,7 @@ def test_bad_files_are_one_line_each(tmp_path):
 
 def test_truncated_at_every_length_is_refused_or_whole():
     for kind, options in (("PNG", {}), ("JPEG", {"quality": 90}), ("GIF", {}), ("BMP", {})):
-        data = encoded(Image.fromarray(colours()), kind, **options)
+        data = encoded(Image.fromarray(colors()), kind, **options)
         for length in range(len(data) // 8, len(data), 7):
             try:
                 assert open_image(data[:length]).size == (WIDTH, HEIGHT)
@@ -275,7 +275,7 @@ def test_truncated_at_every_length_is_refused_or_whole():
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF|Truncated|Tag data|Metadata|Unknown:UserWarning")
 def test_changed_bytes_never_raise_anything_else(kind, capfd):
     rng = np.random.default_rng(7)
-    data = encoded(Image.fromarray(colours()), kind)
+    data = encoded(Image.fromarray(colors()), kind)
     good = 0
     for _ in range(150):
         damaged = bytearray(data)
@@ -298,11 +298,11 @@ def test_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
 
 def test_threads_keep_the_guard_and_the_warning_filters():
     bomb = png(9_600, 9_600, 8, 2, b"")
-    good = encoded(Image.fromarray(colours()))
+    good = encoded(Image.fromarray(colors()))
 
     def attempt(index: int) -> bool:
         try:
-            return np.array_equal(pixels(good if index % 2 else bomb), colours())
+            return np.array_equal(pixels(good if index % 2 else bomb), colors())
         except UserError:
             return False
 
@@ -345,7 +345,7 @@ def test_extreme_sizes(size, tmp_path):
 
 
 def test_resized_array_can_be_written_to():
-    array = to_array(open_image(colours()), 8, 8)
+    array = to_array(open_image(colors()), 8, 8)
     array[:] = 0
     assert array.sum() == 0
 

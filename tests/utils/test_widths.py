@@ -41,12 +41,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Parts:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recogniser of random weights that reads crops of 32 to 128 pixels."""
+    """A recognizer of random weights that reads crops of 32 to 128 pixels."""
     charset, path = resolve_charset("36"), tmp_path_factory.mktemp("model") / "wide"
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model = loud(build_recognizer(CONFIG, len(charset)), 1, 0.3)
-    save_checkpoint(path, "recogniser", model, CONFIG, charset, {}, {"name": "wide"})
+    save_checkpoint(path, "recognizer", model, CONFIG, charset, {}, {"name": "wide"})
     return path
 
 
@@ -107,12 +107,12 @@ def test_wider_crops_show_what_narrow_ones_hide(folder: Path) -> None:
     """Two pictures that are the same once they are squeezed, and are not where they keep their width."""
     fine = np.zeros((16, 128, 3), np.uint8)
     fine[:, ::2] = 255
-    grey = np.full((16, 128, 3), 127, np.uint8)
-    squeezed = [to_array(Image.fromarray(each), 16, 32).astype(int) for each in (fine, grey)]
+    gray = np.full((16, 128, 3), 127, np.uint8)
+    squeezed = [to_array(Image.fromarray(each), 16, 32).astype(int) for each in (fine, gray)]
     assert np.abs(squeezed[0] - squeezed[1])[:, 1:-1].max() <= 3
     model = load_recognizer(folder).model.eval()
     with torch.no_grad():
-        one, other = (model.memory(to_pixels(fit(Image.fromarray(each), 16, 32, 128)[None])) for each in (fine, grey))
+        one, other = (model.memory(to_pixels(fit(Image.fromarray(each), 16, 32, 128)[None])) for each in (fine, gray))
     assert (one - other).abs().max() > 0.1
 
 
@@ -172,7 +172,7 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
 
 
 def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_folder: Path) -> None:
-    """Labelled, rendered and validation crops all come in their own widths, and the model that results reads them."""
+    """Labeled, rendered and validation crops all come in their own widths, and the model that results reads them."""
     crops = write_crops(tmp_path / "crops", font_folder, ["abc", "de"])
     rng = np.random.default_rng(0)
     for index in range(2, 8):

@@ -1,4 +1,4 @@
-"""What is wrong with labelled crops, and what is in them: ``dptr data check`` and ``dptr data stats``."""
+"""What is wrong with labeled crops, and what is in them: ``dptr data check`` and ``dptr data stats``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float32
 
 from dptr.data.check.near_duplicates import difference_hash, fingerprint, near_duplicates, same_pictures, thumbnail
 from dptr.data.crops import UNREADABLE
-from dptr.data.labeled import Labelled, open_labelled
+from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
-from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalise
+from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalize_label
 from dptr.utils.errors import UserError
 
 SMALLEST = 8  # pixels of the shorter side, below which a word is hardly readable
@@ -24,8 +24,8 @@ MOJIBAKE = "label damaged by a wrong encoding"
 CONTROL = "control or invisible characters in the label"
 TINY = "tiny picture"
 TURNED = "picture taller than twice its width"
-REPEATED = "the same picture twice, labelled alike"
-CONTRADICTING = "the same picture twice, labelled differently"
+REPEATED = "the same picture twice, labeled alike"
+CONTRADICTING = "the same picture twice, labeled differently"
 SEEN = "also in the other set"
 Progress = Callable[[str, int, int], None]
 
@@ -36,7 +36,7 @@ class Contents:
 
     Attributes:
         count: crops, unreadable ones and those without a label included.
-        characters, lengths: of the labels after ``normalise``.
+        characters, lengths: of the labels after ``normalize_label``.
         sizes: width and height in pixels of each readable picture.
     """
 
@@ -48,7 +48,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """A crop and another that shows the same picture; ``likeness`` is a correlation, 1 for the same pixels."""
 
     key: str
@@ -65,7 +65,7 @@ class Check:
     contents: Contents
     problems: DropReport = field(default_factory=lambda: DropReport(listed=50))
     outside: Counter[str] = field(default_factory=Counter)
-    twins: list[Twin] = field(default_factory=list)
+    twins: list[NearDuplicate] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but pictures."""
@@ -99,10 +99,10 @@ class Check:
 
 
 @dataclass
-class _Looks:
+class _PictureIndex:
     """What comparing pictures needs, of the readable ones."""
 
-    rows: list[tuple[Labelled, int]] = field(default_factory=list)
+    rows: list[tuple[LabeledDataset, int]] = field(default_factory=list)
     exact: list[bytes] = field(default_factory=list)
     hashes: list[Bool[np.ndarray, " 512"]] = field(default_factory=list)
     thumbnails: list[Float32[np.ndarray, " 1024"]] = field(default_factory=list)
@@ -129,20 +129,20 @@ def check(
     """
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
-    sets, others = [open_labelled(path) for path in paths], [open_labelled(path) for path in against]
+    sets, others = [open_labeled(path) for path in paths], [open_labeled(path) for path in against]
     found = Check(Contents([str(path) for path in paths]))
     for dataset in sets:
         for index in range(len(dataset)):
-            _look_at_label(found, dataset, index, charset, max_length)
-    looks = _look_at_pictures(found, sets, progress, "pictures")
+            _check_label(found, dataset, index, charset, max_length)
+    looks = _check_pictures(found, sets, progress, "pictures")
     for group in same_pictures(looks.exact):
-        labels = {normalise(looks.rows[row][0].label(looks.rows[row][1])) for row in group}
+        labels = {normalize_label(looks.rows[row][0].label(looks.rows[row][1])) for row in group}
         for row in group[1:]:
             reason = REPEATED if len(labels) == 1 else CONTRADICTING
             first, again = (looks.rows[place] for place in (group[0], row))
             found.problems.add(reason, where(*again), f"as {where(*first)}, {' / '.join(sorted(labels))}")
     if others:
-        theirs = _look_at_pictures(None, others, progress, "pictures of the other sets")
+        theirs = _check_pictures(None, others, progress, "pictures of the other sets")
         found.twins = _twins(looks, theirs)
         nearest = {twin.key: twin for twin in reversed(found.twins)}  # the likest come first
         for twin in nearest.values():
@@ -150,10 +150,10 @@ def check(
     return found
 
 
-def _look_at_label(found: Check, dataset: Labelled, index: int, charset: Charset | None, max_length: int) -> None:
+def _check_label(found: Check, dataset: LabeledDataset, index: int, charset: Charset | None, max_length: int) -> None:
     contents, label = found.contents, dataset.label(index)
     contents.count += 1
-    text = normalise(label)
+    text = normalize_label(label)
     contents.characters.update(text)
     contents.lengths[len(text)] += 1
     problems = []
@@ -176,8 +176,10 @@ def _look_at_label(found: Check, dataset: Labelled, index: int, charset: Charset
         found.problems.add(reason, where(dataset, index), repr(label))
 
 
-def _look_at_pictures(found: Check | None, sets: Sequence[Labelled], progress: Progress, what: str) -> _Looks:
-    looks, done, whole = _Looks(), 0, sum(map(len, sets))
+def _check_pictures(
+    found: Check | None, sets: Sequence[LabeledDataset], progress: Progress, what: str
+) -> _PictureIndex:
+    looks, done, whole = _PictureIndex(), 0, sum(map(len, sets))
     for dataset in sets:
         for index in range(len(dataset)):
             done += 1
@@ -203,7 +205,7 @@ def _look_at_pictures(found: Check | None, sets: Sequence[Labelled], progress: P
     return looks
 
 
-def _twins(ours: _Looks, theirs: _Looks) -> list[Twin]:
+def _twins(ours: _PictureIndex, theirs: _PictureIndex) -> list[NearDuplicate]:
     if not ours.rows or not theirs.rows:
         return []
     pairs = near_duplicates(
@@ -213,7 +215,7 @@ def _twins(ours: _Looks, theirs: _Looks) -> list[Twin]:
     for row, other, likeness in pairs:
         (dataset, index), (other_set, other_index) = ours.rows[row], theirs.rows[other]
         twins.append(
-            Twin(
+            NearDuplicate(
                 where(dataset, index),
                 dataset.label(index),
                 where(other_set, other_index),
@@ -251,6 +253,6 @@ def shown(character: str) -> str:
     return f"{character} ({code})" if character.isprintable() else code
 
 
-def where(dataset: Labelled, index: int) -> str:
+def where(dataset: LabeledDataset, index: int) -> str:
     """The name of a crop: its data set and its key."""
     return f"{dataset.path}/{dataset.key(index)}"

@@ -1,4 +1,4 @@
-"""Crops that show the same picture: exactly, or resized, recompressed and recoloured (near-duplicates)."""
+"""Crops that show the same picture: exactly, or resized, recompressed and recolored (near-duplicates)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def fingerprint(image: Image.Image) -> bytes:
 
 
 def difference_hash(image: Image.Image) -> Bool[np.ndarray, " 512"]:
-    """Whether each of 16 x 16 cells of the grey picture is brighter than its left, and than its upper neighbour.
+    """Whether each of 16 x 16 cells of the gray picture is brighter than its left, and than its upper neighbor.
 
     The difference hash (Krawetz 2013), finer than its 64 bits because words differ in little, and in both directions.
     """
     across = down = CELLS
-    grey = image.convert("L")
-    left = np.asarray(grey.resize((across + 1, down), Image.Resampling.BOX), np.int16)
-    upper = np.asarray(grey.resize((across, down + 1), Image.Resampling.BOX), np.int16)
+    gray = image.convert("L")
+    left = np.asarray(gray.resize((across + 1, down), Image.Resampling.BOX), np.int16)
+    upper = np.asarray(gray.resize((across, down + 1), Image.Resampling.BOX), np.int16)
     return np.concatenate([(np.diff(left, axis=1) > 0).ravel(), (np.diff(upper, axis=0) > 0).ravel()])
 
 
 def thumbnail(image: Image.Image) -> Float32[np.ndarray, " 1024"]:
-    """A small grey picture of mean 0 and length 1; all zeros for a plain one."""
+    """A small gray picture of mean 0 and length 1; all zeros for a plain one."""
     small = np.asarray(image.convert("L").resize(THUMBNAIL, Image.Resampling.BOX), np.float32).ravel()
     small = small - small.mean()
     length = float(np.linalg.norm(small))

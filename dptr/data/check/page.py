@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from dptr.data.check.checks import Check, shown, sizes, where
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.utils.errors import UserError
 from dptr.utils.html import data_url, wrap
 
@@ -26,7 +26,7 @@ def render_data_sets(check: Check, paths: Sequence[Path], against: Sequence[Path
     Raises:
         UserError: a data set cannot be opened any more.
     """
-    sets = [open_labelled(path) for path in [*paths, *against]]
+    sets = [open_labeled(path) for path in [*paths, *against]]
     places = {where(dataset, index): (dataset, index) for dataset in sets for index in range(len(dataset))}
 
     def fetch(name: str) -> Image.Image:

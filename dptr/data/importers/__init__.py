@@ -1,4 +1,4 @@
-"""Labelled words from other formats: one function a kind, and ``build``, which writes them as a data set.
+"""Labeled words from other formats: one function a kind, and ``build``, which writes them as a data set.
 
 A new kind is a function ``(source, drops, ...) -> words`` and a line in ``IMPORTERS``; what it takes besides is one or
 more of ``build``'s options, by name.

@@ -15,7 +15,7 @@ from PIL import Image
 from dptr.data.crops import UNREADABLE
 from dptr.data.importers.geometry import DEGENERATE, check_corners, cut, reading_corners, upright_corners
 from dptr.data.report import DropReport
-from dptr.text.charset import EMPTY, normalise
+from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES, open_image
 
@@ -30,7 +30,7 @@ ILLEGIBLE_TEXT = "###"  # how ICDAR's ground truth marks a word that nobody can 
 
 @dataclass(frozen=True)
 class Word:
-    """One labelled word: an RGB picture of it alone, the label as it was written, and its name within the source."""
+    """One labeled word: an RGB picture of it alone, the label as it was written, and its name within the source."""
 
     image: Image.Image
     label: str
@@ -54,7 +54,7 @@ def usable(label: str, key: str, drops: DropReport) -> bool:
     """Whether a label can be kept; one that is marked illegible, empty, or broken into lines is counted."""
     if label.strip() == ILLEGIBLE_TEXT:
         drops.add(ILLEGIBLE, key, "")
-    elif not normalise(label):
+    elif not normalize_label(label):
         drops.add(EMPTY, key, repr(label))
     elif re.search(r"[\t\r\n]", label):
         drops.add(BROKEN_LINES, key, repr(label))

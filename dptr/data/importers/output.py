@@ -1,4 +1,4 @@
-"""Labelled words out: a folder with ``labels.tsv``, or an LMDB, whole or not there."""
+"""Labeled words out: a folder with ``labels.tsv``, or an LMDB, whole or not there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from dptr.data.labeled import LABELS
 from dptr.data.lmdb import UNFINISHED, write_lmdb
 from dptr.utils.errors import UserError
-from dptr.utils.files import PARTIAL, remove_partial, whole_file, whole_folder
+from dptr.utils.files import PARTIAL, atomic_file, atomic_folder, remove_partial
 
 RECORD = "import.json"  # where the words came from, and what was left out
 IMAGES = "images"
@@ -59,7 +59,7 @@ def replace_dataset(path: Path, samples: Iterable[Sample]) -> int:
         )
         if others:
             raise UserError(f"{path}: not only a data set ({', '.join(others[:3])}); move it away yourself")
-    with whole_folder(path) as aside:
+    with atomic_folder(path) as aside:
         inside = aside / f"new{path.suffix}"
         count = write_dataset(inside, samples)
         for item in inside.iterdir():
@@ -96,7 +96,7 @@ def write_folder(path: Path, samples: Iterable[Sample], resume: bool = False) ->
         if not resume:
             shutil.rmtree(aside, ignore_errors=True)
         if finished and not (folder / IMAGES).is_dir():
-            raise UserError(f"{path}: exists and is no folder of labelled pictures; pass another path")
+            raise UserError(f"{path}: exists and is no folder of labeled pictures; pass another path")
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         remove_partial(folder / IMAGES)
     labels = []
@@ -110,7 +110,7 @@ def write_folder(path: Path, samples: Iterable[Sample], resume: bool = False) ->
     with _explained(folder):
         _check_all(folder, labels)
         if not finished:
-            with whole_file(folder / LABELS) as file:
+            with atomic_file(folder / LABELS) as file:
                 file.write_bytes("".join(labels).encode("utf-8"))
             os.replace(aside, path)
     return len(labels)

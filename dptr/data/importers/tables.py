@@ -24,7 +24,7 @@ from dptr.data.importers.common import (
     read_words,
     usable,
 )
-from dptr.data.labeled import open_labelled
+from dptr.data.labeled import open_labeled
 from dptr.data.lmdb import is_lmdb
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
@@ -37,12 +37,12 @@ _Row = tuple[int, str, str]  # line, path, label
 
 
 def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
-    """What ``dptr.data.labeled.open_labelled`` opens: a folder with ``labels.tsv``, or an LMDB.
+    """What ``dptr.data.labeled.open_labeled`` opens: a folder with ``labels.tsv``, or an LMDB.
 
     Raises:
-        UserError: as ``open_labelled``.
+        UserError: as ``open_labeled``.
     """
-    dataset = open_labelled(source)
+    dataset = open_labeled(source)
     for index in range(len(dataset)):
         label, key = dataset.label(index), dataset.key(index)
         if not usable(label, key, drops):
@@ -59,7 +59,7 @@ def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
     Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.data.lmdb``.
 
     Raises:
-        UserError: as ``open_labelled``, or a folder without LMDB.
+        UserError: as ``open_labeled``, or a folder without LMDB.
     """
     folder = source.parent if source.name == "data.mdb" else source
     if folder.is_dir() and not is_lmdb(folder):

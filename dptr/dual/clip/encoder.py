@@ -31,7 +31,7 @@ class ClipDual:
     """A frozen CLIP or one of its kin (contract: ``dptr.dual.base.DualEncoder``).
 
     Text tokens are [pooled token after the text projection; all tokens after the final norm, not projected], not
-    normalised, as DPTR's published code has them. Where the text tower is not as wide as the joint space, as
+    normalized, as DPTR's published code has them. Where the text tower is not as wide as the joint space, as
     Chinese-CLIP's, all tokens go through the text projection, for a memory has one width (``projects_all``).
 
     Args:
@@ -153,7 +153,7 @@ class ClipDual:
         """All image tokens, float32; see ``dptr.models.encoders.clip_vision.image_tokens``.
 
         Args:
-            pixels: in [-1, 1], of ``image_size``; normalised here to the mean and deviation of the tower's training.
+            pixels: in [-1, 1], of ``image_size``; normalized here to the mean and deviation of the tower's training.
         """
         projection = self.model.visual_projection if self.family.head == "linear" else None
         with torch.autocast(self.device.type, enabled=False):

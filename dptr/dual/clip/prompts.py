@@ -2,7 +2,7 @@
 
 CLIP's tokenizer lower-cases (openai/CLIP, ``simple_tokenizer.py``), so the paper's prompt hides the case of the label
 from the decoder that is to spell it. ``marked`` and ``spelled`` write case out, and different words stay different
-after lower-casing. Words hold no white space (``dptr.text.charset.normalise`` removes it).
+after lower-casing. Words hold no white space (``dptr.text.charset.normalize_label`` removes it).
 """
 
 from __future__ import annotations

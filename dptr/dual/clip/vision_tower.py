@@ -1,4 +1,4 @@
-"""Image towers of CLIP and its kin for a recogniser's image encoder (``dptr.models.encoders.clip_vision``)."""
+"""Image towers of CLIP and its kin for a recognizer's image encoder (``dptr.models.encoders.clip_vision``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``dptr align`` minimises: slots of an image against the text tokens of its word, and what helps them find it."""
+"""What ``dptr align`` minimizes: slots of an image against the text tokens of its word, and what helps them find it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dptr.dual.glyph.model import GlyphModel
 from dptr.models.fmu import running_count
 
 
-def drawn_symbols(
+def sample_symbols(
     symbols: Int[Tensor, "b s"], count: int, negatives: int, generator: torch.Generator
 ) -> Int[Tensor, " c"] | None:
     """The symbols that a step tells apart: a batch's, EOS, PAD, and ``negatives`` others at most, drawn alike.
@@ -45,8 +45,8 @@ def alignment_loss(
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
     """Slot-wise alignment: cross-entropy over symbols, 1 - cosine to the word's own token, and auxiliary terms.
 
-    Symbols are told apart from those of ``drawn_symbols``. Auxiliary: CTC on image columns (Graves et al. 2006), and
-    ``place_losses``, which use that the renderer knows where each letter stands: without them the rest hardly learns
+    Symbols are told apart from those of ``sample_symbols``. Auxiliary: CTC on image columns (Graves et al. 2006), and
+    ``position_losses``, which use that the renderer knows where each letter stands: without them the rest hardly learns
     at small scale (docs/LOG.md). PAD slots count ``weights.padding`` beside 1 for a character's or EOS's.
 
     Args:
@@ -60,10 +60,10 @@ def alignment_loss(
     tokens = model.encoder(pixels)
     fmu = model.slots
     density = fmu.density(tokens) if fmu.counter is not None else None
-    told = tokens if density is None else fmu.tell(tokens, density)
+    told = tokens if density is None else fmu.add_running_count(tokens, density)
     slots = fmu.merge(told)
     distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
-    among = drawn_symbols(symbols, model.text.symbols.num_embeddings, weights.negatives, generator)
+    among = sample_symbols(symbols, model.text.symbols.num_embeddings, weights.negatives, generator)
     pad, classes = model.text.symbols.num_embeddings - 1, None
     if among is not None:
         symbols, pad, classes = torch.searchsorted(among, symbols), len(among) - 1, among[:-1]
@@ -76,12 +76,12 @@ def alignment_loss(
     frames = torch.full_like(lengths, columns.shape[0])
     losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
     letters, looks = model.letter_logits(tokens, classes), fmu.attention(told)
-    losses |= place_losses(letters, looks, density, symbols, lengths, stops)
+    losses |= position_losses(letters, looks, density, symbols, lengths, stops)
     loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
     return loss, {name: value.detach() for name, value in losses.items()}, slots
 
 
-def place_losses(
+def position_losses(
     letters: Float[Tensor, "b w c"],
     looks: Float[Tensor, "b s w"],
     density: Float[Tensor, "b w"] | None,

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from dptr.config.model import DualConfig, GlyphConfig
 from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
-from dptr.models.loading import load_strictly, read_config, settings_of
+from dptr.models.loading import load_strictly, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import build_encoder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_with_digest, save_tensors, whole_folder, write_json
+from dptr.utils.files import atomic_folder, load_with_digest, save_tensors, write_json
 from dptr.weights import model_folder
 
 
@@ -201,7 +201,7 @@ def save_glyph(
     folder: str | Path, model: GlyphModel, charset: Charset, config: GlyphConfig, card: dict, half: bool = False
 ) -> None:
     """Write config, charset and weights as one folder, whole or not at all; ``half`` stores float16."""
-    with whole_folder(folder) as aside:
+    with atomic_folder(folder) as aside:
         write_json(
             aside / "config.json",
             {
@@ -243,7 +243,7 @@ def load_glyph(config: DualConfig) -> GlyphDual:
             f"{folder}: kind {described.get('kind')!r}, format {described.get('format')!r}; a glyph encoder of format "
             f"{' or '.join(map(str, FORMATS))} is needed; pass the folder that 'dptr align' made with this version"
         )
-    glyph, charset = settings_of(migrate(described), "glyph", GlyphConfig, f"{folder}/config.json")
+    glyph, charset = parse_settings(migrate(described), "glyph", GlyphConfig, f"{folder}/config.json")
     with torch.random.fork_rng(devices=[]):
         model = GlyphModel(glyph, len(charset))
     tensors, fingerprint = load_with_digest(folder / "model.safetensors", "glyph encoder")

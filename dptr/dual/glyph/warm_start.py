@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dptr.dual.glyph.model import GlyphDual, GlyphModel
-from dptr.models.loading import load_strictly, shared_rows
-from dptr.models.resize_positions import continued, fit_rows
+from dptr.models.loading import load_strictly, match_character_rows
+from dptr.models.resize_positions import extend_rows, resize_rows
 from dptr.text.charset import Charset
 
 # Rows by symbol or class -> rows after those of the characters; row 0 is EOS, or the blank.
@@ -17,7 +17,7 @@ BY_CHARACTER = {
 }
 
 
-def begun(model: GlyphModel, charset: Charset, before: GlyphDual) -> list[str]:
+def warm_start(model: GlyphModel, charset: Charset, before: GlyphDual) -> list[str]:
     """Load the encoder ``before`` into ``model``; rows of characters that both know move, the others stay fresh.
 
     Image encoder, slots, positions and the text side's norm are taken whole, so that slots of images lie where they
@@ -35,17 +35,17 @@ def begun(model: GlyphModel, charset: Charset, before: GlyphDual) -> list[str]:
     """
     own, tensors = model.state_dict(), before.model.state_dict()
     for key, after in BY_CHARACTER.items():
-        new, old = shared_rows(charset, before.charset, after)
+        new, old = match_character_rows(charset, before.charset, after)
         mixed = own[key].clone()
         if mixed.shape[1:] == tensors[key].shape[1:]:
             mixed[new] = tensors[key][old]
             tensors[key] = mixed
     places = {f"encoder.{key}": kind for key, kind in model.encoder.per_position().items()}
     places |= {f"slots.{key}": kind for key, kind in model.slots.per_position().items()}
-    tensors, fitted = fit_rows(model, places, tensors, "")
+    tensors, fitted = resize_rows(model, places, tensors, "")
     learned, fresh = tensors["text.positions.weight"], own["text.positions.weight"]
     if learned.shape[1:] == fresh.shape[1:] and len(learned) != len(fresh):
-        tensors["text.positions.weight"] = continued(learned[None], fresh[None])[0]
+        tensors["text.positions.weight"] = extend_rows(learned[None], fresh[None])[0]
     load_strictly(model, tensors, before.name)
     known = sum(character in before.charset for character in charset.characters)
     return [f"starts from {before.name}: {known} of {len(charset)} characters are known to it", *fitted]

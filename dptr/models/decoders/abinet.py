@@ -114,7 +114,9 @@ class ABINet(Decoder):
         """
         return dict.fromkeys(["queries", "language.places", "language.queries"], "characters")
 
-    def see(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t d"]:
+    def read_memory(
+        self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
+    ) -> Float[Tensor, "b t d"]:
         """Features of the vision branch at t = ``max_length`` + 1 positions, read in parallel."""
         x = self.queries.expand(memory.shape[0], -1, -1)
         allowed = key_mask(memory_mask)
@@ -135,7 +137,7 @@ class ABINet(Decoder):
         The language model gets probabilities without their gradient ("blocking gradient flow", section 3.2), so that
         it learns to spell and vision to see.
         """
-        seen = self.see(memory, memory_mask)
+        seen = self.read_memory(memory, memory_mask)
         vision = self.vision_head(seen)
         language: list[Tensor] = []
         fused = [vision]
@@ -167,7 +169,7 @@ class ABINet(Decoder):
         parts = [spelling(each) + spelling(mixed) for each, mixed in zip(language, fused, strict=True)]
         return spelling(vision) + torch.stack(parts).mean()
 
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters and EOS of all words."""
         return int((targets[:, 1:] != self.pad).sum())
 

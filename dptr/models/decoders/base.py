@@ -13,7 +13,7 @@ from dptr.models.layers import all_done
 
 
 class Decoder(nn.Module, ABC):
-    """What both training stages, the recogniser and the reader ask of a decoder.
+    """What both training stages, the recognizer and the reader ask of a decoder.
 
     Class 0 is EOS, classes 1..n are the characters (``dptr.text.tokenizer.Tokenizer``).
     """
@@ -31,7 +31,7 @@ class Decoder(nn.Module, ABC):
         """Training loss; ``targets`` are rows of BOS, characters, EOS, PAD."""
 
     @abstractmethod
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """How many terms ``loss`` is the mean of, so that means over parts of a batch can be put together."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Decoder(nn.Module, ABC):
         """
 
 
-class Stepwise(Decoder):
+class AutoregressiveDecoder(Decoder):
     """A decoder that can read left to right, a symbol a step; ``dptr.export`` turns the steps into a loop of a graph.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stepwise(Decoder):
     max_length: int
 
     @abstractmethod
-    def forced(
+    def teacher_forced_logits(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
@@ -93,8 +93,8 @@ class Stepwise(Decoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of what ``forced`` predicts."""
-        logits, wanted = self.forced(memory, memory_mask, targets, generator)
+        """Mean cross-entropy of what ``teacher_forced_logits`` predicts."""
+        logits, wanted = self.teacher_forced_logits(memory, memory_mask, targets, generator)
         return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad)
 
     @abstractmethod

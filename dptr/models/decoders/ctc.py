@@ -107,7 +107,7 @@ class CTC(Decoder):
         positions = torch.full_like(targets[:, 0], shares.shape[1])
         return F.ctc_loss(shares.transpose(0, 1), words, positions, shown.sum(1), self.blank)
 
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Words."""
         return len(targets)
 

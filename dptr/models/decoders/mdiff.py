@@ -177,7 +177,7 @@ class MDiff(Decoder):
             parts.append(F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad))
         return torch.stack(parts).sum() / self.noisings
 
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Words. Replacement is a mean over symbols, and counts as one over words here."""
         return len(targets)
 

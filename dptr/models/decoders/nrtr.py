@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config.decoders import DecoderConfig
-from dptr.models.decoders.base import Stepwise
+from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
 
 
-class NRTR(Stepwise):
+class NRTR(AutoregressiveDecoder):
     """The decoder.
 
     Args:
@@ -87,7 +87,7 @@ class NRTR(Stepwise):
             grown.append(content)
         return self.head(self.norm(x)), grown
 
-    def forced(
+    def teacher_forced_logits(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
@@ -99,7 +99,7 @@ class NRTR(Stepwise):
         logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
         return logits, targets[:, 1:]
 
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters and EOS of all words."""
         return int((targets[:, 1:] != self.pad).sum())
 

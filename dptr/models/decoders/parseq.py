@@ -1,4 +1,4 @@
-"""PARSeq decoder: permutation language modelling with two-stream attention (Bautista and Atienza, ECCV 2022).
+"""PARSeq decoder: permutation language modeling with two-stream attention (Bautista and Atienza, ECCV 2022).
 
 The content stream holds what is known (BOS and characters), the query stream holds positions and predicts. An order of
 the positions (a permutation) says which characters a position may see. DPTR uses this decoder at depth 6, so both
@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config.decoders import PARSeqConfig
-from dptr.models.decoders.base import Stepwise
+from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.layers import Attention, FeedForward, Layer, init_transformer, key_mask
 
 
@@ -78,7 +78,7 @@ class Sequences:
         return Sequences(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
-def in_sequence(permutations: Int[Tensor, "k n"]) -> Sequences:
+def build_sequences(permutations: Int[Tensor, "k n"]) -> Sequences:
     """Orders, each made of 0 (BOS), 1..n - 2 (characters) and n - 1 (EOS), as two sequences.
 
     Who may look at whom (PARSeq section 3.2, table 1): a content token sees what is known in its order no later than
@@ -152,7 +152,7 @@ class TwoStreamLayer(Layer):
         return query, content, keys
 
 
-class PARSeq(Stepwise):
+class PARSeq(AutoregressiveDecoder):
     """The decoder.
 
     Args:
@@ -269,7 +269,7 @@ class PARSeq(Stepwise):
             grown.append(keys)
         return self.head(self.norm(query)), grown
 
-    def forced(
+    def teacher_forced_logits(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
@@ -277,17 +277,19 @@ class PARSeq(Stepwise):
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
         """All predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
-        orders = in_sequence(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(targets.device)
-        return self.ordered(memory, memory_mask, targets, orders)
+        orders = build_sequences(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(
+            targets.device
+        )
+        return self.logits_in_orders(memory, memory_mask, targets, orders)
 
-    def ordered(
+    def logits_in_orders(
         self,
         memory: Float[Tensor, "b m d"],
         memory_mask: Bool[Tensor, "b m"] | None,
         targets: Int[Tensor, "b t"],
         orders: Sequences,
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
-        """``forced`` with orders of t - 2 characters that were drawn before."""
+        """``teacher_forced_logits`` with orders of t - 2 characters that were drawn before."""
         logits = self.predict(
             targets[:, :-1], orders.content, orders.query, self.project(memory), key_mask(memory_mask),
             orders.content_allowed, orders.query_allowed,
@@ -295,7 +297,7 @@ class PARSeq(Stepwise):
         wanted = targets[:, 1:][:, orders.query]
         return logits, wanted.masked_fill((wanted == self.eos) & (orders.order > 1), self.pad)
 
-    def terms(self, targets: Int[Tensor, "b t"]) -> int:
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters in each order, EOS in the first two."""
         orders = order_count(targets.shape[1] - 2, self.permutations)
         characters = int(((targets != self.pad).sum(1) - 2).sum())

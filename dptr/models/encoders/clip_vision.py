@@ -1,4 +1,4 @@
-"""Image tower of CLIP and its kin: what stage 1's dual encoder makes of a picture, as a recogniser's image encoder."""
+"""Image tower of CLIP and its kin: what stage 1's dual encoder makes of a picture, as a recognizer's image encoder."""
 
 from __future__ import annotations
 

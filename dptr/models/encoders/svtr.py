@@ -24,7 +24,7 @@ SIZES = {  # channels of stem and stages; convolution blocks of each stage; widt
 
 
 class LocalBlock(nn.Module):
-    """Two 3x3 convolutions with a residual (He et al. 2016, basic block), normalised by batch."""
+    """Two 3x3 convolutions with a residual (He et al. 2016, basic block), normalized by batch."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,6 +1,6 @@
 """Arabic.
 
-A label is the letters in logical order, each as its nominal code point, whatever form it takes beside its neighbours;
+A label is the letters in logical order, each as its nominal code point, whatever form it takes beside its neighbors;
 a vowel sign follows its letter. NFC joins madda and hamza with their letter (آ أ إ ؤ ئ). Added to CLDR's main set:
 پ چ ڤ گ of its auxiliary set, for foreign names. The stretching sign ـ is left out of labels (``Charset.fold``).
 """

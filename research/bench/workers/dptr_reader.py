@@ -1,4 +1,4 @@
-"""Our recogniser as a worker: ``dptr_reader.py '{"crops": FILE, "model": NAME, "threads": 0}'`` (0 = the default).
+"""Our recognizer as a worker: ``dptr_reader.py '{"crops": FILE, "model": NAME, "threads": 0}'`` (0 = the default).
 
 ``"tta": 1`` as ``dptr.Reader`` takes it.
 """

@@ -1,4 +1,4 @@
-"""What the recognisers that are timed have in common: crops from a file, read and timed on request.
+"""What the recognizers that are timed have in common: crops from a file, read and timed on request.
 
 ``crops`` of a worker's options is an .npz file of uint8 (h, w, 3) arrays in RGB, in their order. A request is a line of
 JSON, ``{"calls": [[0], [1, 2], ...]}``: each call reads the crops of these numbers at once. The reply has ``wall`` and

@@ -3,7 +3,7 @@
 Written against the package's public components. The order of steps and the ranges are of the kind that the example's
 settings have: a bent or straight line of distorted letters, a border, shadow or extrusion, a perspective, another word
 behind in a quarter of pictures, a blend mode in which the word stays visible, noise and blur. Masks and boxes of
-letters, which the example also makes, are left out, and whether the word is visible is told from mean grey levels: both
+letters, which the example also makes, are left out, and whether the word is visible is told from mean gray levels: both
 make it faster than the example.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from synthtiger import components, layers, templates, utils
 
 BLENDS = ("normal", "multiply", "screen", "overlay", "hard_light", "soft_light", "darken_only", "lighten_only")
-VISIBLE = 20  # grey levels between a word and its ground
+VISIBLE = 20  # gray levels between a word and its ground
 
 CONFIG: dict[str, Any] = {
     "font": {"paths": [], "weights": [], "size": [40, 80], "bold": 0.5},
@@ -34,7 +34,7 @@ class Words(templates.Template):
         self.font = components.BaseFont(**config["font"])
         self.texture = components.Switch(components.BaseTexture(), **config["texture"])
         self.two, self.three = (components.GrayMap(**config[name]) for name in ("colormap2", "colormap3"))
-        self.colour = components.Gray(colorize=1)
+        self.color = components.Gray(colorize=1)
         self.letters = components.Selector(
             [
                 components.ElasticDistortion(alpha=(15, 30), sigma=(4, 12)),
@@ -96,11 +96,11 @@ class Words(templates.Template):
         word = self.corpus.data(self.corpus.sample())
         front = self._write(word, ink, style)
         back = layers.RectLayer(front.shape[1::-1])
-        self.colour.apply([back], ground)
+        self.color.apply([back], ground)
         self.texture.apply([back])
         behind = back.output()
         if np.random.rand() < 0.25:
-            behind = self._mixed(self._neighbour(front), behind)
+            behind = self._mixed(self._neighbor(front), behind)
         picture = layers.Layer(self._mixed(front, behind))
         self.camera.apply([picture])
         return {"image": picture.output(), "label": word}
@@ -114,14 +114,14 @@ class Words(templates.Template):
     def end_save(self, root: str) -> None:
         """Nothing: the worker saves."""
 
-    def _write(self, word: str, colour: dict[str, Any], style: dict[str, Any]) -> np.ndarray:
+    def _write(self, word: str, color: dict[str, Any], style: dict[str, Any]) -> np.ndarray:
         characters = utils.split_text(word, reorder=True)
         font = self.font.sample({"text": "".join(characters), "vertical": False})
         pieces = [layers.TextLayer(character, **font) for character in characters]
         self.letters.apply(pieces)
         self.line.apply(pieces, {"meta": {"vertical": False}})
         line = layers.Group(pieces).merge()
-        self.colour.apply([line], colour)
+        self.color.apply([line], color)
         self.texture.apply([line])
         self.style.apply([line, *pieces], style)
         self.view.apply([line, *pieces])
@@ -129,9 +129,9 @@ class Words(templates.Template):
         self.margin.apply([line])
         return line.output()
 
-    def _neighbour(self, front: np.ndarray) -> np.ndarray:
+    def _neighbor(self, front: np.ndarray) -> np.ndarray:
         """Another word, moved by up to half a picture, where the front word is not."""
-        other = self._write(self.corpus.data(self.corpus.sample()), self.colour.sample(), self.style.sample())
+        other = self._write(self.corpus.data(self.corpus.sample()), self.color.sample(), self.style.sample())
         height, width = front.shape[:2]
         canvas = np.zeros_like(front)
         x, y = (int(np.random.uniform(-0.5, 0.5) * side) for side in (width, height))
@@ -145,7 +145,7 @@ class Words(templates.Template):
         ink = front[..., 3] > 127
         for mode in np.random.permutation(BLENDS):
             mixed = utils.blend_image(front, behind, mode=mode)
-            grey = utils.to_gray(mixed[..., :3])
-            if not ink.any() or ink.all() or abs(grey[ink].mean() - grey[~ink].mean()) >= VISIBLE:
+            gray = utils.to_gray(mixed[..., :3])
+            if not ink.any() or ink.all() or abs(gray[ink].mean() - gray[~ink].mean()) >= VISIBLE:
                 return mixed
         raise RuntimeError("the word is visible in no blend mode")

@@ -1,10 +1,10 @@
-"""synthtiger 1.2.1 as a worker: ``tiger_worker.py '{"clone": DIR, "fonts": DIR, "colours": FILE, ...}'``.
+"""synthtiger 1.2.1 as a worker: ``tiger_worker.py '{"clone": DIR, "fonts": DIR, "colors": FILE, ...}'``.
 
-The package on PyPI holds the components; the example (template, settings, fonts, textures, colours) is only in its
+The package on PyPI holds the components; the example (template, settings, fonts, textures, colors) is only in its
 repository. With ``clone``, a checkout of github.com/clovaai/synthtiger, its own ``examples/synthtiger/template.py``
 runs with ``config_horizontal.yaml``; without, ``tiger_template.py`` beside this file does. ``fonts`` (a folder, each
-font with a text file of its characters), ``colours`` (a colour map) and ``textures`` (a folder) take the place of the
-example's. Empty strings leave what a clone has; without a clone fonts and colours are needed, and textures are left
+font with a text file of its characters), ``colors`` (a color map) and ``textures`` (a folder) take the place of the
+example's. Empty strings leave what a clone has; without a clone fonts and colors are needed, and textures are left
 out where none are given.
 """
 
@@ -79,12 +79,12 @@ def main() -> None:
 
 
 def replace(config: dict[str, Any], options: dict[str, str]) -> None:
-    """Put fonts, colours and textures into the example's settings."""
+    """Put fonts, colors and textures into the example's settings."""
     if options["fonts"]:
         config["font"] |= {"paths": [options["fonts"]], "weights": [1]}
-    if options["colours"]:
+    if options["colors"]:
         for part in ("colormap2", "colormap3"):
-            config[part] |= {"paths": [options["colours"]], "weights": [1]}
+            config[part] |= {"paths": [options["colors"]], "weights": [1]}
     if options["textures"]:
         config["texture"]["args"] |= {"paths": [options["textures"]], "weights": [1]}
     elif not options["clone"]:

@@ -2,7 +2,7 @@
 
 Plain: the example of its README (32 pixels high, Gaussian noise behind, a random blur up to 2). ``varied``: beside it
 the other effects that the README shows, drawn anew for each word: skew up to 5 degrees, sine, cosine and random
-distortion, all four grounds with its own photographs, and its whole range of text colours, at 64 pixels.
+distortion, all four grounds with its own photographs, and its whole range of text colors, at 64 pixels.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from dptr.config.model import ClipDualConfig, DualConfig
-from dptr.dual.base import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
+from dptr.dual.base import DUAL_ENCODERS, DualEncoder, distinguishes, load_dual
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.utils.errors import UserError
 
@@ -85,8 +85,8 @@ def reference_tower(weights, prefix, x, layers, causal):
 
 
 def reference_norm(x, weight, bias):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double() + bias.double()
+    centerd = x - x.mean(-1, keepdim=True)
+    return centerd / (centerd.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight.double() + bias.double()
 
 
 def reference_text(folder, words):
@@ -153,9 +153,9 @@ def test_a_word_alone_is_the_word_in_a_batch(folder, tokens):
 def test_image_tokens_equal_transformers_and_a_second_implementation(folder, paper):
     pixels = pixels_of(3)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
-    normalised = ((pixels + 1) / 2 - mean) / std
+    normalized = ((pixels + 1) / 2 - mean) / std
     with torch.no_grad():
-        theirs = CLIPVisionModelWithProjection.from_pretrained(folder).eval()(pixel_values=normalised)
+        theirs = CLIPVisionModelWithProjection.from_pretrained(folder).eval()(pixel_values=normalized)
     tokens = paper.encode_image(pixels)
     assert tokens.shape == (3, 1 + (32 // 8) ** 2, 64) and tokens.dtype == torch.float32
     close(tokens[:, 0], theirs.image_embeds)
@@ -163,7 +163,7 @@ def test_image_tokens_equal_transformers_and_a_second_implementation(folder, pap
     weights = load_file(folder / "model.safetensors")
     vision = "vision_model."
     kernel = weights[f"{vision}embeddings.patch_embedding.weight"].double()
-    grid = normalised.double().unfold(2, 8, 8).unfold(3, 8, 8)  # b c rows columns 8 8
+    grid = normalized.double().unfold(2, 8, 8).unfold(3, 8, 8)  # b c rows columns 8 8
     patches = torch.einsum("bcrkhw,dchw->brkd", grid, kernel).flatten(1, 2)
     classes = weights[f"{vision}embeddings.class_embedding"].double().expand(3, 1, -1)
     x = torch.cat([classes, patches], 1) + weights[f"{vision}embeddings.position_embedding.weight"].double()
@@ -242,11 +242,11 @@ def test_contract(paper, folder):
 
 
 def test_tells_apart(folder, paper):
-    assert not tells_apart(paper, "tea", "TEA")
-    assert tells_apart(paper, "tea", "ten")
+    assert not distinguishes(paper, "tea", "TEA")
+    assert distinguishes(paper, "tea", "ten")
     for prompt in ("marked", "spelled"):
-        assert tells_apart(dual_of(folder, prompt=prompt), "tea", "TEA")
-    assert not tells_apart(dual_of(folder, "trimmed"), "tea", "TEA")
+        assert distinguishes(dual_of(folder, prompt=prompt), "tea", "TEA")
+    assert not distinguishes(dual_of(folder, "trimmed"), "tea", "TEA")
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """CLIP's kin: tokens against transformers' own features, on tiny random weights; CLIP itself is in test_clip.py.
 
-Tokenizers are of the families' own classes with small vocabularies. SentencePiece's normaliser of XLM-R (NFKC and more)
+Tokenizers are of the families' own classes with small vocabularies. SentencePiece's normalizer of XLM-R (NFKC and more)
 is not among them, nor is any published weight.
 """
 
@@ -25,7 +25,7 @@ from helpers_train import write_photographs
 from dptr.config.load import load_recipe
 from dptr.config.model import DualConfig
 from dptr.config.train import PretrainRecipe
-from dptr.dual.base import DUAL_ENCODERS, DualEncoder, load_dual, tells_apart
+from dptr.dual.base import DUAL_ENCODERS, DualEncoder, distinguishes, load_dual
 from dptr.dual.clip.families import FAMILIES
 from dptr.dual.orp.bank import build_bank
 from dptr.training.pretrain import pretrain
@@ -145,7 +145,7 @@ def test_trimmed_is_paper_without_padding_however_long_the_others_are(name, fold
 
 @every
 def test_image_tokens_equal_transformers_fed_by_its_own_processor(name, folders):
-    """Normalisation, NaFlex's patches and the pooled token: the processor and ``get_image_features`` know them all."""
+    """Normalization, NaFlex's patches and the pooled token: the processor and ``get_image_features`` know them all."""
     case = CASES[name]
     model, _ = towers_of(name, folders[name])
     arrays = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -206,7 +206,7 @@ def test_fingerprint(name, folders, tmp_path):
     said.write_text(json.dumps({"image_mean": [0.4, 0.4, 0.4], "image_std": list(std)}))
     shifted = load_of(name, copy)
     assert shifted.fingerprint.partition("-")[0] != weights and shifted.fingerprint.endswith(settings)
-    pixels = torch.zeros(1, 3, 32, 32)  # grey of 0.5, as 0.5 +- 0.1 is to the other mean
+    pixels = torch.zeros(1, 3, 32, 32)  # gray of 0.5, as 0.5 +- 0.1 is to the other mean
     moved = pixels + 2 * (torch.tensor(mean) - 0.4).view(3, 1, 1)
     close(shifted.encode_image(pixels), dual.encode_image(moved))
     said.unlink()
@@ -221,9 +221,9 @@ def test_fingerprint(name, folders, tmp_path):
 def test_tells_apart(name, prompt, folders):
     case = CASES[name]
     dual = dual_of(name, folders[name], prompt=prompt)
-    assert tells_apart(dual, "tea", "ten")
-    assert tells_apart(dual, "tea", "TEA") == {"paper": case.case, "marked": case.marked, "spelled": True}[prompt]
-    assert tells_apart(dual, "t.a", "t,a") == case.punctuation
+    assert distinguishes(dual, "tea", "ten")
+    assert distinguishes(dual, "tea", "TEA") == {"paper": case.case, "marked": case.marked, "spelled": True}[prompt]
+    assert distinguishes(dual, "t.a", "t,a") == case.punctuation
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_an_unknown_character_is_refused(name, folders):
     if CASES[name].unknown:
         refused(lambda: dual.encode_text([f"a{CASES[name].unknown}"]), "'aж'", "does not know", "model.charset")
     else:
-        assert tells_apart(dual, "ж", "ш")
+        assert distinguishes(dual, "ж", "ш")
     special = dual.tokenizer.unk_token
     refused(lambda: dual.encode_text([f"a{special}b"]), f"'a{special}b'", "does not know")
 
@@ -254,7 +254,7 @@ def test_chinese_words(folders):
     dual = dual_of("chinese-clip", folders["chinese-clip"])
     _, mask = dual.encode_text([HAN, HAN[:2]])
     assert mask.sum(1).tolist() == [1 + 8 + len(HAN), 1 + 8 + 2]  # CLS, a photo of a '', SEP
-    assert tells_apart(dual, HAN[:2], HAN[1::-1])
+    assert distinguishes(dual, HAN[:2], HAN[1::-1])
 
 
 @every

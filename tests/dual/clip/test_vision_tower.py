@@ -1,4 +1,4 @@
-"""A dual encoder's image tower as a recogniser's image encoder: the same tokens, trained or frozen, saved, read."""
+"""A dual encoder's image tower as a recognizer's image encoder: the same tokens, trained or frozen, saved, read."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_tower_without_its_pooling_head_has_no_leading_token(tmp_path: Path) -
     assert encoder.leading == 0 and encoder(pixels(1)).shape == (1, 16, 32)
 
 
-# --- in a recogniser --------------------------------------------------------------------------------------------------
+# --- in a recognizer --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -193,9 +193,9 @@ def test_trained_saved_read_without_the_hub_and_resumed(
     assert load_recognizer(model).model(pixels(1, 16, 64)).shape[2] == 37
 
 
-def test_a_whole_recogniser_goes_on_without_the_hub(towers: dict[str, Path], tmp_path: Path) -> None:
+def test_a_whole_recognizer_goes_on_without_the_hub(towers: dict[str, Path], tmp_path: Path) -> None:
     model, first, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
+    save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     shutil.copytree(tmp_path / "model", tmp_path / "longer")
     recipe = load_recipe(
         FinetuneRecipe,
@@ -269,7 +269,7 @@ def test_a_checkpoint_needs_no_tokenizer(towers: dict[str, Path], tmp_path: Path
 
 def test_transformers_missing(towers: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, first, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
+    save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     monkeypatch.setitem(sys.modules, "transformers", None)
     refused(lambda: settled(recipe_of(towers["clip"])), "model.encoder.model", "pip install 'dptr[clip]'")
     refused(lambda: load_recognizer(tmp_path / "model"), "needs transformers", "pip install 'dptr[clip]'")
@@ -304,16 +304,16 @@ def test_two_image_encoders_contradict(towers: dict[str, Path], tmp_path: Path) 
     refused(lambda: resolve_align(own), "glyph.encoder.kind = 'clip-vision'", "vit or svtr")
 
 
-def test_another_encoder_in_place_of_a_recognisers_tower(towers: dict[str, Path], tmp_path: Path) -> None:
-    """A decoder taken from such a recogniser leaves the tower behind."""
+def test_another_encoder_in_place_of_a_recognizers_tower(towers: dict[str, Path], tmp_path: Path) -> None:
+    """A decoder taken from such a recognizer leaves the tower behind."""
     model, first, _ = started(recipe_of(towers["clip"]))
-    save_checkpoint(tmp_path / "model", "recogniser", model, first.model, resolve_charset("36"), {}, {})
+    save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     start = [f"init.decoder={tmp_path / 'model'}", "model.encoder.kind=svtr", "model.encoder.size=nano"]
     _, now, told = started(load_recipe(FinetuneRecipe, None, start))
     assert now.model.encoder == SVTRConfig(size="nano", height=16, width=64)
     assert any(line.startswith("fresh: encoder.*") for line in told)
 
 
-def test_recognisers_load_without_transformers() -> None:
+def test_recognizers_load_without_transformers() -> None:
     code = "import sys, dptr.models.checkpoint, dptr.training.finetune; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=240).returncode == 0

@@ -14,7 +14,7 @@ from torch import Tensor
 from dptr.config.model import DualConfig, GlyphConfig, GlyphDualConfig, SVTRConfig
 from dptr.config.train import AlignRecipe
 from dptr.dual.base import DualEncoder, load_dual
-from dptr.dual.glyph.losses import alignment_loss, drawn_symbols, place_losses
+from dptr.dual.glyph.losses import alignment_loss, position_losses, sample_symbols
 from dptr.dual.glyph.model import (
     GlyphDual,
     GlyphModel,
@@ -154,10 +154,10 @@ def test_alignment_parts_equal_an_independent_computation(model):
 def test_symbols_of_a_large_charset_are_drawn():
     generator = torch.Generator().manual_seed(0)
     symbols = torch.tensor([[7, 90, 0, 101], [7, 55, 41, 0]])
-    assert drawn_symbols(symbols, 102, 0, generator) is None and drawn_symbols(symbols, 102, 102, generator) is None
+    assert sample_symbols(symbols, 102, 0, generator) is None and sample_symbols(symbols, 102, 102, generator) is None
     seen = torch.zeros(102)
     for _ in range(2000):
-        among = drawn_symbols(symbols, 102, 20, generator)
+        among = sample_symbols(symbols, 102, 20, generator)
         assert among.tolist() == sorted(set(among.tolist())) and len(among) <= 20 + 6
         assert {0, 7, 41, 55, 90, 101} <= set(among.tolist())
         seen[among] += 1
@@ -175,7 +175,7 @@ def test_losses_over_drawn_symbols_are_those_of_a_model_that_knows_no_others():
     stops = torch.tensor([[[0.0, 0.4], [0.4, 1.0], [math.nan] * 2], [[0.1, 0.8], [math.nan] * 2, [math.nan] * 2]])
     recipe = AlignRecipe(negatives=9)
     drawn, parts, _ = alignment_loss(large, pixels(2), symbols, stops, recipe, torch.Generator().manual_seed(4))
-    among = drawn_symbols(symbols, 62, 9, torch.Generator().manual_seed(4))
+    among = sample_symbols(symbols, 62, 9, torch.Generator().manual_seed(4))
     small = GlyphModel(CONFIG, len(among) - 2).eval()
     state = large.state_dict()
     state["text.symbols.weight"] = state["text.symbols.weight"][among]
@@ -218,7 +218,7 @@ def test_places_equal_a_plain_computation():
             counted = float(density[row, :column].sum() + density[row, column] / 2)
             errors.append(abs(counted - passed))
     whole = sum(abs(float(density[row].sum()) - len(word)) for row, word in enumerate(words)) / 3
-    losses = place_losses(letters, looks, density, slot_symbols(words, INDEX, 3), torch.tensor([2, 1, 3]), stops)
+    losses = position_losses(letters, looks, density, slot_symbols(words, INDEX, 3), torch.tensor([2, 1, 3]), stops)
     assert float(losses["columns"]) == pytest.approx(sum(columns) / 12, rel=1e-5)
     assert float(losses["attention"]) == pytest.approx(-sum(math.log(seen + 1e-3) for seen in attention) / 3, rel=1e-5)
     assert float(losses["counting"]) == pytest.approx(sum(errors) / 18 + 0.1 * whole, rel=1e-5)
@@ -344,7 +344,7 @@ def cut_config(folder):
         (cut_config, ["config.json", "not valid JSON"]),
         (lambda folder: (folder / "model.safetensors").unlink(), ["model.safetensors"]),
         (cut, ["model.safetensors", "not a whole safetensors file"]),
-        (edit(kind="recogniser"), ["kind 'recogniser'", "dptr align"]),
+        (edit(kind="recognizer"), ["kind 'recognizer'", "dptr align"]),
         (edit(format=99), ["format 99", "format 1"]),
         (edit(glyph={"dim": 24, "width": 3}), ["config.json", "width"]),
         (edit(glyph=7), ["config.json"]),

@@ -8,7 +8,7 @@ import torch
 from dptr.config.model import GlyphConfig, GlyphDualConfig, SVTRConfig
 from dptr.config.train import AlignRecipe
 from dptr.dual.glyph.model import GlyphDual, GlyphModel, build_glyph, load_glyph, save_glyph
-from dptr.dual.glyph.warm_start import begun
+from dptr.dual.glyph.warm_start import warm_start
 from dptr.text.charset import Charset
 from dptr.training.resolve import resolve_align
 from dptr.utils.errors import UserError
@@ -36,7 +36,7 @@ def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, 
     torch.manual_seed(1)
     model = GlyphModel(SMALL, len(charset)).eval()
     fresh = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    (told,) = begun(model, charset, opened(name))
+    (told,) = warm_start(model, charset, opened(name))
     assert told == f"starts from {name}: 3 of 5 characters are known to it"
     pixels = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, 
 def test_longer_words_keep_the_first_places(before: tuple[str, GlyphModel, Charset]) -> None:
     name, old, charset = before
     model = GlyphModel(SMALL.model_copy(update={"max_length": 8}), len(charset)).eval()
-    told = begun(model, charset, opened(name))
+    told = warm_start(model, charset, opened(name))
     assert told[1] == "slots.queries: 6 to 9 rows, the first 6 kept, the others made like them"
     for key in ("text.positions.weight", "slots.queries"):
         rows, old_rows = (state[key].reshape(-1, 16) for state in (model.state_dict(), old.state_dict()))
@@ -83,7 +83,7 @@ def test_settings_come_along_and_the_recipe_stands_above_them(before: tuple[str,
 def test_other_widths_are_told(before: tuple[str, GlyphModel, Charset], other: dict[str, int]) -> None:
     name, _, charset = before
     with pytest.raises(UserError, match="use the settings that they were trained with"):
-        begun(GlyphModel(SMALL.model_copy(update=other), len(charset)), charset, opened(name))
+        warm_start(GlyphModel(SMALL.model_copy(update=other), len(charset)), charset, opened(name))
 
 
 def test_a_start_that_is_none_is_told() -> None:

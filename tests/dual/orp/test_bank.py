@@ -67,7 +67,7 @@ def test_images_and_positions_are_uniform(positions):
     drawn = [draw(planted(images, tokens), 32, length, generator_, positions) for _ in range(800)]
     image = torch.cat([image[:, 0] for image, _ in drawn])
     assert_uniform(torch.bincount(image, minlength=images))
-    pairs = torch.cat([image[:-1, 0] * images + image[1:, 0] for image, _ in drawn])  # neighbours are independent
+    pairs = torch.cat([image[:-1, 0] * images + image[1:, 0] for image, _ in drawn])  # neighbors are independent
     assert_uniform(torch.bincount(pairs, minlength=images**2))
     if positions == "shared":
         position = torch.stack([position[0] for _, position in drawn])  # one draw a batch
@@ -170,7 +170,7 @@ def test_unknown_positions():
 
 @dataclass
 class FakeDual:
-    """Tokens that are a fixed function of the pixels: 3 columns, each the mean colour of a third of the picture."""
+    """Tokens that are a fixed function of the pixels: 3 columns, each the mean color of a third of the picture."""
 
     name: str = "thirds"
     kind: str = "fake"
@@ -197,7 +197,7 @@ class FakeDual:
 
 @pytest.fixture
 def photographs(tmp_path) -> list[Path]:
-    """Ten one-colour pictures and, between them, three that cannot be read."""
+    """Ten one-color pictures and, between them, three that cannot be read."""
     folder = tmp_path / "photographs"
     (folder / "deep").mkdir(parents=True)
     paths = []
@@ -217,8 +217,8 @@ def test_a_bank_holds_what_the_encoder_says(photographs, tmp_path):
     bank = build_bank(FakeDual(), photographs, tmp_path / "out" / "bank.safetensors", batch=4, progress=done.append)
     assert bank.tokens.shape == (10, 3, 3) and bank.tokens.dtype == torch.float16
     for i, token in enumerate(bank.tokens):
-        colour = torch.tensor([20 * i, 255 - 20 * i, 7]) / 127.5 - 1
-        torch.testing.assert_close(token.float(), colour.expand(3, 3), rtol=0, atol=1e-3)
+        color = torch.tensor([20 * i, 255 - 20 * i, 7]) / 127.5 - 1
+        torch.testing.assert_close(token.float(), color.expand(3, 3), rtol=0, atol=1e-3)
     assert done == [4, 8, 12, 13]
     provenance = bank.provenance
     assert provenance["encoder"] == "fake:thirds" and provenance["fingerprint"] == "aa-1"

@@ -132,9 +132,9 @@ def test_losses_of_parts_make_the_loss_of_the_whole(kind):
     wanted = targets(["abcab", "c", "bb", "ab", "bca"])
     parts = [slice(0, 2), slice(2, 5)]
     losses = [float(decoder.loss(memory[part], None, wanted[part], generator())) for part in parts]
-    terms = [decoder.terms(wanted[part]) for part in parts]
+    terms = [decoder.term_count(wanted[part]) for part in parts]
     whole = sum(loss * count for loss, count in zip(losses, terms, strict=True)) / sum(terms)
-    assert sum(terms) == decoder.terms(wanted)
+    assert sum(terms) == decoder.term_count(wanted)
     assert whole == pytest.approx(float(decoder.loss(memory, None, wanted, generator())), rel=1e-5)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 

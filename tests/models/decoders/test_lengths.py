@@ -29,7 +29,7 @@ def config(kind: str, max_length: int, dim: int = 16, **settings) -> ModelConfig
     return ModelConfig(decoder=decoder, max_length=max_length)
 
 
-def built(model: ModelConfig, seed: int) -> Decoder:
+def build_loaded(model: ModelConfig, seed: int) -> Decoder:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_decoder(model, len(ABC)).eval()
@@ -39,7 +39,7 @@ def moved(model: ModelConfig, source: Decoder, max_length: int, folder: Path) ->
     """By way of a folder: a decoder for other words that starts from ``source``, and what the log is told."""
     save_checkpoint(folder, "decoder", source, model, ABC, {}, {})
     checkpoint = open_checkpoint(folder)
-    decoder = built(model.model_copy(update={"max_length": max_length}), seed=1)
+    decoder = build_loaded(model.model_copy(update={"max_length": max_length}), seed=1)
     fresh, told = transfer(decoder, checkpoint, ABC)
     assert fresh == []
     return decoder, told
@@ -47,7 +47,7 @@ def moved(model: ModelConfig, source: Decoder, max_length: int, folder: Path) ->
 
 def wordy(model: ModelConfig, bias: float) -> Decoder:
     """Some words of random weights end within 26 positions, others do not; ``bias`` makes them end sooner."""
-    decoder = loud(built(model, 0), scale=0.5)
+    decoder = loud(build_loaded(model, 0), scale=0.5)
     for name, parameter in decoder.named_parameters():
         if name.endswith("head.bias"):
             parameter.data[0] += bias
@@ -61,9 +61,9 @@ def memories(count: int, dim: int = 16, tokens: int = 8) -> Tensor:
 @every
 @pytest.mark.parametrize("max_length", [LONGER, SHORTER])
 def test_the_first_rows_are_kept_and_all_else_is_as_it_was(kind, max_length, tmp_path):
-    source = loud(built(config(kind, BEFORE), 0))
+    source = loud(build_loaded(config(kind, BEFORE), 0))
     decoder, told = moved(config(kind, BEFORE), source, max_length, tmp_path / "stage1")
-    fresh = built(config(kind, max_length), 1).state_dict()
+    fresh = build_loaded(config(kind, max_length), 1).state_dict()
     places = decoder.per_position()
     assert places
     for name, tensor in source.state_dict().items():
@@ -135,7 +135,7 @@ def test_words_that_end_in_time_have_the_logits_that_they_had(model, tmp_path):
 
 @torch.no_grad()
 def test_a_longer_path_reads_every_word_as_before(tmp_path):
-    source = loud(built(config("ctc", BEFORE), 0), scale=0.5)
+    source = loud(build_loaded(config("ctc", BEFORE), 0), scale=0.5)
     decoder, _ = moved(config("ctc", BEFORE), source, LONGER, tmp_path / "stage1")
     memory = 3 * memories(64)
     torch.testing.assert_close(decoder.predict(memory, None)[:, :49], source.predict(memory, None))
@@ -190,7 +190,7 @@ def learn(decoder: Decoder, texts: list[str], max_length: int, steps: int, rate:
 def test_words_of_another_length_are_learned_by_heart(kind, longest, shortest, steps, tmp_path):
     """From a decoder of words of up to 25 characters, after a few steps, every one of 16 longer, or shorter, words."""
     model = config(kind, BEFORE, dim=32)
-    decoder, _ = moved(model, built(model, 0), longest, tmp_path / "stage1")
+    decoder, _ = moved(model, build_loaded(model, 0), longest, tmp_path / "stage1")
     texts = words(16, shortest, longest)
     steps += 60 * (kind == "ctc")  # at 200 a letter of 560 can still be wrong, by rounding
     assert [word.text for word in learn(decoder, texts, longest, steps)] == texts

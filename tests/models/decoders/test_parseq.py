@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from helpers_reference import attend, feed_forward, loud, norm
 from torch import Tensor
 
-from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
+from dptr.models.decoders.parseq import PARSeq, build_sequences, draw_permutations
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
@@ -99,7 +99,7 @@ def test_orders_are_a_function_of_the_generator():
     ],
 )
 def test_query_masks_of_the_papers_table(order, table):
-    found = in_sequence(torch.tensor([[0, *order, 4]]))
+    found = build_sequences(torch.tensor([[0, *order, 4]]))
     cells = [["0"] * 4 for _ in range(4)]
     for row, place in enumerate(found.query.tolist()):
         for key, seen in zip(found.content.tolist(), found.query_allowed[row].tolist(), strict=True):
@@ -111,7 +111,7 @@ def test_query_masks_of_the_papers_table(order, table):
 def test_sequences_equal_a_brute_force_construction(length):
     """A position is predicted from all that come before it in its order; what is known keeps itself and those."""
     orders = draw_permutations(length, 12, generator(length))
-    found = in_sequence(orders)
+    found = build_sequences(orders)
     contents: list[tuple[int, int]] = [(0, 0)]  # order and position; BOS is of all orders
     queries: list[tuple[int, int]] = []
     for index, order in enumerate(orders.tolist()):
@@ -242,7 +242,7 @@ def test_a_character_is_never_seen_by_the_query_that_predicts_it():
     decoder = build(depth=3)
     memory = memories(1)
     permutations = draw_permutations(5, 12, generator(2))
-    orders = in_sequence(permutations)
+    orders = build_sequences(permutations)
     tokens = targets(["abcab"])[:, :-1]
 
     def predict(inputs):

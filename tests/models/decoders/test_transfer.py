@@ -37,7 +37,7 @@ def stage_one(config: ModelConfig, folder: Path):
     return decoder, open_checkpoint(folder)
 
 
-def recogniser(config: ModelConfig, charset: Charset) -> Recognizer:
+def recognizer(config: ModelConfig, charset: Charset) -> Recognizer:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return loud(build_recognizer(config, len(charset)), 1, 0.3).eval()
@@ -48,7 +48,7 @@ def test_rows_move_with_their_character_and_the_rest_as_it_is(tmp_path, config, 
     """All but the rows of new characters comes from stage 1; encoder and FMU are left alone."""
     charset = Charset("new", tuple(characters))
     source, checkpoint = stage_one(config, tmp_path / "stage1")
-    model, before = recogniser(config, charset), recogniser(config, charset).state_dict()
+    model, before = recognizer(config, charset), recognizer(config, charset).state_dict()
     fresh, fitted = transfer(model.decoder, checkpoint, charset)
     assert fitted == []
     assert fresh == [character for character in characters if character not in OLD.characters]
@@ -70,7 +70,7 @@ def test_rows_move_with_their_character_and_the_rest_as_it_is(tmp_path, config, 
 def test_a_reordered_charset_reads_the_same(tmp_path, config):
     charset = Charset("new", tuple("Ωcab"))
     source, checkpoint = stage_one(config, tmp_path / "stage1")
-    decoder = recogniser(config, charset).decoder
+    decoder = recognizer(config, charset).decoder
     transfer(decoder, checkpoint, charset)
     memory = 3 * torch.randn(32, 6, 16, generator=torch.Generator().manual_seed(2))
     words = [
