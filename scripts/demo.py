@@ -37,7 +37,7 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import EMBEDDED, FontIndex, Renderer, find_fonts
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, Split
 from dptr.training.initialize import initialize
@@ -47,7 +47,7 @@ from dptr.utils.errors import UserError
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 SAMPLES, LABELLED, TEST = 12, 500, 1000  # crops
 FONTS = {"render.fonts": [str(EMBEDDED)]}  # whatever this system has
-LAMPS = RenderConfig(dots=1.0)
+LAMPS = RenderConfig(effects={"dots": 1.0})
 
 Row = tuple[str, int, Result]  # what was measured, labelled crops it has seen, how it reads
 
@@ -76,13 +76,13 @@ def main() -> None:
     print(f"\nIn all {time.monotonic() - begun:.0f} s. Models, crops and logs are in {out}")
 
 
-def rendered(split: Split, seed: int, config: RenderConfig) -> Rendered:
+def rendered(split: Split, seed: int, config: RenderConfig) -> RenderedWords:
     """Words of one split, in the embedded fonts of that split: alignment has never drawn from the held-out ones."""
     corpus = Corpus(CorpusConfig(), resolve_charset("94"), 25, seed, split)
-    return Rendered(corpus, Renderer(config, seed, FontIndex(find_fonts([EMBEDDED]), split)))
+    return RenderedWords(corpus, Renderer(config, seed, FontIndex(find_fonts([EMBEDDED]), split)))
 
 
-def write_crops(source: Rendered, count: int, folder: Path) -> Path:
+def write_crops(source: RenderedWords, count: int, folder: Path) -> Path:
     """A data set as users have them: pictures and ``labels.tsv``."""
     (folder / "images").mkdir(parents=True)
     lines = []

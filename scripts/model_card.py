@@ -24,7 +24,7 @@ import numpy as np
 from wordfreq import zipf_frequency
 
 from dptr.data.labeled import open_labelled
-from dptr.evaluation.metrics import edit_distance, expected_calibration_error, protocol, sure_enough
+from dptr.evaluation.metrics import confidence_threshold, edit_distance, expected_calibration_error, protocol
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
 from dptr.utils.images import to_array
@@ -76,8 +76,8 @@ def main() -> None:
 def read_all(reader: Reader, folder: Path) -> list[Crop]:
     """Every crop whose label is not empty under protocol 36."""
     dataset, fold, crops = open_labelled(folder), protocol("36"), []
-    for first in range(0, len(dataset), reader.batch):
-        rows = [row for row in range(first, min(first + reader.batch, len(dataset))) if fold(dataset.label(row))]
+    for first in range(0, len(dataset), reader.batch_size):
+        rows = [row for row in range(first, min(first + reader.batch_size, len(dataset))) if fold(dataset.label(row))]
         images = [dataset.image(row) for row in rows]
         for row, image, found in zip(
             rows, images, reader.predict_views([reader.views(i) for i in images]), strict=True
@@ -139,7 +139,7 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
     ]
     for name, crops in sets.items():
         confidences, right = [c.confidence for c in crops], [c.right for c in crops]
-        sure = sure_enough(confidences, right)
+        sure = confidence_threshold(confidences, right)
         told = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
         error = expected_calibration_error(confidences, right)
         lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {error:.1%} | {told} |")

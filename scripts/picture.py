@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.inference.reader import Reader
 from dptr.synth import FontIndex, Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.files import whole_file
@@ -31,13 +31,13 @@ def main() -> None:
     parser.add_argument("--model", default="dptr-en")
     arguments = parser.parse_args()
     words = Corpus(CorpusConfig(), resolve_charset("94"), 16, seed=2024, split="heldout")
-    source = Rendered(words, Renderer(RenderConfig(), 2024, FontIndex(split="heldout")))
+    source = RenderedWords(words, Renderer(RenderConfig(), 2024, FontIndex(split="heldout")))
     sheet = draw(Reader(arguments.model), source)
     with whole_file(arguments.out) as aside:
         sheet.save(aside, "PNG", optimize=True)
 
 
-def draw(reader: Reader, source: Rendered) -> Image.Image:
+def draw(reader: Reader, source: RenderedWords) -> Image.Image:
     """A grid of crops, below each the word read and its confidence; wrong ones in red, with the truth."""
     font = ImageFont.load_default(20)
     width, height = SCALE * 128, SCALE * 32

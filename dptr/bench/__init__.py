@@ -1,4 +1,4 @@
-"""How fast a recogniser reads, and with how much memory; in torch and in onnxruntime.
+"""How fast a recognizer reads, and with how much memory; in torch and in onnxruntime.
 
 Each backend reads in processes of its own, so that neither its memory nor its start hides behind the other's.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
 
-from dptr.bench.process import WARM, Measured, Plan, Timing
+from dptr.bench.process import WARM_UP, Measurement, Plan, Timing
 from dptr.bench.stages import BackendName
 from dptr.data.crops import UNREADABLE
 from dptr.data.labeled import open_labelled
@@ -29,7 +29,7 @@ from dptr.utils.errors import UserError
 from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL, SHIPPED, model_folder
 
-__all__ = ["STARTS", "WARM", "Measured", "Report", "Timing", "bench"]
+__all__ = ["STARTS", "WARM_UP", "Measurement", "Report", "Timing", "bench"]
 
 CROPS = 64  # different ones at most, read in turn
 STARTS = 3  # processes a backend; the last of them goes on to read
@@ -44,10 +44,10 @@ class Report:
     """All that was measured, and how.
 
     Attributes:
-        measured: one a backend; ``start_seconds`` is the median of ``STARTS`` processes.
+        measurements: one a backend; ``start_seconds`` is the median of ``STARTS`` processes.
         left_out: backends that are not there, with the reason.
         drops: crops that cannot be opened.
-        parameters, flops: as in ``Measured``; None where torch was not measured.
+        parameters, flops: as in ``Measurement``; None where torch was not measured.
     """
 
     model: str
@@ -57,22 +57,22 @@ class Report:
     threads: int
     cores: int
     cpu: str
-    measured: list[Measured]
+    measurements: list[Measurement]
     left_out: dict[str, str]
     drops: DropReport
 
     @property
     def parameters(self) -> int | None:
-        return next((each.parameters for each in self.measured if each.parameters is not None), None)
+        return next((each.parameters for each in self.measurements if each.parameters is not None), None)
 
     @property
     def flops(self) -> dict[str, int] | None:
-        return next((each.flops for each in self.measured if each.flops is not None), None)
+        return next((each.flops for each in self.measurements if each.flops is not None), None)
 
     def to_json(self) -> dict[str, Any]:
         """``{"model", "dptr", "cpu", ..., "parameters", "flops", "backends": [{"backend", "timings", ...}]}``."""
         apart = ("parameters", "flops")  # they are the model's
-        backends = [{key: row[key] for key in row if key not in apart} for row in map(asdict, self.measured)]
+        backends = [{key: row[key] for key in row if key not in apart} for row in map(asdict, self.measurements)]
         return {
             "model": self.model,
             "dptr": __version__,
@@ -80,7 +80,7 @@ class Report:
             "cores": self.cores,
             "threads": self.threads,
             "crops": {"source": self.data or "drawn", "count": self.crops},
-            "warm_up": WARM,
+            "warm_up": WARM_UP,
             "repeats": self.repeats,
             "starts": STARTS,
             "parameters": self.parameters,
@@ -100,11 +100,11 @@ def bench(
     threads: int = 1,
     progress: Progress = lambda what, done, total: None,
 ) -> Report:
-    """Measure a recogniser on the CPU.
+    """Measure a recognizer on the CPU.
 
     Args:
         model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
-        data: labelled crops, of which ``CROPS`` are read, evenly spread; None = words drawn for this. Labels do not
+        data: labeled crops, of which ``CROPS`` are read, evenly spread; None = words drawn for this. Labels do not
             count.
         batches: crops a round, >= 1 each.
         backend: what is measured; None = what this model and this installation have.
@@ -125,23 +125,25 @@ def bench(
     for each in names:
         if each in left_out:
             raise UserError(f"backend '{each}': {left_out[each]}")
-    wanted = names or tuple(models)
+    backends = names or tuple(models)
     source = None if data is None else str(data)
     indices, drops = _readable(source)
-    found: dict[BackendName, list[Measured]] = {each: [] for each in wanted}
-    for number in range(STARTS * len(wanted)):
-        each = wanted[number % len(wanted)]
-        rounds = repeats if len(found[each]) == STARTS - 1 else 0
-        found[each].append(
+    runs_by_backend: dict[BackendName, list[Measurement]] = {each: [] for each in backends}
+    for number in range(STARTS * len(backends)):
+        each = backends[number % len(backends)]
+        rounds = repeats if len(runs_by_backend[each]) == STARTS - 1 else 0
+        runs_by_backend[each].append(
             _in_a_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.time()))
         )
-        progress("processes", number + 1, STARTS * len(wanted))
-    measured = [replace(runs[-1], start_seconds=median(run.start_seconds for run in runs)) for runs in found.values()]
+        progress("processes", number + 1, STARTS * len(backends))
+    measurements = [
+        replace(runs[-1], start_seconds=median(run.start_seconds for run in runs)) for runs in runs_by_backend.values()
+    ]
     missing = {} if names else left_out
-    return Report(str(model), source, len(indices), repeats, threads, _cores(), _cpu(), measured, missing, drops)
+    return Report(str(model), source, len(indices), repeats, threads, _cores(), _cpu(), measurements, missing, drops)
 
 
-def _in_a_process(plan: Plan) -> Measured:
+def _in_a_process(plan: Plan) -> Measurement:
     """``measure`` in a new process, which imports from where this one does and does not outlive it."""
     command = [sys.executable, "-P", "-c", _CHILD, json.dumps(asdict(plan)), *sys.path]
     with subprocess.Popen(
@@ -164,7 +166,7 @@ def _in_a_process(plan: Plan) -> Measured:
     result = next(json.loads(line) for line in lines if line.startswith('{"'))  # libraries may print warnings
     if "error" in result:
         raise UserError(result["error"])
-    return Measured(**result | {"timings": [Timing(**row) for row in result["timings"]]})
+    return Measurement(**result | {"timings": [Timing(**row) for row in result["timings"]]})
 
 
 def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
@@ -221,6 +223,6 @@ def _cores() -> int:
 
 
 def _cpu() -> str:
-    told = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", told.read_text(), re.MULTILINE) if told.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
+    path = Path("/proc/cpuinfo")
+    match = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
+    return match[1] if match else platform.processor() or platform.machine()

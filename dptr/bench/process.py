@@ -1,4 +1,4 @@
-"""What one process of ``dptr bench`` does: it opens a recogniser, reads crops round after round, tells the times."""
+"""What one process of ``dptr bench`` does: it opens a recognizer, reads crops round after round, and times them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dptr.data.labeled import open_labelled
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
 
-WARM = 3  # rounds of each batch size before the clock starts
+WARM_UP = 3  # rounds of each batch size before the clock starts
 
 _WORDS = (
     *("A", "42", "bus", "EXIT", "Hotel", "street", "Welcome", "pharmacy", "Chocolate", "restaurant"),
@@ -40,7 +40,7 @@ class Plan:
     Attributes:
         backend: what computes.
         model: as ``open_staged`` takes it.
-        data: labelled crops; None = drawn ones.
+        data: labeled crops; None = drawn ones.
         indices: of the crops that are read.
         batches: crops a round.
         repeats: rounds of each batch size that are timed; 0 = read one crop and end.
@@ -81,7 +81,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What one process found.
 
     Attributes:
@@ -103,7 +103,7 @@ class Measured:
     timings: list[Timing]
 
 
-def measure(plan: Plan) -> Measured:
+def measure(plan: Plan) -> Measurement:
     """Carry out a plan in this process, which should be new.
 
     Raises:
@@ -117,23 +117,23 @@ def measure(plan: Plan) -> Measured:
     _marks(steps, sources[:1])
     started = time.time() - plan.started - aside
     if not plan.repeats:
-        return Measured(plan.backend, staged.version, started, None, None, None, [])
+        return Measurement(plan.backend, staged.version, started, None, None, None, [])
     supplies = {batch: cycle(sources) for batch in plan.batches}
     marks: dict[int, list[list[float]]] = {batch: [] for batch in plan.batches}
     cpu: dict[int, list[float]] = {batch: [] for batch in plan.batches}
-    for _ in range(WARM + plan.repeats):
+    for _ in range(WARM_UP + plan.repeats):
         for batch, supply in supplies.items():
             crops = list(islice(supply, batch))
             before = time.process_time()
             marks[batch].append(_marks(steps, crops))
             cpu[batch].append(time.process_time() - before)
     timings = [
-        summarise(batch, tuple(staged.steps), np.array(marks[batch][WARM:]), np.array(cpu[batch][WARM:]))
+        summarize(batch, tuple(staged.steps), np.array(marks[batch][WARM_UP:]), np.array(cpu[batch][WARM_UP:]))
         for batch in plan.batches
     ]
     peak = peak_mib()
     flops = mean_flops(staged, sources) if plan.backend == "torch" else None
-    return Measured(plan.backend, staged.version, started, peak, staged.parameters, flops, timings)
+    return Measurement(plan.backend, staged.version, started, peak, staged.parameters, flops, timings)
 
 
 def answer(plan: str) -> None:
@@ -149,7 +149,7 @@ def answer(plan: str) -> None:
     print(json.dumps(result))
 
 
-def summarise(
+def summarize(
     batch: int, names: Sequence[str], marks: Float64[np.ndarray, "rounds marks"], cpu: Float64[np.ndarray, " rounds"]
 ) -> Timing:
     """Seconds of rounds to milliseconds a crop.
@@ -183,9 +183,9 @@ def peak_mib() -> float | None:
     Linux: ``VmHWM``. Its ``ru_maxrss`` begins at what the parent held before it started this program.
     """
     status = Path("/proc/self/status")
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
-    if found:
-        return int(found[1]) / 2**10
+    match = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    if match:
+        return int(match[1]) / 2**10
     try:
         import resource
     except ImportError:  # Windows
@@ -193,8 +193,8 @@ def peak_mib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def drawn(index: int) -> bytes:
-    """A word in Pillow's own font on a noisy ground, as the bytes of a JPEG or, every fourth, a PNG file."""
+def draw_word(index: int) -> bytes:
+    """Draw a word in Pillow's own font on a noisy ground, as the bytes of a JPEG or, every fourth, a PNG file."""
     rng = np.random.default_rng(index)
     word, font = _WORDS[index % len(_WORDS)], ImageFont.load_default(int(rng.integers(14, 73)))
     left, top, right, bottom = map(int, font.getbbox(word))
@@ -217,7 +217,7 @@ def _end_with_input() -> None:
 
 def _sources(plan: Plan) -> list[Source]:
     if plan.data is None:
-        return [partial(open_image, drawn(index)) for index in plan.indices]
+        return [partial(open_image, draw_word(index)) for index in plan.indices]
     dataset = open_labelled(plan.data)
     return [partial(dataset.image, index) for index in plan.indices]
 

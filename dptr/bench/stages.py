@@ -1,4 +1,4 @@
-"""A recogniser as the steps between a picture file and text, to be timed and counted one by one."""
+"""A recognizer as the steps between a picture file and text, to be timed and counted one by one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from dptr.inference.confidence import tempered
+from dptr.inference.backend import Backend
+from dptr.inference.confidence import apply_temperature
 from dptr.inference.onnx_backend import OnnxModel
-from dptr.inference.reader import Backend
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, level, to_pixels
+from dptr.utils.images import fit, to_one_width, to_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +25,8 @@ Source = Callable[[], Image.Image]  # opens and decodes one picture
 
 
 @dataclass(frozen=True)
-class Staged:
-    """An open recogniser on the CPU.
+class StagedRecognizer:
+    """An open recognizer on the CPU.
 
     Attributes:
         version: of torch or onnxruntime.
@@ -41,8 +41,8 @@ class Staged:
     parameters: int | None
 
 
-def open_staged(backend: BackendName, model: str, threads: int) -> Staged:
-    """Open a recogniser; torch is imported for ``torch`` alone, onnxruntime for ``onnx`` alone.
+def open_staged(backend: BackendName, model: str, threads: int) -> StagedRecognizer:
+    """Open a recognizer; torch is imported for ``torch`` alone, onnxruntime for ``onnx`` alone.
 
     Args:
         model: a shipped name or a folder for ``torch``, a file for ``onnx``.
@@ -67,7 +67,7 @@ def count_flops(step: Callable[[Any], Any], value: Any) -> tuple[Any, int]:
     return result, counter.get_total_flops()
 
 
-def mean_flops(staged: Staged, sources: Sequence[Source]) -> dict[str, int]:
+def mean_flops(staged: StagedRecognizer, sources: Sequence[Source]) -> dict[str, int]:
     """FLOPs of ``encoder`` and ``decoder`` for one crop, mean over ``sources``: long words take more steps."""
     totals = {"encoder": 0, "decoder": 0}
     for source in sources:
@@ -79,7 +79,7 @@ def mean_flops(staged: Staged, sources: Sequence[Source]) -> dict[str, int]:
     return {name: round(total / len(sources)) for name, total in totals.items()}
 
 
-def _open_torch(model: str, threads: int) -> Staged:
+def _open_torch(model: str, threads: int) -> StagedRecognizer:
     try:
         import torch
 
@@ -99,29 +99,29 @@ def _open_torch(model: str, threads: int) -> Staged:
             return recognizer.decoder.decode(memory, None).float().softmax(-1).numpy()
 
     steps = _around({"encoder": encode, "decoder": decode}, opened)
-    return Staged(str(torch.__version__), steps, sum(each.numel() for each in recognizer.parameters()))
+    return StagedRecognizer(str(torch.__version__), steps, sum(each.numel() for each in recognizer.parameters()))
 
 
-def _open_onnx(model: str, threads: int) -> Staged:
+def _open_onnx(model: str, threads: int) -> StagedRecognizer:
     opened = OnnxModel(model, threads=threads)
     from onnxruntime import __version__  # OnnxModel says what to do where it is missing
 
     def graph(pixels: np.ndarray) -> np.ndarray:
         return opened.session.run(None, {"pixels": pixels})[0]
 
-    return Staged(__version__, _around({"graph": graph}, opened), None)
+    return StagedRecognizer(__version__, _around({"graph": graph}, opened), None)
 
 
 def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
-    size = opened.height, opened.width, opened.widest
+    size = opened.height, opened.width, opened.max_width
 
     def open_all(sources: Sequence[Source]) -> list[Image.Image]:
         return [source() for source in sources]
 
     def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
-        return to_pixels(level([fit(image, *size) for image in images]))
+        return to_pixels(to_one_width([fit(image, *size) for image in images]))
 
     def read(probabilities: Float32[np.ndarray, "b t classes"]) -> list[Decoded]:
-        return opened.tokenizer.decode(tempered(probabilities, opened.temperature))
+        return opened.tokenizer.decode(apply_temperature(probabilities, opened.temperature))
 
     return {"open": open_all, "preprocess": preprocess, **inner, "text": read}

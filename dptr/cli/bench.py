@@ -1,4 +1,4 @@
-"""``dptr bench``: how fast a recogniser reads, as a table or as JSON."""
+"""``dptr bench``: how fast a recognizer reads, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dptr.utils.errors import UserError
-from dptr.utils.terminal import aligned, progress_bars, to_json, write_text
+from dptr.cli.options import JsonOut, check_outputs, print_report
+from dptr.utils.terminal import align_columns, progress_bars
 from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL
 
@@ -26,7 +26,7 @@ def bench(
         str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or a file.")
     ] = DEFAULT_MODEL,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Labelled crops to read; none = words drawn for this.")
+        Path | None, typer.Option(metavar="DIR", help="Labeled crops to read; none = words drawn for this.")
     ] = None,
     batch: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Crops at once; repeatable; the default is 1 and 32.")
@@ -36,9 +36,7 @@ def bench(
     ] = None,
     repeats: Annotated[int, typer.Option(metavar="N", help="Timed rounds of each batch size.")] = 100,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of each backend.")] = 1,
-    json_out: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - = standard output.")
-    ] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Measure how fast a model reads on the CPU: latency, throughput, time by stage, memory, start, parameters, FLOPs.
 
@@ -46,45 +44,42 @@ def bench(
     """
     from dptr.bench import bench
 
-    if json_out and json_out != "-" and Path(json_out).is_dir():
-        raise UserError(f"{json_out}: a folder; pass the name of a file to write")
+    check_outputs(json_out)
     with progress_bars() as bars:
         report = bench(model, data, batch or (1, 32), backend, repeats, threads, bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
-    print(to_json(report.to_json(), indent=1) if json_out == "-" else "\n".join(_lines(report)), flush=True)
-    if json_out and json_out != "-":
-        write_text(Path(json_out), to_json(report.to_json(), indent=1) + "\n")
+    print_report(report.to_json(), lambda: "\n".join(_format(report)), json_out)
 
 
-def _lines(report: Report) -> Iterator[str]:
-    from dptr.bench import STARTS, WARM
+def _format(report: Report) -> Iterator[str]:
+    from dptr.bench import STARTS, WARM_UP
 
     source = f"of {report.data}" if report.data else "drawn for this"
     threads = f"{report.threads} {'thread' if report.threads == 1 else 'threads'}"
     yield f"{report.model}, dptr {__version__}, {threads} on {report.cores} cores of {report.cpu}"
-    yield f"{report.crops} crops {source}; {WARM} rounds to warm up, {report.repeats} timed, batch sizes in turn"
+    yield f"{report.crops} crops {source}; {WARM_UP} rounds to warm up, {report.repeats} timed, batch sizes in turn"
     for name, reason in report.left_out.items():
         yield f"left out: {_LIBRARY[name]} ({reason})"
-    names = {each.backend: f"{_LIBRARY[each.backend]} {each.version}" for each in report.measured}
-    timings = [(names[each.backend], timing) for each in report.measured for timing in each.timings]
+    names = {each.backend: f"{_LIBRARY[each.backend]} {each.version}" for each in report.measurements}
+    timings = [(names[each.backend], timing) for each in report.measurements for timing in each.timings]
     speed: list[tuple[str, ...]] = [("ms a crop", "batch", "median", "p95", "CPU", "crops/s")]
     for name, each in timings:
         times = (f"{time:.2f}" for time in (each.median_ms, each.p95_ms, each.cpu_ms))
         speed.append((name, str(each.batch), *times, f"{each.crops_per_second:.1f}"))
-    yield f"\n{aligned(speed)}"
+    yield f"\n{align_columns(speed)}"
     stages: list[tuple[str, ...]] = [("ms a crop, mean", "batch", *_STAGES, "whole")]
     for name, each in timings:
         by_stage = (f"{each.stages_ms[stage]:.2f}" if stage in each.stages_ms else "-" for stage in _STAGES)
         stages.append((name, str(each.batch), *by_stage, f"{each.whole_ms:.2f}"))
-    yield f"\n{aligned(stages)}"
+    yield f"\n{align_columns(stages)}"
     size: list[tuple[str, ...]] = [
         ("process", f"start s, median of {STARTS}", "peak MiB", "parameters", "MFLOPs a crop: encoder", "decoder")
     ]
-    for found in report.measured:
-        flops = found.flops or {}
+    for measurement in report.measurements:
+        flops = measurement.flops or {}
         counts = (f"{flops[part] / 1e6:.1f}" if part in flops else "-" for part in ("encoder", "decoder"))
-        peak = "-" if found.peak_mib is None else f"{found.peak_mib:.0f}"
-        parameters = "-" if found.parameters is None else f"{found.parameters:,}"
-        size.append((names[found.backend], f"{found.start_seconds:.2f}", peak, parameters, *counts))
-    yield f"\n{aligned(size)}"
+        peak = "-" if measurement.peak_mib is None else f"{measurement.peak_mib:.0f}"
+        parameters = "-" if measurement.parameters is None else f"{measurement.parameters:,}"
+        size.append((names[measurement.backend], f"{measurement.start_seconds:.2f}", peak, parameters, *counts))
+    yield f"\n{align_columns(size)}"

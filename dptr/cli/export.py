@@ -1,4 +1,4 @@
-"""``dptr export``: a recogniser as one ONNX file."""
+"""``dptr export``: a recognizer as one ONNX file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .onnx file to write.")],
     data: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Labelled crops to check (and calibrate) with; repeatable; none = rendered."),
+        typer.Option(metavar="DIR", help="Labeled crops to check (and calibrate) with; repeatable; none = rendered."),
     ] = None,
     crops: Annotated[int, typer.Option(min=8, help="How many crops are read to check the file.")] = 256,
     int8: Annotated[
-        Literal["dynamic", "static"] | None, typer.Option(help="Quantise the weights to 8 bits; docs/export.md.")
+        Literal["dynamic", "static"] | None, typer.Option(help="Quantize the weights to 8 bits; docs/export.md.")
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the weights in 16 bits: half the file, computed as before.")
     ] = False,
 ) -> None:
-    """Write a recogniser as one ONNX file, and check that it reads what the recogniser reads.
+    """Write a recognizer as one ONNX file, and check that it reads what the recognizer reads.
 
     It is compared on crops, one by one and in batches of 64: the strings must be the same, probabilities within 1e-4. A
     file that fails is not kept (exit code 2). With --half or --int8 the comparison is made before; what they change is

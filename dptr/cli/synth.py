@@ -36,13 +36,13 @@ def synth(
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe
     from dptr.synth import describe_embedded, find_fonts
-    from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
+    from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_synth_lmdb
     from dptr.synth.pack import write_pack
     from dptr.training.resolve import resolve_synth
 
     recipe = resolve_synth(load_recipe(SynthRecipe, config, overrides))
-    part = part_of(shard)
-    first, last = span_of(part, count)
+    part = parse_shard(shard)
+    first, last = shard_range(part, count)
     for line in [] if recipe.render.fonts else describe_embedded(find_fonts()):
         print(line, file=sys.stderr)
     if sheet:
@@ -86,7 +86,7 @@ def fonts(
 
 def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
     from dptr.config.render import CorpusConfig, RenderConfig
-    from dptr.synth import FontIndex, Renderer, contact_sheet
+    from dptr.synth import FontIndex, Renderer, draw_contact_sheet
     from dptr.text.charset import resolve_charset
     from dptr.text.corpus import Corpus
 
@@ -95,7 +95,7 @@ def _draw_sheet(path: Path, faces: Sequence[Any]) -> None:
     words = [word for word in map(corpus.word, range(200)) if renderer.can_draw(word)]
     if not words:
         raise UserError(f"{path}: none of the fonts draws an English word; pass fonts with Latin letters")
-    picture = contact_sheet(renderer, words[:96])
+    picture = draw_contact_sheet(renderer, words[:96])
     with whole_file(path) as aside:
         picture.save(aside, "PNG")
 
@@ -105,17 +105,17 @@ def _show_rendered(recipe: Any, indices: range, path: Path) -> None:
 
     from PIL import Image
 
-    from dptr.synth import labelled_sheet
-    from dptr.synth.worker import rendered
+    from dptr.synth import draw_labeled_sheet
+    from dptr.synth.worker import make_source
     from dptr.utils.html import data_url, wrap
 
     if path.suffix.lower() not in (".png", ".html"):
         raise UserError(f"--sheet {path}: neither .png nor .html; name the file so")
-    source = rendered(recipe)
+    source = make_source(recipe)
     samples = [source.sample(index)[:2] for index in indices]
     if path.suffix.lower() == ".png":
         with whole_file(path) as aside:
-            labelled_sheet(samples, source.renderer.fonts).save(aside, "PNG")
+            draw_labeled_sheet(samples, source.renderer.fonts).save(aside, "PNG")
         return
     cards = "".join(
         f'<article><div class="picture"><img alt="" src="{data_url(Image.fromarray(crop))}"></div>'

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from dptr.config.base import Config, KindConfig
+from dptr.config.renamed_render import explain_renamed
 from dptr.utils.errors import UserError
 
 R = TypeVar("R", bound=Config)
@@ -135,6 +136,8 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
     dotted = ".".join(map(str, first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
+        if renamed := explain_renamed(dotted, list(schema.model_fields)):
+            return f"{where}: old key '{dotted}'; {renamed}{more}"
         nearest = _nearest([part for part in first["loc"] if isinstance(part, str)], _keys(schema))
         hint = f"did you mean '{nearest}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
         return f"{where}: unknown key '{dotted}'; {hint}{more}"
@@ -145,7 +148,7 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
             f"{told['others']}; leave it out, or set {dotted}.kind={told['first']}{more}"
         )
     rule = {"tuple_type": 'Input should be a list, such as ["a", "b"]', "model_type": "Input should be a section"}
-    message = rule.get(first["type"], first["msg"])
+    message = rule.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{where}: {dotted} = {json.dumps(first['input'], default=str)}: {message}{more}"
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dptr.config.model import Config, check_widest
+from dptr.config.effects import Effects, change_effects, load_preset
+from dptr.config.model import Config
 
 
 class SourceConfig(Config):
@@ -36,87 +37,36 @@ class CorpusConfig(Config):
 
 
 class RenderConfig(Config):
-    """The renderer: where fonts and backgrounds come from, and how likely each effect is.
+    """The renderer: how likely each effect is, and where fonts and backgrounds come from.
 
-    Effects that make a word hard to read are as rare as a small recognizer learns most from
-    (docs/evidence/renderer.md).
+    Crops have the size that the image encoder reads; ``dptr synth`` has ``size`` for it.
     """
 
-    height: int = Field(32, ge=8)  # pixels
-    width: int = Field(128, ge=8)
-    widest: int = Field(
-        0, ge=0
-    )  # pixels; longer words keep their shape up to it (dptr.utils.widths); 0 = all crops of width
+    preset: str = "default"  # a key of dptr.config.effects.PRESETS, or a TOML file of effects
+    effects: dict[str, float] = Field({})  # other probabilities than the preset's: dptr.config.effects.Effects
     fonts: tuple[str, ...] = ()  # folders or files; empty = those of this system, if any, else the embedded ones
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
-    backgrounds: str = ""  # a folder of photographs; empty = procedural grounds only
-    photograph: float = Field(0.3, ge=0, le=1)  # share of crops on a photograph, where a folder is given
-    gradient: float = Field(0.2, ge=0, le=1)
-    outline: float = Field(0.12, ge=0, le=1)
-    shadow: float = Field(0.2, ge=0, le=1)
-    texture: float = Field(0.12, ge=0, le=1)
-    curve: float = Field(0.1, ge=0, le=1)
-    rotation: float = Field(0.25, ge=0, le=1)
-    perspective: float = Field(0.25, ge=0, le=1)
-    spacing: float = Field(0.2, ge=0, le=1)
-    neighbours: float = Field(0.15, ge=0, le=1)  # pieces of other words at the crop's edge
-    lowres: float = Field(0.15, ge=0, le=1)
-    blur: float = Field(0.2, ge=0, le=1)
-    noise: float = Field(0.2, ge=0, le=1)
-    jpeg: float = Field(0.3, ge=0, le=1)
-    lighting: float = Field(0.25, ge=0, le=1)
-    weight: float = Field(0.4, ge=0, le=1)  # strokes thicker or thinner than the font's
-    slant: float = Field(0.1, ge=0, le=1)
-    panel: float = Field(0.15, ge=0, le=1)  # the sign's end, a frame, stripes
-    jitter: float = Field(0.03, ge=0, le=1)  # letters out of line
-    initial: float = Field(0.04, ge=0, le=1)  # capitals with a taller first letter
-    plain: float = Field(0.35, ge=0, le=1)  # black or white ink, whatever the ground
-    vertical: float = Field(0.015, ge=0, le=1)  # turned by 90 degrees
-    faint: float = Field(0.02, ge=0, le=1)  # ink hardly different from the ground
-    wear: float = Field(0.03, ge=0, le=1)
-    bloom: float = Field(0.05, ge=0, le=1)
-    sharpen: float = Field(0.15, ge=0, le=1)
-    fringe: float = Field(0.05, ge=0, le=1)  # colours that do not meet, as cheap lenses leave them
-    grey: float = Field(0.04, ge=0, le=1)
-    paper: float = Field(0.0, ge=0, le=1)  # grounds nearly white, as pages are
-    wave: float = Field(0.0, ge=0, le=1)  # letters that go up and down
-    upright: float = Field(0.0, ge=0, le=1)  # short words from top to bottom, each letter upright
-    stacked: float = Field(0.0, ge=0, le=1)  # words on two lines, of texts that hold a space
-    board: float = Field(0.0, ge=0, le=1)  # a whole board with a border before another ground, for words alone
-    extrusion: float = Field(0.0, ge=0, le=1)  # block letters
-    double_outline: float = Field(0.0, ge=0, le=1)  # of the outlined words
-    defocus: float = Field(0.0, ge=0, le=1)  # disc blur, in place of ``blur``'s
-    exposure: float = Field(0.0, ge=0, le=1)  # over or under
-    colour_cast: float = Field(0.0, ge=0, le=1)
-    glare: float = Field(0.0, ge=0, le=1)
-    cast_shadow: float = Field(0.0, ge=0, le=1)  # over a part of the crop
-    # Inks, of which a crop has at most one (dptr.synth.inks); together at most 1.
-    emboss: float = Field(0.0, ge=0, le=1)  # raised or sunk letters
-    neon: float = Field(0.0, ge=0, le=1)
-    dots: float = Field(0.0, ge=0, le=1)  # displays of lamps
-    stencil: float = Field(0.0, ge=0, le=1)
-    chalk: float = Field(0.0, ge=0, le=1)
-    hollow: float = Field(0.0, ge=0, le=1)  # contours
-    hidden: float = Field(0.0, ge=0, le=1)  # something stands before the word
+    backgrounds: str = ""  # a folder of photographs; empty = drawn backgrounds only
+
+    def probabilities(self) -> Effects:
+        """The preset with ``effects`` in place of its own.
+
+        Raises:
+            ValueError: see ``load_preset``, ``change_effects``.
+        """
+        return change_effects(load_preset(self.preset), self.effects)
 
     @model_validator(mode="after")
-    def _whole_steps(self) -> RenderConfig:
-        check_widest(self.width, self.widest)
-        return self
-
-    @property
-    def inks(self) -> dict[str, float]:
-        """The share of crops of each ink, of those that have any."""
-        names = ("emboss", "neon", "dots", "stencil", "chalk", "hollow", "hidden")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
-
-    @model_validator(mode="after")
-    def _inks_are_shares(self) -> RenderConfig:
-        if sum(self.inks.values()) > 1 + 1e-9:
-            raise ValueError(f"inks {self.inks} take more than all crops; lower them to a sum of at most 1")
+    def _can_be_rendered(self) -> RenderConfig:
+        self.probabilities()
+        if self.effects.get("photograph") and not self.backgrounds:
+            raise ValueError(
+                f"effects.photograph = {self.effects['photograph']} without photographs; name a folder of them in "
+                "backgrounds, or leave effects.photograph out"
+            )
         return self
 
 
 def plain_render(config: RenderConfig) -> RenderConfig:
-    """The same fonts and size with every effect off: dark or light flat words, to start learning with."""
-    return config.model_copy(update={name: 0.0 for name, value in config if isinstance(value, float)})
+    """The same fonts with every effect off: dark or light flat words, to start learning with."""
+    return config.model_copy(update={"preset": "plain", "effects": {}})

@@ -11,6 +11,7 @@ from dptr.config.data import AdaptInitConfig, AlignInitConfig, DataConfig, Disti
 from dptr.config.decoders import DecoderConfig, PARSeqConfig
 from dptr.config.model import DecoderModelConfig, DualConfig, GlyphConfig, GlyphDualConfig, ModelConfig
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.size import CropSize
 
 
 class ORPConfig(Config):
@@ -126,6 +127,7 @@ class SynthRecipe(Config):
     seed: int = Field(0, ge=0)
     charset: str = "94"
     max_length: int = Field(25, ge=1)
+    size: CropSize = CropSize()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
 

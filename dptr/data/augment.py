@@ -35,7 +35,7 @@ def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None =
 
 
 def _scaled(crops: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    return crops.permute(0, 3, 1, 2).contiguous().float().div_(images.MIDDLE).sub_(1)
+    return crops.permute(0, 3, 1, 2).contiguous().float().div_(images.HALF_RANGE).sub_(1)
 
 
 def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:

@@ -141,7 +141,7 @@ def augment_batch(
         noise: on the crops' device, of the noise.
     """
     draws = draw(strength, crops.shape[1], crops.shape[2], generator)
-    return applied(crops, draws, noise).div_(images.MIDDLE).sub_(1)
+    return applied(crops, draws, noise).div_(images.HALF_RANGE).sub_(1)
 
 
 def applied(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:

@@ -14,8 +14,8 @@ from dptr.data.labeled import Labelled, open_labelled
 from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_array, turns
-from dptr.utils.widths import Ragged, by_width
+from dptr.utils.images import fit, to_array, turn_tall
+from dptr.utils.widths import VariableWidthCrops, group_by_width
 
 UNREADABLE = "unreadable image"
 _SORTED = 16  # batches whose crops are sorted by width together
@@ -26,11 +26,11 @@ class LabelledCrops:
     """n crops: pictures at the target size, in memory or on disk, normalised labels, keys, which path each is from.
 
     Attributes:
-        turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turns``), at the
+        turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turn_tall``), at the
             target size; of crops on disk none.
     """
 
-    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | Ragged
+    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableWidthCrops
     labels: list[str]
     keys: list[str]
     sources: list[int]
@@ -43,11 +43,11 @@ class LabelledCrops:
     def batches(self, size: int = 128) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
         """All crops, up to ``size`` of one width at a time, and which they are; in order where there is one width."""
         arrays = self.arrays
-        span = size * _SORTED if isinstance(arrays, Ragged) else size
+        span = size * _SORTED if isinstance(arrays, VariableWidthCrops) else size
         for start in range(0, len(self), span):
             rows = list(range(start, min(start + span, len(self))))
-            if isinstance(arrays, Ragged):
-                for places, crops in by_width([arrays[row] for row in rows], size):
+            if isinstance(arrays, VariableWidthCrops):
+                for places, crops in group_by_width([arrays[row] for row in rows], size):
                     yield [rows[place] for place in places], crops
             else:
                 yield rows, arrays[start : start + size]
@@ -105,7 +105,7 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
-    arrays: np.ndarray | MappedCrops | Ragged
+    arrays: np.ndarray | MappedCrops | VariableWidthCrops
     turned: dict[int, list[np.ndarray]] = {}
     if cache:
         arrays, unreadable = _map(datasets, wanted, height, width, cache)
@@ -149,7 +149,7 @@ def _decode(
             unreadable[source, index] = str(error)
             continue
         arrays[count] = to_array(image, height, width)
-        if views := turns(image):
+        if views := turn_tall(image):
             turned[count] = [to_array(view, height, width) for view in views]
         count += 1
     return arrays[:count], turned, unreadable
@@ -157,7 +157,7 @@ def _decode(
 
 def _decode_ragged(
     datasets: Sequence[Labelled], wanted: Sequence[_Wanted], height: int, width: int, widest: int
-) -> tuple[Ragged, _Turned, _Unreadable]:
+) -> tuple[VariableWidthCrops, _Turned, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
     unreadable: _Unreadable = {}
@@ -167,10 +167,10 @@ def _decode_ragged(
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
-        if views := turns(image):
+        if views := turn_tall(image):
             turned[len(crops)] = [fit(view, height, width, widest) for view in views]
         crops.append(fit(image, height, width, widest))
-    return Ragged(crops), turned, unreadable
+    return VariableWidthCrops(crops), turned, unreadable
 
 
 def _map(

@@ -1,6 +1,6 @@
-"""Evaluation: a reader on labelled data sets, under one or more protocols, into a report.
+"""Evaluation: a reader on labeled data sets, under one or more protocols, into a report.
 
-Every labelled crop counts, also those whose label the model could never write (a character outside its charset, a
+Every labeled crop counts, also those whose label the model could never write (a character outside its charset, a
 word longer than its limit): the truth is folded by the protocol, never by the model. Left out, and counted by
 reason, are only pictures that cannot be opened and truths that the protocol folds to nothing.
 """
@@ -20,11 +20,12 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.labeled import Labelled, open_labelled
 from dptr.data.report import DropReport
 from dptr.evaluation import metrics
-from dptr.inference.reader import Prediction
+from dptr.evaluation.accuracy import compare, read_batches
+from dptr.inference.prediction import Prediction
 from dptr.text.charset import EMPTY, normalise
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
-from dptr.utils.terminal import aligned
+from dptr.utils.terminal import align_columns
 
 EMPTY_UNDER_PROTOCOL = "empty under protocol"
 
@@ -33,14 +34,21 @@ Progress = Callable[[str, int, int], None]  # data set, crops done, crops in all
 
 @runtime_checkable
 class CropReader(Protocol):
-    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one."""
+    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one.
+
+    Attributes:
+        name: what the report calls the model.
+        batch_size: how many pictures ``predict_views`` gets at most.
+    """
 
     name: str
-    batch: int
+    batch_size: int
 
-    def views(self, image: Image.Image, /) -> list[np.ndarray]: ...
+    def views(self, image: Image.Image, /) -> list[np.ndarray]:
+        """The crops that an RGB picture is read from."""
 
-    def predict_views(self, views: Sequence[Sequence[np.ndarray]], /) -> list[Prediction]: ...
+    def predict_views(self, views: Sequence[Sequence[np.ndarray]], /) -> list[Prediction]:
+        """One prediction a picture, from the views of each."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,18 @@ class Result:
     cer: float | None
     calibration_error: float | None  # ECE, 15 bins
     sure_from: float | None  # the lowest confidence from which on 99 % are right; None where there is none
-    sure_share: float | None  # the share of crops that are read so surely
-    runaway: int  # readings that repeat themselves up to the longest word (``Prediction.runaway``)
+    sure_share: float | None  # the share of crops that are read with that confidence or more
+    runaway: int  # readings that repeat themselves up to the model's longest word (``Prediction.runaway``)
     dropped: dict[str, int]  # reason -> crops that are not among the n
     images_per_second: float  # from file to text: opening, resizing, recognition
 
 
 @dataclass(frozen=True)
 class Misread:
-    """A crop that was read wrongly; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not."""
+    """A crop that was read wrongly; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not.
+
+    ``index`` and ``key`` say which crop of the data set it is.
+    """
 
     data: str
     protocol: str
@@ -96,7 +107,7 @@ class Report:
 
     def to_terminal(self) -> str:
         """A table of aligned columns."""
-        return aligned([_COLUMNS, *map(_cells, self.results)])
+        return align_columns([_COLUMNS, *map(_cells, self.results)])
 
     def to_markdown(self) -> str:
         """A table for a document."""
@@ -128,10 +139,10 @@ def evaluate(
     protocols: Sequence[str] = ("36",),
     progress: Progress = lambda data, done, total: None,
 ) -> Report:
-    """Read every labelled crop of each data set once and judge it under each protocol.
+    """Read every labeled crop of each data set once and judge it under each protocol.
 
     Args:
-        reader: the recogniser.
+        reader: the recognizer.
         paths: folders with ``labels.tsv``, or LMDBs; all labels are read before the first picture is.
         protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
         progress: called after each batch.
@@ -144,68 +155,80 @@ def evaluate(
     labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
     report = Report(reader.name, [], [], DropReport())
     for data, dataset in datasets.items():
-        reading = _read(reader, data, dataset, progress)
-        for index, error in reading.unreadable:
+        read = _read(reader, data, dataset, progress)
+        for index, error in read.unreadable:
             where = f"{data}/{dataset.key(index)}"
             report.drops.add(UNREADABLE, where, str(error).removeprefix(f"{where}: "))
         for name, fold in folds.items():
-            _judge(report, reading, labels[data], name, fold)
+            _judge(report, read, labels[data], name, fold)
     return report
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _DatasetReadings:
     data: str
     dataset: Labelled
-    words: list[tuple[int, Prediction]]  # index of the crop, what was read
+    readings: list[tuple[int, Prediction]]  # index of the crop, what was read
     unreadable: list[tuple[int, UserError]]
     images_per_second: float
 
 
-def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) -> _Reading:
-    words: list[tuple[int, Prediction]] = []
+def _read(reader: CropReader, data: str, dataset: Labelled, progress: Progress) -> _DatasetReadings:
     unreadable: list[tuple[int, UserError]] = []
-    total = len(dataset)
     start = time.perf_counter()
-    for first in range(0, total, reader.batch):
+    batches = _open_batches(reader, data, dataset, unreadable, progress)
+    readings = list(read_batches(batches, reader.predict_views))
+    seconds = time.perf_counter() - start
+    return _DatasetReadings(data, dataset, readings, unreadable, round(len(dataset) / seconds, 1))
+
+
+def _open_batches(
+    reader: CropReader, data: str, dataset: Labelled, unreadable: list[tuple[int, UserError]], progress: Progress
+) -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
+    """Yield the views of a batch of pictures; pictures that cannot be opened go to ``unreadable``."""
+    total = len(dataset)
+    for start in range(0, total, reader.batch_size):
+        end = min(start + reader.batch_size, total)
         indices, views = [], []
-        for index in range(first, min(first + reader.batch, total)):
+        for index in range(start, end):
             try:
                 views.append(reader.views(dataset.image(index)))
                 indices.append(index)
             except UserError as error:
                 unreadable.append((index, error))
         if views:
-            words += zip(indices, reader.predict_views(views), strict=True)
-        progress(data, min(first + reader.batch, total), total)
-    seconds = time.perf_counter() - start
-    return _Reading(data, dataset, words, unreadable, round(total / seconds, 1))
+            yield indices, views
+        progress(data, end, total)
 
 
-def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, fold: Callable[[str], str]) -> None:
+def _judge(
+    report: Report, read: _DatasetReadings, labels: list[str], protocol: str, fold: Callable[[str], str]
+) -> None:
     pairs, confidences, runaway = [], [], 0
     drops = DropReport()
-    for index, word in reading.words:
-        label, key = labels[index], reading.dataset.key(index)
-        truth, prediction = fold(label), fold(word.text)
+    for comparison in compare(read.readings, labels, fold):
+        index, word, prediction, truth = (
+            comparison.index, comparison.reading, comparison.prediction, comparison.truth,
+        )  # fmt: skip
+        label, key = labels[index], read.dataset.key(index)
         if not truth:
             reason = EMPTY_UNDER_PROTOCOL if normalise(label) else EMPTY
-            drops.add(reason, f"{reading.data}/{key}", f"{label!r} under protocol {protocol}")
+            drops.add(reason, f"{read.data}/{key}", f"{label!r} under protocol {protocol}")
             continue
         pairs.append((prediction, truth))
         confidences.append(word.confidence)
         runaway += word.runaway
-        if prediction != truth:
+        if not comparison.correct:
             report.errors.append(
-                Misread(reading.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
+                Misread(read.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
             )
     report.drops.merge(drops)
     correct = [prediction == truth for prediction, truth in pairs]
-    sure = metrics.sure_enough(confidences, correct) if pairs else None
-    unreadable = {UNREADABLE: len(reading.unreadable)} if reading.unreadable else {}
+    threshold = metrics.confidence_threshold(confidences, correct) if pairs else None
+    unreadable = {UNREADABLE: len(read.unreadable)} if read.unreadable else {}
     report.results.append(
         Result(
-            data=reading.data,
+            data=read.data,
             protocol=protocol,
             n=len(pairs),
             correct=sum(correct),
@@ -213,11 +236,11 @@ def _judge(report: Report, reading: _Reading, labels: list[str], protocol: str, 
             one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
             cer=metrics.cer(pairs) if pairs else None,
             calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
-            sure_from=sure[0] if sure else None,
-            sure_share=sure[1] if sure else None,
+            sure_from=threshold[0] if threshold else None,
+            sure_share=threshold[1] if threshold else None,
             runaway=runaway,
             dropped=unreadable | drops.counts,
-            images_per_second=reading.images_per_second,
+            images_per_second=read.images_per_second,
         )
     )
 

@@ -15,7 +15,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from dptr.text.charset import WIDTHS, normalise, resolve_charset
+from dptr.text.charset import WIDTHS, Charset, normalise, resolve_charset
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import graphemes
 from dptr.utils.errors import UserError
@@ -27,8 +27,8 @@ _SIGNS_62 = frozenset(string.digits + string.ascii_letters)
 _SIGNS_94 = frozenset(string.digits + string.ascii_letters + string.punctuation)
 
 
-def _ascii(text: str, kept: frozenset[str]) -> str:
-    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if sign in kept)
+def _fold_to(text: str, signs: frozenset[str]) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if sign in signs)
 
 
 def fold_36(text: str) -> str:
@@ -36,17 +36,17 @@ def fold_36(text: str) -> str:
 
     The field's usual protocol; folding as in PARSeq's published code (NFKD, ASCII, ``CharsetAdapter``).
     """
-    return _ascii(unicodedata.normalize("NFKD", text).lower(), _SIGNS_36)
+    return _fold_to(unicodedata.normalize("NFKD", text).lower(), _SIGNS_36)
 
 
 def fold_62(text: str) -> str:
     """Digits and letters with their case; accents are folded, everything else is left out."""
-    return _ascii(text, _SIGNS_62)
+    return _fold_to(text, _SIGNS_62)
 
 
 def fold_94(text: str) -> str:
     """Printable ASCII with case and punctuation; accents are folded, everything else is left out."""
-    return _ascii(text, _SIGNS_94)
+    return _fold_to(text, _SIGNS_94)
 
 
 PROTOCOLS: dict[str, Callable[[str], str]] = {
@@ -70,6 +70,11 @@ def protocol(name: str) -> Callable[[str], str]:
     raise UserError(
         f"protocol '{name}': not known; use one of {', '.join(PROTOCOLS)}, or a language: {', '.join(LANGUAGES)}"
     )
+
+
+def validation_protocol(charset: Charset) -> str:
+    """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
+    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
 
 
 def fold_language(code: str) -> Callable[[str], str]:
@@ -153,17 +158,18 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
     return sum(abs(gap) for gap in gaps) / len(confidences)
 
 
-def sure_enough(
-    confidences: Sequence[float], correct: Sequence[bool], wanted: float = 0.99
+def confidence_threshold(
+    confidences: Sequence[float], correct: Sequence[bool], precision: float = 0.99
 ) -> tuple[float, float] | None:
-    """From which confidence on words can be taken without a look: where the risk-coverage curve meets 1 - ``wanted``.
+    """From which confidence on words need no check: where the risk-coverage curve meets 1 - ``precision``.
 
     Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2, without their
     bound for small samples.
 
     Returns:
-        The lowest confidence such that of the words that are as sure or surer a share ``wanted`` or more is right, and
-        the share of all words that these are; None where the surest words are not right often enough.
+        The lowest confidence such that of the words with that confidence or more a share of ``precision`` or more is
+        right, and the share of all words that these are; None where not even the most confident words are right that
+        often.
 
     Raises:
         ValueError: nothing to judge, or lengths differ.
@@ -171,13 +177,13 @@ def sure_enough(
     if len(confidences) != len(correct) or not confidences:
         raise ValueError(f"{len(confidences)} confidences for {len(correct)} outcomes; give as many, at least one")
     ordered = sorted(zip(confidences, correct, strict=True), reverse=True)
-    found, right = None, 0
+    threshold, hits = None, 0
     for count, (confidence, hit) in enumerate(ordered, start=1):
-        right += hit
+        hits += hit
         last_of_its_confidence = count == len(ordered) or ordered[count][0] < confidence
-        if last_of_its_confidence and right >= wanted * count:
-            found = confidence, count / len(ordered)
-    return found
+        if last_of_its_confidence and hits >= precision * count:
+            threshold = confidence, count / len(ordered)
+    return threshold
 
 
 def _mean(values: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""A recogniser as one ONNX file, which is written only if it reads what the recogniser reads."""
+"""Export: a recognizer as one ONNX file, which is written only if it reads what the recognizer reads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ try:
     from dptr.inference.torch_backend import TorchModel
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
-from dptr.export.parity import TOLERANCE, Parity, compare, crops_of, rendered
-from dptr.export.quantize import halve, quantise
-from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, describe
+from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
+from dptr.export.quantize import halve, quantize
+from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
 from dptr.utils.files import digest, whole_file
 
 __all__ = ["Int8", "Parity", "export"]
@@ -41,9 +41,9 @@ def export(
     Args:
         model: a shipped name or a checkpoint folder.
         out: the file; its name ends in ``.onnx``.
-        data: labelled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
-        count: how many crops.
-        int8: quantise the file that passed; ``dynamic`` the matrix products alone, ``static`` convolutions as well.
+        data: labeled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
+        count: how many crops, >= 1.
+        int8: quantize the file that passed; ``dynamic`` the matrix products alone, ``static`` convolutions as well.
         half: store the weights of the file that passed in float16; it computes in float32 as before.
 
     Returns:
@@ -59,10 +59,10 @@ def export(
     if int8 and half:
         raise UserError(f"--half with --int8 {int8}: weights have 16 bits or 8; leave one of the two out")
     reference = TorchModel(model)
-    tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.widest)
-    crops = crops_of(list(data), *size, count) if data else rendered(tokenizer, *size, count)
+    tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.max_width)
+    crops = load_first_crops(list(data), *size, count) if data else render_crops(tokenizer, *size, count)
     try:
-        made = to_onnx(reference.model, *size)
+        graph = to_onnx(reference.model, *size)
     except torch._dynamo.exc.UserError as error:
         raise UserError(
             f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
@@ -72,8 +72,8 @@ def export(
     name = reference.card.get("name") or Path(model).name
     smaller = None
     with whole_file(out) as aside:
-        told = describe(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
-        _save(halve(made, exact=True), aside, told)
+        metadata = dump_metadata(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
+        _save(halve(graph, exact=True), aside, metadata)
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
             raise UserError(
@@ -82,14 +82,14 @@ def export(
             )
         if int8 or half:
             numbers = "float16 weights" if half else f"int8 {int8}"
-            small = halve(made) if half else halve(quantise(made, crops if int8 == "static" else None), exact=True)
-            told = describe(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
-            _save(small, aside, told)
+            small = halve(graph) if half else halve(quantize(graph, crops if int8 == "static" else None), exact=True)
+            metadata = dump_metadata(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
+            _save(small, aside, metadata)
             smaller = compare(reference, OnnxModel(aside), crops)
     return parity, smaller
 
 
-def _save(made: onnx.ModelProto, path: Path, described: str) -> None:
-    onnx.helper.set_model_props(made, {METADATA: described})
-    made.producer_name = "dptr"
-    path.write_bytes(made.SerializeToString())
+def _save(graph: onnx.ModelProto, path: Path, metadata: str) -> None:
+    onnx.helper.set_model_props(graph, {METADATA: metadata})
+    graph.producer_name = "dptr"
+    path.write_bytes(graph.SerializeToString())

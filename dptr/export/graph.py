@@ -1,9 +1,9 @@
-"""A recogniser as one ONNX graph: normalised pixels in, probabilities by position out.
+"""A recognizer as one ONNX graph: normalized pixels in, probabilities by position out.
 
-Decoders that read all at once are traced whole. Of those that read left to right three parts are traced, each once: the
-encoder up to the memory's keys and values, one step, and what follows the last step. An ONNX ``Loop`` runs the step,
-with its cache, until every word of the batch has ended, as ``decode`` does. So the graph is small whatever the longest
-word, and a short word costs few steps.
+Decoders that read all at once are traced whole. Of decoders that read left to right three parts are traced, each once:
+the encoder up to the memory's keys and values, one step, and what follows the last step. An ONNX ``Loop`` runs the
+step, with its cache, until every word of the batch has ended, as ``decode`` does. So the graph is small whatever the
+longest word, and a short word costs few steps.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer
-from dptr.utils.widths import STEP
+from dptr.utils.widths import WIDTH_STEP
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
-TRACED = 2, 3  # batch and past symbols of the example; what is traced holds for any, which torch.export proves
+EXAMPLE_SIZES = 2, 3  # batch size and past symbols of the example; torch.export proves that the graph holds for any
 
 
 class _Whole(nn.Module):
@@ -71,46 +71,49 @@ class _Finish(nn.Module):
         return self.decoder.refine(logits, memory, None).float().softmax(-1)
 
 
-def to_onnx(model: Recognizer, height: int, width: int, widest: int = 0) -> onnx.ModelProto:
-    """The graph of a recogniser in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, c).
+def to_onnx(model: Recognizer, height: int, width: int, max_width: int = 0) -> onnx.ModelProto:
+    """Trace a recognizer in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, classes).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
-    With ``widest`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.STEP``. t is
+    With ``max_width`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.WIDTH_STEP``. t is
     ``max_length`` + 1, for CTC too. Rows after a word's EOS mean nothing.
     """
     decoder = model.decoder
     batch = torch.export.Dim("batch", min=1)
-    example = torch.zeros(TRACED[0], 3, height, max(width, widest))
+    example = torch.zeros(EXAMPLE_SIZES[0], 3, height, max(width, max_width))
     sizes: dict[int, Any] = {0: batch}
-    if widest > width:
-        unit = gcd(width, STEP)
-        sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=widest // unit)
+    if max_width > width:
+        unit = gcd(width, WIDTH_STEP)
+        sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=max_width // unit)
     if not isinstance(decoder, Stepwise) or not decoder.autoregressive:
         graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": sizes}, "")
         outputs = list(graph.output)
     else:
-        graph, outputs = _looped(model, decoder, example, sizes)
+        graph, outputs = _trace_loop(model, decoder, example, sizes)
     wide: int | str = "width" if len(sizes) > 1 else width
     graph = helper.make_graph(
         graph.node, "dptr", [_value("pixels", TensorProto.FLOAT, ["batch", 3, height, wide])],
-        [_value("probabilities", TensorProto.FLOAT, ["batch", *_dims(outputs[0])[1:]])], _once(graph),
+        [_value("probabilities", TensorProto.FLOAT, ["batch", *_dims(outputs[0])[1:]])], _merge_constants(graph),
     )  # fmt: skip
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(made)
-    return made
+    exported = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(exported)
+    return exported
 
 
-def _looped(
+def _trace_loop(
     model: Recognizer, decoder: Stepwise, pixels: Tensor, sizes: dict[int, Any]
 ) -> tuple[onnx.GraphProto, list[onnx.ValueInfoProto]]:
     steps, batch = decoder.max_length + 1, sizes[0]
     with torch.no_grad():
         memory = decoder.project(model.memory(pixels))
-        logits, started = decoder.advance(torch.full((TRACED[0], 1), decoder.bos), memory, None, [])
+        logits, started = decoder.advance(torch.full((EXAMPLE_SIZES[0], 1), decoder.bos), memory, None, [])
     layers = range(len(memory))
     past = torch.export.Dim("past", min=1, max=decoder.max_length)
-    cache = [torch.zeros(2, TRACED[0], *start.shape[2:3], TRACED[1], start.shape[4]) for start in started]
-    symbol, ended = torch.zeros(TRACED[0], 1, dtype=torch.long), torch.zeros(TRACED[0], 1, dtype=torch.bool)
+    cache = [torch.zeros(2, EXAMPLE_SIZES[0], *start.shape[2:3], EXAMPLE_SIZES[1], start.shape[4]) for start in started]
+    symbol, ended = (
+        torch.zeros(EXAMPLE_SIZES[0], 1, dtype=torch.long),
+        torch.zeros(EXAMPLE_SIZES[0], 1, dtype=torch.bool),
+    )
     names = [f"memory_{layer}" for layer in layers]
 
     encode = _trace(_Encode(model, decoder), {"pixels": pixels}, names, {"pixels": sizes}, "encode.")
@@ -128,7 +131,7 @@ def _looped(
     )
     finish = _trace(
         _Finish(decoder),
-        {"logits": logits.new_zeros(TRACED[0], steps, logits.shape[2]), "memory": memory},
+        {"logits": logits.new_zeros(EXAMPLE_SIZES[0], steps, logits.shape[2]), "memory": memory},
         ["probabilities"],
         {"logits": {0: batch}, "memory": [{1: batch} for _ in layers]},
         "finish.",
@@ -192,14 +195,14 @@ def _trace(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecated calls
         program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=dynamic, strict=False)
-        made = torch.onnx.export(
+        exported = torch.onnx.export(
             program, dynamo=True, input_names=names, output_names=list(outputs), opset_version=OPSET, verbose=False,
             optimize=False,
         )  # fmt: skip
-    assert made is not None
-    optimizer.fold_constants(made.model)  # the rest of what torch would do here folds batch norms too
-    optimizer.remove_unused_nodes(made.model)
-    proto = made.model_proto
+    assert exported is not None
+    optimizer.fold_constants(exported.model)  # the rest of what torch would do here folds batch norms too
+    optimizer.remove_unused_nodes(exported.model)
+    proto = exported.model_proto
     assert not proto.functions
     for node in proto.graph.node:
         node.ClearField("metadata_props")  # stack traces of this machine
@@ -210,16 +213,16 @@ def _trace(
     return proto.graph
 
 
-def _once(graph: onnx.GraphProto) -> list[TensorProto]:
-    """The graph's constants, those of equal content once; its nodes, also in subgraphs, are made to use these."""
-    kept: dict[tuple, TensorProto] = {}
-    renamed: dict[str, str] = {}
+def _merge_constants(graph: onnx.GraphProto) -> list[TensorProto]:
+    """Keep one of the constants of equal content, and make all nodes, also in subgraphs, use it."""
+    unique: dict[tuple, TensorProto] = {}
+    new_names: dict[str, str] = {}
     for tensor in graph.initializer:
         key = (tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes())
-        kept.setdefault(key, tensor)
-        renamed[tensor.name] = kept[key].name
-    _rename(graph, renamed)
-    return list(kept.values())
+        unique.setdefault(key, tensor)
+        new_names[tensor.name] = unique[key].name
+    _rename(graph, new_names)
+    return list(unique.values())
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Does an exported file read what its model reads? Both read the same crops, one by one and in batches."""
+"""Parity: whether an exported file reads what its model reads. Both read the same crops, singly and in batches."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
-from dptr.inference.reader import Backend
+from dptr.config.size import CropSize
+from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit
-from dptr.utils.widths import by_width
+from dptr.utils.widths import group_by_width
 
 TOLERANCE = 1e-4  # of probabilities
-TIE = 1e-5  # two characters as likely: rounding chooses, in torch too (one by one and in batches)
-BATCHES = 1, 64
-WARM = 3  # crops read before the clock starts
+TIE = 1e-5  # probabilities no further apart are equal: rounding chooses between them, in torch too
+BATCH_SIZES = 1, 64
+WARM_UP = 3  # crops read before the clock starts
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Parity:
     ties: int = 0
 
     def holds(self) -> bool:
+        """Whether no string differs and no probability by more than ``TOLERANCE``."""
         return self.different == 0 and self.difference <= TOLERANCE
 
     def describe(self) -> str:
@@ -57,31 +59,31 @@ class Parity:
 
 
 def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> Parity:
-    """Both backends on all crops (h, own width, 3), at each of the batch sizes ``BATCHES``."""
+    """Read all crops, uint8 (h, own width, 3), with both backends, at each of the ``BATCH_SIZES``."""
     different, ties = np.zeros((2, len(crops)), dtype=bool)
     difference = 0.0
     words: set[str] = set()
     milliseconds: list[float] = []
-    for batch in BATCHES:
+    for batch_size in BATCH_SIZES:
         expected: list[np.ndarray] = []
-        found: list[np.ndarray] = []
-        for backend, into in ((reference, expected), (other, found)):
-            for _, some in by_width(crops[:WARM], WARM):
-                backend.probabilities(some)
+        actual: list[np.ndarray] = []
+        for backend, into in ((reference, expected), (other, actual)):
+            for _, batch in group_by_width(crops[:WARM_UP], WARM_UP):
+                backend.probabilities(batch)
             seconds = []
-            for _, some in by_width(crops, batch):
+            for _, batch in group_by_width(crops, batch_size):
                 begin = time.perf_counter()
-                rows = backend.probabilities(some)
+                rows = backend.probabilities(batch)
                 seconds.append(time.perf_counter() - begin)
                 into += list(rows)
-            if batch == 1:
+            if batch_size == 1:
                 milliseconds.append(1000 * float(np.median(seconds)))
-        for index, (one, two) in enumerate(zip(expected, found, strict=True)):
+        for index, (one, two) in enumerate(zip(expected, actual, strict=True)):
             read = [reference.tokenizer.decode(rows[None])[0].text for rows in (one, two)]
             words.add(read[0])
             shown = min(len(read[0]) + 1, len(one), len(two))
             if read[0] != read[1]:
-                place = tie(one, two)
+                place = find_tie(one, two)
                 (different if place is None else ties)[index] = True
                 shown = shown if place is None else place + 1
             difference = max(difference, float(np.abs(one[:shown] - two[:shown]).max()))
@@ -89,8 +91,8 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
     return Parity(len(crops), len(words), int(different.sum()), difference, times, int((ties & ~different).sum()))
 
 
-def tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | None:
-    """The first place where the likeliest classes differ, if they are as likely in ``one`` to ``TIE``; else None.
+def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | None:
+    """The first position where the likeliest classes differ, if in ``one`` both are as likely to ``TIE``; else None.
 
     Either may be longer: batches end when all their words have.
     """
@@ -103,9 +105,8 @@ def tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | N
     return int(places[0]) if row.max() - row[chosen[1][places[0]]] <= TIE else None
 
 
-def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int) -> list[np.ndarray]:
-    """The first ``count`` labelled crops of data sets, as ``dptr.utils.images.fit`` makes them; their labels do not
-    count.
+def load_first_crops(paths: list[Path], height: int, width: int, max_width: int, count: int) -> list[np.ndarray]:
+    """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.images.fit``; labels do not count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.
@@ -115,23 +116,26 @@ def crops_of(paths: list[Path], height: int, width: int, widest: int, count: int
     crops: list[np.ndarray] = []
     for path in paths:
         dataset = open_labelled(path)
-        wanted = min(len(dataset), count - len(crops))
-        crops += [fit(dataset.image(index), height, width, widest) for index in range(wanted)]
+        missing = min(len(dataset), count - len(crops))
+        crops += [fit(dataset.image(index), height, width, max_width) for index in range(missing)]
     if len(crops) < count:
         raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
     return crops
 
 
-def rendered(tokenizer: Tokenizer, height: int, width: int, widest: int, count: int, seed: int = 0) -> list[np.ndarray]:
-    """Words of the charset's language in the system's fonts, ``count`` crops (height, own width, 3).
+def render_crops(
+    tokenizer: Tokenizer, height: int, width: int, max_width: int, count: int, seed: int = 0
+) -> list[np.ndarray]:
+    """Render words of the charset's language in the system's fonts: ``count`` crops, uint8 (height, own width, 3).
 
     Raises:
         UserError: no words or no fonts for this charset; pass ``--data`` then.
     """
     from dptr.synth import Renderer
-    from dptr.synth.source import Rendered
+    from dptr.synth.source import RenderedWords
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)
-    source = Rendered(corpus, Renderer(RenderConfig(height=height, width=width, widest=widest), seed))
+    size = CropSize(height=height, width=width, max_width=max_width)
+    source = RenderedWords(corpus, Renderer(RenderConfig(), seed, size=size))
     return [source.sample(index)[0] for index in range(count)]

@@ -1,4 +1,4 @@
-"""Smaller files, with readings that may differ: weights of 16 bits, or of 8 by onnxruntime's quantiser."""
+"""Smaller files, whose readings may differ: weights of 16 bits, or of 8 bits by onnxruntime's quantizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxscript import optimizer
 
 from dptr.utils.images import to_pixels
 
-_HALVED = 256  # elements; of fewer the cast would take as many bytes as it saves
+_MIN_ELEMENTS = 256  # of a tensor that is halved; for fewer the cast takes as many bytes as it saves
 
 
 class _Crops(CalibrationDataReader):
@@ -26,8 +26,8 @@ class _Crops(CalibrationDataReader):
         return None if crop is None else {"pixels": to_pixels(crop[None])}
 
 
-def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.ModelProto:
-    """The graph with int8 weights, a scale a channel.
+def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.ModelProto:
+    """Store the weights in int8, with a scale for each channel.
 
     Args:
         crops: uint8 (h, own width, 3), to calibrate the range of activations with (static: convolutions and matrix
@@ -35,10 +35,10 @@ def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.
             products, in the loop too).
     """
     if crops is not None:
-        made = optimizer.optimize(made)  # folds batch norms into convolutions, which then are quantised as one
+        graph = optimizer.optimize(graph)  # folds batch norms into convolutions, which then are quantized as one
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        before.write_bytes(made.SerializeToString())
+        before.write_bytes(graph.SerializeToString())
         if crops is None:
             quantize_dynamic(
                 before, after, ["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8,
@@ -53,19 +53,22 @@ def quantise(made: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.
         return onnx.load(after)
 
 
-def halve(made: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
-    """The graph with its larger weights in float16, cast to float32 before use: onnxruntime does that once, on loading.
+def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
+    """Store the larger weights in float16 and cast them to float32 before use: onnxruntime does so once, on loading.
 
-    Computing stays in float32, which a CPU is faster in. Small tensors stay as they are, and those with a number beyond
-    float16. ``exact``: so do all that float16 would round; of a model that was saved in float16, none. Then nothing
-    changes but the size.
+    Computing stays in float32, which is faster on a CPU. Small tensors stay as they are, and so do tensors with a
+    number beyond the range of float16.
+
+    Args:
+        exact: leave tensors that float16 would round as they are too, so that nothing but the size changes. A model
+            that was saved in float16 has none.
     """
     small = onnx.ModelProto()
-    small.CopyFrom(made)
-    for graph in _graphs(small.graph):
+    small.CopyFrom(graph)
+    for part in _graphs(small.graph):
         casts = []
-        for tensor in graph.initializer:
-            if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _HALVED:
+        for tensor in part.initializer:
+            if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_ELEMENTS:
                 continue
             values = numpy_helper.to_array(tensor)
             with np.errstate(over="ignore"):
@@ -76,7 +79,7 @@ def halve(made: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
             tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
         for position, cast in enumerate(casts):
-            graph.node.insert(position, cast)
+            part.node.insert(position, cast)
     return small
 
 

@@ -1,4 +1,4 @@
-"""Confidence at a temperature (``dptr.evaluation.calibration`` fits it)."""
+"""Confidence at a temperature, which ``dptr.evaluation.calibration`` fits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import numpy as np
 from jaxtyping import Float
 
 
-def tempered(probabilities: Float[np.ndarray, "*b classes"], temperature: float) -> Float[np.ndarray, "*b classes"]:
-    """softmax(logits / ``temperature``), from softmax(logits). What is likeliest stays so."""
+def apply_temperature(
+    probabilities: Float[np.ndarray, "*b classes"], temperature: float
+) -> Float[np.ndarray, "*b classes"]:
+    """Turn softmax(logits) into softmax(logits / ``temperature``); the order of the classes stays the same.
+
+    Args:
+        probabilities: 0 to 1, summing to 1 over the classes.
+        temperature: > 0; above 1 the probabilities move together, below 1 apart.
+    """
     if temperature == 1:
         return probabilities
     scaled = probabilities ** (1 / temperature)

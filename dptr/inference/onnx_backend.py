@@ -1,7 +1,8 @@
-"""The onnxruntime backend: a file that ``dptr export`` wrote. It needs no torch.
+"""The onnxruntime backend: it opens a file that ``dptr export`` wrote, and does not need torch.
 
-Everything that is not in the graph stands as JSON in the file's metadata under ``METADATA``: ``describe`` writes it,
-``OnnxModel`` reads it.
+The graph in such a file takes pixels and returns probabilities. All else that a reader needs (the charset, the longest
+word, the size of crops, the temperature, the model card) is JSON in the file's metadata, under the key ``METADATA``.
+``dump_metadata`` writes that JSON when a model is exported; ``OnnxModel`` reads it back.
 """
 
 from __future__ import annotations
@@ -17,25 +18,32 @@ from jaxtyping import Float32, UInt8
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.images import MIDDLE, to_pixels
-from dptr.utils.widths import STEP
+from dptr.utils.images import HALF_RANGE, to_pixels
+from dptr.utils.widths import WIDTH_STEP
 from dptr.version import __version__
 
-FORMAT = 1
+FORMAT = 1  # of the JSON in the metadata; files of another format are refused
 METADATA = "dptr"
 SUFFIX = ".onnx"
 
 
 class OnnxModel:
-    """A recogniser in a file.
+    """An exported recognizer, open in onnxruntime; a ``dptr.inference.backend.Backend``.
 
     Args:
         path: the file.
-        device: ``cpu``, ``cuda`` or ``cuda:1``.
-        threads: on the CPU; 0 = as many as onnxruntime chooses.
+        device: ``cpu``, or ``cuda`` or ``cuda:N`` where onnxruntime-gpu is installed.
+        threads: how many threads compute on the CPU; 0 = onnxruntime chooses.
+
+    Attributes:
+        session: the onnxruntime session; it takes ``pixels`` (n, 3, height, width), float32 from -1 to 1.
+        metadata: the JSON of the file, as ``dump_metadata`` describes it.
+
+    The other attributes are those of ``Backend``.
 
     Raises:
-        UserError: no such file, damaged, of another program or format, onnxruntime missing or built without the device.
+        UserError: there is no such file, it is damaged or was not written by ``dptr export``, another version of dptr
+            wrote it in another format, onnxruntime is not installed, or it cannot use the device.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", threads: int = 0) -> None:
@@ -50,7 +58,7 @@ class OnnxModel:
         options.log_severity_level = 3  # errors, which are raised as well
         # Threads that spin while they wait double the time of a batch where other programs want the cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = _providers(device, onnxruntime.get_available_providers())
+        providers = _choose_providers(device, onnxruntime.get_available_providers())
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers)
         except Exception as error:  # onnxruntime's errors have no common class of their own
@@ -58,41 +66,44 @@ class OnnxModel:
                 raise
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not a whole ONNX file ({reason}); copy it anew, or export it again") from error
-        self.described = _described(path, self.session.get_modelmeta().custom_metadata_map)
-        charset = Charset(self.described["charset"]["name"], tuple(self.described["charset"]["characters"]))
-        self.tokenizer = Tokenizer(charset, self.described["max_length"])
-        self.card: dict[str, Any] = self.described["card"]
-        self.temperature = float(self.described["temperature"] or 1.0)
-        self.height: int = self.described["height"]
-        self.width: int = self.described["width"]
-        self.widest: int = self.described.get("widest", 0)  # files of before have none
+        self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
+        charset = Charset(self.metadata["charset"]["name"], tuple(self.metadata["charset"]["characters"]))
+        self.tokenizer = Tokenizer(charset, self.metadata["max_length"])
+        self.card: dict[str, Any] = self.metadata["card"]
+        self.temperature = float(self.metadata["temperature"] or 1.0)
+        self.height: int = self.metadata["height"]
+        self.width: int = self.metadata["width"]
+        self.max_width: int = self.metadata.get("widest", 0)  # the first files do not have this key
 
     def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
-        """Probabilities of EOS and the characters by position."""
-        (found,) = self.session.run(None, {"pixels": to_pixels(crops)})
-        return found
+        """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
+        (probabilities,) = self.session.run(None, {"pixels": to_pixels(crops)})
+        return probabilities
 
 
-def describe(
+def dump_metadata(
     name: str,
     tokenizer: Tokenizer,
     height: int,
     width: int,
-    widest: int,
+    max_width: int,
     card: dict[str, Any],
     weights: str,
     numbers: str,
     temperature: float,
 ) -> str:
-    """The metadata of a file, as JSON.
+    """Write down, as JSON, what a reader needs beside the graph.
 
     Args:
-        name: of the model.
-        card: of the checkpoint.
-        widest: of the crops, where they are of several widths; else 0.
-        weights: digest of the weights that the graph holds.
-        numbers: ``float32``, ``float16 weights``, ``int8 dynamic`` or ``int8 static``.
-        temperature: of the confidence; the graph's own probabilities are those of temperature 1.
+        name: the model's name.
+        tokenizer: its charset and longest word.
+        height, width: of the usual crop, in pixels.
+        max_width: of the widest crop, in pixels (key ``widest``); 0 where all crops are ``width`` wide.
+        card: the model card of the checkpoint.
+        weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
+        numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 dynamic`` or
+            ``int8 static``.
+        temperature: of the confidence, > 0. The graph's own probabilities are those of temperature 1.
     """
     return json.dumps(
         {
@@ -103,13 +114,13 @@ def describe(
             "eos": tokenizer.eos,
             "height": height,
             "width": width,
-            "widest": widest,
+            "widest": max_width,
             "preprocessing": {
                 "colours": "RGB",
                 "resize": "stretch, Pillow BICUBIC (antialiased)"
-                + (f", to the width nearest to the picture's shape in steps of {STEP}" if widest else ""),
-                "mean": MIDDLE,
-                "deviation": MIDDLE,
+                + (f", to the width nearest to the picture's shape in steps of {WIDTH_STEP}" if max_width else ""),
+                "mean": HALF_RANGE,
+                "deviation": HALF_RANGE,
             },
             "temperature": temperature,
             "numbers": numbers,
@@ -121,19 +132,21 @@ def describe(
     )
 
 
-def _described(path: str | Path, metadata: dict[str, str]) -> dict[str, Any]:
-    if METADATA not in metadata:
+def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
+    """Parse what ``dump_metadata`` wrote; ``entries`` is all metadata of the file."""
+    if METADATA not in entries:
         raise UserError(f"{path}: an ONNX file of another program; pass one that 'dptr export' wrote")
-    described = json.loads(metadata[METADATA])
-    if described.get("format") != FORMAT:
+    metadata = json.loads(entries[METADATA])
+    if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{path}: export format {described.get('format')!r}; this version of dptr reads format {FORMAT}; "
+            f"{path}: export format {metadata.get('format')!r}; this version of dptr reads format {FORMAT}; "
             "export the model again"
         )
-    return described
+    return metadata
 
 
-def _providers(device: str, available: list[str]) -> list[Any]:
+def _choose_providers(device: str, available: list[str]) -> list[Any]:
+    """onnxruntime's execution providers for a device, the preferred one first."""
     if device == "cpu":
         return ["CPUExecutionProvider"]
     match = re.fullmatch(r"cuda(?::(\d+))?", device)

@@ -6,105 +6,81 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dptr.inference.confidence import tempered
-from dptr.inference.onnx_backend import SUFFIX, OnnxModel
-from dptr.inference.views import CHANGES, changed
-from dptr.text.tokenizer import Tokenizer
+from dptr.inference.backend import open_backend
+from dptr.inference.confidence import apply_temperature
+from dptr.inference.prediction import Prediction, has_repeated_ending
+from dptr.inference.views import CHANGES, choose_view, make_views, read_by_width, view_orientation
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, open_image, turns
-from dptr.utils.widths import STEP, by_width, fits
-from dptr.weights import DEFAULT_MODEL, model_folder
+from dptr.utils.images import fit, open_image
+from dptr.utils.widths import WIDTH_STEP, is_valid_size
+from dptr.weights import DEFAULT_MODEL
 
 Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What was read on one picture.
-
-    ``confidence`` is the product of the probabilities of all characters and of the end of the word, at the temperature
-    that was fitted on validation crops, if there were enough: how likely the word is right, of crops like those;
-    ``characters`` holds each character with its own probability. All probabilities are from 0 to 1.
-    ``runaway``: the reading did not end, but repeats itself up to the model's longest word (``repeats``); it is wrong.
-    ``turned``: by how many degrees clockwise the picture was turned to be read so: 0, 90 or 270.
-    """
-
-    text: str
-    confidence: float
-    characters: tuple[tuple[str, float], ...]
-    runaway: bool = False
-    turned: int = 0
-
-
-def repeats(text: str) -> bool:
-    """Whether ``text`` ends in one to four characters three times over, as decoders that lost their place write."""
-    return any(len(text) >= 3 * unit and text.endswith(3 * text[-unit:]) for unit in range(1, 5))
-
-
-def counts_turned(text: str, ended: bool) -> bool:
-    """Whether what was read on a turned picture can be right: one tall letter turned is a dash."""
-    return len(text) > 1 and (ended or not repeats(text))
-
-
-class Backend(Protocol):
-    """What computes: ``dptr.inference.onnx_backend.OnnxModel``, ``dptr.inference.torch_backend.TorchModel``."""
-
-    tokenizer: Tokenizer
-    card: dict[str, Any]
-    temperature: float  # of the confidence (``dptr.evaluation.calibration``)
-    height: int
-    width: int
-    widest: int  # 0 where all crops are of ``width``
-
-    def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
-        """uint8 crops (n, height, own width, 3) to probabilities (n, t, classes)."""
-
-
 class Reader:
-    """Reads word crops with a recogniser. The random state and the number of threads of torch are left alone.
+    """Reads word crops with a recognizer. It changes neither torch's random state nor its number of threads.
 
     Args:
         model: a shipped name (``dptr models``), a folder that ``dptr finetune`` wrote, or a file that ``dptr export``
-            wrote. Files are read by onnxruntime; so are, on the CPU, folders that hold their own export,
-            ``model.onnx``; other folders by torch. The results are the same.
+            wrote. onnxruntime reads files and, on the CPU, folders that hold their own export, ``model.onnx``; torch
+            reads other folders. The results are the same.
         device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
-        batch: pictures a step; it changes speed and memory only.
-        turn: read a picture taller than ``dptr.utils.images.TALL`` times its width turned by 90 degrees either way
-            too, and keep the surest reading: words on spines, poles and columns run up or down.
-        tta: test-time augmentation: read each picture in this many ways (``dptr.inference.views.CHANGES``), and keep
-            the surest reading. It takes up to as many times as long.
+        batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
+        turn: whether to read a picture taller than ``dptr.utils.images.TALL_ASPECT`` times its width also turned by 90
+            degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
+            down.
+        tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and
+            keep the most confident reading. It takes up to as many times as long.
+        batch: the former name of ``batch_size``; it still works, with a warning.
+
+    Attributes:
+        name: ``model`` as it was passed.
+        backend: the open model (``dptr.inference.backend.Backend``).
+        tokenizer, card, height, width, max_width: those of the backend.
 
     Raises:
-        UserError: no such model, a damaged one, no such device, a batch below 1, or a ``tta`` outside 1 to 6.
+        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, or a ``tta`` outside 1 to 6.
     """
 
     def __init__(
-        self, model: str | Path = DEFAULT_MODEL, device: str = "cpu", batch: int = 64, turn: bool = True, tta: int = 1
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "cpu",
+        batch_size: int = 64,
+        turn: bool = True,
+        tta: int = 1,
+        *,
+        batch: int | None = None,
     ) -> None:
-        if batch < 1:
-            raise UserError(f"batch {batch}: below 1; pass 1 or more pictures a step")
+        if batch is not None:
+            warnings.warn("Reader(batch=...) is now Reader(batch_size=...)", DeprecationWarning, stacklevel=2)
+            batch_size = batch
+        if batch_size < 1:
+            raise UserError(f"batch_size {batch_size}: below 1; pass 1 or more pictures to read at once")
         if not 1 <= tta <= len(CHANGES):
             raise UserError(f"tta {tta}: outside 1 to {len(CHANGES)}; pass in how many ways to read a picture")
         self.name = str(model)
-        self.batch = batch
+        self.batch_size = batch_size
         self.turn = turn
         self.tta = tta
-        self.backend = _open_model(model, device)
+        self.backend = open_backend(model, device)
         self.tokenizer = self.backend.tokenizer
         self.card = self.backend.card
         self.height = self.backend.height
         self.width = self.backend.width
-        self.widest = self.backend.widest
+        self.max_width = self.backend.max_width
 
     @overload
     def read(self, source: Picture) -> Prediction: ...
@@ -130,88 +106,65 @@ class Reader:
         return predictions if isinstance(source, list | tuple) else predictions[0]
 
     def stream(self, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
-        """One outcome a picture, in order, as each batch finishes; a picture that cannot be opened yields its error."""
+        """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error."""
         rest = iter(sources)
-        while chunk := list(islice(rest, self.batch)):
-            outcomes: list[list[np.ndarray] | UserError] = [self._open(source) for source in chunk]
-            views = [outcome for outcome in outcomes if not isinstance(outcome, UserError)]
-            predictions = iter(self.predict_views(views))
-            for outcome in outcomes:
-                yield outcome if isinstance(outcome, UserError) else next(predictions)
+        while batch := list(islice(rest, self.batch_size)):
+            opened: list[list[np.ndarray] | UserError] = [self._open(source) for source in batch]
+            predictions = iter(self.predict_views([views for views in opened if not isinstance(views, UserError)]))
+            for views in opened:
+                yield views if isinstance(views, UserError) else next(predictions)
 
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "height own_width 3"]:
-        """An RGB picture as a crop of a size that the model reads."""
-        return fit(image, self.height, self.width, self.widest)
+        """Resize an RGB picture to a crop that the model reads."""
+        return fit(image, self.height, self.width, self.max_width)
 
     def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "height own_width 3"]]:
-        """The crops an RGB picture is read from: ``tta`` of it and, where it is tall, of it turned by 90 and 270."""
-        return [
-            self.fit(view)
-            for way in (image, *(turns(image) if self.turn else ()))
-            for view in changed(way, self.tta, self.height, self.width)
-        ]
+        """The crops that an RGB picture is read from: ``tta`` of it and, where it is tall, of each way to turn it."""
+        return make_views(image, self.tta, self.turn, self.height, self.width, self.max_width)
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
-        """Of each picture's ``views`` the surest reading; see ``counts_turned``.
+        """Read the views of each picture, and keep the reading that ``dptr.inference.views.choose_view`` chooses.
 
         Raises:
             UserError: see ``predict_arrays``.
         """
-        readings = iter(self.predict_arrays([crop for some in views for crop in some]))
+        readings = iter(self.predict_arrays([crop for crops in views for crop in crops]))
         predictions = []
-        for some in views:
-            best, *others = islice(readings, len(some))
-            for number, reading in enumerate(others, 1):
-                degrees = (0, 90, 270)[number // self.tta]
-                counts = counts_turned(reading.text, not reading.runaway) if degrees else not reading.runaway
-                if counts and reading.confidence > best.confidence:
-                    best = replace(reading, turned=degrees)
-            predictions.append(best)
+        for crops in views:
+            candidates = list(islice(readings, len(crops)))
+            view = choose_view(candidates, self.tta)
+            predictions.append(replace(candidates[view], turned=view_orientation(view, self.tta)))
         return predictions
 
     def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read RGB crops that already have a size that the model reads (``fit``); widths may differ from crop to crop.
 
         Raises:
-            UserError: one has another size.
+            UserError: a crop has another size.
         """
         for crop in crops:
-            if crop.dtype != np.uint8 or not fits(crop.shape, self.height, self.width, self.widest):
-                wider = f" to {self.widest}, in steps of {STEP}" if self.widest else ""
+            if crop.dtype != np.uint8 or not is_valid_size(crop.shape, self.height, self.width, self.max_width):
+                wider = f" to {self.max_width}, in steps of {WIDTH_STEP}" if self.max_width else ""
                 raise UserError(
                     f"crop {crop.shape} of {crop.dtype}: this model reads uint8 ({self.height}, {self.width}{wider}, "
                     "3); use Reader.fit, or Reader.read for any size"
                 )
-        predictions: dict[int, Prediction] = {}
-        for places, batch in by_width(crops, self.batch):
-            seen = self.backend.probabilities(batch)
-            words = self.tokenizer.decode(tempered(seen, self.backend.temperature))
-            for place, word in zip(places, words, strict=True):
-                characters = tuple(zip(word.text, word.characters, strict=True))
-                predictions[place] = Prediction(
-                    word.text, word.confidence, characters, not word.ended and repeats(word.text)
-                )
-        return [predictions[place] for place in range(len(crops))]
+        return read_by_width(crops, self.batch_size, self._predict)
+
+    def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
+        probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
+        return [
+            Prediction(
+                text=word.text,
+                confidence=word.confidence,
+                characters=tuple(zip(word.text, word.characters, strict=True)),
+                runaway=not word.ended and has_repeated_ending(word.text),
+            )
+            for word in self.tokenizer.decode(probabilities)
+        ]
 
     def _open(self, source: Picture) -> list[np.ndarray] | UserError:
         try:
             return self.views(open_image(source))
         except UserError as error:
             return error
-
-
-def _open_model(model: str | Path, device: str) -> Backend:
-    folder = model_folder(model)
-    if folder.suffix == SUFFIX:
-        return OnnxModel(folder, device)
-    exported = folder / f"model{SUFFIX}"
-    if device == "cpu" and exported.is_file():
-        return OnnxModel(exported)
-    try:
-        from dptr.inference.torch_backend import TorchModel
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
-            "'dptr export' wrote"
-        ) from error
-    return TorchModel(model, device)

@@ -1,4 +1,4 @@
-"""The torch backend: a checkpoint folder."""
+"""The torch backend: it opens a checkpoint folder; and what turns a model's logits into probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor, nn
 
 from dptr.data.augment import to_pixels
 from dptr.models.checkpoint import load_recognizer
@@ -14,30 +15,46 @@ from dptr.utils.errors import UserError
 
 
 class TorchModel:
-    """A recogniser in a checkpoint folder, in eval mode.
+    """A recognizer in a checkpoint folder, in eval mode; a ``dptr.inference.backend.Backend``.
+
+    Args:
+        model: a shipped name or a folder that training wrote.
+        device: any that torch knows.
 
     Raises:
         UserError: no such model, a damaged one, or no such device.
     """
 
     def __init__(self, model: str | Path, device: str = "cpu") -> None:
-        self.device = _device(device)
+        self.device = _open_device(device)
         recognizer = load_recognizer(model)
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
         self.temperature = recognizer.temperature
         self.height = recognizer.config.encoder.height
         self.width = recognizer.config.encoder.width
-        self.widest = recognizer.config.encoder.widest
+        self.max_width = recognizer.config.encoder.widest
         self.model = recognizer.model.to(self.device).eval()
 
     def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
-        """Probabilities of EOS and the characters by position."""
+        """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
-            return self.model(to_pixels(crops, self.device)).float().softmax(-1).cpu().numpy()
+            return crop_probabilities(self.model, crops, self.device)
 
 
-def _device(name: str) -> torch.device:
+def crop_probabilities(
+    model: nn.Module, crops: UInt8[np.ndarray, "n h w 3"], device: torch.device
+) -> Float32[np.ndarray, "n t classes"]:
+    """Recognize crops with a model on ``device``, in the mode that it is in; gradients must be off."""
+    return to_probabilities(model(to_pixels(crops, device)))
+
+
+def to_probabilities(logits: Float[Tensor, "n t classes"]) -> Float32[np.ndarray, "n t classes"]:
+    """The softmax over the classes, in float32 on the CPU."""
+    return logits.float().softmax(-1).cpu().numpy()
+
+
+def _open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -1,67 +1,156 @@
-"""Test-time augmentation: a picture changed a little in several ways; of all its readings the surest counts.
+"""The views of a picture: as it is, changed a little (test-time augmentation), and turned where it is tall.
 
-How many, and which first, was chosen on validation crops (docs/LOG.md).
+A reader reads every view; ``choose_view`` says which of the readings counts. Views come in a fixed order: first all
+changes of the upright picture, then all changes of it turned by 90 degrees clockwise, then by 270. How many changes
+help, and in which order, was chosen on validation crops (docs/LOG.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageOps
 
+from dptr.utils.images import fit, turn_tall
+from dptr.utils.widths import group_by_width
+
 Change = Callable[[Image.Image], Image.Image]
+Reading = TypeVar("Reading")
 
-_ENOUGH = 4  # times the height and the width that a model reads: larger pictures are reduced before they are changed
+ORIENTATIONS = 0, 90, 270  # degrees clockwise
 
-
-def _as_it_is(image: Image.Image) -> Image.Image:
-    return image
-
-
-def _padded(image: Image.Image) -> Image.Image:
-    """A tenth of the height more on all sides: words that fill the crop, or are cut too narrow."""
-    return _edges(image, _part(image, 0.1), _part(image, 0.1))
+_REDUCE_ABOVE = 4  # times the height and width of a crop: larger pictures are shrunk before they are changed
 
 
-def _longer(image: Image.Image) -> Image.Image:
-    """0.15 of the height more to the left and to the right."""
-    return _edges(image, 0, _part(image, 0.15))
+class ViewReading(Protocol):
+    """What was read in one view, as far as the choice needs it."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1."""
+
+    @property
+    def runaway(self) -> bool:
+        """Whether it repeats itself up to the model's longest word."""
 
 
-def _slanted(image: Image.Image) -> Image.Image:
-    """Slanted by 0.15, about 9 degrees, to the right."""
-    slope, height = 0.15, image.height
-    wide = _edges(image, 0, _part(image, slope / 2))
-    sheared = wide.transform(
-        wide.size, Image.Transform.AFFINE, (1, slope, -slope * height / 2, 0, 1, 0), Image.Resampling.BICUBIC
-    )
-    out = (wide.width - image.width) // 2  # where shearing brings in nothing
-    return sheared.crop((out, 0, wide.width - out, height))
+def make_views(
+    image: Image.Image, tta: int, turn: bool, height: int, width: int, max_width: int
+) -> list[UInt8[np.ndarray, "height own_width 3"]]:
+    """The crops that a picture is read from.
+
+    Args:
+        image: RGB.
+        tta: how many of ``CHANGES`` to read, 1 to ``len(CHANGES)``.
+        turn: whether to read a tall picture (``dptr.utils.images.turn_tall``) turned as well.
+        height, width, max_width: the sizes of the model's crops, in pixels (``dptr.utils.widths.crop_width``).
+
+    Returns:
+        ``tta`` crops of each orientation, in the order of this module.
+    """
+    return [
+        fit(view, height, width, max_width)
+        for upright in (image, *(turn_tall(image) if turn else ()))
+        for view in change_image(upright, tta, height, width)
+    ]
 
 
-def _softer(image: Image.Image) -> Image.Image:
-    """Blurred by two thirds of a pixel of 32 rows."""
-    return image.filter(ImageFilter.GaussianBlur(image.height / 48))
+def view_orientation(view: int, tta: int = 1) -> int:
+    """By how many degrees clockwise the view of that index is turned: 0, 90 or 270."""
+    return ORIENTATIONS[view // tta]
 
 
-CHANGES: tuple[Change, ...] = (_as_it_is, _padded, ImageOps.invert, _longer, _slanted, _softer)
-"""What an RGB picture is read as; the first is the picture itself."""
+def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
+    """The index of the view whose reading counts: the most confident one, the earlier of equals.
+
+    The first view counts unless a later one is more confident. A later reading cannot count if it is a runaway, nor
+    if its view is turned and it has fewer than two characters: one tall letter turned is a dash.
+
+    Args:
+        readings: one a view, in the order of this module; at least one.
+        tta: how many views there are of each orientation.
+    """
+    best = 0
+    for view in range(1, len(readings)):
+        reading = readings[view]
+        possible = not reading.runaway and (view_orientation(view, tta) == 0 or len(reading.text) > 1)
+        if possible and reading.confidence > readings[best].confidence:
+            best = view
+    return best
 
 
-def changed(image: Image.Image, count: int, height: int, width: int) -> list[Image.Image]:
+def read_by_width(
+    crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Reading]]
+) -> list[Reading]:
+    """Read crops whose widths may differ, those of one width together.
+
+    Args:
+        crops: uint8 (height, own width, 3) each.
+        batch_size: how many crops ``read`` gets at most.
+        read: crops (n, height, width, 3) to n readings.
+
+    Returns:
+        A reading a crop, in the order of the crops.
+    """
+    readings: dict[int, Reading] = {}
+    for indices, batch in group_by_width(crops, batch_size):
+        readings.update(zip(indices, read(batch), strict=True))
+    return [readings[index] for index in range(len(readings))]
+
+
+def change_image(image: Image.Image, count: int, height: int, width: int) -> list[Image.Image]:
     """An RGB picture as the first ``count`` of ``CHANGES`` make it, for a model that reads ``height`` x ``width``."""
-    factor = min(image.height // (_ENOUGH * height), image.width // (_ENOUGH * width))
+    factor = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
     smaller = image.reduce(factor) if factor > 1 and count > 1 else image
     return [image, *(change(smaller) for change in CHANGES[1:count])]
 
 
-def _part(image: Image.Image, share: float) -> int:
+def _keep(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _pad(image: Image.Image) -> Image.Image:
+    """A tenth of the height more on all sides: words that fill the crop, or are cut too narrow."""
+    return _extend_edges(image, _share_of_height(image, 0.1), _share_of_height(image, 0.1))
+
+
+def _lengthen(image: Image.Image) -> Image.Image:
+    """0.15 of the height more to the left and to the right."""
+    return _extend_edges(image, 0, _share_of_height(image, 0.15))
+
+
+def _slant(image: Image.Image) -> Image.Image:
+    """Slanted by 0.15, about 9 degrees, to the right."""
+    slope, height = 0.15, image.height
+    wide = _extend_edges(image, 0, _share_of_height(image, slope / 2))
+    sheared = wide.transform(
+        wide.size, Image.Transform.AFFINE, (1, slope, -slope * height / 2, 0, 1, 0), Image.Resampling.BICUBIC
+    )
+    margin = (wide.width - image.width) // 2  # where shearing brings in nothing
+    return sheared.crop((margin, 0, wide.width - margin, height))
+
+
+def _blur(image: Image.Image) -> Image.Image:
+    """Blurred by two thirds of a pixel of 32 rows."""
+    return image.filter(ImageFilter.GaussianBlur(image.height / 48))
+
+
+CHANGES: tuple[Change, ...] = (_keep, _pad, ImageOps.invert, _lengthen, _slant, _blur)
+"""What test-time augmentation does to an RGB picture; the first change is none."""
+
+
+def _share_of_height(image: Image.Image, share: float) -> int:
+    """In pixels, at least 1."""
     return max(1, round(share * image.height))
 
 
-def _edges(image: Image.Image, rows: int, columns: int) -> Image.Image:
-    """The pixels of the border again, ``rows`` above and below, ``columns`` on either side."""
+def _extend_edges(image: Image.Image, rows: int, columns: int) -> Image.Image:
+    """Repeat the pixels of the border, ``rows`` times above and below, ``columns`` times on either side."""
     pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(image)
     return Image.fromarray(np.pad(pixels, ((rows, rows), (columns, columns), (0, 0)), mode="edge"))

@@ -124,15 +124,17 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             f"{' and '.join(map(str, FORMATS))}; use the version that wrote it, or train it anew"
         )
     described = migrate(described)
-    if described.get("kind") not in _SCHEMAS:
+    kind: Any = described.get("kind")
+    kind = "recogniser" if kind == "recognizer" else kind  # files hold the former; either spelling is read
+    if kind not in _SCHEMAS:
         raise UserError(
-            f"{folder}: a {described.get('kind')!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
+            f"{folder}: a {kind!r} checkpoint; a recogniser or a stage 1 decoder is needed; "
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
-    config, charset = settings_of(described, "model", _SCHEMAS[described["kind"]], f"{folder}/config.json")
+    config, charset = settings_of(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
     tensors = load_tensors(folder / "model.safetensors", "model")
     dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
-    return Checkpoint(folder, described["kind"], config, charset, dual, tensors, temperature)
+    return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
 
 
 def load_recognizer(model: str | Path) -> Loaded:

@@ -3,9 +3,9 @@
 from dptr.utils.errors import UserError
 
 try:
+    from dptr.synth.contact_sheet import draw_contact_sheet, draw_labeled_sheet
     from dptr.synth.fonts import EMBEDDED, Font, FontIndex, FontScan, describe_embedded, find_fonts, scan_fonts
-    from dptr.synth.render import Renderer
-    from dptr.synth.sheet import contact_sheet, labelled_sheet
+    from dptr.synth.renderer import Renderer
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed; the renderer needs it; pip install 'dptr[train]'") from error
 
@@ -15,9 +15,9 @@ __all__ = [
     "FontIndex",
     "FontScan",
     "Renderer",
-    "contact_sheet",
     "describe_embedded",
+    "draw_contact_sheet",
+    "draw_labeled_sheet",
     "find_fonts",
-    "labelled_sheet",
     "scan_fonts",
 ]

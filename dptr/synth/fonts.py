@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import features
 
-from dptr.synth.faces import SUFFIXES, SYMBOL, Font, inside, inspect
+from dptr.synth.font_file import SUFFIXES, SYMBOL, Font, inside, inspect_font_file
 from dptr.text.unicode import JOINERS
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
@@ -35,7 +35,7 @@ _BLANK = {" ", *JOINERS}  # what no font has to draw
 # How often signs are painted in such faces, against a regular upright serif: our estimate from training crops.
 _BOLDNESS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, linear in between
 _TRAITS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
-# Scripts whose glyphs depend on their neighbours, or that run right to left: they need a shaping engine.
+# Scripts whose glyphs depend on their neighbors, or that run right to left: they need a shaping engine.
 _COMPLEX = ((0x0300, 0x036F), (0x0590, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1900, 0x1CFF),
             (0xA800, 0xABFF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC), (0x10800, 0x11FFF))  # fmt: skip
 
@@ -72,7 +72,7 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
     """Look at every font in ``paths`` (files or folders), in the order of their paths.
 
     Without ``paths``: at those of the system, and where it has no usable one at the embedded ones. A file that is named
-    itself is used even where it is a font of symbols (``faces.inspect``).
+    itself is used even where it is a font of symbols (``font_file.inspect_font_file``).
 
     Raises:
         UserError: a path that does not exist.
@@ -102,11 +102,11 @@ def _scan(paths: Sequence[str | Path]) -> FontScan:
         stat = path.stat()
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in cache:
-            cache[key] = [_plain(face) for face in inspect(path)]
+            cache[key] = [_plain(face) for face in inspect_font_file(path)]
         if path in named and any(face.get("reason") == SYMBOL for face in cache[key]):
             key = f"{key}|named"
             if key not in cache:
-                cache[key] = [_plain(face) for face in inspect(path, named=True)]
+                cache[key] = [_plain(face) for face in inspect_font_file(path, named=True)]
         for face in cache[key]:
             if "reason" in face:
                 left_out.setdefault(face["reason"], []).append(str(path))

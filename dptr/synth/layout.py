@@ -1,4 +1,4 @@
-"""Words as masks: drawn with a font, spaced, thickened, bent, waved, and set among pieces of other words.
+"""Words as masks: drawn with a font, spaced, thickened, bent, and set among pieces of other words.
 
 Masks are uint8 (height, width), 255 = ink, drawn at ``SIZE`` pixels an em. Where each letter stands is carried along.
 """
@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last 
 
 @dataclass(frozen=True)
 class Line:
-    """A mask, the box of the word in it, and where its letters stand; what lies outside the box belongs to neighbours.
+    """A mask, the box of the word in it, and where its letters stand; what lies outside the box belongs to neighbors.
 
     Attributes:
         stops: float64 (letters, 2, 2): where each letter begins and where it ends, halfway up the line; x and y in
@@ -40,26 +40,26 @@ class Line:
 
 
 @functools.lru_cache(maxsize=4096)  # 45 kB each
-def load_face(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
+def load_font(path: str, number: int, shaped: bool) -> ImageFont.FreeTypeFont:
     """An opened font at ``SIZE``; ``shaped`` asks for the raqm engine."""
     engine = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC
     return ImageFont.truetype(path, SIZE, index=number, layout_engine=engine)
 
 
-def draw_word(font: Font, text: str, spacing: float = 0.0, told: bool = True) -> Line:
+def draw_word(font: Font, text: str, spacing: float = 0.0, with_stops: bool = True) -> Line:
     """``text``, cut to its ink.
 
     Args:
         spacing: extra room between letters as a share of an em; ignored for scripts that join their letters.
-        told: whether it is looked up where letters stand, which takes a while; else the stops may be NaN.
+        with_stops: whether it is looked up where letters stand, which takes a while; else the stops may be NaN.
     """
     if spacing == 0 or len(text) == 1 or needs_shaping(text):
-        face = load_face(font.path, font.number, needs_shaping(text))
+        face = load_font(font.path, font.number, needs_shaping(text))
         mask, box = draw_mask(face, text)
         ends = np.full(len(text) + 1, np.nan)
-        if told and not needs_shaping(text):
+        if with_stops and not needs_shaping(text):
             ends = 1 - box[0] + _ends(font, text)
-        return _cut(mask, np.stack((ends[:-1], ends[1:]), 1))
+        return _make_line(mask, np.stack((ends[:-1], ends[1:]), 1))
     return draw_letters(font, text, spacing, np.zeros((len(text), 3)))
 
 
@@ -83,11 +83,11 @@ def draw_letters(font: Font, text: str, spacing: float, jitter: np.ndarray) -> L
         if right <= left or bottom <= top:
             continue
         if turn or grow:
-            glyph = _turned(glyph, turn, 1 + grow)
-            centre = (left + right) / 2 * (1 + grow), (top + bottom) / 2 * (1 + grow)
-            left, top = centre[0] - glyph.shape[1] / 2, centre[1] - glyph.shape[0] / 2
+            glyph = _rotate(glyph, turn, 1 + grow)
+            center = (left + right) / 2 * (1 + grow), (top + bottom) / 2 * (1 + grow)
+            left, top = center[0] - glyph.shape[1] / 2, center[1] - glyph.shape[0] / 2
         paste(canvas, glyph, round(start + left), round(2.5 * SIZE + top - rise * SIZE))
-    return _cut(canvas, np.stack((starts[:-1], starts[1:] - spacing * SIZE), 1))
+    return _make_line(canvas, np.stack((starts[:-1], starts[1:] - spacing * SIZE), 1))
 
 
 def _ends(font: Font, text: str) -> np.ndarray:
@@ -99,25 +99,25 @@ def _ends(font: Font, text: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2**16)
 def _advance(path: str, number: int, character: str) -> float:
-    return load_face(path, number, False).getlength(character)
+    return load_font(path, number, False).getlength(character)
 
 
 @functools.lru_cache(maxsize=2**14)  # some 30 MB
 def _glyph(path: str, number: int, character: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    return draw_mask(load_face(path, number, False), character)
+    return draw_mask(load_font(path, number, False), character)
 
 
 @functools.lru_cache(maxsize=2**17)
 def _step(path: str, number: int, pair: str) -> float:
     """How far the second letter of a pair moves the end, kerning with the first included."""
-    return load_face(path, number, False).getlength(pair) - _advance(path, number, pair[0])
+    return load_font(path, number, False).getlength(pair) - _advance(path, number, pair[0])
 
 
 def thicken(line: Line, pixels: int) -> Line:
     """``embolden`` for a line that fills its mask."""
     mask = embolden(line.mask, pixels)
-    grown = (mask.shape[1] - line.mask.shape[1]) / 2, (mask.shape[0] - line.mask.shape[0]) / 2
-    return replace(line, mask=mask, box=(0, 0, mask.shape[1], mask.shape[0]), stops=np.add(line.stops, grown))
+    margin = (mask.shape[1] - line.mask.shape[1]) / 2, (mask.shape[0] - line.mask.shape[0]) / 2
+    return replace(line, mask=mask, box=(0, 0, mask.shape[1], mask.shape[0]), stops=np.add(line.stops, margin))
 
 
 def embolden(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def bend(line: Line, angle: float) -> Line:
     if angle < 0:
         stops[..., 1] = out_height - 1 - stops[..., 1]
     mask = cv2.remap(line.mask, source_x, np.ascontiguousarray(source_y), cv2.INTER_LINEAR)
-    mask, corner = cut_out(mask)
+    mask, corner = trim(mask)
     return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), stops - corner)
 
 
@@ -176,12 +176,12 @@ def wave(line: Line, amplitude: float, length: float, phase: float) -> Line:
     x = np.arange(width, dtype=np.float32)
     source_y = np.arange(-edge, height + edge, dtype=np.float32)[:, None] - fall(x).astype(np.float32)
     source_x = np.ascontiguousarray(np.broadcast_to(x, source_y.shape))
-    mask, corner = cut_out(cv2.remap(line.mask, source_x, source_y, cv2.INTER_LINEAR))
+    mask, corner = trim(cv2.remap(line.mask, source_x, source_y, cv2.INTER_LINEAR))
     stops = np.stack((line.stops[..., 0], line.stops[..., 1] + edge + fall(line.stops[..., 0])), -1)
     return replace(line, mask=mask, box=(0, 0, mask.shape[1], mask.shape[0]), stops=stops - corner)
 
 
-def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
+def add_neighbors(line: Line, font: Font, text: str, rng: Generator) -> Line:
     """Set the word among others in its font: beside it a space away, above and below a line away.
 
     The line fills its mask.
@@ -202,7 +202,7 @@ def add_neighbours(line: Line, font: Font, text: str, rng: Generator) -> Line:
         beside = side_index < 2
         count = int(rng.integers(1, 4)) if beside else int(np.clip(rng.normal(len(text) * 1.3, 3), 2, 25))
         word = "".join(letters[i] for i in rng.integers(len(letters), size=count))
-        other, _ = cut_out(draw_mask(load_face(font.path, font.number, needs_shaping(word)), word)[0])
+        other, _ = trim(draw_mask(load_font(font.path, font.number, needs_shaping(word)), word)[0])
         if beside:
             top = rise + (height - other.shape[0]) * int(rng.integers(0, 2))
             left = side - gap - other.shape[1] if side_index == 0 else side + width + gap
@@ -232,8 +232,8 @@ def draw_mask(face: ImageFont.FreeTypeFont, text: str) -> tuple[np.ndarray, tupl
     return np.asarray(image), (left, top, left + width, top + height)
 
 
-def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
-    """``glyph`` turned by ``turn`` radians and scaled, on a canvas that holds it, its centre kept."""
+def _rotate(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
+    """``glyph`` turned by ``turn`` radians and scaled, on a canvas that holds it, its center kept."""
     height, width = glyph.shape
     side = np.array([[abs(np.cos(turn)), abs(np.sin(turn))], [abs(np.sin(turn)), abs(np.cos(turn))]]) * scale
     out = np.ceil(side @ (width, height)).astype(int) + 2
@@ -242,15 +242,15 @@ def _turned(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:
     return cv2.warpAffine(glyph, matrix, (int(out[0]), int(out[1])))
 
 
-def cut_out(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def trim(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """Cut away empty rows and columns (one empty pixel where there is no ink at all); and the corner's x and y."""
     left, top, width, height = cv2.boundingRect(mask)
     return (mask[top : top + height, left : left + width] if width else np.zeros((1, 1), np.uint8)), (left, top)
 
 
-def _cut(mask: np.ndarray, ends: np.ndarray) -> Line:
+def _make_line(mask: np.ndarray, ends: np.ndarray) -> Line:
     """A line cut to its ink; ``ends`` (letters, 2) are the x where letters begin and end."""
-    mask, (left, _) = cut_out(mask)
+    mask, (left, _) = trim(mask)
     height, width = mask.shape
     return Line(mask, (0, 0, width, height), np.stack((ends - left, np.full_like(ends, height / 2)), -1))
 

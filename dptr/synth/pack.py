@@ -1,6 +1,6 @@
 """Packs: crops rendered once, for training to read many times.
 
-A core renders some 480 crops a second, about as many as a small recogniser learns from; read from a pack, crops cost
+A core renders some 480 crops a second, about as many as a small recognizer learns from; read from a pack, crops cost
 nothing. A pack is a folder of shards, each a safetensors file of ``SHARD`` crops at their final size with the letters'
 places and the words, written whole or not at all: an interrupted ``dptr synth`` goes on with the missing shards.
 """
@@ -18,16 +18,18 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.data.loader import pad_stops
 from dptr.data.sources import Sample, seeded_order
 from dptr.synth import worker
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.manifest import describe_recipe, same_crops
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
-from dptr.utils.widths import STEP
+from dptr.utils.widths import is_valid_size
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"
@@ -55,7 +57,7 @@ class _Shard:
 
 
 @dataclass(frozen=True)
-class Packed:
+class Pack:
     """Crops of a pack in a new seeded order each epoch: a ``Source``.
 
     Args:
@@ -84,11 +86,9 @@ class Packed:
 
 
 def open_pack(
-    folder: str | Path, charset: Charset, max_length: int, height: int, width: int, seed: int, widest: int = 0
-) -> tuple[Packed, list[str]]:
+    folder: str | Path, charset: Charset, max_length: int, size: CropSize, seed: int
+) -> tuple[Pack, list[str]]:
     """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
-
-    Crops are ``height`` x ``width``, or up to ``widest`` wide (``dptr.utils.widths``).
 
     Raises:
         UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
@@ -102,12 +102,13 @@ def open_pack(
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
         high, least, most = shard.size()
-        allowed = range(width, max(width, widest) + 1, STEP)
-        if high != height or least not in allowed or most not in allowed:
-            held, taken = (f" to {high}x{most}" if most > least else ""), (f" to {height}x{widest}" if widest else "")
+        if not all(is_valid_size((high, wide, 3), size.height, size.width, size.max_width) for wide in (least, most)):
+            held = f" to {high}x{most}" if most > least else ""
+            taken = f" to {size.height}x{size.max_width}" if size.max_width else ""
             raise UserError(
-                f"pack {folder}: crops of {high}x{least}{held} pixels where the encoder takes {height}x{width}{taken}; "
-                f"make one with --set render.height={height} --set render.width={width} --set render.widest={widest}"
+                f"pack {folder}: crops of {high}x{least}{held} pixels where the encoder takes "
+                f"{size.height}x{size.width}{taken}; make one with --set size.height={size.height} "
+                f"--set size.width={size.width} --set size.max_width={size.max_width}"
             )
         for row, word in enumerate(shard.words):
             label, reason = check_label(word, charset, max_length)
@@ -120,7 +121,7 @@ def open_pack(
     if not rows:
         raise UserError(f"pack {folder}: none of its {count} words can be used ({dropped}); make one for this charset")
     left_out = f"; left out: {', '.join(f'{n} {reason}' for reason, n in dropped.items())}" if dropped else ""
-    return Packed(folder, np.array(rows), seed), [f"pack {folder}: {len(rows):,} rendered crops{left_out}"]
+    return Pack(folder, np.array(rows), seed), [f"pack {folder}: {len(rows):,} rendered crops{left_out}"]
 
 
 def write_pack(
@@ -145,18 +146,18 @@ def write_pack(
         UserError: ``folder`` holds a pack and neither ``resume`` nor a part is asked for, or one of another recipe;
             what rendering raises.
     """
-    described = {"recipe": recipe.model_dump(mode="json"), "shard": SHARD}
+    described = {**describe_recipe(recipe), "shard": SHARD}
     path = folder / RECIPE
     if path.exists():
         before = read_json(path, "pack")
         if not resume and part == (0, 1):
             raise UserError(f"{folder}: already holds a pack; pass --resume to go on with it, or another --out")
-        if {key: before.get(key) for key in described} != described:
+        if not same_crops({**before, "count": 0}, {**described, "count": 0}):
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
         count = max(count, before["count"])
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty and no pack; pass another --out")
-    supply = rendered(recipe)  # raises what is wrong with the recipe before anything is written
+    source = make_source(recipe)  # raises what is wrong with the recipe before anything is written
     if part == (0, 1):  # else other jobs may be writing there
         remove_partial(folder)
     write_json(path, {**described, "count": count})
@@ -169,25 +170,25 @@ def write_pack(
         return
     if workers == 1:
         for first, last in missing:
-            _write_shard(supply, folder, first, last)
+            _write_shard(source, folder, first, last)
             done += last - first
             progress(done)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start, (recipe,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start_worker, (recipe,)) as pool:
         for written in pool.imap_unordered(partial(_work, folder), missing):
             done += written
             progress(done)
 
 
 def _work(folder: Path, span: tuple[int, int]) -> int:
-    _write_shard(worker.source(), folder, *span)
+    _write_shard(worker.worker_source(), folder, *span)
     return span[1] - span[0]
 
 
-def _write_shard(supply: Rendered, folder: Path, first: int, last: int) -> None:
-    samples = [supply.sample(index) for index in range(first, last)]
+def _write_shard(source: RenderedWords, folder: Path, first: int, last: int) -> None:
+    samples = [source.sample(index) for index in range(first, last)]
     crops = [crop for crop, _, _ in samples]
-    ragged = bool(supply.renderer.config.widest)
+    ragged = bool(source.renderer.size.max_width)
     tensors = {
         "crops": torch.from_numpy(
             np.concatenate([crop.swapaxes(0, 1) for crop in crops]) if ragged else np.stack(crops)

@@ -1,4 +1,4 @@
-"""An endless supply of rendered words."""
+"""Rendered words as a source to train on: sample i is the same in any process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedWords:
     """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them."""
 
     corpus: Corpus

@@ -1,4 +1,4 @@
-"""A supply of rendered crops from a recipe, and what a process that renders for others holds of it."""
+"""Rendered words from a recipe, in this process or in those of a pool."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from functools import lru_cache
 
 from dptr.config.train import SynthRecipe
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 
 _RECIPE: list[SynthRecipe] = []
 
 
-def rendered(recipe: SynthRecipe) -> Rendered:
-    """The supply of crops that packs and data sets are cut from."""
+def make_source(recipe: SynthRecipe) -> RenderedWords:
+    """The rendered words of a recipe, of which packs and data sets hold the first ones."""
     corpus = Corpus(recipe.corpus, resolve_charset(recipe.charset), recipe.max_length, recipe.seed)
-    return Rendered(corpus, Renderer(recipe.render, recipe.seed))
+    return RenderedWords(corpus, Renderer(recipe.render, recipe.seed, size=recipe.size))
 
 
-def start(recipe: SynthRecipe) -> None:
-    """Initialiser of a pool's processes: Ctrl-C is the main process's to handle."""
+def start_worker(recipe: SynthRecipe) -> None:
+    """Initializer of a pool's processes. They ignore Ctrl-C, which the main process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _RECIPE.append(recipe)
 
 
 @lru_cache(maxsize=1)
-def source() -> Rendered:
-    """In such a process its own supply: fonts and photographs, sent to it, would keep the next one from starting."""
-    return rendered(_RECIPE[0])
+def worker_source() -> RenderedWords:
+    """The rendered words in a process of a pool, made there: to send it fonts and photographs would take longer."""
+    return make_source(_RECIPE[0])

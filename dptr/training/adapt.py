@@ -18,16 +18,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.config.size import crop_size
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
+from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
+from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import Loaded, save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus, in_language
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_adapt
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
@@ -36,7 +39,7 @@ from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars
-from dptr.utils.widths import by_width
+from dptr.utils.widths import group_by_width
 
 WAYS = (1.0, 0.75, 0.5)  # how far from the decoder as it was to the trained one
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
@@ -155,7 +158,7 @@ class AdaptTask(Task):
         sets = {"domain": self.lessons.tested, "others": self.lessons.kept}
         for way in WAYS if step else WAYS[:1]:
             self.decoder.load_state_dict(between(self.first, last, way))
-            scores = {name: share_read(self.decoder, some, self.tokenizer) for name, some in sets.items()}
+            scores = {name: decoder_accuracy(self.decoder, some, self.tokenizer) for name, some in sets.items()}
             before = baseline.get("", scores)["others"]
             message = (
                 f"reads {scores['domain']:.1%} of {len(sets['domain'].words)} words to learn, "
@@ -217,12 +220,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[Lessons, list[str]]:
         sources=sources, heldout=shown.heldout, upper=shown.upper, title=shown.title, mixed=shown.mixed,
         punctuation=shown.punctuation,
     )  # fmt: skip
-    size = {"height": config.encoder.height, "width": config.encoder.width, "widest": config.encoder.widest}
-    render = recipe.render.model_copy(update=size)
+    render, size = recipe.render, crop_size(config.encoder)
     fonts = find_fonts(render.fonts)
     held = "heldout" if render.font_split == "train" else render.font_split
     domain, again = (
-        Rendered(Corpus(words, charset, length, number), Renderer(render, number, FontIndex(fonts, split)))
+        RenderedWords(Corpus(words, charset, length, number), Renderer(render, number, FontIndex(fonts, split), size))
         for number, split in ((seed, render.font_split), (seed + 1, held))
     )
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
@@ -254,7 +256,7 @@ def see(model: Recognizer, source: Source, count: int, progress: Progress) -> Se
     memory, words = [], []
     for start in range(0, count, _TOGETHER):
         samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
-        for places, crops in by_width([crop for crop, _, _ in samples], _TOGETHER):
+        for places, crops in group_by_width([crop for crop, _, _ in samples], _TOGETHER):
             memory.append(_memory(model, crops))
             words += [samples[place][1] for place in places]
         progress(len(samples))
@@ -267,11 +269,11 @@ def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
 
 
 @torch.no_grad()
-def share_read(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> float:
-    """Share of words that the decoder reads rightly, character by character as they were drawn."""
-    right, device = 0, next(decoder.parameters()).device
-    for start in range(0, len(seen.words), _TOGETHER):
-        logits = decoder.decode(seen.memory[start : start + _TOGETHER].float().to(device), None)
-        read = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
-        right += sum(word == got.text for word, got in zip(seen.words[start : start + _TOGETHER], read, strict=True))
-    return right / len(seen.words)
+def decoder_accuracy(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> float:
+    """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
+    device = next(decoder.parameters()).device
+
+    def recognize(memory: Tensor) -> list[Decoded]:
+        return tokenizer.decode(to_probabilities(decoder.decode(memory.float().to(device), None)))
+
+    return share_correct(compare(read_batches(slice_batches(seen.memory, _TOGETHER), recognize), seen.words))

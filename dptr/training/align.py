@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -22,11 +23,12 @@ from dptr.data.sources import Ramp, Source
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
 from dptr.dual.glyph.warm_start import begun
+from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.co_training import pupil, read, save_pupil, teaching_losses
+from dptr.training.co_training import decoder_accuracy, pupil, save_pupil, teaching_losses
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import RENDERED_VALIDATION, bucketed, draw, rendered_words
@@ -154,10 +156,11 @@ class AlignTask(Task):
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}, words
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
-        scores = spelled(self.model, self.validation, self.index, self.length, self.device)
+        scores = slot_accuracy(self.model, self.validation, self.index, self.length, self.device)
         message = f"slots spell {scores['word_accuracy']:.1%} of held-out rendered words"
         if self.decoder is not None:
-            scores = {"read": read(self.model, self.decoder, self.tokenizer, self.validation, self.device), **scores}
+            read = decoder_accuracy(self.model, self.decoder, self.tokenizer, self.validation, self.device)
+            scores = {"read": read, **scores}
             message += f", decoder reads {scores['read']:.1%}"
         yield Validation(scores, message)
 
@@ -167,18 +170,18 @@ class AlignTask(Task):
     def save(self, validation: Validation, step: int, out: Path) -> None:
         result = {"data": "rendered held-out words", "step": step, "n": len(self.validation), **validation.scores}
         card = {**self.card, "results": [result]}
-        seen = shown(self.model, self.validation, self.index, self.length, self.device)
-        fitted = calibrated(self.model, *seen) if self.recipe.spell else self.model
+        slots = read_slots(self.model, self.validation, self.index, self.length, self.device)
+        fitted = calibrated(self.model, *slots) if self.recipe.spell else self.model
         save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
         if self.decoder is not None:
             save_pupil(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
 
 
-def spelled(
+def slot_accuracy(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
-    """Share of crops whose slots, all up to EOS, are nearest to their word's text tokens; and share of such slots."""
-    slots, symbols = shown(model, crops, index, max_length, device)
+    """How many crops, 0 to 1, have all slots up to EOS nearest to their word's text tokens; how many such slots are."""
+    slots, symbols = read_slots(model, crops, index, max_length, device)
     counted = symbols <= len(index)
     hits = (model.slot_logits(slots).argmax(-1) == symbols) | ~counted
     return {
@@ -187,10 +190,14 @@ def spelled(
     }
 
 
-def shown(
+def read_slots(
     model: GlyphModel, crops: LabelledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
     """Slots of crops, in the order of ``LabelledCrops.batches``, and the symbols they should stand for."""
-    seen = [(rows, model.image_tokens(to_pixels(some, device))[1]) for rows, some in crops.batches()]
-    labels = [crops.labels[row] for rows, _ in seen for row in rows]
-    return torch.cat([slots for _, slots in seen]), slot_symbols(labels, index, max_length).to(device)
+
+    def read(batch: np.ndarray) -> list[Tensor]:
+        return list(model.image_tokens(to_pixels(batch, device))[1].unbind())
+
+    outputs = list(read_batches(crops.batches(), read))
+    labels = [crops.labels[row] for row, _ in outputs]
+    return torch.stack([slots for _, slots in outputs]), slot_symbols(labels, index, max_length).to(device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,6 +20,8 @@ from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.dual.glyph.model import GlyphModel, GlyphText, length_factor
 from dptr.dual.orp.residuals import draw_same_symbol, group_by_symbol
+from dptr.evaluation.accuracy import compare, read_crops, share_correct
+from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import Checkpoint, save_checkpoint, transfer
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
@@ -97,17 +100,15 @@ def teaching_losses(
     return losses
 
 
-def read(
+def decoder_accuracy(
     model: GlyphModel, decoder: Decoder, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device
 ) -> float:
-    """Share of crops whose word the decoder reads rightly from their slots, letter by letter."""
-    right = 0
-    for rows, some in crops.batches():
-        pixels = to_pixels(some, device)
-        logits = decoder.decode(model.image_tokens(pixels)[1], None)
-        texts = tokenizer.decode(logits.float().softmax(-1).cpu().numpy())
-        right += sum(got.text == crops.labels[row] for row, got in zip(rows, texts, strict=True))
-    return right / len(crops)
+    """Share of crops, 0 to 1, whose word the decoder reads correctly from their slots, character by character."""
+
+    def recognize(pictures: np.ndarray) -> np.ndarray:
+        return to_probabilities(decoder.decode(model.image_tokens(to_pixels(pictures, device))[1], None))
+
+    return share_correct(compare(read_crops(crops, tokenizer, recognize), crops.labels))
 
 
 def save_pupil(folder: Path, decoder: Decoder, recipe: AlignRecipe, charset: Charset, glyph: Path, card: dict) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,13 +21,14 @@ from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops
 from dptr.data.loader import Batch, batches
 from dptr.data.sources import Source
-from dptr.evaluation.calibration import fit_temperature
-from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
-from dptr.inference.reader import counts_turned
+from dptr.evaluation.accuracy import Recognize, score_crops
+from dptr.evaluation.calibration import calibrate
+from dptr.evaluation.metrics import validation_protocol
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
-from dptr.text.charset import Charset, resolve_charset
-from dptr.text.tokenizer import Decoded, Tokenizer
+from dptr.text.charset import Charset
+from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.initialize import initialize
@@ -40,13 +39,9 @@ from dptr.training.sources import stage2_crops
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
-from dptr.utils.errors import UserError
-from dptr.utils.widths import by_width
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-CALIBRATION = 2000  # crops
 
 
 class FinetuneObjective(nn.Module):
@@ -75,7 +70,8 @@ class FinetuneObjective(nn.Module):
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recogniser folder.
 
-    The best state by word accuracy on the validation crops (``protocol_of``), then by 1-NED, is kept; step 0 counts.
+    The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0
+    counts.
 
     Returns:
         The folder of the best recogniser.
@@ -131,7 +127,8 @@ class FinetuneTask(Task):
         self.accelerator, self.device = accelerator, accelerator.device
         self.patience = recipe.patience
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
-        self.protocol = protocol_of(charset)
+        self.protocol = validation_protocol(charset)
+        self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         self.objective = FinetuneObjective(model, teacher, [part for part, rate in parts if not rate])
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
@@ -158,7 +155,7 @@ class FinetuneTask(Task):
         return self.model.decoder.terms(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
-        scores = read(self.model, self.tokenizer, self.validation, self.device, self.protocol)
+        scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol)
         message = f"reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
         yield Validation(scores, message)
 
@@ -168,68 +165,8 @@ class FinetuneTask(Task):
     def save(self, validation: Validation, step: int, out: Path) -> None:
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         card = {**self.card, "results": [{**about, **validation.scores}]}
-        temperature = calibrated(self.model, self.tokenizer, self.validation, self.device, self.protocol)
+        temperature = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
         save_checkpoint(
             out / "model", "recogniser", self.model, self.recipe.model, self.charset, self.dual, card,
             temperature=temperature,
         )  # fmt: skip
-
-
-def protocol_of(charset: Charset) -> str:
-    """Under which protocol validation compares words: 36, the field's usual one, where the charset is ASCII."""
-    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
-
-
-def seen(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> Iterator[tuple[np.ndarray, str, str]]:
-    """Of each crop the probabilities of its characters and end (float32 (t, classes)), its text and its truth, folded.
-
-    Tall crops are read turned too, and the surest reading counts, as ``dptr.inference.reader`` has it but for the
-    temperature. Truths that are empty under the protocol are left out.
-    """
-    fold = PROTOCOLS[protocol]
-
-    def read_all(pictures: np.ndarray) -> list[tuple[np.ndarray, Decoded]]:
-        probabilities = model(to_pixels(pictures, device)).float().softmax(-1).cpu().numpy()
-        return list(zip(probabilities, tokenizer.decode(probabilities), strict=True))
-
-    for rows, some in crops.batches():
-        best = dict(zip(rows, read_all(some), strict=True))
-        turned = [(row, view) for row in rows for view in crops.turned.get(row, ())]
-        for places, views in by_width([view for _, view in turned], len(some)):
-            for place, (found, got) in zip(places, read_all(views), strict=True):
-                row = turned[place][0]
-                if counts_turned(got.text, got.ended) and got.confidence > best[row][1].confidence:
-                    best[row] = found, got
-        for row, (found, got) in best.items():
-            if truth := fold(crops.labels[row]):
-                yield found[: len(got.text) + 1], fold(got.text), truth
-
-
-def read(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> dict[str, float]:
-    """Word accuracy and 1-NED on crops under a protocol; truths that are empty under it are left out."""
-    pairs = [(text, truth) for _, text, truth in seen(model, tokenizer, crops, device, protocol)]
-    if not pairs:
-        raise UserError(
-            f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
-            "or pass others as data.validation"
-        )
-    return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}
-
-
-def calibrated(
-    model: Recognizer, tokenizer: Tokenizer, crops: LabelledCrops, device: torch.device, protocol: str
-) -> float:
-    """The temperature for the confidence that a word is right under ``protocol``: of ``CALIBRATION`` crops at most.
-
-    They are read anew, for probabilities of all validation crops may not fit in memory.
-    """
-    words: list[np.ndarray] = []
-    correct: list[bool] = []
-    for rows, text, truth in islice(seen(model, tokenizer, crops, device, protocol), CALIBRATION):
-        words.append(rows.copy())  # else its whole batch would stay
-        correct.append(text == truth)
-    return fit_temperature(words, correct)

@@ -18,7 +18,7 @@ from dptr.data.crops import LabelledCrops
 from dptr.models.decoders.base import Stepwise
 from dptr.models.recognizer import Recognizer
 from dptr.text.tokenizer import Tokenizer
-from dptr.utils.widths import Ragged, by_width
+from dptr.utils.widths import VariableWidthCrops, group_by_width
 
 BATCH = 96  # views at a time
 
@@ -44,7 +44,7 @@ def turned_by_label(
     scores = np.empty(len(flat))
     training = model.training
     model.eval()
-    for chunk, batch in by_width(flat, BATCH):
+    for chunk, batch in group_by_width(flat, BATCH):
         targets = torch.from_numpy(tokenizer.encode([labels[place] for place in chunk], full_length=True)).to(device)
         scores[chunk] = _likelihood(model, model.decoder, to_pixels(batch, device), targets).cpu().numpy()
     model.train(training)
@@ -53,8 +53,10 @@ def turned_by_label(
     if not count:
         return crops, []
     held = crops.arrays
-    arrays: np.ndarray | Ragged = Ragged(list(held.crops)) if isinstance(held, Ragged) else np.array(held)
-    places = arrays.crops if isinstance(arrays, Ragged) else arrays
+    arrays: np.ndarray | VariableWidthCrops = (
+        VariableWidthCrops(list(held.crops)) if isinstance(held, VariableWidthCrops) else np.array(held)
+    )
+    places = arrays.crops if isinstance(arrays, VariableWidthCrops) else arrays
     for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
         places[row] = some[choice]
     told = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"

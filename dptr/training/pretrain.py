@@ -7,7 +7,7 @@ strings, from their unperturbed tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,12 +23,14 @@ from dptr.dual.orp.perturb import perturb
 from dptr.dual.orp.residuals import perturb_by_symbol, tabulate_residuals
 from dptr.dual.standardize import measure
 from dptr.dual.text_cache import cache_of
+from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
+from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_pretrain
 from dptr.training.state import check_out
@@ -154,7 +156,7 @@ class PretrainTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         sets = self.validation.items()
-        scores = {name: spelled(self.decoder, self.encode, self.tokenizer, words) for name, words in sets}
+        scores = {name: spelling_accuracy(self.decoder, self.encode, self.tokenizer, words) for name, words in sets}
         shown = ", ".join(f"{score:.1%} of {name.replace('_', ' ')}" for name, score in scores.items())
         yield Validation(scores, f"spells {shown}")
 
@@ -257,17 +259,10 @@ def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> d
     return {name: list(dict.fromkeys(map(corpus.word, range(VALIDATION)))) for name, corpus in corpora.items()}
 
 
-def spelled(
-    decoder: Decoder,
-    encode: Encode,
-    tokenizer: Tokenizer,
-    words: list[str],
-) -> float:
-    """Share of words that the decoder spells rightly from their text tokens."""
-    right = 0
-    for start in range(0, len(words), 250):
-        some = words[start : start + 250]
-        memory, mask = encode(some)
-        read = tokenizer.decode(decoder.decode(memory, mask).float().softmax(-1).cpu().numpy())
-        right += sum(word == got.text for word, got in zip(some, read, strict=True))
-    return right / len(words)
+def spelling_accuracy(decoder: Decoder, encode: Encode, tokenizer: Tokenizer, words: list[str]) -> float:
+    """Share of words, 0 to 1, that the decoder spells correctly from their text tokens."""
+
+    def spell(batch: Sequence[str]) -> list[Decoded]:
+        return tokenizer.decode(to_probabilities(decoder.decode(*encode(list(batch)))))
+
+    return share_correct(compare(read_batches(slice_batches(words, 250), spell), words))

@@ -13,6 +13,7 @@ from torch import Tensor
 from dptr.config.data import DataConfig
 from dptr.config.model import EncoderConfig
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.size import crop_size
 from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabelledCrops, load_crops
@@ -21,11 +22,11 @@ from dptr.data.sources import Bucketed, Labelled, Mixture, Source, Weighted, who
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
 from dptr.synth.pack import open_pack
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
-from dptr.utils.widths import Ragged, by_width
+from dptr.utils.widths import VariableWidthCrops, group_by_width
 
 RENDERED_VALIDATION = 512  # rendered held-out words
 POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
@@ -40,7 +41,7 @@ def rendered_words(
     max_length: int,
     seed: int,
     pack: str,
-) -> tuple[Source, Callable[[], Rendered], list[str]]:
+) -> tuple[Source, Callable[[], RenderedWords], list[str]]:
     """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
 
     Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
@@ -50,19 +51,18 @@ def rendered_words(
     Raises:
         UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
     """
-    size = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
-    render = render.model_copy(update=size)
+    size = crop_size(encoder)
 
-    def unseen() -> Rendered:
+    def unseen() -> RenderedWords:
         others = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
-        return Rendered(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others))
+        return RenderedWords(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others, size))
 
     if pack:
-        packed, told = open_pack(pack, charset, max_length, encoder.height, encoder.width, seed, encoder.widest)
+        packed, told = open_pack(pack, charset, max_length, size, seed)
         return packed, unseen, told
     fonts = find_fonts(render.fonts)
-    train = Rendered(
-        Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split))
+    train = RenderedWords(
+        Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split), size)
     )
     undrawable = train.undrawable(_LOOKED_AT).items()
     notes = [*describe_embedded(fonts, render.fonts), train.corpus.describe()]
@@ -78,22 +78,21 @@ def packed_batches(
     Raises:
         UserError: see ``open_pack``; a pack with fewer crops.
     """
-    widest = glyph.config.encoder.widest
-    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, *glyph.image_size, 0, widest)
+    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, crop_size(glyph.config.encoder), 0)
     if count > len(packed.rows):
         raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
     for start in range(0, count, 100):
         samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
-        for places, crops in by_width([crop for crop, _, _ in samples], 100):
+        for places, crops in group_by_width([crop for crop, _, _ in samples], 100):
             yield to_pixels(crops), [samples[place][1] for place in places]
 
 
-def draw(source: Rendered, count: int) -> LabelledCrops:
+def draw(source: RenderedWords, count: int) -> LabelledCrops:
     """The first ``count`` samples, in memory."""
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
     crops = [crop for crop, _, _ in samples]
-    arrays = Ragged(crops) if source.renderer.config.widest else np.stack(crops)
+    arrays = VariableWidthCrops(crops) if source.renderer.size.max_width else np.stack(crops)
     return LabelledCrops(arrays, words, words, [0] * count, DropReport())
 
 
@@ -120,7 +119,7 @@ def bucketed(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) 
     """Words of one length together (``Bucketed``), where asked for or where crops are of several widths.
 
     Then long words go with long ones, and few crops of a batch are stretched to its width
-    (``dptr.utils.images.level``).
+    (``dptr.utils.images.to_one_width``).
     """
     pool = pool if pool > 1 or not encoder.widest else POOL
     return Bucketed(source, run.batch_size, pool, run.seed) if pool > 1 else source

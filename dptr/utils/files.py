@@ -35,7 +35,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
-    with _explained(path):
+    with _explain_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield aside
@@ -62,7 +62,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     old = path.with_name(f"{REPLACED}{token}-{path.name}")
     if path.is_file():
         raise UserError(f"cannot write the folder {path}: a file of that name is there; pass another path")
-    with _explained(path):
+    with _explain_errors(path):
         try:
             aside.mkdir(parents=True)
             yield aside
@@ -99,11 +99,14 @@ def remove_partial(folder: str | Path) -> None:
 
 
 @contextmanager
-def held(out: Path, alone: bool = True) -> Iterator[None]:
-    """Meanwhile nobody else holds the folder ``out``; with ``alone`` off, others may that are not alone either.
+def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
+    """Lock the folder ``out`` while the block runs, so that no other process writes there.
 
-    By a lock that the system lifts when the process ends, however it ends. On systems and file systems that have no
-    such lock nobody is kept out.
+    The system lifts the lock when the process ends, however it ends. Systems and file systems without such locks keep
+    nobody out.
+
+    Args:
+        alone: whether nobody else may hold the lock; off = others may that also pass off.
 
     Raises:
         UserError: somebody else holds ``out``, in this process or another.
@@ -123,6 +126,9 @@ def held(out: Path, alone: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+held = lock_folder  # the name that dptr.training.trainer and .state still use
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -206,7 +212,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -11,7 +11,7 @@ from html import escape
 
 from PIL import Image
 
-LARGEST = (480, 128)  # pixels; a larger picture is shrunk before it is embedded
+MAX_SIZE = (480, 128)  # pixels; a larger picture is shrunk before it is embedded
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _section(number: int, section: Section) -> str:
 
 
 def _card(card: Card) -> str:
-    truth, prediction = _marked(card.truth, card.prediction)
+    truth, prediction = _mark_differences(card.truth, card.prediction)
     percent = f"{100 * card.confidence:.1f}"
     notes = "".join(f"<p>{escape(note)}</p>" for note in card.notes)
     return (
@@ -96,7 +96,7 @@ def _card(card: Card) -> str:
     )
 
 
-def _marked(truth: str, prediction: str) -> tuple[str, str]:
+def _mark_differences(truth: str, prediction: str) -> tuple[str, str]:
     """Both words as HTML, with the characters that differ in <mark>."""
     left, right = "", ""
     for kind, a, b, c, d in SequenceMatcher(None, truth, prediction, autojunk=False).get_opcodes():
@@ -108,9 +108,9 @@ def _marked(truth: str, prediction: str) -> tuple[str, str]:
 
 
 def data_url(image: Image.Image) -> str:
-    """The picture, shrunk to ``LARGEST`` where it is larger, as a JPEG within the page."""
+    """The picture, shrunk to ``MAX_SIZE`` where it is larger, as a JPEG within the page."""
     small = image.convert("RGB")
-    small.thumbnail(LARGEST)
+    small.thumbnail(MAX_SIZE)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,8 +1,10 @@
-"""Pictures in: anything that shows a word becomes an RGB image, or one line that says why it cannot."""
+"""Opening and resizing pictures: whatever holds one becomes an RGB image, or an error of one line says why not."""
 
 from __future__ import annotations
 
 import io
+import os
+import re
 import struct
 import threading
 import warnings
@@ -15,10 +17,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
-from dptr.utils.widths import width_for
+from dptr.utils.widths import crop_width
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
-# recognises only by guessing.
+# recognizes only by guessing.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi"}
@@ -26,8 +28,8 @@ SUFFIXES = frozenset(
 )
 """What a file of one of these formats is usually called, in lower case."""
 
-MIDDLE = 127.5  # of 0..255
-TALL = 1.2  # heights by width from which on a picture may hold a word that runs up or down (docs/LOG.md)
+HALF_RANGE = 127.5  # of pixel values 0..255: their middle, and how far they reach to either side
+TALL_ASPECT = 1.2  # height / width above which a picture may hold a word that runs up or down (docs/LOG.md)
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
@@ -40,9 +42,9 @@ _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
     """Open a picture as RGB, upright.
 
-    Grey, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; 16-bit grey (also Pillow's
+    Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; 16-bit gray (also Pillow's
     mode ``I``) is scaled from 0..65535; floats are scaled from 0..1; EXIF orientation is applied; of an animation
-    the first frame is taken. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` grey + alpha, ``(h, w, 3)`` RGB or
+    the first frame is taken. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` gray + alpha, ``(h, w, 3)`` RGB or
     ``(h, w, 4)`` RGBA, of bool, uint8, uint16 or float in 0..1.
 
     Returns:
@@ -71,6 +73,30 @@ def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
     raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
 
 
+def list_images(folder: str | Path) -> list[str]:
+    """The paths of the pictures directly in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+
+    Raises:
+        UserError: it is no folder, cannot be read or holds no picture.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if not names:
+        raise UserError(
+            f"{folder}: no picture directly in it; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})"
+        )
+    return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names in natural order: numbers by value, letters whatever their case."""
+    parts: list[str | int] = [part.casefold() for part in re.split(r"(\d+)", name)]
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return parts, name
+
+
 def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """Stretch an RGB image to ``height`` x ``width`` pixels, aspect ratio ignored.
 
@@ -80,21 +106,25 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def fit(image: Image.Image, height: int, width: int, widest: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
-    """A picture as a crop of the width that it asks for (``dptr.utils.widths.width_for``)."""
-    return to_array(image, height, width_for(image.width / image.height, height, width, widest))
+def fit(image: Image.Image, height: int, width: int, max_width: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
+    """Resize an RGB picture to a crop whose width follows from its shape (``dptr.utils.widths.crop_width``)."""
+    return to_array(image, height, crop_width(image.width / image.height, height, width, max_width))
 
 
-def turns(image: Image.Image) -> list[Image.Image]:
-    """A picture taller than ``TALL`` times its width, turned by 90 and by 270 degrees clockwise; else nothing."""
-    if image.height <= TALL * image.width:
+def turn_tall(image: Image.Image) -> list[Image.Image]:
+    """Turn a picture by 90 and by 270 degrees clockwise if it is taller than ``TALL_ASPECT`` times its width.
+
+    Returns:
+        Both turned pictures; an empty list for a picture that is not so tall.
+    """
+    if image.height <= TALL_ASPECT * image.width:
         return []
-    ways = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
-    return [image.transpose(way) for way in ways]
+    transposes = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
+    return [image.transpose(transpose) for transpose in transposes]
 
 
-def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
-    """Crops as one batch: those of another width are stretched to the median width (of two, the greater)."""
+def to_one_width(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Stack crops into one batch; those of another width are stretched to the median width (of two, the greater)."""
     widths = sorted(crop.shape[1] for crop in crops)
     width = widths[len(widths) // 2]
     return np.stack(
@@ -103,9 +133,9 @@ def level(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
-    """0..255 to -1..1, channels first: mean 0.5 and standard deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
+    """Scale 0..255 to -1..1, channels first: mean 0.5 and deviation 0.5, as PARSeq (``strhub/data/module.py``)."""
     pixels = np.array(crops.transpose(0, 3, 1, 2), np.float32, order="C")
-    pixels /= np.float32(MIDDLE)
+    pixels /= np.float32(HALF_RANGE)
     pixels -= np.float32(1)
     return pixels
 
@@ -141,12 +171,12 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if min(image.size) < 1:
         raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        grey = np.asarray(image)
-        if (image.mode == "I" and grey.min() < 0) or grey.max() > 65535:
-            raise UserError(f"{name}: 32-bit values {grey.min()}..{grey.max()}; save it with 8 or 16 bits a channel")
-        values = _from_16_bit(grey)
+        gray = np.asarray(image)
+        if (image.mode == "I" and gray.min() < 0) or gray.max() > 65535:
+            raise UserError(f"{name}: 32-bit values {gray.min()}..{gray.max()}; save it with 8 or 16 bits a channel")
+        values = _from_16_bit(gray)
         if "transparency" in image.info:
-            values[grey == image.info["transparency"]] = 255
+            values[gray == image.info["transparency"]] = 255
         return Image.fromarray(values).convert("RGB")
     if image.mode == "F":
         return Image.fromarray(_from_float(np.asarray(image), name)).convert("RGB")

@@ -1,4 +1,4 @@
-"""What commands print and write: progress bars and lines on standard error, JSON, whole files."""
+"""What commands print and write: progress bars and lines on standard error, tables, JSON, whole files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all; a path in it that is no UTF-8 is escaped."""
     with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A table of columns two spaces apart, the first to the left, the others to the right."""
+def align_columns(lines: Sequence[Sequence[str]]) -> str:
+    """Lay a table out in columns two spaces apart, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     pads = [str.ljust if i == 0 else str.rjust for i in range(len(widths))]
     return "\n".join(
@@ -34,6 +35,11 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 def say(line: str) -> None:
     """A line on standard error, in place of an unfinished progress line where that is a terminal."""
     print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+def say_error(problem: Exception | str) -> None:
+    """An error as one line on standard error."""
+    say(f"dptr: error: {' '.join(str(problem).splitlines())}")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Crops of several widths, after the multi-size resizing of SVTRv2 (arXiv 2411.15858, section 3.2).
 
-Where a model has a widest crop, a picture that is longer than its usual crop keeps its shape instead of being squeezed,
-up to that width; a step of the network sees crops of one width.
+A model with a ``max_width`` reads a picture that is longer than its usual crop in a wider crop instead of squeezing it;
+each batch of the network holds crops of one width.
 """
 
 from __future__ import annotations
@@ -12,43 +12,46 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-STEP = 32  # pixels between one width and the next
+WIDTH_STEP = 32  # pixels between one width and the next
 
 
-def width_for(aspect: float, height: int, width: int, widest: int) -> int:
+def crop_width(aspect: float, height: int, width: int, max_width: int) -> int:
     """The width of the crop of a picture, in pixels.
 
     Args:
-        aspect: width over height of the picture.
-        height, width: of the usual crop, which also shorter pictures are stretched to.
-        widest: of all crops; ``width`` plus a multiple of ``STEP``. 0 = all are of the usual width.
+        aspect: width of the picture divided by its height.
+        height, width: size of the usual crop in pixels; shorter pictures are stretched to it.
+        max_width: width of the widest crop, ``width`` plus a multiple of ``WIDTH_STEP``; 0 = all crops are ``width``
+            wide.
     """
-    if widest <= width:
+    if max_width <= width:
         return width
-    steps = round((height * aspect - width) / STEP)
-    return min(max(width + steps * STEP, width), widest)
+    steps = round((height * aspect - width) / WIDTH_STEP)
+    return min(max(width + steps * WIDTH_STEP, width), max_width)
 
 
-def fits(shape: Sequence[int], height: int, width: int, widest: int) -> bool:
-    """Whether crops (..., h, w, 3) are of a size that the model reads."""
-    high, wide, channels = shape[-3:]
-    allowed = range(width, max(width, widest) + 1, STEP)
-    return (high, channels) == (height, 3) and wide in allowed
+def is_valid_size(shape: Sequence[int], height: int, width: int, max_width: int) -> bool:
+    """Whether crops of ``shape`` (..., h, w, 3) have a size that the model reads; sizes as in ``crop_width``."""
+    crop_height, own_width, channels = shape[-3:]
+    allowed = range(width, max(width, max_width) + 1, WIDTH_STEP)
+    return (crop_height, channels) == (height, 3) and own_width in allowed
 
 
-def by_width(crops: Iterable[np.ndarray], size: int) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
-    """Batches of up to ``size`` crops of one width, narrow ones first, with the places of their crops."""
-    widths: dict[int, list[tuple[int, np.ndarray]]] = {}
-    for place, crop in enumerate(crops):
-        widths.setdefault(crop.shape[1], []).append((place, crop))
-    for width in sorted(widths):
-        for start in range(0, len(widths[width]), size):
-            some = widths[width][start : start + size]
-            yield [place for place, _ in some], np.stack([crop for _, crop in some])
+def group_by_width(
+    crops: Iterable[np.ndarray], batch_size: int
+) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
+    """Yield batches of at most ``batch_size`` crops of one width, narrow ones first, with the indices of the crops."""
+    group_by_width: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for index, crop in enumerate(crops):
+        group_by_width.setdefault(crop.shape[1], []).append((index, crop))
+    for width in sorted(group_by_width):
+        for start in range(0, len(group_by_width[width]), batch_size):
+            batch = group_by_width[width][start : start + batch_size]
+            yield [index for index, _ in batch], np.stack([crop for _, crop in batch])
 
 
 @dataclass(frozen=True)
-class Ragged:
+class VariableWidthCrops:
     """Crops (h, own width, 3) in memory, indexed as an array of them is."""
 
     crops: list[np.ndarray]
@@ -59,6 +62,6 @@ class Ragged:
     def __getitem__(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         return self.crops[row]
 
-    def choose(self, rows: np.ndarray) -> Ragged:
-        """Some crops, in the order given."""
-        return Ragged([self.crops[row] for row in rows])
+    def choose(self, rows: np.ndarray) -> VariableWidthCrops:
+        """The crops at ``rows``, in that order."""
+        return VariableWidthCrops([self.crops[row] for row in rows])

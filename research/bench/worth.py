@@ -16,10 +16,9 @@ hold the spread over seeds (--seed).
   of settings in its place.
 - ours-places (--places): the same crops of ours, and where each letter stands, which the other renderers do not tell;
   the losses of alignment for naming each column and for where slots look have something to learn from then.
-- trdg, synthtiger: as in research/bench/synth.py, with all effects of trdg's README. synthtiger's colours are
-clusters of the
-  real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It draws a
-  full-width backslash for a backslash, so its words are the first --crops without one.
+- trdg, synthtiger: as in research/bench/synth.py, with all effects of trdg's README. synthtiger's colors are clusters
+  of the real train crops, as our palette is counted on them; the map in its repository was made of all of IIIT5K. It
+  draws a full-width backslash for a backslash, so its words are the first --crops without one.
 
 Trained by ``dptr align`` with ``co_training.images`` and CTC, and not by ``dptr finetune``, which has no loss but the
 decoder's and stays on its plateau far longer from nothing (docs/LOG.md). Other renderers do not say where letters
@@ -46,7 +45,7 @@ import numpy as np
 import torch
 from engines import ONE_THREAD, RECIPES, ROOT, Worker, colour_map, corpus_words, environment, font_folder
 
-from dptr.config.render import RenderConfig
+from dptr.config.effects import Effects
 from dptr.data.labeled import LABELS, open_labelled
 from dptr.evaluation.evaluate import evaluate
 from dptr.inference.reader import Reader
@@ -61,17 +60,17 @@ SPARE = 100  # words beyond those that synthtiger cannot draw, as some of their 
 # Effects by group; --ablate sets all of one group to 0.
 GROUPS: dict[str, tuple[str, ...]] = {
     "layout": (
-        "curve", "rotation", "perspective", "spacing", "neighbours", "slant", "jitter", "initial", "vertical", "wave",
-        "upright", "stacked",
+        "curve", "rotation", "perspective", "letter_spacing", "neighbors", "slant", "letter_jitter", "large_initial",
+        "quarter_turn", "wave", "vertical_text", "two_lines",
     ),
     "ink": (
-        "outline", "double_outline", "shadow", "extrusion", "weight", "faint", "wear", "emboss", "neon", "dots",
-        "stencil", "chalk", "hollow", "hidden",
+        "outline", "double_outline", "shadow", "extrusion", "stroke_weight", "low_contrast", "wear", "emboss", "neon",
+        "dots", "stencil", "chalk", "hollow", "occlusion",
     ),
-    "ground": ("photograph", "gradient", "texture", "panel", "paper", "board"),
+    "ground": ("photograph", "gradient", "texture", "panel", "paper", "sign_board"),
     "camera": (
-        "lowres", "blur", "defocus", "noise", "jpeg", "lighting", "exposure", "colour_cast", "glare", "cast_shadow",
-        "bloom", "sharpen", "fringe", "grey",
+        "low_resolution", "blur", "defocus", "noise", "jpeg", "lighting", "exposure", "color_cast", "glare",
+        "cast_shadow", "bloom", "sharpen", "chromatic_aberration", "grayscale",
     ),
 }  # fmt: skip
 NO_CORPUS = (
@@ -125,7 +124,7 @@ def main() -> None:
 
 
 def _check_groups() -> None:
-    effects = {name for name, field in RenderConfig.model_fields.items() if field.annotation is float} - {"plain"}
+    effects = set(Effects.model_fields) - {"black_or_white"}
     grouped = [name for names in GROUPS.values() for name in names]
     if odd := (effects ^ set(grouped)) | {name for name in grouped if grouped.count(name) > 1}:
         raise UserError(
@@ -196,7 +195,7 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
         off = arm.removeprefix("ours-no-") if arm.startswith("ours-no-") else ""
         fonts = options.out / ("few-fonts" if off == "fonts" else "fonts")
         changes = [f"render.fonts={json.dumps([str(fonts)])}", f"render.backgrounds={options.data / 'natural'}"]
-        changes += [f"render.{effect}=0" for effect in GROUPS.get(off, ())]
+        changes += [f"render.effects.{effect}=0" for effect in GROUPS.get(off, ())]
         changes += NO_CORPUS if off == "corpus" else ()
         kind = () if arm == PLACES else ("--as", "folder")  # a pack also holds where letters stand
         _dptr(

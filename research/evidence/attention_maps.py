@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.size import crop_size
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.recognizer import Recognizer
 from dptr.synth import FontIndex, Renderer, find_fonts
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
 
 SHOWN = 6
@@ -33,10 +34,10 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, required=True)
     options = parser.parse_args()
     loaded = load_recognizer(options.model)
-    size = {"height": loaded.config.encoder.height, "width": loaded.config.encoder.width}
-    renderer = Renderer(RenderConfig(**size), 5, FontIndex(find_fonts(), "heldout"))
+    size = crop_size(loaded.config.encoder).model_copy(update={"max_width": 0})
+    renderer = Renderer(RenderConfig(), 5, FontIndex(find_fonts(), "heldout"), size)
     corpus = Corpus(CorpusConfig(), loaded.tokenizer.charset, loaded.tokenizer.max_length, 5, "heldout")
-    source = Rendered(corpus, renderer)
+    source = RenderedWords(corpus, renderer)
     samples = [source.sample(index) for index in range(options.words)]
     shares = torch.cat([looks(loaded.model.eval(), samples[row : row + 100]) for row in range(0, len(samples), 100)])
     inside, chance, hits, middle, left_out = [], [], [], [], 0

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.data.augment import OPERATIONS, augment
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.files import whole_file
@@ -29,9 +29,11 @@ BLOCKS = 2  # operations side by side
 STRENGTHS = (0.2, 0.5, 0.8)
 COLUMNS, ROWS = 4, 3  # crops of each strength
 WIDTH, HEIGHT, GAP, NAME, LINE = 128, 32, 4, 112, 26  # pixels
-CLEAN = RenderConfig(
-    lowres=0, blur=0, noise=0, jpeg=0, lighting=0, neighbours=0, faint=0, vertical=0, curve=0, rotation=0, perspective=0
-)
+OFF = (
+    "low_resolution", "blur", "noise", "jpeg", "lighting", "neighbors", "low_contrast", "quarter_turn", "curve",
+    "rotation", "perspective",
+)  # fmt: skip
+CLEAN = RenderConfig(effects=dict.fromkeys(OFF, 0.0))
 
 
 class Fixed(np.random.Generator):
@@ -50,12 +52,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     out: Path = parser.parse_args().out
     words = Corpus(CorpusConfig(), resolve_charset("94"), 12, seed=7, split="heldout")
-    sheet = draw(Rendered(words, Renderer(CLEAN, 7)))
+    sheet = draw(RenderedWords(words, Renderer(CLEAN, 7)))
     with whole_file(out) as aside:
         sheet.quantize(dither=Image.Dither.NONE).save(aside, "PNG", optimize=True)
 
 
-def draw(source: Rendered) -> Image.Image:
+def draw(source: RenderedWords) -> Image.Image:
     """The operations in ``BLOCKS`` columns, below them a grid a strength."""
     font = ImageFont.load_default(14)
     rows = -(-len(OPERATIONS) // BLOCKS)

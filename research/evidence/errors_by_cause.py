@@ -3,7 +3,7 @@
     python research/evidence/errors_by_cause.py --model dptr-en --photographs $DPTR_DATA/natural
 
 Held-out words in held-out fonts, protocol 36. Of real crops nobody knows what was done to them; of these it is known. A
-row an effect: every crop has it, and none has another (``RenderConfig``). Then crops of the preset ``signs``, as
+row an effect: every crop has it, and none has another (``dptr.config.effects``). Then crops of the preset ``signs``, as
 training has them, by what the font's face is.
 """
 
@@ -15,20 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
+from dptr.config.effects import Effects
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
 from dptr.evaluation.metrics import protocol
 from dptr.inference.reader import Reader
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
-from dptr.utils.terminal import aligned
+from dptr.utils.terminal import align_columns
 
 SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"
 NEEDS = {"double_outline": {"outline": 1.0}}  # what an effect has no sense without
-LEFT_OUT = ("vertical", "stacked")  # a reader turns such pictures; single words have no second line
+LEFT_OUT = ("quarter_turn", "two_lines")  # a reader turns such pictures; single words have no second line
 SEED = 1
 
 
@@ -42,32 +43,33 @@ def main() -> None:
     options = parser.parse_args()
     reader = Reader(options.model)
     common = {"backgrounds": options.photographs, "font_split": "heldout", "fonts": tuple(options.fonts)}
-    effects = [name for name, setting in RenderConfig.model_fields.items() if isinstance(setting.default, float)]
-    plain = RenderConfig(**dict.fromkeys(effects, 0.0), **common)
+    plain = RenderConfig(preset="plain", **common)
     rows = [("nothing", share_read(reader, source(plain), options.words))]
-    for effect in effects:
-        if effect not in LEFT_OUT:
-            config = plain.model_copy(update={effect: 1.0, **NEEDS.get(effect, {})})
+    for effect in Effects.model_fields:
+        if effect not in LEFT_OUT and (options.photographs or effect != "photograph"):
+            config = plain.model_copy(update={"effects": {effect: 1.0, **NEEDS.get(effect, {})}})
             rows.append((effect, share_read(reader, source(config), options.words)))
     print(f"{options.words} words an effect")
     print(
-        aligned([("effect", "read"), *((name, f"{share:.1%}") for name, share in sorted(rows, key=lambda row: row[1]))])
+        align_columns(
+            [("effect", "read"), *((name, f"{share:.1%}") for name, share in sorted(rows, key=lambda row: row[1]))]
+        )
     )
-    signs = load_recipe(SynthRecipe, SIGNS).render.model_copy(update={**common, "height": 32, "width": 128})
+    signs = load_recipe(SynthRecipe, SIGNS).render.model_copy(update=common)
     print(by_font(reader, source(signs), options.signs))
 
 
-def source(config: RenderConfig) -> Rendered:
+def source(config: RenderConfig) -> RenderedWords:
     """Words of one language alone: what is read of them is the renderer's doing."""
     words = CorpusConfig(sources=(SourceConfig(kind="wordfreq"),), punctuation=0)
-    return Rendered(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
+    return RenderedWords(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
 
 
-def share_read(reader: Reader, source: Rendered, count: int) -> float:
+def share_read(reader: Reader, source: RenderedWords, count: int) -> float:
     return float(np.mean(read(reader, source, count)))
 
 
-def read(reader: Reader, source: Rendered, count: int) -> list[bool]:
+def read(reader: Reader, source: RenderedWords, count: int) -> list[bool]:
     """Of the first ``count`` samples, which are read rightly."""
     fold = protocol("36")
     samples = [source.sample(index) for index in range(count)]
@@ -75,8 +77,8 @@ def read(reader: Reader, source: Rendered, count: int) -> list[bool]:
     return [fold(one.text) == fold(word) for one, (_, word, _) in zip(found, samples, strict=True)]
 
 
-def by_font(reader: Reader, source: Rendered, count: int) -> str:
-    """By the traits of the font (``dptr.synth.faces``), and the families that are read worst."""
+def by_font(reader: Reader, source: RenderedWords, count: int) -> str:
+    """By the traits of the font (``dptr.synth.font_file``), and the families that are read worst."""
     right = read(reader, source, count)
     traits: dict[str, list[bool]] = defaultdict(list)
     families: dict[str, list[bool]] = defaultdict(list)
@@ -91,7 +93,7 @@ def by_font(reader: Reader, source: Rendered, count: int) -> str:
     lines += [(name, str(number), f"{share:.1%}") for share, name, number in often[:12]]
     misread = sorted((len(hits) - sum(hits) for hits in families.values()), reverse=True)
     tenth = sum(misread[: max(1, len(misread) // 10)]) / max(1, sum(misread))
-    return f"{aligned(lines)}\na tenth of {len(families)} families has {tenth:.0%} of the misread words"
+    return f"{align_columns(lines)}\na tenth of {len(families)} families has {tenth:.0%} of the misread words"
 
 
 if __name__ == "__main__":

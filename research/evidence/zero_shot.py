@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ import torch
 from dptr.config.load import load_recipe
 from dptr.config.train import FinetuneRecipe
 from dptr.data.crops import load_crops
+from dptr.evaluation.accuracy import score_crops
+from dptr.evaluation.metrics import validation_protocol
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import protocol_of, read
 from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split
@@ -53,12 +56,13 @@ def main() -> None:
     encoder, length = recipe.model.encoder, recipe.model.max_length
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
     _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)
-    tokenizer, protocol = Tokenizer(charset, length), protocol_of(charset)
+    tokenizer, protocol = Tokenizer(charset, length), validation_protocol(charset)
+    recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
     found = {}
     for number, name in enumerate(SETS):
         own = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
         with torch.no_grad():
-            scores = read(model, tokenizer, own, torch.device("cpu"), protocol)
+            scores = score_crops(own, tokenizer, recognize, protocol)
         found[name] = {"crops": len(own), **scores}
         shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
         print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")

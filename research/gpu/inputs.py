@@ -36,7 +36,7 @@ from dptr.utils.files import whole_file
 PACKAGES = ("annotated-doc", "annotated-types", "lmdb", "pydantic", "pydantic_core", "typer", "typing-inspection")
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64")
 WORDS = 1_000_000  # lines of the word file
-SIDE = 160  # pixels of a photograph's shorter side, as the renderer keeps them (dptr.synth.grounds)
+SIDE = 160  # pixels of a photograph's shorter side, as the renderer keeps them (dptr.synth.backgrounds)
 HEIGHT = 40  # pixels of a crop at most; models read 32
 
 

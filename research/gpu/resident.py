@@ -22,6 +22,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,15 @@ from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import CropRunConfig, FinetuneRecipe, OptimConfig, SynthRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.data.crops import LabelledCrops, load_crops
+from dptr.evaluation.accuracy import score_crops
+from dptr.evaluation.calibration import calibrate
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import PARSeq, draw_permutations, in_sequence
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.training.cuda_graph import WARM_UP
 from dptr.training.device import make_accelerator
-from dptr.training.finetune import calibrated, read
 from dptr.training.orientation import turned_by_label
 from dptr.training.sources import split
 from dptr.training.state import check_out
@@ -206,7 +209,7 @@ class ResidentTask(Task):
         crops, self.validation = split(crops, VALIDATION)
         self.crops, self.notes = turned_by_label(crops, self.models[self.first], self.tokenizer, device)
         self.notes.append(f"{len(self.crops)} labeled crops for training, {len(self.validation)} for validation")
-        self.bins = self.make_bins(rendered(synth))
+        self.bins = self.make_bins(make_source(synth))
         self.notes.append(
             f"labeled and rendered crops of a batch: {[bin.rows for bin in self.bins]}, by length of word"
         )
@@ -220,7 +223,7 @@ class ResidentTask(Task):
         self.clipped_apart = list(self.models.values())
         self.capture_lock = self.shelf.lock
 
-    def make_bins(self, source: Rendered) -> list[Bin]:
+    def make_bins(self, source: RenderedWords) -> list[Bin]:
         """Short words and long ones, as many of each as there are among words and labels."""
         options, longest = self.options, self.config.max_length
         lengths = np.array([len(label) for label in self.crops.labels])
@@ -298,7 +301,8 @@ class ResidentTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         for name, model in self.models.items():
-            scores = read(model, self.tokenizer, self.validation, self.device, "36")
+            recognize = partial(crop_probabilities, model, device=self.device)
+            scores = score_crops(self.validation, self.tokenizer, recognize, "36")
             message = f"{name} reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
             yield Validation(scores, f"{message}; {self.shelf.count:,} crops rendered", name, f"_{name}")
 
@@ -326,7 +330,8 @@ class ResidentTask(Task):
             "recipe": recipe.model_dump(mode="json"),
             "results": [{**about, **validation.scores}],
         }
-        temperature = calibrated(model, self.tokenizer, self.validation, self.device, "36")
+        recognize = partial(crop_probabilities, model, device=self.device)
+        temperature = calibrate(self.validation, self.tokenizer, recognize, "36")
         save_checkpoint(
             out / name, "recogniser", model, checkpoint.config, checkpoint.charset, checkpoint.dual, card, half=True,
             temperature=temperature,

@@ -75,7 +75,7 @@ class Shelf:
 
     def _fill(self, recipe: SynthRecipe, tokenizer: Tokenizer, workers: int) -> None:
         spans = [(first, min(first + SPAN, self.most)) for first in range(0, self.most, SPAN)]
-        with multiprocessing.get_context("spawn").Pool(workers, worker.start, (recipe,)) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, worker.start_worker, (recipe,)) as pool:
             for crops, words in pool.imap_unordered(_render, spans):
                 lengths, least = np.array([len(word) for word in words]), 0
                 for bin in self.bins:
@@ -104,5 +104,5 @@ def encoded(tokenizer: Tokenizer, words: list[str], longest: int) -> Tensor:
 
 
 def _render(span: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    samples = [worker.source().sample(index) for index in range(*span)]
+    samples = [worker.worker_source().sample(index) for index in range(*span)]
     return np.stack([crop for crop, _, _ in samples]), [word for _, word, _ in samples]

@@ -22,9 +22,9 @@ from PIL import Image
 from torch import nn
 
 from dptr import Reader, __version__
-from dptr.bench import CROPS, STARTS, WARM, Measured, bench
-from dptr.bench.process import Plan, drawn, measure, summarise
-from dptr.bench.stages import Staged, count_flops, mean_flops, open_staged
+from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, bench
+from dptr.bench.process import Plan, draw_word, measure, summarize
+from dptr.bench.stages import StagedRecognizer, count_flops, mean_flops, open_staged
 from dptr.cli.app import run
 from dptr.models.encoders.svtr import LocalBlock
 from dptr.models.fmu import FMU
@@ -43,11 +43,11 @@ def one_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """100 labelled crops; every tenth is broken."""
+    """100 labeled crops; every tenth is broken."""
     folder = tmp_path / "crops"
     folder.mkdir()
     for index in range(100):
-        (folder / f"{index}.jpg").write_bytes(drawn(index % 4) if index % 10 else b"broken")
+        (folder / f"{index}.jpg").write_bytes(draw_word(index % 4) if index % 10 else b"broken")
     (folder / "labels.tsv").write_text("".join(f"{index}.jpg\tword\n" for index in range(100)))
     return folder
 
@@ -61,7 +61,7 @@ def test_times_are_those_counted_by_hand() -> None:
         steps = rng.uniform(0.001, 0.1, (rounds, 3))
         marks = 12.5 + np.concatenate([np.zeros((rounds, 1)), steps.cumsum(1)], 1)
         cpu = rng.uniform(0.001, 0.1, rounds)
-        timing = summarise(batch, ("a", "b", "c"), marks, cpu)
+        timing = summarize(batch, ("a", "b", "c"), marks, cpu)
         whole = sorted(1000 * steps.sum(1) / batch)
         for share, value in ((0.5, timing.median_ms), (0.95, timing.p95_ms)):
             place = share * (rounds - 1)  # between its neighbours, in proportion
@@ -78,7 +78,7 @@ def test_times_are_those_counted_by_hand() -> None:
 def test_a_round_that_was_held_up_moves_no_stage() -> None:
     marks = np.tile([0.0, 0.001, 0.003], (8, 1))
     marks[3, 1:] += 5
-    assert summarise(1, ("a", "b"), marks, np.ones(8)).stages_ms == pytest.approx({"a": 1, "b": 2})
+    assert summarize(1, ("a", "b"), marks, np.ones(8)).stages_ms == pytest.approx({"a": 1, "b": 2})
 
 
 @pytest.mark.parametrize(("backend", "model"), [("torch", "dptr-en"), ("onnx", FILE)])
@@ -86,13 +86,13 @@ def test_steps_read_what_the_reader_reads(backend: Any, model: str) -> None:
     threads = torch.get_num_threads()
     try:
         staged = open_staged(backend, model, threads)
-        value: Any = [lambda index=index: open_image(drawn(index)) for index in range(16)]
+        value: Any = [lambda index=index: open_image(draw_word(index)) for index in range(16)]
         for step in staged.steps.values():
             value = step(value)
         assert staged.version == {"torch": torch, "onnx": onnxruntime}[backend].__version__
     finally:
         torch.set_num_threads(threads)
-    expected = Reader().read([drawn(index) for index in range(16)])
+    expected = Reader().read([draw_word(index) for index in range(16)])
     assert [word.text for word in value] == [word.text for word in expected]
     assert [word.confidence for word in value] == pytest.approx([word.confidence for word in expected], abs=1e-4)
     names = ["graph"] if backend == "onnx" else ["encoder", "decoder"]
@@ -100,8 +100,8 @@ def test_steps_read_what_the_reader_reads(backend: Any, model: str) -> None:
 
 
 def test_drawn_crops_are_words_of_many_lengths_and_sizes_the_same_each_time() -> None:
-    files = [drawn(index) for index in range(CROPS)]
-    assert files == [drawn(index) for index in range(CROPS)]
+    files = [draw_word(index) for index in range(CROPS)]
+    assert files == [draw_word(index) for index in range(CROPS)]
     assert {Image.open(io.BytesIO(file)).format for file in files} == {"JPEG", "PNG"}
     heights = {open_image(file).height for file in files}
     assert min(heights) < 25 and max(heights) > 60
@@ -137,7 +137,7 @@ def test_flops_are_a_mean_over_the_crops() -> None:
 
     steps = {"encoder": encode, "decoder": decode, "text": layer}  # the last one counts for nothing
     lengths = [lambda: torch.tensor(1), lambda: torch.tensor(2), lambda: torch.tensor(6)]
-    assert mean_flops(Staged("", steps, 0), lengths) == {"encoder": 10 * 32, "decoder": 3 * 32}
+    assert mean_flops(StagedRecognizer("", steps, 0), lengths) == {"encoder": 10 * 32, "decoder": 3 * 32}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells it in other ways")
@@ -178,7 +178,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, ca
         *("parameters", "flops", "backends", "left_out", "dropped"),
     }
     assert (stored["model"], stored["dptr"], stored["threads"]) == ("dptr-en", __version__, 1)
-    assert (stored["warm_up"], stored["repeats"], stored["starts"]) == (WARM, 2, 1)
+    assert (stored["warm_up"], stored["repeats"], stored["starts"]) == (WARM_UP, 2, 1)
     assert stored["crops"] == {"source": "drawn", "count": CROPS}
     assert stored["left_out"] == stored["dropped"] == {}
     assert stored["parameters"] == json.loads((FOLDER / "card.json").read_text())["parameters"]
@@ -221,16 +221,16 @@ def test_labelled_crops_are_read_evenly_spread_and_those_left_out_are_named(one_
 def test_each_backend_starts_in_turn_and_the_last_start_reads(monkeypatch) -> None:
     plans: list[Plan] = []
 
-    def found(plan: Plan) -> Measured:
+    def found(plan: Plan) -> Measurement:
         plans.append(plan)
-        return Measured(plan.backend, "1", float(10 - len(plans)), None, None, None, [])
+        return Measurement(plan.backend, "1", float(10 - len(plans)), None, None, None, [])
 
     monkeypatch.setattr("dptr.bench._in_a_process", found)
     report = bench(repeats=7, threads=2)
     assert [plan.backend for plan in plans] == ["torch", "onnx"] * STARTS
     assert [plan.repeats for plan in plans] == [0, 0] * (STARTS - 1) + [7, 7]
     assert all(plan.threads == 2 and plan.batches == [1, 32] for plan in plans)
-    assert [each.start_seconds for each in report.measured] == [7, 6]  # medians of 9, 7, 5 and 8, 6, 4
+    assert [each.start_seconds for each in report.measurements] == [7, 6]  # medians of 9, 7, 5 and 8, 6, 4
 
 
 def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: Path) -> None:
@@ -287,7 +287,9 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr("dptr.bench._in_a_process", lambda plan: Measured(plan.backend, "1", 1.0, None, None, None, []))
+    monkeypatch.setattr(
+        "dptr.bench._in_a_process", lambda plan: Measurement(plan.backend, "1", 1.0, None, None, None, [])
+    )
     assert run(["bench", "--json", str(tmp_path / "file" / "speed.json")]) == 2
     out, err = capsys.readouterr()
     assert "process" in out and err.startswith("dptr: error: cannot write ") and err.count("\n") == 1

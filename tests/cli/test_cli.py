@@ -19,15 +19,17 @@ from helpers_signal import start
 from PIL import Image, ImageFont
 
 from dptr import __version__
-from dptr.cli.app import pictures_in, run
+from dptr.cli.app import run
 from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe
-from dptr.inference.reader import Reader, repeats
+from dptr.inference.prediction import has_repeated_ending
+from dptr.inference.reader import Reader
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
+from dptr.utils.images import list_images
 from dptr.weights import SHIPPED
 
 CONFIG = ModelConfig(
@@ -86,7 +88,7 @@ def test_read_prints_a_line_an_image(words, model: str, capsys: pytest.CaptureFi
     assert len({text for _, text, _ in words}) > 1
     assert run(["read", "--model", model, *(str(path) for path, _, _ in words)]) == 0
     out, err = capsys.readouterr()
-    away = [path for path, text, _ in words if len(text) == 6 and repeats(text)]
+    away = [path for path, text, _ in words if len(text) == 6 and has_repeated_ending(text)]
     assert away and lines_of(err) == [  # two of these random readings run away
         f"dptr: {path}: the reading repeats itself to the longest word of the model; take it as none" for path in away
     ]
@@ -100,7 +102,7 @@ def test_read_json_adds_each_characters_confidence(words, model: str, capsys: py
     for line, (path, text, confidence) in zip(lines_of(capsys.readouterr().out), words, strict=True):
         row = json.loads(line)
         assert set(row) == {"path", "text", "confidence", "runaway", "turned", "characters"}
-        assert row["runaway"] == (len(text) == 6 and repeats(text))
+        assert row["runaway"] == (len(text) == 6 and has_repeated_ending(text))
         assert (row["path"], row["text"]) == (str(path), text)
         assert row["confidence"] == pytest.approx(confidence, rel=1e-4)
         assert "".join(character for character, _ in row["characters"]) == text
@@ -133,9 +135,9 @@ def test_a_folder_is_read_in_natural_order_without_its_sub_folders(model: str, t
 
 def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no picture directly in it"):
-        pictures_in(tmp_path)
+        list_images(tmp_path)
     with pytest.raises(UserError, match="No such file"):
-        pictures_in(tmp_path / "missing")
+        list_images(tmp_path / "missing")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only here file names are arbitrary bytes")

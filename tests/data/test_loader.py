@@ -19,12 +19,13 @@ import torch
 from torch.utils.data import get_worker_info
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.size import CropSize
 from dptr.data.crops import LabelledCrops
 from dptr.data.loader import batches, text_batch
 from dptr.data.report import DropReport
 from dptr.data.sources import Bucketed, Labelled, Mixture, Ramp, Weighted, seeded_order, whole_weights
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
@@ -92,7 +93,7 @@ def listed_words(folder: Path, words: list[str], characters: str) -> Corpus:
 
 @pytest.fixture(scope="module")
 def renderer(font_folder) -> Renderer:
-    return Renderer(RenderConfig(fonts=(str(font_folder),), **SIZE), 0)
+    return Renderer(RenderConfig(fonts=(str(font_folder),)), 0, size=CropSize(**SIZE))
 
 
 def same(first, second) -> bool:
@@ -118,7 +119,7 @@ def test_steps_hold_consecutive_samples():
 
 def test_workers_and_restarts_change_nothing(renderer):
     """Augmented and rendered crops, bit for bit: with 0, 1, 2 workers, uninterrupted or resumed at any step."""
-    source = Mixture(Labelled(crops(7), 3, 1.0), Rendered(random_words(), renderer), 0.4)
+    source = Mixture(Labelled(crops(7), 3, 1.0), RenderedWords(random_words(), renderer), 0.4)
     state = torch.get_rng_state()
     whole = list(batches(source, 6, 0, 7, workers=0))
     assert len(whole) == 7
@@ -160,7 +161,7 @@ def test_fewer_crops_than_processes():
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_every_rank_gets_both_kinds_of_crops(share, renderer):
     """Evenly spread samples dealt out in turn would give one process all rendered crops, and its BatchNorm too."""
-    source = Mixture(Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer), share)
+    source = Mixture(Labelled(crops(7), 3, 0.0), RenderedWords(random_words(), renderer), share)
     for rank in range(2):
         _, words, _ = next(iter(batches(source, 16, 0, 1, 0, rank, 2)))
         labelled = sum(word in source.labelled.crops.labels for word in words)
@@ -241,7 +242,7 @@ def test_mixtures_keep_their_share_and_leave_no_gaps(share):
 
 
 def test_mixtures_give_what_their_sources_give(renderer):
-    labelled, rendered = Labelled(crops(7), 3, 0.0), Rendered(random_words(), renderer)
+    labelled, rendered = Labelled(crops(7), 3, 0.0), RenderedWords(random_words(), renderer)
     source = Mixture(labelled, rendered, 0.5)
     for index in range(10):
         crop, word, _ = source.sample(index)
@@ -331,13 +332,13 @@ def test_buckets_hold_the_same_samples_by_length(size, pool):
 
 
 def test_words_of_supplies_are_those_of_their_samples(renderer):
-    labelled, rendered = Labelled(crops(7), 3, 0.5), Rendered(random_words(), renderer)
+    labelled, rendered = Labelled(crops(7), 3, 0.5), RenderedWords(random_words(), renderer)
     for source in (Mixture(labelled, rendered, 0.3), Ramp(labelled, rendered, 20)):
         assert [source.word(index) for index in range(30)] == [source.sample(index)[1] for index in range(30)]
 
 
 def test_rendered_samples_are_the_corpus_drawn(renderer):
-    source = Rendered(random_words(), renderer)
+    source = RenderedWords(random_words(), renderer)
     for index in range(5):
         crop, word, stops = source.sample(index)
         np.testing.assert_array_equal(stops, renderer.render_with_stops(word, index)[1])
@@ -366,7 +367,7 @@ def test_a_plain_renderer_gives_way_evenly():
 
 def test_words_that_no_font_draws_give_way_and_are_counted(tmp_path, renderer):
     corpus = listed_words(tmp_path, ["ab", "中文", "ba", "a中"], "ab中文")
-    source = Rendered(corpus, renderer)
+    source = RenderedWords(corpus, renderer)
     words = [corpus.word(index) for index in range(200)]
     missing = sum("中" in word for word in words)
     assert 50 < missing < 150
@@ -374,12 +375,12 @@ def test_words_that_no_font_draws_give_way_and_are_counted(tmp_path, renderer):
     assert set(map(str.lower, drawn)) == {"ab", "ba"}
     assert all(word == got for word, got in zip(words, drawn, strict=True) if "中" not in word)
     assert source.undrawable(200) == {"no font draws it": missing}
-    assert Rendered(listed_words(tmp_path, ["ab", "ba"], "ab"), renderer).undrawable(50) == {}
+    assert RenderedWords(listed_words(tmp_path, ["ab", "ba"], "ab"), renderer).undrawable(50) == {}
 
 
 def test_a_corpus_that_no_font_draws_is_refused(tmp_path, renderer):
     with pytest.raises(UserError, match=r"no font draws them; install fonts") as caught:
-        Rendered(listed_words(tmp_path, ["中文"], "中文"), renderer).sample(0)
+        RenderedWords(listed_words(tmp_path, ["中文"], "中文"), renderer).sample(0)
     assert "\n" not in str(caught.value)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dptr.evaluation.calibration import FEWEST, HIGHEST, LOWEST, fit_temperature
+from dptr.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, MIN_WORDS, fit_temperature
 from dptr.evaluation.metrics import expected_calibration_error
-from dptr.inference.confidence import tempered
+from dptr.inference.confidence import apply_temperature
 
 
 def planted(temperature: float, count: int, seed: int = 0) -> tuple[list[np.ndarray], list[bool]]:
@@ -27,7 +27,7 @@ def planted(temperature: float, count: int, seed: int = 0) -> tuple[list[np.ndar
 def test_tempered_is_softmax_of_logits_over_the_temperature(temperature):
     logits = torch.randn(4, 3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     logits[0, 0, 1:] = -torch.inf
-    found = tempered(logits.softmax(-1).numpy(), temperature)
+    found = apply_temperature(logits.softmax(-1).numpy(), temperature)
     np.testing.assert_allclose(found, (logits / temperature).softmax(-1).numpy(), rtol=1e-12, atol=1e-300)
 
 
@@ -44,23 +44,23 @@ def test_confidence_is_calibrated_afterwards():
 
     def error(temperature: float) -> float:
         return expected_calibration_error(
-            [float(tempered(word, temperature).max(-1).prod()) for word in fresh], outcomes
+            [float(apply_temperature(word, temperature).max(-1).prod()) for word in fresh], outcomes
         )
 
     assert error(1.0) > 0.2 and error(temperature) < 0.03
 
 
 def test_few_words_and_one_outcome_say_nothing():
-    words, correct = planted(3.0, FEWEST)
+    words, correct = planted(3.0, MIN_WORDS)
     assert fit_temperature(words, correct) != 1
     assert fit_temperature(words[:-1], correct[:-1]) == 1
-    assert fit_temperature(words, [True] * FEWEST) == fit_temperature(words, [False] * FEWEST) == 1
+    assert fit_temperature(words, [True] * MIN_WORDS) == fit_temperature(words, [False] * MIN_WORDS) == 1
     with pytest.raises(ValueError, match="give as many"):
         fit_temperature(words, correct[1:])
 
 
 def test_the_fit_stays_in_its_range():
-    sure = [np.array([[0.999, 0.001]])] * FEWEST
-    assert fit_temperature(sure, [True] + [False] * (FEWEST - 1)) == pytest.approx(HIGHEST)
-    unsure = [np.array([[0.6, 0.4]])] * FEWEST
-    assert fit_temperature(unsure, [True] * (FEWEST - 1) + [False]) == pytest.approx(LOWEST, rel=0.7)
+    sure = [np.array([[0.999, 0.001]])] * MIN_WORDS
+    assert fit_temperature(sure, [True] + [False] * (MIN_WORDS - 1)) == pytest.approx(MAX_TEMPERATURE)
+    unsure = [np.array([[0.6, 0.4]])] * MIN_WORDS
+    assert fit_temperature(unsure, [True] * (MIN_WORDS - 1) + [False]) == pytest.approx(MIN_TEMPERATURE, rel=0.7)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dptr.data.labeled import open_labelled
 from dptr.evaluation.evaluate import Report, evaluate
-from dptr.inference.reader import Prediction
+from dptr.inference.prediction import Prediction
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
 from dptr.utils.images import to_array
@@ -40,7 +40,7 @@ class PlantedReader:
     """Knows a crop by its colour, and says what the table says."""
 
     name = "planted"
-    batch = 3
+    batch_size = 3
 
     def __init__(self, table: list[tuple[str, str | None, float]]):
         self.table = table
@@ -98,7 +98,7 @@ def test_every_crop_is_kept_or_counted_under_every_protocol(data: Path) -> None:
     # 62 and 94 mind the case of Hello, 94 and native the signs around b, native the accent of café.
     assert [result.correct for result in report.results] == [3, 2, 1, 0]
     assert sum(reader.calls) == len(TABLE) - 1, "each readable crop is read once, whatever the number of protocols"
-    assert max(reader.calls) <= reader.batch
+    assert max(reader.calls) <= reader.batch_size
     errors = {(error.protocol, error.label) for error in report.errors}
     assert len(errors) == len(report.errors) == sum(result.n - result.correct for result in report.results)
     named = {(key, reason) for reason, rows in report.drops.examples.items() for key, _ in rows}

@@ -176,10 +176,10 @@ def test_sure_enough_is_the_lowest_confidence_with_few_errors_above() -> None:
             kept = [hit for confidence, hit in zip(confidences, correct, strict=True) if confidence >= threshold]
             if sum(kept) >= 0.9 * len(kept):
                 every.append((threshold, len(kept) / 30))
-        found = metrics.sure_enough(confidences, correct, 0.9)
+        found = metrics.confidence_threshold(confidences, correct, 0.9)
         assert found == (every[0] if every else None)
         found_some += found is not None
     assert 20 < found_some < 200
-    assert metrics.sure_enough([0.9, 0.5], [False, True]) is None
+    assert metrics.confidence_threshold([0.9, 0.5], [False, True]) is None
     with pytest.raises(ValueError, match="at least one"):
-        metrics.sure_enough([], [])
+        metrics.confidence_threshold([], [])

@@ -28,7 +28,7 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.training.pretrain import pretrain
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, font_folder: Path) -> Path:
             real = open_labelled(Path(os.environ["DPTR_DATA"]) / name)
             pictures += [real.image(number * len(real) // (CROPS // 4)) for number in range(CROPS // 4)]
     corpus = Corpus(CorpusConfig(sources=(SourceConfig(kind="pattern"),)), resolve_charset("94"), 13, 0)
-    source = Rendered(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
+    source = RenderedWords(corpus, Renderer(RenderConfig(fonts=(str(font_folder),)), 0))
     for index in range(CROPS - len(pictures)):
         crop = Image.fromarray(source.sample(index)[0])
         pictures.append(crop.resize((WIDTHS[index % len(WIDTHS)], 32), Image.Resampling.BICUBIC))
@@ -90,7 +90,7 @@ def compare(torch_folder: Path, file: Path, paths: list[Path]) -> tuple[int, flo
     """Over all batch sizes: strings that differ, the largest difference of a probability, and what torch read."""
     different, largest, words = 0, 0.0, list[str]()
     for batch in BATCHES:
-        expected, found = (Reader(model, batch=batch).read(paths) for model in (torch_folder, file))
+        expected, found = (Reader(model, batch_size=batch).read(paths) for model in (torch_folder, file))
         words = [word.text for word in expected]
         different += sum(one.text != two.text for one, two in zip(expected, found, strict=True))
         alike = [pair for pair in zip(expected, found, strict=True) if pair[0].text == pair[1].text]
@@ -123,7 +123,7 @@ def test_every_decoder_on_every_width_and_traced_with_another_example(kind, data
         monkeypatch.setattr("dptr.export.parity.TOLERANCE", 1.0)
     parity, _ = export(model, folder / "one.onnx", [data], CROPS)  # every class, up to the end of a word
     assert parity.crops == CROPS and parity.holds()
-    monkeypatch.setattr("dptr.export.graph.TRACED", (5, 7))
+    monkeypatch.setattr("dptr.export.graph.EXAMPLE_SIZES", (5, 7))
     again, _ = export(model, folder / "other.onnx", [data], 200)
     assert again.different == 0 and parity.ties < 5
     paths = sorted(data.glob("*.png"))

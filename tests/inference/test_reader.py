@@ -15,7 +15,8 @@ from PIL import Image
 import dptr
 from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.data.augment import to_pixels
-from dptr.inference.reader import Prediction, Reader, repeats
+from dptr.inference.prediction import Prediction, has_repeated_ending
+from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import resolve_charset
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(folder: Path) -> Reader:
-    return Reader(folder, batch=4)
+    return Reader(folder, batch_size=4)
 
 
 def crops(count: int) -> np.ndarray:
@@ -100,7 +101,7 @@ def test_prediction_is_the_greedy_word_of_the_models_probabilities(reader: Reade
 
 def test_alone_or_in_a_batch_of_any_size_a_crop_reads_the_same(folder: Path, reader: Reader) -> None:
     batch = crops(9)
-    together = Reader(folder, batch=9).predict_arrays(batch)
+    together = Reader(folder, batch_size=9).predict_arrays(batch)
     assert all(same(a, b) for a, b in zip(together, reader.predict_arrays(batch), strict=True))
     assert all(same(reader.read(crop), word) for crop, word in zip(batch, together, strict=True))
     assert all(same(a, b) for a, b in zip(reader.read(list(batch[::-1])), together[::-1], strict=True))
@@ -129,7 +130,7 @@ def test_stream_yields_as_batches_finish(reader: Reader) -> None:
 
     outcomes = reader.stream(sources())
     next(outcomes)
-    assert taken == reader.batch == 4
+    assert taken == reader.batch_size == 4
 
 
 def test_extreme_sizes_are_read(reader: Reader) -> None:
@@ -152,7 +153,7 @@ def test_a_reading_that_repeats_itself_without_end_is_flagged(reader: Reader) ->
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
 
     class Planted:
-        tokenizer, card, temperature, height, width, widest = reader.tokenizer, {}, 1.0, 16, 32, 0
+        tokenizer, card, temperature, height, width, max_width = reader.tokenizer, {}, 1.0, 16, 32, 0
 
         def probabilities(self, crops: np.ndarray) -> np.ndarray:
             rows = np.zeros((len(words), 6, 37), np.float32)
@@ -162,11 +163,15 @@ def test_a_reading_that_repeats_itself_without_end_is_flagged(reader: Reader) ->
 
     words = ["aaaaaa", "0ababa", "ababab", "abcdef", "aaaaa", "ab1111", "aaa"]
     planted = copy.copy(reader)
-    planted.backend, planted.batch = Planted(), 9
+    planted.backend, planted.batch_size = Planted(), 9
     read = planted.predict_arrays(np.zeros((len(words), 16, 32, 3), np.uint8))
     assert [prediction.text for prediction in read] == words
     assert [prediction.runaway for prediction in read] == [True, False, True, False, False, True, False]
-    assert repeats("xabcdabcdabcd") and not repeats("xabcdeabcdeabcde") and not repeats("aa")
+    assert (
+        has_repeated_ending("xabcdabcdabcd")
+        and not has_repeated_ending("xabcdeabcdeabcde")
+        and not has_repeated_ending("aa")
+    )
 
 
 class ByLight:
@@ -174,7 +179,7 @@ class ByLight:
 
     def __init__(self, reader: Reader, table: dict[str, tuple[str, float]]):
         self.tokenizer, self.card, self.temperature, self.table = reader.tokenizer, {}, 1.0, table
-        self.height, self.width, self.widest = 16, 32, 0
+        self.height, self.width, self.max_width = 16, 32, 0
 
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(crops), 6, 37), np.float32)
@@ -241,11 +246,16 @@ def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
         Reader("no-such-model")
     with pytest.raises(UserError, match="device 'abacus'"):
         Reader(folder, device="abacus")
-    with pytest.raises(UserError, match="batch 0"):
-        Reader(folder, batch=0)
+    with pytest.raises(UserError, match="batch_size 0"):
+        Reader(folder, batch_size=0)
     for tta in (0, 7):
         with pytest.raises(UserError, match=rf"tta {tta}: outside 1 to 6"):
             Reader(folder, tta=tta)
+
+
+def test_the_former_keyword_batch_still_works_with_a_warning(folder: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="batch_size"):
+        assert Reader(folder, batch=3).batch_size == 3
 
 
 def test_package_is_lazy() -> None:

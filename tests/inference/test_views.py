@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.inference.views import CHANGES, changed
+from dptr.inference.views import CHANGES, change_image
 
 HEIGHT, WIDTH = 48, 160
 
@@ -18,15 +18,15 @@ def lit(rows: slice, columns: slice) -> Image.Image:
 
 
 def six(image: Image.Image) -> list[np.ndarray]:
-    return [np.asarray(view) for view in changed(image, len(CHANGES), 32, 128)]
+    return [np.asarray(view) for view in change_image(image, len(CHANGES), 32, 128)]
 
 
 def test_the_first_way_is_the_picture_itself_and_fewer_ways_are_the_first_of_more() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
     views = six(image)
-    assert changed(image, 1, 32, 128)[0] is image
+    assert change_image(image, 1, 32, 128)[0] is image
     for count in range(1, 7):
-        few = changed(image, count, 32, 128)
+        few = change_image(image, count, 32, 128)
         assert len(few) == count and all(np.array_equal(a, b) for a, b in zip(few, views, strict=False))
 
 
@@ -70,7 +70,7 @@ def test_an_even_picture_stays_even(size: tuple[int, int]) -> None:
         assert tuple(view[0, 0]) == ((165, 195, 225) if number == 2 else (90, 60, 30))
 
 
-def test_large_pictures_are_reduced_before_they_are_changed() -> None:
+def test_large_pictures_are_reduced_before_they_are_change_image() -> None:
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (500, 2100, 3), np.uint8))
     views = six(image)
     assert views[0].shape == (500, 2100, 3)

@@ -400,3 +400,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     for target in (tmp_path / "file", tmp_path / "file" / "model"):
         with pytest.raises(UserError, match="cannot write"):
             save_checkpoint(target, "recogniser", fresh(), CONFIG, ABC, {}, {})
+
+
+@pytest.mark.parametrize("spelling", ["recogniser", "recognizer"])
+def test_either_spelling_of_the_kind_is_read(tmp_path, spelling):
+    """Folders hold the former, which older versions of dptr read too."""
+    folder = recogniser(tmp_path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["kind"] == "recogniser"
+    (folder / "config.json").write_text(json.dumps({**config, "kind": spelling}), encoding="utf-8")
+    assert open_checkpoint(folder).kind == "recogniser"

@@ -29,7 +29,7 @@ from dptr.dual.base import load_dual
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.decoders.parseq import draw_permutations, in_sequence
 from dptr.synth import find_fonts
-from dptr.synth.worker import rendered
+from dptr.synth.worker import make_source
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.training.optimizer import make_optimizer
@@ -174,7 +174,7 @@ def test_rendered_crops_lie_with_words_of_their_length(font_folder: Path) -> Non
     shelf.start(recipe, tokenizer, 2).join(120)
     shelf.check()
     assert shelf.count == 120 and shelf.left_out == 0
-    source = rendered(recipe)
+    source = make_source(recipe)
     held = {}
     for bin in bins:
         for crop, targets in zip(bin.crops[: bin.count], bin.targets[: bin.count], strict=True):

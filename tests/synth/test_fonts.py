@@ -10,7 +10,7 @@ from fontTools.ttLib import TTFont, newTable
 from fontTools.ttLib.tables._g_l_y_f import Glyph
 from PIL import ImageFont, features
 
-from dptr.synth import faces
+from dptr.synth import font_file
 from dptr.synth import fonts as module
 from dptr.synth.fonts import EMBEDDED, Font, FontIndex, describe_embedded, find_fonts, needs_shaping, scan_fonts
 from dptr.text.charset import resolve_charset
@@ -57,7 +57,7 @@ def no_outlines(font):
         del font[table]
 
 
-def colour(font):
+def color(font):
     table = newTable("COLR")
     table.version, table.ColorLayers = 0, {}
     font["COLR"] = table
@@ -88,7 +88,12 @@ def test_a_good_font_covers_its_visible_characters(font_file):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(no_outlines, faces.BITMAP), (colour, faces.COLOUR), (only_five, faces.FEW), (pictorial, faces.SYMBOL)],
+    [
+        (no_outlines, font_file.BITMAP),
+        (color, font_file.COLOR),
+        (only_five, font_file.FEW),
+        (pictorial, font_file.SYMBOL),
+    ],
 )
 def test_unfit_fonts_are_left_out_by_reason(make_font, change, reason):
     path = make_font("unfit.ttf", change=change)
@@ -125,7 +130,7 @@ def test_broken_and_foreign_files_are_left_out(make_font, font_bytes, tmp_path):
     scan = scan_fonts([folder])
     assert [font.path for font in scan.fonts] == [str(good)]
     counts = {reason: len(paths) for reason, paths in scan.left_out.items()}
-    assert counts == {faces.BROKEN: 3, faces.FORMAT: 1}
+    assert counts == {font_file.BROKEN: 3, font_file.FORMAT: 1}
 
 
 @pytest.mark.skipif(not features.check("raqm"), reason="without raqm such scripts are not drawn at all")
@@ -176,8 +181,8 @@ def test_the_cache_spares_the_second_look_until_the_file_changes(make_font, monk
     path = make_font("a.ttf")
     first = scan_fonts([path])
     looks = []
-    inspect = faces.inspect
-    monkeypatch.setattr(module, "inspect", lambda file: looks.append(file) or inspect(file))
+    inspect = module.inspect_font_file
+    monkeypatch.setattr(module, "inspect_font_file", lambda file: looks.append(file) or inspect(file))
     assert scan_fonts([path]) == first and looks == []
     make_font("a.ttf", change=empty_q)
     assert "Q" not in covered(scan_fonts([path])) and looks == [path]
@@ -223,7 +228,7 @@ def test_a_system_without_fonts_uses_the_embedded_ones(make_font, tmp_path, monk
     path = make_font("a.ttf", change=no_outlines)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     scan = scan_fonts()
-    assert [font.path for font in scan.fonts] == embedded and scan.left_out == {faces.BITMAP: [str(path)]}
+    assert [font.path for font in scan.fonts] == embedded and scan.left_out == {font_file.BITMAP: [str(path)]}
 
 
 def test_embedded_fonts_are_of_distinct_families_with_some_held_out():

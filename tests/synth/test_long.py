@@ -11,9 +11,9 @@ import pytest
 from dptr.config.load import load_recipe
 from dptr.config.train import SynthRecipe
 from dptr.synth import EMBEDDED, FontIndex, Renderer, find_fonts
-from dptr.synth.export import write_folder
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.datasets import write_folder
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.unicode import JOINERS
@@ -23,7 +23,7 @@ CROPS = 100_000  # in all
 CODES = ("en", "de", "ru", "ar", "hi", "bn", "zh", "ja", "ko")
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "recipes/synth").glob("*.toml"))
 EACH = -(-CROPS // (len(CODES) * len(PRESETS)))
-EMPTY = 5.0  # grey levels (of 255) between the 2nd and the 98th percentile; less is a crop without ink that shows
+EMPTY = 5.0  # gray levels (of 255) between the 2nd and the 98th percentile; less is a crop without ink that shows
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
@@ -51,10 +51,10 @@ def test_no_crop_fails_or_is_empty(preset, code, fonts):
     known = [c for c in resolve_charset(code).characters if c in JOINERS or fonts.can_draw(c)]
     assert sum(not c.isascii() for c in known) > 20 or code == "en"
     corpus = Corpus(settings.corpus, Charset(code, tuple(known)), settings.max_length, settings.seed)
-    source = Rendered(corpus, Renderer(settings.render, settings.seed, fonts))
+    source = RenderedWords(corpus, Renderer(settings.render, settings.seed, fonts, settings.size))
     for index in range(EACH):
         crop, word, _ = source.sample(index)
-        assert crop.shape == (settings.render.height, settings.render.width, 3) and crop.dtype == np.uint8
+        assert crop.shape == (settings.size.height, settings.size.width, 3) and crop.dtype == np.uint8
         assert contrast(crop) >= EMPTY, f"sample {index}, {word!r}: contrast {contrast(crop):.1f}"
 
 
@@ -70,5 +70,5 @@ def test_any_number_of_workers_gives_the_same_bytes(preset, fonts, tmp_path):
         write_folder(settings, 100, 1300, tmp_path / str(workers), workers)
     one, four = (contents(tmp_path / side) for side in ("1", "4"))
     assert one == four and len(one) == 1200 + 2
-    source = rendered(settings)
+    source = make_source(settings)
     assert np.array_equal(source.sample(777)[0], source.sample(777)[0])

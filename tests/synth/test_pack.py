@@ -7,13 +7,17 @@ import json
 import numpy as np
 import pytest
 
+from dptr.config.effects import PRESETS, RENAMED_EFFECTS
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.synth import pack
 from dptr.synth.pack import open_pack, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
+
+SIZE = CropSize(height=16, width=32)
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +29,8 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def recipe(font_folder) -> SynthRecipe:
     random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0)
-    render = RenderConfig(fonts=(str(font_folder),), height=16, width=32)
-    return SynthRecipe(charset="36", max_length=6, corpus=random, render=render)
+    render = RenderConfig(fonts=(str(font_folder),))
+    return SynthRecipe(charset="36", max_length=6, corpus=random, render=render, size=SIZE)
 
 
 def write(recipe, count, folder, **settings):
@@ -36,14 +40,14 @@ def write(recipe, count, folder, **settings):
 
 
 def opened(folder, charset="36", length=6, height=16, width=32, seed=0):
-    return open_pack(folder, resolve_charset(charset), length, height, width, seed)
+    return open_pack(folder, resolve_charset(charset), length, CropSize(height=height, width=width), seed)
 
 
 def test_a_pack_holds_what_rendering_gives(recipe, tmp_path):
     assert write(recipe, 25, tmp_path / "pack") == [0, 10, 20, 25]
     packed, notes = opened(tmp_path / "pack")
     assert notes == [f"pack {tmp_path / 'pack'}: 25 rendered crops"]
-    source = rendered(recipe)
+    source = make_source(recipe)
     fresh = {index: source.sample(index) for index in range(25)}
     for epoch in range(2):
         left = dict(fresh)
@@ -90,16 +94,16 @@ def test_packs_are_not_written_over_or_mixed(recipe, tmp_path):
 
 def test_words_that_a_charset_cannot_write_are_counted(recipe, tmp_path):
     write(recipe, 20, tmp_path / "pack")
-    source = rendered(recipe)
+    source = make_source(recipe)
     words = [source.word(index) for index in range(20)]
     letters = Charset("few", tuple(sorted(set("".join(words[:8])))))
-    packed, notes = open_pack(tmp_path / "pack", letters, 5, 16, 32, 0)
+    packed, notes = open_pack(tmp_path / "pack", letters, 5, SIZE, 0)
     usable = [word for word in words if letters.covers(word) and len(word) <= 5]
     assert 0 < len(usable) < 20
     assert sorted(packed.sample(index)[1] for index in range(len(usable))) == sorted(usable)
     assert f"{len(usable)} rendered crops; left out: " in notes[0]
     with pytest.raises(UserError, match="none of its 20 words"):
-        open_pack(tmp_path / "pack", Charset("none", ("ß",)), 5, 16, 32, 0)
+        open_pack(tmp_path / "pack", Charset("none", ("ß",)), 5, SIZE, 0)
 
 
 def test_workers_write_the_same_bytes(recipe, tmp_path, monkeypatch):
@@ -123,3 +127,36 @@ def test_packs_that_cannot_be_used_are_named(recipe, tmp_path):
         shard.write_bytes(damage) if damage is not None else shard.unlink()
         with pytest.raises(UserError, match=r"crops-000001.* not a whole shard .*--resume"):
             opened(tmp_path / "pack")
+
+
+def old_manifest(recipe: SynthRecipe) -> dict:
+    """As packs were described when all probabilities and the size lay in ``render``."""
+    old = {new: old for old, new in RENAMED_EFFECTS.items()}
+    dumped = recipe.model_dump(mode="json")
+    size, render = dumped.pop("size"), dumped["render"]
+    effects = {old.get(name, name): value for name, value in recipe.render.probabilities().model_dump().items()}
+    places = {name: render[name] for name in ("fonts", "font_split", "backgrounds")}
+    dumped["render"] = {"height": size["height"], "width": size["width"], "widest": size["max_width"]}
+    dumped["render"] |= {**places, **effects}
+    return {"recipe": dumped, "shard": pack.SHARD}
+
+
+def test_packs_of_before_presets_open_and_go_on(recipe, tmp_path):
+    write(recipe, 10, tmp_path / "pack")
+    path = tmp_path / "pack" / pack.RECIPE
+    path.write_text(json.dumps({**old_manifest(recipe), "count": 10}))
+    assert len(opened(tmp_path / "pack")[0].rows) == 10
+    hard = recipe.model_copy(update={"render": recipe.render.model_copy(update={"preset": "hard"})})
+    for other in (hard, recipe.model_copy(update={"size": CropSize(height=16, width=64)})):
+        with pytest.raises(UserError, match="a pack of another recipe"):
+            write(other, 20, tmp_path / "pack", resume=True)
+    assert write(recipe, 20, tmp_path / "pack", resume=True) == [10, 20]
+    assert len(opened(tmp_path / "pack")[0].rows) == 20
+    assert "effects" in json.loads(path.read_text())
+
+
+def test_a_preset_and_its_probabilities_are_the_same_recipe(recipe, tmp_path):
+    write(recipe, 10, tmp_path / "pack")
+    effects = PRESETS["default"].model_dump(exclude={"photograph"})
+    spelled = recipe.model_copy(update={"render": recipe.render.model_copy(update={"effects": effects})})
+    assert write(spelled, 20, tmp_path / "pack", resume=True) == [10, 20]

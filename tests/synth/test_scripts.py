@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.synth import Font, FontIndex, Renderer
 from dptr.synth.layout import SIZE, draw_word
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.unicode import JOINERS
@@ -110,7 +110,7 @@ def test_every_character_drawn_is_in_the_font(code, script_fonts):
     fonts = fonts_of(code, script_fonts)
     words = SourceConfig(kind="wordfreq", language=code, top=5000)
     corpus = Corpus(CorpusConfig(sources=(words, SourceConfig(kind="pattern"))), resolve_charset(code), 25, seed=0)
-    source = Rendered(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts)))
+    source = RenderedWords(corpus, Renderer(RenderConfig(), 0, FontIndex(fonts)))
     maps = {font.path: set(TTFont(font.path, fontNumber=font.number, lazy=True).getBestCmap()) for font in fonts}
     own = 0
     for index in range(200):

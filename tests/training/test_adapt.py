@@ -15,7 +15,7 @@ from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.training import adapt as module
-from dptr.training.adapt import Lessons, Seen, adapt, prepare, share_read
+from dptr.training.adapt import Lessons, Seen, adapt, decoder_accuracy, prepare
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors, read_json
 
@@ -108,7 +108,7 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
         [(0.9, 0.589), (0.6, 0.589), (0.45, 0.61)],
     ]
     told = iter([score for step in validations for way in step for score in way])
-    monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
+    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
     recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "max_accuracy_loss=0.01")
     card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
     found = [(result["step"], result["way"], result["word_accuracy"]) for result in card["results"]]
@@ -123,7 +123,7 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
     parts: Parts, tmp_path: Path, monkeypatch
 ) -> None:
     told = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
-    monkeypatch.setattr(module, "share_read", lambda *arguments: next(told))
+    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
     recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema_decay=0")
     out = tmp_path / "run"
     before, kept = load_recognizer(parts.folder / "recogniser").model, load_recognizer(adapt(recipe, out)).model
@@ -138,15 +138,15 @@ def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_on
 
 
 def test_reading_from_memory_is_reading(parts: Parts) -> None:
-    """``share_read`` counts what the recogniser writes for the pictures themselves."""
+    """``decoder_accuracy`` counts what the recogniser writes for the pictures themselves."""
     loaded = load_recognizer(parts.folder / "recogniser")
     pixels = torch.rand(5, 3, 16, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         memory = loaded.model.eval().memory(pixels)
         found = loaded.tokenizer.decode(loaded.model(pixels).softmax(-1).numpy())
     words = [one.text for one in found]
-    assert share_read(loaded.model.decoder, Seen(memory, words), loaded.tokenizer) == 1
-    assert share_read(loaded.model.decoder, Seen(memory, ["?", *words[1:]]), loaded.tokenizer) == 0.8
+    assert decoder_accuracy(loaded.model.decoder, Seen(memory, words), loaded.tokenizer) == 1
+    assert decoder_accuracy(loaded.model.decoder, Seen(memory, ["?", *words[1:]]), loaded.tokenizer) == 0.8
 
 
 def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None:

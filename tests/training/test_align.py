@@ -9,15 +9,15 @@ import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
 from dptr.config.model import GlyphDualConfig
-from dptr.config.render import RenderConfig
+from dptr.config.size import crop_size
 from dptr.config.train import SynthRecipe
 from dptr.dual.base import tells_apart
 from dptr.dual.glyph.model import load_glyph
-from dptr.synth.pack import Packed, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.pack import Pack, write_pack
+from dptr.synth.worker import make_source
 from dptr.text.charset import Charset
 from dptr.text.corpus import is_heldout
-from dptr.training.align import align, spelled
+from dptr.training.align import align, slot_accuracy
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -32,7 +32,7 @@ def test_alignment_learns_to_see(parts: Parts, tmp_path: Path) -> None:
     of the slots, three letters and EOS."""
     (tmp_path / "words.txt").write_text("lll\nmmm\njjj\n")
     assert [is_heldout(word, 0.3) for word in ("lll", "mmm", "jjj")] == [False, False, True]
-    plain = [f"render.{name}=0" for name, field in RenderConfig.model_fields.items() if field.annotation is float]
+    plain = ["render.preset=plain"]
     plain += [f"corpus.{style}=0" for style in ("upper", "title", "mixed", "punctuation")]
     recipe = parts.recipe(
         "align", "run.steps=60", "run.batch_size=16", "run.validate_every=30", "run.save_every=1000",
@@ -63,7 +63,7 @@ def test_the_best_encoder_is_kept(parts: Parts, tmp_path: Path) -> None:
     assert tells_apart(dual, "a", "b")
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, dual.charset, 5, 0, "")
     index = {character: place + 1 for place, character in enumerate(dual.charset.characters)}
-    scores = spelled(dual.model, draw(unseen(), VALIDATION), index, 5, torch.device("cpu"))
+    scores = slot_accuracy(dual.model, draw(unseen(), VALIDATION), index, 5, torch.device("cpu"))
     assert scores == {name: best[name] for name in ("word_accuracy", "slot_accuracy")}
 
 
@@ -123,12 +123,13 @@ def test_words_that_no_font_draws_are_counted(parts: Parts, tmp_path: Path, caps
 
 def test_a_pack_stands_in_for_rendering(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     recipe = parts.recipe("align", f"pack={tmp_path / 'pack'}", "ramp=0")
-    encoder = recipe.glyph.encoder
-    render = recipe.render.model_copy(update={"height": encoder.height, "width": encoder.width})
-    synth = SynthRecipe(charset=recipe.glyph.charset, max_length=5, corpus=recipe.corpus, render=render)
+    size = crop_size(recipe.glyph.encoder)
+    synth = SynthRecipe(
+        charset=recipe.glyph.charset, max_length=5, size=size, corpus=recipe.corpus, render=recipe.render
+    )
     write_pack(synth, 50, tmp_path / "pack")
     drawn = []
-    monkeypatch.setattr(Packed, "sample", lambda packed, index: drawn.append(index) or rendered(synth).sample(index))
+    monkeypatch.setattr(Pack, "sample", lambda packed, index: drawn.append(index) or make_source(synth).sample(index))
     align(recipe, tmp_path / "run")
     assert f"pack {tmp_path / 'pack'}: 50 rendered crops" in capsys.readouterr().err
     assert drawn == list(range(recipe.run.steps * recipe.run.batch_size))

@@ -17,7 +17,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.align import align
-from dptr.training.co_training import co_trained, pupil, read, teaching_losses
+from dptr.training.co_training import co_trained, decoder_accuracy, pupil, teaching_losses
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError
@@ -27,7 +27,7 @@ PLAIN = PARSeqConfig(depth=1, heads=2, dropout=0.0, permutations=1)  # one order
 
 
 def both(parts: Parts, teach: CoTrainingConfig) -> tuple[GlyphModel, Decoder, Charset]:
-    teach = teach.model_copy(update={"decoder": teach.decoder.model_copy(update={"dim": 16})})
+    teach = teach.model_copy(update={"decoder": co_training.decoder.model_copy(update={"dim": 16})})
     recipe = parts.recipe("align").model_copy(update={"co_training": teach})
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -140,7 +140,7 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
     tokenizer, crops = Tokenizer(charset, 5), draw(unseen(), VALIDATION)
     with torch.no_grad():
-        scored = read(glyph.model, model.decoder, tokenizer, crops, torch.device("cpu"))
+        scored = decoder_accuracy(glyph.model, model.decoder, tokenizer, crops, torch.device("cpu"))
     assert scored == best["read"]
 
 

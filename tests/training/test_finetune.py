@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,25 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig, plain_render
+from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
 from dptr.data.crops import LabelledCrops, load_crops
 from dptr.data.report import DropReport
 from dptr.data.sources import Labelled, Mixture
 from dptr.dual.glyph.model import load_glyph
-from dptr.evaluation.calibration import fit_temperature
-from dptr.inference.confidence import tempered
+from dptr.evaluation.calibration import calibrate, fit_temperature
+from dptr.evaluation.metrics import validation_protocol
+from dptr.inference.confidence import apply_temperature
 from dptr.inference.reader import Reader
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.synth import Renderer
-from dptr.synth.pack import Packed, write_pack
-from dptr.synth.source import Rendered
+from dptr.synth.pack import Pack, write_pack
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import calibrated, finetune, protocol_of
+from dptr.training.finetune import finetune
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split, stage2_crops
 from dptr.training.trainer import Trainer
@@ -80,8 +84,10 @@ def test_training_ends_when_nothing_gets_better(parts: Parts, tmp_path: Path, mo
     """The best state of a planted series is the one that is kept; a resumed run remembers how long it has waited."""
     planted = [0.2, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9, 0.9]  # step 0, 1, ...
 
-    monkeypatch.setattr("dptr.training.finetune.calibrated", lambda *_: 1.0)
-    monkeypatch.setattr("dptr.training.finetune.read", lambda *rest: {"word_accuracy": planted[next(steps)], "n": 0.0})
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: 1.0)
+    monkeypatch.setattr(
+        "dptr.training.finetune.score_crops", lambda *rest: {"word_accuracy": planted[next(steps)], "n": 0.0}
+    )
     recipe = parts.recipe("finetune", "patience=2", "run.steps=7", "run.validate_every=1", "run.save_every=100")
     steps = iter(range(9))
     finetune(recipe, tmp_path / "run")
@@ -99,7 +105,7 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
     """To the bit, counters and averages of batch norms among them, while every other part moves."""
     names, better = ("encoder", "fmu", "decoder"), count()
     monkeypatch.setattr(
-        "dptr.training.finetune.read", lambda *_: {"word_accuracy": next(better)}
+        "dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(better)}
     )  # the last one is kept
     for frozen in (("encoder",), ("decoder",), ("encoder", "fmu")):
         recipe = parts.recipe("finetune", *(f"{name}_lr=0" for name in frozen), "run.steps=3", "run.validate_every=1")
@@ -402,7 +408,7 @@ def test_rendered_and_labelled_crops_mix(parts: Parts) -> None:
 def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
     alone = ("data.rendered=1", "data.train=[]")
     source, validation, _ = data(parts, *alone)
-    assert isinstance(source, Rendered)
+    assert isinstance(source, RenderedWords)
     assert len(validation) == VALIDATION
     trained = {source.sample(index)[1].lower() for index in range(200)}
     assert not trained & {word.lower() for word in validation.labels}
@@ -416,13 +422,13 @@ def test_a_pack_and_labelled_crops_need_no_fonts(parts: Parts, tmp_path: Path) -
     recipe = parts.recipe("finetune")
     synth = SynthRecipe(
         charset=recipe.model.charset, max_length=5, corpus=recipe.corpus,
-        render=recipe.render.model_copy(update={"height": 16, "width": 32}),
+        render=recipe.render, size=CropSize(height=16, width=32),
     )  # fmt: skip
     write_pack(synth, 20, tmp_path / "pack")
     (tmp_path / "none").mkdir()
     without = (f'render.fonts=["{tmp_path / "none"}"]', "render.font_split=train")
     source, validation, _ = data(parts, "data.rendered=0.5", f"data.pack={tmp_path / 'pack'}", *without)
-    assert isinstance(source, Mixture) and isinstance(source.rendered, Packed) and len(validation)
+    assert isinstance(source, Mixture) and isinstance(source.rendered, Pack) and len(validation)
     with pytest.raises(UserError, match=r"no usable font in"):
         data(parts, "data.rendered=1", "data.train=[]", f"data.pack={tmp_path / 'pack'}", *without)
 
@@ -438,7 +444,7 @@ def test_no_crops_at_all(parts: Parts, tmp_path: Path) -> None:
 
 def test_the_protocol_is_native_beyond_ascii(tmp_path: Path) -> None:
     (tmp_path / "signs.txt").write_text("abc日本語")
-    assert [protocol_of(resolve_charset(name)) for name in ("36", "62", "94", str(tmp_path / "signs.txt"))] == [
+    assert [validation_protocol(resolve_charset(name)) for name in ("36", "62", "94", str(tmp_path / "signs.txt"))] == [
         "36", "36", "36", "native",
     ]  # fmt: skip
 
@@ -504,6 +510,7 @@ def test_the_temperature_is_that_of_words_being_right() -> None:
     labels = ["0" if index % 2 else "z" for index in range(240)]
     crops = LabelledCrops(arrays, labels, labels, [0] * 240, DropReport())
     model: Any = Planted(logits)
-    found = calibrated(model, tokenizer, crops, torch.device("cpu"), "36")
+    recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
+    found = calibrate(crops, tokenizer, recognize, "36")
     assert found == pytest.approx(fit_temperature(list(logits.softmax(-1).numpy()), [label == "0" for label in labels]))
-    assert tempered(logits.softmax(-1).numpy(), found).max(-1).prod(-1).mean() < 0.6
+    assert apply_temperature(logits.softmax(-1).numpy(), found).max(-1).prod(-1).mean() < 0.6

@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe
 from dptr.data.crops import load_crops
+from dptr.evaluation.accuracy import compare_crops, score_crops
 from dptr.inference.reader import Reader
+from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import load_recognizer
 from dptr.synth import Renderer
-from dptr.synth.source import Rendered
+from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
-from dptr.training.finetune import read, seen
 from dptr.training.orientation import turned_by_label
 from dptr.training.sources import stage2_crops
 from dptr.utils.errors import UserError
@@ -32,12 +34,12 @@ WAYS = {0: None, 90: Image.Transpose.ROTATE_90, 270: Image.Transpose.ROTATE_270}
 def words(font_folder: Path) -> list[tuple[Image.Image, str]]:
     """Plain rendered words of four characters and more that ``dptr-en-tiny`` reads, 40 x 120 pixels."""
     source = SourceConfig(kind="wordfreq")
-    plain = {
-        name: 0.0 for name in RenderConfig.model_fields if isinstance(RenderConfig.model_fields[name].default, float)
-    }
-    render = RenderConfig(**plain | {"fonts": (str(font_folder),), "height": 48, "width": 144})
+    render = RenderConfig(preset="plain", fonts=(str(font_folder),))
     loaded = load_recognizer("dptr-en-tiny")
-    drawn = Rendered(Corpus(CorpusConfig(sources=(source,)), loaded.tokenizer.charset, 25, 3), Renderer(render, 3))
+    drawn = RenderedWords(
+        Corpus(CorpusConfig(sources=(source,)), loaded.tokenizer.charset, 25, 3),
+        Renderer(render, 3, size=CropSize(height=48, width=144)),
+    )
     reader, found = Reader("dptr-en-tiny"), []
     for index in range(200):
         crop, word, _ = drawn.sample(index)
@@ -98,10 +100,12 @@ def test_validation_reads_as_a_reader_does(folder: Path) -> None:
     loaded, reader = load_recognizer("dptr-en-tiny"), Reader("dptr-en-tiny")
     crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
     with torch.no_grad():
-        found = [(text, truth) for _, text, truth in seen(loaded.model, loaded.tokenizer, crops, CPU, "94")]
-        whole = read(loaded.model, loaded.tokenizer, crops, CPU, "94")["word_accuracy"]
+        recognize = partial(crop_probabilities, loaded.model, device=CPU)
+        compared = compare_crops(crops, loaded.tokenizer, recognize, "94")
+        found = [(comparison.prediction, comparison.truth) for comparison in compared]
+        whole = score_crops(crops, loaded.tokenizer, recognize, "94")["word_accuracy"]
         crops.turned.clear()
-        upright = read(loaded.model, loaded.tokenizer, crops, CPU, "94")["word_accuracy"]
+        upright = score_crops(crops, loaded.tokenizer, recognize, "94")["word_accuracy"]
     pictures = [folder / key for key in crops.keys]
     assert found == list(zip([word.text for word in reader.read(pictures)], crops.labels, strict=True))
     assert whole >= 24 / 25 and upright <= 10 / 25

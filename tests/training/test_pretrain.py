@@ -19,7 +19,7 @@ from dptr.models.recognizer import build_decoder
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, is_heldout
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.pretrain import find_bank, held_out_words, pretrain, spelled
+from dptr.training.pretrain import find_bank, held_out_words, pretrain, spelling_accuracy
 from dptr.training.trainer import seeded
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -47,10 +47,12 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
     words = [word for word in held_out_words(recipe.corpus, charset, 4)["held_out_words"] if len(word) == 4]
     assert len(words) > 5 and all(is_heldout(word, 0.3) for word in words)
     decoder.eval().requires_grad_(False)
-    assert spelled(decoder, dual.encode_text, tokenizer, words) < 0.2
+    assert spelling_accuracy(decoder, dual.encode_text, tokenizer, words) < 0.2
     transfer(decoder, open_checkpoint(model), charset)
-    assert spelled(decoder, dual.encode_text, tokenizer, words) == 1.0
-    assert spelled(decoder, lambda some: dual.encode_text([word[::-1] for word in some]), tokenizer, words) < 0.3
+    assert spelling_accuracy(decoder, dual.encode_text, tokenizer, words) == 1.0
+    assert (
+        spelling_accuracy(decoder, lambda some: dual.encode_text([word[::-1] for word in some]), tokenizer, words) < 0.3
+    )
     scores = read_json(model / "card.json", "card")["results"]
     assert {score["data"]: score["word_accuracy"] for score in scores} == {"held_out_words": 1.0, "random_strings": 1.0}
     losses = [record["loss"] for record in records(tmp_path / "run") if "loss" in record]

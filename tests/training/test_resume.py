@@ -108,7 +108,7 @@ def test_a_second_ctrl_c_ends_at_once(parts: Parts, tmp_path: Path, monkeypatch:
             signal.sigpending()
         raise AssertionError("still here")
 
-    monkeypatch.setattr("dptr.training.pretrain.spelled", encode)
+    monkeypatch.setattr("dptr.training.pretrain.spelling_accuracy", encode)
     with pytest.raises(KeyboardInterrupt):
         pretrain(parts.recipe("pretrain"), tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == ["step-000000003"]

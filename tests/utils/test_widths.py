@@ -14,6 +14,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import EncoderConfig, FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
 from dptr.data.augment import to_pixels
 from dptr.data.crops import load_crops
 from dptr.inference.reader import Reader
@@ -23,8 +24,8 @@ from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, level, to_array
-from dptr.utils.widths import STEP, by_width, fits, width_for
+from dptr.utils.images import fit, to_array, to_one_width
+from dptr.utils.widths import WIDTH_STEP, crop_width, group_by_width, is_valid_size
 
 WIDE = SVTRConfig(size="nano", height=16, width=32, max_width=128)
 CONFIG = ModelConfig(
@@ -56,25 +57,25 @@ def pictures(count: int, seed: int = 0) -> list[Image.Image]:
 
 
 def test_the_width_is_the_allowed_one_that_is_nearest_to_the_pictures_shape() -> None:
-    allowed = np.arange(128, 321, STEP)
+    allowed = np.arange(128, 321, WIDTH_STEP)
     for aspect in np.random.default_rng(0).uniform(0.1, 15, 300):
-        assert width_for(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
-        assert width_for(aspect, 32, 128, 0) == width_for(aspect, 32, 128, 128) == 128
+        assert crop_width(aspect, 32, 128, 320) == allowed[np.abs(allowed - 32 * aspect).argmin()]
+        assert crop_width(aspect, 32, 128, 0) == crop_width(aspect, 32, 128, 128) == 128
 
 
 def test_a_picture_is_stretched_to_its_width_and_no_further() -> None:
     for picture in pictures(20):
         crop = fit(picture, 16, 32, 128)
-        wanted = width_for(picture.width / picture.height, 16, 32, 128)
+        wanted = crop_width(picture.width / picture.height, 16, 32, 128)
         np.testing.assert_array_equal(crop, to_array(picture, 16, wanted))
-        assert fits(crop.shape, 16, 32, 128) and fits((16, 32, 3), 16, 32, 0)
-    assert not any(fits(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
+        assert is_valid_size(crop.shape, 16, 32, 128) and is_valid_size((16, 32, 3), 16, 32, 0)
+    assert not any(is_valid_size(shape, 16, 32, 128) for shape in ((16, 33, 3), (16, 160, 3), (15, 32, 3), (16, 32, 4)))
 
 
 def test_batches_of_one_width_hold_each_crop_once() -> None:
     crops = [fit(picture, 16, 32, 128) for picture in pictures(50)]
     seen = []
-    for places, batch in by_width(crops, 7):
+    for places, batch in group_by_width(crops, 7):
         assert len(places) <= 7
         seen += places
         for place, crop in zip(places, batch, strict=True):
@@ -84,14 +85,14 @@ def test_batches_of_one_width_hold_each_crop_once() -> None:
 
 def test_a_levelled_batch_has_the_median_width_and_leaves_crops_of_it_alone() -> None:
     crops = [np.random.default_rng(width).integers(0, 256, (16, width, 3), dtype=np.uint8) for width in (32, 64, 96)]
-    batch = level(crops)
+    batch = to_one_width(crops)
     assert batch.shape == (3, 16, 64, 3)
     np.testing.assert_array_equal(batch[1], crops[1])
     np.testing.assert_array_equal(batch[0], to_array(Image.fromarray(crops[0]), 16, 64))
 
 
 def test_a_crop_is_read_alike_alone_and_among_wider_and_narrower_ones(folder: Path) -> None:
-    reader, one = Reader(folder, batch=5), Reader(folder, batch=1)
+    reader, one = Reader(folder, batch_size=5), Reader(folder, batch_size=1)
     some = pictures(30)
     together = reader.read(some)
     for picture, read in zip(some, together, strict=True):
@@ -132,8 +133,8 @@ def test_a_model_of_narrow_crops_goes_on_with_wide_ones(parts: Parts) -> None:
 
 
 def test_rendered_words_keep_their_shape(font_folder: Path) -> None:
-    render = RenderConfig(fonts=(str(font_folder),), height=16, width=32, widest=128, vertical=0)
-    narrow, wide = Renderer(render.model_copy(update={"widest": 0}), 0), Renderer(render, 0)
+    render = RenderConfig(fonts=(str(font_folder),), effects={"quarter_turn": 0})
+    narrow, wide = (Renderer(render, 0, size=CropSize(height=16, width=32, max_width=most)) for most in (0, 128))
     widths: dict[str, list[int]] = {"i": [], "Wordlessness": []}
     for word in widths:
         for index in range(20):
@@ -151,12 +152,12 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
     font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack, "SHARD", 10)
-    settings = [f'render.fonts=["{font_folder}"]', "render.height=16", "render.width=32", "render.widest=128"]
+    settings = [f'render.fonts=["{font_folder}"]', "size.height=16", "size.width=32", "size.max_width=128"]
     recipe = load_recipe(pack.SynthRecipe, None, [*settings, "charset=36", "max_length=12"])
     pack.write_pack(recipe, 25, tmp_path / "pack")
     charset = resolve_charset("36")
-    packed, _ = pack.open_pack(tmp_path / "pack", charset, 12, 16, 32, 0, 128)
-    source, shapes = pack.rendered(recipe), set()
+    packed, _ = pack.open_pack(tmp_path / "pack", charset, 12, recipe.size, 0)
+    source, shapes = pack.make_source(recipe), set()
     expected = {index: source.sample(index) for index in range(25)}
     for place in range(25):
         crop, word, stops = packed.sample(place)
@@ -167,7 +168,7 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
         shapes.add(crop.shape)
     assert not expected and len(shapes) > 1
     with pytest.raises(UserError, match=r"crops of 16x32 to 16x96 pixels where the encoder takes 16x32; make one"):
-        pack.open_pack(tmp_path / "pack", charset, 12, 16, 32, 0)
+        pack.open_pack(tmp_path / "pack", charset, 12, recipe.size.model_copy(update={"max_width": 0}), 0)
 
 
 def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_folder: Path) -> None:
@@ -188,7 +189,7 @@ def test_training_on_crops_of_several_widths(parts: Parts, tmp_path: Path, font_
     model = finetune(recipe, tmp_path / "run")
     losses = [line["loss"] for line in records(tmp_path / "run") if "loss" in line]
     assert len(losses) == 6 and np.isfinite(losses).all()
-    assert Reader(model).widest == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
+    assert Reader(model).max_width == 128 and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
     with pytest.raises(UserError, match=r"data\.cache = .* encoder\.max_width = 128"):
         load_crops([crops], resolve_charset("36"), 5, 16, 32, cache=tmp_path / "cache", widest=128)
 
@@ -213,7 +214,7 @@ def test_an_exported_file_reads_every_width(folder: Path, tmp_path: Path, font_f
     parity, _ = export(folder, tmp_path / "wide.onnx", count=64)
     assert parity.holds()
     file, torch_ = Reader(tmp_path / "wide.onnx"), Reader(folder)
-    assert file.widest == 128
+    assert file.max_width == 128
     for picture in pictures(40):
         one, two = file.read(picture), torch_.read(picture)
         assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 
 from PIL import Image
 
-from dptr.data.check.checks import Check, shown, sizes
+from dptr.data.check.checks import Check, shown, sizes, where
+from dptr.data.labeled import open_labelled
 from dptr.utils.errors import UserError
 from dptr.utils.html import data_url, wrap
 
 PICTURES = 24  # of each problem
+SAMPLES = 48  # crops that the page shows whatever is wrong or right with them
 CHARACTERS = 120  # of the histogram
 Fetch = Callable[[str], Image.Image]  # a picture by the name that ``where`` gave it; UserError where there is none
+
+
+def render_data_sets(check: Check, paths: Sequence[Path], against: Sequence[Path]) -> str:
+    """The page of a check of the data sets in ``paths`` against those in ``against``; it opens them for the pictures.
+
+    Raises:
+        UserError: a data set cannot be opened any more.
+    """
+    sets = [open_labelled(path) for path in [*paths, *against]]
+    places = {where(dataset, index): (dataset, index) for dataset in sets for index in range(len(dataset))}
+
+    def fetch(name: str) -> Image.Image:
+        dataset, index = places[name]
+        return dataset.image(index)
+
+    own = [name for name, (dataset, _) in places.items() if dataset in sets[: len(paths)]]
+    step = max(len(own) // SAMPLES, 1)
+    samples = [(name, places[name][0].label(places[name][1])) for name in own[::step][:SAMPLES]]
+    return render_check(check, samples, fetch)
 
 
 def render_check(check: Check, samples: list[tuple[str, str]], fetch: Fetch) -> str:

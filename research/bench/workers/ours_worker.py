@@ -16,7 +16,7 @@ from dptr.synth import Renderer
 def main() -> None:
     options = json.loads(sys.argv[1])
     recipe = load_recipe(SynthRecipe, options["recipe"], options["overrides"])
-    renderer = Renderer(recipe.render, recipe.seed)
+    renderer = Renderer(recipe.render, recipe.seed, size=recipe.size)
     serve(lambda word, seed: Image.fromarray(renderer.render(word, seed)))
 
 

@@ -28,7 +28,7 @@ SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 BROKEN = "broken file"
 FORMAT = "not a TrueType or OpenType file"
 BITMAP = "bitmaps only"
-COLOUR = "colour or emoji font"
+COLOR = "color or emoji font"
 SYMBOL = "symbol, barcode, icon or mathematics font"
 FEW = "fewer than 10 letters and digits"
 
@@ -73,7 +73,7 @@ def inside(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
     return any(first <= code <= last for first, last in ranges)
 
 
-def inspect(path: Path, named: bool = False) -> list[Font | str]:
+def inspect_font_file(path: Path, named: bool = False) -> list[Font | str]:
     """Each face of a file: a Font, or the reason why it is left out.
 
     ``named``: the user named this very file; that it is a font of symbols (by its name, or by what it says of itself:
@@ -96,7 +96,7 @@ def _face(path: Path, number: int, font: Any, named: bool) -> Font | str:
     family = names.getDebugName(16) or names.getDebugName(1) or path.stem
     style = names.getDebugName(17) or names.getDebugName(2) or "Regular"
     if any(table in font for table in ("CBDT", "sbix", "SVG ", "COLR")):
-        return COLOUR
+        return COLOR
     if not any(table in font for table in ("glyf", "CFF ", "CFF2")):
         return BITMAP
     cmap = font.getBestCmap()

@@ -1,4 +1,4 @@
-"""What happens to painted words before they become pixels: light, and the camera.
+"""Degradations of a painted word: light, and the camera.
 
 Images are float32 (height, width, 3), RGB in [0, 255], unless said otherwise. The strengths are our own choice, set by
 eye beside photographed crops.
@@ -10,28 +10,29 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.synth.grounds import LUMA, blend, flat, slope, smooth_noise, spread
+from dptr.synth.colors import LUMA
+from dptr.synth.pixels import blend, linear_gradient, smooth_noise, solid_color, to_rgb
 
 
 def light(image: np.ndarray, rng: Generator) -> np.ndarray:
-    """Exposure, a veil of haze, the colour of the light, and one of: a falling-off, a cast shadow, a glare."""
+    """Exposure, a veil of haze, the color of the light, and one of: a falling-off, a cast shadow, a glare."""
     height, width = image.shape[:2]
     gain = min(1.6, float(np.exp(rng.normal(-0.2, 0.3))))
     cast = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
     veil = abs(rng.normal(0, 20))
-    image = image * flat(gain * (1 - veil / 255) * cast, height, width) + flat(veil * cast, height, width)
+    image = image * solid_color(gain * (1 - veil / 255) * cast, height, width) + solid_color(veil * cast, height, width)
     kind = rng.random()
     if kind < 0.35:
-        image = image * spread(1 - rng.uniform(0.1, 0.6) * slope(rng, height, width))
+        image = image * to_rgb(1 - rng.uniform(0.1, 0.6) * linear_gradient(rng, height, width))
     elif kind < 0.5:
-        edge = (slope(rng, height, width) - rng.uniform(0.25, 0.75)) * rng.uniform(3, 30)
-        image = image * spread(1 - rng.uniform(0.15, 0.5) * np.clip(edge + 0.5, 0, 1))
+        edge = (linear_gradient(rng, height, width) - rng.uniform(0.25, 0.75)) * rng.uniform(3, 30)
+        image = image * to_rgb(1 - rng.uniform(0.15, 0.5) * np.clip(edge + 0.5, 0, 1))
     elif kind < 0.62:
         spot = np.clip(smooth_noise(rng, height, width, 3) - 0.1, 0, 1)
-        image = image + spread(rng.uniform(40, 200) * spot)
+        image = image + to_rgb(rng.uniform(40, 200) * spot)
     elif kind < 0.8:
         cells = int(rng.integers(2, 5))
-        image = image * spread(1 + rng.uniform(0.05, 0.3) * smooth_noise(rng, height, width, cells))
+        image = image * to_rgb(1 + rng.uniform(0.05, 0.3) * smooth_noise(rng, height, width, cells))
     return image
 
 
@@ -39,7 +40,7 @@ def cast_shadow(image: np.ndarray, rng: Generator) -> np.ndarray:
     """The shadow of a wall, of poles or of leaves on a part of the scene; a little blue, as the sky still lights it."""
     height, width = image.shape[:2]
     kind = rng.random()
-    along = slope(rng, height, width)
+    along = linear_gradient(rng, height, width)
     if kind < 0.4:
         shade = (along - rng.uniform(0.25, 0.75)) * rng.uniform(4, 40) + 0.5
     elif kind < 0.7:
@@ -63,7 +64,7 @@ def glare(image: np.ndarray, rng: Generator) -> np.ndarray:
         distance = ((x + lean * y[:, None]) / across) ** 2 + (y[:, None] / down) ** 2
         spot = np.exp(-(distance ** rng.uniform(1, 3)))
     else:
-        offset = np.abs(slope(rng, height, width) - rng.uniform(0.2, 0.8)) / rng.uniform(0.04, 0.15)
+        offset = np.abs(linear_gradient(rng, height, width) - rng.uniform(0.2, 0.8)) / rng.uniform(0.04, 0.15)
         spot = np.clip((1 - offset) * rng.uniform(0.7, 2.5) + 0.5, 0, 1)
     return blend(image, np.full(3, 255, np.float32), rng.uniform(0.3, 0.7) * spot.astype(np.float32))
 
@@ -76,16 +77,16 @@ def expose(image: np.ndarray, steps: float) -> np.ndarray:
     return np.minimum(image * np.float32(2 ** (steps / 2.2)), 255)
 
 
-def misexposed(image: np.ndarray, rng: Generator) -> np.ndarray:
+def vary_exposure(image: np.ndarray, rng: Generator) -> np.ndarray:
     """Up to two steps over, or up to four under."""
     return expose(image, rng.uniform(0.5, 2) if rng.random() < 0.5 else -rng.uniform(0.7, 4))
 
 
-def colour_cast(image: np.ndarray, rng: Generator) -> np.ndarray:
-    """A white balance that is off: red against blue by up to a factor of 2.2, and green; luma of greys stays."""
+def color_cast(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """A white balance that is off: red against blue by up to a factor of 2.2, and green; luma of grays stays."""
     warm, green = rng.uniform(-0.4, 0.4), rng.normal(0, 0.06)
     gains = np.exp(np.array([warm, green, -warm], np.float32))
-    return image * flat(gains / (gains @ LUMA), *image.shape[:2])
+    return image * solid_color(gains / (gains @ LUMA), *image.shape[:2])
 
 
 def bloom(image: np.ndarray, rng: Generator) -> np.ndarray:
@@ -100,7 +101,7 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
-def disc(radius: float) -> np.ndarray:
+def disc_kernel(radius: float) -> np.ndarray:
     """A disc of ``radius`` pixels, its edge smoothed, its sum 1: float32 (n, n), n odd."""
     reach = int(np.ceil(radius))
     offset = np.arange(-reach, reach + 1, dtype=np.float32)
@@ -110,7 +111,7 @@ def disc(radius: float) -> np.ndarray:
 
 def defocus(image: np.ndarray, radius: float) -> np.ndarray:
     """Out of focus: every point becomes a disc, the image of the lens's opening, of ``radius`` pixels."""
-    return cv2.filter2D(image, -1, disc(radius), borderType=cv2.BORDER_REPLICATE)
+    return cv2.filter2D(image, -1, disc_kernel(radius), borderType=cv2.BORDER_REPLICATE)
 
 
 def motion_blur(image: np.ndarray, rng: Generator, length: float) -> np.ndarray:
@@ -132,7 +133,7 @@ def sharpen(image: np.ndarray, amount: float) -> np.ndarray:
     return image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.2))
 
 
-def fringe(image: np.ndarray, rng: Generator) -> np.ndarray:
+def chromatic_aberration(image: np.ndarray, rng: Generator) -> np.ndarray:
     """Red and blue shifted against green, by up to 0.8 pixels."""
     height, width = image.shape[:2]
     shift = rng.uniform(-0.8, 0.8, 2)
@@ -144,13 +145,13 @@ def fringe(image: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def sensor_noise(image: np.ndarray, rng: Generator, most: float) -> np.ndarray:
-    """Grain of light (standard deviation 1.5 to 12, at most ``most``) and colour; a third softened, as by cameras."""
+    """Grain of light (standard deviation 1.5 to 12, at most ``most``) and color; a third softened, as by cameras."""
     grain: np.ndarray = rng.standard_normal(image.shape[:2], dtype=np.float32)
     tint: np.ndarray = rng.standard_normal(image.shape, dtype=np.float32)
     strength = min(most, float(np.exp(rng.uniform(np.log(1.5), np.log(12)))))
     if rng.random() < 0.35:
         grain, tint = (2 * cv2.GaussianBlur(noise, (0, 0), 0.8) for noise in (grain, tint))
-    return image + spread(strength * grain) + strength * rng.uniform(0, 0.7) * tint
+    return image + to_rgb(strength * grain) + strength * rng.uniform(0, 0.7) * tint
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""Painting: block letters, double outlines, boards."""
+"""Painting: block letters, double outlines, sign_board."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dptr.config.render import RenderConfig, plain_render
-from dptr.synth import Renderer, boards, grounds
-from dptr.synth.boards import Board
+from dptr.config.effects import PRESETS
+from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
+from dptr.synth import Renderer, colors, sign_board
 from dptr.synth.layout import Line
-from dptr.synth.painting import extrude
-from dptr.synth.placing import place
+from dptr.synth.paint import extrude
+from dptr.synth.sign_board import SignBoard
+from dptr.synth.warp import warp_line
 
 SHAPE = (48, 192)
 
@@ -24,8 +26,8 @@ def square() -> np.ndarray:
 @pytest.mark.parametrize("shift", [(8, 0), (-8, 0), (0, 7), (6, -6), (-5, 9)])
 def test_letters_reach_into_the_depth_in_one_direction(shift):
     """The sides cover what the mask sweeps, found by brute force, and are darkest at the back."""
-    ground = np.full((*SHAPE, 3), 200, np.float32)
-    painted = extrude(ground, np.full(3, 90, np.float32), square(), np.array(shift, float))[..., 0]
+    background = np.full((*SHAPE, 3), 200, np.float32)
+    painted = extrude(background, np.full(3, 90, np.float32), square(), np.array(shift, float))[..., 0]
     swept = np.zeros(SHAPE, bool)
     for part in np.linspace(0, 1, 50):
         dx, dy = np.round(part * np.array(shift)).astype(int)
@@ -33,17 +35,23 @@ def test_letters_reach_into_the_depth_in_one_direction(shift):
     found = painted < 145
     assert (found ^ swept).sum() <= 24  # half pixels along slanted edges
     y, x = np.nonzero(found)
-    centre = np.array((x.mean() - 84.5, y.mean() - 24.5))
-    assert centre @ shift / np.linalg.norm(shift) == pytest.approx(np.linalg.norm(shift) / 2, abs=0.8)
-    assert abs(centre @ (-shift[1], shift[0])) / np.linalg.norm(shift) < 0.5
+    center = np.array((x.mean() - 84.5, y.mean() - 24.5))
+    assert center @ shift / np.linalg.norm(shift) == pytest.approx(np.linalg.norm(shift) / 2, abs=0.8)
+    assert abs(center @ (-shift[1], shift[0])) / np.linalg.norm(shift) < 0.5
     assert painted[found].min() == pytest.approx(60, abs=2) and painted[found].max() < 145
     ends = [np.stack((x, y), 1)[painted[y, x] < 62].mean(0), np.stack((x, y), 1)[painted[y, x] > 80].mean(0)]
     assert (ends[0] - ends[1]) @ shift > 0
 
 
 def test_a_second_outline_lies_around_the_first(font_folder):
-    config = plain_render(RenderConfig(fonts=(str(font_folder),), height=64)).model_copy(update={"outline": 1.0})
-    single, double = (Renderer(config.model_copy(update={"double_outline": share}), 0) for share in (0.0, 1.0))
+    single, double = (
+        Renderer(
+            RenderConfig(preset="plain", effects={"outline": 1, "double_outline": share}, fonts=(str(font_folder),)),
+            0,
+            size=CropSize(height=64),
+        )
+        for share in (0, 1)
+    )
     changed = 0
     for index in range(20):
         one, two = (renderer.render("HI", index).astype(int) for renderer in (single, double))
@@ -53,8 +61,8 @@ def test_a_second_outline_lies_around_the_first(font_folder):
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(np.array((100.0, 20.0)), np.array((8.0, 6.0)), np.array([(1, 0, 40.0), (0, 1, 14), (0, 0, 1)]))
+def board() -> SignBoard:
+    return SignBoard(np.array((100.0, 20.0)), np.array((8.0, 6.0)), np.array([(1, 0, 40.0), (0, 1, 14), (0, 0, 1)]))
 
 
 def test_a_board_is_a_rectangle_around_the_word(board):
@@ -74,7 +82,9 @@ def test_a_board_leaves_its_face_and_what_lies_beyond(board):
     face, beyond = (np.full((*SHAPE, 3), value, np.float32) for value in (200, 50))
     borders = 0
     for seed in range(40):
-        image = boards.mount(face, beyond, np.array((250, 0, 0), np.float32), board, np.random.default_rng(seed))
+        image = sign_board.draw_sign_board(
+            face, beyond, np.array((250, 0, 0), np.float32), board, np.random.default_rng(seed)
+        )
         np.testing.assert_allclose(image[14:34, 40:140], 200, atol=1)  # the word's place
         assert image[:3].max() <= 50 + 1e-3 and image[-3:].max() <= 50 + 1e-3
         borders += (image[..., 0] - image[..., 1]).max() > 150
@@ -82,29 +92,29 @@ def test_a_board_leaves_its_face_and_what_lies_beyond(board):
 
 
 def test_the_board_follows_the_word(font_folder):
-    """Ink lies within the board, whatever the camera does, and the board is seen whole in most crops."""
-    config = plain_render(RenderConfig()).model_copy(
-        update={"board": 1.0, "rotation": 1.0, "perspective": 1.0, "slant": 1.0, "outline": 0.5}
+    """InkStyle lies within the board, whatever the camera does, and the board is seen whole in most crops."""
+    effects = PRESETS["plain"].model_copy(
+        update={"sign_board": 1.0, "rotation": 1.0, "perspective": 1.0, "slant": 1.0, "outline": 0.5}
     )
     block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
     whole = 0
     for seed in range(60):
-        placed = place(block, config, np.random.default_rng(seed))
-        assert placed.board is not None
-        area = placed.board.area(placed.fill.shape)
-        assert (placed.grown * (1 - area)).sum() < 0.01 * placed.grown.sum()
-        assert area.sum() > 1.2 * placed.fill.sum()
+        word = warp_line(block, effects, CropSize(), np.random.default_rng(seed))
+        assert word.board is not None
+        area = word.board.area(word.fill.shape)
+        assert (word.outline * (1 - area)).sum() < 0.01 * word.outline.sum()
+        assert area.sum() > 1.2 * word.fill.sum()
         whole += np.concatenate((area[0], area[-1], area[:, 0], area[:, -1])).mean() < 0.1
     assert whole > 35
     among = Line(np.full((90, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
-    assert place(among, config, np.random.default_rng(0)).board is None
+    assert warp_line(among, effects, CropSize(), np.random.default_rng(0)).board is None
 
 
 def test_crops_with_boards_differ_at_their_edges(font_folder):
-    config = plain_render(RenderConfig(fonts=(str(font_folder),))).model_copy(update={"board": 1.0})
+    config = RenderConfig(preset="plain", effects={"sign_board": 1.0}, fonts=(str(font_folder),))
     renderer = Renderer(config, 0)
     corners = []
     for index in range(30):
-        crop = renderer.render("Hotel", index).astype(np.float32) @ grounds.LUMA
+        crop = renderer.render("Hotel", index).astype(np.float32) @ colors.LUMA
         corners.append(abs(crop[0, 0] - np.median(crop)) > 10)
     assert np.mean(corners) > 0.6

@@ -1,6 +1,6 @@
 """Words in several rows: letters one below the other, as on the signs of hotels and in upright CJK; words on two lines.
 
-Where the letters stand is not told (``Line.stops`` are NaN): a crop's columns no longer tell them apart.
+``Line.stops`` are NaN: the columns of such a crop do not tell its letters apart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.random import Generator
 from PIL import ImageFont
 
 from dptr.synth.fonts import Font, needs_shaping
-from dptr.synth.layout import SIZE, Line, cut_out, draw_mask, draw_word, load_face, paste
+from dptr.synth.layout import SIZE, Line, draw_mask, draw_word, load_font, paste, trim
 
 _WIDE = "\u2e80"  # from here on characters stand in squares of an em: CJK radicals, kana, Han, Hangul
 # In upright CJK, dashes and brackets are turned, and stops move from the lower left to the upper right of their square
@@ -31,12 +31,12 @@ def can_stack_letters(text: str, height: int) -> bool:
 
 
 def stack_letters(font: Font, text: str, spacing: float) -> Line:
-    """``text`` from top to bottom, each letter upright, on baselines of equal distance, their widths centred.
+    """``text`` from top to bottom, each letter upright, on baselines of equal distance, their widths centered.
 
     Args:
         spacing: room between two rows as a share of an em.
     """
-    face, wide = load_face(font.path, font.number, False), _is_wide(text)
+    face, wide = load_font(font.path, font.number, False), _is_wide(text)
     cells = [_cell(face, char, wide) for char in text]
     boxes = np.array([box for _, box in cells])
     (left, top), (right, bottom) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
@@ -50,7 +50,7 @@ def stack_letters(font: Font, text: str, spacing: float) -> Line:
 def stack_words(font: Font, text: str, rng: Generator) -> Line:
     """The words of ``text`` (two or more, parted by spaces) on two lines as equal in length as can be.
 
-    Lines are centred or begin together; now and then the shorter one is set larger, to the width of the other.
+    Lines are centerd or begin together; now and then the shorter one is set larger, to the width of the other.
     """
     words = text.split()
     lines = min(
@@ -60,7 +60,7 @@ def stack_words(font: Font, text: str, rng: Generator) -> Line:
     masks = [draw_word(font, line).mask for line in lines]
     if rng.random() < 0.3:
         width = max(mask.shape[1] for mask in masks)
-        masks = [_enlarged(mask, min(1.6, width / mask.shape[1])) for mask in masks]
+        masks = [_enlarge(mask, min(1.6, width / mask.shape[1])) for mask in masks]
     (upper, lower), gap = masks, int(rng.uniform(0.1, 0.45) * SIZE)
     width = max(upper.shape[1], lower.shape[1])
     canvas = np.zeros((upper.shape[0] + gap + lower.shape[0], width), np.uint8)
@@ -86,10 +86,10 @@ def _is_wide(text: str) -> bool:
     return any(char >= _WIDE for char in text)
 
 
-def _enlarged(mask: np.ndarray, factor: float) -> np.ndarray:
+def _enlarge(mask: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(mask, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR) if factor > 1 else mask
 
 
 def _rows(canvas: np.ndarray, letters: int, rows: int, upright: bool) -> Line:
-    mask, _ = cut_out(canvas)
+    mask, _ = trim(canvas)
     return Line(mask, (0, 0, mask.shape[1], mask.shape[0]), np.full((letters, 2, 2), np.nan), rows, upright)

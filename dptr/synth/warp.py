@@ -1,4 +1,4 @@
-"""From a word's mask to the crop: one perspective warp, with outlines and the board that the word stands on."""
+"""The perspective warp of a word's mask into the crop, with its outline and the place of the board it stands on."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.config.render import RenderConfig
+from dptr.config.effects import Effects
+from dptr.config.size import CropSize
 from dptr.synth import layout
-from dptr.synth.boards import Board
-from dptr.utils.widths import width_for
+from dptr.synth.sign_board import SignBoard
+from dptr.utils.widths import crop_width
 
-_TURNED = 4  # pixels
-_SCALE = 1.5  # colours are laid on at this multiple of the target size
+_LEAST_PER_LETTER = 4  # pixels
+_SCALE = 1.5  # colors are laid on at this multiple of the target size
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A word in its crop.
+class WordMask:
+    """A word in its crop, not painted yet.
 
     Attributes:
         fill: ink, float32 (h, w) in [0, 1].
-        grown: ink grown by an outline; the same object where it gets none.
+        outline: ink and contour, float32 (h, w); the same object as ``fill`` where the word gets no contour.
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
@@ -31,35 +32,34 @@ class Placed:
     """
 
     fill: np.ndarray
-    grown: np.ndarray
+    outline: np.ndarray
     aspect: float
     stops: np.ndarray
-    board: Board | None
+    board: SignBoard | None
     width: int
 
 
-def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
+def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)
     edge = 6
     mask = layout.pad(mask, edge, edge)
     left, top, right, bottom = left + edge, top + edge, right + edge, bottom + edge
-    outlined = rng.random() < config.outline
-    if outlined:
-        grown = layout.embolden(mask, int(rng.integers(2, 6)))
-        extra = (grown.shape[0] - mask.shape[0]) // 2
-        mask = np.dstack((layout.pad(mask, extra, extra), grown))
+    if rng.random() < effects.outline:
+        outline = layout.embolden(mask, int(rng.integers(2, 6)))
+        extra = (outline.shape[0] - mask.shape[0]) // 2
+        mask = np.dstack((layout.pad(mask, extra, extra), outline))
         left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
     box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
     stops = np.add(line.stops, (left - line.box[0], top - line.box[1]))
-    world = _corners(box - box.mean(0), line.upright, len(stops), config, rng)
+    world = _corners(box - box.mean(0), line.upright, len(stops), effects, size.height, rng)
     low, high = world.min(0), world.max(0)
     rise = min(bottom - top, high[1] - low[1])
     if line.upright:
         rise = min(rise, right - left)
     whole, room = box.copy(), None
-    if alone and config.board and rng.random() < config.board:
+    if alone and effects.sign_board and rng.random() < effects.sign_board:
         room = rng.uniform(0.2, 0.45, 2) * min(rise, layout.SIZE)
         low, high = _reach(box, room, world)
     loose = rng.random(4)
@@ -67,15 +67,15 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
                        np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
-    own = width_for(aspect, config.height, config.width, config.widest)
-    height, width = round(config.height * _SCALE), round(own * _SCALE)
+    own = crop_width(aspect, size.height, size.width, size.max_width)
+    height, width = round(size.height * _SCALE), round(own * _SCALE)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0
     for axis, shrink in enumerate(shrinks):
         if shrink > 1:
-            size = list(mask.shape[1::-1])
-            size[axis] = max(1, round(size[axis] / shrink))
-            mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+            smaller = list(mask.shape[1::-1])
+            smaller[axis] = max(1, round(smaller[axis] / shrink))
+            mask = cv2.resize(mask, smaller, interpolation=cv2.INTER_AREA)
             box[:, axis] /= shrink
             stops[..., axis] /= shrink
     target = (world - low) / (high - low) * (width, height)
@@ -86,8 +86,8 @@ def place(line: layout.Line, config: RenderConfig, rng: Generator) -> Placed:
     seen[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
     if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
         seen[:] = np.nan
-    board = None if room is None else Board(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
-    return Placed(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
+    board = None if room is None else SignBoard(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
+    return WordMask(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -101,27 +101,28 @@ def _reach(box: np.ndarray, room: np.ndarray, world: np.ndarray) -> tuple[np.nda
     return seen.min(0), seen.max(0)
 
 
-def _corners(box: np.ndarray, upright: bool, letters: int, config: RenderConfig, rng: Generator) -> np.ndarray:
+def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, height: int, rng: Generator) -> np.ndarray:
     """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned.
 
-    Words that would have fewer than ``_TURNED`` pixels of the crop's height a letter are not turned by 90 degrees.
+    Words that would have fewer than ``_LEAST_PER_LETTER`` pixels of the crop's height a letter are not turned by 90
+    degrees.
     """
     half_width, half_height = box[2]
     corners = box.astype(np.float64)
-    if rng.random() < config.slant and not upright:
+    if rng.random() < effects.slant and not upright:
         corners[:, 0] -= np.clip(rng.normal(0, 0.18), -0.5, 0.5) * corners[:, 1]
-    if rng.random() < config.perspective:
+    if rng.random() < effects.perspective:
         far = np.clip(rng.normal(0, 0.12, 2), -0.3, 0.3)
         corners[:, 1] *= 1 + far[0] * corners[:, 0] / half_width
         corners[:, 0] *= 1 + far[1] * corners[:, 1] / half_height
         corners[:, 1] += np.clip(rng.normal(0, 0.06), -0.15, 0.15) * corners[:, 0]
-    if rng.random() < config.rotation:
+    if rng.random() < effects.rotation:
         degrees = rng.normal(0, 5) if rng.random() < 0.75 else rng.normal(0, 16)
         thin = 0.6 * half_width / half_height if upright else 1.4 * half_height / half_width
         most = np.rad2deg(np.arcsin(min(0.64, thin)))  # long words would become thin
         angle = np.deg2rad(np.clip(degrees, -most, most))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         corners = corners @ turn
-    if rng.random() < config.vertical and not upright and letters * _TURNED <= config.height:
+    if rng.random() < effects.quarter_turn and not upright and letters * _LEAST_PER_LETTER <= height:
         corners = corners[:, ::-1] * rng.choice(((1, -1), (-1, 1)))
     return corners

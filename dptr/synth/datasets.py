@@ -17,8 +17,9 @@ from dptr.config.train import SynthRecipe
 from dptr.data.labeled import LABELS
 from dptr.data.lmdb import write_lmdb
 from dptr.synth import worker
-from dptr.synth.source import Rendered
-from dptr.synth.worker import rendered
+from dptr.synth.manifest import describe_recipe, same_crops
+from dptr.synth.source import RenderedWords
+from dptr.synth.worker import make_source
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, write_json
 
@@ -28,7 +29,7 @@ Picture = tuple[bytes, str]  # a PNG and its word
 Progress = Callable[[int], None]
 
 
-def part_of(text: str) -> tuple[int, int]:
+def parse_shard(text: str) -> tuple[int, int]:
     """``i/n`` as numbers; i counts from 0.
 
     Raises:
@@ -40,7 +41,7 @@ def part_of(text: str) -> tuple[int, int]:
     return int(number), int(parts)
 
 
-def span_of(part: tuple[int, int], count: int) -> tuple[int, int]:
+def shard_range(part: tuple[int, int], count: int) -> tuple[int, int]:
     """First sample, and one past the last, of part (i, n) of ``count``; all parts together hold each sample once.
 
     Raises:
@@ -71,22 +72,22 @@ def write_folder(
     Raises:
         UserError: ``folder`` is not empty and ``resume`` is off, or it holds other samples; what rendering raises.
     """
-    described = {"recipe": recipe.model_dump(mode="json"), "first": first, "last": last}
+    described = {**describe_recipe(recipe), "first": first, "last": last}
     path, labels = folder / RECIPE, folder / LABELS
     if path.exists():
         if not resume:
             raise UserError(f"{folder}: already holds rendered crops; pass --resume to go on, or another --out")
-        if read_json(path, "rendered crops") != described:
+        if not same_crops(read_json(path, "rendered crops"), described):
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty; pass another --out")
-    supply = rendered(recipe)
+    source = make_source(recipe)
     remove_partial(folder)
     write_json(path, described)
     done = _kept(labels)
     progress(done)
     with open(labels, "ab") as file:
-        for start, pictures in _chunks(recipe, supply, first + done, last, workers):
+        for start, pictures in _chunks(recipe, source, first + done, last, workers):
             lines = []
             for index, (png, word) in enumerate(pictures, start):
                 name = f"images/{index // 1000:06d}/{index:09d}.png"
@@ -107,10 +108,10 @@ def write_synth_lmdb(
     progress: Progress = lambda done: None,
 ) -> None:
     """The same samples as an LMDB; see ``write_lmdb`` for how it resumes and what it raises."""
-    supply = rendered(recipe)
+    source = make_source(recipe)
 
     def stream() -> Iterator[Picture]:
-        for start, pictures in _chunks(recipe, supply, first, last, workers):
+        for start, pictures in _chunks(recipe, source, first, last, workers):
             yield from pictures
             progress(start + len(pictures) - first)
 
@@ -129,25 +130,25 @@ def _kept(labels: Path) -> int:
 
 
 def _chunks(
-    recipe: SynthRecipe, supply: Rendered, first: int, last: int, workers: int
+    recipe: SynthRecipe, source: RenderedWords, first: int, last: int, workers: int
 ) -> Iterator[tuple[int, list[Picture]]]:
-    """Samples of ``supply``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
+    """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
-        yield from ((span[0], _render(supply, span)) for span in spans)
+        yield from ((span[0], _render(source, span)) for span in spans)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start, (recipe,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start_worker, (recipe,)) as pool:
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
 
 
 def _work(span: tuple[int, int]) -> list[Picture]:
-    return _render(worker.source(), span)
+    return _render(worker.worker_source(), span)
 
 
-def _render(supply: Rendered, span: tuple[int, int]) -> list[Picture]:
+def _render(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
     pictures = []
     for index in range(*span):
-        crop, word, _ = supply.sample(index)
+        crop, word, _ = source.sample(index)
         file = io.BytesIO()
         Image.fromarray(crop).save(file, "PNG", compress_level=1)
         pictures.append((file.getvalue(), word))

@@ -8,19 +8,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.synth.fonts import Font, FontIndex
-from dptr.synth.render import Renderer
+from dptr.synth.renderer import Renderer
 
 _LABEL = 20  # pixels below each crop
 
 
-def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
+def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, start: int = 0) -> Image.Image:
     """One crop a word, numbered ``start``, ``start + 1``, ..., twice as large, row by row with a white gap.
 
     Raises:
         UserError: no font draws one of the words.
     """
-    config, gap = renderer.config, 3
-    height, width = config.height, max(config.width, config.widest)
+    size, gap = renderer.size, 3
+    height, width = size.height, max(size.width, size.max_width)
     rows = -(-len(words) // columns)
     sheet = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
     for i, word in enumerate(words):
@@ -30,7 +30,7 @@ def contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 6, st
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
 
 
-def labelled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
+def draw_labeled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
     """Crops (h, w, 3) of one height, each with its word below, row by row; crops are twice as large, words as typed.
 
     Raises:

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dptr.config.effects import PRESETS, Effects
 from dptr.config.render import RenderConfig
-from dptr.synth import FontIndex, Renderer, contact_sheet, find_fonts, labelled_sheet
-from dptr.synth.inks import INKS
-from dptr.synth.layout import Line, draw_word, load_face
-from dptr.synth.placing import place
+from dptr.config.size import CropSize
+from dptr.synth import FontIndex, Renderer, draw_contact_sheet, draw_labeled_sheet, find_fonts
+from dptr.synth.ink_styles import INK_STYLES
+from dptr.synth.layout import Line, draw_word, load_font
+from dptr.synth.warp import warp_line
 from dptr.utils.errors import UserError
 
-PROBABILITIES = {name: 0.0 for name, field in RenderConfig.model_fields.items() if field.annotation is float}
+PLAIN = RenderConfig(preset="plain")
 WORDS = ["Hello", "a", "STATION", "www.example.com/abcdefghij", "12.50", "I", "i", "Coffee&Tea", "(x)", "ly"]
 
 
@@ -37,12 +39,14 @@ def photographs(tmp_path) -> Path:
     return folder
 
 
-# Mean grey of 2 x 4 parts of crops with the first default settings (seed 11), before wave, upright, stacked, board,
-# extrusion, double_outline, defocus, exposure, colour_cast, glare and cast_shadow came: a number drawn for one of them
-# would shift all others. Means, for the last bit of a pixel depends on the processor.
+# Mean gray of 2 x 4 parts of crops with the first default settings (seed 11), before wave, vertical_text, two_lines,
+# sign_board, extrusion, double_outline, defocus, exposure, color_cast, glare and cast_shadow came: a number drawn for
+# one of them would shift all others. Means, for the last bit of a pixel depends on the processor.
 FIRST = RenderConfig(
-    photograph=0.4, curve=0.15, rotation=0.5, perspective=0.5, spacing=0.3, neighbours=0.25, lowres=0.35, blur=0.35,
-    noise=0.35, jpeg=0.4, lighting=0.5, slant=0.15, jitter=0.06, faint=0.1, wear=0.06, bloom=0.1,
+    effects=dict(
+        curve=0.15, rotation=0.5, perspective=0.5, letter_spacing=0.3, neighbors=0.25, low_resolution=0.35, blur=0.35,
+        noise=0.35, jpeg=0.4, lighting=0.5, slant=0.15, letter_jitter=0.06, low_contrast=0.1, wear=0.06, bloom=0.1,
+    )
 )  # fmt: skip
 KEPT = [
     ("Hello", [163, 150, 131, 140, 142, 104, 115, 148]),
@@ -88,38 +92,38 @@ def test_crops_are_what_they_were_before_later_effects_came(fonts):
 
 @pytest.mark.parametrize("shape", [(32, 128), (48, 160), (64, 64), (8, 8)])
 def test_crops_have_the_asked_shape(fonts, shape):
-    renderer = Renderer(RenderConfig(height=shape[0], width=shape[1]), 0, fonts)
+    renderer = Renderer(RenderConfig(), 0, fonts, CropSize(height=shape[0], width=shape[1]))
     for i, word in enumerate(WORDS * 3):
         crop = renderer.render(word, i)
         assert crop.shape == (*shape, 3) and crop.dtype == np.uint8 and crop.flags.c_contiguous
         np.testing.assert_array_equal(renderer.render_with_stops(word, i)[0], crop)  # which looks more up
 
 
-@pytest.mark.parametrize("effect", ["everything", "nothing", *PROBABILITIES])
+@pytest.mark.parametrize("effect", ["everything", "nothing", *Effects.model_fields])
 def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
-    on = dict.fromkeys(PROBABILITIES, 1.0) | dict.fromkeys(INKS, 1 / len(INKS))
+    on = dict.fromkeys(Effects.model_fields, 1.0) | dict.fromkeys(INK_STYLES, 1 / len(INK_STYLES))
     if effect != "everything":
-        on = {**PROBABILITIES}
-    if effect in on:
-        on[effect] = 1.0
-    renderer = Renderer(RenderConfig(backgrounds=str(photographs), **on), 3, fonts)
+        on = {effect: 1.0} if effect in on else {}
+    if effect == "double_outline":
+        on["outline"] = 1.0
+    renderer = Renderer(RenderConfig(preset="plain", effects=on, backgrounds=str(photographs)), 3, fonts)
     crops = [renderer.render(word, i) for i, word in enumerate(WORDS * 2)]
     visible = [float(crop.astype(float).std()) > 3 for crop in crops]
     assert sum(visible) >= 0.9 * len(visible)
 
 
 def test_without_effects_a_crop_is_the_stretched_word(fonts):
-    """Ink found by its colour and cut to its box has the shape of the word as the font draws it."""
-    renderer = Renderer(RenderConfig(height=64, width=256, **PROBABILITIES), 1, fonts)
+    """InkStyle found by its color and cut to its box has the shape of the word as the font draws it."""
+    renderer = Renderer(PLAIN, 1, fonts, CropSize(height=64, width=256))
     (font,) = fonts.fonts
     overlaps = []
     for i, word in enumerate(["Hello", "Flags", "STOP", "agree", "R2D2"] * 16):
         crop = renderer.render(word, i).astype(np.float32).reshape(-1, 3)
-        colours = cv2.kmeans(crop, 2, None, (3, 20, 0.5), 3, cv2.KMEANS_PP_CENTERS)[1].reshape(64, 256)
-        edge = np.concatenate((colours[0], colours[-1], colours[:, 0], colours[:, -1]))
+        colors = cv2.kmeans(crop, 2, None, (3, 20, 0.5), 3, cv2.KMEANS_PP_CENTERS)[1].reshape(64, 256)
+        edge = np.concatenate((colors[0], colors[-1], colors[:, 0], colors[:, -1]))
         if edge.min() != edge.max():
             continue  # cut on purpose: the box cannot be found
-        ink = (colours != edge[0]).astype(np.uint8)
+        ink = (colors != edge[0]).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(ink)
         truth = cv2.resize(draw_word(font, word).mask, (width, height), interpolation=cv2.INTER_AREA) > 127
         found = ink[top : top + height, left : left + width] > 0
@@ -128,42 +132,44 @@ def test_without_effects_a_crop_is_the_stretched_word(fonts):
 
 
 def test_light_on_dark_is_as_frequent_as_dark_on_light(fonts):
-    renderer = Renderer(RenderConfig(**PROBABILITIES), 2, fonts)
+    renderer = Renderer(PLAIN, 2, fonts)
     signs = []
     for i in range(300):
-        grey = renderer.render("HHHHHH", i).astype(float).mean(2)
-        signs.append(np.median(grey) < (grey.min() + grey.max()) / 2)
+        gray = renderer.render("HHHHHH", i).astype(float).mean(2)
+        signs.append(np.median(gray) < (gray.min() + gray.max()) / 2)
     assert 0.35 < np.mean(signs) < 0.65
 
 
 def test_the_word_stays_in_the_crop_whatever_the_camera_does():
     """Geometry at its strongest: warping a full block must keep most of it inside, and must not shrink it away."""
-    config = RenderConfig(**{**PROBABILITIES, "rotation": 1.0, "perspective": 1.0, "slant": 1.0})
+    effects = PRESETS["plain"].model_copy(update={"rotation": 1.0, "perspective": 1.0, "slant": 1.0})
     block = Line(np.full((45, 200), 255, np.uint8), (0, 0, 200, 45), np.zeros((1, 2, 2)))
     for i in range(300):
         rng = np.random.default_rng(i)
-        placed = place(block, config, rng)
-        fill = placed.fill
-        assert placed.grown is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < placed.aspect < 8
+        word = warp_line(block, effects, CropSize(), rng)
+        fill = word.fill
+        assert word.outline is fill and 0.2 < fill.mean() <= 1.0 and 0.8 < word.aspect < 8
         border = np.concatenate((fill[0], fill[-1], fill[:, 0], fill[:, -1]))
         assert border.mean() < 0.75
 
 
-@pytest.mark.parametrize("effect", ["spacing", "jitter", "curve", "wave", "weight", "rotation", "perspective"])
+@pytest.mark.parametrize(
+    "effect", ["letter_spacing", "letter_jitter", "curve", "wave", "stroke_weight", "rotation", "perspective"]
+)
 def test_letters_are_where_their_stops_say(fonts, effect):
     """Each letter's ink is found as a blob of its own, and lies between the letter's stops."""
-    renderer = Renderer(RenderConfig(**{**PROBABILITIES, effect: 1.0, "outline": 0.3}), 0, fonts)
+    renderer = Renderer(RenderConfig(preset="plain", effects={effect: 1.0, "outline": 0.3}), 0, fonts)
     found = 0
     for i in range(60):
         rng = np.random.default_rng(i)
-        line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
-        placed = place(line, renderer.config, rng)
-        fill, stops = placed.fill, placed.stops
-        count, _, _, centres = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
+        line = renderer._draw_line("HUNTED", fonts.fonts[0], rng, True)
+        word = warp_line(line, renderer.effects, renderer.size, rng)
+        fill, stops = word.fill, word.stops
+        count, _, _, centers = cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))
         if count != 7:  # letters that touch
             continue
         found += 1
-        middles = np.sort(centres[1:, 0]) / fill.shape[1]
+        middles = np.sort(centers[1:, 0]) / fill.shape[1]
         assert np.all(stops[:, 0] < middles) and np.all(middles < stops[:, 1])
     assert found >= 20
     crop, stops = renderer.render_with_stops("HUNTED", 3)
@@ -175,7 +181,7 @@ def test_letters_end_where_the_font_says(fonts):
     """Summed pair by pair, with kerning, as Pillow measures each beginning of the word."""
     font = fonts.fonts[0]
     for word in ("AVATAR To", "Wave.", "fi", "L'T", "i"):
-        face = load_face(font.path, font.number, False)
+        face = load_font(font.path, font.number, False)
         ends = draw_word(font, word).stops[:, 1, 0]
         starts = draw_word(font, word).stops[:, 0, 0]
         truth = np.array([face.getlength(word[:end]) for end in range(len(word) + 1)])
@@ -186,27 +192,27 @@ def test_letters_end_where_the_font_says(fonts):
 
 def test_only_words_that_stay_readable_are_turned_by_90_degrees(fonts):
     """Four pixels of the height a letter; turned words have no stops."""
-    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "vertical": 1.0}), 0, fonts)
+    renderer = Renderer(RenderConfig(preset="plain", effects={"quarter_turn": 1.0}), 0, fonts)
     for letters in range(1, 16):
         stops = renderer.render_with_stops("H" * letters, letters)[1]
         assert np.isnan(stops).all() == (letters <= 8)
 
 
-@pytest.mark.parametrize(("effect", "word"), [("upright", "HOTEL"), ("stacked", "GRAND HOTEL")])
+@pytest.mark.parametrize(("effect", "word"), [("vertical_text", "HOTEL"), ("two_lines", "GRAND HOTEL")])
 def test_rows_of_letters_have_no_stops(fonts, effect, word):
-    renderer = Renderer(RenderConfig(**{**PROBABILITIES, effect: 1.0}), 0, fonts)
+    renderer = Renderer(RenderConfig(preset="plain", effects={effect: 1.0}), 0, fonts)
     crop, stops = renderer.render_with_stops(word, 0)
     assert stops.shape == (len(word), 2) and np.isnan(stops).all() and crop.shape == (32, 128, 3)
     assert np.isfinite(renderer.render_with_stops("Parliament", 0)[1]).all()  # too long for one, without a space
-    off = Renderer(RenderConfig(**PROBABILITIES), 0, fonts)
+    off = Renderer(PLAIN, 0, fonts)
     assert np.isfinite(off.render_with_stops(word, 0)[1]).all()
 
 
 def test_stops_of_a_word_among_others_are_its_own(fonts):
-    renderer = Renderer(RenderConfig(**{**PROBABILITIES, "neighbours": 1.0}), 0, fonts)
+    renderer = Renderer(RenderConfig(preset="plain", effects={"neighbors": 1.0}), 0, fonts)
     for i in range(40):
         rng = np.random.default_rng(i)
-        line = renderer._line("HUNTED", fonts.fonts[0], rng, True)
+        line = renderer._draw_line("HUNTED", fonts.fonts[0], rng, True)
         left, _, right, _ = line.box
         assert abs(line.stops[0, 0, 0] - left) < 9 and abs(line.stops[-1, 1, 0] - right) < 9  # side bearings
 
@@ -231,7 +237,7 @@ def test_backgrounds_that_cannot_be_used_are_named(fonts, tmp_path, photographs)
 
 def test_contact_sheet_shows_the_crops_in_order(fonts):
     renderer = Renderer(RenderConfig(), 0, fonts)
-    sheet = contact_sheet(renderer, WORDS[:5], columns=3, start=10)
+    sheet = draw_contact_sheet(renderer, WORDS[:5], columns=3, start=10)
     assert sheet.size == (2 * 3 * 131, 2 * 2 * 35)
     small = np.asarray(sheet.resize((3 * 131, 2 * 35), Image.Resampling.BOX), np.float32)
     for i in range(5):
@@ -242,19 +248,18 @@ def test_contact_sheet_shows_the_crops_in_order(fonts):
 
 
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="needs photographs; set DPTR_DATA")
-def test_real_photographs_serve_as_grounds(fonts):
-    config = RenderConfig(
-        backgrounds=str(Path(os.environ["DPTR_DATA"]) / "natural"), **{**PROBABILITIES, "photograph": 1}
-    )
+def test_real_photographs_serve_as_backgrounds(fonts):
+    photographs = str(Path(os.environ["DPTR_DATA"]) / "natural")
+    config = RenderConfig(preset="plain", effects={"photograph": 1}, backgrounds=photographs)
     renderer = Renderer(config, 0, fonts)
     assert sum(photograph.nbytes for photograph in renderer.photographs) < 2**27
     assert len({renderer.render("Hello", i).tobytes() for i in range(20)}) == 20
 
 
-def test_labelled_sheet_holds_every_crop_and_its_word(fonts):
-    renderer = Renderer(RenderConfig(height=16, width=32), 0, fonts)
+def test_labeled_sheet_holds_every_crop_and_its_word(fonts):
+    renderer = Renderer(RenderConfig(), 0, fonts, CropSize(height=16, width=32))
     samples = [(renderer.render(word, number), word) for number, word in enumerate(WORDS[:4])]
-    sheet = np.asarray(labelled_sheet(samples, fonts, columns=3))
+    sheet = np.asarray(draw_labeled_sheet(samples, fonts, columns=3))
     assert sheet.shape == (2 * (32 + 26), 3 * (64 + 6), 3)
     for number, (crop, _) in enumerate(samples):
         y, x = number // 3 * 58, number % 3 * 70

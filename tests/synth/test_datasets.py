@@ -10,15 +10,18 @@ import pytest
 
 from dptr.cli.app import run
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
+from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.data.labeled import open_labelled
-from dptr.synth import export as synth_sets
+from dptr.synth import datasets as synth_sets
 from dptr.synth import pack
-from dptr.synth.export import part_of, span_of, write_folder, write_synth_lmdb
+from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_synth_lmdb
 from dptr.synth.pack import open_pack, write_pack
-from dptr.synth.worker import rendered
+from dptr.synth.worker import make_source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
+
+SIZE = CropSize(height=16, width=32)
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +34,8 @@ def small(monkeypatch):
 @pytest.fixture
 def recipe(font_folder) -> SynthRecipe:
     random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0)
-    render = RenderConfig(fonts=(str(font_folder),), height=16, width=32)
-    return SynthRecipe(charset="36", max_length=6, corpus=random, render=render)
+    render = RenderConfig(fonts=(str(font_folder),))
+    return SynthRecipe(charset="36", max_length=6, corpus=random, render=render, size=SIZE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,7 +51,7 @@ def test_it_holds_what_the_renderer_gives(kind, first, last, recipe, tmp_path):
     done = []
     WRITE[kind](recipe, first, last, tmp_path / "set", progress=done.append)
     assert done[-1] == 10 and done == sorted(done)
-    source, dataset = rendered(recipe), open_labelled(tmp_path / "set")
+    source, dataset = make_source(recipe), open_labelled(tmp_path / "set")
     assert len(dataset) == 10
     for place, index in enumerate(range(first, last)):
         crop, word, _ = source.sample(index)
@@ -120,7 +123,7 @@ def test_a_full_disk_is_told_and_resumed(recipe, tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [7, 8, 9, 100])
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shards_hold_every_sample_once(count, parts):
-    spans = [span_of(part_of(f"{number}/{parts}"), count) for number in range(parts)]
+    spans = [shard_range(parse_shard(f"{number}/{parts}"), count) for number in range(parts)]
     assert [index for span in spans for index in range(*span)] == list(range(count))
     assert max(last - first for first, last in spans) - min(last - first for first, last in spans) <= 1
 
@@ -128,7 +131,7 @@ def test_shards_hold_every_sample_once(count, parts):
 @pytest.mark.parametrize("text", ["", "1", "4/4", "-1/4", "1/0", "a/b", "1/2/3"])
 def test_what_is_no_shard(text):
     with pytest.raises(UserError, match=r"write i/n"):
-        part_of(text)
+        parse_shard(text)
 
 
 def test_jobs_make_one_pack_together(recipe, tmp_path):
@@ -138,11 +141,11 @@ def test_jobs_make_one_pack_together(recipe, tmp_path):
     assert contents(tmp_path / "pack") == contents(tmp_path / "whole")
     write_pack(recipe, 23, tmp_path / "two", part=(0, 2))
     with pytest.raises(UserError, match="not a whole shard"):
-        open_pack(tmp_path / "two", resolve_charset("36"), 6, 16, 32, 0)
+        open_pack(tmp_path / "two", resolve_charset("36"), 6, SIZE, 0)
 
 
 def test_command(font_folder, tmp_path, capsys):
-    common = ["synth", "--count", "7", "--set", f"render.fonts=['{font_folder}']", "--set", "render.height=16"]
+    common = ["synth", "--count", "7", "--set", f"render.fonts=['{font_folder}']", "--set", "size.height=16"]
     for kind in ("folder", "lmdb", "pack"):
         assert run([*common, "--as", kind, "--shard", "1/2", "--out", str(tmp_path / kind)]) == 0
     assert [len(open_labelled(tmp_path / kind)) for kind in ("folder", "lmdb")] == [4, 4]

@@ -1,0 +1,180 @@
+"""Word accuracy: the one loop in which anything that reads is compared with what is right.
+
+``read_batches`` feeds batches to a function that reads them, ``compare`` sets what was read beside the labels. Training
+validates with the two, ``dptr.evaluation.calibration`` fits temperatures on what they yield, and
+``dptr.evaluation.evaluate`` reports on data sets with them. What a batch holds is up to the caller: crops, the views of
+pictures, words, or tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dptr.data.crops import LabelledCrops
+from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
+from dptr.inference.prediction import has_repeated_ending
+from dptr.inference.views import choose_view, read_by_width
+from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
+
+Batch = TypeVar("Batch")
+Output = TypeVar("Output")
+Indices = Sequence[int]  # which samples a batch holds
+Recognize = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n t classes"]]  # crops of one width
+
+
+class HasText(Protocol):
+    """Something that was read: a ``Reading``, or a ``dptr.inference.prediction.Prediction``."""
+
+    @property
+    def text(self) -> str: ...
+
+
+ReadingT = TypeVar("ReadingT", bound=HasText)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model read in one sample, at temperature 1.
+
+    Attributes:
+        text: the characters.
+        confidence: 0 to 1, the product of the probabilities of the characters and of the end.
+        runaway: the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
+        probabilities: of the characters and of the end, where there is one: (len(text) + 1 or len(text), classes).
+    """
+
+    text: str
+    confidence: float
+    runaway: bool
+    probabilities: Float[np.ndarray, "t classes"]
+
+
+@dataclass(frozen=True)
+class Comparison(Generic[ReadingT]):
+    """One sample: what was read and what is right.
+
+    Attributes:
+        index: of the sample among the labels.
+        reading: what was read, unfolded.
+        prediction, truth: the text that was read and the label, both folded by the protocol. An empty truth asks
+            nothing of a reader: whoever counts leaves it out.
+    """
+
+    index: int
+    reading: ReadingT
+    prediction: str
+    truth: str
+
+    @property
+    def correct(self) -> bool:
+        return self.prediction == self.truth
+
+
+def read_batches(
+    batches: Iterable[tuple[Indices, Batch]], read: Callable[[Batch], Sequence[Output]]
+) -> Iterator[tuple[int, Output]]:
+    """Read batch after batch; yield what was read of each sample, with the index of the sample."""
+    for indices, batch in batches:
+        yield from zip(indices, read(batch), strict=True)
+
+
+def compare(
+    readings: Iterable[tuple[int, ReadingT]], labels: Sequence[str], fold: Callable[[str], str] = str
+) -> Iterator[Comparison[ReadingT]]:
+    """Compare readings with the labels of their samples, both folded by a protocol; as they are without one."""
+    for index, reading in readings:
+        yield Comparison(index, reading, fold(reading.text), fold(labels[index]))
+
+
+def share_correct(comparisons: Iterable[Comparison]) -> float:
+    """Word accuracy of samples that all count, 0 to 1.
+
+    Raises:
+        ZeroDivisionError: there is no sample.
+    """
+    outcomes = [comparison.correct for comparison in comparisons]
+    return sum(outcomes) / len(outcomes)
+
+
+def decode(tokenizer: Tokenizer, probabilities: Float[np.ndarray, "n t classes"]) -> list[Reading]:
+    """Turn a model's probabilities into readings."""
+    return [
+        Reading(
+            text=word.text,
+            confidence=word.confidence,
+            runaway=not word.ended and has_repeated_ending(word.text),
+            probabilities=rows[: len(word.text) + 1],
+        )
+        for word, rows in zip(tokenizer.decode(probabilities), probabilities, strict=True)
+    ]
+
+
+def slice_batches(samples: Any, batch_size: int) -> Iterator[tuple[Indices, Any]]:
+    """Cut a sequence, an array or a tensor into batches of at most ``batch_size`` samples, for ``read_batches``."""
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        yield range(start, start + len(batch)), batch
+
+
+def read_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize) -> Iterator[tuple[int, Reading]]:
+    """Read labeled crops, tall ones turned too: of each the most confident reading, in order of the batches.
+
+    ``dptr.inference.views.choose_view`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
+    are those of temperature 1.
+
+    Args:
+        crops: their ``turned`` holds the turned views of tall crops.
+        tokenizer: the model's.
+        recognize: crops of one width to probabilities, 0 to 1.
+    """
+
+    def read(batch: np.ndarray) -> list[Reading]:
+        return decode(tokenizer, recognize(batch))
+
+    def open_views() -> Iterator[tuple[list[int], tuple[list[Sequence[np.ndarray]], np.ndarray]]]:
+        for rows, upright in crops.batches():
+            yield rows, ([crops.turned.get(row, ()) for row in rows], upright)
+
+    def read_views(batch: tuple[list[Sequence[np.ndarray]], np.ndarray]) -> list[Reading]:
+        turned, upright = batch
+        readings = [[reading] for reading in read(upright)]
+        owners = [place for place, views in enumerate(turned) for _ in views]
+        flat = [view for views in turned for view in views]
+        for place, reading in zip(owners, read_by_width(flat, len(upright), read), strict=True):
+            readings[place].append(reading)
+        return [views[choose_view(views)] for views in readings]
+
+    return read_batches(open_views(), read_views)
+
+
+def compare_crops(
+    crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str
+) -> Iterator[Comparison[Reading]]:
+    """Read labeled crops (``read_crops``) and compare under a protocol; empty truths are left out.
+
+    Args:
+        protocol: a key of ``dptr.evaluation.metrics.PROTOCOLS``.
+    """
+    comparisons = compare(read_crops(crops, tokenizer, recognize), crops.labels, PROTOCOLS[protocol])
+    return (comparison for comparison in comparisons if comparison.truth)
+
+
+def score_crops(crops: LabelledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> dict[str, float]:
+    """Word accuracy and 1-NED, 0 to 1 each, of labeled crops under a protocol: see ``compare_crops``.
+
+    Raises:
+        UserError: all truths are empty under the protocol.
+    """
+    pairs = [(each.prediction, each.truth) for each in compare_crops(crops, tokenizer, recognize, protocol)]
+    if not pairs:
+        raise UserError(
+            f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "
+            "or pass others as data.validation"
+        )
+    return {"word_accuracy": word_accuracy(pairs), "one_minus_ned": one_minus_ned(pairs)}

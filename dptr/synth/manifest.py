@@ -1,0 +1,34 @@
+"""What a pack or a data set of rendered crops says it was made of, and whether a recipe would make the same crops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dptr.config.effects import RENAMED_EFFECTS, Effects
+from dptr.config.train import SynthRecipe
+
+
+def describe_recipe(recipe: SynthRecipe) -> dict[str, Any]:
+    """The recipe, and the probabilities that its preset had when the crops were made."""
+    return {"recipe": recipe.model_dump(mode="json"), "effects": recipe.render.probabilities().model_dump()}
+
+
+def same_crops(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two manifests tell of the same crops; whatever else they hold has to be the same too."""
+    return _content(one) == _content(other)
+
+
+def _content(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What decides over the crops: probabilities and not the preset's name. Manifests of any version compare."""
+    recipe, effects = dict(manifest.get("recipe", {})), manifest.get("effects")
+    render = dict(recipe.pop("render", {}))
+    if effects is None and "height" in render:  # before presets: all probabilities and the size lay in ``render``
+        names = {"height": "height", "width": "width", "widest": "max_width"}
+        recipe["size"] = {new: render.pop(old, 0) for old, new in names.items()}
+        held = {name: value for name, value in render.items() if isinstance(value, float)}
+        render = {name: value for name, value in render.items() if name not in held}
+        effects = Effects.model_validate({RENAMED_EFFECTS.get(name, name): value for name, value in held.items()})
+        effects = effects.model_dump()
+    for name in ("preset", "effects"):
+        render.pop(name, None)
+    return {**manifest, "recipe": recipe, "render": render, "effects": effects}

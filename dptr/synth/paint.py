@@ -1,0 +1,148 @@
+"""Paint: the background, the board, shadows, outlines and the ink of a warped word.
+
+Images are float32 (h, w, 3), RGB in [0, 255].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from dptr.config.effects import Effects
+from dptr.synth import backgrounds, colors, ink_styles, pixels
+from dptr.synth.sign_board import draw_sign_board
+from dptr.synth.warp import WordMask
+
+
+def paint(
+    word: WordMask,
+    across: int,
+    palette: np.ndarray,
+    photographs: Sequence[np.ndarray],
+    effects: Effects,
+    rng: Generator,
+) -> np.ndarray:
+    """Background, shadow, outline and ink.
+
+    Args:
+        across: how many letters stand beside each other.
+        palette: (n, 3), colors to choose from.
+        photographs: uint8 (h, w, 3), backgrounds to choose from.
+    """
+    fill, outline = word.fill, word.outline
+    height, width = fill.shape
+    background = _paint_background(height, width, palette, photographs, effects, rng)
+    mean, deviation = (values[:, 0].astype(np.float32) for values in cv2.meanStdDev(background))
+    contrast = rng.uniform(22, 70) if rng.random() < effects.low_contrast else rng.uniform(80, 250)
+    busy = np.float32(deviation.mean() / (contrast / 5))
+    if busy > 1:  # a wild background would hide the ink: tone it down
+        calm = pixels.solid_color(mean, height, width)
+        background = calm + (background - calm) / busy
+    color = colors.pick_contrasting_color(rng, palette, mean, contrast)
+    if rng.random() < effects.black_or_white and contrast > 70:
+        color = colors.pick_black_or_white(rng, mean)
+    if word.board is not None:
+        beyond = _paint_background(height, width, palette, photographs, effects, rng)
+        border = (
+            color if rng.random() < 0.5 else colors.pick_contrasting_color(rng, palette, mean, rng.uniform(60, 200))
+        )
+        background = draw_sign_board(background, beyond, border, word.board, rng)
+    ink = pixels.solid_color(color, height, width)
+    if rng.random() < effects.gradient:
+        other = colors.pick_contrasting_color(rng, palette, mean, contrast)
+        ink = pixels.blend(ink, other, rng.uniform(0.3, 1) * pixels.linear_gradient(rng, height, width))
+    if rng.random() < effects.texture:
+        cells = int(rng.integers(4, 20))
+        ink = ink + pixels.to_rgb(rng.uniform(10, 50) * pixels.smooth_noise(rng, height, width, cells))
+    if rng.random() < effects.shadow:
+        background = _add_shadow(background, color, outline, rng)
+    if effects.extrusion and rng.random() < effects.extrusion:
+        dim = rng.uniform(0.3, 0.6) if color @ colors.LUMA > 80 else 0.0  # black faces have no darker sides
+        own = dim == 0 or rng.random() < 0.5
+        sides = colors.pick_contrasting_color(rng, palette, color, rng.uniform(70, 180)) if own else dim * color
+        angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.08, 0.22) * height
+        most = 0.35 * width / across  # a letter's sides must not reach far over the next one
+        shift = np.array((np.clip(depth * np.cos(angle), -most, most), depth * np.sin(angle)))
+        background = extrude(background, sides, outline, shift)
+    if outline is not fill:
+        edge = colors.pick_contrasting_color(rng, palette, color, rng.uniform(60, 220))
+        if effects.double_outline and rng.random() < effects.double_outline:
+            outer = colors.pick_contrasting_color(rng, palette, edge, rng.uniform(80, 220))
+            wide = cv2.dilate(outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(3, 8)), 5)))
+            background = pixels.blend(background, outer, wide)
+        background = pixels.blend(background, edge, np.maximum(outline - fill, 0))
+    if rng.random() < effects.wear:
+        worn = pixels.smooth_noise(rng, height, width, int(rng.integers(6, 20)))
+        fill = fill * np.clip(1.1 - rng.uniform(1, 4) * np.maximum(worn - rng.uniform(0.2, 0.6), 0), 0, 1)
+    if effects.ink_styles and (special := ink_styles.choose_ink_style(effects.ink_styles, rng.random())):
+        background, ink, fill = special(background, ink, fill, rng)
+    return pixels.blend(background, ink, fill)
+
+
+def extrude(background: np.ndarray, sides: np.ndarray, mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Block letters: ``mask`` reaches ``shift`` (2,) pixels, x and y, into the depth and grows a third darker there.
+
+    Args:
+        background: float32 (h, w, 3); gets the letters' sides, their faces are still to be painted.
+        sides: (3,), their color.
+    """
+    steps = max(1, math.ceil(np.abs(shift).max()))
+    for step in range(steps, 0, -1):  # from the back to the front, a pixel at a time
+        part = step / steps
+        background = pixels.blend(background, (1 - part / 3) * sides, _shift(mask, part * shift))
+    return background
+
+
+def _paint_background(
+    height: int,
+    width: int,
+    palette: np.ndarray,
+    photographs: Sequence[np.ndarray],
+    effects: Effects,
+    rng: Generator,
+) -> np.ndarray:
+    base, other, contour = palette[rng.integers(len(palette), size=3)]
+    if effects.paper and rng.random() < effects.paper:
+        base[:] = 255 - np.abs(rng.normal(0, 18)) - np.abs(rng.normal(0, 5, 3))
+    background = pixels.solid_color(base, height, width)
+    if photographs and rng.random() < effects.photograph:
+        piece = backgrounds.crop_photograph(rng, photographs, height, width)
+        if rng.random() < 0.35:
+            background = piece
+        else:  # paint that keeps the wall's light and grain
+            calm = pixels.solid_color(colors.mean_color(piece), height, width)
+            background = background + rng.uniform(0.1, 0.6) * (piece - calm)
+    if rng.random() < effects.gradient:
+        background = pixels.blend(background, other, rng.uniform(0, 0.7) * pixels.linear_gradient(rng, height, width))
+    if rng.random() < effects.texture:
+        cells = int(rng.integers(3, 24))
+        background = background + pixels.to_rgb(rng.uniform(5, 40) * pixels.smooth_noise(rng, height, width, cells))
+    if rng.random() < effects.panel:
+        background = backgrounds.add_panel(rng, background, contour)
+    return background
+
+
+def _add_shadow(background: np.ndarray, color: np.ndarray, mask: np.ndarray, rng: Generator) -> np.ndarray:
+    """A soft or hard shadow beside the ink, a glow around it, or the letters' depth."""
+    height = mask.shape[0]
+    kind = rng.random()
+    shift = rng.uniform(-0.1, 0.1, 2) * height
+    if kind < 0.3:  # depth: the mask smeared along the shift
+        depth = mask
+        for part in (0.25, 0.5, 0.75, 1.0):
+            depth = np.maximum(depth, _shift(mask, shift * part))
+        return pixels.blend(background, rng.uniform(0.2, 0.7) * color, depth)
+    if kind < 0.85:
+        soft = cv2.GaussianBlur(_shift(mask, shift), (0, 0), rng.uniform(0.3, 3))
+        return background * pixels.to_rgb(1 - rng.uniform(0.5, 1) * soft)
+    halo = cv2.GaussianBlur(mask, (0, 0), rng.uniform(2, 5))
+    return pixels.blend(background, 255 - color, np.minimum(1.5 * halo, 0.9))
+
+
+def _shift(mask: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    return cv2.warpAffine(mask, matrix, mask.shape[1::-1])

@@ -1,0 +1,135 @@
+"""Rendered crops: a word becomes a picture that could have been cut from a photograph.
+
+One crop goes through: a mask of the word (``layout``, ``multiline``), one perspective warp to the crop (``warp``;
+stretched to the target shape, as labeled crops are), background and ink (``paint``), light and camera (``camera``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
+from dptr.synth import backgrounds, camera, colors, layout, multiline
+from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
+from dptr.synth.paint import paint
+from dptr.synth.warp import warp_line
+
+
+class Renderer:
+    """Words to crops.
+
+    ``render`` is a pure function of (config, size, seed, index, text) on one set of fonts and backgrounds: the
+    same bytes in any process and any order. Making (or unpickling) a Renderer sets OpenCV to one thread in this
+    process: at these sizes threads only cost time, and several workers must not fight over the cores.
+
+    Args:
+        config: how likely each effect is, and where fonts and backgrounds come from.
+        seed: another seed gives other crops for the same words.
+        fonts: None = found as ``config.fonts`` and ``config.font_split`` say.
+        size: of the crops; None = 32 x 128 pixels.
+
+    Raises:
+        UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
+    """
+
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize | None = None):
+        cv2.setNumThreads(0)
+        self.effects = config.probabilities()
+        self.size = size or CropSize()
+        self.seed = seed
+        self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
+        self.photographs = backgrounds.load_photographs(config.backgrounds) if config.backgrounds else ()
+        self.colors = colors.make_palette(self.photographs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        cv2.setNumThreads(0)
+        self.__dict__.update(state)
+
+    def can_draw(self, text: str) -> bool:
+        """Whether some font draws every character of ``text``."""
+        return self.fonts.can_draw(text)
+
+    def render(self, text: str, index: int) -> np.ndarray:
+        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``size.max_width``.
+
+        Raises:
+            UserError: no font draws the word (see ``can_draw``).
+        """
+        return self._render(text, index, False)[0]
+
+    def render_with_stops(self, text: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """``render``, and where the letters stand in the crop.
+
+        Returns:
+            The crop, and float32 (letters, 2): where each letter begins and where it ends, halfway up, as a share of
+            the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
+            join their letters, words turned by 90 degrees, letters one below the other, and words on two lines.
+        """
+        return self._render(text, index, True)
+
+    def font_of(self, text: str, index: int) -> Font:
+        """The font of that crop."""
+        return self.fonts.choose(text, self._generator(index).random())
+
+    def _generator(self, index: int) -> Generator:
+        return Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
+
+    def _render(self, text: str, index: int, with_stops: bool) -> tuple[np.ndarray, np.ndarray]:
+        rng = self._generator(index)
+        font = self.fonts.choose(text, rng.random())
+        line = self._draw_line(text, font, rng, with_stops)
+        word = warp_line(line, self.effects, self.size, rng)
+        across = 1 if line.upright else len(text)
+        image = paint(word, across, self.colors, self.photographs, self.effects, rng)
+        image, contrast = camera.light_scene(image, word.fill, word.outline, self.effects, rng)
+        shape = self.size.height, word.width
+        shot = camera.capture(image, word.aspect, across, line.rows, contrast, shape, self.effects, rng)
+        return shot, word.stops
+
+    def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:
+        """The word's mask: spaced, thickened, bent, with neighbors; or in rows. ``with_stops``: see ``draw_word``."""
+        effects = self.effects
+        spacing = 0.0
+        if rng.random() < effects.letter_spacing:
+            spacing = rng.uniform(-0.06, 0.03) if rng.random() < 0.3 else rng.exponential(0.12)
+        jitter = self._draw_jitter(text, rng)
+        if effects.two_lines and len(text.split()) > 1 and rng.random() < effects.two_lines:
+            line = multiline.stack_words(font, text, rng)
+        elif self._is_vertical(text, rng):
+            line = multiline.stack_letters(font, text, rng.uniform(0.05, 0.3))
+        elif jitter is None or needs_shaping(text):
+            line = layout.draw_word(font, text, spacing, with_stops)
+        else:
+            line = layout.draw_letters(font, text, spacing, jitter)
+        if rng.random() < effects.stroke_weight:
+            line = layout.thicken(line, int(rng.choice((-1, 1, 1, 2, 2, 3))))
+        if line.rows > 1:
+            return line
+        if len(text) > 2 and rng.random() < effects.curve:
+            return layout.bend(line, rng.choice((-1, 1)) * rng.uniform(0.15, min(1.1, 0.2 * len(text))))
+        if effects.wave and len(text) > 2 and rng.random() < effects.wave:
+            length = max(4 * layout.SIZE, rng.uniform(0.6, 2) * line.mask.shape[1])
+            return layout.wave(line, rng.uniform(0.08, 0.25) * layout.SIZE, length, rng.uniform(0, 2 * np.pi))
+        if rng.random() < effects.neighbors:
+            return layout.add_neighbors(line, font, text, rng)
+        return line
+
+    def _is_vertical(self, text: str, rng: Generator) -> bool:
+        share, height = self.effects.vertical_text, self.size.height
+        return bool(share) and multiline.can_stack_letters(text, height) and rng.random() < share
+
+    def _draw_jitter(self, text: str, rng: Generator) -> np.ndarray | None:
+        """Each letter's rise, turn and growth, or None where all stand in line."""
+        first, second = rng.random(2)
+        if first < self.effects.letter_jitter:
+            return rng.normal(0, 1, (len(text), 3)) * (0.06, 0.1, 0.05)
+        if second < self.effects.large_initial and len(text) > 2 and text.isupper():
+            jitter = np.zeros((len(text), 3))
+            jitter[0] = (rng.choice((0.0, -0.15)), 0, rng.uniform(0.2, 0.4))
+            return jitter
+        return None

@@ -1,0 +1,121 @@
+"""The loop of accuracy, against what is planted: which view counts, what is left out, what calibration is fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dptr.data.crops import LabelledCrops
+from dptr.data.report import DropReport
+from dptr.evaluation.accuracy import (
+    Comparison,
+    Reading,
+    compare,
+    compare_crops,
+    read_batches,
+    read_crops,
+    score_crops,
+    share_correct,
+    slice_batches,
+)
+from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, fit_temperature
+from dptr.text.charset import resolve_charset
+from dptr.text.tokenizer import Tokenizer
+from dptr.utils.errors import UserError
+from dptr.utils.widths import VariableWidthCrops
+
+TOKENIZER = Tokenizer(resolve_charset("36"), 4)
+LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Planted:
+    """Reads a crop by the value of its pixels: a word, each of its characters and its end with one probability."""
+
+    def __init__(self, *words: tuple[str, float]) -> None:
+        self.words = words
+        self.sizes: list[tuple[int, ...]] = []
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        self.sizes.append(crops.shape[:3])
+        rows = np.zeros((len(crops), 5, 37), np.float32)
+        for row, crop in zip(rows, crops, strict=True):
+            word, probability = self.words[int(crop[0, 0, 0])]
+            ids = [LETTERS.index(character) + 1 for character in word] + [0] * (5 - len(word))
+            row[range(5), ids] = probability
+            row[range(5), [36 if one == 0 else 0 for one in ids]] = 1 - probability
+        return rows
+
+
+def crop(value: int, width: int = 8) -> np.ndarray:
+    return np.full((4, width, 3), value, np.uint8)
+
+
+def crops_of(labels: list[str], widths: list[int], turned: dict[int, list[np.ndarray]]) -> LabelledCrops:
+    arrays = [crop(value, width) for value, width in enumerate(widths)]
+    return LabelledCrops(VariableWidthCrops(arrays), labels, labels, [0] * len(labels), DropReport(), turned)
+
+
+def test_of_a_tall_crops_views_the_most_confident_possible_one_counts() -> None:
+    read = Planted(("up", 0.6), ("i", 0.6), ("l", 0.6), ("no", 0.7), ("aaaaa", 0.99), ("yes", 0.9), ("1", 0.95))
+    crops = crops_of(
+        ["up", "yes", "l", "no"],
+        [40, 8, 8, 40],
+        {1: [crop(3, 40), crop(5, 40)], 2: [crop(4), crop(6)], 3: [crop(3)] * 2},
+    )
+    readings = dict(read_crops(crops, TOKENIZER, read))
+    assert {index: reading.text for index, reading in readings.items()} == {0: "up", 1: "yes", 2: "l", 3: "no"}
+    assert [len(readings[index].probabilities) for index in range(4)] == [3, 4, 2, 3]
+    assert readings[1].confidence == pytest.approx(0.9**4) and not readings[1].runaway
+    assert {size[1:] for size in read.sizes} == {(4, 8), (4, 40)}, "a batch holds crops of one width"
+
+
+def test_crops_come_in_the_order_of_their_batches_each_once() -> None:
+    crops = crops_of(["a", "b", "c", "d"], [40, 8, 40, 8], {})
+    read = Planted(("a", 0.9), ("b", 0.9), ("c", 0.9), ("x", 0.9))
+    found = [(each.index, each.prediction, each.truth) for each in compare_crops(crops, TOKENIZER, read, "36")]
+    assert found == [(1, "b", "b"), (3, "x", "d"), (0, "a", "a"), (2, "c", "c")]
+    assert score_crops(crops, TOKENIZER, read, "36") == {"word_accuracy": 0.75, "one_minus_ned": 0.75}
+
+
+def test_truths_that_fold_to_nothing_are_left_out() -> None:
+    read = Planted(("a", 0.9), ("b", 0.9), ("c", 0.9))
+    crops = crops_of(["A", "--", "c!"], [8] * 3, {})
+    assert score_crops(crops, TOKENIZER, read, "36")["word_accuracy"] == 1
+    assert score_crops(crops, TOKENIZER, read, "native")["word_accuracy"] == 0
+    with pytest.raises(UserError, match="none of 1 validation labels has a letter"):
+        score_crops(crops_of(["--"], [8], {}), TOKENIZER, read, "36")
+
+
+def test_whatever_reads_is_compared_by_the_same_loop() -> None:
+    words = ["tea", "bus", "cab", "dab", "eel"]
+    calls: list[int] = []
+
+    def read(batch: list[str]) -> list[Reading]:
+        calls.append(len(batch))
+        return [Reading(word.replace("b", "d"), 1.0, False, np.ones((1, 2))) for word in batch]
+
+    comparisons = list(compare(read_batches(slice_batches(words, 2), read), words))
+    assert [comparison.prediction for comparison in comparisons] == ["tea", "dus", "cad", "dad", "eel"]
+    assert [comparison.index for comparison in comparisons] == list(range(5))
+    assert share_correct(comparisons) == 2 / 5 and calls == [2, 2, 1]
+
+
+def test_calibration_is_fitted_on_the_first_words_that_the_loop_yields() -> None:
+    rng = np.random.default_rng(0)
+    words = [rng.dirichlet([5, 1, 1], 2) for _ in range(MAX_WORDS + 50)]
+    right = [bool(rng.random() < 0.4) for _ in words]
+    comparisons = [
+        Comparison(index, Reading("a", 0.5, False, rows), "a", "a" if hit else "b")
+        for index, (rows, hit) in enumerate(zip(words, right, strict=True))
+    ]
+    assert calibrate_on(comparisons) == fit_temperature(words[:MAX_WORDS], right[:MAX_WORDS]) != 1
+
+
+def test_a_model_is_calibrated_on_what_it_reads() -> None:
+    count = 150
+    read = Planted(*((LETTERS[10 + index % 3], 0.9) for index in range(count)))
+    labels = [LETTERS[10 + index % 3] if index % 2 else "zz" for index in range(count)]
+    crops = crops_of(labels, [8] * count, {})
+    probabilities = read(np.stack([crop(index) for index in range(count)]))
+    expected = fit_temperature([rows[:2] for rows in probabilities], [index % 2 == 1 for index in range(count)])
+    assert calibrate(crops, TOKENIZER, read, "36") == expected != 1
