@@ -39,9 +39,9 @@ def test_every_new_name_is_a_key_of_some_recipe() -> None:
 @pytest.mark.parametrize(
     ("schema", "override", "line"),
     [
-        (AlignRecipe, "co_training.text=1", "unknown key 'co_training.text'; it is now 'co_training.text'"),
-        (AlignRecipe, "co_training.decoder.depth=1", "it is now 'co_training.decoder.depth'"),
-        (FinetuneRecipe, "distillation.weight=1", "it is now 'distillation.weight'"),
+        (AlignRecipe, "teach.text=1", "unknown key 'teach.text'; it is now 'co_training.text'"),
+        (AlignRecipe, "teach.decoder.depth=1", "it is now 'co_training.decoder.depth'"),
+        (FinetuneRecipe, "distil.weight=1", "it is now 'distillation.weight'"),
         (
             PretrainRecipe,
             "run.workers=0",

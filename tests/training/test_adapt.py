@@ -116,7 +116,7 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
     assert card["adapted_to"] == ["domain.txt"]
     printed = capsys.readouterr().err
     assert printed.count("not kept: that is more than max_accuracy_loss=0.01 below 60.0%") == 5
-    assert "step 3, 75% of the way: reads 45.0%" in printed
+    assert "step 3: 75% of the way: reads 45.0%" in printed
 
 
 def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_one(

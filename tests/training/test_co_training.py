@@ -27,7 +27,7 @@ PLAIN = PARSeqConfig(depth=1, heads=2, dropout=0.0, permutations=1)  # one order
 
 
 def both(parts: Parts, teach: CoTrainingConfig) -> tuple[GlyphModel, Decoder, Charset]:
-    teach = teach.model_copy(update={"decoder": co_training.decoder.model_copy(update={"dim": 16})})
+    teach = teach.model_copy(update={"decoder": teach.decoder.model_copy(update={"dim": 16})})
     recipe = parts.recipe("align").model_copy(update={"co_training": teach})
     with torch.random.fork_rng():
         torch.manual_seed(0)
