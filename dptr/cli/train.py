@@ -126,7 +126,7 @@ def adapt(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (init.model)."),
+        typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (init.model); the default is what ships."),
     ] = None,
     config: Recipe = None,
     overrides: Overrides = None,
