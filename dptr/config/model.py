@@ -22,8 +22,8 @@ def check_max_width(width: int, max_width: int) -> None:
     """
     if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
         raise ValueError(
-            f"{name} = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set {name} to 0 or "
-            f"to one of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
+            f"max_width = {max_width}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set it to 0 or "
+            f"to one of {', '.join(str(width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
         )
 
 
