@@ -14,19 +14,16 @@ from dptr.config.decoders import DecoderConfig, PARSeqConfig
 from dptr.utils.widths import WIDTH_STEP
 
 
-def check_widest(width: int, widest: int, name: str = "widest") -> None:
-    """Crops grow from ``width`` to ``widest`` in whole steps.
-
-    Args:
-        name: of the key that holds ``widest``, for the error.
+def check_max_width(width: int, max_width: int) -> None:
+    """Crops grow from ``width`` to ``max_width`` in whole steps.
 
     Raises:
         ValueError: they do not.
     """
-    if widest and (widest < width or (widest - width) % WIDTH_STEP):
+    if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
         raise ValueError(
-            f"{name} = {widest}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set {name} to 0 or "
-            f"to one of {width + WIDTH_STEP}, {width + 2 * WIDTH_STEP}, {width + 3 * WIDTH_STEP}, ..."
+            f"max_width = {max_width}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set it to 0 or "
+            f"to one of {', '.join(str(width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
         )
 
 
@@ -77,7 +74,7 @@ class SVTRConfig(EncoderConfig):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> SVTRConfig:
-        check_widest(self.width, self.max_width, "max_width")
+        check_max_width(self.width, self.max_width)
         return self
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from dptr.config.model import Config, EncoderConfig
-from dptr.utils.widths import WIDTH_STEP
+from dptr.config.base import Config
+from dptr.config.model import EncoderConfig, check_max_width
 
 
 class CropSize(Config):
@@ -17,11 +17,7 @@ class CropSize(Config):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> CropSize:
-        if self.max_width and (self.max_width < self.width or (self.max_width - self.width) % WIDTH_STEP):
-            raise ValueError(
-                f"max_width = {self.max_width}: crops grow from width = {self.width} in steps of {WIDTH_STEP} pixels; "
-                f"set it to 0 or to one of {', '.join(str(self.width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
-            )
+        check_max_width(self.width, self.max_width)
         return self
 
 

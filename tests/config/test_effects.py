@@ -9,7 +9,7 @@ import pytest
 
 from dptr.config.effects import PRESETS, RENAMED_EFFECTS, Effects
 from dptr.config.load import load_recipe
-from dptr.config.model import EncoderConfig
+from dptr.config.model import SVTRConfig
 from dptr.config.renamed_render import RENAMED_RENDER
 from dptr.config.render import RenderConfig, plain_render
 from dptr.config.size import CropSize, crop_size
@@ -67,7 +67,7 @@ def test_training_takes_the_size_of_the_encoder() -> None:
     for schema in (AlignRecipe, FinetuneRecipe):
         with pytest.raises(UserError, match=r"old key 'render\.width'; leave it out: .* the image encoder reads"):
             load_recipe(schema, None, ["render.width=64"])
-    encoder = EncoderConfig(height=16, width=32, widest=96)
+    encoder = SVTRConfig(height=16, width=32, max_width=96)
     assert crop_size(encoder) == CropSize(height=16, width=32, max_width=96)
 
 

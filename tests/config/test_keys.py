@@ -115,11 +115,11 @@ def test_a_key_that_nothing_reads_is_found(parts: Parts, tmp_path: Path) -> None
 
 
 def test_every_key_of_rendering_into_a_pack_is_read(parts: Parts) -> None:
-    from dptr.synth.worker import rendered
+    from dptr.synth.worker import make_source
 
     recipe = load_recipe(SynthRecipe, None, [f'render.fonts=["{parts.fonts}"]'])
     with recorded() as reads:
-        rendered(resolve_synth(recipe)).sample(0)
+        make_source(resolve_synth(recipe)).sample(0)
     assert unread(recipe, reads) == []
 
 
