@@ -35,7 +35,7 @@ def test_effects_stand_above_the_preset(tmp_path: Path) -> None:
         (["render.preset=hrad"], r"unknown preset 'hrad'; choose default, signs, hard, document, plates, plain, or"),
         (["render.preset=none.toml"], r"preset none\.toml: No such file"),
         (["render.effects.blurr=1"], r"unknown effect 'blurr'; did you mean 'blur'\?"),
-        (["render.effects.gray=1"], r"effect 'gray' is now called 'grayscale'"),
+        (["render.effects.grey=1"], r"effect 'grey' is now called 'grayscale'"),
         (["render.effects.blur=2"], r"effect blur = 2\.0: Input should be less than or equal to 1"),
         (["render.effects.blur=much"], r"render\.effects\.blur = \"much\""),
         (["render.effects.neon=0.6", "render.effects.chalk=0.6"], r"take more than all crops"),

@@ -162,7 +162,7 @@ def test_epochs_are_exact_over_processes(size, processes, workers):
 
 
 def test_fewer_crops_than_processes():
-    with pytest.raises(UserError, match=r"^run\.batch = 2 leaves some of 3 processes without a crop"):
+    with pytest.raises(UserError, match=r"^run\.batch_size = 2 leaves some of 3 processes without a crop"):
         next(batches(Numbered(), 2, 0, 5, 0, 0, 3))
 
 

@@ -91,7 +91,8 @@ class Small:
     def __post_init__(self) -> None:
         name, _, at_once = self.kind.partition(" ")
         depth = 2 if self.kind == "parseq" else 1  # two layers show that the content stream has a cache too
-        decoder = DecoderConfig.of(kind=name, dim=16, depth=depth, heads=2, refinements=1, autoregressive=not at_once)
+        parseq = {"refinements": 1, "autoregressive": not at_once} if name == "parseq" else {}
+        decoder = DecoderConfig.of(kind=name, dim=16, depth=depth, heads=2, **parseq)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             built = build_decoder(ModelConfig(decoder=decoder, max_length=5), len(CHARSET))

@@ -74,7 +74,7 @@ def test_the_first_rows_are_kept_and_all_else_is_as_it_was(kind, max_length, tmp
         shared = min(now.shape[1], tensor.shape[1])
         assert now.shape == fresh[name].shape != tensor.shape
         assert torch.equal(now[:, :shared], tensor[:, :shared]), name
-        added = "" if max_length < BEFORE else f", the others {ROWS[places[name]].told}"
+        added = "" if max_length < BEFORE else f", the others {ROWS[places[name]].note}"
         line = f"decoder.{name}: {tensor.shape[1]} to {now.shape[1]} rows, the first {shared} kept{added}"
         assert line in told
     assert len(told) == len(places)
