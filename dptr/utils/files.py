@@ -128,9 +128,6 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
         os.close(folder)
 
 
-held = lock_folder  # the name that dptr.training.trainer and .state still use
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON, whole or not at all."""
     with atomic_file(path) as aside:

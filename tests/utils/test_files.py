@@ -205,7 +205,7 @@ def test_remove_partial_restores_deletes_and_leaves_the_rest(tmp_path):
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from dptr.utils.files import remove_partial, whole_file, whole_folder
+from dptr.utils.files import atomic_file, atomic_folder, remove_partial
 
 folder, first, crash = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 calls = 0
@@ -223,9 +223,9 @@ for name in ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "
     setattr(os, name, counted(getattr(os, name)))
 remove_partial(folder)
 for number in range(first, first + (1 if crash else 1_000_000)):
-    with whole_file(folder / "old-file") as aside:
+    with atomic_file(folder / "old-file") as aside:
         aside.write_text(f"{number} " * 5000)
-    with whole_folder(folder / "folder") as aside:
+    with atomic_folder(folder / "folder") as aside:
         for name in "ab":
             (aside / name).write_text(f"{number} " * 5000)
     print(number, flush=True)
