@@ -1,6 +1,6 @@
 """Learning curves of research/evidence/gain.py as a picture, and the numbers behind it as one JSON file.
 
-    python research/evidence/plot.py --runs runs/gain --numbers docs/logs/gain.json --picture docs/assets/gain.png
+    python research/evidence/plot.py --runs runs/gain --numbers docs/evidence/gain.json --picture docs/assets/gain.png
 
 Word accuracy on the validation crops by step of fine-tuning, a panel a number of labeled crops, a line a start: the
 mean over seeds, with a band of one standard error over seeds where there are several. Each point has a binomial

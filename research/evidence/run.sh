@@ -11,7 +11,7 @@ dptr=${DPTR:-.venv/bin/dptr} python=${PYTHON:-.venv/bin/python} clone=${SYNTHTIG
 $dptr synth --count 300000 --workers 2 --set render.font_split=train --set render.backgrounds="$DPTR_DATA/natural" \
     --out runs/pack-en --resume
 $python research/evidence/gain.py --pack runs/pack-en --out runs/gain
-$python research/evidence/plot.py --runs runs/gain --numbers docs/logs/gain.json --picture docs/assets/gain.png
+$python research/evidence/plot.py --runs runs/gain --numbers docs/evidence/gain.json --picture docs/assets/gain.png
 $python research/evidence/orp.py --pack runs/pack-en --out runs/orp
 $python research/evidence/decoders.py --pack runs/pack-en --out runs/decoders --shares
 $python research/evidence/languages.py --photographs "$DPTR_DATA/natural" --out runs/languages
