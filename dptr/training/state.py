@@ -118,7 +118,7 @@ def restore_state(
     """Load the last state of ``out`` into the arguments; whether there was one.
 
     Raises:
-        UserError: the state is damaged, of another model or of an older version.
+        UserError: the state is damaged or of another model.
     """
     remove_partial(out / "state")
     found = sorted(folder for folder in (out / "state").glob("step-*") if (folder / "state.json").is_file())
@@ -126,7 +126,7 @@ def restore_state(
         return False
     described = read_json(found[-1] / "state.json", "training state")
     if "baseline" not in described:
-        raise UserError(f"{found[-1]}: a state of an older version of dptr; train anew into another --out")
+        described = _from_single_model(described)
     tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
     part = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -148,3 +148,17 @@ def restore_state(
     for name in asdict(progress):
         setattr(progress, name, described[name])
     return True
+
+
+def _from_single_model(described: dict[str, Any]) -> dict[str, Any]:
+    """A state as version 0.1.0 wrote it until commit e104e5d: one model's scores, ``adapt``'s baseline among them."""
+    best = dict(described["best"])
+    before = best.pop("before", None)
+    baseline = best if before is None else {**best, "others": before}
+    return {
+        **described,
+        "seconds": 0.0,
+        "best": {"": best} if best else {},
+        "baseline": {"": baseline} if best else {},
+        "validations_since_best": described.get("waited", 0),
+    }

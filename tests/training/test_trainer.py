@@ -22,7 +22,7 @@ from dptr.training import align, finetune, pretrain
 from dptr.training.device import make_accelerator
 from dptr.training.logger import Log
 from dptr.training.optimizer import Parts, make_optimizer, one_cycle
-from dptr.training.state import check_out
+from dptr.training.state import Progress, check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
@@ -330,12 +330,22 @@ def test_several_models_have_a_best_state_each(tmp_path: Path) -> None:
     assert {"step": 2, "validation_score_b": -2.0} in rows
 
 
-def test_a_state_of_an_older_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ({}, Progress(1, 0.0, {}, {}, 3)),
+        ({"read": 0.5}, Progress(1, 0.0, {"": {"read": 0.5}}, {"": {"read": 0.5}}, 3)),
+        (
+            {"domain": 0.9, "others": 0.6, "before": 0.7},
+            Progress(1, 0.0, {"": {"domain": 0.9, "others": 0.6}}, {"": {"domain": 0.9, "others": 0.7}}, 3),
+        ),
+    ],
+)
+def test_a_state_of_an_older_version_goes_on(best: dict[str, float], expected: Progress, tmp_path: Path) -> None:
     saved_run(tmp_path)
     path = tmp_path / "state" / "step-000000001" / "state.json"
-    write_json(path, {"step": 1, "best": {}, "waited": 0, "scaler": {}})
-    with pytest.raises(UserError, match="a state of an older version of dptr; train anew"):
-        start(tmp_path)
+    write_json(path, {"step": 1, "best": best, "waited": 3, "scaler": {}})
+    assert start(tmp_path).progress == expected
 
 
 # --- NaN guard --------------------------------------------------------------------------------------------------------
