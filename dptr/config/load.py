@@ -54,8 +54,8 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
         overrides: each ``dotted.key=value``; the value is read as TOML, or as a bare string where that fails.
 
     Raises:
-        UserError: the file is missing or no TOML, a key is unknown (its new name is told, or the nearest one), of
-            another kind of encoder or decoder, or has an invalid value.
+        UserError: the file is missing or no TOML, a key is unknown (the error gives its new name, or the nearest
+        one), of another kind of encoder or decoder, or has an invalid value.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -142,10 +142,10 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
         hint = f"did you mean '{nearest}'?" if nearest else f"known sections: {', '.join(schema.model_fields)}"
         return f"{where}: unknown key '{dotted}'; {hint}{more}"
     if first["type"] == "other_kind":
-        told = first["ctx"]
+        context = first["ctx"]
         return (
-            f"{where}: {dotted}.{told['key']}: kind '{told['kind']}' has no such key, which is one of "
-            f"{told['others']}; leave it out, or set {dotted}.kind={told['first']}{more}"
+            f"{where}: {dotted}.{context['key']}: kind '{context['kind']}' has no such key, which is one of "
+            f"{context['others']}; leave it out, or set {dotted}.kind={context['first']}{more}"
         )
     rule = {"tuple_type": 'Input should be a list, such as ["a", "b"]', "model_type": "Input should be a section"}
     message = rule.get(first["type"], first["msg"].removeprefix("Value error, "))

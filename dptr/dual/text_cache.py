@@ -67,19 +67,19 @@ class CachedText:
         self.kind, self.name, self.dim = self.dual.kind, self.dual.name, self.dual.dim
         self.fingerprint, self.image_size = self.dual.fingerprint, self.dual.image_size
         self.encode_image = self.dual.encode_image
-        told = {"format": FORMAT, "encoder": f"{self.kind}:{self.name}", "fingerprint": self.fingerprint}
-        told |= {"prompt": self.config.prompt, "width": self.dim, "tokens": self.config.tokens}
+        settings = {"format": FORMAT, "encoder": f"{self.kind}:{self.name}", "fingerprint": self.fingerprint}
+        settings |= {"prompt": self.config.prompt, "width": self.dim, "tokens": self.config.tokens}
         described = self.folder / "cache.json"
         with _explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not described.exists():
-                write_json(described, told)
+                write_json(described, settings)
         before = read_json(described, "text token cache")
         for key in ("format", "tokens", "prompt", "fingerprint"):
-            if before.get(key) != told[key]:
+            if before.get(key) != settings[key]:
                 raise UserError(
                     f"dual.cache = '{self.folder}': made by {before.get('encoder')} with {key} {before.get(key)!r}, "
-                    f"not {self.kind}:{self.name} with {told[key]!r}; pass another folder, or delete this one"
+                    f"not {self.kind}:{self.name} with {settings[key]!r}; pass another folder, or delete this one"
                 )
         self._own, self._tokens, self._words = self._open()
 

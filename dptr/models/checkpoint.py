@@ -205,7 +205,7 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
             mixed[here] = tensor[there].to(mixed.dtype)
             tensor = mixed
         tensors[name] = tensor
-    fitting, told = resize_rows(decoder, per_position, tensors, "decoder.")
+    fitting, messages = resize_rows(decoder, per_position, tensors, "decoder.")
     load_strictly(decoder, fitting, str(checkpoint.folder))
     for name, kind in per_position.items():
         rows_of = ROWS[kind].count
@@ -216,4 +216,4 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
                 f"{checkpoint.folder}: {name} has {count} rows where the checkpoint's max_length = "
                 f"{checkpoint.config.max_length} needs {needed}; the folder is damaged, copy it anew"
             )
-    return [character for character in charset.characters if character not in old], told
+    return [character for character in charset.characters if character not in old], messages

@@ -77,7 +77,7 @@ def resize_rows(
     Returns:
         All tensors, and a line for the log on each whose rows changed in number.
     """
-    own, fitted, told = module.state_dict(), dict(tensors), []
+    own, fitted, messages = module.state_dict(), dict(tensors), []
     for name, kind in kinds.items():
         if name not in tensors or tensors[name].shape[2:] != own[name].shape[2:]:
             continue
@@ -85,5 +85,5 @@ def resize_rows(
         if before != after:
             fitted[name] = ROWS[kind].fill(tensors[name], own[name])
             added = f", the others {ROWS[kind].note}" if after > before else ""
-            told.append(f"{part}{name}: {before} to {after} rows, the first {min(before, after)} kept{added}")
-    return fitted, told
+            messages.append(f"{part}{name}: {before} to {after} rows, the first {min(before, after)} kept{added}")
+    return fitted, messages

@@ -75,10 +75,10 @@ class Features:
 class FeatureSets:
     """What is learned, what is rehearsed, and other pictures of both to validate on."""
 
-    learned: Features
-    rehearsed: Features
-    tested: Features
-    kept: Features
+    domain_training: Features
+    language_training: Features
+    domain_validation: Features
+    language_validation: Features
 
 
 def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
@@ -104,10 +104,10 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     if accelerator.num_processes > 1:
         raise UserError(f"dptr adapt takes minutes: run it in one process, not {accelerator.num_processes}")
     model.to(accelerator.device).eval()
-    lessons, notes = prepare(recipe, loaded)
+    features, notes = prepare(recipe, loaded)
     model.requires_grad_(False)
     model.decoder.requires_grad_(True)
-    task = AdaptTask(recipe, out.name, loaded, dual, lessons, accelerator.device)
+    task = AdaptTask(recipe, out.name, loaded, dual, features, accelerator.device)
     Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes).run()
     return out / "model"
 
@@ -125,10 +125,10 @@ class AdaptTask(Task):
         name: str,
         loaded: Loaded,
         dual: dict[str, Any],
-        lessons: FeatureSets,
+        features: FeatureSets,
         device: torch.device,
     ):
-        self.recipe, self.loaded, self.dual, self.lessons, self.device = recipe, loaded, dual, lessons, device
+        self.recipe, self.loaded, self.dual, self.features, self.device = recipe, loaded, dual, features, device
         self.decoder, self.tokenizer = loaded.model.decoder, loaded.tokenizer
         self.first = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
         self.objective = AdaptObjective(self.decoder.train())
@@ -138,7 +138,7 @@ class AdaptTask(Task):
     def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Features, list[int]]], None, None]:
         run = self.recipe.run
         new = max(1, round(self.recipe.domain_share * run.batch_size))
-        sizes = ((self.lessons.learned, new), (self.lessons.rehearsed, run.batch_size - new))
+        sizes = ((self.features.domain_training, new), (self.features.language_training, run.batch_size - new))
         for step in range(first, last):
             yield [(seen, seen.rows(step * count, count, run.seed)) for seen, count in sizes]
 
@@ -155,7 +155,7 @@ class AdaptTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         last = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
-        sets = {"domain": self.lessons.tested, "others": self.lessons.kept}
+        sets = {"domain": self.features.domain_validation, "others": self.features.language_validation}
         for way in WAYS if step else WAYS[:1]:
             self.decoder.load_state_dict(interpolate_weights(self.first, last, way))
             scores = {name: decoder_accuracy(self.decoder, some, self.tokenizer) for name, some in sets.items()}
@@ -181,8 +181,8 @@ class AdaptTask(Task):
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
         about = {
-            "domain": ("words to learn, rendered", len(self.lessons.tested.words)),
-            "others": ("other words, rendered", len(self.lessons.kept.words)),
+            "domain": ("words to learn, rendered", len(self.features.domain_validation.words)),
+            "others": ("other words, rendered", len(self.features.language_validation.words)),
         }
         way = float(validation.variant.removeprefix("_") or 1)
         results: list[dict[str, Any]] = [
@@ -243,12 +243,12 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
             done += more
             bars("pictures", done, total)
 
-        lessons = FeatureSets(*(encode_words(model, source, count, progress) for source, count in sources_seen))
-    told = (
+        features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in sources_seen))
+    messages = (
         f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
         f"{recipe.language_crops:,} of others"
     )
-    return lessons, [told, *undrawable, *notes]
+    return features, [messages, *undrawable, *notes]
 
 
 def encode_words(model: Recognizer, source: Source, count: int, progress: Progress) -> Features:

@@ -40,8 +40,8 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
         UserError: see ``load_recipe``.
     """
     recipe = load_recipe(FinetuneRecipe, None, [*FINETUNE_DEFAULTS, *overrides])
-    told = [
+    messages = [
         f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
         "of the crops held out; settings of your own: --config, --set"
     ]
-    return recipe, told
+    return recipe, messages

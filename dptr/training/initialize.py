@@ -25,7 +25,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
     """
     init, encoder, parts = resolved.recipe.init, resolved.recipe.model.encoder, resolved.parts
     eyes = "encoder" if model.fmu is None else "encoder and FMU"
-    told: list[str] = []
+    messages: list[str] = []
     fresh: list[str] = []  # prefixes of keys
     if parts.model is not None:
         held = parts.model.tensors
@@ -35,7 +35,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
         tensors, fitted = resize_rows(model, places, tensors, "")
         load_strictly(model, tensors, str(parts.model.folder), fresh=("decoder.",))
-        told += [f"{eyes} from {init.model}", *fitted]
+        messages += [f"{eyes} from {init.model}", *fitted]
     elif parts.glyph is not None:
         glyph = parts.glyph.model
         columns = model.encoder.per_position()
@@ -45,20 +45,20 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             slots, more = resize_rows(model.fmu, model.fmu.per_position(), glyph.slots.state_dict(), "fmu.")
             load_strictly(model.fmu, slots, f"slots of {init.glyph}")
             fitted += more
-        told += [f"{eyes} from {init.glyph}", *fitted]
+        messages += [f"{eyes} from {init.glyph}", *fitted]
     elif parts.tower is not None and isinstance(encoder, ClipVisionConfig):
         load_strictly(model.encoder, parts.tower, encoder.model)
-        told.append(f"encoder from {encoder.model}" + (", frozen" if encoder.frozen else ""))
+        messages.append(f"encoder from {encoder.model}" + (", frozen" if encoder.frozen else ""))
         fresh += [] if model.fmu is None else ["fmu."]
     else:
         fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
     if (origin := parts.model or parts.decoder) is not None:
         new, fitted = transfer(model.decoder, origin, resolved.charset)
-        told.append(f"decoder from {origin.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
-        told += fitted
+        messages.append(f"decoder from {origin.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+        messages += fitted
     else:
         fresh.append("decoder.")
     if fresh:
         count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())
-        told.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
-    return told
+        messages.append(f"fresh: {', '.join(f'{prefix}*' for prefix in fresh)} ({count} tensors)")
+    return messages

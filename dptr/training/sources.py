@@ -58,8 +58,8 @@ def rendered_words(
         return RenderedWords(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others, size))
 
     if pack:
-        packed, told = open_pack(pack, charset, max_length, size, seed)
-        return packed, unseen, told
+        packed, messages = open_pack(pack, charset, max_length, size, seed)
+        return packed, unseen, messages
     fonts = find_fonts(render.fonts)
     train = RenderedWords(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split), size)
@@ -153,12 +153,12 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
     notes.append(
         f"{len(crops)} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
-    crops, told = change(crops)
-    notes += told
+    crops, messages = change(crops)
+    notes += messages
     labeled: Source = LabeledSource(crops, recipe.run.seed, data.augment)
     if data.weights:
-        labeled, told = weight_sources(crops, data, recipe.run.seed)
-        notes += told
+        labeled, messages = weight_sources(crops, data, recipe.run.seed)
+        notes += messages
     return labeled if rendered is None else Mixture(labeled, rendered, data.rendered), validation, notes
 
 

@@ -515,9 +515,9 @@ def test_data_build_writes_what_a_table_names(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "words.csv").write_text("text,file\nexit,a.png\nlost,b.png\n")
     build = ["data", "build", str(tmp_path / "words.csv"), "--kind", "table", "--columns", "file,text", "--out"]
     assert run([*build, str(tmp_path / "out")]) == 0
-    told = capsys.readouterr()
-    assert told.out == f"{tmp_path / 'out'}\t1 words\n"
-    assert "dropped 1 (unreadable image)" in told.err
+    messages = capsys.readouterr()
+    assert messages.out == f"{tmp_path / 'out'}\t1 words\n"
+    assert "dropped 1 (unreadable image)" in messages.err
     assert (tmp_path / "out" / "labels.tsv").read_text() == "images/000000001.png\texit\n"
     assert run([*build, str(tmp_path / "out")]) == 2
     assert run([*build, str(tmp_path / "out"), "--overwrite"]) == 0

@@ -88,23 +88,23 @@ def test_file_then_set_then_later_set(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_key_names_the_nearest(override: str, nearest: str) -> None:
-    told = message(FinetuneRecipe, overrides=[override])
-    assert f"did you mean '{nearest}'?" in told
-    assert "unknown key" in told
+    messages = message(FinetuneRecipe, overrides=[override])
+    assert f"did you mean '{nearest}'?" in messages
+    assert "unknown key" in messages
 
 
 def test_a_key_like_no_other_names_the_sections() -> None:
-    told = message(PretrainRecipe, overrides=["xyzzy=1"])
-    assert "unknown key 'xyzzy'" in told
-    assert all(name in told for name in PretrainRecipe.model_fields)
+    messages = message(PretrainRecipe, overrides=["xyzzy=1"])
+    assert "unknown key 'xyzzy'" in messages
+    assert all(name in messages for name in PretrainRecipe.model_fields)
 
 
 def test_every_unknown_key_of_a_file_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("[run]\nstep = 1\n[optim]\nlrr = 1\n")
-    told = message(PretrainRecipe, path)
-    assert told.startswith(f"{path}: unknown key 'run.step'")
-    assert told.endswith("(and 1 more)")
+    messages = message(PretrainRecipe, path)
+    assert messages.startswith(f"{path}: unknown key 'run.step'")
+    assert messages.endswith("(and 1 more)")
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_every_unknown_key_of_a_file_is_counted(tmp_path: Path) -> None:
 )
 def test_an_invalid_value_is_named_with_its_rule(override: str, parts: list[str]) -> None:
     overrides = ["corpus.sources=[]", override] if "sources.0" in override else [override]
-    told = message(FinetuneRecipe, overrides=overrides)
+    messages = message(FinetuneRecipe, overrides=overrides)
     for part in parts:
-        assert part in told
+        assert part in messages
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ CASES = [
 ]
 
 
-def told(schema: type, override: str) -> str:
+def messages(schema: type, override: str) -> str:
     with pytest.raises(UserError) as caught:
         load_recipe(schema, None, [override])
     assert "\n" not in str(caught.value)
@@ -28,7 +28,7 @@ def told(schema: type, override: str) -> str:
 
 @pytest.mark.parametrize(("schema", "old", "new"), CASES)
 def test_an_old_name_tells_the_new_one(schema: type, old: str, new: str) -> None:
-    assert told(schema, f"{old}=1") == f"--set: unknown key '{old}'; it is now '{new}'"
+    assert messages(schema, f"{old}=1") == f"--set: unknown key '{old}'; it is now '{new}'"
 
 
 def test_every_new_name_is_a_key_of_some_recipe() -> None:
@@ -54,7 +54,7 @@ def test_every_new_name_is_a_key_of_some_recipe() -> None:
     ],
 )
 def test_sections_and_keys_that_are_gone(schema: type, override: str, line: str) -> None:
-    assert line in told(schema, override)
+    assert line in messages(schema, override)
 
 
 def test_a_file_of_before(tmp_path: Path) -> None:

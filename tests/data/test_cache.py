@@ -252,8 +252,8 @@ def test_two_processes_decode_once_and_share_every_epoch(tmp_path):
         process.start()
     for process in processes:
         process.join(60)
-    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    assert sorted(decoded for decoded, _ in told) == [0, count]
-    every = [tuple(sample) for _, seen in told for sample in seen]
+    messages = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert sorted(decoded for decoded, _ in messages) == [0, count]
+    every = [tuple(sample) for _, seen in messages for sample in seen]
     expected = {(label, crop.tobytes().hex()) for label, crop in zip(plain.labels, plain.arrays, strict=True)}
     assert set(every) == expected and all(every.count(sample) == 12 for sample in expected)

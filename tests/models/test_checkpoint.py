@@ -273,15 +273,17 @@ def test_stage_two_names_what_it_leaves_fresh(tmp_path, parts):
     folders = {"decoder": stage_one, "glyph": glyph_folder, "model": recognizer}
     init = InitConfig(**{part: str(folders[part](tmp_path)) for part in parts})
     model = fresh(seed=9)
-    told = initialized(model, FinetuneRecipe(model=CONFIG, init=init), ABC)
+    messages = initialized(model, FinetuneRecipe(model=CONFIG, init=init), ABC)
     begun = {"encoder and FMU": {"model", "glyph"} & set(parts), "decoder": {"model", "decoder"} & set(parts)}
     left = [name for name, source in begun.items() if not source]
     keys = {"encoder and FMU": ["encoder.*", "fmu.*"], "decoder": ["decoder.*"]}
     named = [key for name in left for key in keys[name]]
     count = sum(f"{name.split('.')[0]}.*" in named for name in model.state_dict())
-    assert [line for line in told if "fresh" in line] == [f"fresh: {', '.join(named)} ({count} tensors)"] * bool(left)
-    told = "\n".join(told)
-    assert all(init_path in told for init_path in (init.decoder, init.glyph, init.model) if init_path)
+    assert [line for line in messages if "fresh" in line] == [f"fresh: {', '.join(named)} ({count} tensors)"] * bool(
+        left
+    )
+    messages = "\n".join(messages)
+    assert all(init_path in messages for init_path in (init.decoder, init.glyph, init.model) if init_path)
     untouched = fresh(seed=9).state_dict()
     for name, tensor in model.state_dict().items():
         part = {"encoder": "encoder and FMU", "fmu": "encoder and FMU", "decoder": "decoder"}[name.split(".")[0]]
@@ -295,8 +297,8 @@ def test_stage_two_names_fresh_characters(tmp_path):
     charset = Charset("new", tuple("abcxΩy"))
     init = InitConfig(decoder=str(stage_one(tmp_path)))
     model = fresh(characters=6)
-    told = initialized(model, FinetuneRecipe(model=CONFIG, init=init), charset)
-    assert any("fresh characters: xy" in line for line in told)
+    messages = initialized(model, FinetuneRecipe(model=CONFIG, init=init), charset)
+    assert any("fresh characters: xy" in line for line in messages)
 
 
 def test_a_whole_model_and_parts_contradict(tmp_path):

@@ -54,8 +54,8 @@ def test_rows_that_fit_and_other_faults_are_left_alone():
         module.register_parameter(name, nn.Parameter(rows(count, 1)))
     tensors = {"same": rows(4, 2), "other": rows(3, 2), "narrow": torch.zeros(1, 3, 8), "extra": torch.zeros(2)}
     kinds = dict.fromkeys(("same", "other", "lost", "narrow"), "characters")
-    fitted, told = resize_rows(module, kinds, tensors, "part.")
-    assert told == ["part.other: 3 to 5 rows, the first 3 kept, the others made like them"]
+    fitted, messages = resize_rows(module, kinds, tensors, "part.")
+    assert messages == ["part.other: 3 to 5 rows, the first 3 kept, the others made like them"]
     assert fitted.keys() == tensors.keys()
     assert all(fitted[name] is tensors[name] for name in ("same", "narrow", "extra"))
     assert torch.equal(fitted["other"][:, :3], tensors["other"])

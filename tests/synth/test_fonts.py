@@ -241,11 +241,11 @@ def test_embedded_fonts_are_of_distinct_families_with_some_held_out():
 
 @pytest.mark.parametrize("folder", [EMBEDDED, Path(__file__).parents[1] / "fonts"], ids=lambda path: path.name)
 def test_every_font_that_the_project_brings_has_its_license_and_source(folder):
-    told = (folder / "FONTS.md").read_text(encoding="utf-8")
+    messages = (folder / "FONTS.md").read_text(encoding="utf-8")
     for path in folder.glob("*.ttf"):
         license = path.with_suffix(".LICENSE").read_text(encoding="utf-8")
         assert re.search("SIL OPEN FONT LICENSE Version 1.1|Apache License\\s+Version 2.0", license)
-        assert f"| `{path.name}` | " in told and f"({path.stem}.LICENSE)" in told
+        assert f"| `{path.name}` | " in messages and f"({path.stem}.LICENSE)" in messages
         reserved = re.findall(r"Reserved Font Names?:? *['\"“]([^'\"”]+)", license.partition("PREAMBLE")[0])
         with TTFont(path, lazy=True) as font:
             assert not [name for name in reserved if name in font["name"].getBestFamilyName()]

@@ -32,10 +32,10 @@ def planted(words: list[str], count: int, seed: int) -> Features:
 
 
 def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp_path: Path, monkeypatch) -> None:
-    lessons = FeatureSets(
+    features = FeatureSets(
         planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4)
     )
-    monkeypatch.setattr(module, "prepare", lambda *arguments: (lessons, []))
+    monkeypatch.setattr(module, "prepare", lambda *arguments: (features, []))
     recipe = parts.recipe(
         "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
         "optim.ema_decay=0", "max_accuracy_loss=1",
@@ -54,10 +54,12 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
     """Seen once and kept as float16, in the order of the words."""
     recipe = parts.recipe("adapt")
     loaded = load_recognizer(recipe.init.model)
-    lessons, notes = prepare(recipe, loaded)
-    assert set(lessons.learned.words) <= set(DOMAIN) and set(lessons.tested.words) <= set(DOMAIN)
-    assert set(lessons.rehearsed.words) <= set(WORDS) and not set(lessons.kept.words) & set(lessons.rehearsed.words)
-    assert (len(lessons.learned.words), len(lessons.rehearsed.words)) == (12, 16)
+    features, notes = prepare(recipe, loaded)
+    assert set(features.domain_training.words) <= set(DOMAIN) and set(features.domain_validation.words) <= set(DOMAIN)
+    assert set(features.language_training.words) <= set(WORDS) and not set(features.language_validation.words) & set(
+        features.language_training.words
+    )
+    assert (len(features.domain_training.words), len(features.language_training.words)) == (12, 16)
     assert any("12 pictures of them, 16 of others" in note for note in notes)
     source = module.rendered_words(
         recipe.corpus, recipe.render, loaded.config.encoder, loaded.tokenizer.charset, 5, recipe.run.seed, ""
@@ -66,8 +68,8 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
         crop, word, _ = source.sample(row)
         with torch.no_grad():
             memory = loaded.model.eval().memory(to_pixels(crop[None]))
-        assert word == lessons.rehearsed.words[row]
-        torch.testing.assert_close(lessons.rehearsed.memory[row].float(), memory[0], atol=2e-3, rtol=2e-3)
+        assert word == features.language_training.words[row]
+        torch.testing.assert_close(features.language_training.memory[row].float(), memory[0], atol=2e-3, rtol=2e-3)
 
 
 def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> None:
@@ -109,8 +111,8 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
         [(0.6, 0.58), (0.45, 0.592), (0.3, 0.61)],
         [(0.9, 0.589), (0.6, 0.589), (0.45, 0.61)],
     ]
-    told = iter([score for step in validations for way in step for score in way])
-    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
+    messages = iter([score for step in validations for way in step for score in way])
+    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(messages))
     recipe = parts.recipe("adapt", "run.steps=4", "run.validate_every=1", "max_accuracy_loss=0.01")
     card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
     found = [(result["step"], result["way"], result["word_accuracy"]) for result in card["results"]]
@@ -124,8 +126,8 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
 def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_one(
     parts: Parts, tmp_path: Path, monkeypatch
 ) -> None:
-    told = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
-    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(told))
+    messages = iter([0.2, 0.6, 0.5, 0.6, 0.9, 0.6, 0.5, 0.6])  # three quarters of the way are best
+    monkeypatch.setattr(module, "decoder_accuracy", lambda *arguments: next(messages))
     recipe = parts.recipe("adapt", "run.steps=2", "run.validate_every=2", "run.save_every=2", "optim.ema_decay=0")
     out = tmp_path / "run"
     before, kept = load_recognizer(parts.folder / "recognizer").model, load_recognizer(adapt(recipe, out)).model

@@ -135,8 +135,8 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
     start = [f"init.glyph={tmp_path / 'run' / 'model'}", f"init.decoder={tmp_path / 'run' / 'decoder'}"]
     stage2, charset = settled(load_recipe(FinetuneRecipe, None, start))
     model = build_recognizer(stage2.model, len(charset)).eval()
-    told = initialized(model, stage2, charset)
-    assert not any(line.startswith("fresh") for line in told)
+    messages = initialized(model, stage2, charset)
+    assert not any(line.startswith("fresh") for line in messages)
     _, unseen, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, 0, "")
     tokenizer, crops = Tokenizer(charset, 5), draw(unseen(), VALIDATION)
     with torch.no_grad():

@@ -123,9 +123,9 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
 def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:
     recipe = parts.recipe("finetune")
     model = fresh(recipe, seed=5)
-    told = initialized(model, recipe, resolve_charset("36"))
+    messages = initialized(model, recipe, resolve_charset("36"))
     tower, decoder = parts.folder / "glyph", parts.folder / "decoder"
-    assert told == [f"encoder and FMU from {tower}", f"decoder from {decoder}"]
+    assert messages == [f"encoder and FMU from {tower}", f"decoder from {decoder}"]
     glyph = load_glyph(GlyphDualConfig(model=str(tower))).model
     expected = {f"encoder.{name}": tensor for name, tensor in glyph.encoder.state_dict().items()}
     expected |= {f"fmu.{name}": tensor for name, tensor in glyph.slots.state_dict().items()}
@@ -153,9 +153,9 @@ def test_what_is_not_named_stays_fresh_and_is_told(
 ) -> None:
     recipe = parts.recipe("finetune", *settings)
     model = fresh(recipe, seed=5)
-    told = initialized(model, recipe, resolve_charset("36"))
+    messages = initialized(model, recipe, resolve_charset("36"))
     count = sum(name.startswith(kept) for name in model.state_dict())
-    assert [told_line for told_line in told if told_line.startswith("fresh")] == [f"{line} ({count} tensors)"]
+    assert [told_line for told_line in messages if told_line.startswith("fresh")] == [f"{line} ({count} tensors)"]
     before = fresh(recipe, seed=5).state_dict()
     for name, tensor in model.state_dict().items():
         if name.startswith(kept):
@@ -167,8 +167,8 @@ def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
     source = fresh(recipe, seed=9)
     save_checkpoint(tmp_path / "model", "recognizer", source, recipe.model, resolve_charset("36"), {}, {})
     model = fresh(recipe, seed=5)
-    told = initialized(model, recipe, resolve_charset("36"))
-    assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
+    messages = initialized(model, recipe, resolve_charset("36"))
+    assert messages == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
     expected = source.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
@@ -176,8 +176,8 @@ def test_a_whole_model_goes_on(parts: Parts, tmp_path: Path) -> None:
 def test_a_larger_charset_keeps_the_rows_of_its_characters(parts: Parts) -> None:
     recipe = parts.recipe("finetune", 'model.charset="62"')
     model = fresh(recipe, seed=5)
-    told = initialized(model, recipe, resolve_charset("62"))
-    assert told[1].endswith("; fresh characters: ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    messages = initialized(model, recipe, resolve_charset("62"))
+    assert messages[1].endswith("; fresh characters: ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     old = open_checkpoint(parts.folder / "decoder").tensors
     new, before = model.decoder.state_dict(), fresh(recipe, seed=5).decoder.state_dict()
     small, large = resolve_charset("36").characters, resolve_charset("62").characters
@@ -206,12 +206,12 @@ def test_words_of_another_length(longest: int, whole: bool, parts: Parts, tmp_pa
         positions = open_checkpoint(parts.folder / "decoder").tensors["decoder.positions"]
     recipe = parts.recipe("finetune", *start)
     model = fresh(recipe, seed=5)
-    told = initialized(model, recipe, resolve_charset("36"))
+    messages = initialized(model, recipe, resolve_charset("36"))
     shared = min(longest, 5) + 1
     added = ", the others made like them" if longest > 5 else ""
     for name in ("fmu.queries", "decoder.positions"):
-        assert f"{name}: 6 to {longest + 1} rows, the first {shared} kept{added}" in told
-    assert len(told) == 4
+        assert f"{name}: 6 to {longest + 1} rows, the first {shared} kept{added}" in messages
+    assert len(messages) == 4
     assert torch.equal(model.fmu.queries[:, :shared], queries[:, :shared])
     assert torch.equal(model.decoder.positions[:, :shared], positions[:, :shared])
     assert model.fmu.queries.shape == model.decoder.positions.shape == (1, longest + 1, 16)

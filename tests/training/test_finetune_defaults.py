@@ -54,9 +54,9 @@ def test_rendered_words_are_mixed_in_on_a_system_without_fonts(parts: Parts, tmp
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
     options = ["--set", "run.steps=1", "--set", "run.batch_size=4", "--set", "run.validate_every=1"]
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(tmp_path / "run"), *options]) == 0
-    told = capsys.readouterr().err
-    assert "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more" in told
-    assert "50% of each batch rendered" in told
+    messages = capsys.readouterr().err
+    assert "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more" in messages
+    assert "50% of each batch rendered" in messages
 
 
 def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, capsys):
@@ -67,8 +67,12 @@ def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, cap
                "patience=1", "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
     out = tmp_path / "run"
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(out), *options]) == 0
-    told = capsys.readouterr()
-    assert told.out == f"{out / 'model'}\n" and "fresh characters: &" in told.err and "step 0: reads" in told.err
+    messages = capsys.readouterr()
+    assert (
+        messages.out == f"{out / 'model'}\n"
+        and "fresh characters: &" in messages.err
+        and "step 0: reads" in messages.err
+    )
     assert records(out)[0]["step"] == 0
     before, after = open_checkpoint(start).charset, open_checkpoint(out / "model").charset
     assert after.characters == (*before.characters, "&")

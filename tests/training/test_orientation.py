@@ -85,9 +85,9 @@ def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder:
     crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128, widest=widest)
     before = [np.array(crops.arrays[row]) for row in range(25)]
     loaded.model.train()
-    changed, told = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    changed, messages = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
     assert loaded.model.training
-    assert told == ["16 of 16 tall crops are learned turned by 90 degrees, as their labels are found in them"]
+    assert messages == ["16 of 16 tall crops are learned turned by 90 degrees, as their labels are found in them"]
     for row, (picture, _) in enumerate(words):
         wanted = to_array(picture, 32, changed.arrays[row].shape[1])
         np.testing.assert_array_equal(changed.arrays[row], wanted)
@@ -129,7 +129,7 @@ def test_decoders_that_are_asked_nothing_leave_crops_as_they_are(folder: Path) -
     loaded = load_recognizer("dptr-en-tiny")
     crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
     loaded.model.decoder = torch.nn.Identity()  # type: ignore[assignment]
-    same, told = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
-    assert same is crops and told == []
+    same, messages = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    assert same is crops and messages == []
     with pytest.raises(UserError):
         load_crops([folder / "none"], loaded.tokenizer.charset, 25, 32, 128)

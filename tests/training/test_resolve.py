@@ -92,9 +92,9 @@ def test_queries_follow_the_longest_word(tmp_path, recognizer, decoder):
 
 def test_the_charset_grows_by_the_labels_to_train_on(recognizer, tmp_path):
     (tmp_path / "labels.tsv").write_text("1.png\tabé\n2.png\té\n3.png\tß\n", encoding="utf-8")
-    told = [f"init.model={recognizer}", f'data.train=["{tmp_path}"]']
+    messages = [f"init.model={recognizer}", f'data.train=["{tmp_path}"]']
     for least, characters in ((0, "abc"), (1, "abcßé"), (2, "abcé")):
-        _, charset = settled(load_recipe(FinetuneRecipe, None, [*told, f"data.extend_charset={least}"]))
+        _, charset = settled(load_recipe(FinetuneRecipe, None, [*messages, f"data.extend_charset={least}"]))
         assert charset == Charset("three", tuple(characters))
 
 

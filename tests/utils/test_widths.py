@@ -124,8 +124,8 @@ def test_a_model_of_narrow_crops_goes_on_with_wide_ones(parts: Parts) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             models[widest] = build_recognizer(recipe.model, 36).eval()
-            told = initialized(models[widest], recipe, resolve_charset("36"))
-    assert any("encoder.positions: 8 to 24 rows, the first 8 kept" in line for line in told)
+            messages = initialized(models[widest], recipe, resolve_charset("36"))
+    assert any("encoder.positions: 8 to 24 rows, the first 8 kept" in line for line in messages)
     pixels = torch.rand(2, 3, 16, 32) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(models[96].memory(pixels), models[0].memory(pixels))
@@ -162,8 +162,8 @@ def test_a_pack_of_several_widths_holds_what_rendering_gives(
     for place in range(25):
         crop, word, stops = packed.sample(place)
         index = next(index for index, sample in expected.items() if np.array_equal(sample[0], crop))
-        _, told, places = expected.pop(index)
-        assert word == told
+        _, messages, places = expected.pop(index)
+        assert word == messages
         np.testing.assert_allclose(stops, places, atol=4e-3)  # float16
         shapes.add(crop.shape)
     assert not expected and len(shapes) > 1

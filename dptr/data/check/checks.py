@@ -84,18 +84,18 @@ class Check:
     def lines(self) -> list[str]:
         """For the terminal."""
         contents = self.contents
-        told = [
+        messages = [
             f"{', '.join(contents.paths)}: {contents.count:,} crops, {len(contents.characters)} different characters"
         ]
         if contents.lengths:
-            told.append(f"labels of {min(contents.lengths)} to {max(contents.lengths)} characters")
+            messages.append(f"labels of {min(contents.lengths)} to {max(contents.lengths)} characters")
         if contents.sizes:
-            told.append("pictures, width x height: " + ", ".join(f"{k} {v}" for k, v in sizes(contents).items()))
-        told += [line.replace("dropped", "found", 1) for line in self.problems.lines()]
+            messages.append("pictures, width x height: " + ", ".join(f"{k} {v}" for k, v in sizes(contents).items()))
+        messages += [line.replace("dropped", "found", 1) for line in self.problems.lines()]
         if self.outside:
             named = ", ".join(f"{shown(character)} {count}" for character, count in self.outside.most_common(20))
-            told.append(f"characters outside the charset: {named}{', ...' if len(self.outside) > 20 else ''}")
-        return told
+            messages.append(f"characters outside the charset: {named}{', ...' if len(self.outside) > 20 else ''}")
+        return messages
 
 
 @dataclass

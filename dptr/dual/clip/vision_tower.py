@@ -32,9 +32,11 @@ def tower_settings(model: str) -> TowerConfig:
         config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         vision = config.vision_config.to_diff_dict()
         projection = config.projection_dim if family.head == "linear" else 0
-    told = {key: value for key, value in vision.items() if key not in ("transformers_version", "dtype", "torch_dtype")}
+    settings = {
+        key: value for key, value in vision.items() if key not in ("transformers_version", "dtype", "torch_dtype")
+    }
     mean, std = pixels_of(folder) or family.pixels
-    return TowerConfig.model_validate({"vision": told, "projection": projection, "mean": mean, "std": std})
+    return TowerConfig.model_validate({"vision": settings, "projection": projection, "mean": mean, "std": std})
 
 
 def tower_weights(model: str) -> dict[str, Tensor]:

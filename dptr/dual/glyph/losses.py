@@ -60,8 +60,8 @@ def alignment_loss(
     tokens = model.encoder(pixels)
     fmu = model.slots
     density = fmu.density(tokens) if fmu.counter is not None else None
-    told = tokens if density is None else fmu.add_running_count(tokens, density)
-    slots = fmu.merge(told)
+    counted_tokens = tokens if density is None else fmu.add_running_count(tokens, density)
+    slots = fmu.merge(counted_tokens)
     distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
     among = sample_symbols(symbols, model.text.symbols.num_embeddings, weights.negatives, generator)
     pad, classes = model.text.symbols.num_embeddings - 1, None
@@ -75,7 +75,7 @@ def alignment_loss(
     columns = model.column_logits(tokens, classes).float().log_softmax(-1).transpose(0, 1)
     frames = torch.full_like(lengths, columns.shape[0])
     losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
-    letters, looks = model.letter_logits(tokens, classes), fmu.attention(told)
+    letters, looks = model.letter_logits(tokens, classes), fmu.attention(counted_tokens)
     losses |= position_losses(letters, looks, density, symbols, lengths, stops)
     loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
     return loss, {name: value.detach() for name, value in losses.items()}, slots

@@ -20,14 +20,14 @@ from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_m
 def cloze_mask(logits: Float[Tensor, "b t c"]) -> Bool[Tensor, "b 1 t t"]:
     """Which characters of a reading each position may look at: all but its own, up to the first EOS; True = allowed.
 
-    The diagonal is ABINet's (section 3.2). At least two positions are seen, as in the published code, so
+    The diagonal is ABINet's (section 3.2). At least two positions are visible, as in the published code, so
     that the position of an empty word's EOS sees something.
     """
     length = logits.shape[1]
     ended = (logits.argmax(-1) == 0).cumsum(1)
     place = torch.arange(length, device=logits.device)
-    seen = (F.pad(ended, (1, 0))[:, :-1] == 0) | (place < 2)
-    return seen[:, None, None, :] & (place[:, None] != place)
+    visible = (F.pad(ended, (1, 0))[:, :-1] == 0) | (place < 2)
+    return visible[:, None, None, :] & (place[:, None] != place)
 
 
 class BCN(nn.Module):
@@ -124,10 +124,10 @@ class ABINet(Decoder):
             x = layer(x, projected, allowed)
         return self.vision_norm(x)
 
-    def fuse(self, seen: Float[Tensor, "b t d"], told: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    def fuse(self, visual: Float[Tensor, "b t d"], linguistic: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         """Features of both branches, mixed by a gate (section 3.3)."""
-        share = self.gate(torch.cat([told, seen], dim=-1)).sigmoid()
-        return share * seen + (1 - share) * told
+        share = self.gate(torch.cat([linguistic, visual], dim=-1)).sigmoid()
+        return share * visual + (1 - share) * linguistic
 
     def readings(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
@@ -137,15 +137,15 @@ class ABINet(Decoder):
         The language model gets probabilities without their gradient ("blocking gradient flow", section 3.2), so that
         it learns to spell and vision to see.
         """
-        seen = self.read_memory(memory, memory_mask)
-        vision = self.vision_head(seen)
+        visual = self.read_memory(memory, memory_mask)
+        vision = self.vision_head(visual)
         language: list[Tensor] = []
         fused = [vision]
         for _ in range(self.iterations):
             read = fused[-1].detach()
-            told = self.language(read.softmax(-1), cloze_mask(read))
-            language.append(self.language_head(told))
-            fused.append(self.head(self.fuse(seen, told)))
+            linguistic = self.language(read.softmax(-1), cloze_mask(read))
+            language.append(self.language_head(linguistic))
+            fused.append(self.head(self.fuse(visual, linguistic)))
         return vision, language, fused[1:]
 
     def loss(

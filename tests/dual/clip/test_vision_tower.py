@@ -123,8 +123,8 @@ def test_pixel_statistics_of_the_checkpoint(towers: dict[str, Path], tmp_path: P
     copy = shutil.copytree(towers["clip"], tmp_path / "copy")
     said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}
     (copy / "preprocessor_config.json").write_text(json.dumps(said))
-    told = tower_settings(str(copy))
-    assert (told.mean, told.std) == ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    messages = tower_settings(str(copy))
+    assert (messages.mean, messages.std) == ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     assert tower_settings(str(towers["clip"])).mean == FAMILIES["clip"].pixels[0]
 
 
@@ -141,9 +141,9 @@ def test_a_tower_without_its_pooling_head_has_no_leading_token(tmp_path: Path) -
 def test_every_decoder_with_and_without_an_fmu(decoder: str, queries: int, towers: dict[str, Path]) -> None:
     dim = 16 if queries else 32
     settings = [f"model.decoder.kind={decoder}", f"model.fmu.queries={queries}", f"model.decoder.dim={dim}"]
-    model, _, told = started(recipe_of(towers["clip"], *settings))
-    assert told[0] == f"encoder from {towers['clip']}"
-    assert told[1].startswith("fresh: fmu.*, decoder.*" if queries else "fresh: decoder.*")
+    model, _, messages = started(recipe_of(towers["clip"], *settings))
+    assert messages[0] == f"encoder from {towers['clip']}"
+    assert messages[1].startswith("fresh: fmu.*, decoder.*" if queries else "fresh: decoder.*")
     targets = torch.from_numpy(Tokenizer(resolve_charset("36"), 5).encode(["ab", "c"]))
     model.loss(pixels(2, 16, 64), targets, torch.Generator().manual_seed(0)).backward()
     gradient = model.encoder.tower.embeddings.patch_embedding.weight.grad
@@ -153,8 +153,8 @@ def test_every_decoder_with_and_without_an_fmu(decoder: str, queries: int, tower
 
 
 def test_frozen_it_is_left_alone(towers: dict[str, Path]) -> None:
-    model, settled, told = started(recipe_of(towers["clip"], "model.encoder.frozen=true"))
-    assert told[0] == f"encoder from {towers['clip']}, frozen"
+    model, settled, messages = started(recipe_of(towers["clip"], "model.encoder.frozen=true"))
+    assert messages[0] == f"encoder from {towers['clip']}, frozen"
     model.train()
     assert model.fmu.training and not any(module.training for module in model.encoder.modules())
     optimizer = make_optimizer([(model.encoder, 1.0), (model.fmu, 1.0), (model.decoder, 1.0)], settled.optim)
@@ -202,8 +202,8 @@ def test_a_whole_recognizer_goes_on_without_the_hub(towers: dict[str, Path], tmp
         None,
         [f"init.model={tmp_path / 'model'}", "model.encoder.kind=clip-vision", "model.encoder.frozen=true"],
     )
-    again, now, told = started(recipe)
-    assert told == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
+    again, now, messages = started(recipe)
+    assert messages == [f"encoder and FMU from {tmp_path / 'model'}", f"decoder from {tmp_path / 'model'}"]
     assert now.model.encoder.tower == first.model.encoder.tower and now.model.encoder.frozen
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
@@ -218,8 +218,8 @@ def test_from_stage_1_the_decoder_has_the_width_of_the_tokens(towers: dict[str, 
     save_checkpoint(tmp_path / "stage1", "decoder", model.decoder, first.model, resolve_charset("36"), {}, {})
     tower = ["model.encoder.kind=clip-vision", f"model.encoder.model={towers['clip']}", "model.fmu.queries=0"]
     recipe = load_recipe(FinetuneRecipe, None, [f"init.decoder={tmp_path / 'stage1'}", *tower])
-    again, _, told = started(recipe)
-    assert told == [f"encoder from {towers['clip']}", f"decoder from {open_checkpoint(tmp_path / 'stage1').folder}"]
+    again, _, messages = started(recipe)
+    assert messages == [f"encoder from {towers['clip']}", f"decoder from {open_checkpoint(tmp_path / 'stage1').folder}"]
     dual = load_dual(ClipDualConfig(model=str(towers["clip"])))
     with torch.no_grad():
         memory = again.eval().memory(pixels(2))
@@ -309,9 +309,9 @@ def test_another_encoder_in_place_of_a_recognizers_tower(towers: dict[str, Path]
     model, first, _ = started(recipe_of(towers["clip"]))
     save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     start = [f"init.decoder={tmp_path / 'model'}", "model.encoder.kind=svtr", "model.encoder.size=nano"]
-    _, now, told = started(load_recipe(FinetuneRecipe, None, start))
+    _, now, messages = started(load_recipe(FinetuneRecipe, None, start))
     assert now.model.encoder == SVTRConfig(size="nano", height=16, width=64)
-    assert any(line.startswith("fresh: encoder.*") for line in told)
+    assert any(line.startswith("fresh: encoder.*") for line in messages)
 
 
 def test_recognizers_load_without_transformers() -> None:

@@ -36,8 +36,8 @@ def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, 
     torch.manual_seed(1)
     model = GlyphModel(SMALL, len(charset)).eval()
     fresh = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    (told,) = warm_start(model, charset, opened(name))
-    assert told == f"starts from {name}: 3 of 5 characters are known to it"
+    (messages,) = warm_start(model, charset, opened(name))
+    assert messages == f"starts from {name}: 3 of 5 characters are known to it"
     pixels = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
     with torch.no_grad():
         (tokens, slots), (old_tokens, old_slots) = model.image_tokens(pixels), old.image_tokens(pixels)
@@ -60,8 +60,8 @@ def test_shared_characters_keep_what_was_learned(before: tuple[str, GlyphModel, 
 def test_longer_words_keep_the_first_places(before: tuple[str, GlyphModel, Charset]) -> None:
     name, old, charset = before
     model = GlyphModel(SMALL.model_copy(update={"max_length": 8}), len(charset)).eval()
-    told = warm_start(model, charset, opened(name))
-    assert told[1] == "slots.queries: 6 to 9 rows, the first 6 kept, the others made like them"
+    messages = warm_start(model, charset, opened(name))
+    assert messages[1] == "slots.queries: 6 to 9 rows, the first 6 kept, the others made like them"
     for key in ("text.positions.weight", "slots.queries"):
         rows, old_rows = (state[key].reshape(-1, 16) for state in (model.state_dict(), old.state_dict()))
         assert torch.equal(rows[:6], old_rows) and len(rows) == 9

@@ -64,13 +64,13 @@ def reference(decoder: ABINet, memory: Tensor, hidden: Tensor) -> tuple[Tensor, 
         net = decoder.language
         shares = read.exp() / read.exp().sum(-1, keepdim=True)
         characters = torch.einsum("btc,cd->btd", shares, net.embedding.weight) + net.places
-        told = net.queries.repeat(len(memory), 1, 1)
+        messages = net.queries.repeat(len(memory), 1, 1)
         for layer in net.layers:
-            told = cross_layer(layer, told, characters, shut)
-        told = norm(net.norm, told)
-        language.append(classify(decoder.language_head, told))
-        gate = 1 / (1 + (-classify(decoder.gate, torch.cat([told, seen], -1))).exp())
-        read = classify(decoder.head, gate * seen + (1 - gate) * told)
+            messages = cross_layer(layer, messages, characters, shut)
+        messages = norm(net.norm, messages)
+        language.append(classify(decoder.language_head, messages))
+        gate = 1 / (1 + (-classify(decoder.gate, torch.cat([messages, seen], -1))).exp())
+        read = classify(decoder.head, gate * seen + (1 - gate) * messages)
         fused.append(read)
     return vision, language, fused
 
@@ -127,8 +127,8 @@ def test_a_character_never_reaches_its_own_prediction(depth):
 def test_what_was_read_after_the_end_is_not_seen():
     decoder = build()
     one, other = planted([[1, 2, 0, 1, 2, 3]]), planted([[1, 2, 0, 3, 0, 1]])
-    told = [decoder.language(each.softmax(-1), cloze_mask(each)) for each in (one, other)]
-    assert torch.equal(told[0], told[1])
+    messages = [decoder.language(each.softmax(-1), cloze_mask(each)) for each in (one, other)]
+    assert torch.equal(messages[0], messages[1])
 
 
 def test_the_language_models_gradient_stays_out_of_vision():

@@ -40,9 +40,9 @@ def moved(model: ModelConfig, source: Decoder, max_length: int, folder: Path) ->
     save_checkpoint(folder, "decoder", source, model, ABC, {}, {})
     checkpoint = open_checkpoint(folder)
     decoder = build_loaded(model.model_copy(update={"max_length": max_length}), seed=1)
-    fresh, told = transfer(decoder, checkpoint, ABC)
+    fresh, messages = transfer(decoder, checkpoint, ABC)
     assert fresh == []
-    return decoder, told
+    return decoder, messages
 
 
 def wordy(model: ModelConfig, bias: float) -> Decoder:
@@ -62,7 +62,7 @@ def memories(count: int, dim: int = 16, tokens: int = 8) -> Tensor:
 @pytest.mark.parametrize("max_length", [LONGER, SHORTER])
 def test_the_first_rows_are_kept_and_all_else_is_as_it_was(kind, max_length, tmp_path):
     source = loud(build_loaded(config(kind, BEFORE), 0))
-    decoder, told = moved(config(kind, BEFORE), source, max_length, tmp_path / "stage1")
+    decoder, messages = moved(config(kind, BEFORE), source, max_length, tmp_path / "stage1")
     fresh = build_loaded(config(kind, max_length), 1).state_dict()
     places = decoder.per_position()
     assert places
@@ -76,8 +76,8 @@ def test_the_first_rows_are_kept_and_all_else_is_as_it_was(kind, max_length, tmp
         assert torch.equal(now[:, :shared], tensor[:, :shared]), name
         added = "" if max_length < BEFORE else f", the others {ROWS[places[name]].note}"
         line = f"decoder.{name}: {tensor.shape[1]} to {now.shape[1]} rows, the first {shared} kept{added}"
-        assert line in told
-    assert len(told) == len(places)
+        assert line in messages
+    assert len(messages) == len(places)
 
 
 @torch.no_grad()
