@@ -37,6 +37,6 @@ class RenderedWords:
         return crop, word, stops
 
     def undrawable(self, count: int = 5000) -> dict[str, int]:
-        """Of the first ``count`` words, those that no font can draw, by character set missing."""
+        """Of the first ``count`` words, those that no font can draw, counted by reason."""
         missing = [word for word in map(self.corpus.word, range(count)) if not self.renderer.can_draw(word)]
         return {"no font draws it": len(missing)} if missing else {}
