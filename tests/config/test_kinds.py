@@ -61,7 +61,7 @@ def test_keys_of_other_kinds_are_refused_by_name(base: type, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "overrides", "told"),
+    ("schema", "overrides", "message"),
     [
         (
             FinetuneRecipe,
@@ -77,10 +77,10 @@ def test_keys_of_other_kinds_are_refused_by_name(base: type, kind: str) -> None:
         (FinetuneRecipe, ["model.encoder.size=gigantic"], "'nano', 'micro', 'tiny' or 'small'"),
     ],
 )
-def test_the_line_for_the_user(schema: type, overrides: list[str], messages: str) -> None:
+def test_the_line_for_the_user(schema: type, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe(schema, None, overrides)
-    assert messages in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_recipe_holds_parts_of_any_kind() -> None:

@@ -115,18 +115,18 @@ def test_two_at_a_time_write_a_file_each_and_read_both(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"prompt": "marked"}, "with prompt \"a photo of a '{}'\", not .*'marked'"),
         ({"tokens": "paper"}, "with tokens 'trimmed', not .*'paper'"),
         ({"model": "OTHER"}, "with fingerprint "),
     ],
 )
-def test_a_cache_of_another_encoder_is_refused(change: dict, messages: str, opened: Open, tmp_path: Path) -> None:
+def test_a_cache_of_another_encoder_is_refused(change: dict, message: str, opened: Open, tmp_path: Path) -> None:
     opened()
     if "model" in change:
         change = {"model": str(make_tiny_clip(tmp_path / "other", seed=1))}
-    with pytest.raises(UserError, match=f"made by clip:.* {messages}.*; pass another folder, or delete this one"):
+    with pytest.raises(UserError, match=f"made by clip:.* {message}.*; pass another folder, or delete this one"):
         opened(**change)
 
 
