@@ -72,16 +72,16 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
     described = [f"{FORMAT} {PIL.__version__} {height}x{width} {place}", *dataset.stamps()]
     key = hashlib.sha256("\n".join(described).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     file = folder / f"{place.name}-{height}x{width}-{key}.npy"
-    told = file.with_suffix(".json")
-    if not told.is_file():
+    report = file.with_suffix(".json")
+    if not report.is_file():
         with _alone(folder):
-            if not told.is_file():
+            if not report.is_file():
                 remove_partial(folder)
                 unreadable = _decode(dataset, file, height, width)
-                write_json(told, {"data": str(place), "unreadable": unreadable})
+                write_json(report, {"data": str(place), "unreadable": unreadable})
     if _open(file).shape != (len(dataset), height, width, 3):
-        raise UserError(f"{file}: {_open(file).shape[0]} crops of {len(dataset)}; delete it and {told.name}")
-    return file, {int(index): error for index, error in read_json(told, "cache")["unreadable"].items()}
+        raise UserError(f"{file}: {_open(file).shape[0]} crops of {len(dataset)}; delete it and {report.name}")
+    return file, {int(index): error for index, error in read_json(report, "cache")["unreadable"].items()}
 
 
 def _decode(dataset: LabeledDataset, file: Path, height: int, width: int) -> dict[int, str]:

@@ -115,12 +115,14 @@ def load_crops(
         arrays, turned, unreadable = _decode(datasets, wanted, height, width)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, _where(datasets[source], index), error)
-    kept = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
-    if not kept:
+    readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
+    if not readable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
-    keys = [datasets[source].key(index) for source, index, _ in kept]
-    return LabeledCrops(arrays, [label for *_, label in kept], keys, [source for source, *_ in kept], drops, turned)
+    keys = [datasets[source].key(index) for source, index, _ in readable]
+    return LabeledCrops(
+        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned
+    )
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label

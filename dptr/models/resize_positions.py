@@ -23,11 +23,11 @@ def extend_rows(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) 
         learned: n rows of a checkpoint.
         fresh: m rows as they are initialized.
     """
-    kept = learned[:, : fresh.shape[1]].to(fresh.dtype)
-    begun = fresh[:, : kept.shape[1]]
-    middle, start = (rows.mean(1, keepdim=True) for rows in (kept, begun))
-    scale = (kept - middle).norm() / (begun - start).norm().clamp(min=1e-6)
-    return torch.cat([kept, middle + scale * (fresh - start)[:, kept.shape[1] :]], dim=1)
+    first_rows = learned[:, : fresh.shape[1]].to(fresh.dtype)
+    fresh_rows = fresh[:, : first_rows.shape[1]]
+    middle, start = (rows.mean(1, keepdim=True) for rows in (first_rows, fresh_rows))
+    scale = (first_rows - middle).norm() / (fresh_rows - start).norm().clamp(min=1e-6)
+    return torch.cat([first_rows, middle + scale * (fresh - start)[:, first_rows.shape[1] :]], dim=1)
 
 
 def repeat_last_row(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
@@ -36,8 +36,8 @@ def repeat_last_row(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d
     For a path of CTC, where repeats are merged: what the last place shows, its copies show, so the word stays. In
     training each copy gets gradients of its own place, and they part.
     """
-    kept = learned[:, : fresh.shape[1]].to(fresh.dtype)
-    return torch.cat([kept, kept[:, -1:].expand(-1, fresh.shape[1] - kept.shape[1], -1)], dim=1)
+    first_rows = learned[:, : fresh.shape[1]].to(fresh.dtype)
+    return torch.cat([first_rows, first_rows[:, -1:].expand(-1, fresh.shape[1] - first_rows.shape[1], -1)], dim=1)
 
 
 @dataclass(frozen=True)

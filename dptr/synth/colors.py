@@ -31,8 +31,8 @@ def make_palette(photographs: Sequence[np.ndarray], count: int = 4096) -> np.nda
     paint = 255 * (0.2 + 0.8 * value[:, None]) * (1 - strength * (1 - full))
     colors = np.where(kind[:, None] < 0.42, gray[:, None] * tint, paint)
     if photographs:
-        seen = np.concatenate([photograph[::16, ::16].reshape(-1, 3) for photograph in photographs])
-        colors = np.where(kind[:, None] > 0.85, seen[rng.integers(len(seen), size=count)], colors)
+        pixels = np.concatenate([photograph[::16, ::16].reshape(-1, 3) for photograph in photographs])
+        colors = np.where(kind[:, None] > 0.85, pixels[rng.integers(len(pixels), size=count)], colors)
     return colors.astype(np.float32)
 
 

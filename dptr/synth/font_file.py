@@ -126,10 +126,10 @@ def _drawn(face: ImageFont.FreeTypeFont, codes: Sequence[int]) -> list[int]:
         sample = codes_of_script[:: len(codes_of_script) // _SAMPLE | 1]
         if all(_has_ink(face, chr(code)) for code in sample):
             trusted.update(codes_of_script)
-    kept = [code for code in visible if code in trusted or _has_ink(face, chr(code))]
-    if _draws_capitals(face, set(kept)):
-        kept = [code for code in kept if unicodedata.category(chr(code)) != "Ll"]
-    return kept
+    usable = [code for code in visible if code in trusted or _has_ink(face, chr(code))]
+    if _draws_capitals(face, set(usable)):
+        usable = [code for code in usable if unicodedata.category(chr(code)) != "Ll"]
+    return usable
 
 
 def _without_loose_marks(path: str, number: int, codes: Sequence[int]) -> list[int]:

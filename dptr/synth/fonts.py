@@ -213,7 +213,7 @@ def _heldout(group: str) -> bool:
 
 
 def _font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
-    seen: set[Path] = set()
+    visited: set[Path] = set()
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"fonts {path}: no such file or folder; pass a font file or a folder of fonts")
@@ -222,8 +222,8 @@ def _font_files(paths: Sequence[str | Path]) -> Iterator[Path]:
             if file.suffix.lower() not in SUFFIXES | OTHER_SUFFIXES or not file.is_file():
                 continue
             real = file.resolve()
-            if real not in seen:
-                seen.add(real)
+            if real not in visited:
+                visited.add(real)
                 yield file
 
 

@@ -47,9 +47,9 @@ class SignBoard:
         return self._filled(center + radius * np.stack((np.cos(angles), np.sin(angles)), 1), shape)
 
     def _filled(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        seen = cv2.perspectiveTransform(points[None], self.matrix)
+        projected = cv2.perspectiveTransform(points[None], self.matrix)
         layer = np.zeros(shape, np.uint8)
-        cv2.fillPoly(layer, np.round(seen * 2**_FRACTION).astype(np.int32), 255, cv2.LINE_AA, _FRACTION)
+        cv2.fillPoly(layer, np.round(projected * 2**_FRACTION).astype(np.int32), 255, cv2.LINE_AA, _FRACTION)
         return layer.astype(np.float32) / 255
 
 

@@ -82,12 +82,12 @@ def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generato
     matrix = _matrix(box, target)
     warped = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
     layers = [layer.astype(np.float32) / 255 for layer in cv2.split(warped)]
-    seen = cv2.perspectiveTransform(stops.reshape(-1, 1, 2), matrix).reshape(-1, 2, 2)[..., 0] / width
-    seen[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
+    projected = cv2.perspectiveTransform(stops.reshape(-1, 1, 2), matrix).reshape(-1, 2, 2)[..., 0] / width
+    projected[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
     if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
-        seen[:] = np.nan
+        projected[:] = np.nan
     board = None if room is None else SignBoard(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
-    return WordMask(layers[0], layers[-1], aspect, seen.astype(np.float32), board, own)
+    return WordMask(layers[0], layers[-1], aspect, projected.astype(np.float32), board, own)
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -97,8 +97,8 @@ def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:
 def _reach(box: np.ndarray, room: np.ndarray, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The least and greatest x and y of ``box`` with ``room`` (2,) around it, where its own corners go to ``world``."""
     rim = box + room * ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    seen = cv2.perspectiveTransform(rim[None], _matrix(box, world))[0]
-    return seen.min(0), seen.max(0)
+    projected = cv2.perspectiveTransform(rim[None], _matrix(box, world))[0]
+    return projected.min(0), projected.max(0)
 
 
 def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, height: int, rng: Generator) -> np.ndarray:

@@ -63,16 +63,16 @@ class Charset:
     def __post_init__(self) -> None:
         if not self.characters:
             raise UserError(f"charset '{self.name}': no characters; list at least one")
-        seen: set[str] = set()
+        previous: set[str] = set()
         for character in self.characters:
             if len(character) != 1 or normalize_label(character) != character or category(character) in ("Cc", "Cs"):
                 raise UserError(
                     f"charset '{self.name}': {show(character)}; each entry must be one NFC code point, no white space, "
                     "control character or surrogate; remove it"
                 )
-            if character in seen:
+            if character in previous:
                 raise UserError(f"charset '{self.name}': {show(character)} appears twice; remove one")
-            seen.add(character)
+            previous.add(character)
         if all(map(is_mark, self.characters)):
             raise UserError(
                 f"charset '{self.name}': only combining marks, such as {show(self.characters[0])}; a mark stands "

@@ -259,17 +259,17 @@ def _fill(rng: np.random.Generator, shape: str) -> str:
 
 
 def _legible(text: str) -> str:
-    kept = ""
+    text_so_far = ""
     first = ""
     for character in text:
         own = script(character)
         if character in JOINERS or (first and own and own != first):
             continue
-        if is_mark(character) and not (kept and _carries(kept[-1], own)):
+        if is_mark(character) and not (text_so_far and _carries(text_so_far[-1], own)):
             continue
         first = first or own
-        kept += character
-    return kept
+        text_so_far += character
+    return text_so_far
 
 
 def _carries(letter: str, script_of_mark: str) -> bool:

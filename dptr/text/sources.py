@@ -48,9 +48,9 @@ def read_wordfreq(source: SourceConfig) -> Entries:
         raise UserError(f"corpus source wordfreq: no list for language '{source.language}'; {hint}")
     frequencies = wordfreq.get_frequency_dict(source.language, "best")
     ranked = list(islice(wordfreq.iter_wordlist(source.language, "best"), source.top))
-    kept = [(word, frequencies[word] ** (1 - source.flatten)) for word in ranked if not _MERGED.search(word)]
-    left_out = len(ranked) - len(kept)
-    return kept, {PLACEHOLDER: left_out} if left_out else {}
+    usable = [(word, frequencies[word] ** (1 - source.flatten)) for word in ranked if not _MERGED.search(word)]
+    left_out = len(ranked) - len(usable)
+    return usable, {PLACEHOLDER: left_out} if left_out else {}
 
 
 def read_words(source: SourceConfig) -> Entries:

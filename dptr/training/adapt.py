@@ -140,13 +140,13 @@ class AdaptTask(Task):
         new = max(1, round(self.recipe.domain_share * run.batch_size))
         sizes = ((self.features.domain_training, new), (self.features.language_training, run.batch_size - new))
         for step in range(first, last):
-            yield [(seen, seen.rows(step * count, count, run.seed)) for seen, count in sizes]
+            yield [(subset, subset.rows(step * count, count, run.seed)) for subset, count in sizes]
 
     def tensors(
         self, batch: list[tuple[Features, list[int]]], step: int, generator: torch.Generator, share: Share
     ) -> tuple[dict[str, Tensor], list[str]]:
-        words = [seen.words[row] for seen, rows in batch for row in rows]
-        memory = torch.cat([seen.memory[rows] for seen, rows in batch]).float().to(self.device)
+        words = [subset.words[row] for subset, rows in batch for row in rows]
+        memory = torch.cat([subset.memory[rows] for subset, rows in batch]).float().to(self.device)
         targets = torch.from_numpy(self.tokenizer.encode(words)).to(self.device)
         return {"memory": memory, "targets": targets}, words
 
@@ -229,13 +229,13 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
     )
     undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
                   for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
-    sources_seen = (
+    source_counts = (
         (domain, recipe.domain_crops),
         (others, recipe.language_crops),
         (again, RENDERED_VALIDATION),
         (unseen(), RENDERED_VALIDATION),
     )
-    total, done = sum(count for _, count in sources_seen), 0
+    total, done = sum(count for _, count in source_counts), 0
     with progress_bars() as bars:
 
         def progress(more: int) -> None:
@@ -243,7 +243,7 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
             done += more
             bars("pictures", done, total)
 
-        features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in sources_seen))
+        features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in source_counts))
     messages = (
         f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
         f"{recipe.language_crops:,} of others"
@@ -269,11 +269,11 @@ def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
 
 
 @torch.no_grad()
-def decoder_accuracy(decoder: Decoder, seen: Features, tokenizer: Tokenizer) -> float:
+def decoder_accuracy(decoder: Decoder, subset: Features, tokenizer: Tokenizer) -> float:
     """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
     device = next(decoder.parameters()).device
 
     def recognize(memory: Tensor) -> list[Decoded]:
         return tokenizer.decode(to_probabilities(decoder.decode(memory.float().to(device), None)))
 
-    return share_correct(compare(read_batches(slice_batches(seen.memory, _TOGETHER), recognize), seen.words))
+    return share_correct(compare(read_batches(slice_batches(subset.memory, _TOGETHER), recognize), subset.words))

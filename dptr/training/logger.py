@@ -50,9 +50,9 @@ class Log:
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
-        kept = [line for line in lines if step and _step_of(line) <= step]
+        earlier = [line for line in lines if step and _step_of(line) <= step]
         with atomic_file(self.path) as aside:
-            aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            aside.write_text("".join(line + "\n" for line in earlier), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Append one record and mirror its numbers to TensorBoard.
@@ -83,8 +83,8 @@ class Log:
         if self._begin is None:
             self._begin = (now, step)
             return 0.0
-        begun, first = self._begin
-        speed = (step - first) * samples / max(now - begun, 1e-9)
+        start_time, first = self._begin
+        speed = (step - first) * samples / max(now - start_time, 1e-9)
         terminal = sys.stderr.isatty()
         if self.main and (terminal or now - self._spoke > 30 or step == steps):
             self._spoke = now

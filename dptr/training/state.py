@@ -50,9 +50,9 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    kept = flat(read_json(path, "recipe of the run"))
+    unchanged = flat(read_json(path, "recipe of the run"))
     before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were
-    before |= {renamed(key, now) or key: value for key, value in kept.items()}
+    before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)

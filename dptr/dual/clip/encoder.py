@@ -134,8 +134,8 @@ class ClipDual:
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)
         ends = ends.to(self.device)
-        seen = torch.arange(length, device=self.device) <= ends[:, None]
-        masks = {"attention_mask": seen.long()} if self.family.padding == "masked" else {}
+        attended = torch.arange(length, device=self.device) <= ends[:, None]
+        masks = {"attention_mask": attended.long()} if self.family.padding == "masked" else {}
         place = {"first": torch.zeros_like(ends), "end": ends, "last": torch.full_like(ends, length - 1)}
         with torch.autocast(self.device.type, enabled=False):
             hidden = self.model.text_model(input_ids=ids.to(self.device), **masks).last_hidden_state

@@ -112,8 +112,8 @@ def position_losses(
         "columns": F.cross_entropy(letters.float().flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum")
         / (wanted != -100).sum().clamp(min=1)
     }
-    seen = (looks[:, :count] * covered).sum(-1)
-    losses["attention"] = -((seen + 1e-3).log() * known).sum() / known.sum().clamp(min=1)
+    attention_share = (looks[:, :count] * covered).sum(-1)
+    losses["attention"] = -((attention_share + 1e-3).log() * known).sum() / known.sum().clamp(min=1)
     if density is not None:
         passed = ((middles - begin) / (end - begin).clamp(min=0.01)).clamp(0, 1).nan_to_num(0)
         error = (running_count(density) - passed.sum(1)).abs().mean(1)

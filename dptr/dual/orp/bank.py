@@ -169,14 +169,14 @@ def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int) -> str:
 
 def _take_up(parts: Path, plan: str) -> str:
     """Keep what an interrupted run of the same plan left in ``parts``, else clear it; the date of the run's start."""
-    begun = parts / "plan.json"
-    if begun.exists():
-        left = read_json(begun, "unfinished bank")
+    plan_file = parts / "plan.json"
+    if plan_file.exists():
+        left = read_json(plan_file, "unfinished bank")
         if left["plan"] == plan:
             return left["date"]
     shutil.rmtree(parts, ignore_errors=True)
     date = datetime.date.today().isoformat()
-    write_json(begun, {"plan": plan, "date": date})
+    write_json(plan_file, {"plan": plan, "date": date})
     return date
 
 

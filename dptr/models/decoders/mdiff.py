@@ -199,8 +199,8 @@ class MDiff(Decoder):
             inside = place <= first_end(symbols)
             offered = torch.where(hidden & inside, score, 0.0)
             mean = offered.sum(1, keepdim=True) / (hidden & inside).sum(1, keepdim=True).clamp(min=1)
-            kept = inside & (offered >= torch.minimum(mean, offered.amax(1, keepdim=True)))
-            hidden = ~inside | (hidden & ~kept)
+            accepted = inside & (offered >= torch.minimum(mean, offered.amax(1, keepdim=True)))
+            hidden = ~inside | (hidden & ~accepted)
             if all_done(~(hidden & inside)):
                 break
             logits = torch.where(hidden[..., None], self.predict(symbols, hidden, projected, allowed), logits)
