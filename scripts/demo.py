@@ -1,7 +1,7 @@
 """``make demo``: DPTR on two cores in a few minutes, without a download.
 
 First the model that ships reads crops. Then the chain runs in miniature, with the commands of every user: a glimpse of
-alignment, a decoder pre-trained on text alone, and two recognizers fine-tuned on the same few labeled crops with the
+alignment, a decoder pre-trained on text tokens, and two recognizers fine-tuned on the same few labeled crops with the
 same budget, one with that decoder and one with a fresh one. All crops are rendered here, in the embedded fonts; those
 of stage 2 show letters of lamps, as on displays: the dual encoder learned from no such crop.
 
@@ -163,7 +163,7 @@ def join(settings: dict[str, Any], folder: Path) -> Path:
 
 
 def print_table(rows: list[Row], seed: int) -> None:
-    """What pre-training on text alone is worth here."""
+    """What pre-training on text tokens is worth here."""
     n = rows[0][2].n
     print(f"\n{'decoder':<32}{'labeled crops':>15}{'word accuracy':>15}{'1-NED':>9}")
     worst = 0.0

@@ -130,10 +130,12 @@ class PretrainTask(Task):
         self.objective = PretrainObjective(decoder)
         self.parts = [(decoder, 1.0)]
         self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
+        orp = recipe.orp
+        noise = [f"ORP {orp.strength:g} from the bank {Path(orp.bank).name}"] if orp.strength else []
         self.card = {
             "name": name,
             "kind": "stage 1 decoder",
-            "trained_on": ["text alone", f"dual encoder {dual.name}"],
+            "trained_on": ["text tokens of words", f"dual encoder {dual.name}", *noise],
             "recipe": recipe.model_dump(mode="json"),
         }
 

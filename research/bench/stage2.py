@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from steps import TIMED, StepTask, Way, options_of, spread, table, take_turns, words_of  # first: it finds plain_loop
+from steps import (  # first: it finds reference_loop
+    TIMED,
+    StepTask,
+    Way,
+    options_of,
+    spread,
+    table,
+    take_turns,
+    words_of,
+)
 from torch import Tensor
 
 import reference_loop  # isort: skip

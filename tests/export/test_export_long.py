@@ -1,6 +1,6 @@
 """``make slow``: every decoder, and what ships, on 2,000 crops of every width: files read what their models read.
 
-The decoders were taught for a minute on text alone and look through glyph-en, so that they read words and not noise.
+The decoders were trained for a minute on text tokens and look through glyph-en, so that they read words and not noise.
 CTC learns nothing in that time; its weights are random, and moved a little, so that it reads other noise on each crop.
 """
 

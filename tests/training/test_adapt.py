@@ -1,4 +1,4 @@
-"""The words of a domain from text alone: learned by the decoder, the image side untouched, the others kept."""
+"""A word list, rendered: the decoder learns it, the image side is untouched, other words are remembered."""
 
 from __future__ import annotations
 
