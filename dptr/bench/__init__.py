@@ -26,6 +26,7 @@ from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.inference.onnx_backend import SUFFIX
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
 from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL, SHIPPED, model_folder
 
@@ -185,7 +186,7 @@ def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     elif not (path / "config.json").is_file():
         left_out["torch"] = f"no config.json in {model}; pass the 'model' folder that training wrote"
     elif find_spec("torch") is None:
-        left_out["torch"] = "torch is not installed; pip install 'dptr[train]'"
+        left_out["torch"] = f"torch is not installed; {describe_install('train')}"
     else:
         models["torch"] = model
     if exported.is_file():

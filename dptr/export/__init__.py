@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 from dptr.weights import model_folder
 
 try:
@@ -17,7 +18,7 @@ try:
     from dptr.export.graph import to_onnx
     from dptr.inference.torch_backend import TorchModel
 except ModuleNotFoundError as error:
-    raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
+    raise missing_package(error, "dptr export", "train", "export") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
 from dptr.export.quantize import halve, quantize
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata

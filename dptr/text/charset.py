@@ -16,11 +16,12 @@ from dptr.text.unicode import directions, is_mark
 from dptr.utils.errors import UserError
 
 CHARSETS: dict[str, str] = {
+    "10": string.digits,
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,
     "94": string.digits + string.ascii_letters + string.punctuation,
 }
-"""Named sets, in the order of PARSeq's ``configs/charset/*.yaml``."""
+"""Named sets, by their size; all but the first in the order of PARSeq's ``configs/charset/*.yaml``."""
 
 EMPTY = "empty label"
 OUTSIDE = "outside charset"

@@ -228,7 +228,7 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
     if not path.is_file():
         raise UserError(
             f"orp.bank = '{config.bank}': neither a file nor {path}, and orp.strength is {config.strength}; make one "
-            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --model {dual.name} -o FILE' and pass "
             "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     return load_bank(path, dual)

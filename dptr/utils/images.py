@@ -73,20 +73,26 @@ def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
     raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
 
 
-def list_images(folder: str | Path) -> list[str]:
-    """The paths of the pictures directly in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
+    """The paths of the pictures in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+
+    Args:
+        recursive: in its sub-folders too; links to folders are not followed.
 
     Raises:
         UserError: it is no folder, cannot be read or holds no picture.
     """
     try:
-        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]
+        listed = os.listdir(folder)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if recursive:
+        parents = ((os.path.relpath(parent, folder), files) for parent, _, files in os.walk(folder))
+        listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
+    names = [name for name in listed if os.path.splitext(name)[1].lower() in SUFFIXES]
     if not names:
-        raise UserError(
-            f"{folder}: no picture directly in it; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})"
-        )
+        where = "in it or in its sub-folders" if recursive else "directly in it"
+        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})")
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
 
 

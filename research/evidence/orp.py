@@ -67,13 +67,13 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     jobs = []
     if "residuals" in options.banks:
-        arguments = ("bank", "--pack", options.pack, "--count", "4000", "--dual-model", options.glyph)
+        arguments = ("bank", "--pack", options.pack, "--count", "4000", "--model", options.glyph)
         jobs.append(Job("bank-residuals", arguments, flags=()))
     if "patches" in options.banks:
         pictures = out / "patches"
         if not pictures.exists():
             script("patches.py", "--photographs", str(data / "natural"), "--out", str(pictures))
-        jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--dual-model", options.glyph), flags=()))
+        jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--model", options.glyph), flags=()))
     finish(jobs, out, options.jobs)
     if "gaussian" in options.banks and not (out / "bank-gaussian").exists():
         save_bank(alike(load_bank(photographs(options.glyph)), torch.Generator().manual_seed(0)), out / "bank-gaussian")

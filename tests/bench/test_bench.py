@@ -169,7 +169,25 @@ def numbers(value: Any) -> list[float]:
 
 def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, capsys) -> None:
     file = tmp_path / "deep" / "speed.json"
-    assert run(["bench", "--repeats", "2", "--batch", "3", "--batch", "1", "--batch", "3", "--json", str(file)]) == 0
+    assert (
+        run(
+            [
+                "bench",
+                "--repeats",
+                "2",
+                "--batch-size",
+                "3",
+                "--batch-size",
+                "1",
+                "--batch-size",
+                "3",
+                "--json",
+                "-o",
+                str(file),
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     stored = json.loads(file.read_text())
     assert err == "" and list(file.parent.iterdir()) == [file]
@@ -206,7 +224,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, ca
 
 
 def test_labeled_crops_are_read_evenly_spread_and_those_left_out_are_named(one_start, data: Path, capsys) -> None:
-    assert run(["bench", "--model", FILE, "--data", str(data), "--repeats", "1", "--batch", "2", "--json", "-"]) == 0
+    assert run(["bench", "--model", FILE, "--data", str(data), "--repeats", "1", "--batch-size", "2", "--json"]) == 0
     out, err = capsys.readouterr()
     stored = json.loads(out)
     wanted = [index * 100 // CROPS for index in range(CROPS)]
@@ -240,13 +258,16 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         "dptr.bench.STARTS = 1\n"
         "from dptr.bench.process import Plan, measure\n"
         f"assert measure(Plan('onnx', {FILE!r}, None, range(2), (1,), 1, 1, time.time())).timings\n"
-        "assert run(['bench', '--repeats', '1', '--batch', '1']) == 0\n"
+        "assert run(['bench', '--repeats', '1', '--batch-size', '1']) == 0\n"
         f"sys.exit(run(['bench', '--model', {str(folder)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert "torch is not installed; pip install 'dptr[train]'" in done.stderr and "dptr export" in done.stderr
-    assert "left out: torch (torch is not installed; pip install 'dptr[train]')" in done.stdout
+    assert "torch is not installed; install it in the folder" in done.stderr and "dptr export" in done.stderr
+    assert (
+        "left out: torch (torch is not installed; install it in the folder of DPTR's source: pip install "
+        in done.stdout
+    )
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -264,12 +285,14 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         (["--model", FILE, "--backend", "both"], "backend 'torch'"),
         (["--model", "glyph-en", "--backend", "onnx"], "write it with 'dptr export'"),
         (["--backend", "abacus"], "abacus"),
-        (["--batch", "4", "--batch", "0"], "batch 0: below 1"),
+        (["--batch-size", "4", "--batch-size", "0"], "0 is not in the range x>=1"),
+        (["--batch", "4"], "write --batch-size"),
+        (["DATA", "--data", "DATA"], "2 data sets"),
         (["--repeats", "0"], "repeats 0: below 1"),
         (["--threads", "-1"], "threads -1: below 1"),
         (["--data", "missing"], "missing: no such folder"),
         (["--data", "DATA"], "no crop left (1 unreadable image)"),
-        (["--json", "EMPTY"], "a folder; pass the name of a file"),
+        (["-o", "EMPTY"], "a folder; pass the name of a file"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -290,7 +313,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch, cap
     monkeypatch.setattr(
         "dptr.bench._in_a_process", lambda plan: Measurement(plan.backend, "1", 1.0, None, None, None, [])
     )
-    assert run(["bench", "--json", str(tmp_path / "file" / "speed.json")]) == 2
+    assert run(["bench", "-o", str(tmp_path / "file" / "speed.json")]) == 2
     out, err = capsys.readouterr()
     assert "process" in out and err.startswith("dptr: error: cannot write ") and err.count("\n") == 1
 

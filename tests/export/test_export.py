@@ -350,7 +350,7 @@ def test_without_torch_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
         f"sys.exit(run(['read', '--model', {str(tmp_path)!r}, 'x.png']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "dptr[train]" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and ".[train,export]" in done.stderr
 
 
 def test_a_folder_with_its_own_export_is_read_through_it(shipped, data: Path, tmp_path: Path) -> None:
