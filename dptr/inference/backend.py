@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from dptr.inference.locate import find_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
+from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
 
 
 class Backend(Protocol):
@@ -19,6 +21,7 @@ class Backend(Protocol):
     A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and one method.
 
     Attributes:
+        device: where it computes, such as ``cpu`` or ``cuda:1``.
         tokenizer: turns the probabilities into words.
         card: what is known of the model: its name, its training data, its measured accuracy.
         temperature: of the confidence, > 0 (``dptr.evaluation.calibration``). ``probabilities`` does not apply it.
@@ -26,6 +29,7 @@ class Backend(Protocol):
         max_width: of the widest crop, in pixels; 0 where all crops are ``width`` wide.
     """
 
+    device: str
     tokenizer: Tokenizer
     card: dict[str, Any]
     temperature: float
@@ -46,27 +50,57 @@ class Backend(Protocol):
 
 
 def open_backend(model: str | Path, device: str = "cpu") -> Backend:
-    """Open a model with the backend that its form asks for.
+    """Open a model with the backend that its form and the device ask for.
+
+    onnxruntime opens files that ``dptr export`` wrote and folders that hold their own export, ``model.onnx``. torch
+    opens other folders. It also opens folders for a device that it alone has: ``cuda`` where onnxruntime-gpu is not
+    installed, ``mps``, and so on.
 
     Args:
-        model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote. onnxruntime
-            opens files and, on the CPU, folders that hold their own export, ``model.onnx``; torch opens other folders.
-        device: as ``dptr.inference.reader.Reader`` takes it.
+        model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``openvino``, ``auto`` or any that torch knows. ``auto`` is ``cuda``
+            where a model opens and reads a blank crop there, else ``cpu``.
 
     Raises:
         UserError: no such model, a damaged one, no such device, or torch is needed and not installed.
     """
-    path = model_folder(model)
-    if path.suffix == SUFFIX:
-        return OnnxModel(path, device)
-    exported = path / f"model{SUFFIX}"
-    if device == "cpu" and exported.is_file():
-        return OnnxModel(exported)
+    path = find_model(model)
+    if device == "auto":
+        return _open_best(path)
+    exported = path if path.suffix == SUFFIX else path / f"model{SUFFIX}"
+    kind = device_kind(device)
+    # The remedy for a missing OpenVINO is onnxruntime's to name: torch has no such device.
+    if exported == path or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
+        return OnnxModel(exported, device)
+    if kind == "openvino":
+        raise UserError(
+            f"device 'openvino': it reads exported files; type: dptr export --model {model} --out FILE{SUFFIX}"
+        )
     try:
         from dptr.inference.torch_backend import TorchModel
     except ModuleNotFoundError as error:
+        if exported.is_file():
+            remedy = f"pip install {PACKAGES['cuda']}" if kind == "cuda" else f"pass one of {', '.join(PROVIDERS)}"
+            raise UserError(
+                f"device '{device}': neither onnxruntime has it here, nor is {error.name} installed; {remedy}"
+            ) from error
         raise UserError(
             f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
             "'dptr export' wrote"
         ) from error
-    return TorchModel(model, device)
+    return TorchModel(path, device)
+
+
+def _open_best(path: Path) -> Backend:
+    """``cuda`` where it works, else ``cpu``.
+
+    Of a folder that onnxruntime can read, torch's GPU is not tried: to import torch takes seconds.
+    """
+    by_torch = path.suffix != SUFFIX and not (path / f"model{SUFFIX}").is_file()
+    if by_torch or has_provider("cuda"):
+        # Drivers raise whatever they like; the CPU is left, whose errors are raised.
+        with suppress(Exception), nullcontext() if by_torch else hidden_logs():
+            backend = open_backend(path, "cuda")
+            backend.probabilities(np.zeros((1, backend.height, backend.width, 3), np.uint8))
+            return backend
+    return open_backend(path, "cpu")

@@ -1,42 +1,46 @@
 """Reader: pictures of words in, text out.
 
 >>> from dptr import Reader
->>> Reader().read("photo.png").text  # doctest: +SKIP
+>>> Reader().read("crop.png").text  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dptr.inference.backend import open_backend
+from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
-from dptr.inference.prediction import Prediction, has_repeated_ending
+from dptr.inference.prediction import Prediction, has_repeated_ending, note_photograph
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_width, view_orientation
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, open_image
+from dptr.utils.images import Picture, fit, open_image
 from dptr.utils.widths import WIDTH_STEP, is_valid_size
 from dptr.weights import DEFAULT_MODEL
-
-Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
 
 class Reader:
     """Reads word crops with a recognizer. It changes neither torch's random state nor its number of threads.
 
+    A reader is a function, ``reader(picture)``, and can be pickled: what travels is the model's name and the settings,
+    and another process opens the model itself, once.
+
     Args:
         model: a shipped name (``dptr models``), a folder that ``dptr finetune`` wrote, or a file that ``dptr export``
             wrote. onnxruntime reads files and, on the CPU, folders that hold their own export, ``model.onnx``; torch
             reads other folders. The results are the same.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, ``auto`` (``cuda`` where it works, else ``cpu``), or with
+            torch any device that it knows. ``cuda`` needs onnxruntime-gpu or torch, ``openvino`` onnxruntime-openvino.
         batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
         turn: whether to read a picture taller than ``dptr.utils.images.TALL_ASPECT`` times its width also turned by 90
             degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
@@ -47,6 +51,7 @@ class Reader:
 
     Attributes:
         name: ``model`` as it was passed.
+        device: where the model computes; for ``auto`` what was chosen.
         backend: the open model (``dptr.inference.backend.Backend``).
         tokenizer, card, height, width, max_width: those of the backend.
 
@@ -75,44 +80,84 @@ class Reader:
         self.batch_size = batch_size
         self.turn = turn
         self.tta = tta
-        self.backend = open_backend(model, device)
-        self.tokenizer = self.backend.tokenizer
-        self.card = self.backend.card
-        self.height = self.backend.height
-        self.width = self.backend.width
-        self.max_width = self.backend.max_width
+        self._asked_device = device
+        self._use(open_backend(model, device))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = DEFAULT_MODEL,
+        device: str = "cpu",
+        batch_size: int = 64,
+        turn: bool = True,
+        tta: int = 1,
+    ) -> Reader:
+        """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
+        return cls(name_or_path, device, batch_size, turn, tta)
+
+    def __repr__(self) -> str:
+        settings = f"{self.name!r}, device={self.device!r}, batch_size={self.batch_size}"
+        return f"Reader({settings}{'' if self.turn else ', turn=False'}{f', tta={self.tta}' if self.tta > 1 else ''})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("name", "batch_size", "turn", "tta", "_asked_device")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._use(_reopen(self.name, self._asked_device))
+
+    # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
     @overload
-    def read(self, source: Picture) -> Prediction: ...
+    def read(self, source: Picture, errors: Literal["raise"] = "raise") -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
-    def read(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def read(self, source: Picture, errors: Literal["return"]) -> Prediction | UserError: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["raise"] = "raise") -> list[Prediction]: ...
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["return"]) -> list[Prediction | UserError]: ...
 
-    def read(self, source: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Read one picture, or a list of them.
+    def read(self, source: Picture | Iterable[Picture], errors: Literal["raise", "return"] = "raise") -> Any:
+        """Read one picture, or several.
 
-        A picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, a PIL image or an
-        array ``(h, w)`` or ``(h, w, 1 to 4)``. An array of four dimensions is a list of pictures.
+        Args:
+            source: a picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, an open
+                binary file, a PIL image or an array ``(h, w)`` or ``(h, w, 1 to 4)``. Any other iterable is several
+                pictures: a list, a generator, an array of four dimensions (to type checkers any array is one picture;
+                pass them ``list(array)``).
+            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
+                of the prediction and read the others.
+
+        Returns:
+            A prediction for one picture, a list of them for several, in their order.
 
         Raises:
-            UserError: a picture cannot be opened; ``stream`` goes on with the others.
+            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` is neither.
         """
-        if isinstance(source, np.ndarray) and source.ndim == 4:
-            source = list(source)
-        predictions = []
-        for outcome in self.stream(source if isinstance(source, list | tuple) else [source]):
-            if isinstance(outcome, UserError):
+        if errors not in ("raise", "return"):
+            raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
+        single = _is_picture(source)
+        outcomes: list[Prediction | UserError] = []
+        for outcome in self.stream(cast(Iterable[Picture], [source] if single else source)):
+            if isinstance(outcome, UserError) and errors == "raise":
                 raise outcome
-            predictions.append(outcome)
-        return predictions if isinstance(source, list | tuple) else predictions[0]
+            outcomes.append(outcome)
+        return outcomes[0] if single else outcomes
+
+    __call__ = read
 
     def stream(self, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
         """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error."""
-        rest = iter(sources)
+        rest: Iterator[Any] = iter(sources)
         while batch := list(islice(rest, self.batch_size)):
-            opened: list[list[np.ndarray] | UserError] = [self._open(source) for source in batch]
-            predictions = iter(self.predict_views([views for views in opened if not isinstance(views, UserError)]))
-            for views in opened:
-                yield views if isinstance(views, UserError) else next(predictions)
+            opened = [self._open(source) for source in batch]
+            predictions = iter(self.predict_views([each[0] for each in opened if not isinstance(each, UserError)]))
+            for each in opened:
+                if isinstance(each, UserError):
+                    yield each
+                else:
+                    prediction = next(predictions)
+                    notes = note_photograph(*each[1], prediction.confidence)
+                    yield replace(prediction, notes=notes) if notes else prediction
 
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "height own_width 3"]:
         """Resize an RGB picture to a crop that the model reads."""
@@ -163,8 +208,33 @@ class Reader:
             for word in self.tokenizer.decode(probabilities)
         ]
 
-    def _open(self, source: Picture) -> list[np.ndarray] | UserError:
+    def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int]] | UserError:
+        """The views of a picture, and its width and height in pixels."""
         try:
-            return self.views(open_image(source))
+            image = open_image(source)
         except UserError as error:
             return error
+        return self.views(image), image.size
+
+    def _use(self, backend: Backend) -> None:
+        self.backend = backend
+        self.device = backend.device
+        self.tokenizer = backend.tokenizer
+        self.card = backend.card
+        self.height = backend.height
+        self.width = backend.width
+        self.max_width = backend.max_width
+
+
+def _is_picture(source: object) -> bool:
+    """Whether it is one picture; anything else that can be iterated over is several."""
+    if isinstance(source, np.ndarray):
+        return source.ndim != 4
+    one = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+    return isinstance(source, one) or hasattr(source, "read") or not isinstance(source, Iterable)
+
+
+@lru_cache(maxsize=2)
+def _reopen(name: str, device: str) -> Backend:
+    """The backend of a reader that was unpickled; kept, because a process pool pickles its function for each task."""
+    return open_backend(name, device)

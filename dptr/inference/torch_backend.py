@@ -19,14 +19,15 @@ class TorchModel:
 
     Args:
         model: a shipped name or a folder that training wrote.
-        device: any that torch knows.
+        device: any that torch knows; also an attribute.
 
     Raises:
         UserError: no such model, a damaged one, or no such device.
     """
 
     def __init__(self, model: str | Path, device: str = "cpu") -> None:
-        self.device = _open_device(device)
+        self.device = device
+        self._device = _open_device(device)
         recognizer = load_recognizer(model)
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
@@ -34,12 +35,12 @@ class TorchModel:
         self.height = recognizer.config.encoder.height
         self.width = recognizer.config.encoder.width
         self.max_width = recognizer.config.encoder.widest
-        self.model = recognizer.model.to(self.device).eval()
+        self.model = recognizer.model.to(self._device).eval()
 
     def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
-            return crop_probabilities(self.model, crops, self.device)
+            return crop_probabilities(self.model, crops, self._device)
 
 
 def crop_probabilities(
