@@ -82,7 +82,7 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
         if exported.is_file():
             remedy = f"pip install {PACKAGES['cuda']}" if kind == "cuda" else f"pass one of {', '.join(PROVIDERS)}"
             raise UserError(
-                f"device '{device}': neither onnxruntime has it here, nor is {error.name} installed; {remedy}"
+                f"device '{device}': this onnxruntime does not have it, and {error.name} is not installed; {remedy}"
             ) from error
         raise UserError(
             f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "

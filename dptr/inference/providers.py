@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +62,15 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
     # Threads that spin while they wait double the time of a batch where other programs want the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     lacking = _load_cuda(onnxruntime) if kind == "cuda" else ""
+    wanted = _providers(kind, device, threads)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, _providers(kind, device, threads), enable_fallback=0)
+        with hidden_logs() if lacking or kind == "openvino" else nullcontext():  # the error says it
+            session = onnxruntime.InferenceSession(str(path), options, wanted, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no common class of their own
         of_device = kind != "cpu" and isinstance(error, RuntimeError | ValueError)
         if not of_device and not type(error).__module__.startswith("onnxruntime"):
             raise
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rpartition("[OpenVINO-EP] ")[2]
         if kind == "cpu":
             raise UserError(f"{path}: not a whole ONNX file ({reason}); copy it anew, or export it again") from error
         raise UserError(f"device '{device}': it does not open {path} ({reason}); use device 'cpu'") from error
@@ -82,7 +84,7 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
 
 @contextmanager
 def hidden_logs() -> Iterator[None]:
-    """Hide what onnxruntime logs, on standard error, of a device that is only tried."""
+    """Hide what onnxruntime logs on standard error."""
     onnxruntime = _import_onnxruntime()
     onnxruntime.set_default_logger_severity(_FATAL)
     try:
