@@ -10,7 +10,7 @@ import numpy as np
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 
 class Backend(Protocol):
@@ -56,10 +56,9 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
     Raises:
         UserError: no such model, a damaged one, no such device, or torch is needed and not installed.
     """
-    path = model_folder(model)
-    if path.suffix == SUFFIX:
-        return OnnxModel(path, device)
-    exported = path / f"model{SUFFIX}"
+    if Path(model).suffix == SUFFIX:
+        return OnnxModel(model, device)
+    exported = model_file(model, f"model{SUFFIX}")
     if device == "cpu" and exported.is_file():
         return OnnxModel(exported)
     try:

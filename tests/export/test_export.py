@@ -23,6 +23,7 @@ import torch
 from helpers_clip import make_tiny, make_tiny_clip
 from helpers_reference import loud
 from helpers_train import write_crops
+from helpers_weights import copy_for_torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -52,7 +53,7 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import digest
 from dptr.utils.images import open_image
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
 needs_clip = pytest.mark.skipif(
     not (find_spec("transformers") and find_spec("sentencepiece")), reason="the clip extra is not installed"
@@ -265,7 +266,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shipped() -> Path:
     """The recognizer that ships, as ``scripts/ship.py`` had it exported."""
-    return SHIPPED["dptr-en"] / "model.onnx"
+    return model_file("dptr-en", "model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +279,8 @@ def words(font_folder: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
 def test_what_ships_is_the_export_of_its_weights_and_reads_alike(name: str, words: np.ndarray) -> None:
-    file = OnnxModel(SHIPPED[name] / "model.onnx")
-    assert file.metadata["weights"] == digest(SHIPPED[name] / "model.safetensors")
+    file = OnnxModel(model_file(name, "model.onnx"))
+    assert file.metadata["weights"] == digest(model_file(name, "model.safetensors"))
     result = parity.compare(TorchModel(name), file, words)
     assert result.crops == 64 and result.words > 40
     assert result.holds() and 0 < result.difference < 1e-4
@@ -354,7 +355,7 @@ def test_without_torch_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_its_own_export_is_read_through_it(shipped, data: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(SHIPPED["dptr-en"], tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx"))
+    folder = copy_for_torch("dptr-en", tmp_path / "model")
     plain = Reader(folder)
     shutil.copy(shipped, folder / "model.onnx")
     reader = Reader(folder)
@@ -446,8 +447,8 @@ def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
 def test_weights_of_16_bits_are_stored_so_and_nothing_changes(name: str, words: np.ndarray, tmp_path: Path) -> None:
-    file = SHIPPED[name] / "model.onnx"
-    assert file.stat().st_size < 1.1 * (SHIPPED[name] / "model.safetensors").stat().st_size
+    file = model_file(name, "model.onnx")
+    assert file.stat().st_size < 1.1 * model_file(name, "model.safetensors").stat().st_size
     graph = whole(onnx.load(file))
     onnx.save(graph, tmp_path / "whole.onnx")
     assert (tmp_path / "whole.onnx").stat().st_size > 1.8 * file.stat().st_size
