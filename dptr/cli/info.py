@@ -108,8 +108,6 @@ def completion(shell: str) -> None:
     zsh:  echo 'eval "$(dptr completion zsh)"' >> ~/.zshrc
     fish: dptr completion fish > ~/.config/fish/completions/dptr.fish
     """
-    from dptr.cli.app import app
-
     found = get_completion_class(shell)
     assert found is not None
-    print(found(app, {}, "dptr", COMPLETION_VARIABLE).source())
+    print(found(click.get_current_context().find_root().command, {}, "dptr", COMPLETION_VARIABLE).source())

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 try:
     import onnx
@@ -69,7 +69,7 @@ def export(
             f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
             "torch, or train one with another image encoder (SigLIP 2 NaFlex's is such; its fixed resolutions are not)"
         ) from error
-    weights = digest(model_folder(model) / "model.safetensors")
+    weights = digest(model_file(model, "model.safetensors"))
     name = reference.card.get("name") or Path(model).name
     smaller = None
     with atomic_file(out) as aside:

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dptr.inference.locate import find_model
+from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
+from dptr.weights import model_file
 
 
 class Backend(Protocol):
@@ -64,13 +66,13 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
     Raises:
         UserError: no such model, a damaged one, no such device, or torch is needed and not installed.
     """
-    path = find_model(model)
+    check_model(model)
     if device == "auto":
-        return _open_best(path)
-    exported = path if path.suffix == SUFFIX else path / f"model{SUFFIX}"
+        return _open_best(model)
+    exported = _exported(model)
     kind = device_kind(device)
     # The remedy for a missing OpenVINO is onnxruntime's to name: torch has no such device.
-    if exported == path or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
+    if exported == Path(model) or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
         return OnnxModel(exported, device)
     if kind == "openvino":
         raise UserError(
@@ -85,22 +87,27 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
                 f"device '{device}': this onnxruntime does not have it, and {error.name} is not installed; {remedy}"
             ) from error
         raise UserError(
-            f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
-            "'dptr export' wrote"
+            f"model '{model}': {error.name} is not installed; pass an {SUFFIX} file that 'dptr export' wrote, or "
+            f"{describe_install('train')}"
         ) from error
-    return TorchModel(path, device)
+    return TorchModel(model, device)
 
 
-def _open_best(path: Path) -> Backend:
+def _exported(model: str | Path) -> Path:
+    """The file that onnxruntime reads, which need not be there."""
+    return Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
+
+
+def _open_best(model: str | Path) -> Backend:
     """``cuda`` where it works, else ``cpu``.
 
     Of a folder that onnxruntime can read, torch's GPU is not tried: to import torch takes seconds.
     """
-    by_torch = path.suffix != SUFFIX and not (path / f"model{SUFFIX}").is_file()
+    by_torch = not _exported(model).is_file()
     if by_torch or has_provider("cuda"):
         # Drivers raise whatever they like; the CPU is left, whose errors are raised.
         with suppress(Exception), nullcontext() if by_torch else hidden_logs():
-            backend = open_backend(path, "cuda")
+            backend = open_backend(model, "cuda")
             backend.probabilities(np.zeros((1, backend.height, backend.width, 3), np.uint8))
             return backend
-    return open_backend(path, "cpu")
+    return open_backend(model, "cpu")

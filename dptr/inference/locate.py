@@ -10,34 +10,40 @@ from dptr.inference.onnx_backend import SUFFIX
 from dptr.inference.zoo import model_cards
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
-from dptr.weights import model_folder
+from dptr.weights import SHIPPED, model_folders
 
 RECOGNIZER = "recognizer", "recogniser"  # the second as format 1 of checkpoints spelled it
 
 _WANTED = f"the 'model' folder that 'dptr finetune' wrote, or an {SUFFIX} file that 'dptr export' wrote"
 
 
-def find_model(model: str | Path) -> Path:
-    """The folder or file of a recognizer, by shipped name or by path.
+def check_model(model: str | Path) -> None:
+    """Check that a shipped name or a path is a recognizer's.
 
     Raises:
         UserError: there is no such name or path, or what is there is no recognizer.
     """
-    path = model_folder(model)
+    if str(model) in SHIPPED:
+        folders = model_folders(str(model))
+        _check_kind(_kind(folders[0] / "config.json") if folders else "glyph", model)
+        return
+    path = Path(model)
     if path.is_file():
         if path.suffix != SUFFIX:
             raise UserError(f"model '{model}': a file of another kind; pass {_WANTED}")
-        return path
-    if not path.is_dir():
+    elif not path.is_dir():
         raise UserError(_absent(str(model)))
-    if (path / "config.json").is_file():
-        described = read_json(path / "config.json", "model")
-        _check_kind(described.get("kind") if isinstance(described, dict) else None, model)
+    elif (path / "config.json").is_file():
+        _check_kind(_kind(path / "config.json"), model)
     elif not (path / f"model{SUFFIX}").is_file():
         inner = sorted(child.parent for child in path.glob("*/config.json"))
         remedy = f"one that has it, such as {inner[0]}" if inner else _WANTED
         raise UserError(f"model '{model}': a folder without config.json; pass {remedy}")
-    return path
+
+
+def _kind(config: Path) -> object:
+    described = read_json(config, "model")
+    return described.get("kind") if isinstance(described, dict) else None
 
 
 def _check_kind(kind: object, model: str | Path) -> None:

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from dptr.utils.errors import UserError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": (*("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq"),),
+    "train": (
+        *("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq", "dptr_weights"),
+    ),
     "export": ("onnx", "onnxscript"),
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
     "import": ("scipy",),

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dptr.dual.orp.bank import Bank, load_bank, save_bank
 from dptr.utils.files import atomic_file
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 LAMBDAS = {
     "none": (0.0,),
@@ -81,7 +81,7 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
 
 def photographs(glyph: str) -> Path:
     """The bank that ships."""
-    return model_folder(glyph) / "photographs.safetensors"
+    return model_file(glyph, "photographs.safetensors")
 
 
 def alike(bank: Bank, generator: torch.Generator) -> Bank:

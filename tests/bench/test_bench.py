@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import onnxruntime
 import pytest
 import torch
 from helpers_signal import start
+from helpers_weights import copy_for_torch
 from PIL import Image
 from torch import nn
 
@@ -30,10 +30,9 @@ from dptr.models.encoders.svtr import LocalBlock
 from dptr.models.fmu import FMU
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
-FOLDER = SHIPPED["dptr-en"]
-FILE = str(FOLDER / "model.onnx")
+FILE = str(model_file("dptr-en", "model.onnx"))
 
 
 @pytest.fixture
@@ -187,7 +186,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, mo
     assert (stored["warm_up"], stored["repeats"], stored["starts"]) == (WARM_UP, 2, 1)
     assert stored["crops"] == {"source": "drawn", "count": CROPS}
     assert stored["left_out"] == stored["dropped"] == {}
-    assert stored["parameters"] == json.loads((FOLDER / "card.json").read_text())["parameters"]
+    assert stored["parameters"] == json.loads(model_file("dptr-en", "card.json").read_text())["parameters"]
     assert set(stored["flops"]) == {"encoder", "decoder"}
     assert [row["backend"] for row in stored["backends"]] == ["torch", "onnx"]
     inner = {"torch": {"encoder", "decoder"}, "onnx": {"graph"}}
@@ -240,7 +239,7 @@ def test_each_backend_starts_in_turn_and_the_last_start_reads(monkeypatch) -> No
 
 
 def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: Path) -> None:
-    folder = shutil.copytree(FOLDER, tmp_path / "plain", ignore=shutil.ignore_patterns("*.onnx"))
+    folder = copy_for_torch("dptr-en", tmp_path / "plain")
     code = (
         "import sys, time\nsys.modules['torch'] = None\nimport dptr.bench\nfrom dptr.cli.app import run\n"
         "dptr.bench.STARTS = 1\n"

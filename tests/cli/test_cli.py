@@ -30,7 +30,7 @@ from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import list_images
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
 CONFIG = ModelConfig(
     encoder=SVTRConfig(size="nano", height=16, width=32),
@@ -249,9 +249,12 @@ CARD = {
 
 
 def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, capsys) -> None:
-    (tmp_path / "card.json").write_text(json.dumps(CARD))
-    (tmp_path / "model.safetensors").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr("dptr.weights.SHIPPED", {"demo": tmp_path})
+    for package, file, content in (("here", "card.json", json.dumps(CARD).encode()), ("there", "x", bytes(2_000_000))):
+        (tmp_path / package / "demo").mkdir(parents=True)
+        (tmp_path / package / "demo" / file).write_bytes(content)
+    monkeypatch.setattr("dptr.weights._folders", lambda: [tmp_path / "here", tmp_path / "there"])
+    for module in ("dptr.weights", "dptr.inference.zoo"):
+        monkeypatch.setattr(f"{module}.SHIPPED", ("demo",))
     assert run(["models"]) == 0
     out = capsys.readouterr().out
     assert "demo  (recognizer, 2.0 MB, 5.4 M parameters" in out
@@ -275,7 +278,7 @@ def test_what_ships_is_listed_with_measured_accuracy(capsys) -> None:
 def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
     assert run(["models", name]) == 0
     page = capsys.readouterr().out
-    card = json.loads((SHIPPED[name] / "card.json").read_text())
+    card = json.loads(model_file(name, "card.json").read_text())
     assert page.startswith(f"# {name}\n") and "## Where it fails" in page
     for result in card["results"]:  # the page is of these weights
         if result["protocol"] == "36" and result["data"].endswith("test"):
@@ -399,7 +402,7 @@ def test_version_and_help_need_no_torch() -> None:
 INNER = {
     "read": ("dptr.inference.reader.Reader", ["a.png"]),
     "eval": ("dptr.evaluation.evaluate.evaluate", ["--data", "x", "--model", "MODEL"]),
-    "models": ("dptr.weights.SHIPPED", []),
+    "models": ("dptr.inference.zoo.model_cards", []),
     "adapt": ("dptr.training.adapt.adapt", ["--out", "out"]),
     "align": ("dptr.training.align.align", ["--out", "out"]),
     "bank": ("dptr.dual.base.load_dual", ["--images", "CROPS", "-o", "out"]),
@@ -416,17 +419,13 @@ def commands() -> set[str]:
     return set(app.commands) - {"data", "info", "version", "completion"}
 
 
-class Raiser(dict):
-    """A function, or a dict, that raises as soon as it is used."""
+class Raiser:
+    """A function that raises."""
 
     def __init__(self, error: BaseException):
-        super().__init__()
         self.error = error
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        raise self.error
-
-    def items(self) -> Any:
         raise self.error
 
 

@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dptr.inference import backend, providers
 from dptr.inference.backend import open_backend
-from dptr.inference.locate import find_model
+from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.inference.providers import PROVIDERS, device_kind, has_provider, open_session
 from dptr.inference.torch_backend import TorchModel
 from dptr.utils.errors import UserError
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
-TINY = SHIPPED["dptr-en-tiny"]
+ONNX = model_file("dptr-en-tiny", "model.onnx")
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def folder(tmp_path: Path) -> Path:
     """The weights of a shipped model without its export: what torch reads."""
     for name in ("config.json", "card.json", "model.safetensors"):
         (tmp_path / "plain").mkdir(exist_ok=True)
-        (tmp_path / "plain" / name).symlink_to(TINY / name)
+        (tmp_path / "plain" / name).symlink_to(model_file("dptr-en-tiny", name))
     return tmp_path / "plain"
 
 
 def refused(model: str | Path, *parts: str) -> None:
     with pytest.raises(UserError) as error:
-        find_model(model)
+        check_model(model)
     assert "\n" not in str(error.value)
     for part in (f"model '{model}'", *parts):
         assert part in str(error.value), error.value
@@ -47,7 +47,7 @@ def refused(model: str | Path, *parts: str) -> None:
 def test_of_an_unknown_name_the_nearest_is_named_first(name: str, first: str) -> None:
     refused(name, "no such model", f"there are {first}, ")
     with pytest.raises(UserError) as error:
-        find_model(name)
+        check_model(name)
     assert "glyph-en" not in str(error.value), "a dual encoder does not read"
 
 
@@ -86,20 +86,20 @@ def test_names_of_devices() -> None:
 
 def test_each_device_has_its_backend(folder: Path) -> None:
     assert isinstance(open_backend("dptr-en-tiny"), OnnxModel)
-    assert isinstance(open_backend(TINY / "model.onnx"), OnnxModel)
+    assert isinstance(open_backend(ONNX), OnnxModel)
     assert isinstance(open_backend(folder), TorchModel)
-    assert isinstance(open_backend(TINY, "meta"), TorchModel)  # any that only torch knows
+    assert isinstance(open_backend("dptr-en-tiny", "meta"), TorchModel)  # any that only torch knows
     with pytest.raises(UserError, match=r"device 'openvino': .*dptr export --model"):
         open_backend(folder, "openvino")
     with pytest.raises(UserError, match=r"device 'abacus': this onnxruntime computes on cpu"):
-        open_backend(TINY / "model.onnx", "abacus")
+        open_backend(ONNX, "abacus")
 
 
 @pytest.mark.parametrize("device", ["cuda", "openvino"])
 def test_a_device_that_is_not_installed_is_named_with_its_package(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(UserError, match=rf"device '{device}': this onnxruntime computes on cpu; .*onnxruntime-"):
-        open_session(TINY / "model.onnx", device)
+        open_session(ONNX, device)
 
 
 def test_a_device_that_does_not_start_is_no_silent_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +113,8 @@ def test_a_device_that_does_not_start_is_no_silent_cpu(monkeypatch: pytest.Monke
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallen)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_: print("Failed to load libcublas: none"), False)
     with pytest.raises(UserError, match=r"CUDAExecutionProvider does not start \(Failed to load libcublas: none\)"):
-        open_session(TINY / "model.onnx", "cuda")
-    assert open_backend(TINY, "auto").device == "cpu"
+        open_session(ONNX, "cuda")
+    assert open_backend("dptr-en-tiny", "auto").device == "cpu"
 
 
 def test_auto_is_cuda_where_it_reads_else_the_cpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,11 +132,11 @@ def test_auto_is_cuda_where_it_reads_else_the_cpu(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(backend, "has_provider", lambda kind: True)
     monkeypatch.setattr(backend, "OnnxModel", Planted)
-    assert open_backend(TINY, "auto").device == "cuda"
+    assert open_backend("dptr-en-tiny", "auto").device == "cuda"
     works = False
-    assert open_backend(TINY, "auto").device == "cpu"
+    assert open_backend("dptr-en-tiny", "auto").device == "cpu"
     monkeypatch.setattr(backend, "has_provider", lambda kind: kind == "cpu")
-    assert open_backend(TINY, "auto").device == "cpu"
+    assert open_backend("dptr-en-tiny", "auto").device == "cpu"
     with pytest.raises(UserError, match="no such model"):
         open_backend("dptr-em", "auto")
     assert open_backend(folder, "auto").device in ("cpu", "cuda")
@@ -150,7 +150,7 @@ def test_each_provider_at_hand_reads_as_the_cpu_does(device: str) -> None:
         model = open_backend("dptr-en-tiny", device)
     except UserError as error:
         pytest.skip(f"this machine's {PROVIDERS[device]} opens no such graph: {error}")
-    expected = OnnxModel(TINY / "model.onnx")
+    expected = OnnxModel(ONNX)
     rng, font, read = np.random.default_rng(5), ImageFont.load_default(20), set()
     for _ in range(5):
         batch = np.stack([draw_word("".join(rng.choice([*"aceinorstADET37"], 5)), font) for _ in range(60)])
