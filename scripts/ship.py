@@ -59,7 +59,6 @@ def main() -> None:
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
     if options.name in SHIPPED:
-        exported.unlink(missing_ok=True)  # of the weights before
         export(options.name, exported)
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:

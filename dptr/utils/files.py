@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from itertools import chain, count
@@ -122,13 +122,15 @@ def list_files(folder: str | Path) -> list[str]:
     return sorted(name.replace(os.sep, "/") for name in found if name != ".")
 
 
-def remove_folder(folder: str | Path, patterns: Iterable[str]) -> None:
+def remove_folder(folder: str | Path, patterns: Sequence[str]) -> None:
     """Delete a folder that holds only what fits ``patterns`` (as ``fnmatch``, of paths with slashes), if it is there.
+
+    What fits the first pattern goes last: the folder can be known by it until then.
 
     Raises:
         UserError: something else is in it; nothing is deleted then.
     """
-    folder, patterns = Path(folder), tuple(patterns)
+    folder = Path(folder)
     names = list_files(folder) if folder.is_dir() else []
     others = [
         name
@@ -138,7 +140,7 @@ def remove_folder(folder: str | Path, patterns: Iterable[str]) -> None:
     ]
     if others:
         raise UserError(f"{folder}: not only what dptr wrote ({', '.join(others[:3])}); move it away yourself")
-    remove_files(folder, names)
+    remove_files(folder, sorted(names, key=lambda name: fnmatch(name, patterns[0])))
 
 
 def remove_files(folder: str | Path, names: Iterable[str]) -> None:

@@ -135,7 +135,7 @@ def check_folder(folder: str | Path, what: str, manifest: str, keys: Collection[
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file; pass the name of a folder")
+        raise UserError(f"cannot write {folder}: a file; pass the name of a folder")
     try:
         names = sorted(name for name in os.listdir(folder) if not ASIDE.match(name)) if folder.exists() else []
     except OSError as error:
@@ -146,7 +146,7 @@ def check_folder(folder: str | Path, what: str, manifest: str, keys: Collection[
     if has_manifest(folder, manifest, keys):
         return True
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    raise UserError(f"{folder}: not empty ({listed}) and no {what} of dptr's; pass another folder, or move those away")
+    raise UserError(f"{folder}: not empty ({listed}) and no {what} that dptr made; pass another folder, or move those away")
 
 
 def has_manifest(folder: str | Path, manifest: str, keys: Collection[str]) -> bool:
