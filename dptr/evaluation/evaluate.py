@@ -99,7 +99,7 @@ class Report:
     drops: DropReport
 
     def to_json(self) -> dict[str, Any]:
-        """``{"dptr": ..., "model": ..., "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped": ...}``."""
+        """``{"dptr", "model", "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped"}``."""
         return {
             "dptr": __version__,
             "model": self.model,

@@ -146,7 +146,9 @@ def check_folder(folder: str | Path, what: str, manifest: str, keys: Collection[
     if has_manifest(folder, manifest, keys):
         return True
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    raise UserError(f"{folder}: not empty ({listed}) and no {what} that dptr made; pass another folder, or move those away")
+    raise UserError(
+        f"{folder}: not empty ({listed}) and no {what} that dptr made; pass another folder, or move those away"
+    )
 
 
 def has_manifest(folder: str | Path, manifest: str, keys: Collection[str]) -> bool:

@@ -44,8 +44,8 @@ from dptr.data.loader import batches
 from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import to_json, write_text
 from dptr.utils.images import open_image, to_array
+from dptr.utils.terminal import to_json, write_text
 
 BAR = 5000
 BATCH = 64

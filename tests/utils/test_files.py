@@ -93,7 +93,12 @@ def test_whole_folder_replaces_what_it_has_and_what_goes(tmp_path):
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
         "away", "b", "d", "notes", "notes/deep", "notes/mine.txt", "nowhere", "sub", "sub/c",
     ]  # fmt: skip
-    assert [(folder / name).read_text() for name in ("b", "d", "sub/c", "notes/mine.txt")] == ["b 1", "d 1", "sub/c 0", "mine"]
+    assert [(folder / name).read_text() for name in ("b", "d", "sub/c", "notes/mine.txt")] == [
+        "b 1",
+        "d 1",
+        "sub/c 0",
+        "mine",
+    ]
     assert (folder / "notes" / "mine.txt").stat().st_ino == before
     assert os.readlink(folder / "away") == "/etc" and os.readlink(folder / "nowhere") == "no such file"
     assert hidden(tmp_path) == []
@@ -108,7 +113,10 @@ def test_what_stays_is_copied_where_there_are_no_hard_links(tmp_path, monkeypatc
     monkeypatch.setattr(os, "link", link)
     with atomic_folder(tmp_path / "folder") as aside:
         (aside / "new").write_text("new")
-    assert {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()} == {"mine.txt": "mine", "new": "new"}
+    assert {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()} == {
+        "mine.txt": "mine",
+        "new": "new",
+    }
     assert hidden(tmp_path) == []
 
 

@@ -226,7 +226,9 @@ def test_folders_are_new_empty_or_known_by_their_manifest(tmp_path: Path) -> Non
         (folder / name).write_text(content)
         with pytest.raises(UserError) as error:
             check(folder)
-        assert str(error.value).startswith(f"{folder}: not empty (a.txt") and "no pack that dptr made" in str(error.value)
+        assert str(error.value).startswith(f"{folder}: not empty (a.txt") and "no pack that dptr made" in str(
+            error.value
+        )
     (folder / "pack.json").write_text('{"recipe": 1, "count": 2, "more": 3}')
     assert check(folder) is True
     (tmp_path / "link").symlink_to(folder)
@@ -243,8 +245,8 @@ def test_where_a_path_lies_is_told_by_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     (tmp_path / "picture.png").symlink_to("folder/deep/a.png")
     inside = (
-        folder, folder / "deep" / "a.png", folder / "none" / "a.png", tmp_path / "link" / "deep", tmp_path / "picture.png",
-        tmp_path / "folder" / "deep" / ".." / "a.png",
+        folder, folder / "deep" / "a.png", folder / "none" / "a.png", tmp_path / "link" / "deep",
+        tmp_path / "picture.png", tmp_path / "folder" / "deep" / ".." / "a.png",
     )  # fmt: skip
     assert all(lies_in(path, folder) and lies_in(path, tmp_path / "link") for path in inside)
     (folder / "away").symlink_to(tmp_path)
@@ -256,7 +258,10 @@ def test_where_a_path_lies_is_told_by_what_it_leads_to(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_older_file(tmp_path: Path) -> None:
     write(tmp_path / "a.json", b'{"a": 1}')
     before = (tmp_path / "a.json").read_bytes()
-    with pytest.raises(UserError, match="No space left on device; free space"), atomic_file(tmp_path / "a.json") as aside:
+    with (
+        pytest.raises(UserError, match="No space left on device; free space"),
+        atomic_file(tmp_path / "a.json") as aside,
+    ):
         aside.write_bytes(b'{"a": ')
         raise OSError(28, "No space left on device")
     assert (tmp_path / "a.json").read_bytes() == before and list_files(tmp_path) == ["a.json"]
