@@ -71,12 +71,12 @@ class Report:
         return next((each.flops for each in self.measurements if each.flops is not None), None)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"model", "dptr", "cpu", ..., "parameters", "flops", "backends": [{"backend", "timings", ...}]}``."""
+        """``{"dptr", "model", "cpu", ..., "parameters", "flops", "backends": [{"backend", "timings", ...}]}``."""
         apart = ("parameters", "flops")  # they are the model's
         backends = [{key: row[key] for key in row if key not in apart} for row in map(asdict, self.measurements)]
         return {
-            "model": self.model,
             "dptr": __version__,
+            "model": self.model,
             "cpu": self.cpu,
             "cores": self.cores,
             "threads": self.threads,

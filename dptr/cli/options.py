@@ -13,7 +13,8 @@ import click
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install, require_extras
-from dptr.utils.files import atomic_file
+from dptr.utils.files import replace_file
+from dptr.utils.outputs import check_file
 from dptr.utils.terminal import set_verbosity, to_json, write_text
 from dptr.weights import DEFAULT_MODEL
 
@@ -198,14 +199,14 @@ def html_option(help: str) -> Decorator[Any]:
 
 
 def check_outputs(*files: str | Path | None) -> None:
-    """Check that no file to write is a folder; None and ``-`` are none.
+    """Check, before the work begins, that files can be written; None and ``-`` are none.
 
     Raises:
-        UserError: one of them is.
+        UserError: as ``dptr.utils.outputs.check_file``.
     """
     for file in files:
-        if file is not None and str(file) != "-" and Path(file).is_dir():
-            raise UserError(f"{file}: a folder; pass the name of a file to write")
+        if file is not None and str(file) != "-":
+            check_file(file)
 
 
 def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str, out: str) -> None:
@@ -233,5 +234,6 @@ def open_output(out: str) -> Iterator[TextIO]:
     if out == "-":
         yield sys.stdout
         return
-    with atomic_file(Path(out)) as aside, open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+    check_file(out)
+    with replace_file(out) as aside, open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
         yield file

@@ -20,7 +20,7 @@ import PIL
 from jaxtyping import Int, UInt8
 
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_file, read_json, remove_partial, write_json
+from dptr.utils.files import read_json, remove_partial, replace_file, write_json
 from dptr.utils.images import to_array
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
         with _alone(folder):
             if not report.is_file():
                 remove_partial(folder)
+                if file.exists():  # left by a killed process, whole
+                    _open(file)
+                    _open.cache_clear()
                 unreadable = _decode(dataset, file, height, width)
                 write_json(report, {"data": str(place), "unreadable": unreadable})
     if _open(file).shape != (len(dataset), height, width, 3):
@@ -89,7 +92,7 @@ def _decode(dataset: LabeledDataset, file: Path, height: int, width: int) -> dic
     unreadable: dict[int, str] = {}
     blank = np.zeros((height, width, 3), np.uint8)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), height, width, 3)}
-    with atomic_file(file) as aside, open(aside, "wb") as stream:
+    with replace_file(file) as aside, open(aside, "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for index in range(len(dataset)):
             try:
@@ -107,7 +110,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")  # noqa: SIM115
+        lock = open(folder / ".lock", "a")  # noqa: SIM115
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by whatever end of the process
     except OSError as error:
         raise UserError(f"cache {folder}: {error.strerror}; pass a folder that can be written as data.cache") from error

@@ -6,8 +6,7 @@ As written by ``create_lmdb_dataset.py`` of clovaai/deep-text-recognition-benchm
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
+from dptr.utils.files import remove_folder
 
 if TYPE_CHECKING:
     import lmdb
@@ -25,6 +25,7 @@ BATCH_SAMPLES = 1000  # a commit after so many samples ...
 BATCH_BYTES = 32 << 20  # ... or so many bytes
 FIRST_MAP = 64 << 20  # bytes; doubled whenever a batch does not fit
 
+_FILES = ("data.mdb", "lock.mdb", "import.json")
 _LENGTH = b"num-samples"
 _open: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()  # one handle a file, as LMDB demands
 
@@ -113,7 +114,12 @@ def is_lmdb(path: str | Path) -> bool:
     return (Path(path) / "data.mdb").is_file()
 
 
-def write_lmdb(path: str | Path, samples: Iterable[tuple[bytes, str]], resume: bool = False) -> int:
+def write_lmdb(
+    path: str | Path,
+    samples: Iterable[tuple[bytes, str]],
+    resume: bool = False,
+    finish: Callable[[Path, int], None] = lambda folder, count: None,
+) -> int:
     """Write encoded pictures and labels as an LMDB folder.
 
     Samples are committed in batches to ``.unfinished-NAME`` beside ``path``, which gets its final name when the
@@ -124,16 +130,20 @@ def write_lmdb(path: str | Path, samples: Iterable[tuple[bytes, str]], resume: b
         path: a folder that does not exist yet.
         samples: pairs (encoded picture, label).
         resume: go on with an unfinished LMDB of that name; a finished one is compared and left as it is.
+        finish: called with the unfinished folder and the number of samples once all are in it; what it writes to
+            ``import.json`` there is deleted with an LMDB that is begun anew.
 
     Returns:
         The number of samples in the LMDB.
 
     Raises:
         UserError: ``path`` exists and ``resume`` is off, no samples, an empty picture, samples that differ from
-            those on disk, or a full disk (what is committed stays, to be resumed).
+            those on disk, files in ``.unfinished-NAME`` that are not the LMDB's, or a full disk (what is committed
+            stays, to be resumed).
     """
     path = Path(path)
-    aside = path.with_name(f"{UNFINISHED}{path.name}")
+    final = Path(os.path.realpath(path))
+    aside = final.with_name(f"{UNFINISHED}{final.name}")
     stream = iter(samples)
     if path.exists():
         if not resume:
@@ -144,17 +154,18 @@ def write_lmdb(path: str | Path, samples: Iterable[tuple[bytes, str]], resume: b
                 raise UserError(f"{path}: finished with {len(reader)} samples, more are given now; delete or rename it")
             return len(reader)
     if not resume:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(aside, _FILES)
     done = _committed(aside)
     if done:
         with LmdbReader(aside) as reader:
             _compare(reader, stream)
     done = _append(aside, stream, done)
     if not done:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(aside, _FILES)
         raise UserError(f"{path}: no samples; an LMDB holds at least one")
+    finish(aside, done)
     try:
-        os.replace(aside, path)
+        os.replace(aside, final)
     except OSError as error:
         raise UserError(f"cannot rename {aside} to {path.name}: {error.strerror}; rename it yourself") from error
     return done

@@ -24,8 +24,10 @@ from dptr.config.model import ClipDualConfig, DualConfig
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
+from dptr.utils.outputs import check_folder
 
 FORMAT = 1
+_MANIFEST = "cache.json"
 
 
 @dataclass
@@ -54,7 +56,8 @@ class CachedText:
         config: the recipe's: the folder, made where it is missing, the prompt, and how much may be written.
 
     Raises:
-        UserError: a cache of another encoder, prompt or ``tokens`` setting; a folder that cannot be written.
+        UserError: a cache of another encoder, prompt or ``tokens`` setting; a folder that holds something else, or
+            that cannot be written.
     """
 
     dual: DualEncoder
@@ -69,10 +72,10 @@ class CachedText:
         self.encode_image = self.dual.encode_image
         settings = {"format": FORMAT, "encoder": f"{self.kind}:{self.name}", "fingerprint": self.fingerprint}
         settings |= {"prompt": self.config.prompt, "width": self.dim, "tokens": self.config.tokens}
-        described = self.folder / "cache.json"
+        described = self.folder / _MANIFEST
         with _explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not described.exists():
+            if not check_folder(self.folder, "text token cache", _MANIFEST, ("format", "encoder", "fingerprint")):
+                self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(described, settings)
         before = read_json(described, "text token cache")
         for key in ("format", "tokens", "prompt", "fingerprint"):
@@ -144,8 +147,10 @@ class CachedText:
         number = 0
         with _explained(self.folder):
             while own is None or (self.folder / f"words-{number}.jsonl").exists():
-                words = open(self.folder / f"words-{number}.jsonl", "a+b")  # noqa: SIM115
-                tokens = self.folder / f"tokens-{number}.f16"
+                named, tokens = self.folder / f"words-{number}.jsonl", self.folder / f"tokens-{number}.f16"
+                if tokens.exists() and not named.exists():
+                    raise self._foreign(tokens)
+                words = open(named, "a+b")  # noqa: SIM115
                 tokens.touch()
                 free = own is None
                 if free:
@@ -164,14 +169,22 @@ class CachedText:
                 number += 1
         return own
 
+    def _foreign(self, file: Path) -> UserError:
+        return UserError(f"dual.cache = '{self.folder}': dptr did not write {file.name}; move it away")
+
     def _index(self, words: BinaryIO, tokens: Path) -> tuple[_Pair, int]:
         """The words whose tokens are there, and how many bytes of lines they are."""
         pair, whole, there = _Pair(tokens, self.dim), 0, tokens.stat().st_size // (self.dim * 2)
         words.seek(0)
         for line in words:
             if not line.endswith(b"\n"):
+                if not line.startswith(b'["'[: len(line)]):
+                    raise self._foreign(Path(words.name))
                 break
-            word, rows = json.loads(line)
+            try:
+                word, rows = json.loads(line)
+            except (ValueError, TypeError) as error:
+                raise self._foreign(Path(words.name)) from error
             if pair.rows + rows > there:
                 break
             self._places[word] = pair, pair.rows, rows

@@ -26,6 +26,7 @@ from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
 from dptr.utils.terminal import align_columns
+from dptr.version import __version__
 
 EMPTY_UNDER_PROTOCOL = "empty under protocol"
 
@@ -98,8 +99,9 @@ class Report:
     drops: DropReport
 
     def to_json(self) -> dict[str, Any]:
-        """``{"model": ..., "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped": ...}``."""
+        """``{"dptr", "model", "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped"}``."""
         return {
+            "dptr": __version__,
             "model": self.model,
             "results": [asdict(result) for result in self.results],
             "dropped": self.drops.to_json(),

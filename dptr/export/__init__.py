@@ -8,7 +8,7 @@ from typing import Literal
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
-from dptr.weights import model_file
+from dptr.weights import model_file, model_folders
 
 try:
     import onnx
@@ -23,6 +23,7 @@ from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, ren
 from dptr.export.quantize import halve, quantize
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
 from dptr.utils.files import atomic_file, digest
+from dptr.utils.outputs import check_file
 
 __all__ = ["Int8", "Parity", "export"]
 
@@ -51,14 +52,16 @@ def export(
         How the file in float32 compares with the model, and how the smaller one does.
 
     Raises:
-        UserError: both ``int8`` and ``half``, no such model, no crops, a model whose graph would hold for one batch
-            size only, or the file in float32 does not read what the model reads.
+        UserError: both ``int8`` and ``half``, ``out`` is a file that DPTR did not write, no such model, no crops, a
+            model whose graph would hold for one batch size only, or the file in float32 does not read what the model
+            reads.
     """
     out = Path(out)
     if out.suffix != SUFFIX:
         raise UserError(f"--out {out}: an ONNX file is written; let its name end in {SUFFIX}")
     if int8 and half:
         raise UserError(f"--half with --int8 {int8}: weights have 16 bits or 8; leave one of the two out")
+    check_file(out, [model, *model_folders(str(model)), *data])
     reference = TorchModel(model)
     tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.max_width)
     crops = load_first_crops(list(data), *size, count) if data else render_crops(tokenizer, *size, count)

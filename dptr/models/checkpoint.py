@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dptr.config.model import DecoderModelConfig, ModelConfig
 from dptr.models.decoders import Decoder
-from dptr.models.loading import load_strictly, match_character_rows, parse_settings, read_config
+from dptr.models.loading import check_model_folder, load_strictly, match_character_rows, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.resize_positions import ROWS, resize_rows
@@ -23,6 +23,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_folder, load_tensors, read_json, save_tensors, write_json
+from dptr.utils.outputs import is_marked
 from dptr.weights import SHIPPED, model_file
 
 Kind = Literal["recognizer", "decoder"]
@@ -77,6 +78,8 @@ def save_checkpoint(
 ) -> None:
     """Write a recognizer, or the decoder alone after stage 1; whole or not at all.
 
+    It takes the place of a checkpoint that is there and of ``model.onnx``, exported from that; other files stay.
+
     Args:
         module: a ``Recognizer`` for kind ``recognizer``, a decoder for kind ``decoder``.
         config: of the decoder, what a ``DecoderModelConfig`` holds is written; of a recognizer a ``ModelConfig``.
@@ -84,7 +87,12 @@ def save_checkpoint(
         card: provenance, shown by ``dptr models``.
         half: store float16, half the size.
         temperature: of a recognizer's confidence (``dptr.evaluation.calibration``).
+
+    Raises:
+        UserError: ``folder`` holds something else, the disk is full, or the folder cannot be written.
     """
+    check_model_folder(folder)
+    exported = [name for name in ("model.onnx",) if is_marked(Path(folder, name))]  # it would be read in its place
     prefix = "decoder." if kind == "decoder" else ""
     schema = _SCHEMAS[kind]
     tensors = {
@@ -99,7 +107,7 @@ def save_checkpoint(
         "dual": dual,
         "temperature": temperature,
     }
-    with atomic_folder(folder) as aside:
+    with atomic_folder(folder, exported) as aside:
         write_json(aside / "config.json", described)
         save_tensors(aside / "model.safetensors", tensors)
         write_json(aside / "card.json", card)

@@ -12,8 +12,18 @@ from dptr.config.model import Config
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
+from dptr.utils.outputs import check_folder
 
 C = TypeVar("C", bound=Config)
+
+
+def check_model_folder(folder: str | Path) -> None:
+    """Check that a checkpoint may be written to ``folder``: it is new, empty, or holds one.
+
+    Raises:
+        UserError: it is a file, or holds something else.
+    """
+    check_folder(folder, "model", "config.json", ("format", "kind", "charset"))
 
 
 def read_config(folder: Path, what: str) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, write_json
+from dptr.utils.outputs import check_folder
 
 CHUNK = 200  # crops rendered at once
-RECIPE = "synth.json"
+RECIPE = "synth.json"  # the manifest
 Picture = tuple[bytes, str]  # a PNG and its word
 Progress = Callable[[int], None]
 
@@ -70,32 +71,37 @@ def write_folder(
     is that of an uninterrupted one.
 
     Raises:
-        UserError: ``folder`` is not empty and ``resume`` is off, or it holds other samples; what rendering raises.
+        UserError: ``folder`` holds something else, or such samples and ``resume`` is off, or other samples; a picture
+            or a line there that this function did not write; what rendering raises.
     """
     described = {**describe_recipe(recipe), "first": first, "last": last}
     path, labels = folder / RECIPE, folder / LABELS
-    if path.exists():
+    if check_folder(folder, "rendered crops", RECIPE, ("recipe", "first", "last")):
         if not resume:
             raise UserError(f"{folder}: already holds rendered crops; pass --resume to go on, or another --out")
         if not same_crops(read_json(path, "rendered crops"), described):
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: not empty; pass another --out")
     source = make_source(recipe)
     remove_partial(folder)
     write_json(path, described)
-    done = _kept(labels)
+    done, rest = _kept(labels)
     progress(done)
     with open(labels, "ab") as file:
         for start, pictures in _chunks(recipe, source, first + done, last, workers):
-            lines = []
-            for index, (png, word) in enumerate(pictures, start):
-                name = f"images/{index // 1000:06d}/{index:09d}.png"
+            names = [f"images/{index // 1000:06d}/{index:09d}.png" for index in range(start, start + len(pictures))]
+            lines = "".join(f"{name}\t{word}\n" for name, (_, word) in zip(names, pictures, strict=True)).encode()
+            if rest and lines.startswith(rest):
+                os.truncate(labels, labels.stat().st_size - len(rest))
+                rest = b""
+            if rest:
+                break
+            for name, (png, _) in zip(names, pictures, strict=True):
                 _write(folder / name, png)
-                lines.append(f"{name}\t{word}\n")
-            _append(file.fileno(), "".join(lines).encode(), labels)
+            _append(file.fileno(), lines, labels)
             done += len(pictures)
             progress(done)
+    if rest:
+        raise UserError(f"{labels}: ends in {rest[:60]!r}, which dptr did not write; end or delete that line")
 
 
 def write_synth_lmdb(
@@ -118,15 +124,10 @@ def write_synth_lmdb(
     write_lmdb(path, stream(), resume)
 
 
-def _kept(labels: Path) -> int:
-    """Crops that have their whole line; what an interrupted run left of another line is cut off."""
-    if not labels.exists():
-        return 0
-    data = labels.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(labels, whole)
-    return data.count(b"\n")
+def _kept(labels: Path) -> tuple[int, bytes]:
+    """How many crops have their whole line, and what an interrupted run left of another line."""
+    data = labels.read_bytes() if labels.exists() else b""
+    return data.count(b"\n"), data[data.rfind(b"\n") + 1 :]
 
 
 def _chunks(
@@ -156,7 +157,10 @@ def _render(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """A picture; one that is there has to be the same, or the beginning of it, as an interrupted run leaves it."""
     try:
+        if path.exists() and not data.startswith(path.read_bytes()):
+            raise UserError(f"{path}: another picture than dptr renders; move it away, then go on with --resume")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:

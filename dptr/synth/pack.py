@@ -29,10 +29,11 @@ from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
+from dptr.utils.outputs import check_folder
 from dptr.utils.widths import is_valid_size
 
 SHARD = 5000  # crops, about 60 MB at 32x128
-RECIPE = "pack.json"
+RECIPE = "pack.json"  # the manifest
 
 
 @dataclass(frozen=True)
@@ -143,20 +144,18 @@ def write_pack(
         part: (i, n) = every n-th shard from the i-th on: n jobs together, in any order or at once, make the pack.
 
     Raises:
-        UserError: ``folder`` holds a pack and neither ``resume`` nor a part is asked for, or one of another recipe;
-            what rendering raises.
+        UserError: ``folder`` holds something else, a pack and neither ``resume`` nor a part is asked for, or a pack of
+            another recipe; what rendering raises.
     """
     described = {**describe_recipe(recipe), "shard": SHARD}
     path = folder / RECIPE
-    if path.exists():
+    if check_folder(folder, "pack", RECIPE, ("recipe", "shard", "count")):
         before = read_json(path, "pack")
         if not resume and part == (0, 1):
             raise UserError(f"{folder}: already holds a pack; pass --resume to go on with it, or another --out")
         if not same_crops({**before, "count": 0}, {**described, "count": 0}):
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
         count = max(count, before["count"])
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: not empty and no pack; pass another --out")
     source = make_source(recipe)  # raises what is wrong with the recipe before anything is written
     if part == (0, 1):  # else other jobs may be writing there
         remove_partial(folder)

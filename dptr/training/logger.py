@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_file
+from dptr.utils.files import replace_file
 from dptr.utils.terminal import say, shows_progress
 
 
@@ -52,7 +52,7 @@ class Log:
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         earlier = [line for line in lines if step and _step_of(line) <= step]
-        with atomic_file(self.path) as aside:
+        with replace_file(self.path) as aside:
             aside.write_text("".join(line + "\n" for line in earlier), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ class Events:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
-            self._file = RecordWriter(open(folder / name, "wb", buffering=0))  # noqa: SIM115 - open as long as the log
+            self._file = RecordWriter(open(folder / name, "xb", buffering=0))  # noqa: SIM115 - open as long as the log
             self._write(file_version="brain.Event:2")
             # TensorBoard forgets what an interrupted run wrote from this step on
             self._write(step=step + 1 if step else 0, session_log=SessionLog(status=SessionLog.START))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,40 +13,44 @@ from torch import Tensor, nn
 
 from dptr.config.base import Config
 from dptr.config.load import flat, renamed, unread_before
-from dptr.models.loading import load_strictly
+from dptr.models.loading import check_model_folder, load_strictly
 from dptr.utils.errors import UserError
 from dptr.utils.files import (
     atomic_folder,
     load_tensors,
     lock_folder,
     read_json,
+    remove_files,
     remove_partial,
     save_tensors,
     write_json,
 )
+from dptr.utils.outputs import check_folder
 
 FREE_TO_CHANGE = {
     f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
 } | {"data.cache", "dual.cache", "dual.cache_gb"}
+
+RECIPE = "recipe.json"  # the manifest of a run
+_STATE, _TENSORS = "state.json", "tensors.safetensors"
 
 
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
     """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
 
     Raises:
-        UserError: ``out`` is a file, is locked by a run, holds one and ``resume`` is off, holds one whose recipe
-            differs in what changes the result, or holds a model that no run made.
+        UserError: ``out`` is a file, holds what no run wrote, is locked by a run, holds one and ``resume`` is off, or
+            holds one whose recipe differs in what changes the result.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file; pass a folder to --out")
+    check_folder(out, "training run", RECIPE, ("run", "optim"))
+    for name in ("model", "decoder"):
+        check_model_folder(out / name)
     if out.is_dir():
         with lock_folder(out, alone=False):
             remove_partial(out)
-    path = out / "recipe.json"
-    if not (out / "model").exists() and not any((out / "state").glob("step-*")):
+    path = out / RECIPE
+    if not (out / "model").exists() and not _saved_states(out):
         return
-    if not path.exists():
-        raise UserError(f"{out} holds a model or state but no recipe.json, so no run made it; pass another --out")
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
@@ -101,11 +105,11 @@ def save_state(
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
     folder = out / "state"
     with atomic_folder(folder / f"step-{progress.step:09d}") as aside:
-        save_tensors(aside / "tensors.safetensors", {name: tensor.cpu() for name, tensor in tensors.items()})
+        save_tensors(aside / _TENSORS, {name: tensor.cpu() for name, tensor in tensors.items()})
         scaler_state = scaler.state_dict() if scaler is not None else {}
-        write_json(aside / "state.json", {**asdict(progress), "scaler": scaler_state})
-    for older in sorted(folder.glob("step-*"))[:-1]:
-        shutil.rmtree(older)
+        write_json(aside / _STATE, {**asdict(progress), "scaler": scaler_state})
+    for older in _saved_states(out)[:-1]:
+        remove_files(older, (_STATE, _TENSORS))
 
 
 def restore_state(
@@ -122,13 +126,13 @@ def restore_state(
         UserError: the state is damaged or of another model.
     """
     remove_partial(out / "state")
-    found = sorted(folder for folder in (out / "state").glob("step-*") if (folder / "state.json").is_file())
+    found = [folder for folder in _saved_states(out) if (folder / _STATE).is_file()]
     if not found:
         return False
-    described = read_json(found[-1] / "state.json", "training state")
+    described = read_json(found[-1] / _STATE, "training state")
     if "baseline" not in described:
         described = _from_single_model(described)
-    tensors = load_tensors(found[-1] / "tensors.safetensors", "training state")
+    tensors = load_tensors(found[-1] / _TENSORS, "training state")
     part = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in ("model.", "ema.", "optimizer.")
@@ -149,6 +153,11 @@ def restore_state(
     for name in asdict(progress):
         setattr(progress, name, described[name])
     return True
+
+
+def _saved_states(out: Path) -> list[Path]:
+    """Folders of states, the last step's last."""
+    return sorted(folder for folder in (out / "state").glob("step-*") if re.fullmatch(r"step-\d{9,}", folder.name))
 
 
 def _from_single_model(described: dict[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,10 @@ from dptr.training.cuda_graph import CapturedStep
 from dptr.training.device import best_precision
 from dptr.training.logger import Log
 from dptr.training.optimizer import make_optimizer, one_cycle
-from dptr.training.state import Progress, restore_state, save_state
+from dptr.training.state import RECIPE, Progress, restore_state, save_state
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
-from dptr.utils.files import lock_folder, save_tensors, write_json
+from dptr.utils.files import lock_folder, save_tensors, unused_name, write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -73,7 +73,7 @@ class Trainer:
         self.share = Share(accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()  # all have checked ``out``
         if accelerator.is_main_process:
-            write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+            write_json(out / RECIPE, recipe.model_dump(mode="json"))
         for layer in task.objective.modules():
             if isinstance(layer, Layer):
                 layer.recompute = run.activation_checkpointing
@@ -276,7 +276,7 @@ class Trainer:
     def not_finite(self, what: str, tensors: dict[str, Tensor], words: Sequence[str]) -> UserError:
         """The error to raise, the batch saved beside the run."""
         rank = f"-{self.share.rank}" if self.share.processes > 1 else ""
-        path = self.out / f"nan-step-{self.progress.step}{rank}.safetensors"
+        path = unused_name(self.out / f"nan-step-{self.progress.step}{rank}.safetensors")
         held_words = {"words": json.dumps(list(words))}
         save_tensors(path, {name: tensor.cpu() for name, tensor in tensors.items()}, held_words)
         return UserError(

@@ -7,61 +7,92 @@ import hashlib
 import importlib
 import json
 import os
-import re
 import shutil
+import sys
+import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dptr.utils.errors import UserError
+from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PARTIAL = ".partial-"  # begins the name of everything that is still being written
-REPLACED = ".replaced-"  # begins the name of a folder on its way out
 _DIGITS = 16  # of a digest, hexadecimal
-_TOKEN = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}}-")
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on failure.
+    """As ``replace_file``, for a file that the user names: it is replaced only if DPTR wrote it, and says so then.
+
+    Raises:
+        UserError: as ``check_file`` and ``replace_file``.
+    """
+    check_file(path)
+    with replace_file(path) as aside:
+        yield aside
+        mark(aside)
+
+
+@contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path; what is written there becomes ``path`` on success, and is deleted on failure.
+
+    For a file in a folder of DPTR's own; whose file is replaced is not asked. A link stays, and the file that it names
+    is replaced. A device, a pipe, or what this process's output goes to gets the content.
 
     Raises:
         UserError: the disk is full, the folder cannot be written or is missing.
     """
     path = Path(path)
-    aside = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
     with _explain_errors(path):
+        if writes_through(path):
+            with tempfile.TemporaryDirectory() as scratch:
+                aside = Path(scratch) / path.name
+                yield aside
+                _send(aside, path)
+            return
+        target = Path(os.path.realpath(path))
+        aside = target.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             yield aside
+            if target.exists():
+                shutil.copymode(target, aside)
             _sync(aside)
-            os.replace(aside, path)
+            os.replace(aside, target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     An older ``path`` is moved away first and deleted last: a crash leaves one of the two whole, though between the
-    two renames only under a hidden name, from which ``remove_partial`` puts it back.
+    two renames only under a hidden name, from which ``remove_partial`` puts it back. Files of the older one that the
+    new one has too are replaced. The others stay, but for ``goes``.
+
+    Args:
+        path: a folder; a link to one stays.
+        goes: files that go with the older folder, by their path in it, with slashes.
 
     Raises:
         UserError: ``path`` is a file, the disk is full, the parent folder cannot be written.
     """
-    path = Path(path)
+    if Path(path).exists() and not Path(path).is_dir():
+        raise UserError(f"cannot write the folder {path}: a file of that name is there; pass another path")
+    path = Path(os.path.realpath(path))
     token = uuid.uuid4().hex[:8]
     aside = path.with_name(f"{PARTIAL}{token}-{path.name}")
     old = path.with_name(f"{REPLACED}{token}-{path.name}")
-    if path.is_file():
-        raise UserError(f"cannot write the folder {path}: a file of that name is there; pass another path")
     with _explain_errors(path):
         try:
             aside.mkdir(parents=True)
@@ -70,6 +101,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             if path.exists():
+                _keep(path, [name for name in list_files(path) if name not in goes], aside)
                 os.replace(path, old)
             os.replace(aside, path)
         except BaseException:
@@ -77,7 +109,49 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 os.replace(old, path)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_replaced(old, path, goes)
+
+
+def list_files(folder: str | Path) -> list[str]:
+    """All in a folder, by the path in it, with slashes: files, links (not followed), and folders that hold nothing."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        inside = [*files, *links] if files or folders else [""]
+        found += [os.path.normpath(os.path.relpath(os.path.join(place, name), folder)) for name in inside]
+    return sorted(name.replace(os.sep, "/") for name in found if name != ".")
+
+
+def remove_folder(folder: str | Path, patterns: Sequence[str]) -> None:
+    """Delete a folder that holds only what fits ``patterns`` (as ``fnmatch``, of paths with slashes), if it is there.
+
+    What fits the first pattern goes last: the folder can be known by it until then.
+
+    Raises:
+        UserError: something else is in it; nothing is deleted then.
+    """
+    folder = Path(folder)
+    names = list_files(folder) if folder.is_dir() else []
+    others = [
+        name
+        for name in names
+        if not ASIDE.match(name.rpartition("/")[2])
+        and not any(fnmatch(name, each) or each.startswith(f"{name}/") for each in patterns)
+    ]
+    if others:
+        raise UserError(f"{folder}: not only what dptr wrote ({', '.join(others[:3])}); move it away yourself")
+    remove_files(folder, sorted(names, key=lambda name: fnmatch(name, patterns[0])))
+
+
+def remove_files(folder: str | Path, names: Iterable[str]) -> None:
+    """Delete files of a folder, and it and those in it that are empty then; what is not there or stays is no error."""
+    folder = Path(folder)
+    for name in names:
+        with suppress(OSError):
+            (folder / name).unlink()
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            os.rmdir(place)
 
 
 def remove_partial(folder: str | Path) -> None:
@@ -86,16 +160,26 @@ def remove_partial(folder: str | Path) -> None:
     To be called before reading, by the only process that writes there.
     """
     for item in Path(folder).glob(f"{REPLACED}*"):
-        final = item.with_name(_TOKEN.sub("", item.name))
+        if not ASIDE.match(item.name):
+            continue
+        final = item.with_name(ASIDE.sub("", item.name))
         if final.exists():
-            shutil.rmtree(item, ignore_errors=True)
+            _remove_replaced(item, final)
         else:
             os.replace(item, final)
     for item in Path(folder).glob(f"{PARTIAL}*"):
+        if not ASIDE.match(item.name):
+            continue
         if item.is_dir():
             shutil.rmtree(item, ignore_errors=True)
         else:
             item.unlink(missing_ok=True)
+
+
+def unused_name(path: Path) -> Path:
+    """``path``, or where that is taken the first of ``NAME-2.SUFFIX``, ``NAME-3.SUFFIX``, ... that is not."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(name for name in chain([path], names) if not os.path.lexists(name))
 
 
 @contextmanager
@@ -129,8 +213,8 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as UTF-8 JSON, whole or not at all."""
-    with atomic_file(path) as aside:
+    """Write ``value`` as UTF-8 JSON into a folder of DPTR's own, whole or not at all."""
+    with replace_file(path) as aside:
         aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -149,14 +233,14 @@ def read_json(path: str | Path, what: str) -> Any:
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a safetensors file into a folder of DPTR's own, whole or not at all.
 
     By way of bytes: ``safetensors.torch.save_file`` makes files that only their owner may read, whatever the umask.
     """
     from safetensors.torch import save
 
     data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
-    with atomic_file(path) as aside:
+    with replace_file(path) as aside:
         aside.write_bytes(data)
 
 
@@ -203,6 +287,39 @@ def _readable(path: str | Path, what: str) -> Iterator[None]:
         raise UserError(f"{what} {path}: not a whole safetensors file ({error}); make or copy it anew") from error
 
 
+def _keep(folder: Path, names: Iterable[str], new: Path) -> None:
+    """Give ``new`` those files of ``folder`` that it has none of, as hard links where that can be."""
+    for name in names:
+        file, link = folder / name, new / name
+        if os.path.lexists(link):
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir() and not file.is_symlink():
+            link.mkdir()
+            continue
+        try:
+            os.link(file, link, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copy2(file, link, follow_symlinks=False)
+
+
+def _remove_replaced(old: Path, new: Path, goes: Collection[str] = ()) -> None:
+    """Delete of the older folder what the new one has too, and what ``goes``."""
+    if old.exists():
+        remove_files(old, [name for name in list_files(old) if name in goes or os.path.lexists(new / name)])
+
+
+def _send(file: Path, path: Path) -> None:
+    """Write the content of ``file`` into something that is no plain file."""
+    sys.stdout.flush()
+    stream = stream_of(path)
+    descriptor = os.dup(stream) if stream is not None else os.open(path, os.O_WRONLY | os.O_APPEND)
+    with open(descriptor, "wb", buffering=0) as out, open(file, "rb") as content:
+        while data := content.read(1 << 20):
+            while data:
+                data = data[out.write(data) :]
+
+
 def _sync(path: Path) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
@@ -213,5 +330,5 @@ def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        final = _TOKEN.sub("", str(path))  # a file inside a folder that is being written
+        final = ASIDE.sub("", str(path))  # a file inside a folder that is being written
         raise UserError(f"cannot write {final}: {error.strerror or error}; free space or pass another path") from error

@@ -35,7 +35,7 @@ from dptr.data.labeled import open_labeled
 from dptr.evaluation.metrics import protocol, word_accuracy
 from dptr.synth import Renderer
 from dptr.utils.errors import UserError
-from dptr.utils.files import write_json
+from dptr.utils.terminal import to_json, write_text
 
 RAPIDOCR = "3.10.0"
 BATCHES = (1, 32)
@@ -69,7 +69,7 @@ def main() -> None:
     for line in lines(report):
         print(line)
     if options.json:
-        write_json(options.json, report)
+        write_text(options.json, to_json(report, indent=1) + "\n")
 
 
 def _real() -> Path | None:

@@ -44,8 +44,8 @@ from dptr.data.loader import batches
 from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import write_json
 from dptr.utils.images import open_image, to_array
+from dptr.utils.terminal import to_json, write_text
 
 BAR = 5000
 BATCH = 64
@@ -90,7 +90,7 @@ def main() -> None:
         print(f"  workers / plain: {measured['by_clock']['workers'] / measured['by_clock']['plain']:.2f}")
         print("  microseconds a sample: " + ", ".join(f"{part} {t:.0f}" for part, t in measured["parts"].items()))
     if options.json:
-        write_json(options.json, report)
+        write_text(options.json, to_json(report, indent=1) + "\n")
 
 
 def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:

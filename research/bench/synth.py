@@ -28,7 +28,7 @@ from typing import Any
 from engines import RECIPES, Worker, color_map, corpus_words, environment, font_folder
 
 from dptr.utils.errors import UserError
-from dptr.utils.files import write_json
+from dptr.utils.terminal import to_json, write_text
 
 CROPS = {"ours": 400, "ours, photographs": 400, "trdg": 200, "synthtiger": 20}  # a round
 BARS = {"ours": 500, "trdg": 8, "synthtiger": 100}  # crops a second; ratios
@@ -49,7 +49,7 @@ def main() -> None:
     for line in lines(report):
         print(line)
     if options.json:
-        write_json(options.json, report)
+        write_text(options.json, to_json(report, indent=1) + "\n")
 
 
 def _natural() -> Path | None:

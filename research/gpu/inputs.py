@@ -52,6 +52,8 @@ def main() -> None:
         if "DPTR_DATA" not in os.environ:
             raise UserError("DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
         data, out = Path(os.environ["DPTR_DATA"]), options.out
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"{out}: not empty; pass another --out")
         out.mkdir(parents=True, exist_ok=True)
         say(out / "fonts.tar.xz", f"{fonts(out / 'fonts.tar.xz', options.fonts, options.font_folder)} fonts")
         say(out / "words.gz", f"{words(out / 'words.gz')} words")

@@ -482,11 +482,11 @@ def test_real_ctrl_c_while_reading_leaves_nothing_half_written(data: Path, model
     with open(data / "labels.tsv", "a") as file:
         file.write(f"{tmp_path / 'pipe.png'}\tword\n")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old.json").write_text("{}")
+    (tmp_path / "out" / "old.json").write_text('{"dptr": ""}')
     files = ["--json", "-o", str(tmp_path / "out" / "old.json"), "--html", str(tmp_path / "out" / "new.html")]
     assert interrupt_at(tmp_path / "pipe.png", ["eval", "--model", model, "--data", str(data), *files]) == end
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["old.json"]
-    assert (tmp_path / "out" / "old.json").read_text() == "{}"
+    assert (tmp_path / "out" / "old.json").read_text() == '{"dptr": ""}'
 
 
 def test_lines_come_as_batches_finish_and_a_closed_pipe_is_quiet(model: str, tmp_path: Path) -> None:

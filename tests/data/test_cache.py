@@ -257,3 +257,21 @@ def test_two_processes_decode_once_and_share_every_epoch(tmp_path):
     every = [tuple(sample) for _, seen in messages for sample in seen]
     expected = {(label, crop.tobytes().hex()) for label, crop in zip(plain.labels, plain.arrays, strict=True)}
     assert set(every) == expected and all(every.count(sample) == 12 for sample in expected)
+
+
+def test_what_a_user_keeps_in_the_folder_stays(tmp_path, monkeypatch):
+    """Also a file that is called as a cache's is."""
+    folder, out = make_folder(tmp_path / "a"), tmp_path / "cache"
+    out.mkdir()
+    mine = (".lock", ".partial-download", "labels.tsv", "a.npy")
+    for name in mine:
+        (out / name).write_text("mine")
+    load_crops([folder], FULL, 25, 8, 16, out)
+    assert [(out / name).read_text() for name in mine] == ["mine"] * len(mine)
+    (crops,) = [out / name for name in made(out) if name not in mine]
+    cache._open.cache_clear()
+    crops.write_text("mine")
+    crops.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=rf"{crops.name}: not whole"):
+        load_crops([folder], FULL, 25, 8, 16, out)
+    assert crops.read_text() == "mine" and not crops.with_suffix(".json").exists()

@@ -290,7 +290,7 @@ def test_what_exists_is_kept_compared_or_replaced(tmp_path, name):
     assert [dataset.label(index) for index in range(len(dataset))] == ["eins", "zwei", "drei"]
     refused(lambda: build(source, out, "folder", resume=True, overwrite=True), "both resume and overwrite")
     (out / "thesis.txt").write_text("mine")
-    refused(lambda: build(source, out, "folder", overwrite=True), "thesis.txt", "not only a data set")
+    refused(lambda: build(source, out, "folder", overwrite=True), "thesis.txt", "not as dptr wrote it")
     assert (out / "thesis.txt").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["source", name])
 

@@ -163,3 +163,29 @@ def test_a_killed_writer_lets_go(opened: Open) -> None:
     holder.kill()
     holder.wait()
     assert opened()[0]._own.tokens.name == "tokens-0.f16"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "words-0.jsonl", "tokens-0.f16", "cache.json"])
+def test_a_folder_of_something_else_is_left_alone(name: str, opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"not empty \({name}\) and no text token cache that dptr made"):
+        opened()
+    assert [(path.name, path.read_text()) for path in (tmp_path / "cache").iterdir()] == [(name, "mine")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("words-0.jsonl", "mine"),
+        ("words-0.jsonl", "mine\n"),
+        ("words-0.jsonl", "[1, 2, 3]\n"),
+        ("tokens-1.f16", "mine"),
+    ],
+)
+def test_a_file_in_the_way_stays(name: str, content: str, opened: Open) -> None:
+    holder = opened()[0]  # keeps pair 0, so that the next takes pair 1
+    (holder.folder / name).write_text(content)
+    with pytest.raises(UserError, match=rf"dptr did not write {name}; move it away"):
+        opened()
+    assert (holder.folder / name).read_text() == content

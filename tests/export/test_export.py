@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -386,6 +388,30 @@ def test_a_file_that_reads_otherwise_is_not_kept(shipped, data: Path, tmp_path: 
     size = (tmp_path / "x.onnx").stat().st_size / 1e6
     printed = capsys.readouterr().out
     assert f"x.onnx\t{size:.2f} MB" in printed and "8 of 8 crops read alike" in printed
+
+
+def test_an_export_is_replaced_by_the_next_and_nothing_else_is(
+    shipped, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("dptr.export.to_onnx", lambda *_: onnx.load(shipped))
+    file, link, pipe = (tmp_path / name for name in ("a.onnx", "link.onnx", "pipe.onnx"))
+    command = ["export", "dptr-en", "--data", str(data), "--crops", "8", "-o"]
+    assert run([*command, str(file)]) == 0
+    before = file.stat().st_ino
+    link.symlink_to(file)
+    assert run([*command, str(link)]) == 0
+    assert link.is_symlink() and file.stat().st_ino != before
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert run([*command, str(pipe)]) == 0
+    reader.join(60)
+    assert pipe.is_fifo() and onnx.load_from_string(read[0]).producer_name == "dptr"
+    file.write_text("mine")
+    for path in (file, link):
+        assert run([*command, str(path)]) == 2
+    assert link.is_symlink() and file.read_text() == "mine" and len(list(tmp_path.iterdir())) == 3
 
 
 def test_parity_counts_what_was_planted() -> None:

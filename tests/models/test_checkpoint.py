@@ -119,12 +119,23 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     assert not ran.exists()
 
 
-def test_saving_again_replaces_the_whole_folder(tmp_path):
+@pytest.mark.parametrize("exported", [True, False])
+def test_saving_again_replaces_the_checkpoint_and_its_export_alone(tmp_path, exported):
     folder = recognizer(tmp_path)
-    (folder / "left.over").touch()
+    (folder / "README.md").write_text("mine")
+    onnx = b"\x08\x08\x12\x04" + (b"dptr" if exported else b"mine")
+    (folder / "model.onnx").write_bytes(onnx)
     save_checkpoint(folder, "recognizer", fresh(seed=1), CONFIG, ABC, {}, {"name": "second"})
-    assert card_of(folder) == {"name": "second"} and not (folder / "left.over").exists()
+    assert card_of(folder) == {"name": "second"} and (folder / "README.md").read_text() == "mine"
+    assert (folder / "model.onnx").exists() is not exported  # it would be read in place of the checkpoint
     assert [item.name for item in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["CLIPModel"]}')
+    with pytest.raises(UserError, match=r"not empty \(config\.json\) and no model that dptr made; pass another folder"):
+        save_checkpoint(tmp_path, "recognizer", fresh(), CONFIG, ABC, {}, {})
+    assert [item.name for item in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_stage_one_holds_the_decoder_alone(tmp_path):

@@ -88,7 +88,7 @@ def test_packs_are_not_written_over_or_mixed(recipe, tmp_path):
         write(recipe.model_copy(update={"seed": 1}), 10, tmp_path / "pack", resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty and no pack"):
+    with pytest.raises(UserError, match=r"not empty \(thesis\.txt\) and no pack that dptr made"):
         write(recipe, 10, tmp_path / "other")
 
 

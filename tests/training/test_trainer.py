@@ -26,7 +26,8 @@ from dptr.training.state import Progress, check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
-from dptr.utils.files import PARTIAL, load_tensors, lock_folder, read_json, write_json
+from dptr.utils.files import load_tensors, lock_folder, read_json, write_json
+from dptr.utils.outputs import PARTIAL
 
 
 class TinyRecipe(Config):
@@ -464,10 +465,43 @@ def test_a_run_that_saved_nothing_may_start_anew_with_other_settings(tmp_path: P
 def test_folders_and_files_of_others_are_left_alone(tmp_path: Path) -> None:
     write_json(tmp_path / "model" / "config.json", {})
     for resume in (False, True):
-        with pytest.raises(UserError, match=f"^{tmp_path} holds a model or state but no recipe.json"):
+        with pytest.raises(UserError, match=f"^{tmp_path}: not empty .model. and no training run that dptr made"):
             check_out(tmp_path, TinyRecipe(), resume)
-    with pytest.raises(UserError, match=r"config\.json: a file; pass a folder to --out"):
+    with pytest.raises(UserError, match=r"config\.json: a file; pass the name of a folder"):
         check_out(tmp_path / "model" / "config.json", TinyRecipe(), False)
+    write_json(tmp_path / "recipe.json", TinyRecipe().model_dump(mode="json"))  # a run, with a model of another kind
+    with pytest.raises(UserError, match=r"/model: not empty .config\.json. and no model that dptr made"):
+        check_out(tmp_path, TinyRecipe(), resume=True)
+
+
+def test_what_a_user_adds_to_a_run_stays(tmp_path: Path) -> None:
+    """Notes, a copy of a state under another name, what looks like an interrupted writer's."""
+    run = start(tmp_path)
+    for _ in range(2):
+        step(run)
+    run.save()
+    mine = (
+        "notes.txt", ".partial-download", "state/step-best/state.json", "state/step-000000002/notes.txt",
+        "state/notes.txt",
+    )  # fmt: skip
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    check_out(tmp_path, TinyRecipe(), resume=True)
+    run = start(tmp_path)
+    assert run.progress.step == 2
+    step(run)
+    run.save()
+    assert [(tmp_path / name).read_text() for name in mine] == ["mine"] * len(mine)
+    assert [path.name for path in (tmp_path / "state" / "step-000000002").iterdir()] == ["notes.txt"]
+    assert start(tmp_path).progress.step == 3
+
+
+def test_no_batch_takes_the_place_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "nan-step-0.safetensors").write_text("mine")
+    with pytest.raises(UserError, match=r"saved as .*nan-step-0-2\.safetensors"):
+        start(tmp_path).learn({"pixels": torch.full((4, 3, 5, 6), math.nan)}, ["a", "b"], torch.Generator())
+    assert (tmp_path / "nan-step-0.safetensors").read_text() == "mine"
 
 
 # --- log --------------------------------------------------------------------------------------------------------------
@@ -521,7 +555,7 @@ def test_tensorboard_shows_each_record_once_whatever_was_interrupted(tmp_path: P
 
 
 def test_a_folder_that_another_run_trains_in_is_refused(tmp_path: Path) -> None:
-    aside = tmp_path / f"{PARTIAL}model"
+    aside = tmp_path / f"{PARTIAL}0badcafe-model"
     with lock_folder(tmp_path), pytest.raises(UserError, match="another run writes in it; wait for its end, or pass"):
         aside.mkdir()
         check_out(tmp_path, TinyRecipe(), resume=True)

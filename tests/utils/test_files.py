@@ -13,17 +13,19 @@ import torch
 
 from dptr.utils.errors import UserError
 from dptr.utils.files import (
-    PARTIAL,
-    REPLACED,
-    atomic_file,
     atomic_folder,
     digest,
+    list_files,
     load_tensors,
     read_json,
+    remove_folder,
     remove_partial,
+    replace_file,
     save_tensors,
+    unused_name,
     write_json,
 )
+from dptr.utils.outputs import PARTIAL, REPLACED
 
 LIMIT = 100_000  # bytes a file may have under ``small_disk``
 
@@ -50,7 +52,7 @@ def one_line(error: pytest.ExceptionInfo[UserError], *parts: str) -> None:
 
 def test_whole_file_appears_only_when_complete(tmp_path):
     path = tmp_path / "deep" / "file.txt"
-    with atomic_file(path) as aside:
+    with replace_file(path) as aside:
         aside.write_text("half")
         assert not path.exists()
         aside.write_text("whole")
@@ -61,7 +63,7 @@ def test_whole_file_appears_only_when_complete(tmp_path):
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, ValueError, UserError])
 def test_failure_keeps_the_older_file_and_folder(tmp_path, raised):
     (tmp_path / "file").write_text("old")
-    with pytest.raises(raised), atomic_file(tmp_path / "file") as aside:
+    with pytest.raises(raised), replace_file(tmp_path / "file") as aside:
         aside.write_text("new")
         raise raised
     (tmp_path / "folder").mkdir()
@@ -73,13 +75,95 @@ def test_failure_keeps_the_older_file_and_folder(tmp_path, raised):
     assert hidden(tmp_path) == []
 
 
-def test_whole_folder_replaces_all_of_the_older_one(tmp_path):
-    for names in (["a", "b"], ["b", "c"]):
-        with atomic_folder(tmp_path / "folder") as aside:
+def test_whole_folder_replaces_what_it_has_and_what_goes(tmp_path):
+    """Whatever else is in the older one stays: the same file, link, or empty folder."""
+    folder = tmp_path / "folder"
+    for number, names in enumerate((["a", "b", "sub/c"], ["b", "d"])):
+        with atomic_folder(folder, ["a"]) as aside:
             for name in names:
-                (aside / name).write_text(name * 2)
-        assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == names
+                (aside / name).parent.mkdir(exist_ok=True)
+                (aside / name).write_text(f"{name} {number}")
+        if number:
+            break
+        (folder / "notes" / "deep").mkdir(parents=True)
+        (folder / "notes" / "mine.txt").write_text("mine")
+        (folder / "away").symlink_to("/etc")
+        (folder / "nowhere").symlink_to("no such file")
+        before = (folder / "notes" / "mine.txt").stat().st_ino
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
+        "away", "b", "d", "notes", "notes/deep", "notes/mine.txt", "nowhere", "sub", "sub/c",
+    ]  # fmt: skip
+    assert [(folder / name).read_text() for name in ("b", "d", "sub/c", "notes/mine.txt")] == [
+        "b 1",
+        "d 1",
+        "sub/c 0",
+        "mine",
+    ]
+    assert (folder / "notes" / "mine.txt").stat().st_ino == before
+    assert os.readlink(folder / "away") == "/etc" and os.readlink(folder / "nowhere") == "no such file"
     assert hidden(tmp_path) == []
+
+
+def test_what_stays_is_copied_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def link(*_arguments, **_options):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").write_text("mine")
+    monkeypatch.setattr(os, "link", link)
+    with atomic_folder(tmp_path / "folder") as aside:
+        (aside / "new").write_text("new")
+    assert {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()} == {
+        "mine.txt": "mine",
+        "new": "new",
+    }
+    assert hidden(tmp_path) == []
+
+
+def test_a_link_to_a_file_or_a_folder_stays_one(tmp_path):
+    (tmp_path / "real" / "folder").mkdir(parents=True)
+    (tmp_path / "real" / "file").write_text("old")
+    (tmp_path / "file").symlink_to("real/file")
+    (tmp_path / "folder").symlink_to("real/folder")
+    (tmp_path / "later").symlink_to("real/later")
+    for name in ("file", "later"):
+        with replace_file(tmp_path / name) as aside:
+            aside.write_text("new")
+        assert (tmp_path / name).is_symlink() and (tmp_path / "real" / name).read_text() == "new"
+    with atomic_folder(tmp_path / "folder") as aside:
+        (aside / "a").write_text("new")
+    assert (tmp_path / "folder").is_symlink() and (tmp_path / "real" / "folder" / "a").read_text() == "new"
+    assert hidden(tmp_path) == hidden(tmp_path / "real") == []
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o600)
+    with replace_file(tmp_path / "file") as aside:
+        aside.write_text("new")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_folders_go_only_with_what_is_known_in_them(tmp_path):
+    for name in ("images/000000001.png", "images/.partial-0badcafe-000000002.png", "labels.tsv", "mine.txt"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_text("x")
+    patterns = ("images/[0-9]*.png", "labels.tsv")
+    with pytest.raises(UserError) as error:
+        remove_folder(tmp_path / "set", patterns)
+    one_line(error, str(tmp_path / "set"), "mine.txt", "yourself")
+    assert len(list_files(tmp_path / "set")) == 4
+    (tmp_path / "set" / "mine.txt").unlink()
+    remove_folder(tmp_path / "set", patterns)
+    assert not (tmp_path / "set").exists()
+    remove_folder(tmp_path / "set", patterns)
+
+
+def test_a_name_that_is_taken_is_not_used(tmp_path):
+    assert unused_name(tmp_path / "a.txt") == tmp_path / "a.txt"
+    for name in ("a.txt", "a-2.txt"):
+        (tmp_path / name).touch()
+    assert unused_name(tmp_path / "a.txt") == tmp_path / "a-3.txt"
 
 
 def test_whole_folder_leaves_a_file_of_its_name_alone(tmp_path):
@@ -93,7 +177,7 @@ def test_whole_folder_leaves_a_file_of_its_name_alone(tmp_path):
 def test_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, small_disk):
     big = b"x" * (2 * LIMIT)
     (tmp_path / "file").write_text("old")
-    with pytest.raises(UserError) as error, atomic_file(tmp_path / "file") as aside:
+    with pytest.raises(UserError) as error, replace_file(tmp_path / "file") as aside:
         aside.write_bytes(big)
     one_line(error, str(tmp_path / "file"), "free space")
     (tmp_path / "folder").mkdir()
@@ -194,9 +278,11 @@ def test_remove_partial_restores_deletes_and_leaves_the_rest(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "content").write_text(name)
     (tmp_path / f"{PARTIAL}0123abcd-old-weights").write_text("half")
-    (tmp_path / ".hidden").write_text("mine")
+    mine = [".hidden", f"{PARTIAL}download", f"{REPLACED}photographs"]  # none of our names
+    for name in mine:
+        (tmp_path / name).write_text("mine")
     remove_partial(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "gone", "here", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*mine, "gone", "here", "other"])
     assert (tmp_path / "gone" / "content").read_text() == f"{REPLACED}0123abcd-gone"
     assert (tmp_path / "here" / "content").read_text() == "here"
     remove_partial(tmp_path / "no such folder")
@@ -205,7 +291,7 @@ def test_remove_partial_restores_deletes_and_leaves_the_rest(tmp_path):
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from dptr.utils.files import atomic_file, atomic_folder, remove_partial
+from dptr.utils.files import atomic_folder, remove_partial, replace_file
 
 folder, first, crash = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 calls = 0
@@ -223,7 +309,7 @@ for name in ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "
     setattr(os, name, counted(getattr(os, name)))
 remove_partial(folder)
 for number in range(first, first + (1 if crash else 1_000_000)):
-    with atomic_file(folder / "old-file") as aside:
+    with replace_file(folder / "old-file") as aside:
         aside.write_text(f"{number} " * 5000)
     with atomic_folder(folder / "folder") as aside:
         for name in "ab":

@@ -18,6 +18,7 @@ from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
 from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charset, check_label, normalize_label
 from dptr.utils.errors import UserError
+from dptr.version import __version__
 
 SMALLEST = 8  # pixels of the shorter side, below which a word is hardly readable
 MOJIBAKE = "label damaged by a wrong encoding"
@@ -71,6 +72,7 @@ class Check:
         """Everything but pictures."""
         contents = self.contents
         return {
+            "dptr": __version__,
             "paths": contents.paths,
             "count": contents.count,
             "problems": self.problems.to_json(),

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from dptr.data.importers.benchmarks import import_cute80, import_iiit5k, import_svt, import_svtp, import_union14m
 from dptr.data.importers.common import Word
 from dptr.data.importers.icdar import import_icdar_scenes, import_icdar_words, import_mlt
 from dptr.data.importers.jsons import import_art, import_coco_text, import_textocr
-from dptr.data.importers.output import RECORD, Sample, encode, replace_dataset, write_dataset
+from dptr.data.importers.output import Sample, encode, own_dataset, replace_dataset, write_dataset
 from dptr.data.importers.tables import import_bctr, import_folder, import_quads, import_table
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
-from dptr.utils.files import write_json
+from dptr.utils.outputs import lies_in
 
 IMPORTERS: dict[str, Callable[..., Iterator[Word]]] = {
     "folder": import_folder,
@@ -114,22 +115,25 @@ def build(
         out: an LMDB where it ends in ``.lmdb``, else a folder with ``labels.tsv`` and ``images``.
         quality: 1 to 95: JPEG of that quality; by default PNG, which loses nothing.
         resume: go on with what an interrupted run of the same import left; a finished data set is compared.
-        overwrite: replace the data set that is there, once the new one is whole.
+        overwrite: replace the data set that is there, once the new one is whole; only one that this function made,
+            and that nobody changed since.
         progress: called with the number of words so far.
 
     Raises:
-        UserError: ``out`` exists and neither ``resume`` nor ``overwrite`` is on, or both are, no word is left, a full
-            disk, or what ``read`` raises.
+        UserError: ``out`` exists and neither ``resume`` nor ``overwrite`` is on, or both are, ``out`` holds what this
+            function did not write, or what is read, no word is left, a full disk, or what ``read`` raises.
     """
     source, out = Path(source), Path(out)
     if resume and overwrite:
         raise UserError(f"{out}: both resume and overwrite; go on with what is there, or begin anew")
     if quality is not None and not 1 <= quality <= 95:
         raise UserError(f"quality {quality}; JPEG takes 1 to 95; leave it out for PNG")
-    if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise UserError(f"{out}: holds the source itself; pass another path")
+    for what, path in (("source itself", source), ("pictures", images)):
+        if path is not None and lies_in(path, out):
+            raise UserError(f"{out}: holds the {what}; pass another path")
     if out.exists() and not (resume or overwrite):
         raise UserError(f"{out}: exists; pass another path, resume to go on or check, or overwrite")
+    older = own_dataset(out, changed=resume)
     drops = DropReport()
     words = read(source, kind, drops, images, split, columns, languages)
     first = next(words, None)
@@ -139,10 +143,14 @@ def build(
 
     def samples() -> Iterator[Sample]:
         for count, word in enumerate(chain([first], words), start=1):
+            if older and lies_in(word.file, out):
+                raise UserError(f"{out}: holds {word.file}, which is read; pass another path")
             yield encode(word.image, quality), word.label
             progress(count)
 
-    count = replace_dataset(out, samples()) if overwrite else write_dataset(out, samples(), resume)
-    record = {"kind": kind, "source": str(source), "words": count, "dropped": drops.to_json()}
-    write_json(out / RECORD, record)
-    return Imported(count, drops)
+    def describe(count: int) -> dict[str, Any]:
+        return {"kind": kind, "source": str(source), "words": count, "dropped": drops.to_json()}
+
+    if overwrite:
+        return Imported(replace_dataset(out, samples(), describe, older), drops)
+    return Imported(write_dataset(out, samples(), describe, resume), drops)

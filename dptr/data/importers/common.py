@@ -30,11 +30,15 @@ ILLEGIBLE_TEXT = "###"  # how ICDAR's ground truth marks a word that nobody can 
 
 @dataclass(frozen=True)
 class Word:
-    """One labeled word: an RGB picture of it alone, the label as it was written, and its name within the source."""
+    """One labeled word: an RGB picture of it alone, the label as it was written, and its name within the source.
+
+    ``file`` is what the picture was read from.
+    """
 
     image: Image.Image
     label: str
     key: str
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iter
         except UserError as error:
             drops.add(UNREADABLE, key, str(error))
             continue
-        yield Word(image, label, key)
+        yield Word(image, label, key, path)
 
 
 def cut_words(
@@ -113,7 +117,7 @@ def cut_words(
         if corners is None or reason is not None:
             drops.add(reason or DEGENERATE, region.key, " ".join(f"{value:g}" for value in region.points.ravel()))
             continue
-        yield Word(cut(image, corners), region.label, region.key)
+        yield Word(cut(image, corners), region.label, region.key, picture)
 
 
 def read_text(path: Path) -> str:

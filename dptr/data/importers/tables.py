@@ -48,7 +48,7 @@ def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
         if not usable(label, key, drops):
             continue
         try:
-            yield Word(dataset.image(index), label, key)
+            yield Word(dataset.image(index), label, key, dataset.path / key)
         except UserError as error:
             drops.add(UNREADABLE, key, str(error))
 

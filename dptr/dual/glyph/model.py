@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dptr.config.model import DualConfig, GlyphConfig
 from dptr.models.fmu import FMU
 from dptr.models.layers import init_transformer
-from dptr.models.loading import load_strictly, parse_settings, read_config
+from dptr.models.loading import check_model_folder, load_strictly, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import build_encoder
 from dptr.text.charset import Charset, resolve_charset
@@ -200,7 +200,12 @@ def slot_symbols(words: list[str], index: dict[str, int], max_length: int) -> In
 def save_glyph(
     folder: str | Path, model: GlyphModel, charset: Charset, config: GlyphConfig, card: dict, half: bool = False
 ) -> None:
-    """Write config, charset and weights as one folder, whole or not at all; ``half`` stores float16."""
+    """Write config, charset and weights as one folder, whole or not at all; ``half`` stores float16.
+
+    Raises:
+        UserError: ``folder`` holds something else than a model, the disk is full, or the folder cannot be written.
+    """
+    check_model_folder(folder)
     with atomic_folder(folder) as aside:
         write_json(
             aside / "config.json",

@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,15 @@ from torch import Tensor
 
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, save_tensors, write_json
+from dptr.utils.files import read_json, remove_files, remove_folder, remove_partial, save_tensors, write_json
 from dptr.utils.images import open_image, to_array
+from dptr.utils.outputs import check_file, check_folder, writes_through
 from dptr.version import __version__
 
 FORMAT = "dptr-bank-1"
+
+_PLAN = "plan.json"  # the manifest of an unfinished bank
+_PART_FILES = (_PLAN, "whole", "[0-9]" * 9 + ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ def save_bank(bank: Bank, path: str | Path) -> None:
     """Write a safetensors file with its provenance as metadata, whole or not at all.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        UserError: ``path`` is a file that DPTR did not write, the disk is full, or the folder cannot be written.
     """
+    check_file(path)
     provenance = json.dumps(bank.provenance, ensure_ascii=False)
     save_tensors(path, {"tokens": bank.tokens}, {FORMAT: provenance})  # one entry: several have no fixed order
 
@@ -123,12 +128,17 @@ def build_bank(
         The bank, mapped from ``out``.
 
     Raises:
-        UserError: no image, or none readable; tokens that are not finite in float16; ``out`` cannot be written.
+        UserError: no image, or none readable; tokens that are not finite in float16; ``out`` cannot be written, or is
+            a file that DPTR did not write, as is something in ``OUT.parts``.
     """
     if not images:
         raise UserError("bank: no images; pass a folder of photographs with --images DIR")
-    if Path(out).is_dir():
-        raise UserError(f"bank {out}: a folder; pass the name of a file with --out")
+    check_file(out, images)
+    if writes_through(out):  # no place beside it, and nothing to map
+        with tempfile.TemporaryDirectory() as scratch:
+            bank = build_bank(dual, images, Path(scratch) / "bank", batch, progress)
+            save_bank(bank, out)
+            return Bank(bank.tokens.clone(), bank.provenance)
     paths = [Path(image).absolute() for image in images]
     parts = Path(out).with_name(f"{Path(out).name}.parts")
     date = _take_up(parts, _plan(dual, paths, batch))
@@ -140,7 +150,7 @@ def build_bank(
         progress(min(start + batch, len(paths)))
     tokens, unreadable = _collect(files)
     if not tokens:
-        shutil.rmtree(parts, ignore_errors=True)
+        remove_folder(parts, _PART_FILES)
         raise UserError(f"bank: none of {len(paths)} images could be read; the first: {unreadable[str(paths[0])]}")
     common = os.path.commonpath([path.parent for path in paths])
     names = {str(path): path.relative_to(common).as_posix() for path in paths}
@@ -152,9 +162,9 @@ def build_bank(
         "date": date,
         "version": __version__,
     }
-    save_bank(Bank(torch.cat(tokens), provenance), parts / "whole")
-    os.replace(parts / "whole", out)
-    shutil.rmtree(parts, ignore_errors=True)
+    save_bank(Bank(torch.cat(tokens), provenance), out)
+    remove_partial(parts)
+    remove_files(parts, [*(file.name for file in files), _PLAN])
     return load_bank(out, dual)
 
 
@@ -169,12 +179,12 @@ def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int) -> str:
 
 def _take_up(parts: Path, plan: str) -> str:
     """Keep what an interrupted run of the same plan left in ``parts``, else clear it; the date of the run's start."""
-    plan_file = parts / "plan.json"
-    if plan_file.exists():
+    plan_file = parts / _PLAN
+    if check_folder(parts, "unfinished bank", _PLAN, ("plan", "date")):
         left = read_json(plan_file, "unfinished bank")
         if left["plan"] == plan:
             return left["date"]
-    shutil.rmtree(parts, ignore_errors=True)
+    remove_folder(parts, _PART_FILES)
     date = datetime.date.today().isoformat()
     write_json(plan_file, {"plan": plan, "date": date})
     return date

@@ -22,6 +22,7 @@ from torch import Tensor
 from dptr.dual.base import DualEncoder
 from dptr.dual.orp.bank import Bank, load_bank, save_bank
 from dptr.utils.errors import UserError
+from dptr.utils.outputs import check_file, writes_through
 from dptr.version import __version__
 
 
@@ -37,8 +38,10 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
         The bank, mapped from ``out``; ``images`` of its provenance are the words.
 
     Raises:
-        UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written.
+        UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written, or
+            is a file that DPTR did not write.
     """
+    check_file(out)
     residuals: list[Tensor] = []
     all_words: list[str] = []
     for pixels, words in batches:
@@ -60,8 +63,9 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
         "date": datetime.date.today().isoformat(),
         "version": __version__,
     }
-    save_bank(Bank(torch.cat(residuals), provenance), out)
-    return load_bank(out, dual)
+    bank = Bank(torch.cat(residuals), provenance)
+    save_bank(bank, out)
+    return bank if writes_through(out) else load_bank(out, dual)
 
 
 @dataclass(frozen=True)

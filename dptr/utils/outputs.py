@@ -1,0 +1,183 @@
+"""What DPTR may write to: nothing of a user's is deleted, overwritten, or moved.
+
+- A file may be replaced where DPTR wrote it. It says so itself (``is_marked``): a ``"dptr"`` key first in JSON, a
+  generator in HTML, a ``Software`` text in PNG, the producer of ONNX, the metadata of safetensors. An empty file may be
+  replaced too.
+- A device, a pipe, or what a command's own output goes to is written through, never replaced.
+- A folder may be written to where it is new or empty, or where its manifest is DPTR's (``check_folder``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from dptr.utils.errors import UserError
+from dptr.version import __version__
+
+PARTIAL = ".partial-"  # begins the name of everything that is still being written
+REPLACED = ".replaced-"  # begins the name of a folder on its way out
+ASIDE = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}}-")
+
+_PNG, _PNG_HEADER = b"\x89PNG\r\n\x1a\n", 33  # bytes; signature, and the end of IHDR, the first chunk
+_SOFTWARE = b"tEXtSoftware\x00dptr "
+_GENERATOR = b'<meta name="generator" content="dptr '
+_MARKS = (
+    re.compile(rb'\s*\{\s*"dptr"\s*:'),  # JSON
+    re.compile(rb"<!doctype html>.{0,200}" + re.escape(_GENERATOR), re.DOTALL),
+    re.compile(re.escape(_PNG) + rb".{29}" + re.escape(_SOFTWARE), re.DOTALL),
+    re.compile(rb"\x08.\x12\x04dptr", re.DOTALL),  # ONNX: the format's version, producer_name
+    re.compile(rb'.{8}\{"__metadata__":\{"dptr', re.DOTALL),  # safetensors
+)
+
+
+def check_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Check, before the work for it begins, that a file may be written.
+
+    Args:
+        path: what is named by the user.
+        inputs: files and folders that the command reads.
+
+    Raises:
+        UserError: a folder or a disk, one of the inputs, a file that DPTR did not write, or no place to write to.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        _check_place(Path(os.path.realpath(path)))
+        return
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; pass another name") from error
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: a folder; pass the name of a file to write")
+    if stat.S_ISBLK(mode):
+        raise UserError(f"{path}: a disk; pass the name of a file to write")
+    if writes_through(path):
+        return
+    for each in inputs:
+        if os.path.exists(each) and os.path.samefile(path, each):
+            raise UserError(f"{path}: also what is read; pass another name")
+    if path.stat().st_size and not is_marked(path):
+        raise UserError(f"{path}: exists, and dptr did not write it; pass another name, or remove it yourself")
+    _check_place(Path(os.path.realpath(path)))
+
+
+def writes_through(path: str | Path) -> bool:
+    """Whether there is something that must not be replaced by a file: a device, a pipe, or this process's output."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)) or stream_of(path) is not None
+
+
+def stream_of(path: str | Path) -> int | None:
+    """Which of this process's standard output (1) and error (2) goes to ``path``, such as ``/dev/stdout``."""
+    for descriptor in (1, 2):
+        try:
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except OSError:
+            continue
+    return None
+
+
+def is_marked(path: str | Path) -> bool:
+    """Whether a file says that DPTR wrote it; False for one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return _has_mark(file.read(512))
+    except OSError:
+        return False
+
+
+def mark(path: str | Path) -> None:
+    """Make JSON (an object), HTML, and PNG say that DPTR wrote them; other formats stay as they are."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    insert: tuple[int, bytes] | None = None
+    if _has_mark(head):
+        return
+    if head.startswith(_PNG):
+        chunk = _SOFTWARE + __version__.encode()
+        insert = _PNG_HEADER, struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    elif head.startswith(b"<!doctype html>") and (start := head.find(b"<head>") + 6) > 6:
+        insert = start, b"\n" + _GENERATOR + __version__.encode() + b'">'
+    elif found := re.match(rb"\s*\{(\s*)(.?)", head, re.DOTALL):
+        comma = b"" if found[2] == b"}" else b","
+        insert = found.end(1), f'"dptr": {json.dumps(__version__)}'.encode() + comma + (found[1] or b" ") * bool(comma)
+    if insert is not None:
+        data = Path(path).read_bytes()
+        Path(path).write_bytes(data[: insert[0]] + insert[1] + data[insert[0] :])
+
+
+def check_folder(folder: str | Path, what: str, manifest: str, keys: Collection[str]) -> bool:
+    """Check that a folder may be written to: it is new, empty, or an earlier output of the same kind.
+
+    Args:
+        folder: what is named by the user.
+        what: the kind of output, for the error.
+        manifest: the JSON file that DPTR writes first in a folder of that kind.
+        keys: what an object in ``manifest`` holds at least.
+
+    Returns:
+        Whether it is an earlier output.
+
+    Raises:
+        UserError: a file, a folder with other things in it, or one that cannot be read.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot write {folder}: a file; pass the name of a folder")
+    try:
+        names = sorted(name for name in os.listdir(folder) if not ASIDE.match(name)) if folder.exists() else []
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass another folder") from error
+    if not names:
+        _check_place(Path(os.path.realpath(folder)))
+        return False
+    if has_manifest(folder, manifest, keys):
+        return True
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    raise UserError(
+        f"{folder}: not empty ({listed}) and no {what} that dptr made; pass another folder, or move those away"
+    )
+
+
+def has_manifest(folder: str | Path, manifest: str, keys: Collection[str]) -> bool:
+    """Whether ``manifest`` in ``folder`` is a JSON object that holds ``keys``."""
+    try:
+        held = json.loads((Path(folder) / manifest).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(held, dict) and set(keys) <= held.keys()
+
+
+def lies_in(path: str | Path, folder: str | Path) -> bool:
+    """Whether ``path`` is ``folder`` or in it, whatever it is called: by way of links, ``..``, or in other case."""
+    try:
+        wanted = os.stat(folder)
+    except OSError:
+        return False
+    place = Path(os.path.realpath(path))
+    return any(each.exists() and os.path.samestat(os.stat(each), wanted) for each in (place, *place.parents))
+
+
+def _has_mark(head: bytes) -> bool:
+    return any(pattern.match(head) for pattern in _MARKS)
+
+
+def _check_place(path: Path) -> None:
+    """The nearest folder above ``path`` that exists takes new files."""
+    above = next(parent for parent in path.parents if parent.exists() or parent == parent.parent)
+    if not above.is_dir():
+        raise UserError(f"cannot write {path}: {above} is a file; pass another path")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {above} cannot be written to; pass another path")
