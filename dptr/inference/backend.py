@@ -13,6 +13,7 @@ from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 
 class Backend(Protocol):
@@ -84,10 +85,8 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
             raise UserError(
                 f"device '{device}': this onnxruntime does not have it, and {error.name} is not installed; {remedy}"
             ) from error
-        raise UserError(
-            f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
-            "'dptr export' wrote"
-        ) from error
+        missing = missing_package(error, f"model '{model}'", "train")
+        raise UserError(f"{missing}; or pass an {SUFFIX} file that 'dptr export' wrote") from error
     return TorchModel(path, device)
 
 
