@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dptr.inference.prediction import Prediction
 
 STANDARD_INPUT = "-"
+RUNAWAY = "the reading repeats itself to the longest word of the model; take it as none"
 
 
 @command("read")
@@ -78,7 +79,7 @@ def read(
                 say_error(outcome)
                 failed = True
                 continue
-            for note in outcome.notes:
+            for note in (*outcome.notes, *([RUNAWAY] if outcome.runaway else [])):
                 say(f"dptr: {path}: {note}")
             accepted = outcome.confidence >= min_confidence
             low += not accepted

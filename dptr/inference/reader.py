@@ -22,7 +22,9 @@ from PIL import Image
 from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_photograph
+from dptr.inference.restrict import restrict_characters, restriction_matrix
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_width, view_orientation
+from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, fit, open_image
 from dptr.utils.widths import WIDTH_STEP, is_valid_size
@@ -47,6 +49,8 @@ class Reader:
             down.
         tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and
             keep the most confident reading. It takes up to as many times as long.
+        charset: read the characters of this set alone, a named one (``10`` are the digits), a language or a file
+            (``dptr.text.charset.resolve_charset``); empty = all that the model knows.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
@@ -56,7 +60,8 @@ class Reader:
         tokenizer, card, height, width, max_width: those of the backend.
 
     Raises:
-        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, or a ``tta`` outside 1 to 6.
+        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
+            unknown ``charset``, or one of which the model reads nothing.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Reader:
         batch_size: int = 64,
         turn: bool = True,
         tta: int = 1,
+        charset: str = "",
         *,
         batch: int | None = None,
     ) -> None:
@@ -80,6 +86,7 @@ class Reader:
         self.batch_size = batch_size
         self.turn = turn
         self.tta = tta
+        self.charset = charset
         self._asked_device = device
         self._use(open_backend(model, device))
 
@@ -91,16 +98,20 @@ class Reader:
         batch_size: int = 64,
         turn: bool = True,
         tta: int = 1,
+        charset: str = "",
     ) -> Reader:
         """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
-        return cls(name_or_path, device, batch_size, turn, tta)
+        return cls(name_or_path, device, batch_size, turn, tta, charset)
 
     def __repr__(self) -> str:
-        settings = f"{self.name!r}, device={self.device!r}, batch_size={self.batch_size}"
-        return f"Reader({settings}{'' if self.turn else ', turn=False'}{f', tta={self.tta}' if self.tta > 1 else ''})"
+        settings = [repr(self.name), f"device={self.device!r}", f"batch_size={self.batch_size}"]
+        settings += [] if self.turn else ["turn=False"]
+        settings += [f"tta={self.tta}"] if self.tta > 1 else []
+        settings += [f"charset={self.charset!r}"] if self.charset else []
+        return f"Reader({', '.join(settings)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in ("name", "batch_size", "turn", "tta", "_asked_device")}
+        return {key: getattr(self, key) for key in ("name", "batch_size", "turn", "tta", "charset", "_asked_device")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -198,6 +209,8 @@ class Reader:
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
+        if self._restriction is not None:
+            probabilities = restrict_characters(probabilities, self._restriction)
         return [
             Prediction(
                 text=word.text,
@@ -224,6 +237,8 @@ class Reader:
         self.height = backend.height
         self.width = backend.width
         self.max_width = backend.max_width
+        allowed = resolve_charset(self.charset) if self.charset else None
+        self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
 
 
 def _is_picture(source: object) -> bool:

@@ -7,10 +7,7 @@ from importlib.util import find_spec
 from dptr.utils.errors import UserError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": (
-        *("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq", "tensorboard"),
-        "dptr_weights",
-    ),
+    "train": (*("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq"),),
     "export": ("onnx", "onnxscript"),
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
     "import": ("scipy",),

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import nn
 
 from dptr import Reader, __version__
-from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, bench
+from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, Report, bench
 from dptr.bench.process import Plan, draw_word, measure, summarize
 from dptr.bench.stages import StagedRecognizer, count_flops, mean_flops, open_staged
 from dptr.cli.app import run
@@ -167,27 +167,15 @@ def numbers(value: Any) -> list[float]:
     return [number for each in values for number in numbers(each)]
 
 
-def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, capsys) -> None:
+def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, monkeypatch, capsys) -> None:
+    reports: list[Report] = []
+    monkeypatch.setattr("dptr.bench.bench", lambda *arguments: reports.append(bench(*arguments)) or reports[0])
     file = tmp_path / "deep" / "speed.json"
-    assert (
-        run(
-            [
-                "bench",
-                "--repeats",
-                "2",
-                "--batch-size",
-                "3",
-                "--batch-size",
-                "1",
-                "--batch-size",
-                "3",
-                "--json",
-                "-o",
-                str(file),
-            ]
-        )
-        == 0
-    )
+    sizes = ["--batch-size", "3", "--batch-size", "1", "--batch-size", "3"]
+    assert run(["bench", "--repeats", "2", *sizes, "--json", "-o", str(file)]) == 0
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("dptr.bench.bench", lambda *arguments: reports[0])
+    assert run(["bench"]) == 0
     out, err = capsys.readouterr()
     stored = json.loads(file.read_text())
     assert err == "" and list(file.parent.iterdir()) == [file]

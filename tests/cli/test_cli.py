@@ -101,7 +101,7 @@ def test_read_json_adds_each_characters_confidence(words, model: str, capsys: py
     assert run(["read", "--json", "--model", model, *(str(path) for path, _, _ in words)]) == 0
     for line, (path, text, confidence) in zip(lines_of(capsys.readouterr().out), words, strict=True):
         row = json.loads(line)
-        assert set(row) == {"path", "text", "confidence", "runaway", "turned", "characters"}
+        assert set(row) == {"path", "text", "confidence", "runaway", "turned", "characters", "notes"}
         assert row["runaway"] == (len(text) == 6 and has_repeated_ending(text))
         assert (row["path"], row["text"]) == (str(path), text)
         assert row["confidence"] == pytest.approx(confidence, rel=1e-4)
@@ -204,7 +204,7 @@ def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_p
         (["read"], "Missing argument"),
         (["read", "--bogus", "a.png"], "No such option"),
         (["bogus"], "No such command 'bogus'"),
-        (["align"], "Missing option '--out'"),
+        (["align"], "Missing option '-o'"),
         (["align", "--out", "OUT", "--set", "run.stepz=3"], "did you mean 'run.steps'"),
         (["align", "--out", "OUT", "--set", "run.steps"], "no '='"),
         (["pretrain", "--out", "OUT", "--config", "missing.toml"], "recipe missing.toml"),
