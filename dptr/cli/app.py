@@ -52,7 +52,9 @@ class _Root(click.Group):
     cls=_Root, commands=[each for commands in SECTIONS.values() for each in commands], context_settings=HELP,
     epilog="'dptr COMMAND -h' explains a command.",
 )  # fmt: skip
-@click.version_option(__version__, prog_name="dptr", message="%(prog)s %(version)s", help="Print the version.")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="dptr", message="%(prog)s %(version)s", help="Print the version."
+)
 def app() -> None:
     """Read words in photographs, and train recognizers for any script.
 

@@ -66,12 +66,10 @@ def _version(package: str) -> str:
 
 
 def _devices() -> list[str]:
-    """The names of onnxruntime's providers, the fastest first."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return [f"none: {error}"]
-    return [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    """The devices that onnxruntime computes on."""
+    from dptr.inference.providers import PROVIDERS, has_provider
+
+    return [device for device in PROVIDERS if has_provider(device)]
 
 
 def _state(extra: str) -> str:

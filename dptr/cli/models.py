@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dptr.cli.options import check_outputs, command, report_options, write_report
+from dptr.utils.terminal import align_columns
 
 
 @command("models")
@@ -16,7 +17,7 @@ from dptr.cli.options import check_outputs, command, report_options, write_repor
 def models(name: str | None, style: str, out: str) -> None:
     """List the models that ship, or tell of one.
 
-    The list has sizes, training data and measured accuracy. With a NAME: all that is known of that model, and where it
+    The list has sizes and measured accuracy. With a NAME: what that model was trained on, what it reads, and where it
     fails.
     """
     from dptr.inference.zoo import model_cards, model_readme
@@ -24,16 +25,28 @@ def models(name: str | None, style: str, out: str) -> None:
     check_outputs(out)
     page = model_readme(name) if name is not None else None
     cards = model_cards(name)
-    write_report({"models": cards}, lambda: (page or "\n".join(_format(cards))).rstrip("\n"), style, out)
+    lines = _table(cards) if name is None else _describe(cards[0])
+    write_report({"models": cards}, lambda: (page or "\n".join(lines)).rstrip("\n"), style, out)
 
 
-def _format(cards: list[dict[str, Any]]) -> Iterator[str]:
+def _table(cards: list[dict[str, Any]]) -> Iterator[str]:
+    rows = [("model", "kind", "MB", "parameters", "accuracy")]
     for card in cards:
-        parameters = f", {card['parameters'] / 1e6:.1f} M parameters" if card.get("parameters") else ""
-        yield f"{card['name']}  ({card['kind']}, {card['megabytes']:.1f} MB{parameters}, version {card['version']})"
-        yield f"  trained on: {'; '.join(card['trained_on'])}"
-        for result in card["results"]:
-            names = (("word accuracy", "word_accuracy"), ("1-NED", "one_minus_ned"), ("slots right", "slot_accuracy"))
-            rates = ", ".join(f"{rate} {100 * result[key]:.2f} %" for rate, key in names if key in result)
-            protocol = f", protocol {result['protocol']}" if "protocol" in result else ""
-            yield f"  {result['data']}{protocol}: {rates} of {result['n']} crops"
+        parameters = f"{card['parameters'] / 1e6:.1f} M" if card.get("parameters") else "-"
+        tests = [row for row in card["results"] if row.get("protocol") == "36" and row["data"].endswith("test")]
+        accuracy = ", ".join(f"{row['data']} {100 * row['word_accuracy']:.2f} %" for row in tests) or "-"
+        rows.append((card["name"], card["kind"], f"{card['megabytes']:.1f}", parameters, accuracy))
+    yield align_columns(rows)
+    yield ""
+    yield "Accuracy is of words: letters and digits, whatever their case. 'dptr models NAME' tells all that is known."
+
+
+def _describe(card: dict[str, Any]) -> Iterator[str]:
+    parameters = f", {card['parameters'] / 1e6:.1f} M parameters" if card.get("parameters") else ""
+    yield f"{card['name']}  ({card['kind']}, {card['megabytes']:.1f} MB{parameters}, version {card['version']})"
+    yield f"  trained on: {'; '.join(card['trained_on'])}"
+    for result in card["results"]:
+        names = (("word accuracy", "word_accuracy"), ("1-NED", "one_minus_ned"), ("slots right", "slot_accuracy"))
+        rates = ", ".join(f"{rate} {100 * result[key]:.2f} %" for rate, key in names if key in result)
+        protocol = f", protocol {result['protocol']}" if "protocol" in result else ""
+        yield f"  {result['data']}{protocol}: {rates} of {result['n']} crops"

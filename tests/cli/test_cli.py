@@ -257,6 +257,11 @@ def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, ca
         monkeypatch.setattr(f"{module}.SHIPPED", ("demo",))
     assert run(["models"]) == 0
     out = capsys.readouterr().out
+    head, row = out.splitlines()[:2]
+    assert head.split() == ["model", "kind", "MB", "parameters", "accuracy"]
+    assert row.split() == ["demo", "recognizer", "2.0", "5.4", "M", "iiit5k/test", "50.00", "%"]
+    assert run(["models", "demo"]) == 0
+    out = capsys.readouterr().out
     assert "demo  (recognizer, 2.0 MB, 5.4 M parameters" in out
     assert "rendered words; iiit5k/train" in out
     assert "iiit5k/test, protocol 36: word accuracy 50.00 %, 1-NED 75.00 % of 3000 crops" in out
