@@ -33,6 +33,7 @@ class Effects(Config):
     rotation: Probability = 0.25  # the word turned by some degrees
     quarter_turn: Probability = 0.015  # the word turned by 90 degrees
     perspective: Probability = 0.25  # the word seen from the side
+    cut: Probability = 0.0  # the crop's border runs through the outer letters
     vertical_text: Probability = 0.0  # short words from top to bottom, each letter upright
     two_lines: Probability = 0.0  # texts that hold a space, on two lines
     neighbors: Probability = 0.15  # pieces of other words at the crop's edge
@@ -78,15 +79,31 @@ class Effects(Config):
     grayscale: Probability = 0.04  # no color
     jpeg: Probability = 0.3  # artifacts of compression
 
+    # Kinds of pictures beside the word on a sign (dptr.synth.kinds), of which a crop is at most one; together at most 1
+    empty: Probability = 0.0  # nothing written: the label is ""
+    arc: Probability = 0.0  # a word along an arc of 90 to 300 degrees, convex or concave
+    emblem: Probability = 0.0  # a word along the rim of a round badge
+    receipt: Probability = 0.0  # lines of thermal and dot matrix printers
+    display: Probability = 0.0  # readings of segment and dot matrix displays, lit or LCD
+    marker: Probability = 0.0  # codes on cable markers
+    plate: Probability = 0.0  # license plates
+    stamp: Probability = 0.0  # codes embossed, engraved, or stenciled on metal and plastic
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """The share of crops of each kind of picture, of those that have any."""
+        return {name: getattr(self, name) for name in KIND_NAMES if getattr(self, name)}
+
     @property
     def ink_styles(self) -> dict[str, float]:
         """The share of crops of each ink style, of those that have any."""
         return {name: getattr(self, name) for name in INK_STYLE_NAMES if getattr(self, name)}
 
     @model_validator(mode="after")
-    def _ink_styles_are_shares(self) -> Effects:
-        if sum(self.ink_styles.values()) > 1 + 1e-9:
-            raise ValueError(f"ink styles {self.ink_styles} take more than all crops; lower them to a sum of at most 1")
+    def _styles_and_kinds_are_shares(self) -> Effects:
+        for name, shares in (("ink styles", self.ink_styles), ("kinds", self.kinds)):
+            if sum(shares.values()) > 1 + 1e-9:
+                raise ValueError(f"{name} {shares} take more than all crops; lower them to a sum of at most 1")
         return self
 
     @model_validator(mode="after")
@@ -109,6 +126,8 @@ INK_STYLE_NAMES = (
     "hollow",
     "occlusion",
 )
+
+KIND_NAMES = ("empty", "arc", "emblem", "receipt", "display", "marker", "plate", "stamp")
 
 # What effects were called in older recipes and packs.
 RENAMED_EFFECTS = {

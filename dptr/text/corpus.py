@@ -20,6 +20,7 @@ from dptr.text import casing
 from dptr.text.charset import OUTSIDE, Charset, check_label, normalize_label
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
+from dptr.text.phrases import compose
 from dptr.text.sources import read_source
 from dptr.utils.errors import UserError
 
@@ -38,6 +39,8 @@ _SIGNS = (
 _SPLIT_IGNORES = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in _SIGNS)))
 _TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
 _MOST_REDRAWS = 2000  # per unit of the split's share
+_MOST_PHRASES = 1000
+_CASES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
 
 
 def is_heldout(word: str, share: float) -> bool:
@@ -119,6 +122,11 @@ class Corpus:
                 f"corpus: upper {config.upper} + title {config.title} + mixed {config.mixed} is more than 1; "
                 "they are shares of all words, lower one of them"
             )
+        if config.phrases and " " not in charset:
+            raise UserError(
+                f"corpus.phrases = {config.phrases}: charset '{charset.name}' has no space to write phrases with; set "
+                "corpus.phrases=0, or choose a charset that has it"
+            )
         if not config.sources:
             raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
         if split == "heldout" and config.heldout == 0:
@@ -130,6 +138,7 @@ class Corpus:
         self.split = split
         self._signs = [pair for pair in _SIGNS if charset.covers("".join(pair))]
         opened = [(source.weight, self._open(source)) for source in config.sources]
+        self._fitting: dict[str, bool] = {}
         self.dropped: dict[str, int] = dict(sum((Counter(source.dropped) for _, source in opened), Counter()))
         filled = [(w, source) for w, source in opened if isinstance(source, PatternList) or source.words]
         if not filled:
@@ -145,9 +154,13 @@ class Corpus:
         self._cumulative = _cumulative([weight for weight, _ in filled])
 
     def word(self, index: int) -> str:
-        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process."""
-        seed = f"{self.seed}:{self.split}:{index}".encode()
-        bits = struct.unpack("<8Q", blake2b(seed).digest())
+        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
+
+        A share ``config.phrases`` are phrases; these are in the split that their words are in.
+        """
+        bits = self._bits(index)
+        if self.config.phrases and _unit(bits[6]) < self.config.phrases:
+            return self.phrase(index)
         source = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
         if isinstance(source, PatternList):
             return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[1:3])))
@@ -162,6 +175,55 @@ class Corpus:
                 return signed
         return word
 
+    def phrase(self, index: int) -> str:
+        """A line of words, numbers, and signs at ``index``, as on receipts; a word where the charset has no space.
+
+        Raises:
+            UserError: no phrase fits.
+        """
+        bits = self._bits(index)
+        rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
+        lists = [source for source in self.sources if isinstance(source, WordList)]
+        if " " not in self.charset or not lists:
+            return self.word(index)
+
+        def draw_word(rng: np.random.Generator, case: str) -> str:
+            source = lists[int(rng.random() * len(lists))]
+            word = source.words[bisect_right(source.cumulative, rng.random())]
+            return _CASES[case](word, source.language) if source.styled else word
+
+        def draw_pattern(rng: np.random.Generator, name: str) -> str:
+            return PATTERNS[name](rng, self.charset, self.max_length)
+
+        for _ in range(_MOST_PHRASES):
+            text, misfit = check_label(
+                compose(rng, draw_word, draw_pattern, self.max_length), self.charset, self.max_length
+            )
+            if misfit is None:
+                return text
+        raise UserError(
+            f"corpus.phrases = {self.config.phrases}: no phrase fits charset '{self.charset.name}' and max_length "
+            f"{self.max_length} after {_MOST_PHRASES} draws; raise max_length, or set corpus.phrases=0"
+        )
+
+    def draw(self, index: int, names: tuple[str, ...]) -> str:
+        """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
+
+        A pattern that does not fit charset and length gives way to a word.
+        """
+        bits = self._bits(index)
+        name = names[int(_unit(bits[2]) * len(names))]
+        if name == "word":
+            return self.word(index)
+        if name == "phrase":
+            return self.phrase(index)
+        if name not in self._fitting:
+            self._fitting[name] = self._can_draw(name, np.random.Generator(np.random.Philox(key=0)))
+        if not self._fitting[name]:
+            return self.word(index)
+        source = PatternList(name, (name,), {})
+        return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[3:5])))
+
     def describe(self) -> str:
         """One line a source: its share, its words, what was left out and why."""
         shares = np.diff(self._cumulative, prepend=0.0)
@@ -169,6 +231,10 @@ class Corpus:
         lines += [f"  {share:.0%} {source.describe()}" for share, source in zip(shares, self.sources, strict=True)]
         empty = [name for name, count in self.words.items() if count == 0]
         return "\n".join(lines + [f"  0% {name}: no word in this split" for name in empty])
+
+    def _bits(self, index: int) -> tuple[int, ...]:
+        """Eight times 64 random bits, those of ``index``."""
+        return struct.unpack("<8Q", blake2b(f"{self.seed}:{self.split}:{index}".encode()).digest())
 
     def _open(self, source: SourceConfig) -> WordList | PatternList:
         if source.kind == "pattern":
