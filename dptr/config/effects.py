@@ -151,14 +151,14 @@ RENAMED_EFFECTS = {
 
 # Each with what differs from ``default``.
 # fmt: off
+_SIGNS = dict(
+    wave=0.03, two_lines=0.15, double_outline=0.15, extrusion=0.05, emboss=0.01, neon=0.02, chalk=0.01, hollow=0.01,
+    occlusion=0.01, sign_board=0.1, cast_shadow=0.02, glare=0.01, exposure=0.03, color_cast=0.1, defocus=0.02,
+)
 PRESETS: dict[str, Effects] = {
     "default": Effects(),
     # signs, shops and things, as photographs of streets show them
-    "signs": Effects(
-        wave=0.03, two_lines=0.15, double_outline=0.15, extrusion=0.05, emboss=0.01, neon=0.02, chalk=0.01,
-        hollow=0.01, occlusion=0.01, sign_board=0.1, cast_shadow=0.02, glare=0.01, exposure=0.03, color_cast=0.1,
-        defocus=0.02,
-    ),
+    "signs": Effects(**_SIGNS),
     # words that are hard to read: small, blurred, faint, bent, hidden
     "hard": Effects(
         letter_spacing=0.4, letter_jitter=0.12, slant=0.25, curve=0.3, wave=0.08, rotation=0.7, quarter_turn=0.03,
@@ -183,6 +183,11 @@ PRESETS: dict[str, Effects] = {
         emboss=0.12, dots=0.04, stencil=0.03, occlusion=0.03, photograph=0.15, gradient=0.1, texture=0.1, panel=0.4,
         sign_board=0.35, cast_shadow=0.04, glare=0.03, exposure=0.06, color_cast=0.08, low_resolution=0.2, blur=0.25,
         defocus=0.04,
+    ),
+    # half signs, half other kinds of pictures: for a recognizer of whatever is written, and of nothing
+    "mixed": Effects(
+        **_SIGNS, cut=0.03, empty=0.05, arc=0.06, emblem=0.03, receipt=0.13, display=0.09, marker=0.05, plate=0.05,
+        stamp=0.05,
     ),
     # every effect off: flat dark or light words, to start learning with
     "plain": Effects(**dict.fromkeys(Effects.model_fields, 0.0)),

@@ -79,8 +79,8 @@ class _Batches(Dataset):
 
 
 def pad_stops(stops: Sequence[np.ndarray]) -> Float32[np.ndarray, "n l 2"]:
-    """Stops of several words: NaN after a word's last letter."""
-    padded = np.full((len(stops), max(map(len, stops)), 2), np.nan, np.float32)
+    """Stops of several words: NaN after a word's last letter. There is at least one letter, of empty words too."""
+    padded = np.full((len(stops), max(1, *map(len, stops)), 2), np.nan, np.float32)
     for row, places in enumerate(stops):
         padded[row, : len(places)] = places
     return padded

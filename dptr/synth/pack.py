@@ -90,6 +90,8 @@ def open_pack(
 ) -> tuple[Pack, list[str]]:
     """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
 
+    Pictures without text are among them, with the word "".
+
     Raises:
         UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
     """
@@ -112,7 +114,9 @@ def open_pack(
             )
         for row, word in enumerate(shard.words):
             label, reason = check_label(word, charset, max_length)
-            if reason is None and label != word:
+            if not word:  # a picture without text
+                reason = None
+            elif reason is None and label != word:
                 reason = "written otherwise in this charset"
             if reason is None:
                 rows.append(start + row)

@@ -32,7 +32,10 @@ def test_effects_stand_above_the_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["render.preset=hrad"], r"unknown preset 'hrad'; choose default, signs, hard, document, plates, plain, or"),
+        (
+            ["render.preset=hrad"],
+            r"unknown preset 'hrad'; choose default, signs, hard, document, plates, mixed, plain, or",
+        ),
         (["render.preset=none.toml"], r"preset none\.toml: No such file"),
         (["render.effects.blurr=1"], r"unknown effect 'blurr'; did you mean 'blur'\?"),
         (["render.effects.grey=1"], r"effect 'grey' is now called 'grayscale'"),

@@ -16,6 +16,7 @@ from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.synth import FontIndex, Renderer, draw_contact_sheet, draw_labeled_sheet, find_fonts
 from dptr.synth.ink_styles import INK_STYLES
+from dptr.synth.kinds import KINDS
 from dptr.synth.layout import Line, draw_word, load_font
 from dptr.synth.warp import warp_line
 from dptr.utils.errors import UserError
@@ -102,6 +103,7 @@ def test_crops_have_the_asked_shape(fonts, shape):
 @pytest.mark.parametrize("effect", ["everything", "nothing", *Effects.model_fields])
 def test_every_effect_alone_and_together_renders(fonts, photographs, effect):
     on = dict.fromkeys(Effects.model_fields, 1.0) | dict.fromkeys(INK_STYLES, 1 / len(INK_STYLES))
+    on |= dict.fromkeys(KINDS, 1 / len(KINDS))
     if effect != "everything":
         on = {effect: 1.0} if effect in on else {}
     if effect == "double_outline":

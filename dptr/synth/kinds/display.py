@@ -72,12 +72,13 @@ def draw_display(text: str, font: Font | None, materials: Materials, rng: Genera
 
 
 def _draw_segments(text: str, table: dict[str, str], rng: Generator) -> tuple[Line, np.ndarray]:
+    thick, width = rng.uniform(0.09, 0.17), rng.uniform(0.45, 0.62)
+    gap = rng.uniform(0.05, 0.35) if rng.random() < 0.8 else rng.uniform(0.35, 0.6)
     if table is segments.SEVEN:
         table = {**table, **segments.VARIANTS[int(rng.integers(len(segments.VARIANTS)))]}
-    thick = rng.uniform(0.09, 0.17)
+    else:
+        thick, width, gap = rng.uniform(0.07, 0.11), rng.uniform(0.6, 0.75), min(gap, 0.4)
     slant = rng.choice((0.0, 0.0, rng.uniform(0.03, 0.18)))
-    gap = rng.uniform(0.05, 0.35) if rng.random() < 0.8 else rng.uniform(0.35, 0.6)
-    width = rng.uniform(0.45, 0.62)
     return segments.draw_segments(text, table, width, thick, gap, slant, rng.uniform(0.08, 0.28))
 
 

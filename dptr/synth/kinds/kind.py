@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from dptr.config.effects import INK_STYLE_NAMES
 from dptr.synth import layout, pixels
 from dptr.synth.fonts import Font, FontIndex
 from dptr.synth.layout import Line
@@ -53,7 +54,7 @@ class Kind:
 
 # What a thing with a ground of its own does without.
 NO_SIGN = dict.fromkeys(
-    ("outline", "double_outline", "extrusion", "sign_board", "quarter_turn", "neon", "hollow", "chalk", "gradient"), 0.0
+    ("outline", "double_outline", "extrusion", "sign_board", "quarter_turn", "gradient", *INK_STYLE_NAMES), 0.0
 )
 
 

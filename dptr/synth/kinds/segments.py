@@ -101,12 +101,16 @@ def _bars(
     for name in names:
         (x0, y0), (x1, y1) = ends[name]
         first, last = np.array((columns[x0], rows[y0])), np.array((columns[x1], rows[y1]))
+        diagonal = name in "hjkm"
+        if diagonal:  # between the corners of what the bars around leave free
+            inward = np.sign(last - first) * thick
+            first, last = first + inward * (0.65, 0.7), last - inward * (0.65, 0.7)
         length = float(np.linalg.norm(last - first))
         along = (last - first) / length
-        across = np.array((-along[1], along[0])) * half * (0.8 if name in "hjkm" else 1)
-        short = along * min(thick * (gap / 2 + (0.9 if name in "hjkm" else 0)), 0.3 * length)
+        across = np.array((-along[1], along[0])) * half * (0.7 if diagonal else 1)
+        short = along * min(thick * gap / 2, 0.3 * length)
         first, last = first + short, last - short
-        point = along * half
+        point = along * (0 if diagonal else half)
         bars[name] = np.array((first, first + point + across, last - point + across, last,
                                last - point - across, first + point - across))  # fmt: skip
     return bars
