@@ -19,7 +19,7 @@ SEVEN: dict[str, str] = {
 }  # fmt: skip
 FOURTEEN: dict[str, str] = {
     "0": "abcdefjk", "1": "bcj", "2": "abgped", "3": "abpcd", "4": "fgpbc", "5": "afgmd", "6": "afgpedc", "7": "abc",
-    "8": "abcdefgp", "9": "abcdfgp", "-": "gp", "+": "gpil", "*": "gphijklm", "/": "jk", "\\": "hm", "_": "d",
+    "8": "abcdefgp", "9": "abcdfgp", "-": "gp", "+": "gpil", "/": "jk", "\\": "hm", "_": "d",
     "=": "gpd", " ": "", "(": "jm", ")": "hk", "A": "abcefgp", "B": "abcdilp", "C": "adef", "D": "abcdil",
     "E": "adefgp", "F": "aefg", "G": "acdefp", "H": "bcefgp", "I": "adil", "J": "bcde", "K": "efgjm", "L": "def",
     "M": "bcefhj", "N": "bcefhm", "O": "abcdef", "P": "abefgp", "Q": "abcdefm", "R": "abefgpm", "S": "acdfgp",
