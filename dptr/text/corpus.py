@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 import string
 import struct
-from array import array
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -20,8 +17,9 @@ from dptr.text import casing
 from dptr.text.charset import OUTSIDE, Charset, check_label, normalize_label
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
-from dptr.text.phrases import compose
+from dptr.text.phrases import draw_phrase
 from dptr.text.sources import read_source
+from dptr.text.word_lists import PatternList, WordList, count_drops, cumulate
 from dptr.utils.errors import UserError
 
 Split = Literal["train", "heldout", "all"]
@@ -39,8 +37,6 @@ _SIGNS = (
 _SPLIT_IGNORES = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in _SIGNS)))
 _TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
 _MOST_REDRAWS = 2000  # per unit of the split's share
-_MOST_PHRASES = 1000
-_CASES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
 
 
 def is_heldout(word: str, share: float) -> bool:
@@ -68,35 +64,6 @@ def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
     if charset.characters[: len(language.charset)] != tuple(language.charset):
         return config
     return config.model_copy(update={"sources": language.corpus().sources})
-
-
-@dataclass(frozen=True)
-class WordList:
-    """A source that draws from a list."""
-
-    name: str
-    entries: int  # read, whatever became of them
-    words: list[str]  # of this split
-    cumulative: array[float]  # of the drawing probabilities; the last is 1
-    language: str  # whose case rules hold
-    styled: bool  # case styles and signs are applied
-    dropped: dict[str, int]
-
-    def describe(self) -> str:
-        counts = f"{self.name}: {self.entries:,} entries, {len(self.words):,} words in this split"
-        return counts + _drops(self.dropped, "; left out: ", "")
-
-
-@dataclass(frozen=True)
-class PatternList:
-    """A source that draws from generators, endlessly."""
-
-    name: str
-    patterns: tuple[str, ...]
-    dropped: dict[str, int]
-
-    def describe(self) -> str:
-        return f"{self.name}: {', '.join(self.patterns)}" + _drops(self.dropped, "; left out: ", "")
 
 
 class Corpus:
@@ -144,14 +111,14 @@ class Corpus:
         if not filled:
             raise UserError(
                 f"corpus: no word in split '{split}' with heldout {config.heldout}"
-                f"{_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
+                f"{count_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
             )
         self.sources = tuple(source for _, source in filled)
         self.words: Counter[str] = Counter()
         for _, source in opened:
             if isinstance(source, WordList):
                 self.words[source.name] += len(source.words)
-        self._cumulative = _cumulative([weight for weight, _ in filled])
+        self._cumulative = cumulate([weight for weight, _ in filled])
 
     def word(self, index: int) -> str:
         """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
@@ -164,7 +131,7 @@ class Corpus:
         source = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
         if isinstance(source, PatternList):
             return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[1:3])))
-        word = source.words[bisect_right(source.cumulative, _unit(bits[1]))]
+        word = source.word_at(_unit(bits[1]))
         if not source.styled:
             return word
         word = self._style(word, source.language, _unit(bits[2]), bits[3])
@@ -181,35 +148,17 @@ class Corpus:
         Raises:
             UserError: no phrase fits.
         """
-        bits = self._bits(index)
-        rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
-        lists = [source for source in self.sources if isinstance(source, WordList)]
+        lists = tuple(source for source in self.sources if isinstance(source, WordList))
         if " " not in self.charset or not lists:
             return self.word(index)
-
-        def draw_word(rng: np.random.Generator, case: str) -> str:
-            source = lists[int(rng.random() * len(lists))]
-            word = source.words[bisect_right(source.cumulative, rng.random())]
-            return _CASES[case](word, source.language) if source.styled else word
-
-        def draw_pattern(rng: np.random.Generator, name: str) -> str:
-            return PATTERNS[name](rng, self.charset, self.max_length)
-
-        for _ in range(_MOST_PHRASES):
-            text, misfit = check_label(
-                compose(rng, draw_word, draw_pattern, self.max_length), self.charset, self.max_length
-            )
-            if misfit is None:
-                return text
-        raise UserError(
-            f"corpus.phrases = {self.config.phrases}: no phrase fits charset '{self.charset.name}' and max_length "
-            f"{self.max_length} after {_MOST_PHRASES} draws; raise max_length, or set corpus.phrases=0"
-        )
+        bits = self._bits(index)
+        rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
+        return draw_phrase(rng, lists, self.charset, self.max_length)
 
     def draw(self, index: int, names: tuple[str, ...]) -> str:
         """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
 
-        A pattern that does not fit charset and length gives way to a word.
+        A pattern that has no string for charset, length, and split gives way to a word.
         """
         bits = self._bits(index)
         name = names[int(_unit(bits[2]) * len(names))]
@@ -217,12 +166,12 @@ class Corpus:
             return self.word(index)
         if name == "phrase":
             return self.phrase(index)
+        pattern = PatternList(name, (name,), {})
         if name not in self._fitting:
-            self._fitting[name] = self._can_draw(name, np.random.Generator(np.random.Philox(key=0)))
+            self._fitting[name] = self._has_strings(pattern)
         if not self._fitting[name]:
             return self.word(index)
-        source = PatternList(name, (name,), {})
-        return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[3:5])))
+        return self._draw_pattern(pattern, np.random.Generator(np.random.Philox(key=bits[3:5])))
 
     def describe(self) -> str:
         """One line a source: its share, its words, what was left out and why."""
@@ -248,11 +197,11 @@ class Corpus:
         dropped = {**left_out, **dropped}
         if not weights:
             raise UserError(
-                f"corpus source {name}: no word left{_drops(dropped, ' (', ')') or ' (it holds none)'} with charset "
-                f"'{self.charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
+                f"corpus source {name}: no word left{count_drops(dropped, ' (', ')') or ' (it holds none)'} with "
+                f"charset '{self.charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
             )
         words = [word for word in weights if self._in_split(word)]
-        cumulative = _cumulative([weights[word] for word in words])
+        cumulative = cumulate([weights[word] for word in words])
         return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, language, styled, dropped)
 
     def _accept(
@@ -330,6 +279,13 @@ class Corpus:
         draws = (PATTERNS[name](rng, self.charset, self.max_length) for _ in range(_TRIAL_DRAWS))
         return any(check_label(text, self.charset, self.max_length)[1] is None for text in draws)
 
+    def _has_strings(self, pattern: PatternList) -> bool:
+        rng = np.random.Generator(np.random.Philox(key=0))
+        try:
+            return self._can_draw(pattern.name, rng) and bool(self._draw_pattern(pattern, rng))
+        except UserError:
+            return False
+
     def _draw_pattern(self, source: PatternList, rng: np.random.Generator) -> str:
         share = {"train": 1 - self.config.heldout, "heldout": self.config.heldout, "all": 1.0}[self.split]
         for _ in range(int(_MOST_REDRAWS / share)):
@@ -348,14 +304,3 @@ class Corpus:
 def _unit(bits: int) -> float:
     """64 random bits to [0, 1)."""
     return (bits >> 11) * 2.0**-53
-
-
-def _cumulative(weights: list[float]) -> array[float]:
-    total = list(accumulate(weights))
-    return array("d", [value / total[-1] for value in total[:-1]] + [1.0] if total else [])
-
-
-def _drops(dropped: dict[str, int], before: str, after: str) -> str:
-    if not dropped:
-        return ""
-    return before + ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items())) + after

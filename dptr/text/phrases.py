@@ -6,12 +6,17 @@ Templates and shares are judgment, after lines of receipts and signs; not measur
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 
 import numpy as np
 
+from dptr.text import casing
+from dptr.text.charset import Charset, check_label
+from dptr.text.patterns import PATTERNS
 from dptr.text.random_parts import pick
+from dptr.text.word_lists import WordList
+from dptr.utils.errors import UserError
 
 Draw = Callable[[np.random.Generator, str], str]
 
@@ -61,6 +66,8 @@ _TEMPLATES = (
         "{number} PCS",
     ),
 )
+_STYLES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
+_MOST_DRAWS = 1000
 _SLOTS = re.compile(r"\{(?P<pattern>\w+)\}|(?P<word>W)|[^W{}]+")
 _DANGLING = " :&-/@,("  # what no line ends with
 _CASES = ("upper", "upper", "upper", "title", "title", "title", "sentence", "lower")
@@ -87,3 +94,28 @@ def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -
     while len(text) > longest and " " in text:
         text = text[: text.rindex(" ")].rstrip(_DANGLING)
     return text
+
+
+def draw_phrase(rng: np.random.Generator, lists: Sequence[WordList], charset: Charset, longest: int) -> str:
+    """A phrase of words of ``lists``, each as likely, that charset and length allow.
+
+    Raises:
+        UserError: none was found.
+    """
+
+    def draw_word(rng: np.random.Generator, case: str) -> str:
+        source = pick(rng, lists)
+        word = source.word_at(rng.random())
+        return _STYLES[case](word, source.language) if source.styled else word
+
+    def draw_pattern(rng: np.random.Generator, name: str) -> str:
+        return PATTERNS[name](rng, charset, longest)
+
+    for _ in range(_MOST_DRAWS):
+        text, misfit = check_label(compose(rng, draw_word, draw_pattern, longest), charset, longest)
+        if misfit is None:
+            return text
+    raise UserError(
+        f"no phrase fits charset '{charset.name}' and max_length {longest} after {_MOST_DRAWS:,} draws; raise "
+        "max_length, or set corpus.phrases=0"
+    )

@@ -288,12 +288,17 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
     """Adaptation of a recognizer, which is opened.
 
     Raises:
-        UserError: no text; a recognizer without FMU that reads crops of several widths; see ``open_checkpoint``,
-            ``build_loaded``.
+        UserError: no text; kinds of pictures that show texts of their own; a recognizer without FMU that reads crops
+            of several widths; see ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
     if not recipe.text:
         raise UserError("no words; pass --text FILE, a word a line")
+    if kinds := recipe.render.probabilities().kinds:
+        raise UserError(
+            f"render: {', '.join(kinds)} show texts of their own, and dptr adapt renders the words of --text; choose "
+            "a preset without them, such as render.preset=signs"
+        )
     checkpoint = open_checkpoint(recipe.init.model)
     loaded = build_loaded(checkpoint)
     config = loaded.config

@@ -19,23 +19,31 @@ SPACED = resolve_charset("94+space")
 @pytest.fixture
 def words(tmp_path) -> tuple[SourceConfig, ...]:
     path = tmp_path / "words.txt"
-    path.write_text("\n".join(f"{one}{two}" for one in ("ban", "kor", "mil", "sut") for two in ("ana", "ek", "ton", "y")))
+    path.write_text(
+        "\n".join(f"{one}{two}" for one in ("ban", "kor", "mil", "sut") for two in ("ana", "ek", "ton", "y"))
+    )
     return (SourceConfig(kind="file", path=str(path)),)
 
 
-def corpus(words: tuple[SourceConfig, ...], phrases: float, split: str = "all", longest: int = 48, **settings) -> Corpus:
+def corpus(
+    words: tuple[SourceConfig, ...], phrases: float, split: str = "all", longest: int = 48, **settings
+) -> Corpus:
     config = CorpusConfig(sources=words, phrases=phrases, **settings)
     return Corpus(config, SPACED, longest, 3, split)  # type: ignore[arg-type]
 
 
 def draw(word: str, seed: int, longest: int = 64) -> str:
-    return compose(np.random.default_rng(seed), lambda rng, case: getattr(word, case)(), lambda rng, name: "12.50", longest)
+    return compose(
+        np.random.default_rng(seed), lambda rng, case: getattr(word, case)(), lambda rng, name: "12.50", longest
+    )
 
 
 def test_lines_have_words_numbers_and_signs_in_one_case() -> None:
     lines = [draw("bread", seed) for seed in range(600)]
     assert len(set(lines)) > 100 and all(line == " ".join(line.split()) for line in lines)
-    letters = Counter("upper" if line == line.upper() else "lower" if line == line.lower() else "other" for line in lines)
+    letters = Counter(
+        "upper" if line == line.upper() else "lower" if line == line.lower() else "other" for line in lines
+    )
     assert letters["upper"] > 150 and letters["other"] > 150
     assert sum("12.50" in line for line in lines) > 200
     assert sum(" " in line for line in lines) > 550

@@ -70,6 +70,7 @@ CASES = [
     ("finetune", ["distillation.model={recognizer}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
     ("finetune", ["distillation.model={recognizer}", "model.encoder.height=32"], ["its model.encoder.height is 16"]),
     ("adapt", ["text=[]"], ["no words; pass --text"]),
+    ("adapt", ["render.preset=mixed"], ["show texts of their own", "render.preset=signs"]),
     ("adapt", ["init.model={decoder}"], ["stage 1 decoder", "fine-tune it first"]),
     ("adapt", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4"]),
 ]

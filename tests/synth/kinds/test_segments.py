@@ -13,7 +13,7 @@ from dptr.synth.layout import SIZE
 TABLES = {"seven": segments.SEVEN, "fourteen": segments.FOURTEEN}
 # The middle of each segment of a cell, as shares of its width and height; this table is not that of the drawing.
 PROBES = {
-    "a": (0.5, 0.0), "b": (1.0, 0.25), "c": (1.0, 0.75), "d": (0.5, 1.0), "e": (0.0, 0.75), "f": (0.0, 0.25),
+    "a": (0.25, 0.0), "b": (1.0, 0.25), "c": (1.0, 0.75), "d": (0.25, 1.0), "e": (0.0, 0.75), "f": (0.0, 0.25),
     "h": (0.27, 0.27), "i": (0.5, 0.25), "j": (0.73, 0.27), "k": (0.27, 0.73), "l": (0.5, 0.75), "m": (0.73, 0.73),
 }  # fmt: skip
 MIDDLE = {"seven": {"g": (0.5, 0.5)}, "fourteen": {"g": (0.25, 0.5), "p": (0.75, 0.5)}}
