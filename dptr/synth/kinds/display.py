@@ -84,12 +84,12 @@ def _draw_segments(text: str, table: dict[str, str], rng: Generator) -> tuple[Li
 
 def _look(rng: Generator, screen: bool) -> _Look:
     def near(color: tuple[int, int, int], spread: float) -> np.ndarray:
-        return np.clip(np.array(color) * np.exp(rng.normal(0, spread / 2)) + rng.normal(0, 100 * spread, 3), 0, 255)
+        return np.clip(np.array(color) * np.exp(rng.normal(0, 2 * spread)) + rng.normal(0, 100 * spread, 3), 0, 255)
 
     kind = rng.random()
     unlit = float(rng.choice((0.0, rng.uniform(0.02, 0.12))))
     if kind < 0.38 or screen:
-        lamp = near(_LAMPS[int(rng.integers(len(_LAMPS)))], 0.12)
+        lamp = near(_LAMPS[int(rng.integers(len(_LAMPS)))], 0.1)
         dark = rng.uniform(0, 45) + 0.08 * rng.random() * lamp
         return _Look(dark, lamp, unlit, True)
     if kind < 0.46:  # light digits on a dark crystal, or on one with a light of its own
@@ -98,7 +98,7 @@ def _look(rng: Generator, screen: bool) -> _Look:
         return _Look(ground, np.full(3, rng.uniform(200, 255)), unlit, False)
     lit = rng.random() < 0.3
     crystals = _LIT_CRYSTALS if lit else _CRYSTALS
-    ground = near(crystals[int(rng.integers(len(crystals)))], 0.12 if lit else 0.25)
+    ground = near(crystals[int(rng.integers(len(crystals)))], 0.1 if lit else 0.08)
     ink = ground * rng.uniform(0.08, 0.55) + rng.uniform(0, 15)
     return _Look(ground, ink, unlit, False)
 
@@ -124,6 +124,8 @@ def _show(line: Line, shapes: np.ndarray | None, look: _Look, materials: Materia
         shadow = cv2.warpAffine(ink, shift, (wide, high))
         ground = pixels.blend(ground, look.ink, rng.uniform(0.08, 0.3) * shadow)
     ground = np.ascontiguousarray(ground)
+    if shapes is not None and rng.random() < 0.25:
+        _write_neighbor(ground, line, look, rng)
     if rng.random() < 0.3:
         _write_unit(ground, line, look, materials, rng)
     if rng.random() < 0.55:
@@ -132,6 +134,18 @@ def _show(line: Line, shapes: np.ndarray | None, look: _Look, materials: Materia
     if look.shines and rng.random() < 0.4:  # overexposed
         color = color + rng.uniform(0.2, 0.8) * (255 - color)
     return on_ground(line, ground, color)
+
+
+def _write_neighbor(ground: np.ndarray, line: Line, look: _Look, rng: Generator) -> None:
+    """The next reading, above or below, in place; the crop shows a part of it at most."""
+    _, top, _, bottom = line.box
+    text = "".join(str(digit) for digit in rng.integers(10, size=int(rng.integers(1, 5))))
+    other, _ = _draw_segments(text, segments.SEVEN, rng)
+    gap = rng.uniform(0.25, 0.5) * layout.SIZE
+    place = bottom + gap if rng.random() < 0.5 else top - gap - other.mask.shape[0]
+    layer = np.zeros(ground.shape[:2], np.uint8)
+    layout.paste(layer, other.mask, int(line.box[0] + rng.uniform(-0.3, 0.6) * layout.SIZE), int(place))
+    ground[:] = pixels.blend(ground, look.ink, layer.astype(np.float32) / 255)
 
 
 def _write_unit(ground: np.ndarray, line: Line, look: _Look, materials: Materials, rng: Generator) -> None:
@@ -171,8 +185,8 @@ DISPLAY = Kind(
     texts=("reading", "reading", "reading", "reading", "clock", "message"),
     fonts="plain",
     effects={
-        **NO_SIGN, "shadow": 0.0, "texture": 0.03, "wear": 0.0, "emboss": 0.0, "stencil": 0.0, "dots": 0.0,
-        "occlusion": 0.0, "rotation": 0.35, "perspective": 0.35, "glare": 0.08, "bloom": 0.08, "grayscale": 0.02,
+        **NO_SIGN, "shadow": 0.0, "texture": 0.03, "wear": 0.0,
+        "rotation": 0.5, "perspective": 0.35, "glare": 0.08, "bloom": 0.08, "grayscale": 0.02,
         "low_resolution": 0.35, "cut": 0.03, "slant": 0.05,
     },
 )  # fmt: skip

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.synth import colors, pixels
+from dptr.synth import backgrounds, colors, pixels
 from dptr.synth.fonts import Font, needs_shaping
 from dptr.synth.kinds.arc import wrap
 from dptr.synth.kinds.kind import NO_SIGN, Kind, Materials, on_ground, write_small
@@ -82,7 +82,10 @@ def _draw_badge(
     middle = (side // 2, side // 2)
     behind, face = materials.color(rng), materials.color(rng)
     flat = rng.random() < 0.3  # printed or carved: no disc of its own
-    ground = pixels.solid_color(face if flat else behind, side, side)
+    if materials.photographs and not flat and rng.random() < 0.4:
+        ground = backgrounds.crop_photograph(rng, materials.photographs, side, side)
+    else:
+        ground = pixels.solid_color(face if flat else behind, side, side)
     ground += pixels.to_rgb(rng.uniform(0, 25) * pixels.smooth_noise(rng, side, side, int(rng.integers(3, 12))))
     ink = colors.pick_contrasting_color(rng, materials.palette, face, rng.uniform(90, 230))
     if rng.random() < 0.4:

@@ -62,8 +62,8 @@ MARKER = Kind(
     texts=("marker",),
     fonts="plain",
     effects={
-        **NO_SIGN, "shadow": 0.0, "texture": 0.0, "emboss": 0.0, "stencil": 0.0, "dots": 0.0, "occlusion": 0.02,
-        "slant": 0.2, "rotation": 0.15, "perspective": 0.2, "cut": 0.15, "blur": 0.45, "low_resolution": 0.4,
+        **NO_SIGN, "shadow": 0.0, "texture": 0.0, "occlusion": 0.02,
+        "slant": 0.2, "rotation": 0.15, "perspective": 0.2, "cut": 0.22, "blur": 0.45, "low_resolution": 0.4,
         "wear": 0.15, "defocus": 0.15, "bloom": 0.02,
     },
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -59,7 +60,14 @@ def draw_plate(text: str, font: Font | None, materials: Materials, rng: Generato
     ground = _frame(ground, rim, line, ink, american, materials, rng)
     if rng.random() < 0.6:
         ground = ground + relief(line.mask, rng, rng.uniform(20, 70))
-    return on_ground(line, ground, ink)
+    return on_ground(replace(line, box=_loosen(line, rng)), ground, ink)
+
+
+def _loosen(line: Line, rng: Generator) -> tuple[int, int, int, int]:
+    """A box that shows some of the plate around the number, as crops of plates do; within the mask."""
+    left, top, right, bottom = line.box
+    more = rng.uniform(0, 0.22, 4) * (bottom - top) * (rng.random() < 0.75)
+    return int(left - more[0]), int(top - 0.8 * more[1]), int(right + more[2]), int(bottom + 0.8 * more[3])
 
 
 def _draw_number(text: str, font: Font, rng: Generator) -> tuple[Line, float]:
@@ -182,8 +190,7 @@ PLATE = Kind(
     texts=("license_plate",),
     fonts="condensed",
     effects={
-        **NO_SIGN, "shadow": 0.0, "texture": 0.02, "emboss": 0.0, "stencil": 0.0, "dots": 0.0, "occlusion": 0.02,
-        "slant": 0.02, "rotation": 0.2, "perspective": 0.4, "exposure": 0.08, "cut": 0.04, "low_resolution": 0.25,
-        "wear": 0.05,
+        **NO_SIGN, "shadow": 0.0, "texture": 0.02, "occlusion": 0.02, "slant": 0.02, "rotation": 0.2,
+        "perspective": 0.22, "exposure": 0.08, "cut": 0.04, "low_resolution": 0.15, "blur": 0.15, "wear": 0.05,
     },
 )  # fmt: skip

@@ -70,9 +70,9 @@ RECEIPT = Kind(
     texts=("phrase", "phrase", "phrase", "phrase", "price", "price", "number", "word", "date", "time", "phone"),
     fonts="printer",
     effects={
-        **NO_SIGN, **dict.fromkeys(("photograph", "shadow", "dots", "emboss", "stencil", "bloom", "slant"), 0.0),
+        **NO_SIGN, **dict.fromkeys(("photograph", "shadow", "bloom", "slant"), 0.0),
         "paper": 0.99, "black_or_white": 0.97, "low_contrast": 0.08, "gradient": 0.05, "texture": 0.08, "panel": 0.01,
         "perspective": 0.06, "rotation": 0.12, "wear": 0.04, "grayscale": 0.4, "color_cast": 0.03, "cut": 0.06,
-        "lighting": 0.25, "low_resolution": 0.25, "occlusion": 0.0, "exposure": 0.02,
+        "lighting": 0.25, "low_resolution": 0.25, "exposure": 0.02,
     },
 )  # fmt: skip

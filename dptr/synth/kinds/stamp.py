@@ -60,7 +60,7 @@ STAMP = Kind(
     texts=("serial", "serial", "code", "date", "number", "word"),
     fonts="plain",
     effects={
-        **NO_SIGN, "shadow": 0.1, "texture": 0.0, "emboss": 0.0, "dots": 0.0, "stencil": 0.12, "low_contrast": 0.2,
+        **NO_SIGN, "shadow": 0.1, "texture": 0.0, "stencil": 0.12, "low_contrast": 0.2,
         "wear": 0.25, "black_or_white": 0.6, "cast_shadow": 0.06, "glare": 0.05, "lighting": 0.4,
     },
 )  # fmt: skip
