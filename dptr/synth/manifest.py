@@ -29,8 +29,10 @@ def _content(manifest: dict[str, Any]) -> dict[str, Any]:
         render = {name: value for name, value in render.items() if name not in held}
         effects = Effects.model_validate({RENAMED_EFFECTS.get(name, name): value for name, value in held.items()})
         effects = effects.model_dump()
-    if effects is not None:  # effects that came later were off
+    if effects is not None:  # what came later was off
         effects = {**dict.fromkeys(Effects.model_fields, 0.0), **effects}
+    if "corpus" in recipe:
+        recipe["corpus"] = {"phrases": 0.0, **recipe["corpus"]}
     for name in ("preset", "effects"):
         render.pop(name, None)
     return {**manifest, "recipe": recipe, "render": render, "effects": effects}

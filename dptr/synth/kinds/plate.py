@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dptr.synth import layout, pixels
+from dptr.synth import layout, multiline, pixels
 from dptr.synth.fonts import Font, needs_shaping
 from dptr.synth.kinds.kind import NO_SIGN, Kind, Materials, enlarge, on_ground, relief, stretch, write_small
 from dptr.synth.layout import Line
@@ -72,7 +72,9 @@ def _loosen(line: Line, rng: Generator) -> tuple[int, int, int, int]:
 
 def _draw_number(text: str, font: Font, rng: Generator) -> tuple[Line, float]:
     """The number in its box; and in pixels from its left where a seal parts two groups, 0 where none does."""
-    spacing, factor = rng.uniform(0.02, 0.2), rng.uniform(0.75, 1.15)
+    spacing, factor = rng.uniform(0.02, 0.2), rng.uniform(0.65, 1.1)
+    if " " in text and rng.random() < 0.12:  # on two lines, as motorcycles have them
+        return stretch(multiline.stack_words(font, text, rng), factor), 0.0
     groups = _GROUPS.fullmatch(text)
     if groups is None or rng.random() > 0.35:
         return stretch(layout.draw_word(font, text, spacing), factor), 0.0
