@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt32
 
 from dptr.data.cache import MappedCrops, decode_once
+from dptr.data.held_out import hash_picture
 from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
@@ -26,6 +27,7 @@ class LabeledCrops:
     """n crops: pictures at the target size, in memory or on disk, normalized labels, keys, which path each is from.
 
     Attributes:
+        hashes: of the pictures (``dptr.data.held_out.hash_picture``); empty where they are no files, but rendered.
         turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turn_tall``), at the
             target size; of crops on disk none.
     """
@@ -36,6 +38,7 @@ class LabeledCrops:
     sources: list[int]
     drops: DropReport
     turned: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    hashes: UInt32[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.uint32))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +64,7 @@ class LabeledCrops:
             [self.sources[row] for row in rows],
             self.drops,
             {place: self.turned[row] for place, row in enumerate(rows.tolist()) if row in self.turned},
+            self.hashes[rows] if len(self.hashes) else self.hashes,
         )
 
 
@@ -108,11 +112,11 @@ def load_crops(
     arrays: np.ndarray | MappedCrops | VariableWidthCrops
     turned: dict[int, list[np.ndarray]] = {}
     if cache:
-        arrays, unreadable = _map(datasets, wanted, height, width, cache)
+        arrays, hashes, unreadable = _map(datasets, wanted, height, width, cache)
     elif widest:
-        arrays, turned, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
+        arrays, turned, hashes, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
     else:
-        arrays, turned, unreadable = _decode(datasets, wanted, height, width)
+        arrays, turned, hashes, unreadable = _decode(datasets, wanted, height, width)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, _where(datasets[source], index), error)
     readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
@@ -121,20 +125,18 @@ def load_crops(
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
     keys = [datasets[source].key(index) for source, index, _ in readable]
     return LabeledCrops(
-        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned
+        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned, hashes
     )
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label
 _Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
-
-
 _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
 
 
 def _decode(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int
-) -> tuple[np.ndarray, _Turned, _Unreadable]:
+) -> tuple[np.ndarray, _Turned, np.ndarray, _Unreadable]:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
     except MemoryError as error:
@@ -143,45 +145,57 @@ def _decode(
         ) from error
     turned: _Turned = {}
     unreadable: _Unreadable = {}
+    hashes = np.empty(len(wanted), np.uint32)
     count = 0
     for source, index, _ in wanted:
         try:
-            image = datasets[source].image(index)
+            data = datasets[source].image_bytes(index)
+            image = datasets[source].open_bytes(index, data)
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
+        hashes[count] = hash_picture(data)
         arrays[count] = to_array(image, height, width)
         if views := turn_tall(image):
             turned[count] = [to_array(view, height, width) for view in views]
         count += 1
-    return arrays[:count], turned, unreadable
+    return arrays[:count], turned, hashes[:count], unreadable
 
 
 def _decode_ragged(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, widest: int
-) -> tuple[VariableWidthCrops, _Turned, _Unreadable]:
+) -> tuple[VariableWidthCrops, _Turned, np.ndarray, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
     unreadable: _Unreadable = {}
+    hashes = np.empty(len(wanted), np.uint32)
     for source, index, _ in wanted:
         try:
-            image = datasets[source].image(index)
+            data = datasets[source].image_bytes(index)
+            image = datasets[source].open_bytes(index, data)
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
         if views := turn_tall(image):
             turned[len(crops)] = [fit(view, height, width, widest) for view in views]
+        hashes[len(crops)] = hash_picture(data)
         crops.append(fit(image, height, width, widest))
-    return VariableWidthCrops(crops), turned, unreadable
+    return VariableWidthCrops(crops), turned, hashes[: len(crops)], unreadable
 
 
 def _map(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
-) -> tuple[MappedCrops, _Unreadable]:
-    files, errors = zip(*(decode_once(dataset, cache, height, width) for dataset in datasets), strict=True)
-    unreadable = {(source, index): errors[source][index] for source, index, _ in wanted if index in errors[source]}
+) -> tuple[MappedCrops, np.ndarray, _Unreadable]:
+    held = [decode_once(dataset, cache, height, width) for dataset in datasets]
+    unreadable = {
+        (source, index): held[source].unreadable[index]
+        for source, index, _ in wanted
+        if index in held[source].unreadable
+    }
     places = [(source, index) for source, index, _ in wanted if (source, index) not in unreadable]
-    return MappedCrops(files, np.array(places, np.int64).reshape(-1, 2)), unreadable
+    hashes = np.array([held[source].hashes[index] for source, index in places], np.uint32)
+    crops = MappedCrops(tuple(each.file for each in held), np.array(places, np.int64).reshape(-1, 2))
+    return crops, hashes, unreadable
 
 
 def _where(dataset: LabeledDataset, index: int) -> str:

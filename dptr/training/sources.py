@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from dptr.config.size import crop_size
 from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops, load_crops
+from dptr.data.held_out import RULE, is_held_out
 from dptr.data.report import DropReport
 from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
 from dptr.dual.glyph.model import GlyphDual
@@ -146,7 +148,7 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         validation = load(data.validation)
         notes += validation.drops.lines()
     else:
-        crops, validation = split(crops, data.validation_share)
+        crops, validation = split(crops, data.validation_share, data.validation_split)
     if data.max_crops:
         order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
         crops = crops.choose(order[: data.max_crops])
@@ -180,17 +182,40 @@ def weight_sources(crops: LabeledCrops, data: DataConfig, seed: int) -> tuple[We
     return WeightedMixture(tuple(parts), whole_weights(data.weights)), notes
 
 
-def split(crops: LabeledCrops, share: float) -> tuple[LabeledCrops, LabeledCrops]:
+def describe_validation(data: DataConfig) -> dict[str, Any]:
+    """Which crops a run validates on, for its card: other sets, or a share of the train sets and by which rule."""
+    if data.validation:
+        return {"sets": ["/".join(Path(path).parts[-2:]) for path in data.validation]}
+    if not data.train:
+        return {"rule": "rendered words that the corpus holds out"}
+    return {"rule": RULE if data.validation_split == "picture" else "permutation", "share": data.validation_share}
+
+
+def split(
+    crops: LabeledCrops, share: float, by: Literal["picture", "order"] = "picture"
+) -> tuple[LabeledCrops, LabeledCrops]:
     """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
+
+    Args:
+        crops: they know the hashes of their pictures.
+        share: about this much is held out, 0 to 1.
+        by: ``picture`` as ``dptr.data.held_out`` says; ``order`` a permutation of all crops, which with one crop more
+            is another one.
+
+    Returns:
+        The crops to train on, and those held out.
 
     Raises:
         UserError: the share leaves no crop on one of the two sides.
     """
-    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
-    held = round(share * len(crops))
-    if not 0 < held < len(crops):
+    if by == "picture":
+        held = is_held_out(crops.hashes, share)
+    else:
+        order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
+        held = np.isin(np.arange(len(crops)), order[: round(share * len(crops))])
+    if held.all() or not held.any():
         raise UserError(
             f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
             "add crops, change the share, or pass data.validation"
         )
-    return crops.choose(np.sort(order[held:])), crops.choose(np.sort(order[:held]))
+    return crops.choose(np.flatnonzero(~held)), crops.choose(np.flatnonzero(held))

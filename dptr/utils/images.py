@@ -39,13 +39,16 @@ _header = threading.Lock()  # warning filters belong to the process, not to a th
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+def open_image(source: str | Path | bytes | Image.Image | np.ndarray, name: str = "") -> Image.Image:
     """Open a picture as RGB, upright.
 
     Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; 16-bit gray (also Pillow's
     mode ``I``) is scaled from 0..65535; floats are scaled from 0..1; EXIF orientation is applied; of an animation
     the first frame is taken. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` gray + alpha, ``(h, w, 3)`` RGB or
     ``(h, w, 4)`` RGBA, of bool, uint8, uint16 or float in 0..1.
+
+    Args:
+        name: what errors call a picture that is passed as bytes; empty = its number of bytes.
 
     Returns:
         A PIL image of mode RGB, at least 1x1 pixel; the source is never changed.
@@ -60,17 +63,25 @@ def open_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
         name = getattr(source, "filename", "") or f"image of mode {source.mode}, {source.width}x{source.height}"
         return _decode(source, str(name))
     if isinstance(source, bytes):
-        return _from_bytes(source, f"image of {len(source)} bytes")
+        return _from_bytes(source, name or f"image of {len(source)} bytes")
     if isinstance(source, str | Path):
-        try:
-            data = Path(source).read_bytes()
-        except IsADirectoryError as error:
-            raise UserError(f"{source}: a folder; pass a picture, or the pictures in it") from error
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"{source}: {reason}; check the path") from error
-        return _from_bytes(data, str(source))
+        return _from_bytes(read_encoded(source), str(source))
     raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
+
+
+def read_encoded(path: str | Path) -> bytes:
+    """The bytes of a picture's file, not decoded.
+
+    Raises:
+        UserError: missing, a folder, or it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: a folder; pass a picture, or the pictures in it") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: {reason}; check the path") from error
 
 
 def list_images(folder: str | Path) -> list[str]:
