@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8, UInt32
+from jaxtyping import Int, UInt8, UInt32
 
+from dptr.config.size import CropSize
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
 from dptr.data.labeled import LabeledDataset, open_labeled
@@ -16,10 +17,10 @@ from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, turn_tall
-from dptr.utils.widths import VariableWidthCrops, group_by_width
+from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 UNREADABLE = "unreadable image"
-_SORTED = 16  # batches whose crops are sorted by width together
+_SORTED = 16  # batches whose crops are sorted by size together
 
 
 @dataclass
@@ -32,7 +33,7 @@ class LabeledCrops:
             target size; of crops on disk none.
     """
 
-    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableWidthCrops
+    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableSizeCrops
     labels: list[str]
     keys: list[str]
     sources: list[int]
@@ -43,14 +44,20 @@ class LabeledCrops:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width of each crop."""
+        if isinstance(self.arrays, VariableSizeCrops):
+            return np.array(self.arrays.sizes())
+        return np.tile(self.arrays[0].shape[:2], (len(self), 1))
+
     def batches(self, size: int = 128) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
-        """All crops, up to ``size`` of one width at a time, and which they are; in order where there is one width."""
+        """All crops, up to ``size`` of one size at a time, and which they are; in order where all are of one size."""
         arrays = self.arrays
-        span = size * _SORTED if isinstance(arrays, VariableWidthCrops) else size
+        span = size * _SORTED if isinstance(arrays, VariableSizeCrops) else size
         for start in range(0, len(self), span):
             rows = list(range(start, min(start + span, len(self))))
-            if isinstance(arrays, VariableWidthCrops):
-                for places, crops in group_by_width([arrays[row] for row in rows], size):
+            if isinstance(arrays, VariableSizeCrops):
+                for places, crops in group_by_size([arrays[row] for row in rows], size):
                     yield [rows[place] for place in places], crops
             else:
                 yield rows, arrays[start : start + size]
@@ -72,30 +79,26 @@ def load_crops(
     paths: Sequence[str | Path],
     charset: Charset,
     max_length: int,
-    height: int,
-    width: int,
+    size: CropSize,
     cache: str | Path = "",
-    widest: int = 0,
 ) -> LabeledCrops:
-    """Open data sets, every crop decoded once and stretched to ``height`` x ``width``.
-
-    With ``widest`` longer pictures become wider crops (``dptr.utils.widths``).
+    """Open data sets, every crop decoded once and resized to the size that ``size`` chooses for it.
 
     A crop is left out, counted and listed when its label is empty, has characters outside ``charset`` or more than
     ``max_length`` of them (``dptr.text.charset.check_label``), or when its picture cannot be read.
 
     Args:
         cache: a folder for decoded crops (``dptr.data.cache``), which need not fit in memory then; empty = they are
-            held in memory. ``height * width * 3`` bytes a crop either way.
+            held in memory. Three bytes a pixel either way.
 
     Raises:
         UserError: no paths, a data set that cannot be opened (``open_labeled``), what ``decode_once`` raises, no crop
             is left, or a cache for crops of several widths.
     """
-    if cache and widest:
+    if cache and len(size.every) > 1:
         raise UserError(
-            f"data.cache = '{cache}' holds crops of one width, encoder.max_width = {widest} asks for several; "
-            "leave one of them out"
+            f"data.cache = '{cache}' holds crops of one size, the encoder reads {size}; leave data.cache out, or set "
+            "model.encoder.max_width=0 and model.encoder.sizes=[]"
         )
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
@@ -109,14 +112,14 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
-    arrays: np.ndarray | MappedCrops | VariableWidthCrops
+    arrays: np.ndarray | MappedCrops | VariableSizeCrops
     turned: dict[int, list[np.ndarray]] = {}
     if cache:
-        arrays, hashes, unreadable = _map(datasets, wanted, height, width, cache)
-    elif widest:
-        arrays, turned, hashes, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
+        arrays, hashes, unreadable = _map(datasets, wanted, size.height, size.width, cache)
+    elif len(size.every) > 1:
+        arrays, turned, hashes, unreadable = _decode_variable(datasets, wanted, size)
     else:
-        arrays, turned, hashes, unreadable = _decode(datasets, wanted, height, width)
+        arrays, turned, hashes, unreadable = _decode(datasets, wanted, size.height, size.width)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, _where(datasets[source], index), error)
     readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
@@ -162,9 +165,9 @@ def _decode(
     return arrays[:count], turned, hashes[:count], unreadable
 
 
-def _decode_ragged(
-    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, widest: int
-) -> tuple[VariableWidthCrops, _Turned, np.ndarray, _Unreadable]:
+def _decode_variable(
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: CropSize
+) -> tuple[VariableSizeCrops, _Turned, np.ndarray, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
     unreadable: _Unreadable = {}
@@ -177,10 +180,10 @@ def _decode_ragged(
             unreadable[source, index] = str(error)
             continue
         if views := turn_tall(image):
-            turned[len(crops)] = [fit(view, height, width, widest) for view in views]
+            turned[len(crops)] = [fit(view, size) for view in views]
         hashes[len(crops)] = hash_picture(data)
-        crops.append(fit(image, height, width, widest))
-    return VariableWidthCrops(crops), turned, hashes[: len(crops)], unreadable
+        crops.append(fit(image, size))
+    return VariableSizeCrops(crops), turned, hashes[: len(crops)], unreadable
 
 
 def _map(

@@ -31,13 +31,11 @@ class TorchModel:
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
         self.temperature = recognizer.temperature
-        self.height = recognizer.config.encoder.height
-        self.width = recognizer.config.encoder.width
-        self.max_width = recognizer.config.encoder.widest
+        self.size = recognizer.config.encoder.crop_size
         self.model = recognizer.model.to(self.device).eval()
 
-    def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
-        """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
+    def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
+        """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
             return crop_probabilities(self.model, crops, self.device)
 

@@ -55,7 +55,7 @@ class Renderer:
         return self.fonts.can_draw(text)
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``size.max_width``.
+        """The crop of ``text`` number ``index``: uint8 (h, w, 3), RGB, of the size that ``size`` chooses.
 
         Raises:
             UserError: no font draws the word (see ``can_draw``).
@@ -87,8 +87,7 @@ class Renderer:
         across = 1 if line.upright else len(text)
         image = paint(word, across, self.colors, self.photographs, self.effects, rng)
         image, contrast = camera.light_scene(image, word.fill, word.outline, self.effects, rng)
-        shape = self.size.height, word.width
-        shot = camera.capture(image, word.aspect, across, line.rows, contrast, shape, self.effects, rng)
+        shot = camera.capture(image, word.aspect, across, line.rows, contrast, word.size, self.effects, rng)
         return shot, word.stops
 
     def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:

@@ -12,7 +12,7 @@ from dptr.config.effects import Effects
 from dptr.config.size import CropSize
 from dptr.synth import layout
 from dptr.synth.sign_board import SignBoard
-from dptr.utils.widths import crop_width
+from dptr.utils.sizes import Size
 
 _LEAST_PER_LETTER = 4  # pixels
 _SCALE = 1.5  # colors are laid on at this multiple of the target size
@@ -28,7 +28,7 @@ class WordMask:
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
-        width: of the finished crop in pixels.
+        size: height and width of the finished crop in pixels.
     """
 
     fill: np.ndarray
@@ -36,7 +36,7 @@ class WordMask:
     aspect: float
     stops: np.ndarray
     board: SignBoard | None
-    width: int
+    size: Size
 
 
 def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
@@ -67,8 +67,8 @@ def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generato
                        np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
-    own = crop_width(aspect, size.height, size.width, size.max_width)
-    height, width = round(size.height * _SCALE), round(own * _SCALE)
+    own = size.choose(aspect)
+    height, width = (round(side * _SCALE) for side in own)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0
     for axis, shrink in enumerate(shrinks):

@@ -11,13 +11,14 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
-from dptr.utils.widths import crop_width
+from dptr.utils.sizes import Size, median_size
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
 # recognizes only by guessing.
@@ -117,9 +118,16 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def fit(image: Image.Image, height: int, width: int, max_width: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
-    """Resize an RGB picture to a crop whose width follows from its shape (``dptr.utils.widths.crop_width``)."""
-    return to_array(image, height, crop_width(image.width / image.height, height, width, max_width))
+class ChoosesSize(Protocol):
+    """The sizes that a model reads; ``dptr.config.size.CropSize`` is one."""
+
+    def choose(self, aspect: float) -> Size:
+        """Height and width of the crop of a picture that is ``aspect`` times as wide as high."""
+
+
+def fit(image: Image.Image, sizes: ChoosesSize) -> UInt8[np.ndarray, "own_height own_width 3"]:
+    """Resize an RGB picture to a crop of the size that ``sizes`` chooses for its shape."""
+    return to_array(image, *sizes.choose(image.width / image.height))
 
 
 def turn_tall(image: Image.Image) -> list[Image.Image]:
@@ -134,13 +142,10 @@ def turn_tall(image: Image.Image) -> list[Image.Image]:
     return [image.transpose(transpose) for transpose in transposes]
 
 
-def to_one_width(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
-    """Stack crops into one batch; those of another width are stretched to the median width (of two, the greater)."""
-    widths = sorted(crop.shape[1] for crop in crops)
-    width = widths[len(widths) // 2]
-    return np.stack(
-        [crop if crop.shape[1] == width else to_array(Image.fromarray(crop), len(crop), width) for crop in crops]
-    )
+def to_one_size(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Stack crops into one batch; those of another size are stretched to the median one (``median_size``)."""
+    size = median_size([(crop.shape[0], crop.shape[1]) for crop in crops])
+    return np.stack([crop if crop.shape[:2] == size else to_array(Image.fromarray(crop), *size) for crop in crops])
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:

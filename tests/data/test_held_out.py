@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
 from dptr.data.held_out import hash_picture, is_held_out
 from dptr.data.lmdb import write_lmdb
@@ -17,6 +18,7 @@ from dptr.training.sources import split
 from dptr.utils.errors import UserError
 
 CHARSET = resolve_charset("36")
+SMALL = CropSize(height=8, width=16)
 
 
 def write_folder(folder: Path, names: list[int], label: str = "w") -> Path:
@@ -47,7 +49,8 @@ def test_a_picture_keeps_its_side_in_any_set_of_any_kind(tmp_path: Path, kind: s
             write_lmdb(folder / "lmdb", iter(rows))
             folder = folder / "lmdb"
         cache = tmp_path / "cache" if kind == "cache" else ""
-        crops = load_crops([folder], CHARSET, 25, 8, 16, cache, widest=48 if kind == "several sizes" else 0)
+        size = SMALL.model_copy(update={"max_width": 48} if kind == "several sizes" else {})
+        crops = load_crops([folder], CHARSET, 25, size, cache)
         assert crops.hashes.dtype == np.uint32 and crops.hashes.nbytes == 4 * len(names)
         train, held = split(crops, 0.3)
         assert sorted(train.labels + held.labels) == sorted(crops.labels)
@@ -62,19 +65,19 @@ def test_a_picture_keeps_its_side_in_any_set_of_any_kind(tmp_path: Path, kind: s
 
 def test_an_unreadable_picture_shifts_no_hash(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", list(range(12)))
-    whole = load_crops([folder], CHARSET, 25, 8, 16)
+    whole = load_crops([folder], CHARSET, 25, SMALL)
     before = dict(zip(whole.keys, whole.hashes.tolist(), strict=True))
     del before["3.png"]
     (folder / "3.png").write_bytes(b"torn")
     for cache in ("", tmp_path / "cache", tmp_path / "cache"):
-        crops = load_crops([folder], CHARSET, 25, 8, 16, cache)
+        crops = load_crops([folder], CHARSET, 25, SMALL, cache)
         assert dict(zip(crops.keys, crops.hashes.tolist(), strict=True)) == before
 
 
 def test_a_permutation_chooses_others_when_a_crop_is_added(tmp_path: Path) -> None:
     """What runs that began before did, and go on with: kept, and told apart."""
     few, many = (
-        load_crops([write_folder(tmp_path / str(count), list(range(count)))], CHARSET, 25, 8, 16) for count in (40, 60)
+        load_crops([write_folder(tmp_path / str(count), list(range(count)))], CHARSET, 25, SMALL) for count in (40, 60)
     )
     held = [set(split(crops, 0.3, "order")[1].labels) for crops in (few, many)]
     assert len(held[0]) == 12 and held[1] & set(few.labels) - held[0], "none that was trained on before"

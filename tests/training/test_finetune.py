@@ -266,7 +266,7 @@ def test_validation_is_a_fixed_part_that_is_not_trained_on(parts: Parts) -> None
         for crops in (source.crops, validation):  # pictures and labels stay together
             for key, label, array in zip(crops.keys, crops.labels, crops.arrays, strict=True):
                 assert label == WORDS[int(key.split(".")[0])]
-                whole = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+                whole = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, CropSize(height=16, width=32))
                 assert (array == whole.arrays[whole.keys.index(key)]).all()
     assert trained[0] == trained[1] and validated[0] == validated[1]
     assert sorted(trained[0] + validated[0]) == sorted(f"{index}.png" for index in range(18))
@@ -302,7 +302,7 @@ def test_cards_say_which_crops_validated(parts: Parts, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.99])
 def test_a_share_that_leaves_a_side_empty(share: float, parts: Parts) -> None:
-    crops = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+    crops = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, CropSize(height=16, width=32))
     with pytest.raises(UserError, match=rf"^data\.validation_share = {share} of 18 crops leaves none"):
         split(crops, share)
 
