@@ -11,7 +11,8 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from dptr.config.base import Config, KindConfig
 from dptr.config.decoders import DecoderConfig, PARSeqConfig
-from dptr.config.size import CropSize, Pixels, check_sizes
+from dptr.config.size import CropSize, Pixels
+from dptr.utils.sizes import check_sizes
 
 
 class TowerConfig(Config):

@@ -1,26 +1,18 @@
-"""The sizes of crops, after the multi-size resizing of SVTRv2 (arXiv 2411.15858, section 3.2).
-
-A model of one size squeezes or stretches every picture to it. A model of several reads each picture in the crop whose
-shape is nearest to the picture's own; each batch of the network holds crops of one size.
-"""
+"""The sizes of crops, as recipes write them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from dptr.config.base import Config
-from dptr.utils.sizes import Size, by_shape
-
-WIDTH_STEP = 32  # pixels between one width and the next
-HEIGHT_STEP = 8  # heights are multiples of it, widths of half of it: what strides of 16 and 4 take with little padding
+from dptr.utils.sizes import Sizes, check_sizes
 
 Pixels = Annotated[int, Field(ge=8)]
 
 
-class CropSize(Config):
+class CropSize(Sizes, Config):
     """Crops are ``height`` x ``width`` pixels; with ``max_width`` and ``sizes`` each has a size near its own shape."""
 
     height: int = Field(32, ge=8)
@@ -32,57 +24,3 @@ class CropSize(Config):
     def _possible(self) -> CropSize:
         check_sizes(self.height, self.width, self.max_width, self.sizes)
         return self
-
-    @property
-    def every(self) -> tuple[Size, ...]:
-        """All sizes, height and width, from narrow to wide."""
-        wide = range(self.width, max(self.width, self.max_width) + 1, WIDTH_STEP)
-        return tuple(sorted([*self.sizes, *((self.height, width) for width in wide)], key=by_shape))
-
-    def choose(self, aspect: float) -> Size:
-        """The size whose shape is nearest to that of a picture; of two as near the wider.
-
-        With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128 these are its thresholds but for rounding: 1.5, 2.4, 3.4.
-
-        Args:
-            aspect: width of the picture divided by its height.
-        """
-        steps = round((self.height * aspect - self.width) / WIDTH_STEP)
-        width = min(max(self.width + steps * WIDTH_STEP, self.width), max(self.width, self.max_width))
-        candidates: list[Size] = [(self.height, width), *self.sizes]
-        return min(candidates, key=lambda size: abs(size[1] / size[0] - aspect))
-
-    def holds(self, shape: Sequence[int]) -> bool:
-        """Whether crops of ``shape`` (..., h, w, 3) have one of the sizes."""
-        return shape[-1] == 3 and tuple(shape[-3:-1]) in self.every
-
-    def __str__(self) -> str:
-        """For messages: ``64x64, 48x96, 32x128 to 32x640``."""
-        longest = f" to {self.height}x{self.max_width}" if self.max_width > self.width else ""
-        first = [f"{height}x{width}" for height, width in sorted(self.sizes, key=by_shape)]
-        return ", ".join([*first, f"{self.height}x{self.width}{longest}"])
-
-
-def check_sizes(height: int, width: int, max_width: int, sizes: Sequence[Size]) -> None:
-    """Crops grow from ``width`` to ``max_width`` in whole steps, and all ``sizes`` are higher and less long.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
-        raise ValueError(
-            f"max_width = {max_width}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set it to 0 or "
-            f"to one of {', '.join(str(width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
-        )
-    for high, wide in sizes:
-        if high % HEIGHT_STEP or wide % (HEIGHT_STEP // 2):
-            raise ValueError(
-                f"sizes: {high}x{wide} is not a multiple of {HEIGHT_STEP}x{HEIGHT_STEP // 2} pixels; choose another"
-            )
-        if high <= height or wide * height >= width * high:
-            raise ValueError(
-                f"sizes: {high}x{wide} is not both higher and less long than {height}x{width}; longer pictures have "
-                "max_width; leave it out"
-            )
-    if len({wide / high for high, wide in sizes}) < len(sizes):
-        raise ValueError(f"sizes: two of {list(map(list, sizes))} have one shape; leave one out")

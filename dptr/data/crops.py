@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8, UInt32
 
-from dptr.config.size import CropSize
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
 from dptr.data.labeled import LabeledDataset, open_labeled
@@ -17,7 +16,7 @@ from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, turn_tall
-from dptr.utils.sizes import VariableSizeCrops, group_by_size
+from dptr.utils.sizes import Sizes, VariableSizeCrops, group_by_size
 
 UNREADABLE = "unreadable image"
 _SORTED = 16  # batches whose crops are sorted by size together
@@ -79,7 +78,7 @@ def load_crops(
     paths: Sequence[str | Path],
     charset: Charset,
     max_length: int,
-    size: CropSize,
+    size: Sizes,
     cache: str | Path = "",
 ) -> LabeledCrops:
     """Open data sets, every crop decoded once and resized to the size that ``size`` chooses for it.
@@ -166,7 +165,7 @@ def _decode(
 
 
 def _decode_variable(
-    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: CropSize
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: Sizes
 ) -> tuple[VariableSizeCrops, _Turned, np.ndarray, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}

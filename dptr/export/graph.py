@@ -21,9 +21,9 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from dptr.config.size import CropSize
 from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
+from dptr.utils.sizes import Sizes
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
@@ -71,7 +71,7 @@ class _Finish(nn.Module):
         return self.decoder.refine(logits, memory, None).float().softmax(-1)
 
 
-def to_onnx(model: Recognizer, size: CropSize) -> onnx.ModelProto:
+def to_onnx(model: Recognizer, size: Sizes) -> onnx.ModelProto:
     """Trace a recognizer in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, classes).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.

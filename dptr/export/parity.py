@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
-from dptr.config.size import CropSize
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit
-from dptr.utils.sizes import group_by_size
+from dptr.utils.sizes import Sizes, group_by_size
 
 TOLERANCE = 1e-4  # of probabilities
 TIE = 1e-5  # probabilities no further apart are equal: rounding chooses between them, in torch too
@@ -105,7 +104,7 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
     return int(places[0]) if row.max() - row[chosen[1][places[0]]] <= TIE else None
 
 
-def load_first_crops(paths: list[Path], size: CropSize, count: int) -> list[np.ndarray]:
+def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
     """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.images.fit``; labels do not count.
 
     Raises:
@@ -123,7 +122,7 @@ def load_first_crops(paths: list[Path], size: CropSize, count: int) -> list[np.n
     return crops
 
 
-def render_crops(tokenizer: Tokenizer, size: CropSize, count: int, seed: int = 0) -> list[np.ndarray]:
+def render_crops(tokenizer: Tokenizer, size: Sizes, count: int, seed: int = 0) -> list[np.ndarray]:
     """Render words of the charset's language in the system's fonts: ``count`` crops, uint8 (h, w, 3).
 
     Raises:

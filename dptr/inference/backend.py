@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dptr.config.size import CropSize
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
+from dptr.utils.sizes import Sizes
 from dptr.weights import model_folder
 
 
@@ -29,7 +29,7 @@ class Backend(Protocol):
     tokenizer: Tokenizer
     card: dict[str, Any]
     temperature: float
-    size: CropSize
+    size: Sizes
 
     def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
         """Recognize crops of one size.

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dptr.config.size import WIDTH_STEP, CropSize
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import HALF_RANGE, to_pixels
+from dptr.utils.sizes import WIDTH_STEP, CropSizes, Sizes
 from dptr.version import __version__
 
 FORMAT = 1  # of the JSON in the metadata; files of another format are refused
@@ -71,10 +71,9 @@ class OnnxModel:
         self.tokenizer = Tokenizer(charset, self.metadata["max_length"])
         self.card: dict[str, Any] = self.metadata["card"]
         self.temperature = float(self.metadata["temperature"] or 1.0)
-        self.size = CropSize(
-            height=self.metadata["height"], width=self.metadata["width"],
-            max_width=self.metadata.get("widest", 0), sizes=self.metadata.get("sizes", ()),  # these two came later
-        )  # fmt: skip
+        held = self.metadata
+        sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
+        self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
@@ -85,7 +84,7 @@ class OnnxModel:
 def dump_metadata(
     name: str,
     tokenizer: Tokenizer,
-    size: CropSize,
+    size: Sizes,
     card: dict[str, Any],
     weights: str,
     numbers: str,
@@ -96,7 +95,7 @@ def dump_metadata(
     Args:
         name: the model's name.
         tokenizer: its charset and longest word.
-        size: of the crops: keys ``height``, ``width``, ``widest`` (``CropSize.max_width``), and ``sizes``.
+        size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
         numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 dynamic`` or

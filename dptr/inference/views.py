@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageOps
 
-from dptr.config.size import CropSize
 from dptr.utils.images import fit, turn_tall
-from dptr.utils.sizes import group_by_size
+from dptr.utils.sizes import Sizes, group_by_size
 
 Change = Callable[[Image.Image], Image.Image]
 Reading = TypeVar("Reading")
@@ -42,7 +41,7 @@ class ViewReading(Protocol):
 
 
 def make_views(
-    image: Image.Image, tta: int, turn: bool, size: CropSize
+    image: Image.Image, tta: int, turn: bool, size: Sizes
 ) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
     """The crops that a picture is read from.
 

@@ -18,6 +18,7 @@ from dptr.synth import backgrounds, camera, colors, layout, multiline
 from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
 from dptr.synth.paint import paint
 from dptr.synth.warp import warp_line
+from dptr.utils.sizes import Sizes
 
 
 class Renderer:
@@ -37,10 +38,10 @@ class Renderer:
         UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
     """
 
-    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize | None = None):
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: Sizes | None = None):
         cv2.setNumThreads(0)
         self.effects = config.probabilities()
-        self.size = size or CropSize()
+        self.size: Sizes = size or CropSize()
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
         self.photographs = backgrounds.load_photographs(config.backgrounds) if config.backgrounds else ()

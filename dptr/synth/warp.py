@@ -9,10 +9,9 @@ import numpy as np
 from numpy.random import Generator
 
 from dptr.config.effects import Effects
-from dptr.config.size import CropSize
 from dptr.synth import layout
 from dptr.synth.sign_board import SignBoard
-from dptr.utils.sizes import Size
+from dptr.utils.sizes import Size, Sizes
 
 _LEAST_PER_LETTER = 4  # pixels
 _SCALE = 1.5  # colors are laid on at this multiple of the target size
@@ -39,7 +38,7 @@ class WordMask:
     size: Size
 
 
-def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
+def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) -> WordMask:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)

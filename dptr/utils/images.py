@@ -11,14 +11,13 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
-from dptr.utils.sizes import Size, median_size
+from dptr.utils.sizes import Sizes, median_size
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
 # recognizes only by guessing.
@@ -118,14 +117,7 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-class ChoosesSize(Protocol):
-    """The sizes that a model reads; ``dptr.config.size.CropSize`` is one."""
-
-    def choose(self, aspect: float) -> Size:
-        """Height and width of the crop of a picture that is ``aspect`` times as wide as high."""
-
-
-def fit(image: Image.Image, sizes: ChoosesSize) -> UInt8[np.ndarray, "own_height own_width 3"]:
+def fit(image: Image.Image, sizes: Sizes) -> UInt8[np.ndarray, "own_height own_width 3"]:
     """Resize an RGB picture to a crop of the size that ``sizes`` chooses for its shape."""
     return to_array(image, *sizes.choose(image.width / image.height))
 

@@ -15,7 +15,7 @@ from PIL import Image
 from dptr.config.load import load_recipe
 from dptr.config.model import EncoderConfig, FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.config.render import RenderConfig
-from dptr.config.size import WIDTH_STEP, CropSize
+from dptr.config.size import CropSize
 from dptr.data.augment import to_pixels
 from dptr.data.crops import load_crops
 from dptr.inference.reader import Reader
@@ -26,7 +26,7 @@ from dptr.text.charset import resolve_charset
 from dptr.training.finetune import FinetuneTask, finetune
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, to_one_size
-from dptr.utils.sizes import group_by_size
+from dptr.utils.sizes import WIDTH_STEP, CropSizes, group_by_size
 
 SIZES = ((32, 32), (24, 40))  # of aspects 1 and 1.67, beside 2
 WIDE = SVTRConfig(size="nano", height=16, width=32, max_width=128, sizes=SIZES)
@@ -258,7 +258,10 @@ def test_training_on_crops_of_several_sizes(
         losses = [line["loss"] for line in records(tmp_path / f"run{number}") if "loss" in line]
         assert len(losses) == 12 and np.isfinite(losses).all()
         assert len(set(seen)) > 2 and all(shape[0] == 4 and SIZE.holds(shape[1:]) for shape in seen)
-        assert Reader(model).size == SIZE and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
+        assert (
+            Reader(model).size == CropSizes(16, 32, 128, SIZES)
+            and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
+        )
     with pytest.raises(UserError, match=r"data\.cache = .* holds crops of one size, the encoder reads 32x32, 24x40"):
         load_crops([crops], resolve_charset("36"), 5, SIZE, cache=tmp_path / "cache")
 
@@ -287,7 +290,7 @@ def test_an_exported_file_reads_every_size(folder: Path, tmp_path: Path, font_fo
     parity, _ = export(folder, tmp_path / "wide.onnx", count=64)
     assert parity.holds()
     file, torch_ = Reader(tmp_path / "wide.onnx"), Reader(folder)
-    assert file.size == SIZE
+    assert file.size == torch_.size == CropSizes(16, 32, 128, SIZES)
     for picture in pictures(40):
         one, two = file.read(picture), torch_.read(picture)
         assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)

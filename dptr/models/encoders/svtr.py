@@ -4,7 +4,7 @@ Local mixing by convolution on the large maps, global mixing by attention on the
 stage and merged at the end, the width kept at a quarter of the image, so that narrow letters stay apart. A crop costs a
 fraction of what the ViT of the same accuracy does on a CPU.
 
-It can read crops of several sizes (``dptr.config.size``). The convolution at the end merges as many rows as a usual
+It can read crops of several sizes (``dptr.utils.sizes``). The convolution at the end merges as many rows as a usual
 crop has. Higher crops keep rows: there it looks at the rows one by one, each time as high as a usual crop. So a usual
 crop has one row of tokens whatever other sizes are read, and a network that has learned it goes on with the others.
 """
