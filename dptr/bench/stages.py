@@ -15,7 +15,7 @@ from dptr.inference.confidence import apply_temperature
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_one_width, to_pixels
+from dptr.utils.images import fit, to_one_size, to_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,13 +113,13 @@ def _open_onnx(model: str, threads: int) -> StagedRecognizer:
 
 
 def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
-    size = opened.height, opened.width, opened.max_width
+    size = opened.size
 
     def open_all(sources: Sequence[Source]) -> list[Image.Image]:
         return [source() for source in sources]
 
     def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
-        return to_pixels(to_one_width([fit(image, *size) for image in images]))
+        return to_pixels(to_one_size([fit(image, size) for image in images]))
 
     def read(probabilities: Float32[np.ndarray, "b t classes"]) -> list[Decoded]:
         return opened.tokenizer.decode(apply_temperature(probabilities, opened.temperature))

@@ -31,8 +31,9 @@ def _content(manifest: dict[str, Any]) -> dict[str, Any]:
         effects = effects.model_dump()
     if effects is not None:  # what came later was off
         effects = {**dict.fromkeys(Effects.model_fields, 0.0), **effects}
-    if "corpus" in recipe:
-        recipe["corpus"] = {"phrases": 0.0, **recipe["corpus"]}
+    for part, later in (("corpus", {"phrases": 0.0}), ("size", {"sizes": []})):
+        if part in recipe:
+            recipe[part] = {**later, **recipe[part]}
     for name in ("preset", "effects"):
         render.pop(name, None)
     return {**manifest, "recipe": recipe, "render": render, "effects": effects}

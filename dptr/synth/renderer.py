@@ -21,6 +21,7 @@ from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
 from dptr.synth.kinds import KINDS, Materials, choose_kind
 from dptr.synth.paint import paint
 from dptr.synth.warp import warp_line
+from dptr.utils.sizes import Sizes
 
 
 class Renderer:
@@ -40,10 +41,10 @@ class Renderer:
         UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
     """
 
-    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize | None = None):
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: Sizes | None = None):
         cv2.setNumThreads(0)
         self.effects = config.probabilities()
-        self.size = size or CropSize()
+        self.size: Sizes = size or CropSize()
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
         self.photographs = backgrounds.load_photographs(config.backgrounds) if config.backgrounds else ()
@@ -64,7 +65,7 @@ class Renderer:
         return choose_kind(shares, self._generator(index, stream=1).random()) if shares else ""
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``size.max_width``.
+        """The crop of ``text`` number ``index``: uint8 (h, w, 3), RGB, of the size that ``size`` chooses.
 
         An empty text gives a picture without text; a text that the crop's kind cannot draw stands on a sign.
 
@@ -106,8 +107,7 @@ class Renderer:
         across = line.across or (1 if line.upright else len(text))
         image = paint(word, across, self.colors, self.photographs, effects, rng)
         image, contrast = camera.light_scene(image, word.fill, word.outline, effects, rng)
-        shape = self.size.height, word.width
-        shot = camera.capture(image, word.aspect, across, line.rows, contrast, shape, effects, rng)
+        shot = camera.capture(image, word.aspect, across, line.rows, contrast, word.size, effects, rng)
         return shot, word.stops
 
     def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.random import Generator
 
 from dptr.config.effects import Effects
-from dptr.config.size import CropSize
 from dptr.synth import layout
 from dptr.synth.sign_board import SignBoard
-from dptr.utils.widths import crop_width
+from dptr.utils.sizes import Size, Sizes
 
 _LEAST_PER_LETTER = 4  # pixels
 _MOST_CUT = np.array((0.2, 0.16, 0.2, 0.16))  # of the word's height: left, top, right, bottom of the outer letters
@@ -29,7 +28,7 @@ class WordMask:
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
-        width: of the finished crop in pixels.
+        size: height and width of the finished crop in pixels.
         ground: what it stands on, drawn already, float32 (h, w, 3), RGB in [0, 255]; None = not drawn yet.
         ink: (3,), the letters' color on that ground; None = not chosen yet.
     """
@@ -39,12 +38,12 @@ class WordMask:
     aspect: float
     stops: np.ndarray
     board: SignBoard | None
-    width: int
+    size: Size
     ground: np.ndarray | None = None
     ink: np.ndarray | None = None
 
 
-def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
+def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) -> WordMask:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)
@@ -80,8 +79,8 @@ def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generato
         margins = np.where(sides, -rng.uniform(0.02, _MOST_CUT), margins)
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
-    own = crop_width(aspect, size.height, size.width, size.max_width)
-    height, width = round(size.height * _SCALE), round(own * _SCALE)
+    own = size.choose(aspect)
+    height, width = (round(side * _SCALE) for side in own)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0
     for axis, shrink in enumerate(shrinks):

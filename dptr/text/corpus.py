@@ -14,7 +14,7 @@ import numpy as np
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import casing
-from dptr.text.charset import OUTSIDE, Charset, check_label, normalize_label
+from dptr.text.charset import OUTSIDE, SPACED, Charset, check_label
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.phrases import draw_phrase
@@ -58,7 +58,7 @@ def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
 
     A charset that has grown (``dptr.text.charset.extend_charset``) is still of its language.
     """
-    language = LANGUAGES.get(charset.name)
+    language = LANGUAGES.get(charset.name.removesuffix(SPACED))
     if "sources" in config.model_fields_set or language is None:
         return config
     if charset.characters[: len(language.charset)] != tuple(language.charset):
@@ -190,8 +190,8 @@ class Corpus:
             return self._open_patterns(source)
         name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
-        named = source.kind == "wordfreq" or self.charset.name not in casing.LANGUAGES
-        language = source.language if named else self.charset.name
+        own = self.charset.name.removesuffix(SPACED)
+        language = source.language if source.kind == "wordfreq" or own not in casing.LANGUAGES else own
         entries, left_out = read_source(source)
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
@@ -214,9 +214,8 @@ class Corpus:
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and restyled:
-                styles = (
-                    normalize_label(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title)
-                )
+                cases = (casing.lower, casing.upper, casing.title)
+                styles = (self.charset.normalize(cased(word, language)) for cased in cases)
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
                 dropped[reason] += 1
@@ -237,7 +236,7 @@ class Corpus:
         else:
             return word
         if not word.isascii() or not styled.isascii():
-            styled = normalize_label(styled)
+            styled = self.charset.normalize(styled)
             if not self._same_word(styled, word, language):
                 return word
         return styled if self._fits(styled) else word
