@@ -66,6 +66,8 @@ def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) 
     rise = min(bottom - top, high[1] - low[1])
     if line.upright:
         rise = min(rise, right - left)
+    if line.across is not None:  # along an arc: the height of its letters
+        rise /= line.rows
     whole, room = box.copy(), None
     if alone and effects.sign_board and rng.random() < effects.sign_board:
         room = rng.uniform(0.2, 0.45, 2) * min(rise, layout.SIZE)

@@ -179,5 +179,5 @@ def test_pictures_without_text_have_empty_labels(kind, recipe, tmp_path):
     WRITE[kind](recipe.model_copy(update={"render": render}), 0, 12, tmp_path / "set")
     labels = [open_labeled(tmp_path / "set").label(place) for place in range(12)]
     assert 2 <= labels.count("") <= 10
-    crops = load_crops([tmp_path / "set"], resolve_charset("36"), 6, 16, 32)
+    crops = load_crops([tmp_path / "set"], resolve_charset("36"), 6, SIZE)
     assert len(crops) == 12 - labels.count("") and crops.drops.counts == {"empty label": labels.count("")}

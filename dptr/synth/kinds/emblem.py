@@ -147,6 +147,6 @@ def _paint_disc(
 
 EMBLEM = Kind(
     draw_emblem,
-    texts=("word", "phrase", "phrase"),
+    texts=("word", "word", "phrase"),
     effects={**NO_SIGN, "slant": 0.0, "emboss": 0.08, "cut": 0.0},
 )

@@ -14,18 +14,21 @@ from dptr.synth.kinds import dot_matrix
 from dptr.synth.kinds.kind import NO_SIGN, Kind, Materials, stretch
 from dptr.synth.layout import Line
 
+_LEAST_INK = 0.42  # of all ink is left; less would not be seen on gray paper
+
 
 def draw_receipt(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
     """The line as a printer prints it."""
     if font is None:
         return None
-    if rng.random() < 0.2 and dot_matrix.can_draw(text):
+    dotted = dot_matrix.can_draw(text) and rng.random() < 0.2
+    if dotted:
         line = dot_matrix.draw_dots(text, rng.uniform(0.42, 0.75), rng.uniform(0.8, 1.2))
     else:
         spacing = 0.0 if rng.random() < 0.7 or needs_shaping(text) else rng.uniform(0, 0.15)
         line = layout.draw_word(font, text, spacing)
     line = stretch(line, float(np.exp(rng.uniform(np.log(0.7), np.log(1.4)))))
-    if rng.random() < 0.6:
+    if not dotted and rng.random() < 0.75:
         line = replace(line, mask=_print(line.mask, rng))
     if rng.random() < 0.12 and len(text) > 2:
         line = layout.wave(line, rng.uniform(0.03, 0.12) * layout.SIZE, rng.uniform(0.8, 3) * line.mask.shape[1], 0.0)
@@ -62,7 +65,8 @@ def _fade(mask: np.ndarray, rng: Generator) -> np.ndarray:
         specks: np.ndarray = rng.random((height // 2 + 1, width // 2 + 1), dtype=np.float32)
         specks = cv2.resize(specks, (width, height), interpolation=cv2.INTER_LINEAR)
         ink *= np.clip(1.3 - rng.uniform(0.6, 1.6) * specks, 0.15, 1)
-    return (mask * ink).astype(np.uint8)
+    left = float((mask * ink).sum()) / max(1.0, float(mask.sum()))
+    return np.minimum(mask * ink * max(1.0, _LEAST_INK / left), 255).astype(np.uint8)
 
 
 RECEIPT = Kind(
@@ -71,7 +75,7 @@ RECEIPT = Kind(
     fonts="printer",
     effects={
         **NO_SIGN, **dict.fromkeys(("photograph", "shadow", "bloom", "slant"), 0.0),
-        "paper": 0.99, "black_or_white": 0.97, "low_contrast": 0.08, "gradient": 0.05, "texture": 0.08, "panel": 0.01,
+        "paper": 0.99, "black_or_white": 0.97, "low_contrast": 0.0, "gradient": 0.05, "texture": 0.08, "panel": 0.01,
         "perspective": 0.06, "rotation": 0.12, "wear": 0.04, "grayscale": 0.4, "color_cast": 0.03, "cut": 0.06,
         "lighting": 0.25, "low_resolution": 0.25, "exposure": 0.02,
     },
