@@ -23,7 +23,7 @@ from dptr.dual.glyph.model import load_glyph
 from dptr.inference.reader import Prediction, Reader
 from dptr.inference.torch_backend import TorchModel
 from dptr.utils.images import open_image, to_array
-from dptr.weights import SHIPPED
+from dptr.weights import SHIPPED, model_folders
 
 FOLDER = Path(__file__).resolve().parent / "golden"
 CROPS = FOLDER / "crops"
@@ -153,7 +153,7 @@ def _some(rows: torch.Tensor) -> dict[str, Any]:
 
 def digests() -> dict[str, str]:
     """SHA-256 of every file of weights that ships, and of the larger model in the repository."""
-    folders = [*SHIPPED.values(), SMALL]
+    folders = [*(folder for name in SHIPPED for folder in model_folders(name)), SMALL]
     files = [file for folder in folders for suffix in ("safetensors", "onnx") for file in folder.glob(f"*.{suffix}")]
     return {f"{file.parent.name}/{file.name}": sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
 

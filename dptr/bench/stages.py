@@ -13,7 +13,7 @@ from dptr.inference.backend import Backend
 from dptr.inference.confidence import apply_temperature
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.text.tokenizer import Decoded
-from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 from dptr.utils.images import fit, to_pixels
 from dptr.utils.sizes import group_by_size
 
@@ -86,7 +86,7 @@ def _open_torch(model: str, threads: int) -> StagedRecognizer:
 
         from dptr.inference.torch_backend import TorchModel
     except ModuleNotFoundError as error:
-        raise UserError(f"model '{model}': {error.name} is not installed; pip install 'dptr[train]'") from error
+        raise missing_package(error, f"model '{model}'", "train") from error
     torch.set_num_threads(threads)
     opened = TorchModel(model)
     recognizer = opened.model.requires_grad_(False)  # FlopCounterMode fails on parameters that do
