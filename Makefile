@@ -17,9 +17,9 @@ help:
 	@echo 'make evidence the tables of docs/evidence (hours; resumable; needs DPTR_DATA)'
 	@echo 'make picture  draw the README'\''s picture anew'
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml weights/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,export,clip,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./weights --editable '.[train,export,clip,dev]'
 	touch $@
 
 demo: $(INSTALLED)

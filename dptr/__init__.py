@@ -6,20 +6,32 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from dptr.inference.reader import Prediction as Prediction
+    from dptr.inference.prediction import Prediction as Prediction
     from dptr.inference.reader import Reader as Reader
+    from dptr.utils.errors import UserError as UserError
 
-__all__ = ["DEFAULT_MODEL", "Prediction", "Reader", "__version__"]
+__all__ = ["DEFAULT_MODEL", "Prediction", "Reader", "UserError", "__version__"]
+
+# From 1.29 on, onnxruntime writes a device id and a database of events when it is imported, and sends them some seconds
+# later. It reads this variable on import only, so it is set before any module of dptr can import it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+_LAZY = {
+    "Prediction": "dptr.inference.prediction",
+    "Reader": "dptr.inference.reader",
+    "UserError": "dptr.utils.errors",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """``Reader`` and ``Prediction`` bring numpy and Pillow along, so they are imported when first asked for."""
-    if name in ("Prediction", "Reader"):
-        return getattr(importlib.import_module("dptr.inference.reader"), name)
+    """``Reader`` brings numpy and Pillow along, so public names are imported when they are first asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'dptr' has no attribute '{name}'")

@@ -28,7 +28,7 @@ from dptr.evaluation.metrics import confidence_threshold, edit_distance, expecte
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
 from dptr.utils.images import to_array
-from dptr.weights import SHIPPED, model_folder
+from dptr.weights import SHIPPED, model_file
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COMMON = 4.0  # Zipf: ten times in a million words
@@ -66,11 +66,11 @@ def main() -> None:
         sys.exit("model card: DPTR_DATA is not set; set it to the folder that holds the data sets")
     root, reader = Path(os.environ["DPTR_DATA"]), Reader(options.name)
     sets = {name: read_all(reader, root / name) for name in options.data}
-    folder = model_folder(options.name)
-    card = read_json(folder / "card.json", "model card")
+    path = model_file(options.name, "card.json")
+    card = read_json(path, "model card")
     page = [*_about(card), *_results(sets), *_where_it_fails(sets), *_failures(sets), *_limits(card)]
-    (folder / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
-    draw(sets, DOCS / "assets" / f"confidence-{folder.name}.png")
+    path.with_name("README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    draw(sets, DOCS / "assets" / f"confidence-{path.parent.name}.png")
 
 
 def read_all(reader: Reader, folder: Path) -> list[Crop]:

@@ -4,7 +4,8 @@
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
     python scripts/ship.py runs/small/model models/dptr-en-small --data iiit5k/test --data ic15/test
 
-A folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
+What onnxruntime reads goes to dptr/weights, what torch reads to weights/dptr_weights (the distribution dptr-weights). A
+folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
 Data sets are named below DPTR_DATA; they are only read to report, after all choices have been made.
 """
 
@@ -25,7 +26,10 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
-from dptr.weights import SHIPPED, model_folder
+from dptr.weights import SHIPPED
+
+ROOT = Path(__file__).resolve().parent.parent
+READING, TRAINING = ROOT / "dptr" / "weights", ROOT / "weights" / "dptr_weights"
 
 
 def main() -> None:
@@ -36,7 +40,8 @@ def main() -> None:
     parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
-    target = model_folder(options.name)
+    is_shipped = options.name in SHIPPED
+    target = READING / options.name if is_shipped else Path(options.name)
     card = card_of(options.source)
     card |= {
         "name": target.name,
@@ -49,7 +54,9 @@ def main() -> None:
     if read_json(options.source / "config.json", "model")["kind"] == "glyph":
         dual = load_glyph(GlyphDualConfig(model=str(options.source)))
         card["parameters"] = sum(parameter.numel() for parameter in dual.model.parameters())
-        save_glyph(target, dual.model, dual.charset, dual.config, card, half=True)
+        save_glyph(
+            TRAINING / options.name if is_shipped else target, dual.model, dual.charset, dual.config, card, half=True
+        )
         return
     checkpoint, loaded = open_checkpoint(options.source), load_recognizer(options.source)
     card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
@@ -58,8 +65,8 @@ def main() -> None:
         temperature=loaded.temperature,
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
-    if options.name in SHIPPED:
-        exported.unlink(missing_ok=True)  # of the weights before
+    if is_shipped:
+        os.replace(target / "model.safetensors", TRAINING / options.name / "model.safetensors")
         export(options.name, exported)
     report = evaluate(Reader(options.name), [root / data for data in options.data], ["36", "94"])
     for row in report.results:
@@ -77,7 +84,7 @@ def main() -> None:
             }
         )
     write_json(target / "card.json", card)
-    if options.name in SHIPPED:
+    if is_shipped:
         parity, _ = export(options.name, exported)  # again, for the card is in it
         print(parity.describe())
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from dptr.cli.app import app
 from dptr.config.load import load_recipe
 from dptr.config.model import Config
@@ -128,7 +126,7 @@ def _split(words: list[str], marks: tuple[str, ...]) -> list[list[str]]:
 
 def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     """The command (``data check``) and its parameters, as the command line reads them; fails on unknown options."""
-    command: Any = typer.main.get_command(app)
+    command: Any = app
     path: list[str] = []
     rest = list(arguments)
     if rest and rest[0] == "--version":

@@ -83,7 +83,7 @@ class Parts:
     def arguments(self, command: str, out: Path) -> list[str]:
         """The command line of a command."""
         if command == "bank":
-            photographs = ["--images", str(self.folder / "photographs"), "--dual-model", str(self.folder / "glyph")]
+            photographs = ["--images", str(self.folder / "photographs"), "--model", str(self.folder / "glyph")]
             return ["bank", *photographs, "--out", str(out)]
         sets = [part for setting in self.settings(command) for part in ("--set", setting)]
         return [command, "--out", str(out), *sets]
@@ -273,7 +273,7 @@ def _serve() -> None:
         "accelerate",
         "dptr.cli.app",
         "PIL.ImageFile",
-        "rich.progress",
+        "tqdm",
         "torch._dynamo",
         "tensorboard.summary",
     ):

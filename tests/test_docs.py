@@ -17,9 +17,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-import typer
 from helpers_docs import (
     DOCUMENTS,
     LAUNCHERS,
@@ -117,7 +117,7 @@ def check_script(command: Command) -> None:
 @pytest.mark.parametrize("document", LIVING, ids=name)
 def test_commands_in_sentences_exist(document: Path) -> None:
     """Commands and options of code spans, which may leave arguments out."""
-    group = typer.main.get_command(app)
+    group: click.Command = app
     for span in spans(document):
         words = span.split()
         if words[0] != "dptr" or len(words) < 2 or not re.fullmatch(r"[a-z]+", words[1]):

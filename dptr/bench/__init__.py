@@ -26,8 +26,9 @@ from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.inference.onnx_backend import SUFFIX
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
 from dptr.version import __version__
-from dptr.weights import DEFAULT_MODEL, SHIPPED, model_folder
+from dptr.weights import DEFAULT_MODEL, SHIPPED, model_file
 
 __all__ = ["STARTS", "WARM_UP", "Measurement", "Report", "Timing", "bench"]
 
@@ -171,21 +172,17 @@ def _in_a_process(plan: Plan) -> Measurement:
 
 def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     """The model as each backend takes it, and of the other backends why they cannot."""
-    path = model_folder(model)
-    if not path.exists():
+    if model not in SHIPPED and not Path(model).exists():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder or a file; check the path, "
             "or see 'dptr models'"
         )
     models: dict[BackendName, str] = {}
     left_out = {}
-    exported = path if path.suffix == SUFFIX else path / f"model{SUFFIX}"
-    if path.suffix == SUFFIX:
-        left_out["torch"] = f"{model} is an exported file; pass the folder that it was made of"
-    elif not (path / "config.json").is_file():
-        left_out["torch"] = f"no config.json in {model}; pass the 'model' folder that training wrote"
-    elif find_spec("torch") is None:
-        left_out["torch"] = "torch is not installed; pip install 'dptr[train]'"
+    exported = Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
+    reason = _why_not_torch(model)
+    if reason:
+        left_out["torch"] = reason
     else:
         models["torch"] = model
     if exported.is_file():
@@ -195,6 +192,21 @@ def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     if not models:
         raise UserError(f"model '{model}': {'; '.join(f'{name}: {reason}' for name, reason in left_out.items())}")
     return models, left_out
+
+
+def _why_not_torch(model: str) -> str:
+    """The reason why torch cannot read the model here; empty where it can."""
+    if Path(model).suffix == SUFFIX:
+        return f"{model} is an exported file; pass the folder that it was made of"
+    if not model_file(model, "config.json").is_file():
+        return f"no config.json in {model}; pass the 'model' folder that training wrote"
+    if find_spec("torch") is None:
+        return f"torch is not installed; {describe_install('train')}"
+    try:
+        model_file(model, "model.safetensors")
+    except UserError as error:
+        return str(error).removeprefix(f"model '{model}': ")
+    return ""
 
 
 def _readable(data: str | None) -> tuple[list[int], DropReport]:

@@ -9,26 +9,61 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
+import click
 
-from dptr.cli import bench, data, evaluate, export, models, read, synth, train
+from dptr.cli import adapt, bench, data, evaluate, export, info, models, read, synth, train
+from dptr.cli.options import HELP
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import say, say_error
+from dptr.utils.extras import extra_of, missing_package
+from dptr.utils.terminal import say, say_error, set_verbosity
 from dptr.version import __version__
 
-app = typer.Typer(
-    name="dptr", help="Scene text recognition with decoders pre-trained on text.", add_completion=False,
-    pretty_exceptions_enable=False,
-)  # fmt: skip
 RESUMABLE = "align", "pretrain", "finetune", "adapt", "synth"
+
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Read": (read.read, models.models),
+    "Your data": (data.app, evaluate.evaluate),
+    "Train": (train.finetune, adapt.adapt, synth.synth, train.align, train.bank, train.pretrain),
+    "Tools": (export.export, bench.bench, synth.fonts, info.info, info.version, info.completion),
+}
+ALIASES = {"predict": "read", "val": "eval", "train": "finetune"}
+"""What the commands are called elsewhere."""
+
+
+class _Root(click.Group):
+    """Commands by section in the help, and their other names."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.commands)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                rows = [(str(each.name).ljust(width), each.get_short_help_str(limit=200)) for each in commands]
+                formatter.write_dl(rows)
+
+
+@click.group(
+    cls=_Root, commands=[each for commands in SECTIONS.values() for each in commands], context_settings=HELP,
+    epilog="'dptr COMMAND -h' explains a command.",
+)  # fmt: skip
+@click.version_option(__version__, prog_name="dptr", message="%(prog)s %(version)s", help="Print the version.")
+def app() -> None:
+    """Read words in photographs, and train recognizers for any script.
+
+    DPTR trains the half of a recognizer that spells, the decoder, with text before it sees a picture.
+    """
 
 
 def main() -> None:
     """Entry point of the ``dptr`` command."""
+    if info.COMPLETION_VARIABLE in os.environ:  # the shell asks what may follow
+        app.main(prog_name="dptr")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -37,62 +72,41 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # paths that are no UTF-8 leave as they came
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    set_verbosity(0)
+    name = f"dptr {arguments[0]}" if arguments else "dptr"
     try:
-        code = app(args=list(arguments) or ["--help"], prog_name="dptr", standalone_mode=False) or 0
+        with app.make_context("dptr", list(arguments) or ["--help"]) as context:
+            app.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        sys.stdout.flush()
+        return end.exit_code
     except UserError as error:
         return _fail(error)
-    except typer.TyperException as error:  # wrong usage
+    except click.ClickException as error:  # wrong usage
         command = getattr(getattr(error, "ctx", None), "command_path", "dptr")
         return _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
     except KeyboardInterrupt:
-        code = 130
+        resumable = arguments and arguments[0] in RESUMABLE
+        say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}", level=-1)
+        return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         return 1
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        return _fail(missing_package(error, name, extra))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
-    if code == 130:  # typer's code for Ctrl-C
-        resumable = arguments and arguments[0] in RESUMABLE
-        say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}")
-    return code
+    return 0
 
 
 def _fail(problem: UserError | str) -> int:
     say_error(problem)
     return 2
-
-
-def _print_version(show: bool) -> bool:
-    if show:
-        print(f"dptr {__version__}")
-        raise typer.Exit
-    return show
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
-
-
-app.command()(read.read)
-app.command("eval")(evaluate.evaluate)
-app.command()(models.models)
-app.command()(train.align)
-app.command()(train.bank)
-app.command()(train.pretrain)
-app.command()(train.finetune)
-app.command()(train.adapt)
-app.command()(bench.bench)
-app.command()(export.export)
-app.command()(synth.synth)
-app.command()(synth.fonts)
-app.add_typer(data.app)
 
 
 if __name__ == "__main__":

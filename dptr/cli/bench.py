@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import typer
+import click
 
-from dptr.cli.options import JsonOut, check_outputs, print_report
+from dptr.cli.options import (
+    check_outputs,
+    command,
+    data_option,
+    join_data,
+    model_option,
+    report_options,
+    write_report,
+)
+from dptr.utils.errors import UserError
 from dptr.utils.terminal import align_columns, progress_bars
 from dptr.version import __version__
-from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from dptr.bench import Report
@@ -21,35 +28,40 @@ _LIBRARY = {"torch": "torch", "onnx": "onnxruntime"}
 _STAGES = ("open", "preprocess", "encoder", "decoder", "graph", "text")
 
 
+@command("bench", renamed={"--batch": "--batch-size"})
+@data_option("Labeled crops to read. Default: words drawn for this.", as_arguments=True)
+@model_option()
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Crops at once; repeatable. Default: 1 and 32.",
+)
+@click.option("--backend", type=click.Choice(["torch", "onnx", "both"]), help="What computes. Default: what is there.")
+@click.option("--repeats", metavar="N", type=int, default=100, help="Timed rounds of each batch size. Default: 100.")
+@click.option("--threads", metavar="N", type=int, default=1, help="Threads of each backend. Default: 1.")
+@report_options("text", "json")
 def bench(
-    model: Annotated[
-        str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or a file.")
-    ] = DEFAULT_MODEL,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Labeled crops to read; none = words drawn for this.")
-    ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Crops at once; repeatable; the default is 1 and 32.")
-    ] = None,
-    backend: Annotated[
-        Literal["torch", "onnx", "both"] | None, typer.Option(help="What computes; the default is what is there.")
-    ] = None,
-    repeats: Annotated[int, typer.Option(metavar="N", help="Timed rounds of each batch size.")] = 100,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of each backend.")] = 1,
-    json_out: JsonOut = None,
-) -> None:
-    """Measure how fast a model reads on the CPU: latency, throughput, time by stage, memory, start, parameters, FLOPs.
+    data: tuple[str, ...], more: tuple[str, ...], model: str, batch_size: tuple[int, ...],
+    backend: Literal["torch", "onnx", "both"] | None, repeats: int, threads: int, style: str, out: str,
+) -> None:  # fmt: skip
+    """Measure how fast a model reads on the CPU.
 
-    Each backend reads in processes of its own. docs/bench.md says what each number means.
+    Latency, throughput, memory, start, time by stage, parameters and FLOPs. Each backend reads in processes of its own.
+    docs/bench.md says what each number means.
     """
     from dptr.bench import bench
 
-    check_outputs(json_out)
+    sets = join_data(data, more) if data or more else []
+    if len(sets) > 1:
+        raise UserError(f"{', '.join(map(str, sets))}: {len(sets)} data sets; time is measured on one, pass one")
+    check_outputs(out)
     with progress_bars() as bars:
-        report = bench(model, data, batch or (1, 32), backend, repeats, threads, bars)
+        report = bench(model, sets[0] if sets else None, batch_size or (1, 32), backend, repeats, threads, bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
-    print_report(report.to_json(), lambda: "\n".join(_format(report)), json_out)
+    write_report(report.to_json(), lambda: "\n".join(_format(report)), style, out)
 
 
 def _format(report: Report) -> Iterator[str]:

@@ -4,70 +4,98 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from dptr.cli.options import JsonOut, check_outputs, print_report
+from dptr.cli.options import (
+    HELP,
+    check_outputs,
+    command,
+    data_option,
+    html_option,
+    join_data,
+    out_option,
+    report_options,
+    resume_option,
+    write_report,
+)
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, write_text
 
 if TYPE_CHECKING:
     from dptr.data.check.checks import Check
 
-app = typer.Typer(
-    name="data", help="Labeled crops: build data sets, check them, see what is in them.", add_completion=False
+
+@click.group("data", context_settings=HELP, invoke_without_command=True)
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Build and check data sets of labeled crops."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@command("data check")
+@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@click.option(
+    "--against",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Another set that must hold none of these pictures: a test set; repeatable.",
 )
-
-Data = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Labeled crops: labels.tsv or LMDB.")]
-Against = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="DIR", help="Another set that must hold none of these pictures: a test set; repeatable."),
-]
-Letters = Annotated[str, typer.Option(metavar="NAME|FILE", help="Count characters outside this charset; '' = none.")]
-Length = Annotated[int, typer.Option(min=1, help="The longest label that a model will take, in characters.")]
-HtmlOut = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")]
-
-
-@app.command()
+@click.option("--charset", metavar="NAME|FILE", default="", help="Count characters outside this charset.")
+@click.option(
+    "--max-length",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=25,
+    help="The longest label that a model will take, in characters. Default: 25.",
+)
+@report_options("text", "json")
+@html_option("Write a page with the pictures.")
 def check(
-    data: Data,
-    against: Against = None,
-    charset: Letters = "",
-    max_length: Length = 25,
-    json_out: JsonOut = None,
-    html_out: HtmlOut = None,
-) -> None:
-    """Find what is wrong: unreadable or tiny pictures, damaged labels, duplicates, crops of a test set.
+    data: tuple[str, ...], more: tuple[str, ...], against: tuple[Path, ...], charset: str, max_length: int, style: str,
+    out: str, html: Path | None,
+) -> None:  # fmt: skip
+    """Find what is wrong with data sets.
 
-    Exit code 1 when something is found.
+    Unreadable or tiny pictures, damaged labels, duplicates, crops of a test set: each is counted, with examples. Exit
+    code 1 when something is found.
     """
-    result = _check(data, against or [], charset, max_length)
-    _report(result, data, against or [], json_out, html_out)
+    paths = join_data(data, more)
+    result = _check(paths, [*against], charset, max_length)
+    _report(result, paths, [*against], style, out, html)
     if result.problems.total:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-@app.command()
+@command("data build")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@out_option("The data set to write.", "DIR|NAME.lmdb")
+@click.option("--kind", metavar="KIND", required=True, help="Its format: table, icdar-words, textocr, ...")
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the pictures are, if not beside the annotations.",
+)
+@click.option("--split", metavar="train|val|test", help="Which part, where there are several.")
+@click.option("--columns", metavar="PATH,LABEL", help="Columns of a table, by name or number from 1.")
+@click.option("--language", metavar="NAME", multiple=True, help="Keep only this language or script; repeatable.")
+@click.option(
+    "--quality", metavar="Q", type=click.IntRange(1, 95), help="Write JPEG of that quality, 1 to 95, in place of PNG."
+)
+@resume_option()
+@click.option("--overwrite", is_flag=True, help="Replace a data set that this command wrote before.")
 def build(
-    source: Annotated[Path, typer.Argument(help="The file or folder to read; docs/data.md says which, by kind.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR|NAME.lmdb", help="The data set to write.")],
-    kind: Annotated[str, typer.Option(help="Its format: table, icdar-words, icdar-scenes, textocr, ...")],
-    images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the pictures are, if not beside the annotations.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(metavar="train|val|test", help="Where there are several.")] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="PATH,LABEL", help="Columns of a table, by name or number from 1.")
-    ] = None,
-    language: Annotated[list[str] | None, typer.Option(help="Keep only this language or script; repeatable.")] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=95, help="JPEG of that quality in place of PNG.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted import.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that is there.")] = False,
-) -> None:
-    """Bring labeled words from other formats, the official ones of the benchmarks among them, into one.
+    source: Path, out: Path, kind: str, images: Path | None, split: str | None, columns: str | None,
+    language: tuple[str, ...], quality: int | None, resume: bool, overwrite: bool,
+) -> None:  # fmt: skip
+    """Bring labeled words from other formats into one.
 
-    What is left out is counted by reason, on standard error and in import.json beside the data.
+    The formats of the benchmarks are among them: docs/data.md says which file or folder SOURCE is, by kind. What is
+    left out is counted by reason, on standard error and in import.json beside the data.
     """
     from dptr.data.importers import build
 
@@ -75,18 +103,28 @@ def build(
     if names is not None and (len(names) != 2 or not all(names)):
         raise UserError(f"--columns {columns}: write the path's column, a comma and the label's, such as file,text")
     built = build(
-        source, out, kind, images, split, (names[0], names[1]) if names else None, tuple(language or ()), quality,
-        resume, overwrite,
-    )  # fmt: skip
+        source, out, kind, images, split, (names[0], names[1]) if names else None, language, quality, resume, overwrite
+    )
     for line in built.drops.lines():
         print(line, file=sys.stderr)
     print(f"{out}\t{built.words} words")
 
 
-@app.command()
-def stats(data: Data, json_out: JsonOut = None, html_out: HtmlOut = None) -> None:
-    """See what is in data sets: characters, lengths, sizes, pictures. Exit code 0 whatever is found."""
-    _report(_check(data, [], "", 25), data, [], json_out, html_out)
+@command("data stats")
+@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@report_options("text", "json")
+@html_option("Write a page with pictures.")
+def stats(data: tuple[str, ...], more: tuple[str, ...], style: str, out: str, html: Path | None) -> None:
+    """See what is in data sets.
+
+    Characters, lengths of labels, sizes; pictures with --html. Exit code 0 whatever is found.
+    """
+    paths = join_data(data, more)
+    _report(_check(paths, [], "", 25), paths, [], style, out, html)
+
+
+for each in (check, build, stats):
+    app.add_command(each)
 
 
 def _check(data: list[Path], against: list[Path], charset: str, max_length: int) -> Check:
@@ -98,11 +136,13 @@ def _check(data: list[Path], against: list[Path], charset: str, max_length: int)
         return check(data, letters, max_length, against, bars)
 
 
-def _report(result: Check, data: list[Path], against: list[Path], json_out: str | None, html_out: Path | None) -> None:
-    check_outputs(json_out, html_out)
-    print_report(result.to_json(), lambda: "\n".join(result.lines()), json_out)
-    if html_out:
+def _report(
+    result: Check, data: list[Path], against: list[Path], style: str, out: str, html: Path | None
+) -> None:  # fmt: skip
+    check_outputs(out, html)
+    write_report(result.to_json(), lambda: "\n".join(result.lines()), style, out)
+    if html:
         from dptr.data.check.page import render_data_sets
 
-        write_text(html_out, render_data_sets(result, data, against))
-        print(f"pictures: {html_out}", file=sys.stderr)
+        write_text(html, render_data_sets(result, data, against))
+        print(f"pictures: {html}", file=sys.stderr)

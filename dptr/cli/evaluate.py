@@ -4,53 +4,57 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from dptr.cli.options import Device, JsonOut, Model, Tta, Turn, check_outputs, print_report
+from dptr.cli.options import (
+    check_outputs,
+    command,
+    data_option,
+    html_option,
+    join_data,
+    model_option,
+    reading_options,
+    report_options,
+    write_report,
+)
 from dptr.evaluation.metrics import PROTOCOLS
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, write_text
-from dptr.weights import DEFAULT_MODEL
 
 
+@command("eval")
+@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@model_option()
+@click.option(
+    "--protocol", metavar="|".join(PROTOCOLS), multiple=True, help="How words are compared; repeatable. Default: 36."
+)
+@report_options("text", "json")
+@html_option("Write the errors as a page of pictures.")
+@reading_options()
 def evaluate(
-    data: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR...", help="Labeled crops: labels.tsv or LMDB.")
-    ] = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="More of them.")] = None,
-    model: Model = DEFAULT_MODEL,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(metavar="|".join(PROTOCOLS), help="How words are compared; the default is 36; repeatable."),
-    ] = None,
-    json_out: JsonOut = None,
-    html_out: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the errors as pictures.")
-    ] = None,
-    device: Device = "cpu",
-    turn: Turn = True,
-    tta: Tta = 1,
-) -> None:
-    """Measure a model on labeled crops: word accuracy, 1-NED, CER, calibration, crops left out, speed.
+    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], style: str, out: str,
+    html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
+) -> None:  # fmt: skip
+    """Measure a model on labeled crops.
 
-    Several data sets: --data A B, or --data A --data B.
+    Word accuracy, 1-NED, CER, calibration, speed. Crops that are left out are counted with the reason. Several sets:
+    --data A B, or --data A --data B.
     """
     from dptr.evaluation.evaluate import evaluate
     from dptr.inference.reader import Reader
 
-    paths = [*(data or []), *(more or [])]
-    if not paths:
-        raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")
-    check_outputs(json_out, html_out)
+    paths = join_data(data, more)
+    check_outputs(out, html)
+    reader = Reader(model, device, batch_size, turn=turn, tta=tta)
+    say(f"model {reader.name}, device {reader.device}", level=1)
     with progress_bars() as bars:
-        report = evaluate(Reader(model, device, turn=turn, tta=tta), paths, protocol or ["36"], bars)
+        report = evaluate(reader, paths, protocol or ["36"], bars)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
-    print_report(report.to_json(), report.to_terminal, json_out)
-    if html_out:
-        write_text(html_out, report.to_html())
+    write_report(report.to_json(), report.to_terminal, style, out)
+    if html:
+        write_text(html, report.to_html())
     for result in report.results:
         if result.runaway:
             say(f"dptr: {result.data}: {result.runaway} readings repeat themselves to the longest word")

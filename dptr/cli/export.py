@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
+import click
+
+from dptr.cli.options import command, data_option, model_option, out_option
+from dptr.utils.errors import UserError
 
 
+@command("export", "train", "export")
+@click.argument("former", nargs=-1, metavar="")
+@model_option("A shipped model (dptr models) or a folder.", "NAME|DIR")
+@out_option("The .onnx file to write.", "FILE")
+@data_option("Labeled crops to check, and calibrate, with; repeatable. Default: rendered words.")
+@click.option(
+    "--crops", metavar="N", type=click.IntRange(min=8), default=256, help="How many crops check the file. Default: 256."
+)
+@click.option("--int8", type=click.Choice(["dynamic", "static"]), help="Store the weights in 8 bits (docs/export.md).")
+@click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the file, computed as before.")
 def export(
-    model: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A shipped model (see dptr models) or a folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .onnx file to write.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="Labeled crops to check (and calibrate) with; repeatable; none = rendered."),
-    ] = None,
-    crops: Annotated[int, typer.Option(min=8, help="How many crops are read to check the file.")] = 256,
-    int8: Annotated[
-        Literal["dynamic", "static"] | None, typer.Option(help="Quantize the weights to 8 bits; docs/export.md.")
-    ] = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Store the weights in 16 bits: half the file, computed as before.")
-    ] = False,
-) -> None:
-    """Write a recognizer as one ONNX file, and check that it reads what the recognizer reads.
+    former: tuple[str, ...], model: str, out: Path, data: tuple[str, ...], crops: int,
+    int8: Literal["dynamic", "static"] | None, half: bool,
+) -> None:  # fmt: skip
+    """Write a recognizer as one ONNX file, and check it.
 
-    It is compared on crops, one by one and in batches of 64: the strings must be the same, probabilities within 1e-4. A
-    file that fails is not kept (exit code 2). With --half or --int8 the comparison is made before; what they change is
-    printed. Needs dptr[train,export]; reading the file needs neither.
+    The file is compared with the recognizer on crops, one by one and in batches of 64: the strings must be the same,
+    probabilities within 1e-4. A file that fails is not kept (exit code 2). With --half or --int8 the comparison is made
+    before; what they change is printed. Reading the file needs the base install only.
     """
     from dptr.export import export
 
-    parity, smaller = export(model, out, data or [], crops, int8, half)
+    if former:
+        raise UserError(f"'{former[0]}': the model is an option now; write --model {former[0]}")
+    parity, smaller = export(model, out, [Path(path) for path in data], crops, int8, half)
     print(f"{out}\t{out.stat().st_size / 1e6:.2f} MB")
     print(f"float32: {parity.describe()}")
     if smaller:

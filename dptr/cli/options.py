@@ -1,51 +1,237 @@
-"""Options that several commands have, and how they print reports."""
+"""What all commands have in common: options that are the same everywhere, extras, and how reports are written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TextIO, TypeVar
 
-import typer
+import click
 
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import to_json, write_text
+from dptr.utils.extras import describe_install, require_extras
+from dptr.utils.files import atomic_file
+from dptr.utils.terminal import set_verbosity, to_json, write_text
+from dptr.weights import DEFAULT_MODEL
 
-Recipe = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A TOML recipe; none = the defaults.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe; repeatable.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where checkpoints and logs go.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
-Model = Annotated[
-    str, typer.Option(metavar="NAME|DIR|ONNX", help="A shipped model (see dptr models), a folder, or an exported file.")
-]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
-Turn = Annotated[
-    bool,
-    typer.Option("--turn/--no-turn", help="Read tall pictures turned by 90 degrees too; the surest reading counts."),
-]
-Tta = Annotated[
-    int,
-    typer.Option(help="Read each picture in so many ways, 1 to 6: padded, inverted, ...; the surest reading counts."),
-]
-JsonOut = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - = standard output.")]
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": False}
 
 
-def check_outputs(json_out: str | None, html_out: Path | None = None) -> None:
-    """Check that no file to write is a folder; ``-`` is standard output.
+def command(
+    name: str, *extras: str, renamed: dict[str, str] | None = None
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command, with ``-h``, ``-q`` and ``-v``; its docstring is the help.
+
+    Args:
+        name: of the command, without ``dptr``.
+        extras: of the package that it needs (``dptr.utils.extras``). The help says so, and without them the command
+            ends in one line.
+        renamed: options of earlier versions, each with what to write today.
+    """
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        needs = f"\n\nNeeds {' and '.join(f'[{extra}]' for extra in extras)}: {describe_install(*extras)}"
+        text = inspect.cleandoc(function.__doc__ or "")
+        made = _Command(
+            name.split()[-1], callback=function, help=text + needs if extras else text,
+            short_help=text.split("\n\n")[0], context_settings=HELP,
+            params=[*reversed(getattr(function, "__click_params__", []))],
+        )  # fmt: skip
+        made.extras = extras
+        made.renamed = renamed or {}
+        return _verbosity_options(made)
+
+    return decorate
+
+
+class _Command(click.Command):
+    """A command that needs extras of the package, and knows what its options were called before."""
+
+    extras: tuple[str, ...]
+    renamed: dict[str, str]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            flag = argument.partition("=")[0]
+            if flag in self.renamed:
+                raise UserError(f"{flag} has another name now: write {self.renamed[flag]}; see '{ctx.command_path} -h'")
+        if self.extras and not ctx.resilient_parsing and not {*args} & {*ctx.help_option_names}:
+            require_extras(ctx.command_path, *self.extras)
+        return super().parse_args(ctx, args)
+
+
+def _verbosity_options(made: click.Command) -> click.Command:
+    def quiet(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            set_verbosity(-1)
+
+    def verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            set_verbosity(1)
+
+    made.params += [
+        click.Option(
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=quiet, help="Print results and errors alone."
+        ),
+        click.Option(
+            ["-v", "--verbose"], is_flag=True, expose_value=False, callback=verbose,
+            help="Say also which model and device compute.",
+        ),
+    ]  # fmt: skip
+    return made
+
+
+def stack(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """Several options as one decorator, in the order of the help."""
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def model_option(
+    help: str = "A shipped model (dptr models), a folder, or a file that dptr export wrote.",
+    metavar: str = "NAME|DIR|ONNX",
+    default: str | None = DEFAULT_MODEL,
+) -> Decorator[Any]:
+    """``-m``, ``--model``."""
+    shown = f"{help} Default: {default}." if default else help
+    return click.option("-m", "--model", metavar=metavar, default=default, help=shown)
+
+
+def data_option(help: str, as_arguments: bool = False, option: str = "data") -> Decorator[Any]:
+    """``-d``, ``--data``, repeatable; with ``as_arguments`` the folders may stand alone too (``join_data``)."""
+    dashed = click.option("-d", "--data", option, metavar="DIR", multiple=True, help=help)
+    return stack(click.argument("more", nargs=-1, metavar="[DIR]..."), dashed) if as_arguments else dashed
+
+
+def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
+    """The folders after ``--data`` and those that stand alone.
+
+    Raises:
+        UserError: there is none, or a value follows ``--json``, which takes none.
+    """
+    for path in more:
+        if path == "-" or path.endswith(".json"):
+            raise UserError(f"'{path}': no data set; --json takes no value, write --json -o {path}")
+    if not data and not more:
+        raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")
+    return [Path(path) for path in (*data, *more)]
+
+
+def config_options() -> Decorator[Any]:
+    """``-c``, ``--config`` and ``--set``."""
+    return stack(
+        click.option(
+            "-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="A TOML recipe. Default: none."
+        ),
+        click.option(
+            "--set", "overrides", metavar="KEY=VALUE", multiple=True,
+            help="Set a key of the recipe, such as run.steps=500; repeatable.",
+        ),
+    )  # fmt: skip
+
+
+def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
+    """``-o``, ``--out``, which must be given."""
+    return click.option("-o", "--out", metavar=metavar, required=True, type=click.Path(path_type=Path), help=help)
+
+
+def resume_option() -> Decorator[Any]:
+    """``--resume``."""
+    return click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
+
+
+def reading_options() -> Decorator[Any]:
+    """How a recognizer reads: ``--device``, ``--batch-size``, ``--turn``, ``--tta``."""
+    return stack(
+        click.option(
+            "--device", metavar="NAME", default="cpu",
+            help="Where to compute: cpu, cuda, cuda:1, openvino, or auto. Default: cpu.",
+        ),
+        click.option(
+            "--batch-size", metavar="N", type=click.IntRange(min=1), default=64,
+            help="Crops at once; speed and memory alone depend on it. Default: 64.",
+        ),
+        click.option(
+            "--turn/--no-turn", default=True,
+            help="Read tall pictures turned by 90 degrees too; the most confident reading counts. Default: --turn.",
+        ),
+        click.option(
+            "--tta", metavar="N", type=int, default=1,
+            help="Read each picture in N views, 1 to 6: padded, inverted, and so on; the most confident reading "
+            "counts. Default: 1.",
+        ),
+    )  # fmt: skip
+
+
+def report_options(*formats: str) -> Decorator[Any]:
+    """``--format``, ``--json`` and ``-o``: how a result is written, and where to.
+
+    Args:
+        formats: the first is the default; ``json`` is one of them.
+    """
+    return stack(
+        click.option(
+            "--format", "style", type=click.Choice(formats), default=formats[0],
+            help=f"How to write the result. Default: {formats[0]}.",
+        ),
+        click.option("--json", "style", flag_value="json", help="The same as --format json."),
+        click.option(
+            "-o", "--out", metavar="FILE|-", default="-", help="Write it to a file. Default: -, standard output."
+        ),
+    )  # fmt: skip
+
+
+def html_option(help: str) -> Decorator[Any]:
+    """``--html``, a page with pictures beside the report."""
+    return click.option("--html", "html", metavar="FILE", type=click.Path(path_type=Path), help=help)
+
+
+def check_outputs(*files: str | Path | None) -> None:
+    """Check that no file to write is a folder; None and ``-`` are none.
 
     Raises:
         UserError: one of them is.
     """
-    for file in (Path(json_out) if json_out and json_out != "-" else None, html_out):
-        if file is not None and file.is_dir():
+    for file in files:
+        if file is not None and str(file) != "-" and Path(file).is_dir():
             raise UserError(f"{file}: a folder; pass the name of a file to write")
 
 
-def print_report(report: dict[str, Any], to_text: Callable[[], str], json_out: str | None) -> None:
-    """Print a report as text, or as JSON where ``json_out`` is ``-``; write it to the file that ``json_out`` names."""
-    as_json = to_json(report, indent=1)
-    print(as_json if json_out == "-" else to_text(), flush=True)
-    if json_out and json_out != "-":
-        write_text(Path(json_out), as_json + "\n")
+def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str, out: str) -> None:
+    """Write a report as JSON (``style`` json) or as text, to a file or, with ``out`` ``-``, to standard output.
+
+    A report that cannot be written to its file goes to standard output, so that it is not lost.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = to_json(report, indent=1) if style == "json" else to_text()
+    if out == "-":
+        print(text, flush=True)
+        return
+    try:
+        write_text(Path(out), text + "\n")
+    except BaseException:
+        print(text, flush=True)
+        raise
+
+
+@contextmanager
+def open_output(out: str) -> Iterator[TextIO]:
+    """A text stream to a file, which is there once all is written, or, for ``-``, standard output."""
+    if out == "-":
+        yield sys.stdout
+        return
+    with atomic_file(Path(out)) as aside, open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+        yield file

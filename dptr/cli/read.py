@@ -2,71 +2,131 @@
 
 from __future__ import annotations
 
+import csv
+import glob
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
+import click
 
-from dptr.cli.options import Device, Model, Tta, Turn
+from dptr.cli.options import check_outputs, command, model_option, open_output, reading_options, report_options
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import say, say_error, to_json
-from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from dptr.inference.prediction import Prediction
 
+STANDARD_INPUT = "-"
+RUNAWAY = "the reading repeats itself to the longest word of the model; take it as none"
 
+
+@command("read")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR|GLOB|-...")
+@model_option()
+@report_options("tsv", "csv", "json", "text")
+@click.option("-r", "--recursive", is_flag=True, help="Read the pictures in sub-folders too.")
+@click.option(
+    "--min-confidence",
+    metavar="P",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Leave the text of readings below P empty, 0 to 1; the line stays. Default: 0.",
+)
+@click.option(
+    "--charset",
+    metavar="NAME|FILE",
+    default="",
+    help="Read these characters alone: a named set (10 = digits, 36, 62), a language, or a file.",
+)
+@reading_options()
 def read(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE|DIR...", help="Word crops, or folders of them.")],
-    model: Model = DEFAULT_MODEL,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON object a line, with each character's confidence.")
-    ] = False,
-    device: Device = "cpu",
-    turn: Turn = True,
-    tta: Tta = 1,
-) -> None:
-    """Read word crops: a line an image, PATH, TEXT and CONFIDENCE (0 to 1) separated by tabs.
+    images: tuple[str, ...], model: str, style: str, out: str, recursive: bool, min_confidence: float, charset: str,
+    device: str, batch_size: int, turn: bool, tta: int,
+) -> None:  # fmt: skip
+    """Read word crops.
 
-    A folder stands for the pictures directly in it (known suffixes; not those in its sub-folders), in natural order.
+    Prints a line for each: path, text and confidence (0 to 1). A folder stands for the pictures directly in it, a
+    pattern in quotes ('crops/*.png', 'crops/**/*.png') for the files that match it, - for a picture on standard input.
     Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
+
+    \b
+    tsv   path, text and confidence, separated by tabs
+    csv   the same with commas, quotes, and a first line of names
+    json  a JSON object a line, with each character's confidence
+    text  the text alone
     """
     from dptr.inference.reader import Reader
-    from dptr.utils.images import list_images
 
-    reader = Reader(model, device, turn=turn, tta=tta)
-    paths: list[str] = []
+    check_outputs(out)
+    reader = Reader(model, device, batch_size, turn=turn, tta=tta, charset=charset)
+    say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
+    low = 0
+    paths: list[str] = []
     for source in images:
         try:
-            paths += list_images(source) if os.path.isdir(source) else [source]
+            paths += expand(source, recursive)
         except UserError as error:
             say_error(error)
             failed = True
-    for path, outcome in zip(paths, reader.stream(paths), strict=True):
-        if isinstance(outcome, UserError):
-            say_error(outcome)
-            failed = True
-        elif as_json:
-            print(to_json({"path": path, **_to_row(outcome)}), flush=True)
-        else:
-            print(f"{path}\t{outcome.text}\t{outcome.confidence:.4f}", flush=True)
-            if outcome.runaway:
-                say(f"dptr: {path}: the reading repeats itself to the longest word of the model; take it as none")
+    pictures = (sys.stdin.buffer.read() if path == STANDARD_INPUT else path for path in paths)
+    with open_output(out) as file:
+        write = _make_writer(style, file)
+        for path, outcome in zip(paths, reader.stream(pictures), strict=True):
+            if isinstance(outcome, UserError):
+                say_error(outcome)
+                failed = True
+                continue
+            for note in (*outcome.notes, *([RUNAWAY] if outcome.runaway else [])):
+                say(f"dptr: {path}: {note}")
+            accepted = outcome.confidence >= min_confidence
+            low += not accepted
+            write(path, outcome, accepted)
+            file.flush()
+    if low:
+        say(f"dptr: {low} of {len(paths)} readings below a confidence of {min_confidence:g}: their text is left empty")
     if failed:
-        raise typer.Exit(2)
+        raise click.exceptions.Exit(2)
 
 
-def _to_row(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "text": prediction.text,
-        "confidence": _round(prediction.confidence),
-        "runaway": prediction.runaway,
-        "turned": prediction.turned,
-        "characters": [(character, _round(probability)) for character, probability in prediction.characters],
-    }
+def expand(source: str, recursive: bool) -> list[str]:
+    """The pictures that an argument of ``dptr read`` stands for, in natural order.
+
+    Raises:
+        UserError: a folder without pictures, or a pattern that matches no file.
+    """
+    from dptr.utils.images import list_images, natural_key
+
+    if source == STANDARD_INPUT:
+        return [source]
+    if os.path.isdir(source):
+        return list_images(source, recursive)
+    if os.path.lexists(source) or not glob.has_magic(source):
+        return [source]
+    found = [path for path in glob.glob(source, recursive=True) if not os.path.isdir(path)]
+    if not found:
+        raise UserError(f"{source}: no file matches this pattern; check it, and keep it in quotes")
+    return sorted(found, key=natural_key)
 
 
-def _round(probability: float) -> float:
-    """Six significant digits: all that float32 holds."""
-    return float(f"{probability:.6g}")
+def _make_writer(style: str, file: TextIO) -> Callable[[str, Prediction, bool], None]:
+    """A function that writes one reading; the text of one that is not accepted is left empty."""
+    table: Any = csv.writer(file, lineterminator="\n")
+    if style == "csv":
+        table.writerow(("path", "text", "confidence"))
+
+    def write(path: str, reading: Prediction, accepted: bool) -> None:
+        text = reading.text if accepted else ""
+        if style == "json":
+            row = {"path": path, **reading.to_dict()}
+            file.write(to_json(row if accepted else {**row, "text": "", "rejected": reading.text}) + "\n")
+        elif style == "csv":
+            table.writerow((path, text, f"{reading.confidence:.4f}"))
+        elif style == "text":
+            file.write(f"{text}\n")
+        else:
+            file.write(f"{path}\t{text}\t{reading.confidence:.4f}\n")
+
+    return write

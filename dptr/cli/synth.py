@@ -5,33 +5,46 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from dptr.cli.options import Overrides, Recipe
+from dptr.cli.options import check_outputs, command, config_options, out_option, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
 from dptr.utils.terminal import progress_bars, write_text
 
 
+@command("synth", "train", renamed={"--as": "--format"})
+@out_option("What to write.")
+@click.option("--count", metavar="N", type=click.IntRange(min=1), required=True, help="Crops, over all shards.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["pack", "folder", "lmdb"]),
+    default="pack",
+    help="pack is for training, the others are data sets for other programs too. Default: pack.",
+)
+@click.option("--shard", metavar="I/N", default="0/1", help="Only part I (from 0) of N, for N jobs. Default: 0/1.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1), default=1, help="Processes that render. Default: 1."
+)
+@click.option(
+    "--sheet",
+    metavar="PNG|HTML",
+    type=click.Path(path_type=Path),
+    help="Also show the first crops, each with its word.",
+)
+@config_options()
+@click.option("--resume", is_flag=True, help="Go on with, or enlarge, what is in --out.")
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="What to write.")],
-    count: Annotated[int, typer.Option(min=1, help="How many crops; over all shards.")],
-    config: Recipe = None,
-    overrides: Overrides = None,
-    kind: Annotated[str, typer.Option("--as", metavar="pack|folder|lmdb", help="In which format.")] = "pack",
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I (from 0) of N, for N jobs.")] = "0/1",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with, or enlarge, what is in --out.")] = False,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="PNG|HTML", help="Also show the first crops, each with its word.")
-    ] = None,
-) -> None:
-    """Render words into a pack, for align (pack=DIR) and finetune (data.pack=DIR) to read many times.
+    out: Path, count: int, style: str, shard: str, workers: int, sheet: Path | None, config: Path | None,
+    overrides: tuple[str, ...], resume: bool,
+) -> None:  # fmt: skip
+    """Render words into crops to train on.
 
-    Or into a data set for other programs: --as folder, --as lmdb. Jobs of one pack may share --out; folders and LMDBs
-    take one --out each.
+    A pack is read many times, by align (pack=DIR) and finetune (data.pack=DIR). Jobs of one pack may share --out;
+    folders and LMDBs take one --out each.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe
@@ -48,38 +61,44 @@ def synth(
     if sheet:
         _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
     with progress_bars() as bars:
-        if kind == "pack":
+        if style == "pack":
             write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part)
-        elif kind in ("folder", "lmdb"):
-            write = write_folder if kind == "folder" else write_synth_lmdb
-            write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first))
         else:
-            raise UserError(f"--as {kind}: unknown; choose pack, folder or lmdb")
+            write = write_folder if style == "folder" else write_synth_lmdb
+            write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first))
     print(out)
 
 
-def fonts(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE|DIR", help="Where to look; the default is the system's folders, then the package."
-        ),
-    ] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw sample words with them into a picture.")
-    ] = None,
-) -> None:
-    """List the fonts that rendering can use, and count those left out by reason."""
+@command("fonts", "train")
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
+@report_options("tsv", "json")
+@click.option(
+    "--sheet", metavar="PNG", type=click.Path(path_type=Path), help="Draw sample words with them into a picture."
+)
+def fonts(paths: tuple[Path, ...], style: str, out: str, sheet: Path | None) -> None:
+    """List the fonts that rendering can use.
+
+    Those left out are counted by reason, on standard error. It looks into the files and folders given. Default: the
+    system's folders, then those of the package.
+    """
     from dptr.synth.fonts import describe_embedded, find_fonts, scan_fonts
 
-    scan = scan_fonts(paths or [])
-    for font in scan.fonts:
-        characters = sum(last - first + 1 for first, last in font.coverage)
-        print(f"{font.family}\t{font.style}\t{characters}\t{font.path}")
-    for line in [scan.describe(), *describe_embedded(scan.fonts, paths or [])]:
+    check_outputs(out)
+    scan = scan_fonts([*paths])
+    rows = [
+        {
+            "family": font.family, "style": font.style, "path": str(font.path),
+            "characters": sum(last - first + 1 for first, last in font.coverage),
+        }
+        for font in scan.fonts
+    ]  # fmt: skip
+    for line in [scan.describe(), *describe_embedded(scan.fonts, [*paths])]:
         print(line, file=sys.stderr)
     if not scan.fonts:
-        find_fonts(paths or [])  # raises, and says what to install
+        find_fonts([*paths])  # raises, and says what to install
+    columns = "family", "style", "characters", "path"
+    lines = ["\t".join(str(row[column]) for column in columns) for row in rows]
+    write_report({"fonts": rows}, lambda: "\n".join(lines), style, out)
     if sheet:
         _draw_sheet(sheet, scan.fonts)
 

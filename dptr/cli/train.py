@@ -1,22 +1,72 @@
-"""The commands that train, ``dptr align``, ``pretrain``, ``finetune`` and ``adapt``, and ``dptr bank``."""
+"""The two stages, ``dptr pretrain`` and ``dptr finetune``, and what stage 1 needs: ``dptr align``, ``dptr bank``."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from dptr.cli.options import Out, Overrides, Recipe, Resume
+from dptr.cli.options import (
+    command,
+    config_options,
+    data_option,
+    join_data,
+    model_option,
+    out_option,
+    resume_option,
+)
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say
 from dptr.weights import DEFAULT_MODEL
 
 
-def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
-    """Train the glyph dual encoder on rendered words; prints the folder of the best."""
+@command("finetune", "train")
+@data_option("Labeled crops, labels.tsv or LMDB (data.train); repeatable.", as_arguments=True)
+@model_option(f"The recognizer to go on with (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
+@out_option("Where checkpoints and logs go.")
+@config_options()
+@resume_option()
+def finetune(
+    data: tuple[str, ...], more: tuple[str, ...], model: str | None, out: Path, config: Path | None,
+    overrides: tuple[str, ...], resume: bool,
+) -> None:  # fmt: skip
+    """Train a recognizer on your labeled crops (stage 2).
+
+    Image encoder, Feature Merge Unit (FMU: learned queries that gather the characters from the image) and decoder are
+    trained together. Without --config it goes on with --model, in a way that suits 100 to 2,000 crops. Where a
+    setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on), it
+    starts from that instead. Prints the folder of the best recognizer.
+    """
+    from dptr.config.load import load_recipe
+    from dptr.config.train import FinetuneRecipe
+    from dptr.training.finetune import finetune
+    from dptr.training.finetune_defaults import continues_model, finetune_defaults
+
+    settings = [*overrides]
+    if data or more:
+        settings.append(f"data.train={json.dumps([str(path) for path in join_data(data, more)], ensure_ascii=False)}")
+    if model:
+        settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
+    recipe = load_recipe(FinetuneRecipe, config, settings)
+    if config is None and continues_model(recipe):
+        recipe, notes = finetune_defaults(settings if recipe.init.model else [*settings, f"init.model={DEFAULT_MODEL}"])
+        for line in notes:
+            say(line)
+    print(finetune(recipe, out, resume))
+
+
+@command("align", "train")
+@out_option("Where checkpoints and logs go.")
+@config_options()
+@resume_option()
+def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
+    """Train the dual encoder that stage 1 reads from.
+
+    The dual encoder, glyph, learns from rendered words. A dual encoder maps a word and a picture of it to the same
+    tokens. Prints the folder of the best one.
+    """
     from dptr.config.load import load_recipe
     from dptr.config.train import AlignRecipe
     from dptr.training.align import align
@@ -24,22 +74,31 @@ def align(out: Out, config: Recipe = None, overrides: Overrides = None, resume: 
     print(align(load_recipe(AlignRecipe, config, overrides), out, resume))
 
 
+@command("bank", "train", renamed={"--dual-model": "--model"})
+@out_option("The bank to write.", "FILE")
+@click.option(
+    "--images", metavar="DIR", type=click.Path(path_type=Path), multiple=True, help="Photographs; repeatable."
+)
+@click.option(
+    "--pack",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Instead: rendered crops (dptr synth); the bank holds what their tokens lie off their text.",
+)
+@click.option(
+    "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."
+)
+@click.option("--dual", metavar="KIND", default="glyph", help="Dual encoder: glyph, clip, siglip ... Default: glyph.")
+@model_option("Weights of the dual encoder. Default: glyph-en for glyph.", "NAME|DIR", default=None)
 def bank(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The bank to write.")],
-    images: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder of photographs; repeatable.")
-    ] = None,
-    pack: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Instead: rendered crops (dptr synth); what their tokens lie off their text."),
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many crops of the pack.")] = 4000,
-    dual: Annotated[str, typer.Option(metavar="KIND", help="Which dual encoder: glyph, clip, siglip ...")] = "glyph",
-    dual_model: Annotated[
-        str, typer.Option(metavar="NAME|DIR", help="Its weights; the default is what ships with it.")
-    ] = "",
-) -> None:
-    """Embed photographs, or rendered words, into a bank for Offline Randomized Perturbation."""
+    out: Path, images: tuple[Path, ...], pack: Path | None, count: int, dual: str, model: str | None
+) -> None:  # fmt: skip
+    """Embed pictures into the bank that stage 1 perturbs with (ORP).
+
+    The pictures are photographs, or rendered words. Offline Randomized Perturbation (ORP) adds tokens of a random
+    picture of the bank to the text tokens that the decoder learns to spell from, so that it does not rely on clean
+    ones.
+    """
     from dptr.config.model import DualConfig
     from dptr.dual.base import load_dual
     from dptr.dual.orp.bank import build_bank
@@ -48,9 +107,9 @@ def bank(
 
     if bool(images) == bool(pack):
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
-    if dual != "glyph" and not dual_model:
-        raise UserError(f"--dual {dual}: no weights ship with it; pass --dual-model, a folder or a hub id")
-    encoder = load_dual(DualConfig.of(kind=dual, **({"model": dual_model} if dual_model else {})))
+    if dual != "glyph" and not model:
+        raise UserError(f"--dual {dual}: no weights ship with it; pass --model, a folder or a hub id")
+    encoder = load_dual(DualConfig.of(kind=dual, **({"model": model} if model else {})))
     if pack:
         from dptr.dual.glyph.model import GlyphDual
         from dptr.training.sources import packed_batches
@@ -59,91 +118,27 @@ def bank(
             raise UserError(f"--pack with --dual {dual}: its tokens are no letters' slots; use glyph, or --images")
         built = build_residual_bank(encoder, packed_batches(pack, encoder, count), out)
     else:
-        paths = [path for folder in images or [] for path in list_images(folder)]
+        paths = [path for folder in images for path in list_images(folder)]
         with progress_bars() as bars:
             built = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
     for name, reason in built.provenance["dropped"]:
         print(f"dropped {name}: {reason}", file=sys.stderr)
-    count, tokens, width = built.tokens.shape
-    print(f"{out}\t{count} images\t{tokens} tokens of {width}")
+    images_held, tokens, width = built.tokens.shape
+    print(f"{out}\t{images_held} images\t{tokens} tokens of {width}")
 
 
-def pretrain(out: Out, config: Recipe = None, overrides: Overrides = None, resume: Resume = False) -> None:
-    """Stage 1: teach a decoder to spell from a dual encoder's text tokens.
+@command("pretrain", "train")
+@out_option("Where checkpoints and logs go.")
+@config_options()
+@resume_option()
+def pretrain(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
+    """Teach a decoder to spell from text alone (stage 1).
 
-    Its only image features are those of the ORP bank.
-
-    Prints the folder of the best decoder.
+    It attends to the text tokens of a dual encoder. Its only image features are those of the bank (dptr bank) for
+    Offline Randomized Perturbation (ORP). Prints the folder of the best decoder.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import PretrainRecipe
     from dptr.training.pretrain import pretrain
 
     print(pretrain(load_recipe(PretrainRecipe, config, overrides), out, resume))
-
-
-def finetune(
-    out: Out,
-    config: Recipe = None,
-    overrides: Overrides = None,
-    data: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="Labeled crops (data.train); repeatable.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="A recognizer to go on with (init.model).")
-    ] = None,
-    resume: Resume = False,
-) -> None:
-    """Stage 2: train encoder, FMU and decoder on labeled crops; prints the folder of the best recognizer.
-
-    Without --config goes on with --model, in a way that suits 100 to 2,000 crops; with the one that ships where no
-    setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on).
-    """
-    from dptr.config.load import load_recipe
-    from dptr.config.train import FinetuneRecipe
-    from dptr.training.finetune import finetune
-    from dptr.training.finetune_defaults import continues_model, finetune_defaults
-
-    overrides = list(overrides or [])
-    if data:
-        overrides.append(f"data.train={json.dumps(data, ensure_ascii=False)}")
-    if model:
-        overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    recipe = load_recipe(FinetuneRecipe, config, overrides)
-    if config is None and continues_model(recipe):
-        recipe, notes = finetune_defaults(
-            overrides if recipe.init.model else [*overrides, f"init.model={DEFAULT_MODEL}"]
-        )
-        for line in notes:
-            say(line)
-    print(finetune(recipe, out, resume))
-
-
-def adapt(
-    out: Out,
-    text: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Words of the domain, a word a line (text); repeatable.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="The recognizer to adapt (init.model); the default is what ships."),
-    ] = None,
-    config: Recipe = None,
-    overrides: Overrides = None,
-    resume: Resume = False,
-) -> None:
-    """Teach a recognizer the words of a domain from a word list; prints the folder of the adapted one.
-
-    The words are rendered, and the decoder trains on what the frozen image side makes of them. Rendered words of its
-    language are rehearsed, so that it does not forget them. No labeled crop of the domain is needed.
-    """
-    from dptr.config.load import load_recipe
-    from dptr.config.train import AdaptRecipe
-    from dptr.training.adapt import adapt
-
-    overrides = list(overrides or [])
-    if text:
-        overrides.append(f"text={json.dumps(text, ensure_ascii=False)}")
-    if model:
-        overrides.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
-    print(adapt(load_recipe(AdaptRecipe, config, overrides), out, resume))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -45,7 +45,7 @@ RENAMED = {
 REMOVED = ("model.encoder", "model.fmu", "run.workers", "words.sources")  # where no recipe of that kind read them
 
 
-def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list[str] | None = None) -> R:
+def load_recipe(schema: type[R], path: str | Path | None = None, overrides: Sequence[str] = ()) -> R:
     """Read a TOML recipe, apply ``a.b=c`` overrides and validate.
 
     Args:
@@ -65,7 +65,7 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: list
             raise UserError(f"recipe {path}: {error.strerror}; pass an existing TOML file to --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"recipe {path}: not valid TOML ({error}); see recipes/ for examples") from error
-    for override in overrides or []:
+    for override in overrides:
         _apply(values, override)
     _refuse_old(schema, values, str(path or "--set"))
     try:

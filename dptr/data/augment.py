@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dptr.utils import images
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 LAYERS = 3  # operations drawn a crop, as PARSeq
 
@@ -245,5 +246,5 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise UserError("augmentation needs OpenCV, which is not installed; pip install 'dptr[train]'") from error
+        raise missing_package(error, "augmentation", "train") from error
     return cv2

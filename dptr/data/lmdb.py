@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 if TYPE_CHECKING:
     import lmdb
@@ -262,5 +263,5 @@ def _lmdb() -> Any:
     try:
         import lmdb
     except ImportError as error:
-        raise UserError("lmdb is not installed; pip install 'dptr[train]'") from error
+        raise missing_package(error, "an LMDB", "train") from error
     return lmdb

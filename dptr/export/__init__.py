@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
+from dptr.utils.extras import missing_package
+from dptr.weights import model_file
 
 try:
     import onnx
@@ -17,7 +18,7 @@ try:
     from dptr.export.graph import to_onnx
     from dptr.inference.torch_backend import TorchModel
 except ModuleNotFoundError as error:
-    raise UserError(f"{error.name} is not installed; export needs it; pip install 'dptr[train,export]'") from error
+    raise missing_package(error, "dptr export", "train", "export") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
 from dptr.export.quantize import halve, quantize
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
@@ -68,7 +69,7 @@ def export(
             f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
             "torch, or train one with another image encoder (SigLIP 2 NaFlex's is such; its fixed resolutions are not)"
         ) from error
-    weights = digest(model_folder(model) / "model.safetensors")
+    weights = digest(model_file(model, "model.safetensors"))
     name = reference.card.get("name") or Path(model).name
     smaller = None
     with atomic_file(out) as aside:

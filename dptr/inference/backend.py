@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
+from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
 from dptr.utils.sizes import Sizes
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 
 class Backend(Protocol):
@@ -20,12 +24,14 @@ class Backend(Protocol):
     A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and one method.
 
     Attributes:
+        device: where it computes, such as ``cpu`` or ``cuda:1``.
         tokenizer: turns the probabilities into words.
         card: what is known of the model: its name, its training data, its measured accuracy.
         temperature: of the confidence, > 0 (``dptr.evaluation.calibration``). ``probabilities`` does not apply it.
         size: of the crops that it reads.
     """
 
+    device: str
     tokenizer: Tokenizer
     card: dict[str, Any]
     temperature: float
@@ -44,27 +50,62 @@ class Backend(Protocol):
 
 
 def open_backend(model: str | Path, device: str = "cpu") -> Backend:
-    """Open a model with the backend that its form asks for.
+    """Open a model with the backend that its form and the device ask for.
+
+    onnxruntime opens files that ``dptr export`` wrote and folders that hold their own export, ``model.onnx``. torch
+    opens other folders. It also opens folders for a device that it alone has: ``cuda`` where onnxruntime-gpu is not
+    installed, ``mps``, and so on.
 
     Args:
-        model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote. onnxruntime
-            opens files and, on the CPU, folders that hold their own export, ``model.onnx``; torch opens other folders.
-        device: as ``dptr.inference.reader.Reader`` takes it.
+        model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``openvino``, ``auto`` or any that torch knows. ``auto`` is ``cuda``
+            where a model opens and reads a blank crop there, else ``cpu``.
 
     Raises:
         UserError: no such model, a damaged one, no such device, or torch is needed and not installed.
     """
-    path = model_folder(model)
-    if path.suffix == SUFFIX:
-        return OnnxModel(path, device)
-    exported = path / f"model{SUFFIX}"
-    if device == "cpu" and exported.is_file():
-        return OnnxModel(exported)
+    check_model(model)
+    if device == "auto":
+        return _open_best(model)
+    exported = _exported(model)
+    kind = device_kind(device)
+    # The remedy for a missing OpenVINO is onnxruntime's to name: torch has no such device.
+    if exported == Path(model) or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
+        return OnnxModel(exported, device)
+    if kind == "openvino":
+        raise UserError(
+            f"device 'openvino': it reads exported files; type: dptr export --model {model} --out FILE{SUFFIX}"
+        )
     try:
         from dptr.inference.torch_backend import TorchModel
     except ModuleNotFoundError as error:
+        if exported.is_file():
+            remedy = f"pip install {PACKAGES['cuda']}" if kind == "cuda" else f"pass one of {', '.join(PROVIDERS)}"
+            raise UserError(
+                f"device '{device}': this onnxruntime does not have it, and {error.name} is not installed; {remedy}"
+            ) from error
         raise UserError(
-            f"model '{model}': {error.name} is not installed; pip install 'dptr[train]', or pass an {SUFFIX} file that "
-            "'dptr export' wrote"
+            f"model '{model}': {error.name} is not installed; pass an {SUFFIX} file that 'dptr export' wrote, or "
+            f"{describe_install('train')}"
         ) from error
     return TorchModel(model, device)
+
+
+def _exported(model: str | Path) -> Path:
+    """The file that onnxruntime reads, which need not be there."""
+    return Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
+
+
+def _open_best(model: str | Path) -> Backend:
+    """``cuda`` where it works, else ``cpu``.
+
+    Of a folder that onnxruntime can read, torch's GPU is not tried: to import torch takes seconds.
+    """
+    by_torch = not _exported(model).is_file()
+    if by_torch or has_provider("cuda"):
+        # Drivers raise whatever they like; the CPU is left, whose errors are raised.
+        with suppress(Exception), nullcontext() if by_torch else hidden_logs():
+            backend = open_backend(model, "cuda")
+            backend.probabilities(np.zeros((1, backend.size.height, backend.size.width, 3), np.uint8))
+            return backend
+    return open_backend(model, "cpu")

@@ -8,13 +8,13 @@ word, the size of crops, the temperature, the model card) is JSON in the file's 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from dptr.inference.providers import open_session
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -32,7 +32,7 @@ class OnnxModel:
 
     Args:
         path: the file.
-        device: ``cpu``, or ``cuda`` or ``cuda:N`` where onnxruntime-gpu is installed.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``openvino`` (``dptr.inference.providers``).
         threads: how many threads compute on the CPU; 0 = onnxruntime chooses.
 
     Attributes:
@@ -47,25 +47,10 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", threads: int = 0) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(f"{path}: onnxruntime is not installed; pip install onnxruntime") from error
         if not Path(path).is_file():
             raise UserError(f"model '{path}': no such file; check the path, or write it with 'dptr export'")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors, which are raised as well
-        # Threads that spin while they wait double the time of a batch where other programs want the cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = _choose_providers(device, onnxruntime.get_available_providers())
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers)
-        except Exception as error:  # onnxruntime's errors have no common class of their own
-            if not type(error).__module__.startswith("onnxruntime"):
-                raise
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not a whole ONNX file ({reason}); copy it anew, or export it again") from error
+        self.session = open_session(path, device, threads)
+        self.device = device
         self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
         charset = Charset(self.metadata["charset"]["name"], tuple(self.metadata["charset"]["characters"]))
         self.tokenizer = Tokenizer(charset, self.metadata["max_length"])
@@ -142,16 +127,3 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
             "export the model again"
         )
     return metadata
-
-
-def _choose_providers(device: str, available: list[str]) -> list[Any]:
-    """onnxruntime's execution providers for a device, the preferred one first."""
-    if device == "cpu":
-        return ["CPUExecutionProvider"]
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
-    if match is None or "CUDAExecutionProvider" not in available:
-        raise UserError(
-            f"device '{device}': this onnxruntime computes on cpu"
-            f"{' and cuda' if 'CUDAExecutionProvider' in available else ''}; use that, or install onnxruntime-gpu"
-        )
-    return [("CUDAExecutionProvider", {"device_id": int(match[1] or 0)}), "CPUExecutionProvider"]

@@ -1,56 +1,66 @@
 """Reader: pictures of words in, text out.
 
 >>> from dptr import Reader
->>> Reader().read("photo.png").text  # doctest: +SKIP
+>>> Reader().read("crop.png").text  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dptr.inference.backend import open_backend
+from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
-from dptr.inference.prediction import Prediction, has_repeated_ending
+from dptr.inference.prediction import Prediction, has_repeated_ending, note_photograph
+from dptr.inference.restrict import restrict_characters, restriction_matrix
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
+from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, open_image
+from dptr.utils.images import Picture, fit, open_image
 from dptr.weights import DEFAULT_MODEL
-
-Picture: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
 
 class Reader:
     """Reads word crops with a recognizer. It changes neither torch's random state nor its number of threads.
 
+    A reader is a function, ``reader(picture)``, and can be pickled: what travels is the model's name and the settings,
+    and another process opens the model itself, once.
+
     Args:
         model: a shipped name (``dptr models``), a folder that ``dptr finetune`` wrote, or a file that ``dptr export``
             wrote. onnxruntime reads files and, on the CPU, folders that hold their own export, ``model.onnx``; torch
             reads other folders. The results are the same.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or with torch any device that it knows.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, ``auto`` (``cuda`` where it works, else ``cpu``), or with
+            torch any device that it knows. ``cuda`` needs onnxruntime-gpu or torch, ``openvino`` onnxruntime-openvino.
         batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
         turn: whether to read a picture taller than ``dptr.utils.images.TALL_ASPECT`` times its width also turned by 90
             degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
             down.
         tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and
             keep the most confident reading. It takes up to as many times as long.
+        charset: read the characters of this set alone, a named one (``10`` are the digits), a language or a file
+            (``dptr.text.charset.resolve_charset``); empty = all that the model knows.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
         name: ``model`` as it was passed.
+        device: where the model computes; for ``auto`` what was chosen.
         backend: the open model (``dptr.inference.backend.Backend``).
         tokenizer, card, size: those of the backend.
 
     Raises:
-        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, or a ``tta`` outside 1 to 6.
+        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
+            unknown ``charset``, or one of which the model reads nothing.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class Reader:
         batch_size: int = 64,
         turn: bool = True,
         tta: int = 1,
+        charset: str = "",
         *,
         batch: int | None = None,
     ) -> None:
@@ -74,42 +85,89 @@ class Reader:
         self.batch_size = batch_size
         self.turn = turn
         self.tta = tta
-        self.backend = open_backend(model, device)
-        self.tokenizer = self.backend.tokenizer
-        self.card = self.backend.card
-        self.size = self.backend.size
+        self.charset = charset
+        self._asked_device = device
+        self._use(open_backend(model, device))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = DEFAULT_MODEL,
+        device: str = "cpu",
+        batch_size: int = 64,
+        turn: bool = True,
+        tta: int = 1,
+        charset: str = "",
+    ) -> Reader:
+        """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
+        return cls(name_or_path, device, batch_size, turn, tta, charset)
+
+    def __repr__(self) -> str:
+        settings = [repr(self.name), f"device={self.device!r}", f"batch_size={self.batch_size}"]
+        settings += [] if self.turn else ["turn=False"]
+        settings += [f"tta={self.tta}"] if self.tta > 1 else []
+        settings += [f"charset={self.charset!r}"] if self.charset else []
+        return f"Reader({', '.join(settings)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("name", "batch_size", "turn", "tta", "charset", "_asked_device")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._use(_reopen(self.name, self._asked_device))
+
+    # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
     @overload
-    def read(self, source: Picture) -> Prediction: ...
+    def read(self, source: Picture, errors: Literal["raise"] = "raise") -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
-    def read(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def read(self, source: Picture, errors: Literal["return"]) -> Prediction | UserError: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["raise"] = "raise") -> list[Prediction]: ...
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["return"]) -> list[Prediction | UserError]: ...
 
-    def read(self, source: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Read one picture, or a list of them.
+    def read(self, source: Picture | Iterable[Picture], errors: Literal["raise", "return"] = "raise") -> Any:
+        """Read one picture, or several.
 
-        A picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, a PIL image or an
-        array ``(h, w)`` or ``(h, w, 1 to 4)``. An array of four dimensions is a list of pictures.
+        Args:
+            source: a picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, an open
+                binary file, a PIL image or an array ``(h, w)`` or ``(h, w, 1 to 4)``. Any other iterable is several
+                pictures: a list, a generator, an array of four dimensions (to type checkers any array is one picture;
+                pass them ``list(array)``).
+            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
+                of the prediction and read the others.
+
+        Returns:
+            A prediction for one picture, a list of them for several, in their order.
 
         Raises:
-            UserError: a picture cannot be opened; ``stream`` goes on with the others.
+            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` is neither.
         """
-        if isinstance(source, np.ndarray) and source.ndim == 4:
-            source = list(source)
-        predictions = []
-        for outcome in self.stream(source if isinstance(source, list | tuple) else [source]):
-            if isinstance(outcome, UserError):
+        if errors not in ("raise", "return"):
+            raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
+        single = _is_picture(source)
+        outcomes: list[Prediction | UserError] = []
+        for outcome in self.stream(cast(Iterable[Picture], [source] if single else source)):
+            if isinstance(outcome, UserError) and errors == "raise":
                 raise outcome
-            predictions.append(outcome)
-        return predictions if isinstance(source, list | tuple) else predictions[0]
+            outcomes.append(outcome)
+        return outcomes[0] if single else outcomes
+
+    __call__ = read
 
     def stream(self, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
         """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error."""
-        rest = iter(sources)
+        rest: Iterator[Any] = iter(sources)
         while batch := list(islice(rest, self.batch_size)):
-            opened: list[list[np.ndarray] | UserError] = [self._open(source) for source in batch]
-            predictions = iter(self.predict_views([views for views in opened if not isinstance(views, UserError)]))
-            for views in opened:
-                yield views if isinstance(views, UserError) else next(predictions)
+            opened = [self._open(source) for source in batch]
+            predictions = iter(self.predict_views([each[0] for each in opened if not isinstance(each, UserError)]))
+            for each in opened:
+                if isinstance(each, UserError):
+                    yield each
+                else:
+                    prediction = next(predictions)
+                    notes = note_photograph(*each[1], prediction.confidence)
+                    yield replace(prediction, notes=notes) if notes else prediction
 
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "own_height own_width 3"]:
         """Resize an RGB picture to a crop that the model reads."""
@@ -149,6 +207,8 @@ class Reader:
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
+        if self._restriction is not None:
+            probabilities = restrict_characters(probabilities, self._restriction)
         return [
             Prediction(
                 text=word.text,
@@ -159,8 +219,33 @@ class Reader:
             for word in self.tokenizer.decode(probabilities)
         ]
 
-    def _open(self, source: Picture) -> list[np.ndarray] | UserError:
+    def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int]] | UserError:
+        """The views of a picture, and its width and height in pixels."""
         try:
-            return self.views(open_image(source))
+            image = open_image(source)
         except UserError as error:
             return error
+        return self.views(image), image.size
+
+    def _use(self, backend: Backend) -> None:
+        self.backend = backend
+        self.device = backend.device
+        self.tokenizer = backend.tokenizer
+        self.card = backend.card
+        self.size = backend.size
+        allowed = resolve_charset(self.charset) if self.charset else None
+        self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
+
+
+def _is_picture(source: object) -> bool:
+    """Whether it is one picture; anything else that can be iterated over is several."""
+    if isinstance(source, np.ndarray):
+        return source.ndim != 4
+    one = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+    return isinstance(source, one) or hasattr(source, "read") or not isinstance(source, Iterable)
+
+
+@lru_cache(maxsize=2)
+def _reopen(name: str, device: str) -> Backend:
+    """The backend of a reader that was unpickled; kept, because a process pool pickles its function for each task."""
+    return open_backend(name, device)

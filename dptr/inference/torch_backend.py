@@ -20,25 +20,26 @@ class TorchModel:
 
     Args:
         model: a shipped name or a folder that training wrote.
-        device: any that torch knows.
+        device: any that torch knows; also an attribute.
 
     Raises:
         UserError: no such model, a damaged one, or no such device.
     """
 
     def __init__(self, model: str | Path, device: str = "cpu") -> None:
-        self.device = _open_device(device)
+        self.device = device
+        self._device = _open_device(device)
         recognizer = load_recognizer(model)
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
         self.temperature = recognizer.temperature
         self.size: Sizes = CropSizes(**recognizer.config.encoder.crop_size.model_dump())
-        self.model = recognizer.model.to(self.device).eval()
+        self.model = recognizer.model.to(self._device).eval()
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
-            return crop_probabilities(self.model, crops, self.device)
+            return crop_probabilities(self.model, crops, self._device)
 
 
 def crop_probabilities(

@@ -1,29 +1,28 @@
-"""The models that ship: which there are, and what is known of each. ``dptr.weights`` holds their folders."""
+"""The models that ship: which are installed, and what is known of each."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import dptr.weights
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
+from dptr.weights import SHIPPED, model_file, model_folders
 
 
 def model_cards(name: str | None = None) -> list[dict[str, Any]]:
-    """The cards of all models that ship, or of one.
+    """The cards of all models that are installed, or of one.
 
     Returns:
         Each card as JSON holds it (``kind``, ``trained_on``, ``results``, ``version``, ...), after the keys ``name``
-        and ``megabytes`` (10^6 bytes, of all files).
+        and ``megabytes`` (10^6 bytes, of all files that are installed).
 
     Raises:
-        UserError: no model of that name ships.
+        UserError: no model of that name ships, or it is in dptr-weights, which is not installed.
     """
-    folders = dptr.weights.SHIPPED if name is None else {name: _folder(name)}
+    names = [shipped for shipped in SHIPPED if model_folders(shipped)] if name is None else [_check(name)]
     return [
-        {"name": shipped, "megabytes": _megabytes(folder), **read_json(folder / "card.json", "model card")}
-        for shipped, folder in folders.items()
+        {"name": each, "megabytes": _megabytes(each), **read_json(model_file(each, "card.json"), "model card")}
+        for each in names
     ]
 
 
@@ -31,18 +30,17 @@ def model_readme(name: str) -> str | None:
     """All that is known of a model that ships, in Markdown; None where its folder has no such page.
 
     Raises:
-        UserError: no model of that name ships.
+        UserError: see ``model_cards``.
     """
-    page = _folder(name) / "README.md"
+    page = model_file(_check(name), "README.md")
     return page.read_text(encoding="utf-8") if page.exists() else None
 
 
-def _folder(name: str) -> Path:
-    shipped = dptr.weights.SHIPPED
-    if name not in shipped:
-        raise UserError(f"no model '{name}' ships; there are {', '.join(shipped)}")
-    return shipped[name]
+def _check(name: str) -> str:
+    if name not in SHIPPED:
+        raise UserError(f"no model '{name}' ships; there are {', '.join(SHIPPED)}")
+    return name
 
 
-def _megabytes(folder: Path) -> float:
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
+def _megabytes(name: str) -> float:
+    return sum(file.stat().st_size for folder in model_folders(name) for file in folder.iterdir()) / 1e6

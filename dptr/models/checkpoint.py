@@ -23,7 +23,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_folder, load_tensors, read_json, save_tensors, write_json
-from dptr.weights import SHIPPED, model_folder
+from dptr.weights import SHIPPED, model_file
 
 Kind = Literal["recognizer", "decoder"]
 
@@ -111,7 +111,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     Raises:
         UserError: no such folder, not a checkpoint of this kind or format, damaged files.
     """
-    folder = model_folder(model)
+    folder = model_file(model, "config.json").parent
     if not (folder / "config.json").is_file():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "
@@ -131,7 +131,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
             "pass a folder that 'dptr pretrain' or 'dptr finetune' wrote"
         )
     config, charset = parse_settings(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
-    tensors = load_tensors(folder / "model.safetensors", "model")
+    tensors = load_tensors(model_file(model, "model.safetensors"), "model")
     dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
     return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
 
@@ -167,7 +167,7 @@ def build_loaded(checkpoint: Checkpoint) -> Loaded:
 
 def card_of(model: str | Path) -> dict[str, Any]:
     """The card of a checkpoint folder or shipped name; empty where it has none."""
-    path = model_folder(model) / "card.json"
+    path = model_file(model, "card.json")
     return read_json(path, "model card") if path.is_file() else {}
 
 

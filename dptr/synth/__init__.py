@@ -1,13 +1,13 @@
 """The renderer: words drawn with free fonts, made to look like crops of photographs."""
 
-from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 try:
     from dptr.synth.contact_sheet import draw_contact_sheet, draw_labeled_sheet
     from dptr.synth.fonts import EMBEDDED, Font, FontIndex, FontScan, describe_embedded, find_fonts, scan_fonts
     from dptr.synth.renderer import Renderer
 except ModuleNotFoundError as error:
-    raise UserError(f"{error.name} is not installed; the renderer needs it; pip install 'dptr[train]'") from error
+    raise missing_package(error, "the renderer", "train") from error
 
 __all__ = [
     "EMBEDDED",

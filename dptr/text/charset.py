@@ -16,11 +16,12 @@ from dptr.text.unicode import directions, is_mark
 from dptr.utils.errors import UserError
 
 CHARSETS: dict[str, str] = {
+    "10": string.digits,
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,
     "94": string.digits + string.ascii_letters + string.punctuation,
 }
-"""Named sets, in the order of PARSeq's ``configs/charset/*.yaml``."""
+"""Named sets, by their size; all but the first in the order of PARSeq's ``configs/charset/*.yaml``."""
 
 SPACED = "+space"
 """After the name of a set, a language or a file: with the space as its last character, for lines of several words."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dptr.config.render import SourceConfig
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
 
 PLACEHOLDER = "number placeholder"
 _MERGED = re.compile(r"0[.,]*0")
@@ -39,7 +40,7 @@ def read_wordfreq(source: SourceConfig) -> Entries:
         wordfreq = importlib.import_module("wordfreq")
     except ImportError as error:
         raise UserError(
-            "corpus source wordfreq: the package is not installed; pip install 'dptr[train]', or use kind = 'file'"
+            f"corpus source wordfreq: the package is not installed; use kind = 'file', or {describe_install('train')}"
         ) from error
     known = wordfreq.available_languages("best")
     if source.language not in known:

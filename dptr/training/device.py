@@ -8,6 +8,7 @@ import torch
 
 from dptr.config.train import RunConfig
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -23,7 +24,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
     except ImportError as error:
-        raise UserError("training needs accelerate, which is not installed; pip install 'dptr[train]'") from error
+        raise missing_package(error, "training", "train") from error
     precision = best_precision(config.device) if config.precision == "auto" else config.precision
     AcceleratorState._reset_state()  # it holds on to the precision of an earlier run in this process
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
+from dptr.utils.terminal import say, shows_progress
 
 
 class Log:
@@ -86,7 +87,7 @@ class Log:
         start_time, first = self._begin
         speed = (step - first) * samples / max(now - start_time, 1e-9)
         terminal = sys.stderr.isatty()
-        if self.main and (terminal or now - self._spoke > 30 or step == steps):
+        if self.main and shows_progress() and (terminal or now - self._spoke > 30 or step == steps):
             self._spoke = now
             left = int((steps - step) * samples / max(speed, 1e-9))
             text = (
@@ -98,7 +99,7 @@ class Log:
     def say(self, text: str) -> None:
         """A line for people."""
         if self.main:
-            print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+            say(text)
 
     def close(self) -> None:
         """Close TensorBoard's file."""

@@ -37,7 +37,7 @@ from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 VALIDATION = 1000  # words of each kind
 
@@ -224,11 +224,11 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
         return None
     path = Path(config.bank)
     if not path.is_file():
-        path = model_folder(dual.name) / f"{config.bank}.safetensors"
+        path = model_file(dual.name, f"{config.bank}.safetensors")
     if not path.is_file():
         raise UserError(
             f"orp.bank = '{config.bank}': neither a file nor {path}, and orp.strength is {config.strength}; make one "
-            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --dual-model {dual.name} -o FILE' and pass "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual {dual.kind} --model {dual.name} -o FILE' and pass "
             "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     return load_bank(path, dual)

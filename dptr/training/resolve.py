@@ -36,7 +36,7 @@ from dptr.text.corpus import in_language
 from dptr.training.co_training import has_co_training
 from dptr.training.distillation import Teacher, open_teacher
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 R = TypeVar("R", bound=Config)
 P = TypeVar("P")
@@ -115,10 +115,10 @@ class _Opener:
         """None where ``model`` is empty."""
         if not model:
             return None
-        folder = model_folder(model).resolve()
-        if folder not in self._held:
-            self._held[folder] = open_checkpoint(model)
-        return self._held[folder]
+        path = model_file(model, "config.json").resolve()
+        if path not in self._held:
+            self._held[path] = open_checkpoint(model)
+        return self._held[path]
 
 
 def resolve_synth(recipe: SynthRecipe) -> SynthRecipe:

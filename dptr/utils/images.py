@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -29,23 +30,47 @@ SUFFIXES = frozenset(
 """What a file of one of these formats is usually called, in lower case."""
 
 HALF_RANGE = 127.5  # of pixel values 0..255: their middle, and how far they reach to either side
+DEEP_RANGES = 1023, 4095, 16383, 65535  # the greatest values of 10, 12, 14 and 16 bits
+FLOAT_GAP = 16  # floats above it are of 0..255: a picture that dark would hold nothing to read
 TALL_ASPECT = 1.2  # height / width above which a picture may hold a word that runs up or down (docs/LOG.md)
 
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
     *(struct.error, zlib.error),
 )  # what Pillow raises on damaged files, found by changing bytes of each format at random
+_SLACK = 1e-3  # of the range of floats, by which rounding may leave it
 _header = threading.Lock()  # warning filters belong to the process, not to a thread
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def open_image(source: str | Path | bytes | Image.Image | np.ndarray, name: str = "") -> Image.Image:
+class BinaryFile(Protocol):
+    """An open file, or anything else that ``read`` gives bytes."""
+
+    def read(self) -> bytes: ...
+
+
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | np.ndarray"
+"""What ``open_image`` takes."""
+
+
+def open_image(source: Picture, name: str = "") -> Image.Image:
     """Open a picture as RGB, upright.
 
-    Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; 16-bit gray (also Pillow's
-    mode ``I``) is scaled from 0..65535; floats are scaled from 0..1; EXIF orientation is applied; of an animation
-    the first frame is taken. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` gray + alpha, ``(h, w, 3)`` RGB or
-    ``(h, w, 4)`` RGBA, of bool, uint8, uint16 or float in 0..1.
+    A source is a path, the bytes of a file, an open binary file (read from where it stands to its end, not closed), a
+    PIL image or an array. Arrays are ``(h, w)``, ``(h, w, 1)``, ``(h, w, 2)`` gray + alpha, ``(h, w, 3)`` RGB or
+    ``(h, w, 4)`` RGBA.
+
+    Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; EXIF orientation is applied;
+    of an animation the first frame is taken.
+
+    Values are scaled by their range, the same for arrays and for pictures of those kinds:
+
+    - bool: white is true.
+    - Integers of any type in 0..255 are taken as they are: 8-bit pictures are often stored so.
+    - uint16 and Pillow's modes ``I;16`` and ``I`` with a greater value are scaled from the smallest of
+      ``DEEP_RANGES`` that holds them all: pictures of 10, 12, 14 or 16 bits. Other integer types are refused then.
+    - Floats in 0..1 are scaled from 0..1, and those that reach above ``FLOAT_GAP`` from 0..255. A maximum between
+      could be either and is refused. Up to a thousandth of the range beyond it, as rounding leaves, is clipped.
 
     Args:
         name: what errors call a picture that is passed as bytes; empty = its number of bytes.
@@ -54,22 +79,27 @@ def open_image(source: str | Path | bytes | Image.Image | np.ndarray, name: str 
         A PIL image of mode RGB, at least 1x1 pixel; the source is never changed.
 
     Raises:
-        UserError: missing, a folder, zero bytes, not a picture, truncated, more pixels than Pillow's guard against
-            decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``), or values that no rule above covers.
+        UserError: missing, a folder, zero bytes, a file opened as text, not a picture, truncated, more pixels than
+            Pillow's guard against decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``), or values that no rule
+            above covers.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or f"image of mode {source.mode}, {source.width}x{source.height}"
         return _decode(source, str(name))
-    if isinstance(source, bytes):
-        return _from_bytes(source, name or f"image of {len(source)} bytes")
-    if isinstance(source, str | Path):
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(source), name or f"image of {len(bytes(source))} bytes")
+    if isinstance(source, str | os.PathLike):
         return _from_bytes(read_encoded(source), str(source))
-    raise UserError(f"image of type {type(source).__name__}; pass a path, bytes, a PIL image or a numpy array")
+    if hasattr(source, "read"):
+        return _from_file(source)
+    raise UserError(
+        f"image of type {type(source).__name__}; pass a path, bytes, an open binary file, a PIL image or a numpy array"
+    )
 
 
-def read_encoded(path: str | Path) -> bytes:
+def read_encoded(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a picture's file, not decoded.
 
     Raises:
@@ -84,20 +114,26 @@ def read_encoded(path: str | Path) -> bytes:
         raise UserError(f"{path}: {reason}; check the path") from error
 
 
-def list_images(folder: str | Path) -> list[str]:
-    """The paths of the pictures directly in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
+    """The paths of the pictures in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+
+    Args:
+        recursive: in its sub-folders too; links to folders are not followed.
 
     Raises:
         UserError: it is no folder, cannot be read or holds no picture.
     """
     try:
-        names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]
+        listed = os.listdir(folder)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if recursive:
+        parents = ((os.path.relpath(parent, folder), files) for parent, _, files in os.walk(folder))
+        listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
+    names = [name for name in listed if os.path.splitext(name)[1].lower() in SUFFIXES]
     if not names:
-        raise UserError(
-            f"{folder}: no picture directly in it; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})"
-        )
+        where = "in it or in its sub-folders" if recursive else "directly in it"
+        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})")
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
 
 
@@ -148,6 +184,17 @@ def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h
     return pixels
 
 
+def _from_file(file: BinaryFile) -> Image.Image:
+    name = str(getattr(file, "name", "") or f"file of type {type(file).__name__}")
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or holds no text
+        raise UserError(f"{name}: {error}; open it anew, as binary ('rb')") from error
+    if not isinstance(data, bytes):
+        raise UserError(f"{name}: reads {type(data).__name__}, not bytes; open it as binary ('rb')")
+    return _from_bytes(data, name)
+
+
 def _from_bytes(data: bytes, name: str) -> Image.Image:
     if not data:
         raise UserError(f"{name}: zero bytes; copy or download it again")
@@ -180,9 +227,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
     if image.mode == "I" or image.mode.startswith("I;16"):
         gray = np.asarray(image)
-        if (image.mode == "I" and gray.min() < 0) or gray.max() > 65535:
-            raise UserError(f"{name}: 32-bit values {gray.min()}..{gray.max()}; save it with 8 or 16 bits a channel")
-        values = _from_16_bit(gray)
+        values = _from_integers(gray, name, deep=True)
         if "transparency" in image.info:
             values[gray == image.info["transparency"]] = 255
         return Image.fromarray(values).convert("RGB")
@@ -205,24 +250,35 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        array = _from_16_bit(array)
-    elif np.issubdtype(array.dtype, np.floating):
+    elif array.dtype.kind in "ui":
+        array = _from_integers(array, name, deep=array.dtype.kind == "u" and array.dtype.itemsize == 2)
+    elif array.dtype.kind == "f":
         array = _from_float(array, name)
-    elif array.dtype != np.uint8:
-        raise UserError(f"{name}: unknown range of values; pass uint8, uint16, bool, or floats in 0..1")
+    else:
+        raise UserError(f"{name}: no numbers of a picture; pass uint8")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
-def _from_16_bit(values: np.ndarray) -> np.ndarray:
-    """0..65535 to 0..255, rounded; 65535 = 255 * 257."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _from_integers(values: np.ndarray, name: str, deep: bool) -> np.ndarray:
+    """Integers of any type to 0..255, rounded; ``deep``: they may have more than 8 bits."""
+    if values.dtype == np.uint8:
+        return values
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and high <= 255:
+        return values.astype(np.uint8)
+    if not deep:
+        raise UserError(f"{name}: values {low}..{high} outside 0..255; clip or scale them, or pass uint16 for 16 bits")
+    if low < 0 or high > DEEP_RANGES[-1]:
+        raise UserError(f"{name}: 32-bit values {low}..{high}; save it with 8 or 16 bits a channel")
+    full = next(each for each in DEEP_RANGES if each >= high)
+    return ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
 def _from_float(values: np.ndarray, name: str) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):  # also NaN
-        raise UserError(f"{name}: floats {low:.4g}..{high:.4g} outside 0..1; scale them, or pass uint8")
-    return np.rint(values * 255).astype(np.uint8)
+    full = 255.0 if high > FLOAT_GAP else 1.0
+    if not (low >= -_SLACK * full and high <= (1 + _SLACK) * full):  # also NaN
+        raise UserError(f"{name}: floats {low:.4g}..{high:.4g}, neither 0..1 nor 0..255; clip or scale them")
+    return np.rint(np.clip(values, 0, full) * (255 / full)).astype(np.uint8)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dptr.utils.files import atomic_file
+
+_verbosity = 0
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -32,29 +34,49 @@ def align_columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def say(line: str) -> None:
-    """A line on standard error, in place of an unfinished progress line where that is a terminal."""
-    print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+def set_verbosity(level: int) -> None:
+    """How much goes to standard error: -1 errors alone, 0 notes and progress too, 1 also what is chosen and timed."""
+    global _verbosity
+    _verbosity = level
+
+
+def say(line: str, level: int = 0) -> None:
+    """A line on standard error, in place of an unfinished progress line where that is a terminal.
+
+    Args:
+        level: the verbosity from which on it is shown (``set_verbosity``).
+    """
+    if _verbosity >= level:
+        print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
 
 
 def say_error(problem: Exception | str) -> None:
-    """An error as one line on standard error."""
-    say(f"dptr: error: {' '.join(str(problem).splitlines())}")
+    """An error as one line on standard error, whatever the verbosity."""
+    say(f"dptr: error: {' '.join(str(problem).splitlines())}", level=-1)
+
+
+def shows_progress() -> bool:
+    """Whether progress is to be shown (``set_verbosity``)."""
+    return _verbosity >= 0
 
 
 @contextmanager
-def progress_bars() -> Iterator[Any]:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from tqdm import tqdm
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
 
-        def show(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=total)
-            progress.update(bars[name], completed=done)
+    def show(name: str, done: int, total: int) -> None:
+        if name not in bars:
+            bars[name] = tqdm(total=total, desc=name, leave=False, file=sys.stderr)
+        bars[name].update(done - bars[name].n)
 
-        yield show
+    def ignore(name: str, done: int, total: int) -> None:
+        pass
+
+    try:
+        yield show if sys.stderr.isatty() and shows_progress() else ignore
+    finally:
+        for bar in bars.values():
+            bar.close()

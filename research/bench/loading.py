@@ -3,7 +3,7 @@
     python research/bench/loading.py
     python research/bench/loading.py --crops 20000 --json runs/bench-loading.json
 
-Two LMDBs are read, each made once below --out: crops rendered by ``dptr synth --as lmdb`` (PNG, 32x128), and, where
+Two LMDBs are read, each made once below --out: crops rendered by ``dptr synth --format lmdb`` (PNG, 32x128), and, where
 DPTR_DATA is set, the real crops of ``iiit5k/train`` and ``ic15/train`` as they come (JPEG and PNG of all sizes). The
 ways to read take turns:
 
@@ -97,7 +97,7 @@ def main() -> None:
 def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:
     """The LMDBs, made where they are missing."""
     rendered, real = out / "rendered", out / "real"
-    synth = ["synth", "--as", "lmdb", "--count", str(count), "--out", str(rendered), "--resume"]
+    synth = ["synth", "--format", "lmdb", "--count", str(count), "--out", str(rendered), "--resume"]
     if not rendered.exists() and run(synth):
         raise UserError(f"{rendered}: dptr synth could not make it; see above")
     yield "rendered", rendered

@@ -197,7 +197,7 @@ def render(arm: str, folder: Path, options: argparse.Namespace) -> None:
         changes = [f"render.fonts={json.dumps([str(fonts)])}", f"render.backgrounds={options.data / 'natural'}"]
         changes += [f"render.effects.{effect}=0" for effect in GROUPS.get(off, ())]
         changes += NO_CORPUS if off == "corpus" else ()
-        kind = () if arm == PLACES else ("--as", "folder")  # a pack also holds where letters stand
+        kind = () if arm == PLACES else ("--format", "folder")  # a pack also holds where letters stand
         _dptr(
             "synth", "--config", str(preset), *kind, "--out", str(folder),
             "--count", str(options.crops), "--resume", *(part for change in changes for part in ("--set", change)),

@@ -108,7 +108,7 @@ def work(domain: str, options: argparse.Namespace) -> None:
     if not (out / "test" / LABELS).exists():
         plain = [f"corpus.{key}=0" for key in ("heldout", "upper", "title", "mixed", "punctuation")]
         unseen = ("render.font_split=heldout", f"render.backgrounds={options.data / 'natural'}")
-        dptr("synth", "--config", SIGNS, "--as", "folder", "--count", str(TEST), "--out", str(out / "test"),
+        dptr("synth", "--config", SIGNS, "--format", "folder", "--count", str(TEST), "--out", str(out / "test"),
              *told("seed=9", f"corpus.sources=[{own}]", *plain, *unseen))  # fmt: skip
     began = time.monotonic()
     if not (out / "adapt.json").exists():
@@ -130,7 +130,7 @@ def work(domain: str, options: argparse.Namespace) -> None:
         for data in (out / "test", options.out / "real"):
             report = out / f"{name}-{data.name}.json"
             if not report.exists():
-                dptr("eval", "--data", str(data), "--model", model, "--protocol", "36", "--json", str(report))
+                dptr("eval", "--data", str(data), "--model", model, "--protocol", "36", "--json", "--out", str(report))
 
 
 def timed(command: list[str], steps: int, out: Path) -> float:

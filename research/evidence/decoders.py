@@ -62,7 +62,7 @@ def rendered_sets(out: Path) -> list[Job]:
         words.write_text("\n".join(lists[name]) + "\n", encoding="utf-8")
         source = f'corpus.sources=[{{kind = "file", path = "{words}"}}]'
         settings = (source, "corpus.heldout=0", "corpus.punctuation=0", "corpus.mixed=0", "render.font_split=heldout")
-        command = ("synth", "--count", str(COUNT), "--as", "folder", "--set", f"seed={seed}")
+        command = ("synth", "--count", str(COUNT), "--format", "folder", "--set", f"seed={seed}")
         jobs.append(Job(name, (*command, *told(*settings))))
     return jobs
 
@@ -121,7 +121,7 @@ def stage_one(options: argparse.Namespace) -> list[Job]:
     kinds = [
         Job(f"text-{kind}", (*text, "--set", f"model.decoder.kind={kind}"), ("residuals",)) for kind in options.decoders
     ]
-    residuals = Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=())
+    residuals = Job("residuals", ("bank", "--pack", options.pack, "--model", options.glyph), flags=())
     return [residuals, *kinds, *(share_stage(text, options.share_decoder, share) for share in shares(options))]
 
 
@@ -165,8 +165,7 @@ def evaluations(trained: Sequence[Job], out: Path, data: Path) -> list[Job]:
             f"{job.name}-read",
             ("eval", *sets, "--model", str(out / job.name / "model")),
             (job.name, *WORDS),
-            output="--json",
-            flags=(),
+            flags=("--json",),
         )
         for job in trained
     ]

@@ -70,7 +70,7 @@ def starts(options: argparse.Namespace, data: Path) -> list[Job]:
     joint = (*rendered, *told("co_training.text=1", "co_training.residuals=1", steps(options, options.joint_steps)))
     residuals = ("--set", f"orp.bank={out / 'residuals'}", "--set", "orp.strength=1", "--set")
     return [
-        Job("residuals", ("bank", "--pack", options.pack, "--dual-model", options.glyph), flags=()),
+        Job("residuals", ("bank", "--pack", options.pack, "--model", options.glyph), flags=()),
         Job("text", (*text, "--set", "orp.strength=0")),
         Job("text-photographs", text),
         Job("text-residuals", (*text, *residuals, "orp.positions=aligned"), ("residuals",)),

@@ -28,7 +28,6 @@ class Job:
     name: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    output: str = "--out"  # the option that names what it writes
     flags: tuple[str, ...] = ("--resume",)
 
 
@@ -104,7 +103,7 @@ def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
         return True
     name, *arguments = job.arguments
     common = told(*(setting for setting in settings if knows(name, setting)))
-    command = [sys.executable, "-m", "dptr", name, *common, *arguments, job.output, str(out / job.name), *job.flags]
+    command = [sys.executable, "-m", "dptr", name, *common, *arguments, "--out", str(out / job.name), *job.flags]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode

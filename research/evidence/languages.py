@@ -65,7 +65,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     def rendered(name: str, count: int, seed: int, split: str, form: str) -> Job:
         settings = (f"charset={code}", f"seed={seed}", trained if split == "train" else heldout)
         grounds = f"render.backgrounds={out / f'grounds-{split}'}"
-        return Job(f"{name}-{code}", ("synth", "--count", str(count), "--as", form, *told(*settings, grounds)))
+        return Job(f"{name}-{code}", ("synth", "--count", str(count), "--format", form, *told(*settings, grounds)))
 
     model = out / f"glyph-{code}" / "model"
     pack, photographs = out / f"pack-{code}", f"render.backgrounds={out / 'grounds-train'}"
@@ -90,9 +90,9 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
         arguments = ("eval", str(out / f"test-{code}"), "--protocol", "native")
         recognizer = out / f"{start}-{code}" / "model"
         needs = (f"{start}-{code}",)
-        return Job(f"{start}-{code}-read", (*arguments, "--model", str(recognizer)), needs, output="--json", flags=())
+        return Job(f"{start}-{code}-read", (*arguments, "--model", str(recognizer)), needs, flags=("--json",))
 
-    bank = ("bank", "--pack", str(pack), "--dual-model", str(model))
+    bank = ("bank", "--pack", str(pack), "--model", str(model))
     decoder = told(f"init.decoder={out / f'decoder-{code}' / 'model'}")
     return [
         rendered("pack", options.crops, 0, "train", "pack"),

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dptr.dual.orp.bank import Bank, load_bank, save_bank
 from dptr.utils.files import atomic_file
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 LAMBDAS = {
     "none": (0.0,),
@@ -67,13 +67,13 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     jobs = []
     if "residuals" in options.banks:
-        arguments = ("bank", "--pack", options.pack, "--count", "4000", "--dual-model", options.glyph)
+        arguments = ("bank", "--pack", options.pack, "--count", "4000", "--model", options.glyph)
         jobs.append(Job("bank-residuals", arguments, flags=()))
     if "patches" in options.banks:
         pictures = out / "patches"
         if not pictures.exists():
             script("patches.py", "--photographs", str(data / "natural"), "--out", str(pictures))
-        jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--dual-model", options.glyph), flags=()))
+        jobs.append(Job("bank-patches", ("bank", "--images", str(pictures), "--model", options.glyph), flags=()))
     finish(jobs, out, options.jobs)
     if "gaussian" in options.banks and not (out / "bank-gaussian").exists():
         save_bank(alike(load_bank(photographs(options.glyph)), torch.Generator().manual_seed(0)), out / "bank-gaussian")
@@ -81,7 +81,7 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
 
 def photographs(glyph: str) -> Path:
     """The bank that ships."""
-    return model_folder(glyph) / "photographs.safetensors"
+    return model_file(glyph, "photographs.safetensors")
 
 
 def alike(bank: Bank, generator: torch.Generator) -> Bank:

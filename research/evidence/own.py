@@ -110,8 +110,8 @@ def rendered(data: Path, count: int, seed: int, out: Path, fonts: list[str], sou
     words = [part for change in changes for part in ("--set", change)] if sources else []
     for folder, crops, number in zip(folders, (count, TEST), (seed, seed + 1000), strict=True):
         if not (folder / LABELS).exists():
-            dptr("synth", "--config", str(RECIPES / "synth" / "plates.toml"), "--as", "folder", "--count", str(crops),
-                 "--set", f"seed={number}", "--set", f"render.fonts={json.dumps(fonts)}", *words,
+            dptr("synth", "--config", str(RECIPES / "synth" / "plates.toml"), "--format", "folder",
+                 "--count", str(crops), "--set", f"seed={number}", "--set", f"render.fonts={json.dumps(fonts)}", *words,
                  "--set", f"render.backgrounds={data / 'natural'}", "--out", str(folder))  # fmt: skip
     return folders
 
@@ -148,7 +148,7 @@ DOMAINS = {"ic15": ic15, "plates": plates, "codes": codes, "meters": meters}
 def accuracy(folder: Path, model: str, report: Path) -> float:
     """Word accuracy under protocol 36."""
     report.parent.mkdir(parents=True, exist_ok=True)
-    dptr("eval", "--data", str(folder), "--model", model, "--protocol", "36", "--json", str(report))
+    dptr("eval", "--data", str(folder), "--model", model, "--protocol", "36", "--json", "--out", str(report))
     return float(read_json(report, "report")["results"][0]["word_accuracy"])
 
 

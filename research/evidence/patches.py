@@ -1,7 +1,7 @@
 """Pieces of photographs in the shape of word crops, for a bank of scenes without text (docs/evidence/orp.md).
 
 python research/evidence/patches.py --photographs $DPTR_DATA/natural --out runs/patches
-dptr bank --images runs/patches --dual-model glyph-en --out runs/patches.safetensors
+dptr bank --images runs/patches --model glyph-en --out runs/patches.safetensors
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ unpack() {
         fi
         touch "$scratch/unpacked"
     fi
-    export PYTHONPATH=$PWD:$PWD/$scratch/site
-    case $scratch in /*) PYTHONPATH=$PWD:$scratch/site ;; esac
+    export PYTHONPATH=$PWD:$PWD/weights:$PWD/$scratch/site
+    case $scratch in /*) PYTHONPATH=$PWD:$PWD/weights:$scratch/site ;; esac
 }
 
 leave() { # TAR_OPTION...: what of $runs the next piece needs, into $OUT in parts of 15 MiB

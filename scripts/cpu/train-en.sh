@@ -25,9 +25,9 @@ $dptr synth --config recipes/synth/signs.toml --count 300000 --workers 2 --set r
 $dptr align --config recipes/align-en.toml --set pack=runs/pack-en --set render.backgrounds="$photographs" \
     --out runs/glyph-en --resume
 $python scripts/ship.py runs/glyph-en/model glyph-en --note "backgrounds: 500 photographs of BSDS500"
-$dptr bank --images "$photographs" --dual-model glyph-en -o dptr/weights/glyph-en/photographs.safetensors
-$dptr bank --pack runs/pack-en --count 1000 --dual-model glyph-en -o dptr/weights/glyph-en/residuals.safetensors
-$dptr bank --pack runs/pack-en --dual-model glyph-en --out runs/residuals-en
+$dptr bank --images "$photographs" --model glyph-en -o weights/dptr_weights/glyph-en/photographs.safetensors
+$dptr bank --pack runs/pack-en --count 1000 --model glyph-en -o weights/dptr_weights/glyph-en/residuals.safetensors
+$dptr bank --pack runs/pack-en --model glyph-en --out runs/residuals-en
 $dptr pretrain --config research/recipes/evidence/text.toml --set orp.bank=runs/residuals-en --set orp.strength=1 \
     --set orp.positions=symbols --out runs/decoder-en --resume
 $dptr align --config research/recipes/evidence/direct.toml "${rendered[@]}" --set init.decoder=runs/decoder-en/model \

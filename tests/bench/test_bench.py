@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +17,12 @@ import onnxruntime
 import pytest
 import torch
 from helpers_signal import start
+from helpers_weights import copy_for_torch
 from PIL import Image
 from torch import nn
 
 from dptr import Reader, __version__
-from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, bench
+from dptr.bench import CROPS, STARTS, WARM_UP, Measurement, Report, bench
 from dptr.bench.process import Plan, draw_word, measure, summarize
 from dptr.bench.stages import StagedRecognizer, count_flops, mean_flops, open_staged
 from dptr.cli.app import run
@@ -30,10 +30,9 @@ from dptr.models.encoders.svtr import LocalBlock
 from dptr.models.fmu import FMU
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
-FOLDER = SHIPPED["dptr-en"]
-FILE = str(FOLDER / "model.onnx")
+FILE = str(model_file("dptr-en", "model.onnx"))
 
 
 @pytest.fixture
@@ -167,9 +166,15 @@ def numbers(value: Any) -> list[float]:
     return [number for each in values for number in numbers(each)]
 
 
-def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, capsys) -> None:
+def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, monkeypatch, capsys) -> None:
+    reports: list[Report] = []
+    monkeypatch.setattr("dptr.bench.bench", lambda *arguments: reports.append(bench(*arguments)) or reports[0])
     file = tmp_path / "deep" / "speed.json"
-    assert run(["bench", "--repeats", "2", "--batch", "3", "--batch", "1", "--batch", "3", "--json", str(file)]) == 0
+    sizes = ["--batch-size", "3", "--batch-size", "1", "--batch-size", "3"]
+    assert run(["bench", "--repeats", "2", *sizes, "--json", "-o", str(file)]) == 0
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("dptr.bench.bench", lambda *arguments: reports[0])
+    assert run(["bench"]) == 0
     out, err = capsys.readouterr()
     stored = json.loads(file.read_text())
     assert err == "" and list(file.parent.iterdir()) == [file]
@@ -181,7 +186,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, ca
     assert (stored["warm_up"], stored["repeats"], stored["starts"]) == (WARM_UP, 2, 1)
     assert stored["crops"] == {"source": "drawn", "count": CROPS}
     assert stored["left_out"] == stored["dropped"] == {}
-    assert stored["parameters"] == json.loads((FOLDER / "card.json").read_text())["parameters"]
+    assert stored["parameters"] == json.loads(model_file("dptr-en", "card.json").read_text())["parameters"]
     assert set(stored["flops"]) == {"encoder", "decoder"}
     assert [row["backend"] for row in stored["backends"]] == ["torch", "onnx"]
     inner = {"torch": {"encoder", "decoder"}, "onnx": {"graph"}}
@@ -206,7 +211,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, ca
 
 
 def test_labeled_crops_are_read_evenly_spread_and_those_left_out_are_named(one_start, data: Path, capsys) -> None:
-    assert run(["bench", "--model", FILE, "--data", str(data), "--repeats", "1", "--batch", "2", "--json", "-"]) == 0
+    assert run(["bench", "--model", FILE, "--data", str(data), "--repeats", "1", "--batch-size", "2", "--json"]) == 0
     out, err = capsys.readouterr()
     stored = json.loads(out)
     wanted = [index * 100 // CROPS for index in range(CROPS)]
@@ -234,19 +239,22 @@ def test_each_backend_starts_in_turn_and_the_last_start_reads(monkeypatch) -> No
 
 
 def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: Path) -> None:
-    folder = shutil.copytree(FOLDER, tmp_path / "plain", ignore=shutil.ignore_patterns("*.onnx"))
+    folder = copy_for_torch("dptr-en", tmp_path / "plain")
     code = (
         "import sys, time\nsys.modules['torch'] = None\nimport dptr.bench\nfrom dptr.cli.app import run\n"
         "dptr.bench.STARTS = 1\n"
         "from dptr.bench.process import Plan, measure\n"
         f"assert measure(Plan('onnx', {FILE!r}, None, range(2), (1,), 1, 1, time.time())).timings\n"
-        "assert run(['bench', '--repeats', '1', '--batch', '1']) == 0\n"
+        "assert run(['bench', '--repeats', '1', '--batch-size', '1']) == 0\n"
         f"sys.exit(run(['bench', '--model', {str(folder)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert "torch is not installed; pip install 'dptr[train]'" in done.stderr and "dptr export" in done.stderr
-    assert "left out: torch (torch is not installed; pip install 'dptr[train]')" in done.stdout
+    assert "torch is not installed; install it in the folder" in done.stderr and "dptr export" in done.stderr
+    assert (
+        "left out: torch (torch is not installed; install it in the folder of DPTR's source: pip install "
+        in done.stdout
+    )
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -264,12 +272,14 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         (["--model", FILE, "--backend", "both"], "backend 'torch'"),
         (["--model", "glyph-en", "--backend", "onnx"], "write it with 'dptr export'"),
         (["--backend", "abacus"], "abacus"),
-        (["--batch", "4", "--batch", "0"], "batch 0: below 1"),
+        (["--batch-size", "4", "--batch-size", "0"], "0 is not in the range x>=1"),
+        (["--batch", "4"], "write --batch-size"),
+        (["DATA", "--data", "DATA"], "2 data sets"),
         (["--repeats", "0"], "repeats 0: below 1"),
         (["--threads", "-1"], "threads -1: below 1"),
         (["--data", "missing"], "missing: no such folder"),
         (["--data", "DATA"], "no crop left (1 unreadable image)"),
-        (["--json", "EMPTY"], "a folder; pass the name of a file"),
+        (["-o", "EMPTY"], "a folder; pass the name of a file"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -290,7 +300,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch, cap
     monkeypatch.setattr(
         "dptr.bench._in_a_process", lambda plan: Measurement(plan.backend, "1", 1.0, None, None, None, [])
     )
-    assert run(["bench", "--json", str(tmp_path / "file" / "speed.json")]) == 2
+    assert run(["bench", "-o", str(tmp_path / "file" / "speed.json")]) == 2
     out, err = capsys.readouterr()
     assert "process" in out and err.startswith("dptr: error: cannot write ") and err.count("\n") == 1
 

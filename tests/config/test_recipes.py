@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from dptr.utils.errors import UserError
 SCHEMAS = (AlignRecipe, PretrainRecipe, FinetuneRecipe)
 
 
-def message(schema: type[Config], path: Path | None = None, overrides: list[str] | None = None) -> str:
+def message(schema: type[Config], path: Path | None = None, overrides: Sequence[str] = ()) -> str:
     with pytest.raises(UserError) as caught:
         load_recipe(schema, path, overrides)
     assert "\n" not in str(caught.value)

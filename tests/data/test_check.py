@@ -175,12 +175,13 @@ def test_sound_crops_are_not_accused(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = write(tmp_path / "crops", [(picture("Rome"), "Rome"), (b"", "<b>Nil</b>")])
     page, stored = tmp_path / "page.html", tmp_path / "found.json"
-    assert run(["data", "check", str(folder), "--html", str(page), "--json", str(stored)]) == 1
+    assert run(["data", "check", str(folder), "--html", str(page)]) == 1
     assert "found 1 (unreadable image)" in capsys.readouterr().out
+    assert run(["data", "check", str(folder), "--json", "-o", str(stored)]) == 1
     assert json.loads(stored.read_text())["count"] == 2
     html = page.read_text()
     assert html.count("data:image/jpeg") == 1 and "&lt;b&gt;Nil&lt;/b&gt;" in html and "<b>Nil" not in html
-    assert run(["data", "stats", str(folder), "--json", "-"]) == 0
+    assert run(["data", "stats", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["characters"]["R"] == 1
     assert run(["data", "check", str(tmp_path / "none")]) == 2
     assert run(["data", "check", str(folder), "--html", str(tmp_path)]) == 2

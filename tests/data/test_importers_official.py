@@ -78,7 +78,7 @@ def test_iiit5k(tmp_path):
 def test_iiit5k_without_scipy(tmp_path, monkeypatch):
     (tmp_path / "traindata.mat").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    refused(lambda: words_of(tmp_path, "iiit5k"), "SciPy", "pip install 'dptr[import]'")
+    refused(lambda: words_of(tmp_path, "iiit5k"), "needs scipy", "pip install '.[import]'")
 
 
 # SVT, SVTP, CUTE80

@@ -186,7 +186,7 @@ def test_missing_and_damaged_keys_are_named(tmp_path):
 
 def test_lmdb_missing_as_a_package_says_what_to_type(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    refused(lambda: write_lmdb(tmp_path / "set", samples(1)), "pip install 'dptr[train]'")
+    refused(lambda: write_lmdb(tmp_path / "set", samples(1)), "an LMDB needs lmdb", "pip install ./weights '.[train]'")
 
 
 # Interruption

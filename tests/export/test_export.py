@@ -23,6 +23,7 @@ import torch
 from helpers_clip import make_tiny, make_tiny_clip
 from helpers_reference import loud
 from helpers_train import write_crops
+from helpers_weights import copy_for_torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -52,7 +53,8 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import digest
 from dptr.utils.images import open_image
-from dptr.weights import SHIPPED
+from dptr.utils.sizes import CropSizes
+from dptr.weights import model_file
 
 needs_clip = pytest.mark.skipif(
     not (find_spec("transformers") and find_spec("sentencepiece")), reason="the clip extra is not installed"
@@ -125,9 +127,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     def made(kind: str) -> tuple[Small, Path]:
         model, path = Small(kind), tmp_path_factory.mktemp("export") / "any.onnx"
         with unchecked():
-            graph = to_onnx(model.model, 16, 32)
+            graph = to_onnx(model.model, CropSizes(16, 32))
         onnx.helper.set_model_props(
-            graph, {METADATA: dump_metadata(kind, TOKENIZER, 16, 32, 0, {}, "", "float32", 1.0)}
+            graph, {METADATA: dump_metadata(kind, TOKENIZER, CropSizes(16, 32), {}, "", "float32", 1.0)}
         )
         onnx.save(graph, path)
         return model, path
@@ -265,7 +267,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shipped() -> Path:
     """The recognizer that ships, as ``scripts/ship.py`` had it exported."""
-    return SHIPPED["dptr-en"] / "model.onnx"
+    return model_file("dptr-en", "model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +280,8 @@ def words(font_folder: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
 def test_what_ships_is_the_export_of_its_weights_and_reads_alike(name: str, words: np.ndarray) -> None:
-    file = OnnxModel(SHIPPED[name] / "model.onnx")
-    assert file.metadata["weights"] == digest(SHIPPED[name] / "model.safetensors")
+    file = OnnxModel(model_file(name, "model.onnx"))
+    assert file.metadata["weights"] == digest(model_file(name, "model.safetensors"))
     result = parity.compare(TorchModel(name), file, words)
     assert result.crops == 64 and result.words > 40
     assert result.holds() and 0 < result.difference < 1e-4
@@ -288,11 +290,11 @@ def test_what_ships_is_the_export_of_its_weights_and_reads_alike(name: str, word
 @pytest.mark.slow
 def test_the_command_exports_and_compares_on_rendered_words(tmp_path: Path, capsys) -> None:
     path = tmp_path / "en.onnx"
-    assert run(["export", "dptr-en", "-o", str(path), "--crops", "64", "--int8", "static"]) == 0
+    assert run(["export", "--model", "dptr-en", "-o", str(path), "--crops", "64", "--int8", "static"]) == 0
     printed = capsys.readouterr().out
     assert "64 of 64 crops read alike" in printed and "int8 static: " in printed
     assert OnnxModel(path).metadata["numbers"] == "int8 static"
-    assert run(["export", "dptr-en", "-o", str(path), "--crops", "64", "--half"]) == 0
+    assert run(["export", "--model", "dptr-en", "-o", str(path), "--crops", "64", "--half"]) == 0
     assert "64 of 64 crops read alike" in (printed := capsys.readouterr().out) and "float16 weights: " in printed
     assert OnnxModel(path).metadata["numbers"] == "float16 weights"
 
@@ -345,16 +347,17 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
 
 
 def test_without_torch_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "recognizer"}')
     code = (
         "import sys\nsys.modules['torch'] = None\nfrom dptr.cli.app import run\n"
         f"sys.exit(run(['read', '--model', {str(tmp_path)!r}, 'x.png']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "dptr[train]" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "'.[train]'" in done.stderr
 
 
 def test_a_folder_with_its_own_export_is_read_through_it(shipped, data: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(SHIPPED["dptr-en"], tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx"))
+    folder = copy_for_torch("dptr-en", tmp_path / "model")
     plain = Reader(folder)
     shutil.copy(shipped, folder / "model.onnx")
     reader = Reader(folder)
@@ -374,7 +377,7 @@ def broken(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def test_a_file_that_reads_otherwise_is_not_kept(shipped, data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    arguments = ["export", "dptr-en", "-o", str(tmp_path / "x.onnx"), "--data", str(data), "--crops", "8"]
+    arguments = ["export", "--model", "dptr-en", "-o", str(tmp_path / "x.onnx"), "--data", str(data), "--crops", "8"]
     monkeypatch.setattr("dptr.export.to_onnx", lambda *_: broken(onnx.load(shipped)))
     assert run(arguments) == 2
     assert "not written" in capsys.readouterr().err
@@ -446,8 +449,8 @@ def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
 def test_weights_of_16_bits_are_stored_so_and_nothing_changes(name: str, words: np.ndarray, tmp_path: Path) -> None:
-    file = SHIPPED[name] / "model.onnx"
-    assert file.stat().st_size < 1.1 * (SHIPPED[name] / "model.safetensors").stat().st_size
+    file = model_file(name, "model.onnx")
+    assert file.stat().st_size < 1.1 * model_file(name, "model.safetensors").stat().st_size
     graph = whole(onnx.load(file))
     onnx.save(graph, tmp_path / "whole.onnx")
     assert (tmp_path / "whole.onnx").stat().st_size > 1.8 * file.stat().st_size
@@ -499,6 +502,6 @@ def test_wrong_arguments_are_named(shipped, data: Path, tmp_path: Path) -> None:
         export("dptr-en", tmp_path / "model.bin")
     with pytest.raises(UserError, match="24 crops, 25 asked for"):
         export("dptr-en", tmp_path / "model.onnx", [data], 25)
-    assert run(["export", "dptr-en", "-o", str(tmp_path / "model.onnx"), "--int8", "four"]) == 2
+    assert run(["export", "--model", "dptr-en", "-o", str(tmp_path / "model.onnx"), "--int8", "four"]) == 2
     with pytest.raises(UserError, match="--half with --int8 static"):
         export("dptr-en", tmp_path / "model.onnx", int8="static", half=True)

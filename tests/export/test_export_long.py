@@ -7,7 +7,6 @@ CTC learns nothing in that time; its weights are random, and moved a little, so 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 from helpers_reference import loud
 from helpers_train import initialized, settled
+from helpers_weights import copy_for_torch
 from PIL import Image
 
 from dptr.config.load import load_recipe
@@ -32,7 +32,7 @@ from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.training.pretrain import pretrain
-from dptr.weights import SHIPPED
+from dptr.weights import model_file
 
 CROPS = 2000  # half of them photographs, where DPTR_DATA has them
 WIDTHS = range(8, 641)  # pixels, of rendered crops at a height of 32
@@ -135,8 +135,8 @@ def test_every_decoder_on_every_width_and_traced_with_another_example(kind, data
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
 def test_what_ships(name, data, tmp_path, capsys):
-    folder = shutil.copytree(SHIPPED[name], tmp_path / name, ignore=shutil.ignore_patterns("*.onnx"))
-    check(folder, SHIPPED[name] / "model.onnx", sorted(data.glob("*.png")), capsys)
+    folder = copy_for_torch(name, tmp_path / name)
+    check(folder, model_file(name, "model.onnx"), sorted(data.glob("*.png")), capsys)
 
 
 def test_widths_are_all_there(data):

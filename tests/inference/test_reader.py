@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import copy
 import io
+import multiprocessing
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
+from dptr.utils.sizes import CropSizes
 
 CONFIG = ModelConfig(
     encoder=SVTRConfig(size="nano", height=16, width=32),
@@ -77,6 +81,98 @@ def test_every_kind_of_source_reads_the_same(reader: Reader, tmp_path: Path) -> 
         assert isinstance(predictions, list)
         assert len(predictions) == 2 and all(same(prediction, expected) for prediction in predictions)
     assert reader.read([]) == []
+
+
+def test_any_iterable_of_pictures_is_read_as_a_list(reader: Reader, tmp_path: Path) -> None:
+    batch = crops(6)
+    expected = reader.predict_arrays(batch)
+    paths = [tmp_path / f"{index}.png" for index in range(6)]
+    for crop, path in zip(batch, paths, strict=True):
+        Image.fromarray(crop).save(path)
+    several = (batch, (crop for crop in batch), iter(paths), map(str, paths), dict.fromkeys(paths), set(paths[:1]))
+    for sources in several:
+        read = reader.read(sources)
+        assert isinstance(read, list) and len(read) in (6, 1)
+        assert all(same(*pair) for pair in zip(read, expected, strict=False))
+    assert reader.read(iter(())) == []
+
+
+def test_an_open_file_is_one_picture(reader: Reader, tmp_path: Path) -> None:
+    crop = crops(1)[0]
+    Image.fromarray(crop).save(tmp_path / "crop.png")
+    expected = reader.read(crop)
+    with (tmp_path / "crop.png").open("rb") as file:
+        assert same(reader.read(file), expected)
+        file.seek(0)
+        several = reader.read([file, io.BytesIO((tmp_path / "crop.png").read_bytes())])
+    assert all(same(prediction, expected) for prediction in several)
+
+
+def test_errors_are_returned_in_place_where_asked(reader: Reader) -> None:
+    batch = crops(5)
+    sources = [*batch[:3], b"not a picture", *batch[3:], None]
+    outcomes = reader.read(sources, errors="return")
+    assert [type(outcome) for outcome in outcomes] == 3 * [Prediction] + [UserError] + 2 * [Prediction] + [UserError]
+    assert all(same(*pair) for pair in zip([*outcomes[:3], *outcomes[4:6]], reader.predict_arrays(batch), strict=True))
+    assert isinstance(reader.read("missing.png", errors="return"), UserError)
+    assert same(reader.read(batch[0], errors="return"), outcomes[0])
+    for source in (b"", None, 7):
+        with pytest.raises(UserError):
+            reader.read(source)
+    with pytest.raises(UserError, match="errors 'ignore': pass 'raise' or 'return'"):
+        reader.read(batch, errors="ignore")
+
+
+def test_a_reader_is_a_function(reader: Reader) -> None:
+    batch = crops(3)
+    assert all(same(reader(crop), word) for crop, word in zip(batch, reader(list(batch)), strict=True))
+    assert isinstance(reader([b""], errors="return")[0], UserError)
+
+
+def test_repr_names_the_model_and_what_is_set(folder: Path) -> None:
+    assert repr(Reader("dptr-en-tiny")) == "Reader('dptr-en-tiny', device='cpu', batch_size=64)"
+    text = repr(Reader(folder, batch_size=2, turn=False, tta=3))
+    assert text == f"Reader('{folder}', device='cpu', batch_size=2, turn=False, tta=3)"
+
+
+def test_from_pretrained_is_another_name(folder: Path) -> None:
+    reader = Reader.from_pretrained(folder, device="cpu", batch_size=3, turn=False, tta=2)
+    assert (reader.name, reader.device, reader.batch_size, reader.turn, reader.tta) == (str(folder), "cpu", 3, False, 2)
+    assert Reader.from_pretrained().name == dptr.DEFAULT_MODEL
+    assert type(type("Mine", (Reader,), {}).from_pretrained(folder)).__name__ == "Mine"
+    with pytest.raises(TypeError, match="revision"):
+        Reader.from_pretrained(folder, revision="main")
+
+
+def test_a_reader_travels_as_its_name_and_settings(folder: Path) -> None:
+    reader = Reader(folder, batch_size=3, turn=False, tta=2)
+    data = pickle.dumps(reader)
+    assert len(data) < 1000
+    other, third = pickle.loads(data), pickle.loads(data)
+    assert repr(other) == repr(reader) and other.backend is not reader.backend
+    assert third is not other and third.backend is other.backend, "a pool would open the model for each task"
+    assert same(other.read(crops(1)[0]), reader.read(crops(1)[0]))
+
+
+def test_a_pool_of_spawned_processes_reads(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(4)]
+    for crop, path in zip(crops(4), paths, strict=True):
+        Image.fromarray(crop).save(path)
+    reader = Reader("dptr-en-tiny")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        read = list(pool.map(reader, paths))
+    assert all(same(*pair) for pair in zip(read, reader.read(paths), strict=True))
+
+
+def test_a_whole_photograph_is_read_with_a_note(reader: Reader) -> None:
+    planted = copy.copy(reader)
+    planted.backend = ByLight(reader, {"top": ("no", 0.6), "right": ("up", 0.9), "left": ("up", 0.9)})
+    photograph, crop = lit_from_above(300, 400), lit_from_above(60, 80)
+    read = planted.read([crop, photograph, b"", crop], errors="return")
+    assert [bool(each.notes) for each in read if isinstance(each, Prediction)] == [False, True, False]
+    assert "400x300" in read[1].notes[0]
+    planted.backend = ByLight(reader, {"top": ("no", 0.9)})
+    assert planted.read(photograph).notes == ()
 
 
 def test_prediction_is_the_greedy_word_of_the_models_probabilities(reader: Reader) -> None:
@@ -179,7 +275,7 @@ class ByLight:
 
     def __init__(self, reader: Reader, table: dict[str, tuple[str, float]]):
         self.tokenizer, self.card, self.temperature, self.table = reader.tokenizer, {}, 1.0, table
-        self.height, self.width, self.max_width = 16, 32, 0
+        self.size = CropSizes(16, 32)
 
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(crops), 6, 37), np.float32)
@@ -240,7 +336,7 @@ def test_of_a_picture_read_in_several_ways_the_surest_reading_counts(reader: Rea
 
 
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
-    with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 \(16, 32, 3\)"):
+    with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 RGB of 16x32 pixels"):
         reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))
     with pytest.raises(UserError, match="no-such-model"):
         Reader("no-such-model")
@@ -269,7 +365,7 @@ def test_package_is_lazy() -> None:
         "assert 'torch' not in sys.modules, 'torch'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert dptr.Reader is Reader
+    assert dptr.Reader is Reader and dptr.UserError is UserError and dptr.Prediction is Prediction
     with pytest.raises(AttributeError, match="no attribute 'Writer'"):
         dptr.Writer  # noqa: B018
 

@@ -13,7 +13,7 @@ from dptr.config.model import GlyphDualConfig, ModelConfig, PARSeqConfig, SVTRCo
 from dptr.dual.glyph.model import load_glyph
 from dptr.models.checkpoint import load_recognizer, open_checkpoint
 from dptr.models.migrate import FORMAT, migrate
-from dptr.weights import SHIPPED
+from dptr.weights import SHIPPED, model_file
 
 FLAT = {  # as format 1 has them, whatever the kind
     "encoder": {
@@ -67,7 +67,7 @@ def test_what_was_no_key_then_is_none_now() -> None:
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "glyph-en"])
 def test_what_ships_is_read(name: str) -> None:
-    described = json.loads((SHIPPED[name] / "config.json").read_text())
+    described = json.loads(model_file(name, "config.json").read_text())
     config = load_recognizer(name).config
     for part in ("encoder", "fmu", "decoder"):
         for key, value in getattr(config, part).model_dump().items():

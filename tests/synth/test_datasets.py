@@ -148,18 +148,18 @@ def test_jobs_make_one_pack_together(recipe, tmp_path):
 def test_command(font_folder, tmp_path, capsys):
     common = ["synth", "--count", "7", "--set", f"render.fonts=['{font_folder}']", "--set", "size.height=16"]
     for kind in ("folder", "lmdb", "pack"):
-        assert run([*common, "--as", kind, "--shard", "1/2", "--out", str(tmp_path / kind)]) == 0
+        assert run([*common, "--format", kind, "--shard", "1/2", "--out", str(tmp_path / kind)]) == 0
     assert [len(open_labeled(tmp_path / kind)) for kind in ("folder", "lmdb")] == [4, 4]
-    assert run([*common, "--as", "zip", "--out", str(tmp_path / "zip")]) == 2
+    assert run([*common, "--format", "zip", "--out", str(tmp_path / "zip")]) == 2
     assert run([*common, "--shard", "7/7", "--out", str(tmp_path / "none")]) == 2
-    assert run([*common, "--shard", "1/8", "--as", "lmdb", "--out", str(tmp_path / "none")]) == 2
+    assert run([*common, "--shard", "1/8", "--format", "lmdb", "--out", str(tmp_path / "none")]) == 2
     assert "more shards than crops (7)" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.html", "sheet.txt"])
 def test_sheet_shows_the_first_crops(name, font_folder, tmp_path, capsys):
-    arguments = ["synth", "--count", "5", "--as", "folder", "--set", f"render.fonts=['{font_folder}']"]
+    arguments = ["synth", "--count", "5", "--format", "folder", "--set", f"render.fonts=['{font_folder}']"]
     code = run([*arguments, "--sheet", str(tmp_path / name), "--out", str(tmp_path / "set")])
     if name == "sheet.txt":
         assert code == 2 and "neither .png nor .html" in capsys.readouterr().err

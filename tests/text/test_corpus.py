@@ -204,7 +204,7 @@ def test_unknown_language_names_the_nearest():
 
 def test_missing_wordfreq_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wordfreq", None)
-    assert "pip install 'dptr[train]'" in refusal(CorpusConfig())
+    assert "pip install ./weights '.[train]'" in refusal(CorpusConfig())
 
 
 # --- styles

@@ -92,7 +92,7 @@ def test_a_missing_bank_is_named_with_the_command_that_makes_it(parts: Parts, tm
             pretrain(parts.recipe("pretrain", f"orp.bank={bank}"), tmp_path / "run")
         assert str(caught.value) == (
             f"orp.bank = '{bank}': neither a file nor {tower / bank}.safetensors, and orp.strength is 0.1; make one "
-            f"with 'dptr bank --images PHOTOGRAPHS --dual glyph --dual-model {tower} -o FILE' and pass "
+            f"with 'dptr bank --images PHOTOGRAPHS --dual glyph --model {tower} -o FILE' and pass "
             "--set orp.bank=FILE, or switch ORP off with --set orp.strength=0"
         )
     assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@ import io
 import struct
 import subprocess
 import sys
+import tempfile
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -121,8 +122,8 @@ def test_palette_with_and_without_transparency():
 def test_transparent_color_of_rgb_and_16_bit_gray():
     rgb = png(2, 1, 8, 2, b"\x00" + bytes([1, 2, 3, 4, 5, 6]), chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3)))
     assert pixels(rgb).tolist() == [[[255, 255, 255], [4, 5, 6]]]
-    gray = png(2, 1, 16, 0, b"\x00" + struct.pack(">HH", 257, 514), chunk(b"tRNS", struct.pack(">H", 257)))
-    assert pixels(gray)[:, :, 0].tolist() == [[255, 2]]
+    gray = png(3, 1, 16, 0, b"\x00" + struct.pack(">HHH", 257, 514, 65535), chunk(b"tRNS", struct.pack(">H", 257)))
+    assert pixels(gray)[:, :, 0].tolist() == [[255, 2, 255]]
 
 
 def test_16_bit_is_scaled_not_clipped():
@@ -137,9 +138,42 @@ def test_16_bit_is_scaled_not_clipped():
     assert pixels(rgb).tolist() == [[[255, 128, 0]]]
 
 
-def test_32_bit_integers_have_no_known_scale():
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_deep_pictures_are_scaled_from_their_own_number_of_bits(bits):
+    """Cameras store 10, 12 or 14 bits in 16; taken for 16 they would be up to 64 times darker, and read wrongly."""
+    top = 2**bits - 1
+    values = np.array([[0, top // 3, top // 2, top]], np.uint16)
+    by_hand = png(4, 1, 16, 0, b"\x00" + values.astype(">u2").tobytes())
+    tiff = encoded(Image.fromarray(values), "TIFF")
+    for source in (values, values.astype(">u2"), np.repeat(values[:, :, None], 3, 2), Image.fromarray(values)):
+        assert pixels(source)[:, :, 0].tolist() == [[0, 85, 127, 255]]
+    for source in (by_hand, tiff, Image.fromarray(values.astype(np.int32))):
+        assert pixels(source)[:, :, 0].tolist() == [[0, 85, 127, 255]]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"])
+def test_integers_of_any_type_in_0_to_255_are_8_bit(kind):
+    """numpy and OpenCV widen 8-bit pictures; scaled from 65535 they would be black."""
+    values = colors() // 2 if kind == "int8" else colors()
+    assert np.array_equal(pixels(values.astype(kind)), values)
+    gray = values[:, :, 0]
+    assert np.array_equal(pixels(gray.astype(kind))[:, :, 1], gray)
+
+
+def test_8_bit_values_in_16_and_32_bit_pictures():
+    gray = colors()[:, :, 0]
+    for image in (Image.fromarray(gray.astype(np.uint16)), Image.fromarray(gray.astype(np.int32))):
+        assert image.mode in ("I;16", "I")
+        assert np.array_equal(pixels(image)[:, :, 2], gray)
+
+
+def test_integers_outside_every_range_are_refused():
     refused(Image.fromarray(np.array([[0, 70_000]], np.int32)), "0..70000", "8 or 16 bits")
     refused(Image.fromarray(np.array([[-1, 5]], np.int32)), "-1..5")
+    for kind in ("int16", "int32", "int64", "uint32"):
+        refused(np.array([[0, 256]], kind), "0..256 outside 0..255", "uint16", kind)
+    refused(np.array([[-1, 255]], np.int64), "-1..255 outside 0..255")
+    refused(np.array([[-1, 100]], np.int8), "-1..100 outside 0..255")
 
 
 def test_float_pictures():
@@ -149,9 +183,27 @@ def test_float_pictures():
     assert pixels(encoded(Image.fromarray(values), "TIFF"))[:, :, 0].tolist() == [[0, 64, 255]]
     rgba = np.array([[[1.0, 0, 0, 0.5]]])
     assert pixels(rgba).tolist() == [[[255, 127, 127]]]  # alpha 128 of 255
-    refused(values * 255, "0..255", "0..1")
-    refused(values - 1, "-1..0")
+
+
+def test_floats_in_0_to_255_are_8_bit():
+    for kind in (np.float16, np.float32, np.float64):
+        assert np.array_equal(pixels(colors().astype(kind)), colors())
+    assert pixels(np.array([[0, 16.6, 99.4]])).tolist() == [[[0] * 3, [17] * 3, [99] * 3]]
+
+
+def test_floats_whose_range_is_unclear_are_refused():
+    unit = np.array([[0, 0.25, 1.0]])
+    for values, part in ((unit * 1.1, "0..1.1"), (unit * 16, "0..16"), (unit * 256, "0..256"), (unit - 1, "-1..0")):
+        refused(values, part, "neither 0..1 nor 0..255")
+    refused(unit * 2 - 1, "-1..1")
     refused(np.full((2, 2), np.nan), "nan")
+    refused(np.array([[0, np.inf]]), "inf")
+
+
+def test_what_rounding_leaves_beyond_a_range_is_clipped():
+    assert pixels(np.array([[-0.0009, 0.5, 1.0009]]))[:, :, 0].tolist() == [[0, 128, 255]]
+    assert pixels(np.array([[-0.2, 100, 255.2]]))[:, :, 0].tolist() == [[0, 100, 255]]
+    refused(np.array([[-0.002, 1]]), "-0.002..1")
 
 
 def test_cmyk_jpeg_looks_like_its_rgb():
@@ -194,9 +246,38 @@ def test_the_same_picture_from_every_kind_of_source(tmp_path):
     image = Image.fromarray(colors())
     path = tmp_path / "crop.with dots and ünïcode.png"
     image.save(path)
-    lazy = Image.open(path)
-    for source in (path, str(path), path.read_bytes(), image, lazy, colors(), np.asfortranarray(colors())):
+    lazy, data = Image.open(path), path.read_bytes()
+    for source in (path, str(path), data, image, lazy, colors(), np.asfortranarray(colors())):
         assert np.array_equal(pixels(source), colors())
+
+    class Named:
+        def __fspath__(self) -> str:
+            return str(path)
+
+    with path.open("rb") as file, tempfile.SpooledTemporaryFile() as spooled:
+        spooled.write(data)
+        spooled.seek(0)
+        for source in (Named(), bytearray(data), memoryview(data), io.BytesIO(data), file, spooled):
+            assert np.array_equal(pixels(source), colors())
+        assert not file.closed
+
+
+def test_an_open_file_is_read_from_where_it_stands():
+    file = io.BytesIO(b"header" + encoded(Image.fromarray(colors())))
+    refused(file, "BytesIO", "not a picture")
+    file.seek(len("header"))
+    assert np.array_equal(pixels(file), colors())
+    refused(file, "BytesIO", "zero bytes")
+
+
+def test_files_that_give_no_bytes(tmp_path):
+    path = tmp_path / "crop.png"
+    Image.fromarray(colors()).save(path)
+    with path.open(encoding="latin-1") as file:
+        refused(file, str(path), "str, not bytes", "'rb'")
+    with path.open(encoding="ascii") as file:
+        refused(file, str(path), "'rb'")
+    refused(file, str(path), "closed", "'rb'")
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4), (1, 1), (1, 1, 4)])
@@ -212,7 +293,7 @@ def test_array_shapes(shape):
         (np.zeros((2, 8, 8, 3), np.uint8), "(2, 8, 8, 3)"),
         (np.zeros(5, np.uint8), "(5,)"),
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
-        (np.zeros((4, 4), np.int64), "int64"),
+        (np.zeros((4, 4), object), "object"),
         (np.zeros((4, 4), complex), "complex"),
         (np.array([["a"]]), "<U1"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_reference import loud
-from helpers_train import Parts, initialized, make_parts, records, write_crops
+from helpers_train import Parts, contents, initialized, make_parts, records, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
@@ -24,6 +24,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.synth import Renderer, pack
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import FinetuneTask, finetune
+from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, to_one_size
 from dptr.utils.sizes import WIDTH_STEP, CropSizes, group_by_size
@@ -294,3 +295,29 @@ def test_an_exported_file_reads_every_size(folder: Path, tmp_path: Path, font_fo
     for picture in pictures(40):
         one, two = file.read(picture), torch_.read(picture)
         assert one.text == two.text and one.confidence == pytest.approx(two.confidence, abs=1e-4)
+
+
+def test_an_interrupted_training_on_several_sizes_is_the_uninterrupted_one(
+    parts: Parts, tmp_path: Path, packed_folder: tuple[Path, pack.SynthRecipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "SHARD", 10)
+    sizes = ["model.encoder.max_width=128", "model.encoder.sizes=[[32,32],[24,40]]"]
+    crops = parts.folder / "crops"
+    recipe = parts.recipe(
+        "finetune", *sizes, f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0.5",
+        f"data.pack={packed_folder[0]}", "run.steps=9", "run.save_every=2", "run.batch_size=4",
+    )  # fmt: skip
+    finetune(recipe, tmp_path / "whole" / "run")
+    real = Trainer.end_step
+
+    def end_step(trainer: Trainer) -> bool:
+        if trainer.progress.step == 5:
+            raise InterruptedError
+        return real(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Trainer, "end_step", end_step)
+        finetune(recipe, tmp_path / "parts" / "run")
+    finetune(recipe, tmp_path / "parts" / "run", resume=True)
+    assert records(tmp_path / "parts" / "run") == records(tmp_path / "whole" / "run")
+    assert contents(tmp_path / "parts" / "run") == contents(tmp_path / "whole" / "run")

@@ -26,6 +26,7 @@ from dptr.data.importers.common import (
 from dptr.data.importers.geometry import box_points
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 _Row = tuple[Path, str, str]  # picture, label, key
 
@@ -136,7 +137,7 @@ def _mat_records(path: Path, name: str) -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UserError(f"{path}: .mat files need SciPy, which is not installed; pip install 'dptr[import]'") from error
+        raise missing_package(error, f"{path}, a .mat file,", "import") from error
     try:
         content = loadmat(path, squeeze_me=True)
     except Exception as error:  # SciPy's reader raises whatever a damaged file makes it run into

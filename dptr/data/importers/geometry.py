@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 DEGENERATE = "degenerate box"
 OUTSIDE_PICTURE = "box outside the picture"
@@ -165,5 +165,5 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise UserError("cutting words out needs OpenCV, which is not installed; pip install 'dptr[train]'") from error
+        raise missing_package(error, "cutting words out of photographs", "train") from error
     return cv2

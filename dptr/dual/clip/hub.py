@@ -15,6 +15,7 @@ from dptr.config.model import ClipDualConfig
 from dptr.dual.clip.families import FAMILIES, Family, Pixels
 from dptr.models.encoders.clip_vision import strict_fault
 from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install, missing_package
 from dptr.utils.files import read_json
 
 
@@ -77,7 +78,7 @@ def library(setting: str) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise UserError(f"{setting}: needs transformers; type: pip install 'dptr[clip]'") from error
+        raise missing_package(error, setting, "train", "clip") from error
     return transformers
 
 
@@ -105,7 +106,7 @@ def reading(model: str, family: Family) -> Iterator[None]:
             yield
     except ImportError as error:
         raise UserError(
-            f"{model}: its tokenizer needs sentencepiece and protobuf; type: pip install 'dptr[clip]'"
+            f"{model}: its tokenizer needs sentencepiece and protobuf; {describe_install('train', 'clip')}"
         ) from error
     except (*damaged, SafetensorError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -24,7 +24,7 @@ from dptr.models.recognizer import build_encoder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_folder, load_with_digest, save_tensors, write_json
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 
 class GlyphText(nn.Module):
@@ -230,7 +230,7 @@ def load_glyph(config: DualConfig) -> GlyphDual:
     Raises:
         UserError: no such folder, another kind or format of checkpoint, or damaged weights.
     """
-    folder = model_folder(config.model)
+    folder = model_file(config.model, "config.json").parent
     if not (folder / "config.json").is_file():
         raise UserError(
             f"glyph encoder {config.model!r}: neither a shipped name nor a folder with config.json; "
@@ -245,6 +245,6 @@ def load_glyph(config: DualConfig) -> GlyphDual:
     glyph, charset = parse_settings(migrate(described), "glyph", GlyphConfig, f"{folder}/config.json")
     with torch.random.fork_rng(devices=[]):
         model = GlyphModel(glyph, len(charset))
-    tensors, fingerprint = load_with_digest(folder / "model.safetensors", "glyph encoder")
+    tensors, fingerprint = load_with_digest(model_file(config.model, "model.safetensors"), "glyph encoder")
     load_strictly(model, tensors, str(folder))
     return GlyphDual(model, charset, glyph, config.model, fingerprint)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dptr.config.model import ClipVisionConfig
 from dptr.models.layers import Encoder
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 
 # By the ``model_type`` of a vision configuration: its classes in ``transformers`` end in ``Config`` and ``Model``.
 TOWERS: dict[str, str] = {
@@ -138,7 +139,7 @@ def build_clip_vision(config: ClipVisionConfig) -> ClipVision:
     try:
         import transformers
     except ImportError as error:
-        raise UserError("encoder.kind = clip-vision: needs transformers; type: pip install 'dptr[clip]'") from error
+        raise missing_package(error, "encoder.kind = 'clip-vision'", "train", "clip") from error
     kind = config.tower.vision.get("model_type")
     name = TOWERS.get(str(kind), "")
     if not name or not hasattr(transformers, f"{name}Model"):

@@ -13,7 +13,7 @@ from reading import crops_of, serve_reading
 from dptr import Reader
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.utils.errors import UserError
-from dptr.weights import model_folder
+from dptr.weights import model_file
 
 
 def main() -> None:
@@ -22,8 +22,8 @@ def main() -> None:
     if not isinstance(reader.backend, OnnxModel):
         raise UserError(f"{options['model']}: holds no model{SUFFIX}; write it with 'dptr export'")
     if options["threads"]:
-        path = model_folder(options["model"])
-        file = path if path.suffix == SUFFIX else path / f"model{SUFFIX}"
+        model = options["model"]
+        file = model if model.endswith(SUFFIX) else model_file(model, f"model{SUFFIX}")
         reader.backend = OnnxModel(file, threads=options["threads"])
     serve_reading(lambda crops: [word.text for word in reader.read(list(crops))], crops_of(options["crops"]))
 

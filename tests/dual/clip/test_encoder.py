@@ -374,7 +374,7 @@ def test_another_models_tokenizer(folder, paper):
 
 def test_transformers_missing(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(lambda: dual_of(folder), "pip install 'dptr[clip]'")
+    refused(lambda: dual_of(folder), "pip install ./weights '.[train,clip]'")
 
 
 def test_unknown_kind():

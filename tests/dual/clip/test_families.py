@@ -317,7 +317,7 @@ def test_sentencepiece_missing(folders, monkeypatch):
         raise ImportError("SiglipTokenizer requires the SentencePiece library")
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", missing)
-    refused(lambda: load_of("siglip", folders["siglip"]), "sentencepiece", "pip install 'dptr[clip]'")
+    refused(lambda: load_of("siglip", folders["siglip"]), "sentencepiece", "pip install ./weights '.[train,clip]'")
 
 
 def test_transformers_too_old(folders, monkeypatch):

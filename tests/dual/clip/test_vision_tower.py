@@ -271,8 +271,8 @@ def test_transformers_missing(towers: dict[str, Path], tmp_path: Path, monkeypat
     model, first, _ = started(recipe_of(towers["clip"]))
     save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(lambda: settled(recipe_of(towers["clip"])), "model.encoder.model", "pip install 'dptr[clip]'")
-    refused(lambda: load_recognizer(tmp_path / "model"), "needs transformers", "pip install 'dptr[clip]'")
+    refused(lambda: settled(recipe_of(towers["clip"])), "model.encoder.model", "pip install ./weights '.[train,clip]'")
+    refused(lambda: load_recognizer(tmp_path / "model"), "needs transformers", "pip install ./weights '.[train,clip]'")
 
 
 @pytest.mark.parametrize(

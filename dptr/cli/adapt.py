@@ -1,0 +1,38 @@
+"""``dptr adapt``: a recognizer learns the words of a domain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dptr.cli.options import command, config_options, model_option, out_option, resume_option
+from dptr.weights import DEFAULT_MODEL
+
+
+@command("adapt", "train")
+@click.option("-t", "--text", metavar="FILE", multiple=True, help="Words of the domain, a word a line; repeatable.")
+@model_option(f"The recognizer to adapt. Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
+@out_option("Where checkpoints and logs go.")
+@config_options()
+@resume_option()
+def adapt(
+    text: tuple[str, ...], model: str | None, out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool
+) -> None:
+    """Teach a recognizer the words of a domain from a word list.
+
+    The words are rendered, and the decoder trains on what the frozen image side makes of them. Rendered words of its
+    language are rehearsed, so that it does not forget them. No labeled crop of the domain is needed. Prints the folder
+    of the adapted recognizer.
+    """
+    from dptr.config.load import load_recipe
+    from dptr.config.train import AdaptRecipe
+    from dptr.training.adapt import adapt
+
+    settings = [*overrides]
+    if text:
+        settings.append(f"text={json.dumps(text, ensure_ascii=False)}")
+    if model:
+        settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
+    print(adapt(load_recipe(AdaptRecipe, config, settings), out, resume))

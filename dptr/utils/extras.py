@@ -1,0 +1,57 @@
+"""The extras of the package: which packages each brings, and how it is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from dptr.utils.errors import UserError
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": (
+        *("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq", "dptr_weights"),
+    ),
+    "export": ("onnx", "onnxscript"),
+    "clip": ("transformers", "sentencepiece", "google.protobuf"),
+    "import": ("scipy",),
+}
+"""The packages that each extra brings, by the names that Python imports."""
+
+
+def describe_install(*extras: str) -> str:
+    """How to install extras, as half a sentence: ``install it with: pip install ...``."""
+    weights = "./weights " if "train" in extras else ""
+    return f"install it in the folder of DPTR's source: pip install {weights}'.[{','.join(extras)}]'"
+
+
+def find_missing(*extras: str) -> list[str]:
+    """The packages of these extras that Python does not find, in the order of ``EXTRAS``."""
+    return [package for extra in extras for package in EXTRAS[extra] if find_spec(package.partition(".")[0]) is None]
+
+
+def require_extras(what: str, *extras: str) -> None:
+    """Check that the packages of these extras are installed, without importing them.
+
+    Args:
+        what: what needs them, as the subject of a sentence, such as ``dptr finetune``.
+
+    Raises:
+        UserError: one is not.
+    """
+    if missing := find_missing(*extras):
+        raise UserError(f"{what} needs {missing[0]}, which is not installed; {describe_install(*extras)}")
+
+
+def missing_package(error: ImportError, what: str, *extras: str) -> UserError:
+    """The error to raise in place of an import that failed for want of an extra.
+
+    Args:
+        error: what the import raised.
+        what: what needs the package, as the subject of a sentence.
+        extras: those that bring it.
+    """
+    return UserError(f"{what} needs {error.name}, which is not installed; {describe_install(*extras)}")
+
+
+def extra_of(package: str) -> str | None:
+    """The extra that brings a package, by its import name; None for one that no extra brings."""
+    return next((extra for extra, packages in EXTRAS.items() if package.partition(".")[0] in packages), None)

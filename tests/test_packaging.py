@@ -1,0 +1,115 @@
+"""What ``pip install .`` brings is enough to read, measure, and check data; and it is little."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from helpers_docs import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from dptr.version import __version__
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+BASE = {  # distribution -> what it is imported as
+    "click": "click",
+    "flatbuffers": "flatbuffers",
+    "jaxtyping": "jaxtyping",
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "packaging": "packaging",
+    "pillow": "PIL",
+    "protobuf": "google",
+    "tqdm": "tqdm",
+    "wadler-lindig": "wadler_lindig",
+}
+ONLY = """
+import sys
+from importlib.machinery import PathFinder
+names = {*sys.stdlib_module_names, "dptr", *sys.argv.pop(1).split()}
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: find(name, *rest) if name.partition(".")[0] in names else None
+"""
+CROPS = ROOT / "tests" / "golden" / "crops"
+
+
+def run_with_base(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code where only the standard library, dptr and what ``BASE`` names can be imported."""
+    command = [sys.executable, "-c", ONLY + code, " ".join(BASE.values()), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+
+
+def test_the_library_reads_measures_and_checks_with_the_base_packages(tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from dptr import Reader
+from dptr.bench.process import Plan, measure
+from dptr.data.check.checks import check
+from dptr.data.check.page import render_data_sets
+from dptr.data.importers import build
+from dptr.evaluation.evaluate import evaluate
+from dptr.inference.zoo import model_cards
+from dptr.text.charset import resolve_charset
+from dptr.weights import model_file
+crops = Path({str(CROPS)!r})
+reader = Reader()
+assert evaluate(reader, [crops], ["36", "de"]).to_html()
+assert [card["name"] for card in model_cards()] == ["dptr-en", "dptr-en-tiny"]
+assert measure(Plan("onnx", str(model_file("dptr-en", "model.onnx")), None, [0], [1], 1, 1, time.time())).timings
+assert render_data_sets(check([crops], resolve_charset("94"), 25, []), [crops], [])
+out = Path({str(tmp_path / "set")!r})
+assert build(crops / "labels.tsv", out, "table", None, None, None, (), None, False, False).words
+print(reader.read(crops / "clean.png").text)
+"""
+    done = run_with_base(code)
+    assert done.stdout == "Market\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["read", str(CROPS / "clean.png")],
+        ["eval", "--data", str(CROPS)],
+        ["models"],
+        ["models", "dptr-en"],
+        ["data", "check", str(CROPS)],
+        ["data", "stats", str(CROPS)],
+        ["finetune", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_the_commands_of_reading_need_the_base_packages_only(arguments: list[str]) -> None:
+    done = run_with_base("from dptr.cli.app import run; sys.exit(run(sys.argv[1:]))", *arguments)
+    assert done.returncode in ((0, 1) if arguments[:2] == ["data", "check"] else (0,)), done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", ["finetune", "synth"])
+def test_training_without_its_packages_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
+    arguments = [command, "--out", str(tmp_path), *(["--count", "1"] if command == "synth" else [])]
+    done = run_with_base("from dptr.cli.app import run; sys.exit(run(sys.argv[1:]))", *arguments)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and ".[train]" in done.stderr
+
+
+def test_the_base_install_is_eleven_packages() -> None:
+    found, todo = set(), [Requirement(text) for text in PROJECT["dependencies"]]
+    while todo:
+        name = canonicalize_name(todo.pop().name)
+        if name not in found:
+            found.add(name)
+            wanted = map(Requirement, importlib.metadata.requires(name) or [])
+            todo += [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert found == set(BASE)  # and dptr
+
+
+def test_the_weights_are_those_of_this_version() -> None:
+    (pin,) = (text for text in PROJECT["optional-dependencies"]["train"] if text.startswith("dptr-weights"))
+    assert pin == f"dptr-weights=={__version__}"

@@ -1,0 +1,1 @@
+"""The weights that only training needs; ``dptr.weights`` finds them."""
