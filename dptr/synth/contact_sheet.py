@@ -44,7 +44,8 @@ def draw_labeled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontInd
         y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
         doubled = Image.fromarray(crop).resize((2 * crop.shape[1], 2 * len(crop)), Image.Resampling.BICUBIC)
         sheet.paste(doubled, (x, y + height - doubled.height))
-        pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
+        if word:
+            pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
     return sheet
 
 
