@@ -22,7 +22,7 @@ from dptr.data.augment import to_pixels
 from dptr.dual.glyph.model import load_glyph
 from dptr.inference.reader import Prediction, Reader
 from dptr.inference.torch_backend import TorchModel
-from dptr.utils.images import fit, open_image
+from dptr.utils.images import open_image, to_array
 from dptr.weights import SHIPPED, model_folders
 
 FOLDER = Path(__file__).resolve().parent / "golden"
@@ -136,7 +136,7 @@ def glyph_values() -> dict[str, Any]:
     """Of glyph-en: its fingerprint, some text tokens, and some slots of the first two crops."""
     dual = load_glyph(GlyphDualConfig())
     tokens, _ = dual.encode_text(GLYPH_WORDS)
-    pictures = [fit(open_image(path), *dual.image_size) for path in crops()[:2]]
+    pictures = [to_array(open_image(path), *dual.image_size) for path in crops()[:2]]
     slots = dual.encode_image(to_pixels(np.stack(pictures)))
     return {
         "fingerprint": dual.fingerprint,

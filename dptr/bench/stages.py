@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float32
 from PIL import Image
 
 from dptr.inference.backend import Backend
@@ -15,13 +14,15 @@ from dptr.inference.confidence import apply_temperature
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.text.tokenizer import Decoded
 from dptr.utils.extras import missing_package
-from dptr.utils.images import fit, to_one_width, to_pixels
+from dptr.utils.images import fit, to_pixels
+from dptr.utils.sizes import group_by_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 BackendName = Literal["torch", "onnx"]
 Source = Callable[[], Image.Image]  # opens and decodes one picture
+_Part = tuple[list[int], Any]  # which crops of a batch, all of one size, and what a step made of them
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StagedRecognizer:
         version: of torch or onnxruntime.
         steps: by name, in order; each takes what the one before returned, the first a list of ``Source``, the last
             returns a list of ``dptr.text.tokenizer.Decoded``. ``open``, ``preprocess``, then ``encoder`` (with the FMU)
-            and ``decoder`` in torch, ``graph`` in onnxruntime, then ``text``.
+            and ``decoder`` in torch, ``graph`` in onnxruntime, then ``text``. Crops of one size are computed together.
         parameters: how many the model has; None = an exported file does not tell.
     """
 
@@ -113,15 +114,29 @@ def _open_onnx(model: str, threads: int) -> StagedRecognizer:
 
 
 def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
-    size = opened.height, opened.width, opened.max_width
+    size = opened.size
 
     def open_all(sources: Sequence[Source]) -> list[Image.Image]:
         return [source() for source in sources]
 
-    def preprocess(images: Sequence[Image.Image]) -> Float32[np.ndarray, "b 3 h w"]:
-        return to_pixels(to_one_width([fit(image, *size) for image in images]))
+    def preprocess(images: Sequence[Image.Image]) -> list[_Part]:
+        crops = [fit(image, size) for image in images]
+        return [(indices, to_pixels(batch)) for indices, batch in group_by_size(crops, len(crops))]
 
-    def read(probabilities: Float32[np.ndarray, "b t classes"]) -> list[Decoded]:
-        return opened.tokenizer.decode(apply_temperature(probabilities, opened.temperature))
+    def read(parts: list[_Part]) -> list[Decoded]:
+        words: dict[int, Decoded] = {}
+        for indices, probabilities in parts:
+            decoded = opened.tokenizer.decode(apply_temperature(probabilities, opened.temperature))
+            words.update(zip(indices, decoded, strict=True))
+        return [words[index] for index in range(len(words))]
 
-    return {"open": open_all, "preprocess": preprocess, **inner, "text": read}
+    return {
+        "open": open_all,
+        "preprocess": preprocess,
+        **{name: _each(step) for name, step in inner.items()},
+        "text": read,
+    }
+
+
+def _each(step: Callable[[Any], Any]) -> Callable[[list[_Part]], list[_Part]]:
+    return lambda parts: [(indices, step(value)) for indices, value in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -37,8 +37,10 @@ class DataConfig(Config):
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()  # one a set of train; empty = by their numbers of crops
     cache: str = ""  # a folder where decoded crops are kept, and read from in place of memory
     bucket: int = Field(1, ge=1)  # batches whose words are sorted by length together; 1 = as they come
-    validation: tuple[str, ...] = ()  # empty = a seeded part of train
+    validation: tuple[str, ...] = ()  # empty = a part of train
     validation_share: float = Field(0.1, ge=0, lt=1)
+    # Which part: by a hash of each picture, or by a permutation of all crops, as before; a resumed run keeps its own.
+    validation_split: Literal["picture", "order"] = "picture"
     extend_charset: int = Field(0, ge=0)  # characters that so many labels of train hold are added to it; 0 = none
     max_crops: int = Field(0, ge=0)  # train on the first n crops of a seeded order; 0 = all
     rendered: float = Field(0.0, ge=0, le=1)  # share of each batch that is rendered

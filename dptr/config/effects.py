@@ -33,6 +33,7 @@ class Effects(Config):
     rotation: Probability = 0.25  # the word turned by some degrees
     quarter_turn: Probability = 0.015  # the word turned by 90 degrees
     perspective: Probability = 0.25  # the word seen from the side
+    cut: Probability = 0.0  # the crop's border runs through the outer letters
     vertical_text: Probability = 0.0  # short words from top to bottom, each letter upright
     two_lines: Probability = 0.0  # texts that hold a space, on two lines
     neighbors: Probability = 0.15  # pieces of other words at the crop's edge
@@ -78,15 +79,31 @@ class Effects(Config):
     grayscale: Probability = 0.04  # no color
     jpeg: Probability = 0.3  # artifacts of compression
 
+    # Kinds of pictures beside the word on a sign (dptr.synth.kinds), of which a crop is at most one; together at most 1
+    empty: Probability = 0.0  # nothing written: the label is ""
+    arc: Probability = 0.0  # a word along an arc of 90 to 300 degrees, convex or concave
+    emblem: Probability = 0.0  # a word along the rim of a round badge
+    receipt: Probability = 0.0  # lines of thermal and dot matrix printers
+    display: Probability = 0.0  # readings of segment and dot matrix displays, lit or LCD
+    marker: Probability = 0.0  # codes on cable markers
+    plate: Probability = 0.0  # license plates
+    stamp: Probability = 0.0  # codes embossed, engraved, or stenciled on metal and plastic
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """The share of crops of each kind of picture, of those that have any."""
+        return {name: getattr(self, name) for name in KIND_NAMES if getattr(self, name)}
+
     @property
     def ink_styles(self) -> dict[str, float]:
         """The share of crops of each ink style, of those that have any."""
         return {name: getattr(self, name) for name in INK_STYLE_NAMES if getattr(self, name)}
 
     @model_validator(mode="after")
-    def _ink_styles_are_shares(self) -> Effects:
-        if sum(self.ink_styles.values()) > 1 + 1e-9:
-            raise ValueError(f"ink styles {self.ink_styles} take more than all crops; lower them to a sum of at most 1")
+    def _styles_and_kinds_are_shares(self) -> Effects:
+        for name, shares in (("ink styles", self.ink_styles), ("kinds", self.kinds)):
+            if sum(shares.values()) > 1 + 1e-9:
+                raise ValueError(f"{name} {shares} take more than all crops; lower them to a sum of at most 1")
         return self
 
     @model_validator(mode="after")
@@ -110,6 +127,8 @@ INK_STYLE_NAMES = (
     "occlusion",
 )
 
+KIND_NAMES = ("empty", "arc", "emblem", "receipt", "display", "marker", "plate", "stamp")
+
 # What effects were called in older recipes and packs.
 RENAMED_EFFECTS = {
     "spacing": "letter_spacing",
@@ -132,14 +151,14 @@ RENAMED_EFFECTS = {
 
 # Each with what differs from ``default``.
 # fmt: off
+_SIGNS = dict(
+    wave=0.03, two_lines=0.15, double_outline=0.15, extrusion=0.05, emboss=0.01, neon=0.02, chalk=0.01, hollow=0.01,
+    occlusion=0.01, sign_board=0.1, cast_shadow=0.02, glare=0.01, exposure=0.03, color_cast=0.1, defocus=0.02,
+)
 PRESETS: dict[str, Effects] = {
     "default": Effects(),
     # signs, shops and things, as photographs of streets show them
-    "signs": Effects(
-        wave=0.03, two_lines=0.15, double_outline=0.15, extrusion=0.05, emboss=0.01, neon=0.02, chalk=0.01,
-        hollow=0.01, occlusion=0.01, sign_board=0.1, cast_shadow=0.02, glare=0.01, exposure=0.03, color_cast=0.1,
-        defocus=0.02,
-    ),
+    "signs": Effects(**_SIGNS),
     # words that are hard to read: small, blurred, faint, bent, hidden
     "hard": Effects(
         letter_spacing=0.4, letter_jitter=0.12, slant=0.25, curve=0.3, wave=0.08, rotation=0.7, quarter_turn=0.03,
@@ -164,6 +183,11 @@ PRESETS: dict[str, Effects] = {
         emboss=0.12, dots=0.04, stencil=0.03, occlusion=0.03, photograph=0.15, gradient=0.1, texture=0.1, panel=0.4,
         sign_board=0.35, cast_shadow=0.04, glare=0.03, exposure=0.06, color_cast=0.08, low_resolution=0.2, blur=0.25,
         defocus=0.04,
+    ),
+    # half signs, half other kinds of pictures: for a recognizer of whatever is written, and of nothing
+    "mixed": Effects(
+        **_SIGNS, cut=0.03, empty=0.05, arc=0.06, emblem=0.03, receipt=0.13, display=0.09, marker=0.05, plate=0.05,
+        stamp=0.05,
     ),
     # every effect off: flat dark or light words, to start learning with
     "plain": Effects(**dict.fromkeys(Effects.model_fields, 0.0)),

@@ -11,20 +11,8 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from dptr.config.base import Config, KindConfig
 from dptr.config.decoders import DecoderConfig, PARSeqConfig
-from dptr.utils.widths import WIDTH_STEP
-
-
-def check_max_width(width: int, max_width: int) -> None:
-    """Crops grow from ``width`` to ``max_width`` in whole steps.
-
-    Raises:
-        ValueError: they do not.
-    """
-    if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
-        raise ValueError(
-            f"max_width = {max_width}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set it to 0 or "
-            f"to one of {', '.join(str(width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
-        )
+from dptr.config.size import CropSize, Pixels
+from dptr.utils.sizes import check_sizes
 
 
 class TowerConfig(Config):
@@ -49,9 +37,9 @@ class EncoderConfig(KindConfig):
         return ENCODER_CONFIGS
 
     @property
-    def widest(self) -> int:
-        """Width in pixels of the widest crop that it reads; 0 where all crops are of ``width``."""
-        return 0
+    def crop_size(self) -> CropSize:
+        """The sizes of crops that it reads."""
+        return CropSize(height=self.height, width=self.width)
 
 
 class ViTConfig(EncoderConfig):
@@ -66,15 +54,16 @@ class SVTRConfig(EncoderConfig):
 
     kind: Literal["svtr"] = "svtr"
     size: Literal["nano", "micro", "tiny", "small"] = "micro"  # see dptr.models.encoders.svtr.SIZES
-    max_width: int = Field(0, ge=0)  # pixels; longer pictures keep their shape up to it; 0 = all crops of width
+    max_width: int = Field(0, ge=0)  # pixels; longer pictures keep their shape up to it; 0 = none do
+    sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height, width of crops for less long pictures; see CropSize
 
     @property
-    def widest(self) -> int:
-        return self.max_width
+    def crop_size(self) -> CropSize:
+        return CropSize(height=self.height, width=self.width, max_width=self.max_width, sizes=self.sizes)
 
     @model_validator(mode="after")
-    def _whole_steps(self) -> SVTRConfig:
-        check_max_width(self.width, self.max_width)
+    def _possible_sizes(self) -> SVTRConfig:
+        check_sizes(self.height, self.width, self.max_width, self.sizes)
         return self
 
 

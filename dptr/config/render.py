@@ -34,6 +34,7 @@ class CorpusConfig(Config):
     title: float = Field(0.30, ge=0, le=1)
     mixed: float = Field(0.03, ge=0, le=1)
     punctuation: float = Field(0.05, ge=0, le=1)  # share of words that get a sign before or after
+    phrases: float = Field(0.0, ge=0, le=1)  # share of texts of several words; the charset must have the space
 
 
 class RenderConfig(Config):

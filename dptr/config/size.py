@@ -1,26 +1,26 @@
-"""The size of crops."""
+"""The sizes of crops, as recipes write them."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from dptr.config.base import Config
-from dptr.config.model import EncoderConfig, check_max_width
+from dptr.utils.sizes import Sizes, check_sizes
+
+Pixels = Annotated[int, Field(ge=8)]
 
 
-class CropSize(Config):
-    """Crops are ``height`` x ``width`` pixels; those of longer words are wider, up to ``max_width``."""
+class CropSize(Sizes, Config):
+    """Crops are ``height`` x ``width`` pixels; with ``max_width`` and ``sizes`` each has a size near its own shape."""
 
     height: int = Field(32, ge=8)
     width: int = Field(128, ge=8)
-    max_width: int = Field(0, ge=0)  # width plus a multiple of 32; 0 = all crops are of width (dptr.utils.widths)
+    max_width: int = Field(0, ge=0)  # longer pictures get wider crops up to it, in steps of 32 pixels; 0 = none
+    sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height and width of crops for pictures that are less long
 
     @model_validator(mode="after")
-    def _whole_steps(self) -> CropSize:
-        check_max_width(self.width, self.max_width)
+    def _possible(self) -> CropSize:
+        check_sizes(self.height, self.width, self.max_width, self.sizes)
         return self
-
-
-def crop_size(encoder: EncoderConfig) -> CropSize:
-    """What an image encoder reads."""
-    return CropSize(height=encoder.height, width=encoder.width, max_width=encoder.widest)

@@ -1,8 +1,9 @@
 """Decoded crops on disk: each data set decoded once a target size, mapped by every later run.
 
-A data set becomes two files: the crops as a NumPy array and, written last, a JSON file that lists the pictures that
-cannot be read. Their name ends in a hash of what decoding depends on: the size of crops, Pillow, the place of the data
-set, and name, size and times of each picture (of ``data.mdb``). Labels are never cached.
+A data set becomes two files: the crops as a NumPy array and, written last, a JSON file with the hash of each picture
+(``dptr.data.held_out``) and a list of those that cannot be read. Their name ends in a hash of what decoding depends on:
+the size of crops, Pillow, the place of the data set, and name, size and times of each picture (of ``data.mdb``). Labels
+are never cached.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt8, UInt32
 
+from dptr.data.held_out import hash_picture
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, replace_file, write_json
 from dptr.utils.images import to_array
@@ -26,7 +28,7 @@ from dptr.utils.images import to_array
 if TYPE_CHECKING:
     from dptr.data.labeled import LabeledDataset
 
-FORMAT = 1  # to be raised when ``open_image`` or ``to_array`` give other pixels
+FORMAT = 2  # to be raised when ``open_image`` or ``to_array`` give other pixels, or the JSON holds something else
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,25 @@ class MappedCrops:
         return MappedCrops(self.files, self.places[rows])
 
 
-def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width: int) -> tuple[Path, dict[int, str]]:
+@dataclass(frozen=True)
+class DecodedSet:
+    """A data set in a cache.
+
+    Attributes:
+        file: the crops.
+        unreadable: the error of each picture that cannot be read, by sample.
+        hashes: of each picture (``dptr.data.held_out.hash_picture``); 0 where it cannot be read.
+    """
+
+    file: Path
+    unreadable: dict[int, str]
+    hashes: UInt32[np.ndarray, " n"]
+
+
+def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width: int) -> DecodedSet:
     """All pictures of a data set at ``height`` x ``width`` in a file of ``folder``, ``height * width * 3`` bytes each.
 
     A data set that was decoded before is not decoded again. Of several processes one decodes and the others wait.
-
-    Returns:
-        The file, and the error of each picture that cannot be read, by sample.
 
     Raises:
         UserError: the folder cannot be written or the disk is full (then nothing is left there), or the file is not
@@ -80,27 +94,34 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
                 if file.exists():  # left by a killed process, whole
                     _open(file)
                     _open.cache_clear()
-                unreadable = _decode(dataset, file, height, width)
-                write_json(report, {"data": str(place), "unreadable": unreadable})
+                unreadable, hashes = _decode(dataset, file, height, width)
+                digits = hashes.astype(">u4").tobytes().hex()  # 8 a picture
+                write_json(report, {"data": str(place), "unreadable": unreadable, "hashes": digits})
     if _open(file).shape != (len(dataset), height, width, 3):
         raise UserError(f"{file}: {_open(file).shape[0]} crops of {len(dataset)}; delete it and {report.name}")
-    return file, {int(index): error for index, error in read_json(report, "cache")["unreadable"].items()}
+    held = read_json(report, "cache")
+    unreadable = {int(index): error for index, error in held["unreadable"].items()}
+    return DecodedSet(file, unreadable, np.frombuffer(bytes.fromhex(held["hashes"]), ">u4").astype(np.uint32))
 
 
-def _decode(dataset: LabeledDataset, file: Path, height: int, width: int) -> dict[int, str]:
+def _decode(
+    dataset: LabeledDataset, file: Path, height: int, width: int
+) -> tuple[dict[int, str], UInt32[np.ndarray, " n"]]:
     """By ``write``, not through a map: there a full disk would kill the process (SIGBUS)."""
     unreadable: dict[int, str] = {}
+    hashes = np.zeros(len(dataset), np.uint32)
     blank = np.zeros((height, width, 3), np.uint8)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), height, width, 3)}
     with replace_file(file) as aside, open(aside, "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for index in range(len(dataset)):
             try:
-                crop = to_array(dataset.image(index), height, width)
+                data = dataset.image_bytes(index)
+                crop, hashes[index] = to_array(dataset.open_bytes(index, data), height, width), hash_picture(data)
             except UserError as error:
                 unreadable[index], crop = str(error), blank
             stream.write(crop.tobytes())
-    return unreadable
+    return unreadable, hashes
 
 
 @contextmanager

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8, UInt32
 
 from dptr.data.cache import MappedCrops, decode_once
+from dptr.data.held_out import hash_picture
 from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, turn_tall
-from dptr.utils.widths import VariableWidthCrops, group_by_width
+from dptr.utils.sizes import Sizes, VariableSizeCrops, group_by_size
 
 UNREADABLE = "unreadable image"
-_SORTED = 16  # batches whose crops are sorted by width together
+_SORTED = 16  # batches whose crops are sorted by size together
 
 
 @dataclass
@@ -26,28 +27,36 @@ class LabeledCrops:
     """n crops: pictures at the target size, in memory or on disk, normalized labels, keys, which path each is from.
 
     Attributes:
+        hashes: of the pictures (``dptr.data.held_out.hash_picture``); empty where they are no files, but rendered.
         turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turn_tall``), at the
             target size; of crops on disk none.
     """
 
-    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableWidthCrops
+    arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableSizeCrops
     labels: list[str]
     keys: list[str]
     sources: list[int]
     drops: DropReport
     turned: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    hashes: UInt32[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.uint32))
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width of each crop."""
+        if isinstance(self.arrays, VariableSizeCrops):
+            return np.array(self.arrays.sizes())
+        return np.tile(self.arrays[0].shape[:2], (len(self), 1))
+
     def batches(self, size: int = 128) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
-        """All crops, up to ``size`` of one width at a time, and which they are; in order where there is one width."""
+        """All crops, up to ``size`` of one size at a time, and which they are; in order where all are of one size."""
         arrays = self.arrays
-        span = size * _SORTED if isinstance(arrays, VariableWidthCrops) else size
+        span = size * _SORTED if isinstance(arrays, VariableSizeCrops) else size
         for start in range(0, len(self), span):
             rows = list(range(start, min(start + span, len(self))))
-            if isinstance(arrays, VariableWidthCrops):
-                for places, crops in group_by_width([arrays[row] for row in rows], size):
+            if isinstance(arrays, VariableSizeCrops):
+                for places, crops in group_by_size([arrays[row] for row in rows], size):
                     yield [rows[place] for place in places], crops
             else:
                 yield rows, arrays[start : start + size]
@@ -61,6 +70,7 @@ class LabeledCrops:
             [self.sources[row] for row in rows],
             self.drops,
             {place: self.turned[row] for place, row in enumerate(rows.tolist()) if row in self.turned},
+            self.hashes[rows] if len(self.hashes) else self.hashes,
         )
 
 
@@ -68,30 +78,26 @@ def load_crops(
     paths: Sequence[str | Path],
     charset: Charset,
     max_length: int,
-    height: int,
-    width: int,
+    size: Sizes,
     cache: str | Path = "",
-    widest: int = 0,
 ) -> LabeledCrops:
-    """Open data sets, every crop decoded once and stretched to ``height`` x ``width``.
-
-    With ``widest`` longer pictures become wider crops (``dptr.utils.widths``).
+    """Open data sets, every crop decoded once and resized to the size that ``size`` chooses for it.
 
     A crop is left out, counted and listed when its label is empty, has characters outside ``charset`` or more than
     ``max_length`` of them (``dptr.text.charset.check_label``), or when its picture cannot be read.
 
     Args:
         cache: a folder for decoded crops (``dptr.data.cache``), which need not fit in memory then; empty = they are
-            held in memory. ``height * width * 3`` bytes a crop either way.
+            held in memory. Three bytes a pixel either way.
 
     Raises:
         UserError: no paths, a data set that cannot be opened (``open_labeled``), what ``decode_once`` raises, no crop
             is left, or a cache for crops of several widths.
     """
-    if cache and widest:
+    if cache and len(size.every) > 1:
         raise UserError(
-            f"data.cache = '{cache}' holds crops of one width, encoder.max_width = {widest} asks for several; "
-            "leave one of them out"
+            f"data.cache = '{cache}' holds crops of one size, the encoder reads {size}; leave data.cache out, or set "
+            "model.encoder.max_width=0 and model.encoder.sizes=[]"
         )
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
@@ -105,14 +111,14 @@ def load_crops(
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))
-    arrays: np.ndarray | MappedCrops | VariableWidthCrops
+    arrays: np.ndarray | MappedCrops | VariableSizeCrops
     turned: dict[int, list[np.ndarray]] = {}
     if cache:
-        arrays, unreadable = _map(datasets, wanted, height, width, cache)
-    elif widest:
-        arrays, turned, unreadable = _decode_ragged(datasets, wanted, height, width, widest)
+        arrays, hashes, unreadable = _map(datasets, wanted, size.height, size.width, cache)
+    elif len(size.every) > 1:
+        arrays, turned, hashes, unreadable = _decode_variable(datasets, wanted, size)
     else:
-        arrays, turned, unreadable = _decode(datasets, wanted, height, width)
+        arrays, turned, hashes, unreadable = _decode(datasets, wanted, size.height, size.width)
     for (source, index), error in unreadable.items():
         drops.add(UNREADABLE, _where(datasets[source], index), error)
     readable = [(source, index, label) for source, index, label in wanted if (source, index) not in unreadable]
@@ -121,20 +127,18 @@ def load_crops(
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
     keys = [datasets[source].key(index) for source, index, _ in readable]
     return LabeledCrops(
-        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned
+        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned, hashes
     )
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label
 _Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
-
-
 _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
 
 
 def _decode(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int
-) -> tuple[np.ndarray, _Turned, _Unreadable]:
+) -> tuple[np.ndarray, _Turned, np.ndarray, _Unreadable]:
     try:
         arrays = np.empty((len(wanted), height, width, 3), np.uint8)
     except MemoryError as error:
@@ -143,45 +147,57 @@ def _decode(
         ) from error
     turned: _Turned = {}
     unreadable: _Unreadable = {}
+    hashes = np.empty(len(wanted), np.uint32)
     count = 0
     for source, index, _ in wanted:
         try:
-            image = datasets[source].image(index)
+            data = datasets[source].image_bytes(index)
+            image = datasets[source].open_bytes(index, data)
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
+        hashes[count] = hash_picture(data)
         arrays[count] = to_array(image, height, width)
         if views := turn_tall(image):
             turned[count] = [to_array(view, height, width) for view in views]
         count += 1
-    return arrays[:count], turned, unreadable
+    return arrays[:count], turned, hashes[:count], unreadable
 
 
-def _decode_ragged(
-    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, widest: int
-) -> tuple[VariableWidthCrops, _Turned, _Unreadable]:
+def _decode_variable(
+    datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], size: Sizes
+) -> tuple[VariableSizeCrops, _Turned, np.ndarray, _Unreadable]:
     crops: list[np.ndarray] = []
     turned: _Turned = {}
     unreadable: _Unreadable = {}
+    hashes = np.empty(len(wanted), np.uint32)
     for source, index, _ in wanted:
         try:
-            image = datasets[source].image(index)
+            data = datasets[source].image_bytes(index)
+            image = datasets[source].open_bytes(index, data)
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
         if views := turn_tall(image):
-            turned[len(crops)] = [fit(view, height, width, widest) for view in views]
-        crops.append(fit(image, height, width, widest))
-    return VariableWidthCrops(crops), turned, unreadable
+            turned[len(crops)] = [fit(view, size) for view in views]
+        hashes[len(crops)] = hash_picture(data)
+        crops.append(fit(image, size))
+    return VariableSizeCrops(crops), turned, hashes[: len(crops)], unreadable
 
 
 def _map(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
-) -> tuple[MappedCrops, _Unreadable]:
-    files, errors = zip(*(decode_once(dataset, cache, height, width) for dataset in datasets), strict=True)
-    unreadable = {(source, index): errors[source][index] for source, index, _ in wanted if index in errors[source]}
+) -> tuple[MappedCrops, np.ndarray, _Unreadable]:
+    held = [decode_once(dataset, cache, height, width) for dataset in datasets]
+    unreadable = {
+        (source, index): held[source].unreadable[index]
+        for source, index, _ in wanted
+        if index in held[source].unreadable
+    }
     places = [(source, index) for source, index, _ in wanted if (source, index) not in unreadable]
-    return MappedCrops(files, np.array(places, np.int64).reshape(-1, 2)), unreadable
+    hashes = np.array([held[source].hashes[index] for source, index in places], np.uint32)
+    crops = MappedCrops(tuple(each.file for each in held), np.array(places, np.int64).reshape(-1, 2))
+    return crops, hashes, unreadable
 
 
 def _where(dataset: LabeledDataset, index: int) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dptr.data.lmdb import LmdbReader, is_lmdb
 from dptr.utils.errors import UserError
-from dptr.utils.images import open_image
+from dptr.utils.images import open_image, read_encoded
 
 LABELS = "labels.tsv"
 
@@ -42,8 +42,16 @@ class LabeledDataset(ABC):
         """The name of the picture within the data set."""
 
     @abstractmethod
+    def image_bytes(self, index: int) -> bytes:
+        """The encoded picture: the file, the value in the LMDB; UserError where it cannot be read."""
+
+    @abstractmethod
+    def open_bytes(self, index: int, data: bytes) -> Image.Image:
+        """What ``image_bytes`` gave as RGB; UserError where it is no picture."""
+
     def image(self, index: int) -> Image.Image:
         """The picture as RGB; UserError where it cannot be read."""
+        return self.open_bytes(index, self.image_bytes(index))
 
     @abstractmethod
     def stamps(self) -> Iterator[str]:
@@ -71,8 +79,11 @@ class LabeledFolder(LabeledDataset):
     def key(self, index: int) -> str:
         return self._rows[index][0]
 
-    def image(self, index: int) -> Image.Image:
-        return open_image(self.path / self._rows[index][0])
+    def image_bytes(self, index: int) -> bytes:
+        return read_encoded(self.path / self._rows[index][0])
+
+    def open_bytes(self, index: int, data: bytes) -> Image.Image:
+        return open_image(data, str(self.path / self._rows[index][0]))
 
     def stamps(self) -> Iterator[str]:
         return (f"{name}\t{_stamp(self.path / name)}" for name, _ in self._rows)
@@ -94,8 +105,10 @@ class LabeledLmdb(LabeledDataset):
     def key(self, index: int) -> str:
         return self._reader.key(index)
 
-    def image(self, index: int) -> Image.Image:
-        data = self._reader.image_bytes(index)
+    def image_bytes(self, index: int) -> bytes:
+        return self._reader.image_bytes(index)
+
+    def open_bytes(self, index: int, data: bytes) -> Image.Image:
         try:
             return open_image(data)
         except UserError as error:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from dptr.data.sources import Source, seeded_order
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
-from dptr.utils.images import to_one_width
+from dptr.utils.images import to_one_size
 
 Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]
 
@@ -24,7 +24,7 @@ Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 
 def batches(
     source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
 ) -> Generator[Batch, None, None]:
-    """Batches of steps ``first``..``last - 1``: crops, all of one width, their words, and where the letters stand.
+    """Batches of steps ``first``..``last - 1``: crops, all of one size, their words, and where the letters stand.
 
     Stops are padded to the longest word with NaN.
 
@@ -73,14 +73,14 @@ class _Batches(Dataset):
             samples = [self.source.sample(index) for index in range(first, last)]
         except UserError as error:
             return error
-        crops = torch.from_numpy(to_one_width([crop for crop, _, _ in samples]))  # tensors travel through shared memory
+        crops = torch.from_numpy(to_one_size([crop for crop, _, _ in samples]))  # tensors travel through shared memory
         stops = torch.from_numpy(pad_stops([stops for _, _, stops in samples]))
         return crops, [word for _, word, _ in samples], stops
 
 
 def pad_stops(stops: Sequence[np.ndarray]) -> Float32[np.ndarray, "n l 2"]:
-    """Stops of several words: NaN after a word's last letter."""
-    padded = np.full((len(stops), max(map(len, stops)), 2), np.nan, np.float32)
+    """Stops of several words: NaN after a word's last letter. There is at least one letter, of empty words too."""
+    padded = np.full((len(stops), max(1, *map(len, stops)), 2), np.nan, np.float32)
     for row, places in enumerate(stops):
         padded[row, : len(places)] = places
     return padded

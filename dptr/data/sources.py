@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int
 
 from dptr.data.augment import augment
 from dptr.data.crops import LabeledCrops
@@ -25,6 +26,17 @@ class Source(Protocol):
 
     def word(self, index: int) -> str:
         """The word of that sample, which costs little."""
+
+
+@runtime_checkable
+class SizedSource(Source, Protocol):
+    """A supply of n crops, again and again, that knows the size of each before it is opened."""
+
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width in pixels of each crop."""
+
+    def choose(self, rows: np.ndarray, stream: int) -> Source:
+        """A supply of some of the crops; another ``stream`` draws in other orders."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,13 @@ class LabeledSource:
 
     def word(self, index: int) -> str:
         return self.crops.labels[self._row(index)]
+
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        return self.crops.sizes()
+
+    def choose(self, rows: np.ndarray, stream: int) -> LabeledSource:
+        # the seed's upper half tells sets apart, and here sizes
+        return LabeledSource(self.crops.choose(rows), self.seed + (stream << 48), self.strength)
 
     def _row(self, index: int) -> int:
         epoch, place = divmod(index, len(self.crops))
@@ -108,14 +127,15 @@ class WeightedMixture:
     weights: tuple[int, ...]
 
     def sample(self, index: int) -> Sample:
-        source, index = self._deal(index)
+        source, index = self.deal(index)
         return source.sample(index)
 
     def word(self, index: int) -> str:
-        source, index = self._deal(index)
+        source, index = self.deal(index)
         return source.word(index)
 
-    def _deal(self, index: int) -> tuple[Source, int]:
+    def deal(self, index: int) -> tuple[Source, int]:
+        """Whose turn it is, and the how many of its own."""
         left = sum(self.weights)
         for source, weight in zip(self.sources[:-1], self.weights, strict=False):
             before, after = index * weight // left, (index + 1) * weight // left

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from dptr.data.crops import LabeledCrops
 from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.inference.prediction import has_repeated_ending
-from dptr.inference.views import choose_view, read_by_width
+from dptr.inference.views import choose_view, read_by_size
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
@@ -146,7 +146,7 @@ def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) 
         readings = [[reading] for reading in read(upright)]
         owners = [place for place, views in enumerate(turned) for _ in views]
         flat = [view for views in turned for view in views]
-        for place, reading in zip(owners, read_by_width(flat, len(upright), read), strict=True):
+        for place, reading in zip(owners, read_by_size(flat, len(upright), read), strict=True):
             readings[place].append(reading)
         return [views[choose_view(views)] for views in readings]
 

@@ -74,7 +74,7 @@ def protocol(name: str) -> Callable[[str], str]:
 
 def validation_protocol(charset: Charset) -> str:
     """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
-    return "36" if resolve_charset("94").covers("".join(charset.characters)) else "native"
+    return "36" if resolve_charset("94+space").covers("".join(charset.characters)) else "native"
 
 
 def fold_language(code: str) -> Callable[[str], str]:

@@ -63,10 +63,10 @@ def export(
         raise UserError(f"--half with --int8 {int8}: weights have 16 bits or 8; leave one of the two out")
     check_file(out, [model, *model_folders(str(model)), *data])
     reference = TorchModel(model)
-    tokenizer, size = reference.tokenizer, (reference.height, reference.width, reference.max_width)
-    crops = load_first_crops(list(data), *size, count) if data else render_crops(tokenizer, *size, count)
+    tokenizer, size = reference.tokenizer, reference.size
+    crops = load_first_crops(list(data), size, count) if data else render_crops(tokenizer, size, count)
     try:
-        graph = to_onnx(reference.model, *size)
+        graph = to_onnx(reference.model, size)
     except torch._dynamo.exc.UserError as error:
         raise UserError(
             f"'{model}': its graph would hold for one batch size only ({str(error).splitlines()[0]}); read it with "
@@ -76,7 +76,7 @@ def export(
     name = reference.card.get("name") or Path(model).name
     smaller = None
     with atomic_file(out) as aside:
-        metadata = dump_metadata(name, tokenizer, *size, reference.card, weights, "float32", reference.temperature)
+        metadata = dump_metadata(name, tokenizer, size, reference.card, weights, "float32", reference.temperature)
         _save(halve(graph, exact=True), aside, metadata)
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
@@ -87,7 +87,7 @@ def export(
         if int8 or half:
             numbers = "float16 weights" if half else f"int8 {int8}"
             small = halve(graph) if half else halve(quantize(graph, crops if int8 == "static" else None), exact=True)
-            metadata = dump_metadata(name, tokenizer, *size, reference.card, weights, numbers, reference.temperature)
+            metadata = dump_metadata(name, tokenizer, size, reference.card, weights, numbers, reference.temperature)
             _save(small, aside, metadata)
             smaller = compare(reference, OnnxModel(aside), crops)
     return parity, smaller

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
-from dptr.utils.widths import WIDTH_STEP
+from dptr.utils.sizes import Sizes
 
 OPSET = 18  # of 2022: onnxruntime from 1.14 on, its web and mobile builds too
 IR_VERSION = 8
@@ -71,28 +71,30 @@ class _Finish(nn.Module):
         return self.decoder.refine(logits, memory, None).float().softmax(-1)
 
 
-def to_onnx(model: Recognizer, height: int, width: int, max_width: int = 0) -> onnx.ModelProto:
+def to_onnx(model: Recognizer, size: Sizes) -> onnx.ModelProto:
     """Trace a recognizer in eval mode: ``pixels`` (batch, 3, height, width) -> ``probabilities`` (batch, t, classes).
 
     Its weights are the model's own, to the bit: batch norms are not folded, which onnxruntime does on loading the file.
-    With ``max_width`` the width may be any from ``width`` to it, in steps of ``dptr.utils.widths.WIDTH_STEP``. t is
-    ``max_length`` + 1, for CTC too. Rows after a word's EOS mean nothing.
+    Height and width may be those of any ``size`` has. t is ``max_length`` + 1, for CTC too. Rows after a word's EOS
+    mean nothing.
     """
     decoder = model.decoder
     batch = torch.export.Dim("batch", min=1)
-    example = torch.zeros(EXAMPLE_SIZES[0], 3, height, max(width, max_width))
+    every = {"height": [height for height, _ in size.every], "width": [width for _, width in size.every]}
+    example = torch.zeros(EXAMPLE_SIZES[0], 3, max(every["height"]), max(every["width"]))
     sizes: dict[int, Any] = {0: batch}
-    if max_width > width:
-        unit = gcd(width, WIDTH_STEP)
-        sizes[3] = unit * torch.export.Dim("columns", min=width // unit, max=max_width // unit)
+    for axis, (name, sides) in enumerate(every.items(), 2):
+        if len(set(sides)) > 1:
+            unit = gcd(*sides)
+            sizes[axis] = unit * torch.export.Dim(name, min=min(sides) // unit, max=max(sides) // unit)
     if not isinstance(decoder, AutoregressiveDecoder) or not decoder.autoregressive:
         graph = _trace(_Whole(model), {"pixels": example}, ["probabilities"], {"pixels": sizes}, "")
         outputs = list(graph.output)
     else:
         graph, outputs = _trace_loop(model, decoder, example, sizes)
-    wide: int | str = "width" if len(sizes) > 1 else width
+    shape = [name if axis in sizes else sides[0] for axis, (name, sides) in enumerate(every.items(), 2)]
     graph = helper.make_graph(
-        graph.node, "dptr", [_value("pixels", TensorProto.FLOAT, ["batch", 3, height, wide])],
+        graph.node, "dptr", [_value("pixels", TensorProto.FLOAT, ["batch", 3, *shape])],
         [_value("probabilities", TensorProto.FLOAT, ["batch", *_dims(outputs[0])[1:]])], _merge_constants(graph),
     )  # fmt: skip
     exported = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

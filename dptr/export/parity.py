@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
-from dptr.config.size import CropSize
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit
-from dptr.utils.widths import group_by_width
+from dptr.utils.sizes import Sizes, group_by_size
 
 TOLERANCE = 1e-4  # of probabilities
 TIE = 1e-5  # probabilities no further apart are equal: rounding chooses between them, in torch too
@@ -59,7 +58,7 @@ class Parity:
 
 
 def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> Parity:
-    """Read all crops, uint8 (h, own width, 3), with both backends, at each of the ``BATCH_SIZES``."""
+    """Read all crops, uint8 (h, w, 3) of one size or several, with both backends, at each of the ``BATCH_SIZES``."""
     different, ties = np.zeros((2, len(crops)), dtype=bool)
     difference = 0.0
     words: set[str] = set()
@@ -68,10 +67,10 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
         expected: list[np.ndarray] = []
         actual: list[np.ndarray] = []
         for backend, into in ((reference, expected), (other, actual)):
-            for _, batch in group_by_width(crops[:WARM_UP], WARM_UP):
+            for _, batch in group_by_size(crops[:WARM_UP], WARM_UP):
                 backend.probabilities(batch)
             seconds = []
-            for _, batch in group_by_width(crops, batch_size):
+            for _, batch in group_by_size(crops, batch_size):
                 begin = time.perf_counter()
                 rows = backend.probabilities(batch)
                 seconds.append(time.perf_counter() - begin)
@@ -105,7 +104,7 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
     return int(places[0]) if row.max() - row[chosen[1][places[0]]] <= TIE else None
 
 
-def load_first_crops(paths: list[Path], height: int, width: int, max_width: int, count: int) -> list[np.ndarray]:
+def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
     """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.images.fit``; labels do not count.
 
     Raises:
@@ -117,16 +116,14 @@ def load_first_crops(paths: list[Path], height: int, width: int, max_width: int,
     for path in paths:
         dataset = open_labeled(path)
         missing = min(len(dataset), count - len(crops))
-        crops += [fit(dataset.image(index), height, width, max_width) for index in range(missing)]
+        crops += [fit(dataset.image(index), size) for index in range(missing)]
     if len(crops) < count:
         raise UserError(f"--data: {len(crops)} crops, {count} asked for; pass more data sets or a lower --crops")
     return crops
 
 
-def render_crops(
-    tokenizer: Tokenizer, height: int, width: int, max_width: int, count: int, seed: int = 0
-) -> list[np.ndarray]:
-    """Render words of the charset's language in the system's fonts: ``count`` crops, uint8 (height, own width, 3).
+def render_crops(tokenizer: Tokenizer, size: Sizes, count: int, seed: int = 0) -> list[np.ndarray]:
+    """Render words of the charset's language in the system's fonts: ``count`` crops, uint8 (h, w, 3).
 
     Raises:
         UserError: no words or no fonts for this charset; pass ``--data`` then.
@@ -136,6 +133,5 @@ def render_crops(
     from dptr.text.corpus import Corpus, in_language
 
     corpus = Corpus(in_language(CorpusConfig(), tokenizer.charset), tokenizer.charset, tokenizer.max_length, seed)
-    size = CropSize(height=height, width=width, max_width=max_width)
     source = RenderedWords(corpus, Renderer(RenderConfig(), seed, size=size))
     return [source.sample(index)[0] for index in range(count)]

@@ -14,6 +14,7 @@ from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provi
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
+from dptr.utils.sizes import Sizes
 from dptr.weights import model_file
 
 
@@ -27,23 +28,20 @@ class Backend(Protocol):
         tokenizer: turns the probabilities into words.
         card: what is known of the model: its name, its training data, its measured accuracy.
         temperature: of the confidence, > 0 (``dptr.evaluation.calibration``). ``probabilities`` does not apply it.
-        height, width: of the usual crop, in pixels.
-        max_width: of the widest crop, in pixels; 0 where all crops are ``width`` wide.
+        size: of the crops that it reads.
     """
 
     device: str
     tokenizer: Tokenizer
     card: dict[str, Any]
     temperature: float
-    height: int
-    width: int
-    max_width: int
+    size: Sizes
 
     def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
-        """Recognize crops of one width.
+        """Recognize crops of one size.
 
         Args:
-            crops: uint8 RGB, 0 to 255, of shape (n, ``height``, a valid width, 3).
+            crops: uint8 RGB, 0 to 255, of shape (n, height, width, 3).
 
         Returns:
             float32 (n, t, classes): for each position of the word the probabilities of its end (class 0) and of the
@@ -108,6 +106,6 @@ def _open_best(model: str | Path) -> Backend:
         # Drivers raise whatever they like; the CPU is left, whose errors are raised.
         with suppress(Exception), nullcontext() if by_torch else hidden_logs():
             backend = open_backend(model, "cuda")
-            backend.probabilities(np.zeros((1, backend.height, backend.width, 3), np.uint8))
+            backend.probabilities(np.zeros((1, backend.size.height, backend.size.width, 3), np.uint8))
             return backend
     return open_backend(model, "cpu")

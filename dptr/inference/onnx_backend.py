@@ -19,7 +19,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import HALF_RANGE, to_pixels
-from dptr.utils.widths import WIDTH_STEP
+from dptr.utils.sizes import WIDTH_STEP, CropSizes, Sizes
 from dptr.version import __version__
 
 FORMAT = 1  # of the JSON in the metadata; files of another format are refused
@@ -36,7 +36,7 @@ class OnnxModel:
         threads: how many threads compute on the CPU; 0 = onnxruntime chooses.
 
     Attributes:
-        session: the onnxruntime session; it takes ``pixels`` (n, 3, height, width), float32 from -1 to 1.
+        session: the onnxruntime session; it takes ``pixels`` (n, 3, h, w), float32 from -1 to 1.
         metadata: the JSON of the file, as ``dump_metadata`` describes it.
 
     The other attributes are those of ``Backend``.
@@ -56,12 +56,12 @@ class OnnxModel:
         self.tokenizer = Tokenizer(charset, self.metadata["max_length"])
         self.card: dict[str, Any] = self.metadata["card"]
         self.temperature = float(self.metadata["temperature"] or 1.0)
-        self.height: int = self.metadata["height"]
-        self.width: int = self.metadata["width"]
-        self.max_width: int = self.metadata.get("widest", 0)  # the first files do not have this key
+        held = self.metadata
+        sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
+        self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
 
-    def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
-        """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
+    def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
+        """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
         (probabilities,) = self.session.run(None, {"pixels": to_pixels(crops)})
         return probabilities
 
@@ -69,9 +69,7 @@ class OnnxModel:
 def dump_metadata(
     name: str,
     tokenizer: Tokenizer,
-    height: int,
-    width: int,
-    max_width: int,
+    size: Sizes,
     card: dict[str, Any],
     weights: str,
     numbers: str,
@@ -82,14 +80,14 @@ def dump_metadata(
     Args:
         name: the model's name.
         tokenizer: its charset and longest word.
-        height, width: of the usual crop, in pixels.
-        max_width: of the widest crop, in pixels (key ``widest``); 0 where all crops are ``width`` wide.
+        size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
         numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 dynamic`` or
             ``int8 static``.
         temperature: of the confidence, > 0. The graph's own probabilities are those of temperature 1.
     """
+    several = len(size.every) > 1
     return json.dumps(
         {
             "format": FORMAT,
@@ -97,13 +95,14 @@ def dump_metadata(
             "charset": {"name": tokenizer.charset.name, "characters": "".join(tokenizer.charset.characters)},
             "max_length": tokenizer.max_length,
             "eos": tokenizer.eos,
-            "height": height,
-            "width": width,
-            "widest": max_width,
+            "height": size.height,
+            "width": size.width,
+            "widest": size.max_width,
+            "sizes": size.sizes,
             "preprocessing": {
                 "colours": "RGB",
                 "resize": "stretch, Pillow BICUBIC (antialiased)"
-                + (f", to the width nearest to the picture's shape in steps of {WIDTH_STEP}" if max_width else ""),
+                + (f", to the size of the nearest shape of {size}, widths in steps of {WIDTH_STEP}" if several else ""),
                 "mean": HALF_RANGE,
                 "deviation": HALF_RANGE,
             },

@@ -23,11 +23,10 @@ from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_photograph
 from dptr.inference.restrict import restrict_characters, restriction_matrix
-from dptr.inference.views import CHANGES, choose_view, make_views, read_by_width, view_orientation
+from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, fit, open_image
-from dptr.utils.widths import WIDTH_STEP, is_valid_size
 from dptr.weights import DEFAULT_MODEL
 
 
@@ -57,7 +56,7 @@ class Reader:
         name: ``model`` as it was passed.
         device: where the model computes; for ``auto`` what was chosen.
         backend: the open model (``dptr.inference.backend.Backend``).
-        tokenizer, card, height, width, max_width: those of the backend.
+        tokenizer, card, size: those of the backend.
 
     Raises:
         UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
@@ -170,13 +169,13 @@ class Reader:
                     notes = note_photograph(*each[1], prediction.confidence)
                     yield replace(prediction, notes=notes) if notes else prediction
 
-    def fit(self, image: Image.Image) -> UInt8[np.ndarray, "height own_width 3"]:
+    def fit(self, image: Image.Image) -> UInt8[np.ndarray, "own_height own_width 3"]:
         """Resize an RGB picture to a crop that the model reads."""
-        return fit(image, self.height, self.width, self.max_width)
+        return fit(image, self.size)
 
-    def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "height own_width 3"]]:
+    def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
         """The crops that an RGB picture is read from: ``tta`` of it and, where it is tall, of each way to turn it."""
-        return make_views(image, self.tta, self.turn, self.height, self.width, self.max_width)
+        return make_views(image, self.tta, self.turn, self.size)
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
         """Read the views of each picture, and keep the reading that ``dptr.inference.views.choose_view`` chooses.
@@ -193,19 +192,18 @@ class Reader:
         return predictions
 
     def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
-        """Read RGB crops that already have a size that the model reads (``fit``); widths may differ from crop to crop.
+        """Read RGB crops that already have a size that the model reads (``fit``), which may differ from crop to crop.
 
         Raises:
             UserError: a crop has another size.
         """
         for crop in crops:
-            if crop.dtype != np.uint8 or not is_valid_size(crop.shape, self.height, self.width, self.max_width):
-                wider = f" to {self.max_width}, in steps of {WIDTH_STEP}" if self.max_width else ""
+            if crop.dtype != np.uint8 or not self.size.holds(crop.shape):
                 raise UserError(
-                    f"crop {crop.shape} of {crop.dtype}: this model reads uint8 ({self.height}, {self.width}{wider}, "
-                    "3); use Reader.fit, or Reader.read for any size"
+                    f"crop {crop.shape} of {crop.dtype}: this model reads uint8 RGB of {self.size} pixels; use "
+                    "Reader.fit, or Reader.read for any size"
                 )
-        return read_by_width(crops, self.batch_size, self._predict)
+        return read_by_size(crops, self.batch_size, self._predict)
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
@@ -234,9 +232,7 @@ class Reader:
         self.device = backend.device
         self.tokenizer = backend.tokenizer
         self.card = backend.card
-        self.height = backend.height
-        self.width = backend.width
-        self.max_width = backend.max_width
+        self.size = backend.size
         allowed = resolve_charset(self.charset) if self.charset else None
         self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dptr.data.augment import to_pixels
 from dptr.models.checkpoint import load_recognizer
 from dptr.utils.errors import UserError
+from dptr.utils.sizes import CropSizes, Sizes
 
 
 class TorchModel:
@@ -32,13 +33,11 @@ class TorchModel:
         self.tokenizer = recognizer.tokenizer
         self.card = recognizer.card
         self.temperature = recognizer.temperature
-        self.height = recognizer.config.encoder.height
-        self.width = recognizer.config.encoder.width
-        self.max_width = recognizer.config.encoder.widest
+        self.size: Sizes = CropSizes(**recognizer.config.encoder.crop_size.model_dump())
         self.model = recognizer.model.to(self._device).eval()
 
-    def probabilities(self, crops: UInt8[np.ndarray, "n height w 3"]) -> Float32[np.ndarray, "n t classes"]:
-        """Recognize crops of one width: see ``dptr.inference.backend.Backend.probabilities``."""
+    def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
+        """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
             return crop_probabilities(self.model, crops, self._device)
 

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageOps
 
 from dptr.utils.images import fit, turn_tall
-from dptr.utils.widths import group_by_width
+from dptr.utils.sizes import Sizes, group_by_size
 
 Change = Callable[[Image.Image], Image.Image]
 Reading = TypeVar("Reading")
@@ -41,23 +41,23 @@ class ViewReading(Protocol):
 
 
 def make_views(
-    image: Image.Image, tta: int, turn: bool, height: int, width: int, max_width: int
-) -> list[UInt8[np.ndarray, "height own_width 3"]]:
+    image: Image.Image, tta: int, turn: bool, size: Sizes
+) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
     """The crops that a picture is read from.
 
     Args:
         image: RGB.
         tta: how many of ``CHANGES`` to read, 1 to ``len(CHANGES)``.
         turn: whether to read a tall picture (``dptr.utils.images.turn_tall``) turned as well.
-        height, width, max_width: the sizes of the model's crops, in pixels (``dptr.utils.widths.crop_width``).
+        size: of the crops that the model reads.
 
     Returns:
         ``tta`` crops of each orientation, in the order of this module.
     """
     return [
-        fit(view, height, width, max_width)
+        fit(view, size)
         for upright in (image, *(turn_tall(image) if turn else ()))
-        for view in change_image(upright, tta, height, width)
+        for view in change_image(upright, tta, size.height, size.width)
     ]
 
 
@@ -85,13 +85,13 @@ def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
     return best
 
 
-def read_by_width(
+def read_by_size(
     crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Reading]]
 ) -> list[Reading]:
-    """Read crops whose widths may differ, those of one width together.
+    """Read crops whose sizes may differ, those of one size together.
 
     Args:
-        crops: uint8 (height, own width, 3) each.
+        crops: uint8 (own height, own width, 3) each.
         batch_size: how many crops ``read`` gets at most.
         read: crops (n, height, width, 3) to n readings.
 
@@ -99,13 +99,13 @@ def read_by_width(
         A reading a crop, in the order of the crops.
     """
     readings: dict[int, Reading] = {}
-    for indices, batch in group_by_width(crops, batch_size):
+    for indices, batch in group_by_size(crops, batch_size):
         readings.update(zip(indices, read(batch), strict=True))
     return [readings[index] for index in range(len(readings))]
 
 
 def change_image(image: Image.Image, count: int, height: int, width: int) -> list[Image.Image]:
-    """An RGB picture as the first ``count`` of ``CHANGES`` make it, for a model that reads ``height`` x ``width``."""
+    """An RGB picture as the first ``count`` of ``CHANGES`` make it, for crops of ``height`` x ``width`` pixels."""
     factor = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
     smaller = image.reduce(factor) if factor > 1 and count > 1 else image
     return [image, *(change(smaller) for change in CHANGES[1:count])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dptr.models.layers import CrossLayer, init_transformer, project_memory
+
+Grid: TypeAlias = tuple[int, int]  # rows and columns of image tokens
 
 
 class FMU(nn.Module):
@@ -29,7 +32,6 @@ class FMU(nn.Module):
         heads: attention heads; divides ``dim``.
         layers: cross-attention layers, 1 in the paper.
         memory_dim: width of the image tokens; even.
-        grid: rows and columns of the image tokens, which lie row by row; wider images bring more columns.
         count: whether tokens are told the number of characters left of them.
         leading: tokens before those of the grid that stand for the whole image; they are told nothing.
     """
@@ -41,12 +43,10 @@ class FMU(nn.Module):
         heads: int,
         layers: int,
         memory_dim: int,
-        grid: tuple[int, int],
         count: bool = False,
         leading: int = 0,
     ):
         super().__init__()
-        self.grid = grid
         self.leading = leading
         self.queries = nn.Parameter(torch.empty(1, queries, dim))
         self.layers = nn.ModuleList(CrossLayer(dim, heads, memory_dim) for _ in range(layers))
@@ -68,22 +68,23 @@ class FMU(nn.Module):
         """
         return {"queries": "characters"}
 
-    def forward(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q d"]:
+    def forward(self, tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b q d"]:
+        """The queries, which have gathered characters from image tokens that lie in rows and columns, row by row."""
         if self.counter is not None:
-            tokens = self.add_running_count(tokens, self.density(tokens))
+            tokens = self.add_running_count(tokens, self.density(tokens, grid), grid)
         return self.merge(tokens)
 
-    def density(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w"]:
+    def density(self, tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b w"]:
         """How many characters each column of the image holds (tokens of a column are averaged over the rows)."""
         assert self.counter is not None
-        placed = tokens[:, self.leading :].unflatten(1, (self.grid[0], -1))
+        placed = tokens[:, self.leading :].unflatten(1, grid)
         return F.softplus(self.counter(placed.mean(1)).float()[..., 0])
 
     def add_running_count(
-        self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"]
+        self, tokens: Float[Tensor, "b p e"], density: Float[Tensor, "b w"], grid: Grid
     ) -> Float[Tensor, "b p e"]:
         """Tokens with the number of characters left of their column's middle added, as sinusoids."""
-        counted = sinusoids(running_count(density), tokens.shape[-1]).repeat(1, self.grid[0], 1)
+        counted = sinusoids(running_count(density), tokens.shape[-1]).repeat(1, grid[0], 1)
         if self.leading:
             counted = F.pad(counted, (0, 0, self.leading, 0))
         return tokens + counted.to(tokens.dtype)
@@ -95,7 +96,7 @@ class FMU(nn.Module):
             x = layer(x, projected)
         return self.norm(x)
 
-    def attention(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b q w"]:
+    def attention(self, tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b q w"]:
         """Where the first layer's queries look: shares by image column, over all heads and rows.
 
         Rows sum to 1, less what leading tokens take.
@@ -106,7 +107,7 @@ class FMU(nn.Module):
         assert isinstance(layer, CrossLayer)
         queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
         shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
-        return shares[..., self.leading :].unflatten(2, (self.grid[0], -1)).sum(2)
+        return shares[..., self.leading :].unflatten(2, grid).sum(2)
 
 
 def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:

@@ -17,8 +17,7 @@ class Encoder(nn.Module):
 
     Attributes:
         dim: d.
-        grid: rows and columns of the tokens, which lie row by row; the columns are those of a usual image, where it
-            reads images of several widths.
+        grid: rows and columns of the tokens of a usual image, which lie row by row.
         leading: tokens before these that stand for the whole picture; p = leading + rows * columns.
     """
 
@@ -27,8 +26,12 @@ class Encoder(nn.Module):
     leading: int = 0
 
     def per_position(self) -> dict[str, str]:
-        """Parameters with a row a place that grow with ``max_length`` or the widest image: name -> key of ``ROWS``."""
+        """Parameters with a row a place that grow with ``max_length`` or the image: name -> key of ``ROWS``."""
         return {}
+
+    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], tuple[int, int]]:
+        """Tokens, and the rows and columns in which they lie: those of ``grid`` unless images have several sizes."""
+        return self(pixels), self.grid
 
 
 class Attention(nn.Module):

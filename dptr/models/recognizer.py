@@ -37,8 +37,8 @@ class Recognizer(nn.Module):
 
     def memory(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m d"]:
         """What the decoder cross-attends to. ``pixels`` in [-1, 1]."""
-        tokens = self.encoder(pixels)
-        return tokens if self.fmu is None else self.fmu(tokens)
+        tokens, grid = self.encoder.with_grid(pixels)
+        return tokens if self.fmu is None else self.fmu(tokens, grid)
 
     def loss(
         self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
@@ -112,7 +112,7 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
     try:
         fmu = FMU(
             config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers,
-            encoder.dim, encoder.grid, config.fmu.count, encoder.leading,
+            encoder.dim, config.fmu.count, encoder.leading,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"fmu: {error}") from error

@@ -48,11 +48,27 @@ class Rows:
         count: how many there are, by the longest word in characters; None where it does not depend on that.
         fill: from n learned rows and m fresh ones, both (1, rows, d), to m rows, the first ones learned.
         note: what the others are, for the log.
+        kept: which learned rows are.
+        optional: whether a checkpoint may have none, which then are as they are initialized.
     """
 
     count: Callable[[int], int] | None
     fill: Callable[[Tensor, Tensor], Tensor]
     note: str
+    kept: str = "the first"
+    optional: bool = False
+
+
+def center_rows(learned: Float[Tensor, "1 n d"], fresh: Float[Tensor, "1 m d"]) -> Float[Tensor, "1 m d"]:
+    """The learned rows around the middle of the fresh ones, or of more learned ones those around their middle.
+
+    Row (n - 1) / 2 stands for the middle of the image, whatever its height; n and m are odd.
+    """
+    before, after = learned.shape[1] // 2, fresh.shape[1] // 2
+    kept = min(before, after)
+    filled = fresh.clone()
+    filled[:, after - kept : after + kept + 1] = learned[:, before - kept : before + kept + 1].to(fresh.dtype)
+    return filled
 
 
 # By what ``Decoder.per_position`` calls them.
@@ -60,6 +76,7 @@ ROWS: dict[str, Rows] = {
     "characters": Rows(lambda longest: longest + 1, extend_rows, "made like them"),
     "path": Rows(lambda longest: 2 * longest - 1, repeat_last_row, "copies of the last"),
     "columns": Rows(None, extend_rows, "made like them"),
+    "rows": Rows(None, center_rows, "zero", "the middle", optional=True),
 }
 
 
@@ -79,11 +96,15 @@ def resize_rows(
     """
     own, fitted, messages = module.state_dict(), dict(tensors), []
     for name, kind in kinds.items():
+        if name not in tensors and ROWS[kind].optional:
+            fitted[name] = own[name]
+            messages.append(f"{part}{name}: {own[name].shape[1]} rows, {ROWS[kind].note}")
         if name not in tensors or tensors[name].shape[2:] != own[name].shape[2:]:
             continue
         before, after = tensors[name].shape[1], own[name].shape[1]
         if before != after:
             fitted[name] = ROWS[kind].fill(tensors[name], own[name])
             added = f", the others {ROWS[kind].note}" if after > before else ""
-            messages.append(f"{part}{name}: {before} to {after} rows, the first {min(before, after)} kept{added}")
+            kept = f"{ROWS[kind].kept} {min(before, after)} kept"
+            messages.append(f"{part}{name}: {before} to {after} rows, {kept}{added}")
     return fitted, messages

@@ -51,8 +51,8 @@ def ink_contrast(image: np.ndarray, fill: np.ndarray, outline: np.ndarray) -> fl
 def capture(
     image: np.ndarray,
     aspect: float,
-    across: int,
-    rows: int,
+    across: float,
+    rows: float,
     contrast: float,
     shape: tuple[int, int],
     effects: Effects,

@@ -19,32 +19,33 @@ def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 
     Raises:
         UserError: no font draws one of the words.
     """
-    size, gap = renderer.size, 3
-    height, width = size.height, max(size.width, size.max_width)
+    gap = 3
+    height, width = (max(sides) for sides in zip(*renderer.size.every, strict=True))
     rows = -(-len(words) // columns)
     sheet = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
     for i, word in enumerate(words):
         y, x = i // columns * (height + gap), i % columns * (width + gap)
         crop = renderer.render(word, start + i)
-        sheet[y : y + height, x : x + crop.shape[1]] = crop
+        sheet[y : y + len(crop), x : x + crop.shape[1]] = crop
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
 
 
 def draw_labeled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
-    """Crops (h, w, 3) of one height, each with its word below, row by row; crops are twice as large, words as typed.
+    """Crops (h, w, 3), each with its word below, row by row; crops are twice as large, words as typed.
 
     Raises:
         UserError: no font draws one of the words.
     """
-    height, width = 2 * len(samples[0][0]), 2 * max(crop.shape[1] for crop, _ in samples)
+    height, width = (2 * max(crop.shape[axis] for crop, _ in samples) for axis in (0, 1))
     rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * (width + 6), rows * (height + _LABEL + 6)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (crop, word) in enumerate(samples):
         y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
-        doubled = Image.fromarray(crop).resize((2 * crop.shape[1], height), Image.Resampling.BICUBIC)
-        sheet.paste(doubled, (x, y))
-        pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
+        doubled = Image.fromarray(crop).resize((2 * crop.shape[1], 2 * len(crop)), Image.Resampling.BICUBIC)
+        sheet.paste(doubled, (x, y + height - doubled.height))
+        if word:
+            pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
     return sheet
 
 

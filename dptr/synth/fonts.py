@@ -22,6 +22,7 @@ import numpy as np
 from PIL import features
 
 from dptr.synth.font_file import SUFFIXES, SYMBOL, Font, inside, inspect_font_file
+from dptr.synth.font_styles import FONT_STYLES
 from dptr.text.unicode import JOINERS
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
@@ -167,6 +168,7 @@ class FontIndex:
         boldness = np.interp([font.weight for font in self.fonts], *np.transpose(_BOLDNESS))
         traits = [math.prod(_TRAITS[trait] for trait in font.traits) for font in self.fonts]
         self.weights = boldness * traits / np.sqrt([sizes[font.group] for font in self.fonts])
+        self.styles = {name: np.array([*map(fits, self.fonts)]) for name, fits in FONT_STYLES.items()}
         self._columns: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -191,13 +193,19 @@ class FontIndex:
         """Whether any font draws every character of ``text``."""
         return bool(self.covering(text).any())
 
-    def choose(self, text: str, fraction: float) -> Font:
+    def choose(self, text: str, fraction: float, style: str = "") -> Font:
         """The font at ``fraction`` in [0, 1) of the weights of those that cover ``text``.
+
+        Args:
+            style: a key of ``FONT_STYLES``, whose fonts go before all others; "" = none does.
 
         Raises:
             UserError: none covers it; the characters that no font has are named.
         """
-        cumulative = np.cumsum(self.weights * self.covering(text))
+        covering = self.covering(text)
+        if style and (covering & self.styles[style]).any():
+            covering = covering & self.styles[style]
+        cumulative = np.cumsum(self.weights * covering)
         if cumulative[-1] == 0:
             alone = sorted(char for char in set(text) - _BLANK if not self.can_draw(char))
             what = f"no font has {' '.join(alone)}" if alone else "no single font has all its characters"

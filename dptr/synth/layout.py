@@ -28,15 +28,22 @@ class Line:
     Attributes:
         stops: float64 (letters, 2, 2): where each letter begins and where it ends, halfway up the line; x and y in
             pixels of the mask. NaN for scripts that join their letters, and where there are several rows.
-        rows: how many rows of letters lie one below the other.
+        rows: how many rows of letters lie one below the other, or would fit into the word's height.
         upright: each row is one letter.
+        across: how many letters fit into the word's width; None = all of them, or one where they are upright.
+        ground: uint8 (h, w, 3), RGB: what the letters stand on, drawn already, as large as the mask; None = it is left
+            to ``paint``.
+        ink: (3,), RGB in [0, 255]: the letters' color on that ground; None = chosen by its contrast.
     """
 
     mask: np.ndarray
     box: Box
     stops: np.ndarray
-    rows: int = 1
+    rows: float = 1
     upright: bool = False
+    across: float | None = None
+    ground: np.ndarray | None = None
+    ink: np.ndarray | None = None
 
 
 @functools.lru_cache(maxsize=4096)  # 45 kB each

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dptr.config.effects import RENAMED_EFFECTS, Effects
+from dptr.config.render import CorpusConfig
+from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 
 
@@ -29,6 +31,10 @@ def _content(manifest: dict[str, Any]) -> dict[str, Any]:
         render = {name: value for name, value in render.items() if name not in held}
         effects = Effects.model_validate({RENAMED_EFFECTS.get(name, name): value for name, value in held.items()})
         effects = effects.model_dump()
+    if effects is not None:  # with what came later, which was off
+        effects = {**dict.fromkeys(Effects.model_fields, 0.0), **effects}
+    recipe["corpus"] = CorpusConfig.model_validate(recipe.get("corpus", {})).model_dump()
+    recipe["size"] = CropSize.model_validate(recipe.get("size", {})).model_dump()  # with the keys that came later
     for name in ("preset", "effects"):
         render.pop(name, None)
     return {**manifest, "recipe": recipe, "render": render, "effects": effects}

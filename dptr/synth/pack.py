@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 
 from dptr.config.size import CropSize
@@ -30,7 +31,7 @@ from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
 from dptr.utils.outputs import check_folder
-from dptr.utils.widths import is_valid_size
+from dptr.utils.sizes import by_shape
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"  # the manifest
@@ -38,23 +39,19 @@ RECIPE = "pack.json"  # the manifest
 
 @dataclass(frozen=True)
 class _Shard:
-    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; (all columns, h, 3) where they are of several
-    ends: np.ndarray  # the column after each crop's last one, (n); empty where all are of one width
+    crops: torch.Tensor  # uint8 (n, h, w, 3), mapped from the file; where they are of several sizes (all values)
+    sizes: np.ndarray  # height and width of each crop, (n, 2)
+    starts: np.ndarray  # the first value of each crop, (n); empty where all are of one size
     stops: torch.Tensor  # float16 (n, letters, 2), mapped
     words: list[str]
 
     def crop(self, row: int) -> np.ndarray:
-        """uint8 (h, own width, 3)."""
-        if not len(self.ends):
+        """uint8 (h, w, 3), of its own size."""
+        if not len(self.starts):
             return self.crops[row].numpy()
-        return self.crops[self.ends[row - 1] if row else 0 : self.ends[row]].numpy().swapaxes(0, 1)
-
-    def size(self) -> tuple[int, int, int]:
-        """Height, least and greatest width of its crops."""
-        if not len(self.ends):
-            return (self.crops.shape[1], self.crops.shape[2], self.crops.shape[2])
-        widths = np.diff(self.ends, prepend=0)
-        return self.crops.shape[1], int(widths.min()), int(widths.max())
+        height, width = self.sizes[row]
+        start = self.starts[row]
+        return self.crops[start : start + 3 * height * width].numpy().reshape(height, width, 3)
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,16 @@ class Pack:
         shard, row = self._place(index)
         return shard.words[row]
 
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width in pixels of each crop."""
+        count = int(self.rows.max()) // SHARD + 1
+        every = np.concatenate([_open_shard(self.folder / _name(number)).sizes for number in range(count)])
+        return every[self.rows]
+
+    def choose(self, rows: np.ndarray, stream: int) -> Pack:
+        """Some of the crops; another ``stream`` has other orders."""
+        return Pack(self.folder, self.rows[rows], self.seed + (stream << 48))
+
     def _place(self, index: int) -> tuple[_Shard, int]:
         epoch, place = divmod(index, len(self.rows))
         row = int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
@@ -90,6 +97,8 @@ def open_pack(
     folder: str | Path, charset: Charset, max_length: int, size: CropSize, seed: int
 ) -> tuple[Pack, list[str]]:
     """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
+
+    Pictures without text are among them, with the word "".
 
     Raises:
         UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
@@ -102,18 +111,19 @@ def open_pack(
     dropped: dict[str, int] = {}
     for number, start in enumerate(range(0, count, SHARD)):
         shard = _open_shard(folder / _name(number))
-        high, least, most = shard.size()
-        if not all(is_valid_size((high, wide, 3), size.height, size.width, size.max_width) for wide in (least, most)):
-            held = f" to {high}x{most}" if most > least else ""
-            taken = f" to {size.height}x{size.max_width}" if size.max_width else ""
+        others = {(int(height), int(width)) for height, width in np.unique(shard.sizes, axis=0)} - {*size.every}
+        if others:
+            height, width = min(others, key=by_shape)
             raise UserError(
-                f"pack {folder}: crops of {high}x{least}{held} pixels where the encoder takes "
-                f"{size.height}x{size.width}{taken}; make one with --set size.height={size.height} "
-                f"--set size.width={size.width} --set size.max_width={size.max_width}"
+                f"pack {folder}: crops of {height}x{width} pixels where the encoder takes {size}; make one with "
+                f"--set size.height={size.height} --set size.width={size.width} --set size.max_width={size.max_width} "
+                f"--set size.sizes={[*map(list, size.sizes)]}"
             )
         for row, word in enumerate(shard.words):
             label, reason = check_label(word, charset, max_length)
-            if reason is None and label != word:
+            if not word:  # a picture without text
+                reason = None
+            elif reason is None and label != word:
                 reason = "written otherwise in this charset"
             if reason is None:
                 rows.append(start + row)
@@ -187,15 +197,13 @@ def _work(folder: Path, span: tuple[int, int]) -> int:
 def _write_shard(source: RenderedWords, folder: Path, first: int, last: int) -> None:
     samples = [source.sample(index) for index in range(first, last)]
     crops = [crop for crop, _, _ in samples]
-    ragged = bool(source.renderer.size.max_width)
+    several = len(source.renderer.size.every) > 1
     tensors = {
-        "crops": torch.from_numpy(
-            np.concatenate([crop.swapaxes(0, 1) for crop in crops]) if ragged else np.stack(crops)
-        ),
+        "crops": torch.from_numpy(np.concatenate([crop.ravel() for crop in crops]) if several else np.stack(crops)),
         "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
     }
-    if ragged:
-        tensors["ends"] = torch.from_numpy(np.cumsum([crop.shape[1] for crop in crops]))
+    if several:
+        tensors["sizes"] = torch.tensor([crop.shape[:2] for crop in crops])
     words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
     save_tensors(folder / _name(first // SHARD), tensors, {"words": words})
 
@@ -216,9 +224,15 @@ def _open_shard(path: Path) -> _Shard:
 def _read_shard(path: Path) -> _Shard:
     try:
         with safe_open(path, "pt") as file:
-            ends = file.get_tensor("ends").numpy() if "ends" in file.keys() else np.empty(0, np.int64)  # noqa: SIM118
+            crops, stops = file.get_tensor("crops"), file.get_tensor("stops")
             words = json.loads(file.metadata()["words"])
-            return _Shard(file.get_tensor("crops"), ends, file.get_tensor("stops"), words)
+            if "sizes" in file.keys():  # noqa: SIM118
+                sizes = file.get_tensor("sizes").numpy()
+                return _Shard(crops, sizes, np.cumsum(3 * sizes.prod(1)) - 3 * sizes.prod(1), stops, words)
+            if "ends" in file.keys():  # noqa: SIM118
+                raise UserError(f"{path}: crops of several widths as older versions wrote them; make the pack anew")
+            sizes = np.tile(crops.shape[1:3], (len(words), 1))
+            return _Shard(crops, sizes, np.empty(0, np.int64), stops, words)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not a whole shard ({error}); delete the file and run the same 'dptr synth' with --resume"

@@ -20,7 +20,7 @@ from dptr.synth.warp import WordMask
 
 def paint(
     word: WordMask,
-    across: int,
+    across: float,
     palette: np.ndarray,
     photographs: Sequence[np.ndarray],
     effects: Effects,
@@ -35,8 +35,12 @@ def paint(
     """
     fill, outline = word.fill, word.outline
     height, width = fill.shape
-    background = _paint_background(height, width, palette, photographs, effects, rng)
-    mean, deviation = (values[:, 0].astype(np.float32) for values in cv2.meanStdDev(background))
+    if word.ground is None:
+        background = _paint_background(height, width, palette, photographs, effects, rng)
+        mean, deviation = (values[:, 0].astype(np.float32) for values in cv2.meanStdDev(background))
+    else:
+        background, mean = word.ground, _mean_below(word.ground, outline)
+        deviation = np.zeros(3, np.float32)
     contrast = rng.uniform(22, 70) if rng.random() < effects.low_contrast else rng.uniform(80, 250)
     busy = np.float32(deviation.mean() / (contrast / 5))
     if busy > 1:  # a wild background would hide the ink: tone it down
@@ -45,6 +49,8 @@ def paint(
     color = colors.pick_contrasting_color(rng, palette, mean, contrast)
     if rng.random() < effects.black_or_white and contrast > 70:
         color = colors.pick_black_or_white(rng, mean)
+    if word.ink is not None:
+        color = word.ink.astype(np.float32)
     if word.board is not None:
         beyond = _paint_background(height, width, palette, photographs, effects, rng)
         border = (
@@ -81,6 +87,12 @@ def paint(
     if effects.ink_styles and (special := ink_styles.choose_ink_style(effects.ink_styles, rng.random())):
         background, ink, fill = special(background, ink, fill, rng)
     return pixels.blend(background, ink, fill)
+
+
+def _mean_below(ground: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mean color (3,) where the ink will be; of the whole ground where there is none."""
+    ink = (mask > 0.1).astype(np.uint8)
+    return np.array(cv2.mean(ground, ink if ink.any() else None)[:3], np.float32)
 
 
 def extrude(background: np.ndarray, sides: np.ndarray, mask: np.ndarray, shift: np.ndarray) -> np.ndarray:

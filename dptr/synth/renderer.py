@@ -1,7 +1,8 @@
 """Rendered crops: a word becomes a picture that could have been cut from a photograph.
 
-One crop goes through: a mask of the word (``layout``, ``multiline``), one perspective warp to the crop (``warp``;
-stretched to the target shape, as labeled crops are), background and ink (``paint``), light and camera (``camera``).
+One crop goes through: a mask of the word (``layout``, ``multiline``, or one of ``kinds``), one perspective warp to the
+crop (``warp``; stretched to the target shape, as labeled crops are), background and ink (``paint``), light and camera
+(``camera``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from dptr.config.effects import change_effects
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.synth import backgrounds, camera, colors, layout, multiline
 from dptr.synth.fonts import Font, FontIndex, find_fonts, needs_shaping
+from dptr.synth.kinds import KINDS, Materials, choose_kind
 from dptr.synth.paint import paint
 from dptr.synth.warp import warp_line
+from dptr.utils.sizes import Sizes
 
 
 class Renderer:
@@ -37,25 +41,33 @@ class Renderer:
         UserError: no fonts; ``config.backgrounds`` is not a folder of photographs.
     """
 
-    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: CropSize | None = None):
+    def __init__(self, config: RenderConfig, seed: int, fonts: FontIndex | None = None, size: Sizes | None = None):
         cv2.setNumThreads(0)
         self.effects = config.probabilities()
-        self.size = size or CropSize()
+        self.size: Sizes = size or CropSize()
         self.seed = seed
         self.fonts = fonts or FontIndex(find_fonts(config.fonts), config.font_split)
         self.photographs = backgrounds.load_photographs(config.backgrounds) if config.backgrounds else ()
         self.colors = colors.make_palette(self.photographs)
+        self._effects_of = {name: change_effects(self.effects, kind.effects) for name, kind in KINDS.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         cv2.setNumThreads(0)
         self.__dict__.update(state)
 
     def can_draw(self, text: str) -> bool:
-        """Whether some font draws every character of ``text``."""
-        return self.fonts.can_draw(text)
+        """Whether some font draws every character of ``text``, which may be empty."""
+        return not text or self.fonts.can_draw(text)
+
+    def kind_of(self, index: int) -> str:
+        """The kind of picture of that crop, a key of ``KINDS``; "" = a word on a sign."""
+        shares = self.effects.kinds
+        return choose_kind(shares, self._generator(index, stream=1).random()) if shares else ""
 
     def render(self, text: str, index: int) -> np.ndarray:
-        """The crop of ``text`` number ``index``: uint8 (height, width, 3), RGB; wider with ``size.max_width``.
+        """The crop of ``text`` number ``index``: uint8 (h, w, 3), RGB, of the size that ``size`` chooses.
+
+        An empty text gives a picture without text; a text that the crop's kind cannot draw stands on a sign.
 
         Raises:
             UserError: no font draws the word (see ``can_draw``).
@@ -68,27 +80,34 @@ class Renderer:
         Returns:
             The crop, and float32 (letters, 2): where each letter begins and where it ends, halfway up, as a share of
             the crop's width (below 0 or above 1 where a letter is cut). NaN where that has no meaning: scripts that
-            join their letters, words turned by 90 degrees, letters one below the other, and words on two lines.
+            join their letters, words turned by 90 degrees or upside down, letters one below the other, words on two
+            lines, and on arcs of more than 130 degrees.
         """
         return self._render(text, index, True)
 
     def font_of(self, text: str, index: int) -> Font:
         """The font of that crop."""
-        return self.fonts.choose(text, self._generator(index).random())
+        kind = KINDS.get(self.kind_of(index))
+        return self.fonts.choose(text, self._generator(index).random(), kind.fonts if kind else "")
 
-    def _generator(self, index: int) -> Generator:
-        return Generator(np.random.Philox(key=np.array([self.seed % 2**64, index % 2**64], np.uint64)))
+    def _generator(self, index: int, stream: int = 0) -> Generator:
+        key = np.array([self.seed % 2**64, index % 2**64], np.uint64)
+        return Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
 
     def _render(self, text: str, index: int, with_stops: bool) -> tuple[np.ndarray, np.ndarray]:
-        rng = self._generator(index)
-        font = self.fonts.choose(text, rng.random())
-        line = self._draw_line(text, font, rng, with_stops)
-        word = warp_line(line, self.effects, self.size, rng)
-        across = 1 if line.upright else len(text)
-        image = paint(word, across, self.colors, self.photographs, self.effects, rng)
-        image, contrast = camera.light_scene(image, word.fill, word.outline, self.effects, rng)
-        shape = self.size.height, word.width
-        shot = camera.capture(image, word.aspect, across, line.rows, contrast, shape, self.effects, rng)
+        name = self.kind_of(index) if text else "empty"
+        kind, rng = KINDS.get(name), self._generator(index)
+        font = self.fonts.choose(text, rng.random(), kind.fonts if kind else "") if text else None
+        line = kind.draw(text, font, Materials(self.colors, self.photographs, self.fonts), rng) if kind else None
+        effects = self._effects_of[name] if line else self.effects
+        if line is None:
+            assert font is not None  # a picture without text can always be drawn
+            line = self._draw_line(text, font, rng, with_stops)
+        word = warp_line(line, effects, self.size, rng)
+        across = line.across or (1 if line.upright else len(text))
+        image = paint(word, across, self.colors, self.photographs, effects, rng)
+        image, contrast = camera.light_scene(image, word.fill, word.outline, effects, rng)
+        shot = camera.capture(image, word.aspect, across, line.rows, contrast, word.size, effects, rng)
         return shot, word.stops
 
     def _draw_line(self, text: str, font: Font, rng: Generator, with_stops: bool) -> layout.Line:

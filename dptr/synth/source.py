@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dptr.data.sources import Sample
 from dptr.synth import Renderer
+from dptr.synth.kinds import KINDS
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
 
@@ -15,15 +16,23 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True)
 class RenderedWords:
-    """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them."""
+    """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them.
+
+    Kinds of pictures that have texts of their own get those (``dptr.synth.kinds``); the word of a picture without text
+    is "".
+    """
 
     corpus: Corpus
     renderer: Renderer
 
     def word(self, index: int) -> str:
         """The word of a sample."""
+        kind = KINDS.get(self.renderer.kind_of(index))
+        if kind and not kind.texts:
+            return ""
         for attempt in range(_ATTEMPTS):
-            word = self.corpus.word(index + attempt * _REDRAW)
+            place = index + attempt * _REDRAW
+            word = self.corpus.draw(place, kind.texts) if kind else self.corpus.word(place)
             if self.renderer.can_draw(word):
                 return word
         raise UserError(

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.random import Generator
 
 from dptr.config.effects import Effects
-from dptr.config.size import CropSize
 from dptr.synth import layout
 from dptr.synth.sign_board import SignBoard
-from dptr.utils.widths import crop_width
+from dptr.utils.sizes import Size, Sizes
 
 _LEAST_PER_LETTER = 4  # pixels
+_MOST_CUT = np.array((0.2, 0.16, 0.2, 0.16))  # of the word's height: left, top, right, bottom of the outer letters
 _SCALE = 1.5  # colors are laid on at this multiple of the target size
 
 
@@ -28,7 +28,9 @@ class WordMask:
         aspect: the crop's width over height as the camera sees it, before it is stretched.
         stops: float32 (letters, 2), as ``Renderer.render_with_stops`` gives them.
         board: what the word stands on; None where that fills the crop.
-        width: of the finished crop in pixels.
+        size: height and width of the finished crop in pixels.
+        ground: what it stands on, drawn already, float32 (h, w, 3), RGB in [0, 255]; None = not drawn yet.
+        ink: (3,), the letters' color on that ground; None = not chosen yet.
     """
 
     fill: np.ndarray
@@ -36,28 +38,36 @@ class WordMask:
     aspect: float
     stops: np.ndarray
     board: SignBoard | None
-    width: int
+    size: Size
+    ground: np.ndarray | None = None
+    ink: np.ndarray | None = None
 
 
-def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generator) -> WordMask:
+def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) -> WordMask:
     """Warp the line into the crop."""
     mask, (left, top, right, bottom) = line.mask, line.box
     alone = mask.shape == (bottom - top, right - left)
     edge = 6
-    mask = layout.pad(mask, edge, edge)
+    mask, ground = layout.pad(mask, edge, edge), line.ground
     left, top, right, bottom = left + edge, top + edge, right + edge, bottom + edge
     if rng.random() < effects.outline:
         outline = layout.embolden(mask, int(rng.integers(2, 6)))
         extra = (outline.shape[0] - mask.shape[0]) // 2
         mask = np.dstack((layout.pad(mask, extra, extra), outline))
         left, top, right, bottom = left + extra, top + extra, right + extra, bottom + extra
+        edge += extra
+    if ground is not None:
+        ground = cv2.copyMakeBorder(ground, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     box = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
     stops = np.add(line.stops, (left - line.box[0], top - line.box[1]))
-    world = _corners(box - box.mean(0), line.upright, len(stops), effects, size.height, rng)
+    depth = 1.0 if ground is None else 3 * (bottom - top) / (right - left)
+    world = _corners(box - box.mean(0), line.upright, len(stops), effects, size.height, min(1.0, depth), rng)
     low, high = world.min(0), world.max(0)
     rise = min(bottom - top, high[1] - low[1])
     if line.upright:
         rise = min(rise, right - left)
+    if line.across is not None:  # along an arc: the height of its letters
+        rise /= line.rows
     whole, room = box.copy(), None
     if alone and effects.sign_board and rng.random() < effects.sign_board:
         room = rng.uniform(0.2, 0.45, 2) * min(rise, layout.SIZE)
@@ -65,10 +75,14 @@ def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generato
     loose = rng.random(4)
     margins = np.where(loose < 0.12, rng.uniform(-0.07, 0.02, 4),
                        np.where(loose < 0.85, rng.uniform(0.0, 0.18, 4), rng.uniform(0.15, 0.5, 4)))  # fmt: skip
+    if effects.cut and rng.random() < effects.cut:
+        sides = rng.random(4) < 0.35
+        sides[rng.integers(4)] = True
+        margins = np.where(sides, -rng.uniform(0.02, _MOST_CUT), margins)
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
-    own = crop_width(aspect, size.height, size.width, size.max_width)
-    height, width = round(size.height * _SCALE), round(own * _SCALE)
+    own = size.choose(aspect)
+    height, width = (round(side * _SCALE) for side in own)
     # Far more columns, or rows of several rows of letters, than the crop has: average them, the warp would skip some.
     shrinks = (right - left) / (1.6 * width), (bottom - top) / (1.6 * height) if line.rows > 1 else 0.0
     for axis, shrink in enumerate(shrinks):
@@ -76,18 +90,26 @@ def warp_line(line: layout.Line, effects: Effects, size: CropSize, rng: Generato
             smaller = list(mask.shape[1::-1])
             smaller[axis] = max(1, round(smaller[axis] / shrink))
             mask = cv2.resize(mask, smaller, interpolation=cv2.INTER_AREA)
+            if ground is not None:
+                ground = cv2.resize(ground, smaller, interpolation=cv2.INTER_AREA)
             box[:, axis] /= shrink
             stops[..., axis] /= shrink
     target = (world - low) / (high - low) * (width, height)
     matrix = _matrix(box, target)
     warped = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
     layers = [layer.astype(np.float32) / 255 for layer in cv2.split(warped)]
-    projected = cv2.perspectiveTransform(stops.reshape(-1, 1, 2), matrix).reshape(-1, 2, 2)[..., 0] / width
+    if ground is not None:
+        ground = cv2.warpPerspective(
+            ground, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
+    projected = np.empty((0, 2))
+    if len(stops):
+        projected = cv2.perspectiveTransform(stops.reshape(-1, 1, 2), matrix).reshape(-1, 2, 2)[..., 0] / width
     projected[np.isnan(line.stops).any((1, 2))] = np.nan  # OpenCV takes NaN to 0
     if abs(world[1, 0] - world[0, 0]) < abs(world[1, 1] - world[0, 1]):  # the word runs up or down
         projected[:] = np.nan
     board = None if room is None else SignBoard(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
-    return WordMask(layers[0], layers[-1], aspect, projected.astype(np.float32), board, own)
+    return WordMask(layers[0], layers[-1], aspect, projected.astype(np.float32), board, own, ground, line.ink)
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -101,11 +123,16 @@ def _reach(box: np.ndarray, room: np.ndarray, world: np.ndarray) -> tuple[np.nda
     return projected.min(0), projected.max(0)
 
 
-def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, height: int, rng: Generator) -> np.ndarray:
+def _corners(
+    box: np.ndarray, upright: bool, letters: int, effects: Effects, height: int, depth: float, rng: Generator
+) -> np.ndarray:
     """The word's corners (4, 2) around (0, 0) as a camera sees them: slanted, from aside, turned.
 
     Words that would have fewer than ``_LEAST_PER_LETTER`` pixels of the crop's height a letter are not turned by 90
     degrees.
+
+    Args:
+        depth: how much of the perspective its upper and its lower edge get, 0 to 1.
     """
     half_width, half_height = box[2]
     corners = box.astype(np.float64)
@@ -114,7 +141,7 @@ def _corners(box: np.ndarray, upright: bool, letters: int, effects: Effects, hei
     if rng.random() < effects.perspective:
         far = np.clip(rng.normal(0, 0.12, 2), -0.3, 0.3)
         corners[:, 1] *= 1 + far[0] * corners[:, 0] / half_width
-        corners[:, 0] *= 1 + far[1] * corners[:, 1] / half_height
+        corners[:, 0] *= 1 + depth * far[1] * corners[:, 1] / half_height
         corners[:, 1] += np.clip(rng.normal(0, 0.06), -0.15, 0.15) * corners[:, 0]
     if rng.random() < effects.rotation:
         degrees = rng.normal(0, 5) if rng.random() < 0.75 else rng.normal(0, 16)

@@ -23,6 +23,9 @@ CHARSETS: dict[str, str] = {
 }
 """Named sets, by their size; all but the first in the order of PARSeq's ``configs/charset/*.yaml``."""
 
+SPACED = "+space"
+"""After the name of a set, a language or a file: with the space as its last character, for lines of several words."""
+
 EMPTY = "empty label"
 OUTSIDE = "outside charset"
 TOO_LONG = "too long"
@@ -52,7 +55,8 @@ class Charset:
 
     Attributes:
         name: a named set, a language code, a file's stem, or "inferred".
-        characters: unique single code points, each its own NFC form, no white space, control character or surrogate.
+        characters: unique single code points, each its own NFC form, no white space but the space (U+0020), no control
+            character or surrogate.
 
     Raises:
         UserError: ``characters`` is empty, breaks a rule above, or holds combining marks and nothing to put them on.
@@ -66,10 +70,11 @@ class Charset:
             raise UserError(f"charset '{self.name}': no characters; list at least one")
         previous: set[str] = set()
         for character in self.characters:
-            if len(character) != 1 or normalize_label(character) != character or category(character) in ("Cc", "Cs"):
+            possible = character == " " or normalize_label(character) == character
+            if len(character) != 1 or not possible or category(character) in ("Cc", "Cs"):
                 raise UserError(
-                    f"charset '{self.name}': {show(character)}; each entry must be one NFC code point, no white space, "
-                    "control character or surrogate; remove it"
+                    f"charset '{self.name}': {show(character)}; each entry must be one NFC code point, no control "
+                    "character, surrogate, or white space but the space; remove it"
                 )
             if character in previous:
                 raise UserError(f"charset '{self.name}': {show(character)} appears twice; remove one")
@@ -104,6 +109,15 @@ class Charset:
         """Whether every character of ``text`` is in the charset; true for the empty text."""
         return self._set.issuperset(text)
 
+    @property
+    def spaced(self) -> bool:
+        """Whether it has the space, so that labels keep theirs."""
+        return " " in self
+
+    def normalize(self, text: str) -> str:
+        """``normalize_label``, with or without spaces as this charset has it."""
+        return normalize_label(text, self.spaced)
+
     def fold(self, text: str) -> str:
         """``text`` as this charset spells it.
 
@@ -112,11 +126,11 @@ class Charset:
         (strhub/data/utils.py) does the same. A charset of both cases, or of none, leaves the case alone.
         """
         if not text.isascii():
-            text = normalize_label(text.translate(self._variants))
+            text = self.normalize(text.translate(self._variants))
         if self._fold_to == "lower":
-            return normalize_label(text.lower())
+            return self.normalize(text.lower())
         if self._fold_to == "upper":
-            return normalize_label(text.upper())
+            return self.normalize(text.upper())
         return text
 
     @cached_property
@@ -147,11 +161,14 @@ def resolve_charset(spec: str) -> Charset:
 
     Args:
         spec: a key of ``CHARSETS``, a language code of ``LANGUAGES``, or the path of a UTF-8 file whose characters,
-            white space aside, are the set in their order (write ``./94`` for a file of that name).
+            white space aside, are the set in their order (write ``./94`` for a file of that name). With ``+space``
+            behind it, such as ``94+space``, the space is the last character of the set.
 
     Raises:
         UserError: none of these, or a file that is unreadable, not UTF-8, empty or repeats a character.
     """
+    if spec.endswith(SPACED) and not Path(spec).is_file():
+        return Charset(spec, (*resolve_charset(spec.removesuffix(SPACED)).characters, " "))
     if spec in CHARSETS:
         return Charset(spec, tuple(CHARSETS[spec]))
     if spec in LANGUAGES:
@@ -196,7 +213,7 @@ def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> C
     is not its
     own NFC form stay outside.
     """
-    counts = Counter(character for label in labels for character in set(charset.fold(normalize_label(label))))
+    counts = Counter(character for label in labels for character in set(charset.fold(charset.normalize(label))))
     new = [
         character
         for character, count in sorted(counts.items())
@@ -208,8 +225,11 @@ def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> C
     return Charset(charset.name, charset.characters + tuple(new)) if new else charset
 
 
-def normalize_label(text: str) -> str:
+def normalize_label(text: str, spaces: bool = False) -> str:
     """White space and invisible characters removed, then Unicode NFC. Idempotent.
+
+    With ``spaces`` white space at the ends is removed and each run of it inside becomes one space: a line keeps its
+    words apart.
 
     Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
     ``remove_whitespace``); that code then folds to ASCII with NFKD, which empties labels in other scripts and is not
@@ -218,7 +238,9 @@ def normalize_label(text: str) -> str:
     """
     if text.isascii() and text.isalnum():
         return text
-    return normalize("NFC", "".join(text.split()).translate(_NOTHING))
+    if not spaces:
+        return normalize("NFC", "".join(text.split()).translate(_NOTHING))
+    return normalize("NFC", " ".join(text.translate(_NOTHING).split()))
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
@@ -232,7 +254,7 @@ def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str
         (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
         ``MIXED`` or ``TOO_LONG``).
     """
-    text = charset.fold(normalize_label(label))
+    text = charset.fold(charset.normalize(label))
     if not text:
         return text, EMPTY
     if not charset.covers(text):

@@ -5,22 +5,21 @@ from __future__ import annotations
 import difflib
 import string
 import struct
-from array import array
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import casing
-from dptr.text.charset import OUTSIDE, Charset, check_label, normalize_label
+from dptr.text.charset import OUTSIDE, SPACED, Charset, check_label
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
+from dptr.text.phrases import draw_phrase
 from dptr.text.sources import read_source
+from dptr.text.word_lists import PatternList, WordList, count_drops, cumulate
 from dptr.utils.errors import UserError
 
 Split = Literal["train", "heldout", "all"]
@@ -59,41 +58,12 @@ def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
 
     A charset that has grown (``dptr.text.charset.extend_charset``) is still of its language.
     """
-    language = LANGUAGES.get(charset.name)
+    language = LANGUAGES.get(charset.name.removesuffix(SPACED))
     if "sources" in config.model_fields_set or language is None:
         return config
     if charset.characters[: len(language.charset)] != tuple(language.charset):
         return config
     return config.model_copy(update={"sources": language.corpus().sources})
-
-
-@dataclass(frozen=True)
-class WordList:
-    """A source that draws from a list."""
-
-    name: str
-    entries: int  # read, whatever became of them
-    words: list[str]  # of this split
-    cumulative: array[float]  # of the drawing probabilities; the last is 1
-    language: str  # whose case rules hold
-    styled: bool  # case styles and signs are applied
-    dropped: dict[str, int]
-
-    def describe(self) -> str:
-        counts = f"{self.name}: {self.entries:,} entries, {len(self.words):,} words in this split"
-        return counts + _drops(self.dropped, "; left out: ", "")
-
-
-@dataclass(frozen=True)
-class PatternList:
-    """A source that draws from generators, endlessly."""
-
-    name: str
-    patterns: tuple[str, ...]
-    dropped: dict[str, int]
-
-    def describe(self) -> str:
-        return f"{self.name}: {', '.join(self.patterns)}" + _drops(self.dropped, "; left out: ", "")
 
 
 class Corpus:
@@ -119,6 +89,11 @@ class Corpus:
                 f"corpus: upper {config.upper} + title {config.title} + mixed {config.mixed} is more than 1; "
                 "they are shares of all words, lower one of them"
             )
+        if config.phrases and " " not in charset:
+            raise UserError(
+                f"corpus.phrases = {config.phrases}: charset '{charset.name}' has no space to write phrases with; set "
+                "corpus.phrases=0, or choose a charset that has it"
+            )
         if not config.sources:
             raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
         if split == "heldout" and config.heldout == 0:
@@ -130,28 +105,33 @@ class Corpus:
         self.split = split
         self._signs = [pair for pair in _SIGNS if charset.covers("".join(pair))]
         opened = [(source.weight, self._open(source)) for source in config.sources]
+        self._fitting: dict[str, bool] = {}
         self.dropped: dict[str, int] = dict(sum((Counter(source.dropped) for _, source in opened), Counter()))
         filled = [(w, source) for w, source in opened if isinstance(source, PatternList) or source.words]
         if not filled:
             raise UserError(
                 f"corpus: no word in split '{split}' with heldout {config.heldout}"
-                f"{_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
+                f"{count_drops(self.dropped, ' (left out: ', ')')}; add words or change corpus.heldout"
             )
         self.sources = tuple(source for _, source in filled)
         self.words: Counter[str] = Counter()
         for _, source in opened:
             if isinstance(source, WordList):
                 self.words[source.name] += len(source.words)
-        self._cumulative = _cumulative([weight for weight, _ in filled])
+        self._cumulative = cumulate([weight for weight, _ in filled])
 
     def word(self, index: int) -> str:
-        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process."""
-        seed = f"{self.seed}:{self.split}:{index}".encode()
-        bits = struct.unpack("<8Q", blake2b(seed).digest())
+        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
+
+        A share ``config.phrases`` are phrases; these are in the split that their words are in.
+        """
+        bits = self._bits(index)
+        if self.config.phrases and _unit(bits[6]) < self.config.phrases:
+            return self.phrase(index)
         source = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
         if isinstance(source, PatternList):
             return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[1:3])))
-        word = source.words[bisect_right(source.cumulative, _unit(bits[1]))]
+        word = source.word_at(_unit(bits[1]))
         if not source.styled:
             return word
         word = self._style(word, source.language, _unit(bits[2]), bits[3])
@@ -162,6 +142,37 @@ class Corpus:
                 return signed
         return word
 
+    def phrase(self, index: int) -> str:
+        """A line of words, numbers, and signs at ``index``, as on receipts; a word where the charset has no space.
+
+        Raises:
+            UserError: no phrase fits.
+        """
+        lists = tuple(source for source in self.sources if isinstance(source, WordList))
+        if " " not in self.charset or not lists:
+            return self.word(index)
+        bits = self._bits(index)
+        rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
+        return draw_phrase(rng, lists, self.charset, self.max_length)
+
+    def draw(self, index: int, names: tuple[str, ...]) -> str:
+        """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
+
+        A pattern that has no string for charset, length, and split gives way to a word.
+        """
+        bits = self._bits(index)
+        name = names[int(_unit(bits[2]) * len(names))]
+        if name == "word":
+            return self.word(index)
+        if name == "phrase":
+            return self.phrase(index)
+        pattern = PatternList(name, (name,), {})
+        if name not in self._fitting:
+            self._fitting[name] = self._has_strings(pattern)
+        if not self._fitting[name]:
+            return self.word(index)
+        return self._draw_pattern(pattern, np.random.Generator(np.random.Philox(key=bits[3:5])))
+
     def describe(self) -> str:
         """One line a source: its share, its words, what was left out and why."""
         shares = np.diff(self._cumulative, prepend=0.0)
@@ -170,23 +181,27 @@ class Corpus:
         empty = [name for name, count in self.words.items() if count == 0]
         return "\n".join(lines + [f"  0% {name}: no word in this split" for name in empty])
 
+    def _bits(self, index: int) -> tuple[int, ...]:
+        """Eight times 64 random bits, those of ``index``."""
+        return struct.unpack("<8Q", blake2b(f"{self.seed}:{self.split}:{index}".encode()).digest())
+
     def _open(self, source: SourceConfig) -> WordList | PatternList:
         if source.kind == "pattern":
             return self._open_patterns(source)
         name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
-        named = source.kind == "wordfreq" or self.charset.name not in casing.LANGUAGES
-        language = source.language if named else self.charset.name
+        own = self.charset.name.removesuffix(SPACED)
+        language = source.language if source.kind == "wordfreq" or own not in casing.LANGUAGES else own
         entries, left_out = read_source(source)
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
         if not weights:
             raise UserError(
-                f"corpus source {name}: no word left{_drops(dropped, ' (', ')') or ' (it holds none)'} with charset "
-                f"'{self.charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
+                f"corpus source {name}: no word left{count_drops(dropped, ' (', ')') or ' (it holds none)'} with "
+                f"charset '{self.charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
             )
         words = [word for word in weights if self._in_split(word)]
-        cumulative = _cumulative([weights[word] for word in words])
+        cumulative = cumulate([weights[word] for word in words])
         return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, language, styled, dropped)
 
     def _accept(
@@ -199,9 +214,8 @@ class Corpus:
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and restyled:
-                styles = (
-                    normalize_label(cased(word, language)) for cased in (casing.lower, casing.upper, casing.title)
-                )
+                cases = (casing.lower, casing.upper, casing.title)
+                styles = (self.charset.normalize(cased(word, language)) for cased in cases)
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
                 dropped[reason] += 1
@@ -222,7 +236,7 @@ class Corpus:
         else:
             return word
         if not word.isascii() or not styled.isascii():
-            styled = normalize_label(styled)
+            styled = self.charset.normalize(styled)
             if not self._same_word(styled, word, language):
                 return word
         return styled if self._fits(styled) else word
@@ -264,6 +278,13 @@ class Corpus:
         draws = (PATTERNS[name](rng, self.charset, self.max_length) for _ in range(_TRIAL_DRAWS))
         return any(check_label(text, self.charset, self.max_length)[1] is None for text in draws)
 
+    def _has_strings(self, pattern: PatternList) -> bool:
+        rng = np.random.Generator(np.random.Philox(key=0))
+        try:
+            return self._can_draw(pattern.name, rng) and bool(self._draw_pattern(pattern, rng))
+        except UserError:
+            return False
+
     def _draw_pattern(self, source: PatternList, rng: np.random.Generator) -> str:
         share = {"train": 1 - self.config.heldout, "heldout": self.config.heldout, "all": 1.0}[self.split]
         for _ in range(int(_MOST_REDRAWS / share)):
@@ -282,14 +303,3 @@ class Corpus:
 def _unit(bits: int) -> float:
     """64 random bits to [0, 1)."""
     return (bits >> 11) * 2.0**-53
-
-
-def _cumulative(weights: list[float]) -> array[float]:
-    total = list(accumulate(weights))
-    return array("d", [value / total[-1] for value in total[:-1]] + [1.0] if total else [])
-
-
-def _drops(dropped: dict[str, int], before: str, after: str) -> str:
-    if not dropped:
-        return ""
-    return before + ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items())) + after

@@ -7,18 +7,14 @@ their shares are judgment, not measured on any data set.
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Callable, Sequence
-from typing import TypeVar
 from unicodedata import name as name_of
 
 import numpy as np
 
 from dptr.text.charset import Charset
+from dptr.text.device_patterns import DEVICE_PATTERNS
+from dptr.text.random_parts import Pattern, fill, pick, random_digits
 from dptr.text.unicode import JOINERS, is_mark, script
-
-T = TypeVar("T")
-Pattern = Callable[[np.random.Generator, Charset, int], str]
 
 _CONSONANTS = "bcdfghjklmnprstvwz"
 _VOWELS = "aeiou"
@@ -38,32 +34,32 @@ _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", 
 
 def number(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """7, 1997, 12,500, 3.5, 50%, No.4, 12th, 30km/h, -7."""
-    count = _pick(rng, (1, 2, 2, 3, 3, 4, 4, 5, 6, 8))
-    digits = _digits(rng, count, leading_zero=rng.random() < 0.1)
+    count = pick(rng, (1, 2, 2, 3, 3, 4, 4, 5, 6, 8))
+    digits = random_digits(rng, count, leading_zero=rng.random() < 0.1)
     shape = rng.random()
     if shape < 0.55:
         return digits
     if shape < 0.65:
         return f"{int(digits):,}"
     if shape < 0.75:
-        return f"{digits[:3]}.{_digits(rng, 1 + int(rng.integers(2)))}"
+        return f"{digits[:3]}.{random_digits(rng, 1 + int(rng.integers(2)))}"
     if shape < 0.83:
         return digits[:3] + "%"
     if shape < 0.90:
-        return _pick(rng, ("No.", "#", "No", "+", "-", "x", "Nr.")) + digits[:4]
+        return pick(rng, ("No.", "#", "No", "+", "-", "x", "Nr.")) + digits[:4]
     if shape < 0.94:
         return digits[:2] + _ordinal(int(digits[:2]))
-    return digits[:4] + _pick(rng, ("km", "kg", "ml", "km/h", "m", "cm", "GB", "W", "V", "+", "g", "mm", "L"))
+    return digits[:4] + pick(rng, ("km", "kg", "ml", "km/h", "m", "cm", "GB", "W", "V", "+", "g", "mm", "L"))
 
 
 def price(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """$9.99, £5, 4.50, 1,299.00, 99c, $10-$20, -50%; currency signs that the charset lacks are not drawn."""
     signs = [sign for sign in _CURRENCIES if charset.covers(sign)] or [""]
-    whole = f"{int(_digits(rng, _pick(rng, (1, 1, 2, 2, 3, 4)))):,}"
-    cents = _pick(rng, (".99", ".95", ".50", ".00", ".", ".")) if rng.random() < 0.6 else ""
+    whole = f"{int(random_digits(rng, pick(rng, (1, 1, 2, 2, 3, 4)))):,}"
+    cents = pick(rng, (".99", ".95", ".50", ".00", ".", ".")) if rng.random() < 0.6 else ""
     if cents == ".":
-        cents += _digits(rng, 2, leading_zero=True)
-    sign = _pick(rng, signs)
+        cents += random_digits(rng, 2, leading_zero=True)
+    sign = pick(rng, signs)
     shape = rng.random()
     if shape < 0.60:
         return sign + whole + cents
@@ -74,8 +70,8 @@ def price(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     if shape < 0.88:
         return f"{sign}{whole}-{sign}{int(whole.replace(',', '')) * 2:,}"
     if shape < 0.94:
-        return _digits(rng, 2) + _pick(rng, ("c", "p", "¢", "c/kg", "/-", "/kg", "/day"))
-    return _pick(rng, ("-", "", "")) + _digits(rng, 1) + _pick(rng, ("0%", "5%", "0%OFF"))
+        return random_digits(rng, 2) + pick(rng, ("c", "p", "¢", "c/kg", "/-", "/kg", "/day"))
+    return pick(rng, ("-", "", "")) + random_digits(rng, 1) + pick(rng, ("0%", "5%", "0%OFF"))
 
 
 def date(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
@@ -83,7 +79,7 @@ def date(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     day, month, year = 1 + int(rng.integers(28)), 1 + int(rng.integers(12)), 1900 + int(rng.integers(140))
     name = _MONTHS[month - 1]
     name = name.upper() if rng.random() < 0.5 else name
-    separator = _pick(rng, ("/", "/", "-", ".", "."))
+    separator = pick(rng, ("/", "/", "-", ".", "."))
     shapes = (
         f"{day:02}{separator}{month:02}{separator}{year}",
         f"{day:02}{separator}{month:02}{separator}{year % 100:02}",
@@ -101,14 +97,14 @@ def date(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         f"'{year % 100:02}",
         f"{year}-{(year + 1) % 100:02}",
     )
-    return _pick(rng, shapes)
+    return pick(rng, shapes)
 
 
 def time(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """12:30, 9:00am, 7PM, 08.30, 9-5, 10:00-18:30, 20h, 12:30:05."""
-    hour, minute = int(rng.integers(24)), _pick(rng, (0, 0, 15, 30, 30, 45, int(rng.integers(60))))
+    hour, minute = int(rng.integers(24)), pick(rng, (0, 0, 15, 30, 30, 45, int(rng.integers(60))))
     half = 1 + hour % 12
-    noon = _pick(rng, ("am", "pm", "AM", "PM", "a.m.", "p.m."))
+    noon = pick(rng, ("am", "pm", "AM", "PM", "a.m.", "p.m."))
     later = f"{(hour + 1 + int(rng.integers(9))) % 24:02}"
     shapes = (
         f"{hour}:{minute:02}",
@@ -124,12 +120,12 @@ def time(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         f"{hour}h",
         f"{hour:02}:{minute:02}:{int(rng.integers(60)):02}",
     )
-    return _pick(rng, shapes)
+    return pick(rng, shapes)
 
 
 def phone(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """555-1234, (020)7946-0958, +44 without spaces, 0800123456, 1-800-555-0199."""
-    d = _digits(rng, 12, leading_zero=True)
+    d = random_digits(rng, 12, leading_zero=True)
     shapes = (
         f"{d[:3]}-{d[3:7]}",
         f"{d[:4]}-{d[4:8]}",
@@ -144,19 +140,19 @@ def phone(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         f"1-800-{d[:3]}-{d[3:7]}",
         f"Tel:{d[:8]}",
     )
-    return _pick(rng, shapes)
+    return pick(rng, shapes)
 
 
 def plate(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """Vehicle plates: AB12CDE, ABC-1234, 7ABC123, B-MW1234, SGX1234A, KA01AB1234."""
-    return _fill(rng, _pick(rng, _PLATES))
+    return fill(rng, pick(rng, _PLATES))
 
 
 def url(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """www.name.com, name.co.uk, name.org/sale, http://name.io; some in capitals."""
     name = _name(rng)
-    start = _pick(rng, ("www.", "www.", "www.", "", "", "http://", "https://", "@", "#"))
-    end = "" if start in ("@", "#") else _pick(rng, _DOMAINS)
+    start = pick(rng, ("www.", "www.", "www.", "", "", "http://", "https://", "@", "#"))
+    end = "" if start in ("@", "#") else pick(rng, _DOMAINS)
     if end and rng.random() < 0.15:
         end += "/" + _syllables(rng, 2)
     address = start + name + end
@@ -165,17 +161,17 @@ def url(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 def email(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """info@name.com, j.name@name.org, name_07@name.net; some in capitals."""
-    initial = f"{_pick(rng, _CONSONANTS)}.{_name(rng)}"
-    user = _pick(rng, ("info", "sales", "contact", _syllables(rng, 2), _syllables(rng, 3), initial))
+    initial = f"{pick(rng, _CONSONANTS)}.{_name(rng)}"
+    user = pick(rng, ("info", "sales", "contact", _syllables(rng, 2), _syllables(rng, 3), initial))
     if rng.random() < 0.15:
-        user += "_" + _digits(rng, 2, leading_zero=True)
-    address = f"{user}@{_syllables(rng, _pick(rng, (1, 2, 2)))}{_pick(rng, _DOMAINS)}"
+        user += "_" + random_digits(rng, 2, leading_zero=True)
+    address = f"{user}@{_syllables(rng, pick(rng, (1, 2, 2)))}{pick(rng, _DOMAINS)}"
     return address.upper() if rng.random() < 0.1 else address
 
 
 def code(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
     """Model, article, flight, gate and room codes: B737, A-12, EN50126, XJ900-K, 4C, ISBN-like runs."""
-    filled = _fill(rng, _pick(rng, _CODES))
+    filled = fill(rng, pick(rng, _CODES))
     return filled.lower() if rng.random() < 0.1 else filled
 
 
@@ -198,7 +194,7 @@ def native(pattern: Pattern) -> Pattern:
         zeros = [zero for zero in _ZEROS if zero in charset]
         if not zeros or rng.random() < 0.5 or any(map(str.isalpha, text)):
             return text
-        zero = ord(_pick(rng, zeros))
+        zero = ord(pick(rng, zeros))
         return text.translate({ord("0") + digit: zero + digit for digit in range(10)})
 
     return draw
@@ -227,35 +223,16 @@ PATTERNS: dict[str, Pattern] = {
     "email": email,
     "code": code,
     "random": random_string,
+    **DEVICE_PATTERNS,
 }
 """Each draws one string from ``rng``. A result may be longer than ``longest`` or hold characters outside ``charset``:
 the corpus then draws again."""
-
-
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    return options[int(rng.random() * len(options))]
-
-
-def _digits(rng: np.random.Generator, count: int, leading_zero: bool = False) -> str:
-    low = 0 if leading_zero or count == 1 else 10 ** (count - 1)
-    return f"{int(rng.integers(low, 10**count)):0{count}}"
 
 
 def _ordinal(value: int) -> str:
     if value % 100 in (11, 12, 13):
         return "th"
     return {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
-
-
-def _fill(rng: np.random.Generator, shape: str) -> str:
-    """Replace A by a capital letter and 0 by a digit."""
-    draws = rng.random(len(shape)).tolist()
-    return "".join(
-        [
-            string.ascii_uppercase[int(u * 26)] if slot == "A" else string.digits[int(u * 10)] if slot == "0" else slot
-            for slot, u in zip(shape, draws, strict=True)
-        ]
-    )
 
 
 def _legible(text: str) -> str:
@@ -281,4 +258,4 @@ def _syllables(rng: np.random.Generator, count: int) -> str:
 
 
 def _name(rng: np.random.Generator) -> str:
-    return _syllables(rng, _pick(rng, (1, 2, 2, 3))) + _pick(rng, _ENDINGS)
+    return _syllables(rng, pick(rng, (1, 2, 2, 3))) + pick(rng, _ENDINGS)

@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dptr.config.render import CorpusConfig, SourceConfig
-from dptr.config.size import crop_size
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Source, seeded_order
@@ -38,8 +37,8 @@ from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
+from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
-from dptr.utils.widths import group_by_width
 
 WAYS = (1.0, 0.75, 0.5)  # how far from the decoder as it was to the trained one
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
@@ -220,7 +219,7 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
         sources=sources, heldout=shown.heldout, upper=shown.upper, title=shown.title, mixed=shown.mixed,
         punctuation=shown.punctuation,
     )  # fmt: skip
-    render, size = recipe.render, crop_size(config.encoder)
+    render, size = recipe.render, config.encoder.crop_size
     fonts = find_fonts(render.fonts)
     held = "heldout" if render.font_split == "train" else render.font_split
     domain, again = (
@@ -256,7 +255,7 @@ def encode_words(model: Recognizer, source: Source, count: int, progress: Progre
     memory, words = [], []
     for start in range(0, count, _TOGETHER):
         samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
-        for places, crops in group_by_width([crop for crop, _, _ in samples], _TOGETHER):
+        for places, crops in group_by_size([crop for crop, _, _ in samples], _TOGETHER):
             memory.append(_memory(model, crops))
             words += [samples[place][1] for place in places]
         progress(len(samples))

@@ -36,7 +36,7 @@ from dptr.training.co_training import (
 )
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
-from dptr.training.sources import RENDERED_VALIDATION, bucket_by_length, draw, rendered_words
+from dptr.training.sources import RENDERED_VALIDATION, draw, in_batches, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -102,10 +102,10 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
         source = Curriculum(plain, source, ramp)
-    source = bucket_by_length(source, 1, recipe.glyph.encoder, recipe.run)
+    source, messages = in_batches(source, 1, recipe.glyph.encoder, recipe.run)
     validation = draw(unseen(), RENDERED_VALIDATION)
     task = AlignTask(recipe, out.name, charset, model, decoder, source, validation, accelerator.device)
-    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *more]).run()
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *more, *messages]).run()
     return out / "model"
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
+from dptr.config.size import CropSize
 from dptr.models.checkpoint import Checkpoint, build_loaded
 from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
@@ -62,9 +63,10 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
     pairs = (
         ("model.decoder.kind", theirs.decoder.kind, ours.decoder.kind),
         ("model.decoder.permutations", *(getattr(each.decoder, "permutations", 0) for each in (theirs, ours))),
-        ("model.encoder.height", theirs.encoder.height, ours.encoder.height),
-        ("model.encoder.width", theirs.encoder.width, ours.encoder.width),
-        ("model.encoder.max_width", theirs.encoder.widest, ours.encoder.widest),
+        *(
+            (f"model.encoder.{key}", getattr(theirs.encoder.crop_size, key), getattr(ours.encoder.crop_size, key))
+            for key in CropSize.model_fields
+        ),
     )
     for key, their, our in pairs:
         if their != our:

@@ -35,7 +35,7 @@ from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
 from dptr.training.resolve import resolve_finetune
-from dptr.training.sources import load_finetune_crops
+from dptr.training.sources import describe_validation, load_finetune_crops
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -137,7 +137,8 @@ class FinetuneTask(Task):
         if teacher is not None:
             used.append(f"what {Path(recipe.distillation.model).name} reads")
         dumped = recipe.model_dump(mode="json")
-        self.card = {"name": name, "kind": "recognizer", "trained_on": used, "recipe": dumped}
+        held_out = describe_validation(recipe.data)
+        self.card = {"name": name, "kind": "recognizer", "trained_on": used, "validation": held_out, "recipe": dumped}
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
         run = self.recipe.run

@@ -18,7 +18,7 @@ from dptr.data.crops import LabeledCrops
 from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.recognizer import Recognizer
 from dptr.text.tokenizer import Tokenizer
-from dptr.utils.widths import VariableWidthCrops, group_by_width
+from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 BATCH = 96  # views at a time
 
@@ -44,7 +44,7 @@ def orient_by_label(
     scores = np.empty(len(flat))
     training = model.training
     model.eval()
-    for chunk, batch in group_by_width(flat, BATCH):
+    for chunk, batch in group_by_size(flat, BATCH):
         targets = torch.from_numpy(tokenizer.encode([labels[place] for place in chunk], full_length=True)).to(device)
         scores[chunk] = _likelihood(model, model.decoder, to_pixels(batch, device), targets).cpu().numpy()
     model.train(training)
@@ -53,10 +53,10 @@ def orient_by_label(
     if not count:
         return crops, []
     held = crops.arrays
-    arrays: np.ndarray | VariableWidthCrops = (
-        VariableWidthCrops(list(held.crops)) if isinstance(held, VariableWidthCrops) else np.array(held)
+    arrays: np.ndarray | VariableSizeCrops = (
+        VariableSizeCrops(list(held.crops)) if isinstance(held, VariableSizeCrops) else np.array(held)
     )
-    places = arrays.crops if isinstance(arrays, VariableWidthCrops) else arrays
+    places = arrays.crops if isinstance(arrays, VariableSizeCrops) else arrays
     for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
         places[row] = some[choice]
     messages = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"

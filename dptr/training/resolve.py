@@ -266,10 +266,10 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     origin = whole or decoder
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
-    if recipe.data.cache and model.encoder.widest:
+    if recipe.data.cache and len(model.encoder.crop_size.every) > 1:
         raise UserError(
-            f"data.cache = '{recipe.data.cache}' holds crops of one width, model.encoder.max_width = "
-            f"{model.encoder.widest} asks for several; leave data.cache out, or set model.encoder.max_width=0"
+            f"data.cache = '{recipe.data.cache}' holds crops of one size, the encoder reads {model.encoder.crop_size}; "
+            "leave data.cache out, or set model.encoder.max_width=0 and model.encoder.sizes=[]"
         )
     _refuse_frozen(recipe, model)
     with torch.device("meta"):  # no weights: do the parts fit?
@@ -288,19 +288,24 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
     """Adaptation of a recognizer, which is opened.
 
     Raises:
-        UserError: no text; a recognizer without FMU that reads crops of several widths; see ``open_checkpoint``,
-            ``build_loaded``.
+        UserError: no text; kinds of pictures that show texts of their own; a recognizer without FMU that reads crops
+            of several widths; see ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
     if not recipe.text:
         raise UserError("no words; pass --text FILE, a word a line")
+    if kinds := recipe.render.probabilities().kinds:
+        raise UserError(
+            f"render: {', '.join(kinds)} show texts of their own, and dptr adapt renders the words of --text; choose "
+            "a preset without them, such as render.preset=signs"
+        )
     checkpoint = open_checkpoint(recipe.init.model)
     loaded = build_loaded(checkpoint)
     config = loaded.config
-    if not config.fmu.queries and config.encoder.widest:
+    if not config.fmu.queries and len(config.encoder.crop_size.every) > 1:
         raise UserError(
-            f"init.model = '{recipe.init.model}': without FMU, and reading crops up to {config.encoder.widest} pixels "
-            "wide, it has a memory of another length for each width, which dptr adapt does not keep; fine-tune it on "
+            f"init.model = '{recipe.init.model}': without FMU, and reading crops of {config.encoder.crop_size} pixels, "
+            "it has a memory of another length for each size, which dptr adapt does not keep; fine-tune it on "
             "rendered words (dptr finetune --set data.rendered=1)"
         )
     return Resolved(recipe, checkpoint.charset, AdaptParts(loaded, checkpoint.dual))

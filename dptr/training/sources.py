@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -13,11 +14,12 @@ from torch import Tensor
 from dptr.config.data import DataConfig
 from dptr.config.model import EncoderConfig
 from dptr.config.render import CorpusConfig, RenderConfig
-from dptr.config.size import crop_size
 from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops, load_crops
+from dptr.data.held_out import RULE, is_held_out
 from dptr.data.report import DropReport
+from dptr.data.size_batches import batch_by_size, sized_parts
 from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
@@ -26,10 +28,10 @@ from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
-from dptr.utils.widths import VariableWidthCrops, group_by_width
+from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
-POOL = 16  # batches whose words are sorted by length together, where crops are of several widths
+POOL = 16  # batches whose words are sorted by length together, where rendered crops are of several sizes
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
 
@@ -51,7 +53,7 @@ def rendered_words(
     Raises:
         UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
     """
-    size = crop_size(encoder)
+    size = encoder.crop_size
 
     def unseen() -> RenderedWords:
         others = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
@@ -78,12 +80,12 @@ def packed_batches(
     Raises:
         UserError: see ``open_pack``; a pack with fewer crops.
     """
-    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, crop_size(glyph.config.encoder), 0)
+    packed, _ = open_pack(pack, glyph.charset, glyph.config.max_length, glyph.config.encoder.crop_size, 0)
     if count > len(packed.rows):
         raise UserError(f"pack {pack}: {len(packed.rows):,} crops, {count:,} asked for; ask for fewer, or render more")
     for start in range(0, count, 100):
         samples = [packed.sample(index) for index in range(start, min(start + 100, count))]
-        for places, crops in group_by_width([crop for crop, _, _ in samples], 100):
+        for places, crops in group_by_size([crop for crop, _, _ in samples], 100):
             yield to_pixels(crops), [samples[place][1] for place in places]
 
 
@@ -92,7 +94,7 @@ def draw(source: RenderedWords, count: int) -> LabeledCrops:
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
     crops = [crop for crop, _, _ in samples]
-    arrays = VariableWidthCrops(crops) if source.renderer.size.max_width else np.stack(crops)
+    arrays = VariableSizeCrops(crops) if len(source.renderer.size.every) > 1 else np.stack(crops)
     return LabeledCrops(arrays, words, words, [0] * count, DropReport())
 
 
@@ -112,25 +114,28 @@ def load_finetune_crops(
         UserError: see ``load_crops``, ``split``, ``weight_sources``, ``rendered_words``.
     """
     source, validation, notes = _stage2(recipe, charset, change)
-    return bucket_by_length(source, recipe.data.bucket, recipe.model.encoder, recipe.run), validation, notes
+    source, messages = in_batches(source, recipe.data.bucket, recipe.model.encoder, recipe.run)
+    return source, validation, notes + messages
 
 
-def bucket_by_length(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> Source:
-    """Words of one length together (``LengthBuckets``), where asked for or where crops are of several widths.
+def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> tuple[Source, list[str]]:
+    """The same samples in an order that suits batches, and lines for the log.
 
-    Then long words go with long ones, and few crops of a batch are stretched to its width
-    (``dptr.utils.images.to_one_width``).
+    Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
+    each batch is of one (``batch_by_size``). Of words that are rendered during training nobody knows the size before:
+    with them words of one length come together, and the few crops of a batch that have another size are stretched to
+    the median one (``dptr.utils.images.to_one_size``).
     """
-    pool = pool if pool > 1 or not encoder.widest else POOL
-    return LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source
+    if len(encoder.crop_size.every) > 1:
+        if parts := sized_parts(source):
+            return batch_by_size(parts, run.batch_size, pool, run.seed)
+        pool = pool if pool > 1 else POOL
+    return (LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source), []
 
 
 def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabeledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
-    load = partial(
-        load_crops, charset=charset, max_length=length, height=encoder.height, width=encoder.width, cache=data.cache,
-        widest=encoder.widest,
-    )  # fmt: skip
+    load = partial(load_crops, charset=charset, max_length=length, size=encoder.crop_size, cache=data.cache)
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
@@ -146,7 +151,7 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         validation = load(data.validation)
         notes += validation.drops.lines()
     else:
-        crops, validation = split(crops, data.validation_share)
+        crops, validation = split(crops, data.validation_share, data.validation_split)
     if data.max_crops:
         order = np.random.Generator(np.random.Philox(key=[recipe.run.seed, 1])).permutation(len(crops))
         crops = crops.choose(order[: data.max_crops])
@@ -180,17 +185,40 @@ def weight_sources(crops: LabeledCrops, data: DataConfig, seed: int) -> tuple[We
     return WeightedMixture(tuple(parts), whole_weights(data.weights)), notes
 
 
-def split(crops: LabeledCrops, share: float) -> tuple[LabeledCrops, LabeledCrops]:
+def describe_validation(data: DataConfig) -> dict[str, Any]:
+    """Which crops a run validates on, for its card: other sets, or a share of the train sets and by which rule."""
+    if data.validation:
+        return {"sets": ["/".join(Path(path).parts[-2:]) for path in data.validation]}
+    if not data.train:
+        return {"rule": "rendered words that the corpus holds out"}
+    return {"rule": RULE if data.validation_split == "picture" else "permutation", "share": data.validation_share}
+
+
+def split(
+    crops: LabeledCrops, share: float, by: Literal["picture", "order"] = "picture"
+) -> tuple[LabeledCrops, LabeledCrops]:
     """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
+
+    Args:
+        crops: they know the hashes of their pictures.
+        share: about this much is held out, 0 to 1.
+        by: ``picture`` as ``dptr.data.held_out`` says; ``order`` a permutation of all crops, which with one crop more
+            is another one.
+
+    Returns:
+        The crops to train on, and those held out.
 
     Raises:
         UserError: the share leaves no crop on one of the two sides.
     """
-    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
-    held = round(share * len(crops))
-    if not 0 < held < len(crops):
+    if by == "picture":
+        held = is_held_out(crops.hashes, share)
+    else:
+        order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
+        held = np.isin(np.arange(len(crops)), order[: round(share * len(crops))])
+    if held.all() or not held.any():
         raise UserError(
             f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
             "add crops, change the share, or pass data.validation"
         )
-    return crops.choose(np.sort(order[held:])), crops.choose(np.sort(order[:held]))
+    return crops.choose(np.flatnonzero(~held)), crops.choose(np.flatnonzero(held))

@@ -56,6 +56,8 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
     unchanged = flat(read_json(path, "recipe of the run"))
     before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were
+    if "data.validation_split" in now and not unchanged.get("data.validation"):
+        before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"

@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
-from dptr.utils.widths import crop_width
+from dptr.utils.sizes import Sizes, median_size
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
 # recognizes only by guessing.
@@ -53,7 +53,7 @@ Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | 
 """What ``open_image`` takes."""
 
 
-def open_image(source: Picture) -> Image.Image:
+def open_image(source: Picture, name: str = "") -> Image.Image:
     """Open a picture as RGB, upright.
 
     A source is a path, the bytes of a file, an open binary file (read from where it stands to its end, not closed), a
@@ -72,6 +72,9 @@ def open_image(source: Picture) -> Image.Image:
     - Floats in 0..1 are scaled from 0..1, and those that reach above ``FLOAT_GAP`` from 0..255. A maximum between
       could be either and is refused. Up to a thousandth of the range beyond it, as rounding leaves, is clipped.
 
+    Args:
+        name: what errors call a picture that is passed as bytes; empty = its number of bytes.
+
     Returns:
         A PIL image of mode RGB, at least 1x1 pixel; the source is never changed.
 
@@ -86,21 +89,29 @@ def open_image(source: Picture) -> Image.Image:
         name = getattr(source, "filename", "") or f"image of mode {source.mode}, {source.width}x{source.height}"
         return _decode(source, str(name))
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), f"image of {len(bytes(source))} bytes")
+        return _from_bytes(bytes(source), name or f"image of {len(bytes(source))} bytes")
     if isinstance(source, str | os.PathLike):
-        try:
-            data = Path(source).read_bytes()
-        except IsADirectoryError as error:
-            raise UserError(f"{source}: a folder; pass a picture, or the pictures in it") from error
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"{source}: {reason}; check the path") from error
-        return _from_bytes(data, str(source))
+        return _from_bytes(read_encoded(source), str(source))
     if hasattr(source, "read"):
         return _from_file(source)
     raise UserError(
         f"image of type {type(source).__name__}; pass a path, bytes, an open binary file, a PIL image or a numpy array"
     )
+
+
+def read_encoded(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a picture's file, not decoded.
+
+    Raises:
+        UserError: missing, a folder, or it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: a folder; pass a picture, or the pictures in it") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: {reason}; check the path") from error
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
@@ -142,9 +153,9 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def fit(image: Image.Image, height: int, width: int, max_width: int = 0) -> UInt8[np.ndarray, "{height} own_width 3"]:
-    """Resize an RGB picture to a crop whose width follows from its shape (``dptr.utils.widths.crop_width``)."""
-    return to_array(image, height, crop_width(image.width / image.height, height, width, max_width))
+def fit(image: Image.Image, sizes: Sizes) -> UInt8[np.ndarray, "own_height own_width 3"]:
+    """Resize an RGB picture to a crop of the size that ``sizes`` chooses for its shape."""
+    return to_array(image, *sizes.choose(image.width / image.height))
 
 
 def turn_tall(image: Image.Image) -> list[Image.Image]:
@@ -159,13 +170,10 @@ def turn_tall(image: Image.Image) -> list[Image.Image]:
     return [image.transpose(transpose) for transpose in transposes]
 
 
-def to_one_width(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
-    """Stack crops into one batch; those of another width are stretched to the median width (of two, the greater)."""
-    widths = sorted(crop.shape[1] for crop in crops)
-    width = widths[len(widths) // 2]
-    return np.stack(
-        [crop if crop.shape[1] == width else to_array(Image.fromarray(crop), len(crop), width) for crop in crops]
-    )
+def to_one_size(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Stack crops into one batch; those of another size are stretched to the median one (``median_size``)."""
+    size = median_size([(crop.shape[0], crop.shape[1]) for crop in crops])
+    return np.stack([crop if crop.shape[:2] == size else to_array(Image.fromarray(crop), *size) for crop in crops])
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:

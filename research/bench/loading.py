@@ -37,6 +37,7 @@ import numpy as np
 from PIL import Image
 
 from dptr.cli.app import run
+from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
 from dptr.data.labeled import LabeledLmdb, open_labeled
 from dptr.data.lmdb import LmdbReader, image_key, label_key, write_lmdb
@@ -110,7 +111,7 @@ def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:
 
 def measure(path: Path, crops: int, rounds: int) -> dict[str, Any]:
     """Speeds of the three ways, medians over rounds, and the parts of a sample."""
-    held = load_crops([path], resolve_charset("94"), 25, HEIGHT, WIDTH, path.with_name("cache"))
+    held = load_crops([path], resolve_charset("94"), 25, CropSize(height=HEIGHT, width=WIDTH), path.with_name("cache"))
     counts = {"workers": crops, "cached": crops, "loop": crops // 4, "plain": crops // 4}
     ways: dict[str, Callable[[int], None]] = {
         "workers": lambda count: by_workers(Stored(LabeledLmdb(path)), count),

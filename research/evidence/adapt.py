@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from wordfreq import top_n_list
 
+from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
 from dptr.data.labeled import LABELS, open_labeled
 from dptr.text.charset import resolve_charset
@@ -83,10 +84,10 @@ def main() -> None:
 
 
 def real_crops(data: Path, folder: Path) -> None:
-    """The crops that ``dptr finetune`` holds out, as a folder of labels that point at the pictures."""
+    """The crops that the training of dptr-en held out, as a folder of labels that point at the pictures."""
     paths = [data / "iiit5k/train", data / "ic15/train"]
-    crops = load_crops(paths, resolve_charset("94"), 25, 32, 128)
-    held = split(crops, 0.1)[1]
+    crops = load_crops(paths, resolve_charset("94"), 25, CropSize())
+    held = split(crops, 0.1, "order")[1]
     sets = [open_labeled(path) for path in paths]
     lines = [
         f"{sets[s].path / key}\t{label}\n" for s, key, label in zip(held.sources, held.keys, held.labels, strict=True)

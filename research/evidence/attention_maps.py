@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 
 from dptr.config.render import CorpusConfig, RenderConfig
-from dptr.config.size import crop_size
 from dptr.data.augment import to_pixels
 from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, required=True)
     options = parser.parse_args()
     loaded = load_recognizer(options.model)
-    size = crop_size(loaded.config.encoder).model_copy(update={"max_width": 0})
+    size = loaded.config.encoder.crop_size.model_copy(update={"max_width": 0, "sizes": ()})
     renderer = Renderer(RenderConfig(), 5, FontIndex(find_fonts(), "heldout"), size)
     corpus = Corpus(CorpusConfig(), loaded.tokenizer.charset, loaded.tokenizer.max_length, 5, "heldout")
     source = RenderedWords(corpus, renderer)
@@ -66,10 +65,10 @@ def main() -> None:
 def looks(model: Recognizer, samples: list[Sample]) -> Float[torch.Tensor, "b q w"]:
     """Shares of attention by column, query by query."""
     assert model.fmu is not None
-    tokens = model.encoder(to_pixels(np.stack([crop for crop, _, _ in samples])))
+    tokens, grid = model.encoder.with_grid(to_pixels(np.stack([crop for crop, _, _ in samples])))
     if model.fmu.counter is not None:
-        tokens = model.fmu.add_running_count(tokens, model.fmu.density(tokens))
-    return model.fmu.attention(tokens)
+        tokens = model.fmu.add_running_count(tokens, model.fmu.density(tokens, grid), grid)
+    return model.fmu.attention(tokens, grid)
 
 
 def draw(samples: list[Sample], shares: np.ndarray, path: Path) -> None:

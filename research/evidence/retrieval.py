@@ -97,7 +97,7 @@ def rendered(dual: GlyphDual) -> LabeledCrops:
 def real(dual: GlyphDual) -> LabeledCrops:
     """Real test crops."""
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
-    return load_crops(paths, dual.charset, dual.config.max_length, *dual.image_size)
+    return load_crops(paths, dual.charset, dual.config.max_length, dual.config.encoder.crop_size)
 
 
 def distinct(crops: LabeledCrops) -> list[int]:

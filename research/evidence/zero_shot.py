@@ -55,7 +55,8 @@ def main() -> None:
     save_checkpoint(options.out, "recognizer", model, recipe.model, charset, {}, {"name": options.out.name})
     encoder, length = recipe.model.encoder, recipe.model.max_length
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
-    _, crops = split(load_crops(paths, charset, length, encoder.height, encoder.width, widest=encoder.widest), 0.1)
+    every = load_crops(paths, charset, length, encoder.crop_size)
+    _, crops = split(every, 0.1, "order")
     tokenizer, protocol = Tokenizer(charset, length), validation_protocol(charset)
     recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
     found = {}

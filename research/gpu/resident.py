@@ -134,9 +134,9 @@ def open_models(named: Sequence[str]) -> dict[str, tuple[str, Loaded]]:
             raise UserError(f"--model {model}: not NAME=FOLDER, or a name given twice; name each model once")
         opened[name] = folder, load_recognizer(folder)
     first_name, (first_folder, first) = next(iter(opened.items()))
-    if not isinstance(first.model.decoder, PARSeq) or first.config.encoder.widest:
+    if not isinstance(first.model.decoder, PARSeq) or len(first.config.encoder.crop_size.every) > 1:
         raise UserError(
-            f"--model {first_name}={first_folder}: decoder parseq and crops of one width are wanted; name another"
+            f"--model {first_name}={first_folder}: decoder parseq and crops of one size are wanted; name another"
         )
     for name, (folder, loaded) in opened.items():
         ours, theirs = settings(loaded.config), settings(first.config)
@@ -151,7 +151,7 @@ def open_models(named: Sequence[str]) -> dict[str, tuple[str, Loaded]]:
 def settings(config: ModelConfig) -> dict[str, object]:
     """What the models of a step share, for they share its crops, targets and orders."""
     encoder, decoder = config.encoder, config.decoder
-    shared = {"height": encoder.height, "width": encoder.width, "widest": encoder.widest}
+    shared = encoder.crop_size.model_dump()
     orders = decoder.permutations if isinstance(decoder, PARSeqConfig) else 0
     return {**shared, "max_length": config.max_length, "decoder": decoder.kind, "permutations": orders}
 
@@ -205,7 +205,7 @@ class ResidentTask(Task):
         self.generator = torch.Generator().manual_seed(options.seed)  # of augmentation
         self.noise = torch.Generator(device).manual_seed(options.seed)
         folders = [options.inputs / part for part in TRAIN]
-        crops = load_crops(folders, self.tokenizer.charset, self.config.max_length, *self.size)
+        crops = load_crops(folders, self.tokenizer.charset, self.config.max_length, self.config.encoder.crop_size)
         crops, self.validation = split(crops, VALIDATION)
         self.crops, self.notes = orient_by_label(crops, self.models[self.first], self.tokenizer, device)
         self.notes.append(f"{len(self.crops)} labeled crops for training, {len(self.validation)} for validation")

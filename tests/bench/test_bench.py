@@ -115,13 +115,13 @@ def test_flops_of_parts_are_those_counted_by_hand() -> None:
     block = LocalBlock(6).requires_grad_(False).eval()
     assert count_flops(block, torch.ones(1, 6, 4, 10))[1] == 2 * multiply_add * (4 * 10) * 6 * (6 * 3 * 3)
     queries, tokens, width, inside = 3, 8, 16, 12
-    fmu = FMU(width, queries, 2, 1, inside, (1, tokens)).requires_grad_(False)
+    fmu = FMU(width, queries, 2, 1, inside).requires_grad_(False)
     memory = tokens * inside * 2 * width  # keys and values
     own = queries * width * width * 2  # the query, and the way out
     attention = 2 * queries * tokens * width
     feed_forward = 2 * queries * width * 4 * width
     expected = multiply_add * (memory + own + attention + feed_forward)
-    assert count_flops(fmu, torch.ones(1, tokens, inside))[1] == expected
+    assert count_flops(lambda image: fmu(image, (1, tokens)), torch.ones(1, tokens, inside))[1] == expected
 
 
 def test_flops_are_a_mean_over_the_crops() -> None:

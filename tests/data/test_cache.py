@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dptr.config.size import CropSize
 from dptr.data import cache
 from dptr.data.crops import load_crops
 from dptr.data.lmdb import write_lmdb
@@ -24,6 +25,7 @@ from dptr.data.sources import LabeledSource
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
+SMALL = CropSize(height=8, width=16)
 DIGITS, FULL = resolve_charset("36"), resolve_charset("94")
 
 
@@ -71,30 +73,31 @@ def test_crops_are_those_without_a_cache(tmp_path):
     folder = make_folder(tmp_path / "a")
     paths = [folder, make_lmdb(tmp_path / "b", folder), folder]
     for charset in (DIGITS, FULL):  # the same files serve any charset
-        plain = load_crops(paths, charset, 25, 8, 16)
+        plain = load_crops(paths, charset, 25, SMALL)
         for _ in range(2):
-            check_same(load_crops(paths, charset, 25, 8, 16, tmp_path / "cache"), plain)
+            check_same(load_crops(paths, charset, 25, SMALL, tmp_path / "cache"), plain)
     assert plain.drops.total == 6 and len(made(tmp_path / "cache")) == 2
-    check_same(load_crops(paths, DIGITS, 25, 32, 64, tmp_path / "cache"), load_crops(paths, DIGITS, 25, 32, 64))
+    large = CropSize(width=64)
+    check_same(load_crops(paths, DIGITS, 25, large, tmp_path / "cache"), load_crops(paths, DIGITS, 25, large))
     assert len(made(tmp_path / "cache")) == 4
 
 
 def test_nothing_is_decoded_twice(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "a")
-    plain = load_crops([folder], FULL, 25, 8, 16)
-    load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache")
+    plain = load_crops([folder], FULL, 25, SMALL)
+    load_crops([folder], FULL, 25, SMALL, tmp_path / "cache")
     (tmp_path / "link").symlink_to(folder)
     monkeypatch.setattr(cache, "to_array", lambda *_: pytest.fail("decoded"))
-    check_same(load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache"), plain)
-    load_crops([tmp_path / "link"], FULL, 25, 8, 16, tmp_path / "cache")  # the same place
+    check_same(load_crops([folder], FULL, 25, SMALL, tmp_path / "cache"), plain)
+    load_crops([tmp_path / "link"], FULL, 25, SMALL, tmp_path / "cache")  # the same place
 
 
 def test_changed_pictures_are_decoded_anew(tmp_path):
     folder = make_folder(tmp_path / "a")
 
     def load():
-        crops = load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache")
-        check_same(crops, load_crops([folder], FULL, 25, 8, 16))
+        crops = load_crops([folder], FULL, 25, SMALL, tmp_path / "cache")
+        check_same(crops, load_crops([folder], FULL, 25, SMALL))
         return len(made(tmp_path / "cache"))
 
     assert load() == 1
@@ -120,16 +123,16 @@ def test_a_changed_lmdb_is_decoded_anew(tmp_path):
     for name in ("one", "two"):
         make_lmdb(tmp_path / name, folder)
         Image.new("RGB", (9, 9), "red").save(folder / "0.png")
-    load_crops([tmp_path / "one"], FULL, 25, 8, 16, tmp_path / "cache")
+    load_crops([tmp_path / "one"], FULL, 25, SMALL, tmp_path / "cache")
     (tmp_path / "two" / "data.mdb").replace(tmp_path / "one" / "data.mdb")
-    crops = load_crops([tmp_path / "one"], FULL, 25, 8, 16, tmp_path / "cache")
+    crops = load_crops([tmp_path / "one"], FULL, 25, SMALL, tmp_path / "cache")
     assert (crops.arrays[0] == (255, 0, 0)).all() and len(made(tmp_path / "cache")) == 2
 
 
 def test_maps_choose_copy_and_travel(tmp_path):
     folder = make_folder(tmp_path / "a")
-    plain = load_crops([folder], FULL, 25, 8, 16)
-    mapped = load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache").arrays
+    plain = load_crops([folder], FULL, 25, SMALL)
+    mapped = load_crops([folder], FULL, 25, SMALL, tmp_path / "cache").arrays
     chosen = mapped.choose(np.array([4, 1, 1]))
     assert np.array_equal(chosen[0:3], plain.arrays[[4, 1, 1]]) and len(chosen) == 3
     assert len(pickle.dumps(mapped)) < 2000  # a path and numbers, to workers that are not forked
@@ -156,9 +159,9 @@ def test_an_interrupted_cache_is_not_used(tmp_path, monkeypatch, after):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cache, "to_array", ctrl_c)
-        load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache")
+        load_crops([folder], FULL, 25, SMALL, tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
-    check_same(load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache"), load_crops([folder], FULL, 25, 8, 16))
+    check_same(load_crops([folder], FULL, 25, SMALL, tmp_path / "cache"), load_crops([folder], FULL, 25, SMALL))
 
 
 def test_a_killed_process_leaves_nothing_that_is_used(tmp_path, monkeypatch):
@@ -169,7 +172,7 @@ def test_a_killed_process_leaves_nothing_that_is_used(tmp_path, monkeypatch):
         child = os.fork()
         if not child:
             monkeypatch.setattr(cache, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-            load_crops([folder], FULL, 25, 8, 16, out)
+            load_crops([folder], FULL, 25, SMALL, out)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
@@ -179,7 +182,7 @@ def test_a_killed_process_leaves_nothing_that_is_used(tmp_path, monkeypatch):
     assert len(made(out)) == 1
     crops = out / made(out)[0]
     crops.write_bytes(crops.read_bytes()[:-8] + b"not this")
-    check_same(load_crops([folder], FULL, 25, 8, 16, out), load_crops([folder], FULL, 25, 8, 16))
+    check_same(load_crops([folder], FULL, 25, SMALL, out), load_crops([folder], FULL, 25, SMALL))
     assert sorted(path.suffix for path in out.iterdir()) == ["", ".json", ".npy"]  # "" is the lock
 
 
@@ -189,7 +192,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # 30 crops of 8 x 16 take 11,520 bytes
     try:
         with pytest.raises(UserError, match=r"cannot write .*\.npy: .*; free space or pass another path") as caught:
-            load_crops([folder], FULL, 25, 8, 16, tmp_path / "cache")
+            load_crops([folder], FULL, 25, SMALL, tmp_path / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
@@ -198,32 +201,32 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_damage_and_folders_that_will_not_do_are_named(tmp_path, monkeypatch):
     folder, out = make_folder(tmp_path / "a"), tmp_path / "cache"
-    load_crops([folder], FULL, 25, 8, 16, out)
+    load_crops([folder], FULL, 25, SMALL, out)
     file = out / made(out)[0]
     whole = file.read_bytes()
     for damage in (whole[:-1], whole[:20], b"", None):
         cache._open.cache_clear()
         file.unlink() if damage is None else file.write_bytes(damage)
         with pytest.raises(UserError, match=r"a-8x16-\w+\.npy: not whole .*; delete it and a-8x16-\w+\.json"):
-            load_crops([folder], FULL, 25, 8, 16, out)
+            load_crops([folder], FULL, 25, SMALL, out)
     np.save(file, np.zeros((3, 8, 16, 3), np.uint8))
     with pytest.raises(UserError, match=r"3 crops of 9; delete it and"):
-        load_crops([folder], FULL, 25, 8, 16, out)
+        load_crops([folder], FULL, 25, SMALL, out)
     with pytest.raises(UserError, match=r"^cache .*labels\.tsv: .*; pass a folder that can be written as data\.cache"):
-        load_crops([folder], FULL, 25, 8, 16, folder / "labels.tsv")
+        load_crops([folder], FULL, 25, SMALL, folder / "labels.tsv")
 
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.raises(UserError, match=r"No locks available; pass a folder"):
-        load_crops([folder], FULL, 25, 8, 16, tmp_path / "other")
+        load_crops([folder], FULL, 25, SMALL, tmp_path / "other")
 
 
 def test_two_processes_decode_once_and_share_every_epoch(tmp_path):
     """They begin at once; each writes down what it decoded and which crops its half of all batches held."""
     folder, out = make_folder(tmp_path / "a"), tmp_path / "cache"
-    plain = load_crops([folder], FULL, 25, 8, 16)
+    plain = load_crops([folder], FULL, 25, SMALL)
     count = len(plain)
     steps = 3 * count  # of 4 samples: 12 epochs
     context = multiprocessing.get_context("fork")
@@ -239,7 +242,7 @@ def test_two_processes_decode_once_and_share_every_epoch(tmp_path):
 
         cache.to_array = slowly
         begin.wait(60)
-        crops = load_crops([folder], FULL, 25, 8, 16, out)
+        crops = load_crops([folder], FULL, 25, SMALL, out)
         seen = [
             (label, crop.tobytes().hex())
             for arrays, labels, _ in batches(LabeledSource(crops, 3, 0.0), 4, 0, steps, 0, rank, 2)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dptr.config.size import CropSize
 from dptr.data.crops import UNREADABLE, load_crops
 from dptr.data.labeled import open_labeled
 from dptr.data.lmdb import write_lmdb
@@ -126,7 +127,7 @@ def test_no_data_set_there(tmp_path):
 
 def test_crops_are_decoded_at_the_target_size_with_their_sources(tmp_path):
     paths = [make_folder(tmp_path / "a", ["one", "two"]), make_lmdb(tmp_path / "b", ["three"])]
-    crops = load_crops(paths, FULL, 25, 32, 128)
+    crops = load_crops(paths, FULL, 25, CropSize())
     assert crops.arrays.shape == (3, 32, 128, 3)
     assert crops.arrays.dtype == np.uint8
     assert crops.labels == ["one", "two", "three"]
@@ -141,7 +142,7 @@ def test_crops_are_decoded_at_the_target_size_with_their_sources(tmp_path):
 def test_every_sample_is_kept_or_counted_with_its_reason(tmp_path, make):
     labels = ["good", "", " \u200b", "caf\u00e9", "smile \U0001f600", "a" * 26, "a" * 25, "w h i t e", "Upper", "x.y"]
     path = make(tmp_path / "set", labels)
-    crops = load_crops([path], DIGITS, 25, 8, 16)
+    crops = load_crops([path], DIGITS, 25, CropSize(height=8, width=16))
     assert crops.labels == ["good", "a" * 25, "white", "upper"]
     assert crops.drops.counts == {EMPTY: 2, OUTSIDE: 3, TOO_LONG: 1}
     assert len(crops) + crops.drops.total == len(labels)
@@ -161,7 +162,7 @@ def test_unreadable_images_are_counted_and_listed_never_replaced(tmp_path):
     (path / "images" / "4.png").unlink()
     (path / "images" / "5.png").unlink()
     (path / "images" / "5.png").mkdir()
-    crops = load_crops([path], DIGITS, 25, 8, 16)
+    crops = load_crops([path], DIGITS, 25, CropSize(height=8, width=16))
     assert crops.labels == ["word0", "word6", "word7"]
     assert crops.arrays.shape[0] == len(crops.keys) == len(crops.sources) == 3
     assert [int(array[0, 0, 0]) for array in crops.arrays] == [0, 60, 70]
@@ -174,7 +175,7 @@ def test_unreadable_images_are_counted_and_listed_never_replaced(tmp_path):
 
 def test_unreadable_images_of_an_lmdb(tmp_path):
     write_lmdb(tmp_path / "set", [(png(0), "one"), (b"junk", "two"), (png(2), "three")])
-    crops = load_crops([tmp_path / "set"], DIGITS, 25, 8, 16)
+    crops = load_crops([tmp_path / "set"], DIGITS, 25, CropSize(height=8, width=16))
     assert crops.labels == ["one", "three"]
     [(key, detail)] = crops.drops.examples[UNREADABLE]
     assert key == f"{tmp_path}/set/image-000000002"
@@ -186,16 +187,22 @@ def test_odd_pictures_are_read_not_dropped(tmp_path):
     Image.new("RGB", (1, 1), "red").save(path / "images" / "0.png")
     Image.new("L", (20_000, 10), 200).save(path / "images" / "1.png")
     Image.fromarray(np.full((10, 10), 65535, np.uint16)).save(path / "images" / "2.png")
-    crops = load_crops([path], DIGITS, 25, 32, 128)
+    crops = load_crops([path], DIGITS, 25, CropSize())
     assert crops.labels == ["tiny", "wide", "deep"]
     assert [array.reshape(-1, 3).mean(0).tolist() for array in crops.arrays] == [[255, 0, 0], [200] * 3, [255] * 3]
 
 
 def test_nothing_left_is_an_error_that_counts(tmp_path):
     path = make_folder(tmp_path / "a", ["", "caf\u00e9", "na\u00efve"])
-    refused(lambda: load_crops([path], DIGITS, 25, 8, 16), str(path), f"1 {EMPTY}", f"2 {OUTSIDE}")
-    refused(lambda: load_crops([make_folder(tmp_path / "b", [], "")], DIGITS, 25, 8, 16), "no crop left", "empty")
-    refused(lambda: load_crops([], DIGITS, 25, 8, 16), "labels.tsv")
+    refused(
+        lambda: load_crops([path], DIGITS, 25, CropSize(height=8, width=16)), str(path), f"1 {EMPTY}", f"2 {OUTSIDE}"
+    )
+    refused(
+        lambda: load_crops([make_folder(tmp_path / "b", [], "")], DIGITS, 25, CropSize(height=8, width=16)),
+        "no crop left",
+        "empty",
+    )
+    refused(lambda: load_crops([], DIGITS, 25, CropSize(height=8, width=16)), "labels.tsv")
 
 
 # DropReport
@@ -247,7 +254,7 @@ def test_report_for_people_and_machines():
 def test_public_training_sets(name, kept, outside):
     """Nothing is lost on the way: what is not kept are labels outside the charset, counted here on their own."""
     path = Path(os.environ["DPTR_DATA"]) / name
-    crops = load_crops([path], FULL, 25, 32, 128)
+    crops = load_crops([path], FULL, 25, CropSize())
     assert len(crops) == kept
     assert crops.drops.counts == ({OUTSIDE: outside[0]} if outside[0] else {})
     assert 10 < crops.arrays.std() < 120

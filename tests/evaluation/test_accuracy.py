@@ -22,7 +22,7 @@ from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, fit_
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.widths import VariableWidthCrops
+from dptr.utils.sizes import VariableSizeCrops
 
 TOKENIZER = Tokenizer(resolve_charset("36"), 4)
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -52,7 +52,7 @@ def crop(value: int, width: int = 8) -> np.ndarray:
 
 def crops_of(labels: list[str], widths: list[int], turned: dict[int, list[np.ndarray]]) -> LabeledCrops:
     arrays = [crop(value, width) for value, width in enumerate(widths)]
-    return LabeledCrops(VariableWidthCrops(arrays), labels, labels, [0] * len(labels), DropReport(), turned)
+    return LabeledCrops(VariableSizeCrops(arrays), labels, labels, [0] * len(labels), DropReport(), turned)
 
 
 def test_of_a_tall_crops_views_the_most_confident_possible_one_counts() -> None:

@@ -55,6 +55,7 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.files import digest
 from dptr.utils.images import open_image
+from dptr.utils.sizes import CropSizes
 from dptr.weights import model_file
 
 needs_clip = pytest.mark.skipif(
@@ -128,9 +129,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     def made(kind: str) -> tuple[Small, Path]:
         model, path = Small(kind), tmp_path_factory.mktemp("export") / "any.onnx"
         with unchecked():
-            graph = to_onnx(model.model, 16, 32)
+            graph = to_onnx(model.model, CropSizes(16, 32))
         onnx.helper.set_model_props(
-            graph, {METADATA: dump_metadata(kind, TOKENIZER, 16, 32, 0, {}, "", "float32", 1.0)}
+            graph, {METADATA: dump_metadata(kind, TOKENIZER, CropSizes(16, 32), {}, "", "float32", 1.0)}
         )
         onnx.save(graph, path)
         return model, path

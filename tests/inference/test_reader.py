@@ -24,6 +24,7 @@ from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
+from dptr.utils.sizes import CropSizes
 
 CONFIG = ModelConfig(
     encoder=SVTRConfig(size="nano", height=16, width=32),
@@ -274,7 +275,7 @@ class ByLight:
 
     def __init__(self, reader: Reader, table: dict[str, tuple[str, float]]):
         self.tokenizer, self.card, self.temperature, self.table = reader.tokenizer, {}, 1.0, table
-        self.height, self.width, self.max_width = 16, 32, 0
+        self.size = CropSizes(16, 32)
 
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(crops), 6, 37), np.float32)
@@ -335,7 +336,7 @@ def test_of_a_picture_read_in_several_ways_the_surest_reading_counts(reader: Rea
 
 
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
-    with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 \(16, 32, 3\)"):
+    with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 RGB of 16x32 pixels"):
         reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))
     with pytest.raises(UserError, match="no-such-model"):
         Reader("no-such-model")

@@ -58,7 +58,7 @@ def test_parts_follow_each_other(kind):
     model = build(config(kind)).eval()
     tokens = model.encoder(pixels(3))
     assert tokens.shape == (3, model.encoder.leading + math.prod(model.encoder.grid), model.encoder.dim)
-    memory = model.fmu(tokens)
+    memory = model.fmu(tokens, model.encoder.grid)
     assert memory.shape == (3, 6, 16)
     assert torch.equal(model(pixels(3)), model.decoder.decode(memory, None))
     targets = torch.from_numpy(TOKENIZER.encode(["ab", "c", "12345"]))

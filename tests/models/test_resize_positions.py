@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dptr.models.fmu import sinusoids
-from dptr.models.resize_positions import extend_rows, repeat_last_row, resize_rows
+from dptr.models.resize_positions import center_rows, extend_rows, repeat_last_row, resize_rows
 
 
 def rows(count: int, seed: int, mean: float = 0.0, deviation: float = 1.0) -> Tensor:
@@ -39,6 +39,23 @@ def test_copies_of_the_last_row():
     learned = rows(3, 0)
     made = repeat_last_row(learned, rows(5, 1))
     assert torch.equal(made, learned[:, [0, 1, 2, 2, 2]])
+
+
+@pytest.mark.parametrize(("learned_rows", "count"), [(3, 5), (5, 3), (1, 5), (3, 3)])
+def test_rows_around_the_middle_stay_there(learned_rows, count):
+    learned, fresh = rows(learned_rows, 0), rows(count, 1)
+    made = center_rows(learned, fresh)
+    for away in range(-(count // 2), count // 2 + 1):
+        known = abs(away) <= learned_rows // 2
+        source, middle = (learned, learned_rows // 2) if known else (fresh, count // 2)
+        assert torch.equal(made[:, count // 2 + away], source[:, middle + away])
+
+
+def test_rows_that_a_checkpoint_may_lack_are_fresh():
+    module = nn.Module()
+    module.register_parameter("down", nn.Parameter(rows(3, 1)))
+    fitted, messages = resize_rows(module, {"down": "rows"}, {}, "part.")
+    assert torch.equal(fitted["down"], module.down) and messages == ["part.down: 3 rows, zero"]
 
 
 @pytest.mark.parametrize("fill", [extend_rows, repeat_last_row])

@@ -12,6 +12,7 @@ from dptr.cli.app import run
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
+from dptr.data.crops import load_crops
 from dptr.data.labeled import open_labeled
 from dptr.synth import datasets as synth_sets
 from dptr.synth import pack
@@ -170,3 +171,13 @@ def test_sheet_shows_the_first_crops(name, font_folder, tmp_path, capsys):
         assert page.count("data:image/jpeg") == 5 and all(escape(labels.label(i)) in page for i in range(5))
     else:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", WRITE)
+def test_pictures_without_text_have_empty_labels(kind, recipe, tmp_path):
+    render = recipe.render.model_copy(update={"effects": {"empty": 0.5}})
+    WRITE[kind](recipe.model_copy(update={"render": render}), 0, 12, tmp_path / "set")
+    labels = [open_labeled(tmp_path / "set").label(place) for place in range(12)]
+    assert 2 <= labels.count("") <= 10
+    crops = load_crops([tmp_path / "set"], resolve_charset("36"), 6, SIZE)
+    assert len(crops) == 12 - labels.count("") and crops.drops.counts == {"empty label": labels.count("")}

@@ -14,7 +14,7 @@ from dptr.synth import EMBEDDED, FontIndex, Renderer, find_fonts
 from dptr.synth.datasets import write_folder
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
-from dptr.text.charset import Charset, resolve_charset
+from dptr.text.charset import SPACED, Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.unicode import JOINERS
 from dptr.training.resolve import resolve_synth
@@ -40,7 +40,8 @@ def fonts(script_fonts) -> FontIndex:
 
 def recipe(preset: Path, code: str) -> SynthRecipe:
     photographs = [f"render.backgrounds={os.environ['DPTR_DATA']}/natural"] if "DPTR_DATA" in os.environ else []
-    return resolve_synth(load_recipe(SynthRecipe, preset, [f"charset={code}", *photographs]))
+    charset = f"{code}{SPACED}" if load_recipe(SynthRecipe, preset).corpus.phrases else code
+    return resolve_synth(load_recipe(SynthRecipe, preset, [f"charset={charset}", *photographs]))
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -48,14 +49,15 @@ def recipe(preset: Path, code: str) -> SynthRecipe:
 def test_no_crop_fails_or_is_empty(preset, code, fonts):
     pytest.importorskip("wordfreq")
     settings = recipe(preset, code)
-    known = [c for c in resolve_charset(code).characters if c in JOINERS or fonts.can_draw(c)]
+    characters = resolve_charset(settings.charset).characters
+    known = [c for c in characters if c == " " or c in JOINERS or fonts.can_draw(c)]
     assert sum(not c.isascii() for c in known) > 20 or code == "en"
-    corpus = Corpus(settings.corpus, Charset(code, tuple(known)), settings.max_length, settings.seed)
+    corpus = Corpus(settings.corpus, Charset(settings.charset, tuple(known)), settings.max_length, settings.seed)
     source = RenderedWords(corpus, Renderer(settings.render, settings.seed, fonts, settings.size))
     for index in range(EACH):
         crop, word, _ = source.sample(index)
-        assert crop.shape == (settings.size.height, settings.size.width, 3) and crop.dtype == np.uint8
-        assert contrast(crop) >= EMPTY, f"sample {index}, {word!r}: contrast {contrast(crop):.1f}"
+        assert settings.size.holds(crop.shape) and crop.dtype == np.uint8
+        assert not word or contrast(crop) >= EMPTY, f"sample {index}, {word!r}: contrast {contrast(crop):.1f}"
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -11,6 +11,7 @@ from dptr.config.effects import PRESETS, RENAMED_EFFECTS
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
+from dptr.data.loader import batches
 from dptr.synth import pack
 from dptr.synth.pack import open_pack, write_pack
 from dptr.synth.worker import make_source
@@ -160,3 +161,34 @@ def test_a_preset_and_its_probabilities_are_the_same_recipe(recipe, tmp_path):
     effects = PRESETS["default"].model_dump(exclude={"photograph"})
     spelled = recipe.model_copy(update={"render": recipe.render.model_copy(update={"effects": effects})})
     assert write(spelled, 20, tmp_path / "pack", resume=True) == [10, 20]
+
+
+def test_pictures_without_text_are_kept(recipe, tmp_path):
+    for share in (0.4, 1.0):
+        render = recipe.render.model_copy(update={"effects": {"empty": share}})
+        part = recipe.model_copy(update={"render": render})
+        write(part, 20, tmp_path / str(share))
+        packed, notes = opened(tmp_path / str(share))
+        assert notes == [f"pack {tmp_path / str(share)}: 20 rendered crops"]
+        samples = [packed.sample(place) for place in range(20)]
+        assert 0 < sum(word == "" for _, word, _ in samples) <= 20 and all(
+            stops.shape == (len(word), 2) for _, word, stops in samples
+        )
+        crops, words, stops = next(batches(packed, 20, 0, 1, 0))
+        assert crops.shape == (20, 16, 32, 3) and stops.shape[1] == max(1, *map(len, words))
+        assert np.isnan(stops[[word == "" for word in words]]).all()
+    assert all(word == "" for _, word, _ in samples)
+
+
+def test_what_came_later_was_off(recipe, tmp_path):
+    write(recipe, 10, tmp_path / "pack")
+    path = tmp_path / "pack" / "pack.json"
+    held = json.loads(path.read_text())
+    for name in ("empty", "arc", "cut"):
+        del held["effects"][name]
+    del held["recipe"]["corpus"]["phrases"]
+    path.write_text(json.dumps(held))
+    assert write(recipe, 20, tmp_path / "pack", resume=True) == [10, 20]
+    render = recipe.render.model_copy(update={"effects": {"empty": 0.1}})
+    with pytest.raises(UserError, match="another recipe"):
+        write(recipe.model_copy(update={"render": render}), 20, tmp_path / "pack", resume=True)

@@ -26,6 +26,7 @@ from dptr.text.charset import (
     resolve_charset,
     show,
 )
+from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
 
@@ -66,7 +67,7 @@ def test_membership_and_index():
         (("a", "b", "a"), "'a' appears twice"),
         (("ab",), "'ab'"),
         (("",), "''"),
-        ((" ",), "' '"),
+        (("\u00a0",), "U+00A0"),
         (("\u212b",), "U+212B"),  # Angstrom sign: NFC is U+00C5
         (("\x07",), "U+0007"),
         (("\ud800",), "U+D800"),
@@ -262,3 +263,41 @@ def test_text_imports_neither_torch_nor_optional_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_charset_with_the_space_keeps_the_words_of_a_line_apart():
+    charset = resolve_charset("94+space")
+    assert charset.characters == (*resolve_charset("94").characters, " ") and charset.name == "94+space"
+    assert charset.spaced and not resolve_charset("94").spaced
+    raw = "  TOTAL\u00a0 RM\t5.90\u200b \u3000"
+    assert check_label(raw, charset, 25) == ("TOTAL RM 5.90", None)
+    assert check_label(raw, resolve_charset("94"), 25) == ("TOTALRM5.90", None)
+    assert check_label("TOTAL RM 5.90", charset, 12)[1] == TOO_LONG and check_label(" \t", charset, 12)[1] == EMPTY
+    assert Tokenizer(charset, 8).encode(["a b"])[0, 1:4].tolist() == [11, 95, 12]
+
+
+@pytest.mark.parametrize("name", ["de", "36", "ar"])
+def test_any_charset_can_have_the_space(name, tmp_path):
+    plain = resolve_charset(name)
+    spaced = resolve_charset(f"{name}+space")
+    assert spaced.characters == (*plain.characters, " ")
+    word = "".join(plain.characters[:3])
+    assert spaced.fold(spaced.normalize(f" {word}  {word}")) == f"{word} {word}"
+    (tmp_path / "own").write_text("abc")
+    assert resolve_charset(str(tmp_path / "own") + "+space").characters == ("a", "b", "c", " ")
+
+
+@given(st.text())
+@example("a\u200b b")
+@example(" \u00ad ")
+def test_normalizing_with_spaces_is_idempotent_and_differs_in_spaces_alone(text):
+    once = normalize_label(text, spaces=True)
+    assert normalize_label(once, spaces=True) == once == once.strip() and "  " not in once
+    assert normalize_label(once) == normalize_label(text)
+
+
+def test_words_with_spaces_are_not_white_space_alone():
+    assert "white space but the space" in refusal(Charset, "x", ("a", "\t"))
+    assert Charset("x", ("a", " ")).covers("a a")
+    grown = extend_charset(resolve_charset("36+space"), ["a b!", "c d!"], 2)
+    assert grown.characters[36:] == (" ", "!")

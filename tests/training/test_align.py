@@ -9,7 +9,6 @@ import torch
 from helpers_train import STEPS, VALIDATION, WORDS, Parts, records
 
 from dptr.config.model import GlyphDualConfig
-from dptr.config.size import crop_size
 from dptr.config.train import SynthRecipe
 from dptr.dual.base import distinguishes
 from dptr.dual.glyph.model import load_glyph
@@ -123,7 +122,7 @@ def test_words_that_no_font_draws_are_counted(parts: Parts, tmp_path: Path, caps
 
 def test_a_pack_stands_in_for_rendering(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     recipe = parts.recipe("align", f"pack={tmp_path / 'pack'}", "ramp=0")
-    size = crop_size(recipe.glyph.encoder)
+    size = recipe.glyph.encoder.crop_size
     synth = SynthRecipe(
         charset=recipe.glyph.charset, max_length=5, size=size, corpus=recipe.corpus, render=recipe.render
     )

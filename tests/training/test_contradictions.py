@@ -54,7 +54,7 @@ CASES = [
     ("finetune", ["data.train=[]"], ["no labeled crops", "data.rendered=1"]),
     ("finetune", ["data.weights=[1, 2]"], ["data.weights: 2 for 1 data sets"]),
     ("finetune", ["data.validation_share=0"], ["nothing to validate on"]),
-    ("finetune", ["data.cache=kept", "model.encoder.max_width=64"], ["crops of one width", "max_width = 64"]),
+    ("finetune", ["data.cache=kept", "model.encoder.max_width=64"], ["crops of one size", "reads 16x32 to 16x64"]),
     ("finetune", ["encoder_lr=0", "fmu_lr=0", "decoder_lr=0"], ["are all 0", "nothing would be trained"]),
     (
         "finetune",
@@ -70,6 +70,7 @@ CASES = [
     ("finetune", ["distillation.model={recognizer}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
     ("finetune", ["distillation.model={recognizer}", "model.encoder.height=32"], ["its model.encoder.height is 16"]),
     ("adapt", ["text=[]"], ["no words; pass --text"]),
+    ("adapt", ["render.preset=mixed"], ["show texts of their own", "render.preset=signs"]),
     ("adapt", ["init.model={decoder}"], ["stage 1 decoder", "fine-tune it first"]),
     ("adapt", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4"]),
 ]

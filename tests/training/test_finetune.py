@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, records, write_crops
+from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, records, settled, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
@@ -17,6 +17,7 @@ from dptr.config.render import RenderConfig, plain_render
 from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
 from dptr.data.crops import LabeledCrops, load_crops
+from dptr.data.held_out import RULE
 from dptr.data.report import DropReport
 from dptr.data.sources import LabeledSource, Mixture
 from dptr.dual.glyph.model import load_glyph
@@ -35,9 +36,10 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.finetune import finetune
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import load_finetune_crops, split
+from dptr.training.state import check_out
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json
+from dptr.utils.files import read_json, write_json
 
 
 def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
@@ -260,20 +262,47 @@ def test_validation_is_a_fixed_part_that_is_not_trained_on(parts: Parts) -> None
         assert isinstance(source, LabeledSource)
         trained.append(source.crops.keys)
         validated.append(validation.keys)
-        assert "13 crops for training, 5 for validation, 0% of each batch rendered" in notes
+        assert "14 crops for training, 4 for validation, 0% of each batch rendered" in notes
         for crops in (source.crops, validation):  # pictures and labels stay together
             for key, label, array in zip(crops.keys, crops.labels, crops.arrays, strict=True):
                 assert label == WORDS[int(key.split(".")[0])]
-                whole = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+                whole = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, CropSize(height=16, width=32))
                 assert (array == whole.arrays[whole.keys.index(key)]).all()
     assert trained[0] == trained[1] and validated[0] == validated[1]
     assert sorted(trained[0] + validated[0]) == sorted(f"{index}.png" for index in range(18))
-    assert validated[0] != [f"{index}.png" for index in range(5)]
+    assert validated[0] != [f"{index}.png" for index in range(4)]
+
+
+def test_a_run_from_before_keeps_its_validation_crops_or_says_so(parts: Parts, tmp_path: Path) -> None:
+    """Recipes of old did not say how crops are chosen: it was by a permutation."""
+    out, split_by_order = tmp_path / "run", "data.validation_split=order"
+    model = finetune(parts.recipe("finetune", split_by_order, "run.steps=1"), out)
+    card = read_json(model / "card.json", "card")
+    assert card["validation"] == {"rule": "permutation", "share": 0.3}
+    described = read_json(out / "recipe.json", "recipe")
+    del described["data"]["validation_split"]
+    write_json(out / "recipe.json", described)
+    with pytest.raises(
+        UserError, match=r'data\.validation_split was "order" and is now "picture"; a resumed run keeps'
+    ):
+        check_out(out, settled(parts.recipe("finetune", "run.steps=1"))[0], resume=True)
+    check_out(out, settled(parts.recipe("finetune", split_by_order, "run.steps=1"))[0], resume=True)
+
+
+def test_cards_say_which_crops_validated(parts: Parts, tmp_path: Path) -> None:
+    crops = parts.folder / "crops"
+    for name, settings, expected in (
+        ("share", [], {"rule": RULE, "share": 0.3}),
+        ("sets", [f'data.validation=["{crops}"]'], {"sets": [f"{parts.folder.name}/crops"]}),
+        ("rendered", ["data.train=[]", "data.rendered=1"], {"rule": "rendered words that the corpus holds out"}),
+    ):
+        model = finetune(parts.recipe("finetune", *settings, "run.steps=1"), tmp_path / name)
+        assert read_json(model / "card.json", "card")["validation"] == expected
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.99])
 def test_a_share_that_leaves_a_side_empty(share: float, parts: Parts) -> None:
-    crops = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, 16, 32)
+    crops = load_crops([parts.folder / "crops"], resolve_charset("36"), 5, CropSize(height=16, width=32))
     with pytest.raises(UserError, match=rf"^data\.validation_share = {share} of 18 crops leaves none"):
         split(crops, share)
 
@@ -383,7 +412,8 @@ def test_drops_are_reported_by_reason(parts: Parts, tmp_path: Path, capsys: pyte
         "a.png\tempty",
     ]
     (folder / "labels.tsv").write_text("\n".join(rows) + "\n")
-    finetune(parts.recipe("finetune", f'data.train=["{folder}"]', "run.steps=1"), tmp_path / "run")
+    sets = f'data.train=["{folder}"]', f'data.validation=["{parts.folder / "crops"}"]'
+    finetune(parts.recipe("finetune", *sets, "run.steps=1"), tmp_path / "run")
     said = capsys.readouterr().err.splitlines()
     dropped = [line for line in said if line.startswith("dropped ")]
     assert sorted(line.split("(")[1].split(")")[0] for line in dropped) == [
@@ -402,7 +432,9 @@ def test_rendered_and_labeled_crops_mix(parts: Parts) -> None:
     words = [source.sample(index)[1] for index in range(40)]
     assert words[3::4] == [source.rendered.sample(index)[1] for index in range(10)]
     assert len(rendered) > 1
-    assert sorted(words[index] for index in range(17) if index % 4 != 3) == sorted(source.labeled.crops.labels)
+    assert sorted([word for index, word in enumerate(words) if index % 4 != 3][:14]) == sorted(
+        source.labeled.crops.labels
+    )
 
 
 def test_rendered_words_alone(parts: Parts, tmp_path: Path) -> None:
@@ -464,7 +496,7 @@ def test_another_script_trains_and_validates(parts: Parts, tmp_path: Path) -> No
     crops = chinese(tmp_path / "crops", ["日本", "本語", "中文", "文", "日語", "語文"])
     recipe = parts.recipe(
         "finetune", f'data.train=["{crops}"]', "data.rendered=0", f"model.charset={tmp_path / 'signs.txt'}",
-        "init.decoder=", "run.steps=2",
+        "init.decoder=", "run.steps=2", f'data.validation=["{crops}"]',
     )  # fmt: skip
     model = finetune(recipe, tmp_path / "run")
     assert read_json(model / "card.json", "card")["results"][0]["protocol"] == "native"
@@ -473,9 +505,10 @@ def test_another_script_trains_and_validates(parts: Parts, tmp_path: Path) -> No
 def test_labels_without_a_letter_cannot_validate(parts: Parts, tmp_path: Path) -> None:
     crops = chinese(tmp_path / "crops", ["!!", "??", "-", "...", "::"])
     recipe = parts.recipe(
-        "finetune", f'data.train=["{crops}"]', "data.rendered=0", 'model.charset="94"', "init.decoder=", "run.steps=2"
-    )
-    with pytest.raises(UserError, match=r"^none of 2 validation labels has a letter or digit \(protocol 36\)"):
+        "finetune", f'data.train=["{crops}"]', "data.rendered=0", 'model.charset="94"', "init.decoder=", "run.steps=2",
+        f'data.validation=["{crops}"]',
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"^none of 5 validation labels has a letter or digit \(protocol 36\)"):
         finetune(recipe, tmp_path / "run")
     assert contents(tmp_path / "run").keys() == {"recipe.json"}
 

@@ -65,7 +65,7 @@ def folder(words: list[tuple[Image.Image, str]], tmp_path_factory: pytest.TempPa
 
 def test_tall_pictures_are_loaded_with_both_their_turned_views(words: list, folder: Path) -> None:
     charset = load_recognizer("dptr-en-tiny").tokenizer.charset
-    crops = load_crops([folder], charset, 25, 32, 128)
+    crops = load_crops([folder], charset, 25, CropSize())
     tall = [row for row in range(24) if row % 3] + [24]
     assert sorted(crops.turned) == tall and all(len(views) == 2 for views in crops.turned.values())
     for row in tall[:-1]:
@@ -74,15 +74,15 @@ def test_tall_pictures_are_loaded_with_both_their_turned_views(words: list, fold
     some = crops.choose(np.array([5, 0, 24, 1]))
     assert sorted(some.turned) == [0, 2, 3]
     np.testing.assert_array_equal(some.turned[0][1], crops.turned[5][1])
-    wide = load_crops([folder], charset, 25, 32, 128, widest=256)
+    wide = load_crops([folder], charset, 25, CropSize(max_width=256))
     assert sorted(wide.turned) == tall
-    assert not load_crops([folder], charset, 25, 32, 128, cache=folder / "cache").turned
+    assert not load_crops([folder], charset, 25, CropSize(), cache=folder / "cache").turned
 
 
 @pytest.mark.parametrize("widest", [0, 256])
 def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder: Path, widest: int) -> None:
     loaded = load_recognizer("dptr-en-tiny")
-    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128, widest=widest)
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, CropSize(max_width=widest))
     before = [np.array(crops.arrays[row]) for row in range(25)]
     loaded.model.train()
     changed, messages = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
@@ -98,7 +98,7 @@ def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder:
 
 def test_validation_reads_as_a_reader_does(folder: Path) -> None:
     loaded, reader = load_recognizer("dptr-en-tiny"), Reader("dptr-en-tiny")
-    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, CropSize())
     with torch.no_grad():
         recognize = partial(crop_probabilities, loaded.model, device=CPU)
         compared = compare_crops(crops, loaded.tokenizer, recognize, "94")
@@ -127,9 +127,9 @@ def test_finetuning_turns_what_it_trains_on_alone(folder: Path) -> None:
 
 def test_decoders_that_are_asked_nothing_leave_crops_as_they_are(folder: Path) -> None:
     loaded = load_recognizer("dptr-en-tiny")
-    crops = load_crops([folder], loaded.tokenizer.charset, 25, 32, 128)
+    crops = load_crops([folder], loaded.tokenizer.charset, 25, CropSize())
     loaded.model.decoder = torch.nn.Identity()  # type: ignore[assignment]
     same, messages = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
     assert same is crops and messages == []
     with pytest.raises(UserError):
-        load_crops([folder / "none"], loaded.tokenizer.charset, 25, 32, 128)
+        load_crops([folder / "none"], loaded.tokenizer.charset, 25, CropSize())

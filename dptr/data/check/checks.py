@@ -155,7 +155,7 @@ def check(
 def _check_label(found: Check, dataset: LabeledDataset, index: int, charset: Charset | None, max_length: int) -> None:
     contents, label = found.contents, dataset.label(index)
     contents.count += 1
-    text = normalize_label(label)
+    text = normalize_label(label) if charset is None else charset.normalize(label)
     contents.characters.update(text)
     contents.lengths[len(text)] += 1
     problems = []

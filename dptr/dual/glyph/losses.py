@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dptr.config.train import AlignRecipe
-from dptr.dual.glyph.model import GlyphModel
+from dptr.dual.glyph.model import GlyphModel, by_column
 from dptr.models.fmu import running_count
 
 
@@ -57,10 +57,10 @@ def alignment_loss(
     Returns:
         The weighted sum, its parts by name (detached), and the slots.
     """
-    tokens = model.encoder(pixels)
+    tokens, grid = model.encoder.with_grid(pixels)
     fmu = model.slots
-    density = fmu.density(tokens) if fmu.counter is not None else None
-    counted_tokens = tokens if density is None else fmu.add_running_count(tokens, density)
+    density = fmu.density(tokens, grid) if fmu.counter is not None else None
+    counted_tokens = tokens if density is None else fmu.add_running_count(tokens, density, grid)
     slots = fmu.merge(counted_tokens)
     distance = 1 - F.cosine_similarity(slots.float(), model.text(symbols).float(), dim=-1)
     among = sample_symbols(symbols, model.text.symbols.num_embeddings, weights.negatives, generator)
@@ -72,10 +72,11 @@ def alignment_loss(
     spelled = F.cross_entropy(model.slot_logits(slots, among).float().transpose(1, 2), symbols, reduction="none")
     losses = {"spell": (spelled * weight).sum() / total, "cosine": (distance * weight).sum() / total}
     lengths = (symbols != pad).sum(1) - 1
-    columns = model.column_logits(tokens, classes).float().log_softmax(-1).transpose(0, 1)
+    mean_tokens = by_column(tokens, grid)
+    columns = model.column_logits(mean_tokens, classes).float().log_softmax(-1).transpose(0, 1)
     frames = torch.full_like(lengths, columns.shape[0])
     losses["ctc"] = F.ctc_loss(columns, symbols, frames, lengths, blank=0, zero_infinity=True)
-    letters, looks = model.letter_logits(tokens, classes), fmu.attention(counted_tokens)
+    letters, looks = model.letter_logits(mean_tokens, classes), fmu.attention(counted_tokens, grid)
     losses |= position_losses(letters, looks, density, symbols, lengths, stops)
     loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
     return loss, {name: value.detach() for name, value in losses.items()}, slots

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config.model import DualConfig, GlyphConfig
-from dptr.models.fmu import FMU
+from dptr.models.fmu import FMU, Grid
 from dptr.models.layers import init_transformer
 from dptr.models.loading import check_model_folder, load_strictly, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
@@ -60,9 +60,7 @@ class GlyphModel(nn.Module):
         super().__init__()
         slots = config.max_length + 1
         self.encoder = build_encoder(config.encoder)
-        self.slots = FMU(
-            config.dim, slots, config.heads, config.layers, self.encoder.dim, self.encoder.grid, config.count
-        )
+        self.slots = FMU(config.dim, slots, config.heads, config.layers, self.encoder.dim, config.count)
         self.text = GlyphText(characters, slots, config.dim)
         self.scale = nn.Parameter(torch.tensor(config.dim**-0.5))
         self.ctc = nn.Linear(self.encoder.dim, characters + 1)
@@ -72,8 +70,8 @@ class GlyphModel(nn.Module):
 
     def image_tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p e"], Float[Tensor, "b s d"]]:
         """Image tokens before, and slots after, the merge."""
-        tokens = self.encoder(pixels)
-        return tokens, self.slots(tokens)
+        tokens, grid = self.encoder.with_grid(pixels)
+        return tokens, self.slots(tokens, grid)
 
     def slot_logits(
         self, slots: Float[Tensor, "b s d"], among: Int[Tensor, " c"] | None = None
@@ -82,20 +80,21 @@ class GlyphModel(nn.Module):
         return self.scale * torch.einsum("bsd,scd->bsc", slots, self.text.table(among))
 
     def column_logits(
-        self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
+        self, columns: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b w c"]:
-        """CTC logits of each image column; class 0 is the blank."""
-        return class_logits(self.ctc, self.by_column(tokens), among)
+        """CTC logits of each image column (``by_column``); class 0 is the blank."""
+        return class_logits(self.ctc, columns, among)
 
     def letter_logits(
-        self, tokens: Float[Tensor, "b p e"], among: Int[Tensor, " c"] | None = None
+        self, columns: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b w c"]:
-        """Which letter stands in each image column; class 0 is none."""
-        return class_logits(self.letters, self.by_column(tokens), among)
+        """Which letter stands in each image column (``by_column``); class 0 is none."""
+        return class_logits(self.letters, columns, among)
 
-    def by_column(self, tokens: Float[Tensor, "b p e"]) -> Float[Tensor, "b w e"]:
-        """Tokens of a column averaged over the grid's rows."""
-        return tokens.unflatten(1, (self.encoder.grid[0], -1)).mean(1)
+
+def by_column(tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b w e"]:
+    """Tokens that lie in rows and columns, averaged over the rows of each column."""
+    return tokens.unflatten(1, grid).mean(1)
 
 
 def class_logits(

@@ -1,9 +1,12 @@
 """Convolution-then-attention image encoder, after SVTR (Du et al., IJCAI 2022) and SVTRv2 (arXiv 2411.15858).
 
-With ``widest`` it reads crops of several widths, so that long words are not squeezed (``dptr.utils.widths``).
 Local mixing by convolution on the large maps, global mixing by attention on the small one; the height is halved at each
 stage and merged at the end, the width kept at a quarter of the image, so that narrow letters stay apart. A crop costs a
 fraction of what the ViT of the same accuracy does on a CPU.
+
+It can read crops of several sizes (``dptr.utils.sizes``). The convolution at the end merges as many rows as a usual
+crop has. Higher crops keep rows: there it looks at the rows one by one, each time as high as a usual crop. So a usual
+crop has one row of tokens whatever other sizes are read, and a network that has learned it goes on with the others.
 """
 
 from __future__ import annotations
@@ -48,15 +51,16 @@ def _down(
 
 
 class SVTR(Encoder):
-    """A token for each four columns of the image, left to right.
+    """A token for each four columns of the image, left to right; of images that are higher, for each 16 rows more too.
 
     Args:
         size: a key of ``SIZES``.
         height, width: of the usual image in pixels, multiples of 16 and 4.
-        widest: of all images that it reads; 0 = ``width``.
+        widest: the greatest width of all images; 0 = ``width``.
+        highest: the greatest height; 0 = ``height``.
     """
 
-    def __init__(self, size: str, height: int, width: int, widest: int = 0):
+    def __init__(self, size: str, height: int, width: int, widest: int = 0, highest: int = 0):
         super().__init__()
         if height % 16 or width % 4:
             raise ValueError(f"image {height}x{width} is not a multiple of 16x4 pixels; choose another height or width")
@@ -68,9 +72,11 @@ class SVTR(Encoder):
             stages.append(_down(channels[index], channels[index + 1], stride))
             stages += [LocalBlock(channels[index + 1]) for _ in range(locals_[index])]
         rows = height // 16
-        stages.append(_down(channels[-1], self.dim, (rows, 1), (rows, 1), 0))
+        stages.append(_down(channels[-1], self.dim, (1, 1), (rows, 1), 0))
         self.stages = nn.Sequential(*stages)
         self.positions = nn.Parameter(torch.empty(1, max(width, widest) // 4, self.dim))
+        most = -(-max(height, highest) // 16) - rows + 1
+        self.row_positions = nn.Parameter(torch.zeros(1, 2 * most - 1, self.dim)) if most > 1 else None
         self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(self.dim)
         self.apply(init_transformer)
@@ -80,17 +86,35 @@ class SVTR(Encoder):
 
     def per_position(self) -> dict[str, str]:
         """The k-th row tells the k-th column from the left, however wide the image (see ``Decoder.per_position``)."""
-        return {"positions": "columns"}
+        return {"positions": "columns"} | ({} if self.row_positions is None else {"row_positions": "rows"})
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
+        return self.with_grid(pixels)[0]
+
+    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], tuple[int, int]]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        x = self.stages(self.stem(pixels)).flatten(2).transpose(1, 2)
-        x = x + self.positions[:, : x.shape[1]]
+        maps = self.stages(self.stem(pixels))
+        rows, columns = maps.shape[2:]
+        x = maps.flatten(2).transpose(1, 2) + self.places(rows, columns)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        return self.norm(x), (rows, columns)
+
+    def places(self, rows: int, columns: int) -> Float[Tensor, "1 p d"]:
+        """The position embedding of each token: of its column from the left, and of its row from the middle.
+
+        Rows lie around the middle of the image: ``row_positions`` tells distances from it in half rows, so that the
+        middle row of three is where the only one of a usual image is. They start at zero.
+        """
+        across = self.positions[:, :columns]
+        if self.row_positions is None:
+            return across
+        top = self.row_positions.shape[1] // 2 + 1 - rows
+        down = self.row_positions[:, top : top + 2 * rows - 1 : 2]
+        return (down[:, :, None] + across[:, None]).flatten(1, 2)
 
 
 def build_svtr(config: SVTRConfig) -> SVTR:
     """SVTR from its part of a recipe."""
-    return SVTR(config.size, config.height, config.width, config.max_width)
+    highest, widest = (max(sides) for sides in zip(*config.crop_size.every, strict=True))
+    return SVTR(config.size, config.height, config.width, widest, highest)

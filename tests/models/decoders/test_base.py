@@ -74,6 +74,22 @@ def test_gradient_reaches_the_memory(kind):
     assert bool(memory.grad.any(-1).all())
 
 
+@pytest.mark.parametrize("words", [["", "ab"], ["ab", ""], ["", ""]])
+def test_pictures_without_text_teach_the_end_at_once(kind, words):
+    decoder = loud(build(kind))
+    memory, draws = memories(decoder, 2), generator()
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = decoder.loss(memory, None, targets(words), draws)
+        assert bool(torch.isfinite(loss))
+        loss.backward()
+        assert all(bool(torch.isfinite(p.grad).all()) for p in decoder.parameters() if p.grad is not None)
+        optimizer.step()
+    decoder.eval()
+    assert [read_word.text == "" for read_word in read(decoder, memory)] == [word == "" for word in words]
+
+
 def test_loss_is_a_function_of_the_generator(kind):
     decoder = loud(build(kind)).train()
     arguments = memories(decoder, 4), None, targets(["abc", "c", "bbaca", "ab"])

@@ -57,6 +57,65 @@ def test_equals_an_independent_computation(svtr):
     torch.testing.assert_close(svtr(pixels(2)), norm(svtr.norm, x), atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def several_heights() -> SVTR:
+    """A network of 32 pixels high images that reads up to 64, its row positions away from zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        model = loud(SVTR("nano", 32, 64, 128, 64)).eval()
+        nn.init.normal_(model.row_positions)
+    return model
+
+
+@torch.no_grad()
+def test_images_of_any_height_equal_an_independent_computation():
+    """The merging convolution slides down; a token is told its column, and its distance from the middle row."""
+    model = several_heights()
+    assert model.row_positions.shape == (1, 5, 128) and model.per_position()["row_positions"] == "rows"
+    middle = {1: [2], 2: [1, 3], 3: [0, 2, 4]}  # rows of the table for one, two and three rows of tokens
+    for (height, width), rows in {(32, 128): 1, (40, 112): 2, (48, 96): 2, (64, 64): 3}.items():
+        x = pixels(2, height, width)
+        maps = model.stages(model.stem(x))
+        assert maps.shape == (2, 128, rows, width // 4)
+        told = torch.stack(
+            [
+                maps[:, :, row, column] + model.positions[:, column] + model.row_positions[:, middle[rows][row]]
+                for row in range(rows)
+                for column in range(width // 4)
+            ],
+            1,
+        )
+        for block in model.blocks:
+            told = torch_block(block)(told)
+        tokens, grid = model.with_grid(x)
+        assert grid == (rows, width // 4)
+        torch.testing.assert_close(tokens, norm(model.norm, told), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_row_of_a_high_image_is_what_an_image_of_that_row_shows():
+    """Before attention and positions: far from borders, the middle row of 64 pixels is the only one of its 32."""
+    model = several_heights()
+    high = pixels(1, 64, 64)
+    high[:, :, :16] = high[:, :, 48:] = 0  # what padding is to the middle half alone
+    whole, half = (model.stages(model.stem(x)) for x in (high, high[:, :, 16:48]))
+    flat = (whole[:, :, 1] - half[:, :, 0]).abs().mean() / half.abs().mean()
+    assert float(flat) < 0.5 and torch.nn.functional.cosine_similarity(whole[0, :, 1].T, half[0, :, 0].T).mean() > 0.9
+
+
+@torch.no_grad()
+def test_a_network_of_one_height_goes_on_with_several():
+    """Same weights, row positions at zero: images of the usual height give the same tokens to the bit."""
+    before, after = several_heights(), SVTR("nano", 32, 64, 128).eval()
+    nn.init.zeros_(before.row_positions)
+    state = before.state_dict()
+    del state["row_positions"]
+    after.load_state_dict(state)
+    assert after.row_positions is None
+    for width in (64, 128):
+        assert torch.equal(before(pixels(2, 32, width)), after(pixels(2, 32, width)))
+
+
 @pytest.mark.parametrize("size", SIZES)
 @torch.no_grad()
 def test_tokens_of_every_size(size):

@@ -1,0 +1,49 @@
+"""Styles of fonts that kinds of pictures are lettered in, told by the family's name and the face's traits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from dptr.synth.font_file import Font
+
+_NARROW = re.compile(
+    r"condens|narrow|compress|oswald|bebas|anton\b|antonio|barlow|league gothic|fjalla|pathway|\bdin\b|saira|teko|"
+    r"big shoulders|yanone|rajdhani|khand|staatliches|share tech|roboto c|six caps|advent|abel|b612|overpass",
+    re.IGNORECASE,
+)
+_PLAIN = re.compile(
+    r"^(roboto|open sans|noto sans|lato|liberation|dejavu|arimo|source sans|fira|inter|work sans|ibm plex|din|barlow|"
+    r"b612|nimbus sans|free ?sans|public sans|overpass|karla|cabin|hind|mukta|libre franklin|carlito|pt sans|lexend|"
+    r"archivo|gillius|universalis|switzera|sora|play|jura|ubuntu|cantarell|ocr|share tech|figtree|heebo)\b",
+    re.IGNORECASE,
+)
+_PRINTER = re.compile(
+    r"mono|courier|typewriter|console|code|ocr|vt323|cutive|prime|inconsolata|hack|anonymous", re.IGNORECASE
+)
+_DECORATED = re.compile(
+    r"script|hand|marker|outline|shadow|inline|rounded|stencil|dots|pixel|glitch|wet|distress", re.IGNORECASE
+)
+
+
+def _is_plain(font: Font) -> bool:
+    return bool("italic" not in font.traits and _PLAIN.match(font.family) and not _DECORATED.search(font.family))
+
+
+def _is_condensed(font: Font) -> bool:
+    named = _NARROW.search(f"{font.family} {font.style}")
+    return bool("italic" not in font.traits and named and not _DECORATED.search(font.family) and font.weight >= 400)
+
+
+def _is_of_printers(font: Font) -> bool:
+    """Typewriters, and the narrow upright sans serifs of receipts."""
+    if "italic" in font.traits or _DECORATED.search(font.family) or font.weight > 800:
+        return False
+    return "mono" in font.traits or bool(_PRINTER.search(font.family)) or _is_plain(font)
+
+
+FONT_STYLES: dict[str, Callable[[Font], bool]] = {
+    "plain": _is_plain,
+    "condensed": _is_condensed,
+    "printer": _is_of_printers,
+}

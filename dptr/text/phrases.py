@@ -1,0 +1,121 @@
+"""Phrases and lines with spaces: what signs, labels, and receipts say in several words, numbers, and signs.
+
+Templates and shares are judgment, after lines of receipts and signs; not measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
+
+import numpy as np
+
+from dptr.text import casing
+from dptr.text.charset import Charset, check_label
+from dptr.text.patterns import PATTERNS
+from dptr.text.random_parts import pick
+from dptr.text.word_lists import WordList
+from dptr.utils.errors import UserError
+
+Draw = Callable[[np.random.Generator, str], str]
+
+# W: a word; names in braces: patterns of ``dptr.text.patterns.PATTERNS``; all else stands as it is.
+_TEMPLATES = (
+    *("W W", "W W", "W W", "W W W", "W W W", "W W W W", "W W W W W", "W W W W W W W", "W, W W", "W & W", "W & W W"),
+    *("W: {number}", "W : {number}", "W W: {price}", "W {price}", "W W {price}", "W : {price}", "{number} W W"),
+    *(
+        "{number} W W W {price}",
+        "W {number}",
+        "W W {number}",
+        "{number}, W W, W",
+        "W {code}",
+        "W: {code}",
+        "W #{number}",
+    ),
+    *("{date} {time}", "W: {date}", "W {date} {time}", "Tel: {phone}", "TEL : {phone}", "Fax: {phone}", "No. {number}"),
+    *("No. {number}, W W", "{number} x {price}", "{number} @ {price} {price}", "{price} {price}", "TOTAL {price}"),
+    *(
+        "Total: {price}",
+        "TAX INVOICE",
+        "SUB TOTAL : {price}",
+        "W ({number})",
+        "(W W)",
+        "W W ({code})",
+        "W - W",
+        "W / W",
+    ),
+    *("{time} - {time}", "W-W {time}", "W W!", "W W?", "W W W.", "W, W & W", '"W W"', "W's W", "* W W *", "{price} W"),
+    *(
+        "W {number}% W",
+        "{number}% W",
+        "{code} {code}",
+        "{code} {number} {price}",
+        "W {email}",
+        "{url} W",
+        "INVOICE {code}",
+    ),
+    *(
+        "{number} W. W",
+        "W W W W, W",
+        "W: W W",
+        "W : W",
+        "QTY {number}",
+        "CASH {price}",
+        "CHANGE {price}",
+        "{number} PCS",
+    ),
+)
+_STYLES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
+_MOST_DRAWS = 1000
+_SLOTS = re.compile(r"\{(?P<pattern>\w+)\}|(?P<word>W)|[^W{}]+")
+_DANGLING = " :&-/@,("  # what no line ends with
+_CASES = ("upper", "upper", "upper", "title", "title", "title", "sentence", "lower")
+
+
+def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -> str:
+    """A phrase of at most ``longest`` characters, unless its first word alone is longer.
+
+    Args:
+        word: (rng, case) to a word in that case: "upper", "title", or "lower".
+        pattern: (rng, name) to a string of that pattern.
+    """
+    case, template = pick(rng, _CASES), pick(rng, _TEMPLATES)
+    cases = chain(("title",), repeat("lower")) if case == "sentence" else repeat(case)
+
+    def fill_slot(slot: re.Match[str]) -> str:
+        if slot["pattern"]:
+            return pattern(rng, slot["pattern"])
+        if slot["word"]:
+            return word(rng, next(cases))
+        return slot[0].upper() if case == "upper" else slot[0]
+
+    text = _SLOTS.sub(fill_slot, template)
+    while len(text) > longest and " " in text:
+        text = text[: text.rindex(" ")].rstrip(_DANGLING)
+    return text
+
+
+def draw_phrase(rng: np.random.Generator, lists: Sequence[WordList], charset: Charset, longest: int) -> str:
+    """A phrase of words of ``lists``, each as likely, that charset and length allow.
+
+    Raises:
+        UserError: none was found.
+    """
+
+    def draw_word(rng: np.random.Generator, case: str) -> str:
+        source = pick(rng, lists)
+        word = source.word_at(rng.random())
+        return _STYLES[case](word, source.language) if source.styled else word
+
+    def draw_pattern(rng: np.random.Generator, name: str) -> str:
+        return PATTERNS[name](rng, charset, longest)
+
+    for _ in range(_MOST_DRAWS):
+        text, misfit = check_label(compose(rng, draw_word, draw_pattern, longest), charset, longest)
+        if misfit is None:
+            return text
+    raise UserError(
+        f"no phrase fits charset '{charset.name}' and max_length {longest} after {_MOST_DRAWS:,} draws; raise "
+        "max_length, or set corpus.phrases=0"
+    )

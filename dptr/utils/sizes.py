@@ -1,0 +1,149 @@
+"""The sizes of crops, after the multi-size resizing of SVTRv2 (arXiv 2411.15858, section 3.2).
+
+A model of one size squeezes or stretches every picture to it. A model of several reads each picture in the crop whose
+shape is nearest to the picture's own; each batch of the network holds crops of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+
+Size: TypeAlias = tuple[int, int]  # height and width in pixels
+
+WIDTH_STEP = 32  # pixels between one width and the next
+HEIGHT_STEP = 8  # heights are multiples of it, widths of half of it: what strides of 16 and 4 take with little padding
+
+
+def by_shape(size: Size) -> tuple[float, int]:
+    """A key that sorts sizes from high and narrow to low and wide."""
+    return size[1] / size[0], size[0]
+
+
+class Sizes:
+    """The sizes that a model reads, or a renderer draws.
+
+    Attributes:
+        height, width: of the usual crop, in pixels.
+        max_width: of the widest crop, in pixels; 0 or ``width`` = none is wider than the usual one.
+        sizes: height and width of further crops, for pictures that are less long.
+    """
+
+    height: int
+    width: int
+    max_width: int
+    sizes: tuple[Size, ...]
+
+    @property
+    def every(self) -> tuple[Size, ...]:
+        """All sizes, height and width, from narrow to wide."""
+        wide = range(self.width, max(self.width, self.max_width) + 1, WIDTH_STEP)
+        return tuple(sorted([*self.sizes, *((self.height, width) for width in wide)], key=by_shape))
+
+    def choose(self, aspect: float) -> Size:
+        """The size whose shape is nearest to that of a picture; of two as near the wider.
+
+        With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128 these are its thresholds but for rounding: 1.5, 2.4, 3.4.
+
+        Args:
+            aspect: width of the picture divided by its height.
+        """
+        steps = round((self.height * aspect - self.width) / WIDTH_STEP)
+        width = min(max(self.width + steps * WIDTH_STEP, self.width), max(self.width, self.max_width))
+        candidates: list[Size] = [(self.height, width), *self.sizes]
+        return min(candidates, key=lambda size: abs(size[1] / size[0] - aspect))
+
+    def holds(self, shape: Sequence[int]) -> bool:
+        """Whether crops of ``shape`` (..., h, w, 3) have one of the sizes."""
+        return shape[-1] == 3 and tuple(shape[-3:-1]) in self.every
+
+    def __str__(self) -> str:
+        """For messages: ``64x64, 48x96, 32x128 to 32x640``."""
+        longest = f" to {self.height}x{self.max_width}" if self.max_width > self.width else ""
+        first = [f"{height}x{width}" for height, width in sorted(self.sizes, key=by_shape)]
+        return ", ".join([*first, f"{self.height}x{self.width}{longest}"])
+
+
+@dataclass(frozen=True)
+class CropSizes(Sizes):
+    """The same, of a model that is open for reading.
+
+    Raises:
+        ValueError: see ``check_sizes``.
+    """
+
+    height: int
+    width: int
+    max_width: int = 0
+    sizes: tuple[Size, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_sizes(self.height, self.width, self.max_width, self.sizes)
+
+
+def check_sizes(height: int, width: int, max_width: int, sizes: Sequence[Size]) -> None:
+    """Crops grow from ``width`` to ``max_width`` in whole steps, and all ``sizes`` are higher and less long.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if max_width and (max_width < width or (max_width - width) % WIDTH_STEP):
+        raise ValueError(
+            f"max_width = {max_width}: crops grow from width = {width} in steps of {WIDTH_STEP} pixels; set it to 0 or "
+            f"to one of {', '.join(str(width + n * WIDTH_STEP) for n in (1, 2, 3))}, ..."
+        )
+    for high, wide in sizes:
+        if high % HEIGHT_STEP or wide % (HEIGHT_STEP // 2):
+            raise ValueError(
+                f"sizes: {high}x{wide} is not a multiple of {HEIGHT_STEP}x{HEIGHT_STEP // 2} pixels; choose another"
+            )
+        if high <= height or wide * height >= width * high:
+            raise ValueError(
+                f"sizes: {high}x{wide} is not both higher and less long than {height}x{width}; longer pictures have "
+                "max_width; leave it out"
+            )
+    if len({wide / high for high, wide in sizes}) < len(sizes):
+        raise ValueError(f"sizes: two of {list(map(list, sizes))} have one shape; leave one out")
+
+
+def group_by_size(
+    crops: Iterable[np.ndarray], batch_size: int
+) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
+    """Yield batches of at most ``batch_size`` crops of one size, narrow ones first, with the indices of the crops."""
+    groups: dict[Size, list[tuple[int, np.ndarray]]] = {}
+    for index, crop in enumerate(crops):
+        groups.setdefault((crop.shape[0], crop.shape[1]), []).append((index, crop))
+    for size in sorted(groups, key=by_shape):
+        for start in range(0, len(groups[size]), batch_size):
+            batch = groups[size][start : start + batch_size]
+            yield [index for index, _ in batch], np.stack([crop for _, crop in batch])
+
+
+def median_size(sizes: Sequence[Size]) -> Size:
+    """The middle one from narrow to wide; of two the wider."""
+    return sorted(sizes, key=by_shape)[len(sizes) // 2]
+
+
+@dataclass(frozen=True)
+class VariableSizeCrops:
+    """Crops (own height, own width, 3) in memory, indexed as an array of them is."""
+
+    crops: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+        return self.crops[row]
+
+    def choose(self, rows: np.ndarray) -> VariableSizeCrops:
+        """The crops at ``rows``, in that order."""
+        return VariableSizeCrops([self.crops[row] for row in rows])
+
+    def sizes(self) -> list[Size]:
+        """Height and width of each crop."""
+        return [(crop.shape[0], crop.shape[1]) for crop in self.crops]

@@ -1,0 +1,102 @@
+"""Batches of one size: each sample of the mixture, in its share, and never two sizes in one batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from dptr.data.crops import LabeledCrops
+from dptr.data.loader import batches
+from dptr.data.report import DropReport
+from dptr.data.size_batches import batch_by_size, sized_parts
+from dptr.data.sources import LabeledSource, Mixture, WeightedMixture
+from dptr.utils.sizes import Size, VariableSizeCrops
+
+SQUARE, HIGH, WIDE, WIDEST = (16, 16), (12, 24), (8, 32), (8, 64)
+BATCH = 4
+
+
+def labeled(counts: dict[Size, int], name: str, seed: int = 0) -> LabeledSource:
+    """Crops whose pixels all hold their own number, labels that tell set and number."""
+    sizes = [size for size, count in counts.items() for _ in range(count)]
+    crops = [np.full((*size, 3), number % 256, np.uint8) for number, size in enumerate(sizes)]
+    labels = [f"{name}{number}" for number in range(len(crops))]
+    crops_of = LabeledCrops(VariableSizeCrops(crops), labels, labels, [0] * len(crops), DropReport())
+    return LabeledSource(crops_of, seed, 0.0)
+
+
+def test_batches_are_of_one_size_and_hold_all_crops_about_as_often() -> None:
+    source = labeled({SQUARE: 8, HIGH: 16, WIDE: 24}, "a")
+    mixed, messages = batch_by_size([(source, 1.0)], BATCH)
+    assert messages == ["batches of one size: 16x16 16.7%, 12x24 33.3%, 8x32 50.0%"]
+    seen: Counter[str] = Counter()
+    sizes = []
+    for crops, words, _ in batches(mixed, BATCH, 0, 60, 0):  # 5 times 48 crops
+        sizes.append(crops.shape[1:3])
+        assert [int(crop.max()) for crop in crops] == [int(word[1:]) for word in words]
+        seen.update(words)
+    assert set(seen.values()) <= {4, 5, 6} and len(seen) == 48
+    for size, share in ((SQUARE, 1 / 6), (HIGH, 1 / 3), (WIDE, 1 / 2)):  # evenly spread from the start on
+        assert all(abs(sizes[:steps].count(size) - share * steps) < 2 for steps in range(61))
+
+
+def test_processes_get_parts_of_the_same_batches() -> None:
+    mixed, _ = batch_by_size([(labeled({SQUARE: 9, WIDE: 30}, "a"), 1.0)], BATCH)
+    whole = list(batches(mixed, BATCH, 3, 9, 0))
+    halves = [list(batches(mixed, BATCH, 3, 9, 0, rank, 2)) for rank in range(2)]
+    for (crops, words, _), (one, first, _), (two, second, _) in zip(whole, *halves, strict=True):
+        assert words == first + second and np.array_equal(crops, np.concatenate([one, two]))
+    assert [mixed.word(index) for index in range(12, 16)] == whole[0][1]
+
+
+def test_shares_of_a_mixture_hold_in_all_sizes_together() -> None:
+    """Weights say how much of all samples a set has; its own sizes say in which batches."""
+    few, many = labeled({SQUARE: 20, WIDE: 20}, "few", 1), labeled({WIDE: 100, WIDEST: 300}, "many", 2)
+    rendered = labeled({SQUARE: 100, WIDE: 100}, "pack", 3)
+    source = Mixture(WeightedMixture((few, many), (3, 1)), rendered, 0.5)
+    parts = sized_parts(source)
+    assert [(part.crops.labels[0][:4], share) for part, share in parts] == [  # type: ignore[attr-defined]
+        ("few0", 0.375), ("many", 0.125), ("pack", 0.5),
+    ]  # fmt: skip
+    mixed, _ = batch_by_size(parts, BATCH)
+    found: Counter[tuple[str, Size]] = Counter()
+    steps = 4000
+    for index in range(steps * BATCH):
+        crop, word, _ = mixed.sample(index)
+        found[word.rstrip("0123456789"), crop.shape[:2]] += 1
+    expected = {
+        ("few", SQUARE): 0.1875, ("few", WIDE): 0.1875, ("many", WIDE): 0.03125, ("many", WIDEST): 0.09375,
+        ("pack", SQUARE): 0.25, ("pack", WIDE): 0.25,
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for key, share in expected.items():
+        assert found[key] / (steps * BATCH) == pytest.approx(share, abs=0.002), key
+
+
+def test_crops_of_a_rare_size_join_the_nearest_common_one() -> None:
+    source = labeled({SQUARE: 3, HIGH: 40, WIDE: 40, WIDEST: 2}, "a")
+    mixed, messages = batch_by_size([(source, 1.0)], BATCH)
+    assert messages[0].endswith("; 5 crops of rare sizes are stretched to the nearest")
+    where: dict[str, Size] = {}
+    for crops, words, _ in batches(mixed, BATCH, 0, 200, 0):
+        where |= dict.fromkeys(words, crops.shape[1:3])
+    assert {where[f"a{number}"] for number in range(43)} == {HIGH} and len(where) == 85
+    assert {where[f"a{number}"] for number in range(43, 85)} == {WIDE}
+
+
+def test_words_of_one_length_come_together_within_a_size() -> None:
+    source = labeled({SQUARE: 120, WIDE: 120}, "a")  # labels of two, three and four characters
+    mixed, _ = batch_by_size([(source, 1.0)], BATCH, pool=10)
+    spreads = [len({len(word) for word in words}) for _, words, _ in batches(mixed, BATCH, 0, 60, 0)]
+    assert np.mean(spreads) < 1.4
+
+
+def test_supplies_without_sizes_are_none() -> None:
+    class Rendered:
+        def sample(self, index: int) -> None: ...
+        def word(self, index: int) -> str:
+            return "word"
+
+    assert sized_parts(Mixture(labeled({SQUARE: 4}, "a"), Rendered(), 0.5)) == []  # type: ignore[arg-type]
