@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
+RENDERED_AHEAD = 20_000  # crops that are rendered before training where they are of several sizes, about 400 MB
 POOL = 16  # batches whose words are sorted by length together, where rendered crops are of several sizes
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
@@ -98,6 +100,18 @@ def draw(source: RenderedWords, count: int) -> LabeledCrops:
     return LabeledCrops(arrays, words, words, [0] * count, DropReport())
 
 
+def draw_ahead(source: RenderedWords, needed: int, seed: int) -> tuple[LabeledSource, list[str]]:
+    """Rendered words whose sizes are known, as batches of one size need it; and a line for the log.
+
+    They are rendered now and held in memory, ``RENDERED_AHEAD`` at most: of more that are needed each comes again.
+    """
+    count = min(needed, RENDERED_AHEAD)
+    again = (
+        f", each seen {needed / count:.1f} times; a pack (dptr synth, data.pack) holds more" if needed > count else ""
+    )
+    return LabeledSource(draw(source, count), seed, 0.0), [f"{count:,} words rendered before training{again}"]
+
+
 Change = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # and lines for the log
 
 
@@ -122,9 +136,9 @@ def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig
     """The same samples in an order that suits batches, and lines for the log.
 
     Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
-    each batch is of one (``batch_by_size``). Of words that are rendered during training nobody knows the size before:
-    with them words of one length come together, and the few crops of a batch that have another size are stretched to
-    the median one (``dptr.utils.images.to_one_size``).
+    each batch is of one (``batch_by_size``). Of words that are rendered during training (``dptr align`` without a pack)
+    nobody knows the size before: words of one length come together then, and the few crops of a batch that have another
+    size are stretched to the median one (``dptr.utils.images.to_one_size``).
     """
     if len(encoder.crop_size.every) > 1:
         if parts := sized_parts(source):
@@ -142,6 +156,10 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         rendered, unseen, notes = rendered_words(
             recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack
         )
+        if isinstance(rendered, RenderedWords) and len(encoder.crop_size.every) > 1:
+            needed = ceil(recipe.run.steps * recipe.run.batch_size * data.rendered)
+            rendered, messages = draw_ahead(rendered, needed, recipe.run.seed)
+            notes += messages
         if not data.train:
             validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
             return rendered, validation, notes + validation.drops.lines()

@@ -230,7 +230,7 @@ def test_a_pack_of_several_sizes_holds_what_rendering_gives(
 
 def test_training_on_crops_of_several_sizes(
     parts: Parts, tmp_path: Path, font_folder: Path, packed_folder: tuple[Path, pack.SynthRecipe],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     """Labeled, packed and validation crops all come in their own sizes, and the model that results reads them."""
     monkeypatch.setattr(pack, "SHARD", 10)
@@ -259,6 +259,7 @@ def test_training_on_crops_of_several_sizes(
         losses = [line["loss"] for line in records(tmp_path / f"run{number}") if "loss" in line]
         assert len(losses) == 12 and np.isfinite(losses).all()
         assert len(set(seen)) > 2 and all(shape[0] == 4 and SIZE.holds(shape[1:]) for shape in seen)
+        assert ("24 words rendered before training" in capsys.readouterr().err) == (not more)
         assert (
             Reader(model).size == CropSizes(16, 32, 128, SIZES)
             and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
