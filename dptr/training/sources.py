@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops, load_crops
 from dptr.data.held_out import RULE, is_held_out
 from dptr.data.report import DropReport
-from dptr.data.size_batches import batch_by_size, sized_parts
+from dptr.data.size_batches import in_size_batches
 from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
@@ -32,8 +31,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
-RENDERED_AHEAD = 20_000  # crops that are rendered before training where they are of several sizes, about 400 MB
-POOL = 16  # batches whose words are sorted by length together, where rendered crops are of several sizes
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
 
@@ -100,18 +97,6 @@ def draw(source: RenderedWords, count: int) -> LabeledCrops:
     return LabeledCrops(arrays, words, words, [0] * count, DropReport())
 
 
-def draw_ahead(source: RenderedWords, needed: int, seed: int) -> tuple[LabeledSource, list[str]]:
-    """Rendered words whose sizes are known, as batches of one size need it; and a line for the log.
-
-    They are rendered now and held in memory, ``RENDERED_AHEAD`` at most: of more that are needed each comes again.
-    """
-    count = min(needed, RENDERED_AHEAD)
-    again = (
-        f", each seen {needed / count:.1f} times; a pack (dptr synth, data.pack) holds more" if needed > count else ""
-    )
-    return LabeledSource(draw(source, count), seed, 0.0), [f"{count:,} words rendered before training{again}"]
-
-
 Change = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # and lines for the log
 
 
@@ -136,14 +121,10 @@ def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig
     """The same samples in an order that suits batches, and lines for the log.
 
     Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
-    each batch is of one (``batch_by_size``). Of words that are rendered during training (``dptr align`` without a pack)
-    nobody knows the size before: words of one length come together then, and the few crops of a batch that have another
-    size are stretched to the median one (``dptr.utils.images.to_one_size``).
+    each batch is of one (``dptr.data.size_batches``).
     """
     if len(encoder.crop_size.every) > 1:
-        if parts := sized_parts(source):
-            return batch_by_size(parts, run.batch_size, pool, run.seed)
-        pool = pool if pool > 1 else POOL
+        return in_size_batches(source, run.batch_size, pool, run.seed)
     return (LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source), []
 
 
@@ -156,10 +137,6 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         rendered, unseen, notes = rendered_words(
             recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack
         )
-        if isinstance(rendered, RenderedWords) and len(encoder.crop_size.every) > 1:
-            needed = ceil(recipe.run.steps * recipe.run.batch_size * data.rendered)
-            rendered, messages = draw_ahead(rendered, needed, recipe.run.seed)
-            notes += messages
         if not data.train:
             validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
             return rendered, validation, notes + validation.drops.lines()
