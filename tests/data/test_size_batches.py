@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dptr.data import size_batches
 from dptr.data.crops import LabeledCrops
 from dptr.data.loader import batches
 from dptr.data.report import DropReport
-from dptr.data import size_batches
 from dptr.data.size_batches import BlockBatches, batch_by_size, in_size_batches, parts_of
 from dptr.data.sources import LabeledSource, Mixture, WeightedMixture
 from dptr.utils.sizes import Size, VariableSizeCrops
