@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset
 from dptr.data.sources import Source, seeded_order
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
-from dptr.utils.images import to_one_size
 
 Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]
 
@@ -73,7 +72,7 @@ class _Batches(Dataset):
             samples = [self.source.sample(index) for index in range(first, last)]
         except UserError as error:
             return error
-        crops = torch.from_numpy(to_one_size([crop for crop, _, _ in samples]))  # tensors travel through shared memory
+        crops = torch.from_numpy(np.stack([crop for crop, _, _ in samples]))  # tensors travel through shared memory
         stops = torch.from_numpy(pad_stops([stops for _, _, stops in samples]))
         return crops, [word for _, word, _ in samples], stops
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
-from dptr.data.sources import LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
+from dptr.data.sources import LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture, seeded_order
 from dptr.utils.images import to_array
 from dptr.utils.sizes import Size, by_shape
 
+BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB
 _WHOLE = 1_000_000  # shares are dealt out in millionths
 
 
@@ -46,37 +49,125 @@ class SizeBatches:
 
 
 @dataclass(frozen=True)
-class _Resized:
-    """Samples whose crops are stretched to one size where they have another."""
+class _Stream:
+    """The samples of a source from number ``first`` on; crops of another size are stretched to ``size``."""
 
     source: Source
     size: Size
+    first: int
 
     def sample(self, index: int) -> Sample:
-        crop, word, stops = self.source.sample(index)
+        crop, word, stops = self.source.sample(self.first + index)
         if crop.shape[:2] != self.size:
             crop = to_array(Image.fromarray(crop), *self.size)
         return crop, word, stops
 
     def word(self, index: int) -> str:
-        return self.source.word(index)
+        return self.source.word(self.first + index)
 
 
-def sized_parts(source: Source, share: float = 1.0) -> list[tuple[SizedSource, float]]:
-    """The supplies that a mixture is made of, each with its share of all samples; empty where one has no sizes."""
+@dataclass(frozen=True)
+class MadeCrops:
+    """Samples that were made before, in a new seeded order each epoch: a ``SizedSource``."""
+
+    samples: list[Sample]
+    rows: np.ndarray
+    seed: int
+
+    def sample(self, index: int) -> Sample:
+        return self.samples[self._row(index)]
+
+    def word(self, index: int) -> str:
+        return self.samples[self._row(index)][1]
+
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        return np.array([self.samples[row][0].shape[:2] for row in self.rows])
+
+    def choose(self, rows: np.ndarray, stream: int) -> MadeCrops:
+        return MadeCrops(self.samples, self.rows[rows], self.seed + (stream << 48))
+
+    def _row(self, index: int) -> int:
+        epoch, place = divmod(index, len(self.rows))
+        return int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
+
+
+@dataclass(frozen=True)
+class BlockBatches:
+    """Batches of one size each where some crops are made during training, so that nobody knows their size before.
+
+    These are made a block of batches at a time, as many as the block needs, and are held in memory; the block is then
+    batched as if they had lain there (``batch_by_size``). Each of them is seen about once.
+
+    Args:
+        parts: supplies with weights > 0, with and without sizes.
+        batch_size: crops a step.
+        steps: of a block.
+        pool, seed: as ``batch_by_size`` takes them.
+    """
+
+    parts: tuple[tuple[Source, float], ...]
+    batch_size: int
+    steps: int
+    pool: int
+    seed: int
+    _blocks: dict[int, SizeBatches] = field(default_factory=dict, repr=False, compare=False)  # the last one
+
+    def sample(self, index: int) -> Sample:
+        block, index = divmod(index, self.steps * self.batch_size)
+        return self._block(block).sample(index)
+
+    def word(self, index: int) -> str:
+        block, index = divmod(index, self.steps * self.batch_size)
+        return self._block(block).word(index)
+
+    def _block(self, number: int) -> SizeBatches:
+        if number not in self._blocks:
+            self._blocks.clear()
+            parts = [(self._known(source, weight, number), weight) for source, weight in self.parts]
+            before = number * self.steps * self.batch_size
+            self._blocks[number], _ = batch_by_size(parts, self.batch_size, self.pool, self.seed + number, before)
+        return self._blocks[number]
+
+    def _known(self, source: Source, weight: float, number: int) -> SizedSource:
+        if isinstance(source, SizedSource):
+            return source
+        share = weight / sum(weight for _, weight in self.parts)
+        count = ceil(share * self.steps * self.batch_size)
+        samples = [source.sample(index) for index in range(number * count, (number + 1) * count)]
+        return MadeCrops(samples, np.arange(count), self.seed)
+
+
+def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
+    """The supplies that a mixture is made of, each with its share of all samples."""
     if isinstance(source, Mixture):
         mixed = [(source.labeled, 1 - source.share), (source.rendered, source.share)]
     elif isinstance(source, WeightedMixture):
         total = sum(source.weights)
         mixed = [(each, weight / total) for each, weight in zip(source.sources, source.weights, strict=True)]
     else:
-        return [(source, share)] if isinstance(source, SizedSource) else []
-    inside = [sized_parts(each, share * part) for each, part in mixed]
-    return [part for parts in inside for part in parts] if all(inside) else []
+        return [(source, share)]
+    return [part for each, weight in mixed if weight for part in parts_of(each, share * weight)]
+
+
+def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 0) -> tuple[Source, list[str]]:
+    """The samples of a source in batches of one size each; and a line for the log.
+
+    Args:
+        source: of crops of several sizes, perhaps a mixture.
+        batch_size, pool, seed: as ``batch_by_size`` takes them.
+    """
+    parts = parts_of(source)
+    sized = [(each, share) for each, share in parts if isinstance(each, SizedSource)]
+    if len(sized) == len(parts):
+        return batch_by_size(sized, batch_size, pool, seed)
+    made = 1 - sum(share for _, share in sized)
+    steps = max(1, round(BLOCK / (made * batch_size)))
+    message = f"batches of one size: {BLOCK:,} crops are rendered at a time, for {steps:,} batches"
+    return BlockBatches(tuple(parts), batch_size, steps, pool, seed), [message]
 
 
 def batch_by_size(
-    parts: Sequence[tuple[SizedSource, float]], batch_size: int, pool: int = 1, seed: int = 0
+    parts: Sequence[tuple[SizedSource, float]], batch_size: int, pool: int = 1, seed: int = 0, before: int = 0
 ) -> tuple[SizeBatches, list[str]]:
     """The samples of all parts, in batches of one size each; and a line for the log.
 
@@ -89,6 +180,7 @@ def batch_by_size(
         batch_size: crops a step.
         pool: batches whose words are sorted by length together (``LengthBuckets``); 1 = as they come.
         seed: of the order of these batches.
+        before: how many samples were drawn from the parts before these: they go on about there.
     """
     total = sum(weight for _, weight in parts)
     sizes = [[(int(height), int(width)) for height, width in source.sizes()] for source, _ in parts]
@@ -100,8 +192,9 @@ def batch_by_size(
         for (source, weight), own in zip(parts, sizes, strict=True):
             rows = np.flatnonzero([homes[each] == size for each in own])
             if len(rows):
-                streams.append(_Resized(source.choose(rows, stream), size))
-                shares.append(max(1, round(_WHOLE * weight / total * len(rows) / len(own))))
+                share = weight / total * len(rows) / len(own)
+                streams.append(_Stream(source.choose(rows, stream), size, int(before * share)))
+                shares.append(max(1, round(_WHOLE * share)))
         supply: Source = WeightedMixture(tuple(streams), tuple(shares))
         supplies.append(LengthBuckets(supply, batch_size, pool, seed) if pool > 1 else supply)
         weights.append(sum(shares))

@@ -19,7 +19,7 @@ from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops, load_crops
 from dptr.data.held_out import RULE, is_held_out
 from dptr.data.report import DropReport
-from dptr.data.size_batches import batch_by_size, sized_parts
+from dptr.data.size_batches import in_size_batches
 from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.synth import FontIndex, Renderer, describe_embedded, find_fonts
@@ -31,7 +31,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
-POOL = 16  # batches whose words are sorted by length together, where rendered crops are of several sizes
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
 
@@ -122,14 +121,10 @@ def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig
     """The same samples in an order that suits batches, and lines for the log.
 
     Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
-    each batch is of one (``batch_by_size``). Of words that are rendered during training nobody knows the size before:
-    with them words of one length come together, and the few crops of a batch that have another size are stretched to
-    the median one (``dptr.utils.images.to_one_size``).
+    each batch is of one (``dptr.data.size_batches``).
     """
     if len(encoder.crop_size.every) > 1:
-        if parts := sized_parts(source):
-            return batch_by_size(parts, run.batch_size, pool, run.seed)
-        pool = pool if pool > 1 else POOL
+        return in_size_batches(source, run.batch_size, pool, run.seed)
     return (LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source), []
 
 

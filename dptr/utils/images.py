@@ -9,7 +9,6 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -18,7 +17,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
-from dptr.utils.sizes import Sizes, median_size
+from dptr.utils.sizes import Sizes
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
 # recognizes only by guessing.
@@ -168,12 +167,6 @@ def turn_tall(image: Image.Image) -> list[Image.Image]:
         return []
     transposes = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
     return [image.transpose(transpose) for transpose in transposes]
-
-
-def to_one_size(crops: Sequence[np.ndarray]) -> UInt8[np.ndarray, "b h w 3"]:
-    """Stack crops into one batch; those of another size are stretched to the median one (``median_size``)."""
-    size = median_size([(crop.shape[0], crop.shape[1]) for crop in crops])
-    return np.stack([crop if crop.shape[:2] == size else to_array(Image.fromarray(crop), *size) for crop in crops])
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:

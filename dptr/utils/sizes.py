@@ -123,11 +123,6 @@ def group_by_size(
             yield [index for index, _ in batch], np.stack([crop for _, crop in batch])
 
 
-def median_size(sizes: Sequence[Size]) -> Size:
-    """The middle one from narrow to wide; of two the wider."""
-    return sorted(sizes, key=by_shape)[len(sizes) // 2]
-
-
 @dataclass(frozen=True)
 class VariableSizeCrops:
     """Crops (own height, own width, 3) in memory, indexed as an array of them is."""

@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dptr.data import size_batches
 from dptr.data.crops import LabeledCrops
 from dptr.data.loader import batches
 from dptr.data.report import DropReport
-from dptr.data.size_batches import batch_by_size, sized_parts
+from dptr.data.size_batches import BlockBatches, batch_by_size, in_size_batches, parts_of
 from dptr.data.sources import LabeledSource, Mixture, WeightedMixture
 from dptr.utils.sizes import Size, VariableSizeCrops
 
@@ -56,7 +57,7 @@ def test_shares_of_a_mixture_hold_in_all_sizes_together() -> None:
     few, many = labeled({SQUARE: 20, WIDE: 20}, "few", 1), labeled({WIDE: 100, WIDEST: 300}, "many", 2)
     rendered = labeled({SQUARE: 100, WIDE: 100}, "pack", 3)
     source = Mixture(WeightedMixture((few, many), (3, 1)), rendered, 0.5)
-    parts = sized_parts(source)
+    parts = parts_of(source)
     assert [(part.crops.labels[0][:4], share) for part, share in parts] == [  # type: ignore[attr-defined]
         ("few0", 0.375), ("many", 0.125), ("pack", 0.5),
     ]  # fmt: skip
@@ -93,10 +94,47 @@ def test_words_of_one_length_come_together_within_a_size() -> None:
     assert np.mean(spreads) < 1.4
 
 
-def test_supplies_without_sizes_are_none() -> None:
-    class Rendered:
-        def sample(self, index: int) -> None: ...
-        def word(self, index: int) -> str:
-            return "word"
+class Made:
+    """Crops of sizes that nobody knows before, each with its number as its word; it tells what it was asked for."""
 
-    assert sized_parts(Mixture(labeled({SQUARE: 4}, "a"), Rendered(), 0.5)) == []  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def sample(self, index: int) -> tuple[np.ndarray, str, np.ndarray]:
+        self.asked.append(index)
+        size = (SQUARE, WIDE, WIDE)[(index * 7919) % 3]
+        return np.full((*size, 3), index % 256, np.uint8), f"made{index}", np.full((1, 2), index, np.float32)
+
+    def word(self, index: int) -> str:
+        return f"made{index}"
+
+
+def test_crops_made_during_training_come_in_batches_of_one_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_batches, "BLOCK", 60)
+    source = Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), Made(), 0.5)
+    mixed, messages = in_size_batches(source, BATCH)
+    assert isinstance(mixed, BlockBatches) and mixed.steps == 30
+    assert messages == ["batches of one size: 60 crops are rendered at a time, for 30 batches"]
+    seen: Counter[str] = Counter()
+    for crops, words, stops in batches(mixed, BATCH, 0, 180, 0):  # six blocks
+        assert len({crop.shape for crop in crops}) == 1
+        seen.update(words)
+        for word, crop, places in zip(words, crops, stops, strict=True):
+            number = int(word.removeprefix("made")) if word.startswith("made") else None
+            assert number is None or (int(crop.max()) == number % 256 and places[0, 0] == number)
+    made = {word: count for word, count in seen.items() if word.startswith("made")}
+    assert sum(made.values()) == pytest.approx(360, abs=6) and len(made) > 330 and max(made.values()) <= 2
+    held = [count for word, count in seen.items() if word.startswith("a")]
+    assert len(held) == 36 and set(held) <= {9, 10, 11}, "labeled crops go on from block to block: ten epochs"
+
+
+def test_crops_made_during_training_are_a_function_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on in the third block, or two processes, get what one run from the start got."""
+    monkeypatch.setattr(size_batches, "BLOCK", 60)
+    whole, _ = in_size_batches(Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), Made(), 0.5), BATCH)
+    late = Made()
+    again, _ = in_size_batches(Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), late, 0.5), BATCH)
+    expected = [whole.word(index) for index in range(180 * BATCH)]
+    for index in (70 * BATCH, 71 * BATCH + 1, 65 * BATCH, 179 * BATCH, 70 * BATCH):
+        assert again.sample(index)[1] == again.word(index) == expected[index]
+    assert set(late.asked) == {*range(120, 180), *range(300, 360)}, "made are those of the blocks that were asked for"

@@ -90,7 +90,7 @@ class Small:
     kind: str
     card: dict[str, Any] = field(default_factory=dict)
     tokenizer = TOKENIZER
-    height, width, max_width = 16, 32, 0
+    size = CropSizes(16, 32)
 
     def __post_init__(self) -> None:
         name, _, at_once = self.kind.partition(" ")
@@ -417,7 +417,7 @@ def test_an_export_is_replaced_by_the_next_and_nothing_else_is(
 
 def test_parity_counts_what_was_planted() -> None:
     class Planted:
-        tokenizer, card, height, width, max_width = TOKENIZER, dict[str, Any](), 16, 32, 0
+        tokenizer, card, size = TOKENIZER, dict[str, Any](), CropSizes(16, 32)
 
         def __init__(self, change: float, flipped: int, gap: float = 0.3, length: int = 3) -> None:
             self.change, self.flipped, self.first = change, flipped, [0.1, 0.45 + gap / 2, 0.45 - gap / 2, 0, 0]

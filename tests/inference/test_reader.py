@@ -249,7 +249,7 @@ def test_a_reading_that_repeats_itself_without_end_is_flagged(reader: Reader) ->
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
 
     class Planted:
-        tokenizer, card, temperature, height, width, max_width = reader.tokenizer, {}, 1.0, 16, 32, 0
+        tokenizer, card, temperature, size = reader.tokenizer, {}, 1.0, CropSizes(16, 32)
 
         def probabilities(self, crops: np.ndarray) -> np.ndarray:
             rows = np.zeros((len(words), 6, 37), np.float32)

@@ -26,7 +26,7 @@ from dptr.text.charset import resolve_charset
 from dptr.training.finetune import FinetuneTask, finetune
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_array, to_one_size
+from dptr.utils.images import fit, to_array
 from dptr.utils.sizes import WIDTH_STEP, CropSizes, group_by_size
 
 SIZES = ((32, 32), (24, 40))  # of aspects 1 and 1.67, beside 2
@@ -98,16 +98,6 @@ def test_batches_of_one_size_hold_each_crop_once() -> None:
         for place, crop in zip(places, batch, strict=True):
             np.testing.assert_array_equal(crop, crops[place])
     assert sorted(seen) == list(range(50)) and len({crop.shape for crop in crops}) == 6
-
-
-def test_a_levelled_batch_has_the_median_width_and_leaves_crops_of_it_alone() -> None:
-    crops = [np.random.default_rng(width).integers(0, 256, (16, width, 3), dtype=np.uint8) for width in (32, 64, 96)]
-    batch = to_one_size(crops)
-    assert batch.shape == (3, 16, 64, 3)
-    np.testing.assert_array_equal(batch[1], crops[1])
-    np.testing.assert_array_equal(batch[0], to_array(Image.fromarray(crops[0]), 16, 64))
-    crops.append(np.zeros((32, 32, 3), np.uint8))
-    assert to_one_size([crops[3], crops[3], crops[0]]).shape == (3, 32, 32, 3)
 
 
 def test_a_crop_is_read_alike_alone_and_among_wider_and_narrower_ones(folder: Path) -> None:
@@ -230,7 +220,7 @@ def test_a_pack_of_several_sizes_holds_what_rendering_gives(
 
 def test_training_on_crops_of_several_sizes(
     parts: Parts, tmp_path: Path, font_folder: Path, packed_folder: tuple[Path, pack.SynthRecipe],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     """Labeled, packed and validation crops all come in their own sizes, and the model that results reads them."""
     monkeypatch.setattr(pack, "SHARD", 10)
@@ -259,6 +249,7 @@ def test_training_on_crops_of_several_sizes(
         losses = [line["loss"] for line in records(tmp_path / f"run{number}") if "loss" in line]
         assert len(losses) == 12 and np.isfinite(losses).all()
         assert len(set(seen)) > 2 and all(shape[0] == 4 and SIZE.holds(shape[1:]) for shape in seen)
+        assert ("crops are rendered at a time" in capsys.readouterr().err) == (not more)
         assert (
             Reader(model).size == CropSizes(16, 32, 128, SIZES)
             and len(Reader(model).read([crops / "7.png", crops / "0.png"])) == 2
