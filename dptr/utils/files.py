@@ -204,7 +204,7 @@ def _readable(path: str | Path, what: str) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows syncs what can be written
         os.fsync(file.fileno())
 
 
