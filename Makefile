@@ -6,14 +6,21 @@ BIN := $(VENV)/bin
 JOBS := 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test slow quality format picture evidence
+OLDEST := build/oldest
+NEWEST := build/newest
+SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth)
+
+.PHONY: help demo test slow oldest quality format picture evidence constraints release
 
 help:
 	@echo 'make demo     dptr-en reads; then the whole method in miniature (3 to 8 minutes on two cores)'
 	@echo 'make test     the tests, two files at once (JOBS=8: eight); more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
 	@echo 'make slow     the longer checks'
+	@echo 'make oldest   part of the tests, with the lowest versions of the dependencies (constraints-oldest.txt)'
 	@echo 'make quality  ruff, mypy, import-linter, the documentation site'
 	@echo 'make format   let ruff put the code in shape'
+	@echo 'make constraints  renew constraints.txt: the newest versions that go together'
+	@echo 'make release  build and check what is released, into dist'
 	@echo 'make evidence the tables of docs/evidence (hours; resumable; needs DPTR_DATA)'
 	@echo 'make picture  draw the README'\''s picture anew'
 
@@ -30,6 +37,25 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+$(OLDEST)/installed: pyproject.toml weights/pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --only-binary :all: --constraint constraints-oldest.txt --editable ./weights \
+		--editable '.[train,export,import,test]'
+	touch $@
+
+oldest: $(OLDEST)/installed # without the test that compares rendered pixels
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/synth/test_presets.py $(SMOKE)
+
+constraints:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --editable ./weights --editable '.[train,export,clip,import,dev,release]'
+	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
+	$(NEWEST)/bin/pip freeze --exclude-editable | sed 's/+.*//' | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt
+	cp $(NEWEST)/constraints.txt constraints.txt
+
+release:
+	$(PYTHON) scripts/release.py
 
 quality: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -91,7 +91,9 @@ def _as_is(batch: object) -> object:
 
 def _start(loader: DataLoader) -> Iterator:
     """Start the workers, without torch's signal handler: it would raise a worker's death anywhere in the program,
-    whereas the loader itself sees it within seconds."""
+    whereas the loader itself sees it within seconds. Windows has no such signal."""
+    if not hasattr(signal, "SIGCHLD"):
+        return iter(loader)
     before = signal.getsignal(signal.SIGCHLD)
     iterator = iter(loader)
     if threading.current_thread() is threading.main_thread():

@@ -392,7 +392,7 @@ class Trainer:
 @contextmanager
 def step_generator(seed: int, step: int) -> Iterator[torch.Generator]:
     """A generator for this step; torch's default one, which dropout draws from, is seeded alike and put back after."""
-    drawn = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+    drawn = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(drawn)

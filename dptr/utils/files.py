@@ -321,7 +321,7 @@ def _send(file: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows syncs what can be written
         os.fsync(file.fileno())
 
 

@@ -253,7 +253,7 @@ def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, ca
         (tmp_path / package / "demo").mkdir(parents=True)
         (tmp_path / package / "demo" / file).write_bytes(content)
     monkeypatch.setattr("dptr.weights._folders", lambda: [tmp_path / "here", tmp_path / "there"])
-    for module in ("dptr.weights", "dptr.inference.zoo"):
+    for module in ("dptr.inference.zoo", "dptr.weights"):
         monkeypatch.setattr(f"{module}.SHIPPED", ("demo",))
     assert run(["models"]) == 0
     out = capsys.readouterr().out

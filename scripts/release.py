@@ -1,0 +1,168 @@
+"""Build both distributions as they are released, check them, and read a crop with the wheel in a bare environment.
+
+    python scripts/release.py            # into dist; needs Python 3.11 or later and a package index, nothing installed
+
+It writes sdist and wheel of ``dptr`` and ``dptr-weights``, and dist/sbom: what an install brings, in CycloneDX's JSON.
+It uploads nothing. It fails where a file is in a distribution that may not be, ``twine check --strict`` complains, the
+base install is not what it should be, or the wheel does not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import tomllib
+import venv
+import zipfile
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from importlib.metadata import distributions
+from pathlib import Path
+
+from sbom import write_bill
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
+CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
+EXTRAS = ("train", "export", "clip", "import")  # of users; the others are of this project's developers
+PACKAGES = 12  # of the base install at most, dptr among them
+METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
+ALLOWED = {  # what may be in each wheel, below its package or its metadata
+    "dptr": (
+        "*.py", "py.typed",
+        "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
+        "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md", "entry_points.txt",
+        "licenses/docs/licenses.md", *METADATA,
+    ),
+    "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
+}  # fmt: skip
+SDIST = {  # and in each sdist, beside the package
+    "dptr": ("recipes/*.toml", "docs/licenses.md", "CHANGELOG.md"),
+    "dptr_weights": (),
+}
+SDIST_BOTH = ("pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="a folder; it is emptied first")
+    parser.add_argument("--base-only", action="store_true", help="no bill of materials of the extras: torch stays away")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="dptr-release-") as scratch:
+        tools = make_environment(Path(scratch) / "tools", *CONSTRAINTS, *PROJECT["optional-dependencies"]["release"])
+        built = [build(tools, folder, out) for folder in (ROOT, ROOT / "weights")]
+        run(tools / "python", "-m", "twine", "check", "--strict", *(str(file) for files in built for file in files))
+        for name, files in zip(ALLOWED, built, strict=True):
+            check_files(name, *files)
+        wheels = [wheel for _, wheel in built]
+        python = check_base(Path(scratch) / "base", wheels[0])
+        write_bill(tools, python, out / "sbom" / "dptr.cdx.json")
+        if not options.base_only:
+            wanted = [f"{wheels[0]}[{','.join(EXTRAS)}]", str(wheels[1])]
+            whole = make_environment(Path(scratch) / "whole", *CONSTRAINTS, *wanted)
+            leave_packages(whole)
+            write_bill(tools, whole / "python", out / "sbom" / f"dptr-{'-'.join(EXTRAS)}.cdx.json")
+    print(f"\n{out}")
+    for file in sorted(path for path in out.rglob("*") if path.is_file()):
+        print(f"{file.stat().st_size / 1e6:8.2f} MB  {file.relative_to(out)}")
+
+
+def make_environment(folder: Path, *packages: str) -> Path:
+    """A new virtual environment with these packages. Returns the folder of its programs."""
+    venv.create(folder, with_pip=True)
+    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    run(programs / "python", "-m", "pip", "install", "--quiet", *packages)
+    return programs
+
+
+def run(program: Path, *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
+    """Run a program and print what it does; ends this one where it fails. Returns its standard output."""
+    print(f"$ {program.name} {' '.join(arguments)}", flush=True)
+    done = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, text=True, env=environment, cwd=cwd)
+    if done.returncode:
+        sys.exit(f"release: {program.name} ended with code {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def build(tools: Path, folder: Path, out: Path) -> tuple[Path, Path]:
+    """The sdist of a project, and the wheel made of that sdist."""
+    before = set(out.glob("*"))
+    run(tools / "python", "-m", "build", "--outdir", str(out), str(folder))
+    made = set(out.glob("*")) - before
+    return next(file for file in made if file.suffix == ".gz"), next(file for file in made if file.suffix == ".whl")
+
+
+def check_files(name: str, sdist: Path, wheel: Path) -> None:
+    """Ends the program where a file is in ``sdist`` or ``wheel`` that neither ``ALLOWED`` nor ``SDIST`` knows."""
+    inside = ALLOWED[name]
+    with zipfile.ZipFile(wheel) as packed:
+        files = [entry.partition("/")[2] for entry in packed.namelist()]
+    refuse(wheel, [file for file in files if not matches(file, inside)])
+    with tarfile.open(sdist) as unpacked:
+        files = [entry.name.partition("/")[2] for entry in unpacked.getmembers() if entry.isfile()]
+    beside = (*SDIST_BOTH, *SDIST[name])
+    package = f"{name}/"
+    refuse(
+        sdist,
+        [
+            file
+            for file in files
+            if not matches(file, beside) and not (file.startswith(package) and matches(file[len(package) :], inside))
+        ],
+    )
+
+
+def matches(file: str, patterns: Sequence[str]) -> bool:
+    return not file.endswith(".pyc") and any(fnmatch(file, pattern) for pattern in patterns)
+
+
+def refuse(where: Path, files: list[str]) -> None:
+    if files:
+        sys.exit(f"release: {where.name} holds what may not be released: {', '.join(files[:5])} ({len(files)} in all)")
+
+
+def check_base(folder: Path, wheel: Path) -> Path:
+    """Install the wheel alone, and read a crop with neither this checkout nor this home in sight.
+
+    Returns:
+        The environment's interpreter. pip is gone from it.
+    """
+    begun = time.monotonic()
+    programs = make_environment(folder, *CONSTRAINTS, str(wheel))
+    seconds = time.monotonic() - begun
+    home = folder / "home"
+    home.mkdir()
+    kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}  # Windows starts nothing without it
+    bare = {"HOME": str(home), "PATH": str(programs), **kept}
+    read = run(programs / "dptr", "read", str(CROP), environment=bare, cwd=home)
+    if read.split("\t")[1:2] != [WORD]:
+        sys.exit(f"release: the wheel reads {read!r} where {CROP.name} shows '{WORD}'")
+    leave_packages(programs)
+    site = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
+    packages = sorted(each.name for each in distributions(path=[str(site)]))
+    sizes = [(path.suffix == ".pyc", path.stat().st_size) for path in site.rglob("*") if path.is_file()]
+    whole = sum(size for _, size in sizes) / 1e6
+    compiled = sum(size for is_compiled, size in sizes if is_compiled) / 1e6
+    print(f"base install: {whole:.0f} MB, {compiled:.0f} of them bytecode, in {seconds:.0f} s")
+    print(f"{len(packages)} packages: {' '.join(packages)}")
+    if len(packages) > PACKAGES:
+        sys.exit(f"release: the base install is {len(packages)} packages; {PACKAGES} are allowed")
+    return programs / "python"
+
+
+def leave_packages(programs: Path) -> None:
+    """Take out what the environment itself brought."""
+    run(programs / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
+
+
+if __name__ == "__main__":
+    main()
