@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.layers import CrossLayer, init_transformer, project_memory
-
-Grid: TypeAlias = tuple[int, int]  # rows and columns of image tokens
+from dptr.models.layers import CrossLayer, Grid, init_transformer, project_memory
 
 
 class FMU(nn.Module):

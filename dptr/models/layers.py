@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+Side: TypeAlias = int | torch.SymInt  # while torch.export records, a symbol
+Grid: TypeAlias = tuple[Side, Side]  # rows and columns of image tokens
 
 
 class Encoder(nn.Module):
@@ -29,7 +32,7 @@ class Encoder(nn.Module):
         """Parameters with a row a place that grow with ``max_length`` or the image: name -> key of ``ROWS``."""
         return {}
 
-    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], tuple[int, int]]:
+    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], Grid]:
         """Tokens, and the rows and columns in which they lie: those of ``grid`` unless images have several sizes."""
         return self(pixels), self.grid
 

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dptr.config.model import DualConfig, GlyphConfig
-from dptr.models.fmu import FMU, Grid
-from dptr.models.layers import init_transformer
+from dptr.models.fmu import FMU
+from dptr.models.layers import Grid, init_transformer
 from dptr.models.loading import check_model_folder, load_strictly, parse_settings, read_config
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import build_encoder

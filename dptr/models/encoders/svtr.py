@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dptr.config.model import SVTRConfig
-from dptr.models.layers import Block, Encoder, init_transformer
+from dptr.models.layers import Block, Encoder, Grid, Side, init_transformer
 
 SIZES = {  # channels of stem and stages; convolution blocks of each stage; width of tokens; attention blocks; heads
     "nano": ((24, 32, 64, 128), (1, 1, 0), 128, 2, 4),
@@ -91,7 +91,7 @@ class SVTR(Encoder):
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
         return self.with_grid(pixels)[0]
 
-    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], tuple[int, int]]:
+    def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], Grid]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         maps = self.stages(self.stem(pixels))
         rows, columns = maps.shape[2:]
@@ -100,7 +100,7 @@ class SVTR(Encoder):
             x = block(x)
         return self.norm(x), (rows, columns)
 
-    def places(self, rows: int, columns: int) -> Float[Tensor, "1 p d"]:
+    def places(self, rows: Side, columns: Side) -> Float[Tensor, "1 p d"]:
         """The position embedding of each token: of its column from the left, and of its row from the middle.
 
         Rows lie around the middle of the image: ``row_positions`` tells distances from it in half rows, so that the
