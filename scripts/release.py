@@ -52,11 +52,11 @@ SDIST_BOTH = ("pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="a folder; it is emptied first")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="a folder; an earlier release in it is removed")
     parser.add_argument("--base-only", action="store_true", help="no bill of materials of the extras: torch stays away")
     options = parser.parse_args()
     out = options.out.resolve()
-    shutil.rmtree(out, ignore_errors=True)
+    remove_release(out)
     with tempfile.TemporaryDirectory(prefix="dptr-release-") as scratch:
         tools = make_environment(Path(scratch) / "tools", *CONSTRAINTS, *PROJECT["optional-dependencies"]["release"])
         built = [build(tools, folder, out) for folder in (ROOT, ROOT / "weights")]
@@ -74,6 +74,15 @@ def main() -> None:
     print(f"\n{out}")
     for file in sorted(path for path in out.rglob("*") if path.is_file()):
         print(f"{file.stat().st_size / 1e6:8.2f} MB  {file.relative_to(out)}")
+
+
+def remove_release(out: Path) -> None:
+    """Delete an earlier release; ends the program where the folder holds anything else."""
+    others = [path.name for path in out.glob("*") if path.name != "sbom" and not fnmatch(path.name, "dptr[-_]*[.-]*")]
+    if others:
+        sys.exit(f"release: {out} holds more than a release: {', '.join(sorted(others)[:3])}; pass another --out")
+    if out.is_dir():
+        shutil.rmtree(out)
 
 
 def make_environment(folder: Path, *packages: str) -> Path:
