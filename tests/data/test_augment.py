@@ -163,7 +163,7 @@ def test_strength_outside_its_range(strength):
 
 def test_opencv_missing_says_what_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(UserError, match=r"pip install 'dptr\[train\]'"):
+    with pytest.raises(UserError, match=r"needs cv2.*pip install \./weights '\.\[train\]'"):
         for seed in range(20):
             augment(noise(), np.random.default_rng(seed), 1.0)
 

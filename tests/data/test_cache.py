@@ -269,12 +269,12 @@ def test_what_a_user_keeps_in_the_folder_stays(tmp_path, monkeypatch):
     mine = (".lock", ".partial-download", "labels.tsv", "a.npy")
     for name in mine:
         (out / name).write_text("mine")
-    load_crops([folder], FULL, 25, 8, 16, out)
+    load_crops([folder], FULL, 25, SMALL, out)
     assert [(out / name).read_text() for name in mine] == ["mine"] * len(mine)
     (crops,) = [out / name for name in made(out) if name not in mine]
     cache._open.cache_clear()
     crops.write_text("mine")
     crops.with_suffix(".json").unlink()
     with pytest.raises(UserError, match=rf"{crops.name}: not whole"):
-        load_crops([folder], FULL, 25, 8, 16, out)
+        load_crops([folder], FULL, 25, SMALL, out)
     assert crops.read_text() == "mine" and not crops.with_suffix(".json").exists()

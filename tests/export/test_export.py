@@ -310,7 +310,7 @@ def test_metadata_holds_all_that_a_reader_needs(shipped) -> None:
     assert (described["height"], described["width"], described["max_length"]) == (32, 128, 25)
     assert described["preprocessing"]["mean"] == described["preprocessing"]["deviation"] == 127.5
     assert described["temperature"] == reference.temperature and described["numbers"] == "float32"
-    wording = {"trained_on"}  # that of card.json is mended between exports
+    wording = {"trained_on", "kind"}  # those of card.json are mended between exports
     cards = [described["card"], reference.card, card_of("dptr-en")]
     assert [{key: card[key] for key in card.keys() - wording} for card in cards] == 3 * [
         {key: card[key] for key in cards[0].keys() - wording} for card in cards[:1]
@@ -396,7 +396,7 @@ def test_an_export_is_replaced_by_the_next_and_nothing_else_is(
 ) -> None:
     monkeypatch.setattr("dptr.export.to_onnx", lambda *_: onnx.load(shipped))
     file, link, pipe = (tmp_path / name for name in ("a.onnx", "link.onnx", "pipe.onnx"))
-    command = ["export", "dptr-en", "--data", str(data), "--crops", "8", "-o"]
+    command = ["export", "--model", "dptr-en", "--data", str(data), "--crops", "8", "-o"]
     assert run([*command, str(file)]) == 0
     before = file.stat().st_ino
     link.symlink_to(file)
