@@ -35,6 +35,11 @@ COMMON = 4.0  # Zipf: ten times in a million words
 SOURCES = {
     "iiit5k/train": "IIIT 5K-Word (Mishra et al. 2012)",
     "ic15/train": "ICDAR 2015 Incidental Scene Text, task 4.3 (Karatzas et al. 2015)",
+    "mlt-latin/train": "Latin words of the ICDAR MLT challenge (Nayef et al. 2017)",
+    "receipts/train": "SROIE receipts (Huang et al. 2019)",
+    "displays/train": "medical displays, of a public repository",
+    "wire-markers/train": "cable markers, of a public repository",
+    "plates-us/train": "American license plates, of a public repository",
 }
 
 
@@ -99,6 +104,7 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
 def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
+    batch = run.get("batch_size") or run["batch"]  # as older recipes called it
     folders = card["recipe"]["render"]["fonts"]
     rented = "scratch/fonts" in folders  # what research/gpu/inputs.py packs is of both kinds
     more = rented or "runs/web-fonts" in folders
@@ -115,7 +121,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         "## Training",
         "",
         *(f"- {line}" for line in card["trained_on"]),
-        f"- last stage: {run['steps']} steps of {run['batch']} crops, {card['recipe']['data']['rendered']:.0%} of them "
+        f"- last stage: {run['steps']} steps of {batch} crops, {card['recipe']['data']['rendered']:.0%} of them "
         f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; all steps in `docs/evidence/weights.md`",
         "",
         "Rights: the labeled photographs ("
