@@ -47,9 +47,11 @@ $(OLDEST)/installed: pyproject.toml weights/pyproject.toml constraints-oldest.tx
 oldest: $(OLDEST)/installed # without the test that compares rendered pixels
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/synth/test_presets.py $(SMOKE)
 
-constraints:
+constraints: # torch stays as it is: which of its builds there are depends on the index
 	$(PYTHON) -m venv --clear $(NEWEST)
-	$(NEWEST)/bin/pip install --quiet --editable ./weights --editable '.[train,export,clip,import,dev,release]'
+	grep '^torch==' constraints.txt >$(NEWEST)/torch.txt
+	$(NEWEST)/bin/pip install --quiet --constraint $(NEWEST)/torch.txt --editable ./weights \
+		--editable '.[train,export,clip,import,dev,release]'
 	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
 	$(NEWEST)/bin/pip freeze --exclude-editable | sed 's/+.*//' | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt
 	cp $(NEWEST)/constraints.txt constraints.txt
