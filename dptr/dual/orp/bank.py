@@ -140,7 +140,8 @@ def build_bank(
             save_bank(bank, out)
             return Bank(bank.tokens.clone(), bank.provenance)
     paths = [Path(image).absolute() for image in images]
-    parts = Path(out).with_name(f"{Path(out).name}.parts")
+    target = Path(os.path.realpath(out))  # a link stays
+    parts = target.with_name(f"{target.name}.parts")
     date = _take_up(parts, _plan(dual, paths, batch))
     files = []
     for start in range(0, len(paths), batch):
@@ -162,7 +163,9 @@ def build_bank(
         "date": date,
         "version": __version__,
     }
-    save_bank(Bank(torch.cat(tokens), provenance), out)
+    save_bank(Bank(torch.cat(tokens), provenance), parts / "whole")  # in parts: killed, nothing lies about elsewhere
+    check_file(out)
+    os.replace(parts / "whole", target)
     remove_partial(parts)
     remove_files(parts, [*(file.name for file in files), _PLAN])
     return load_bank(out, dual)
