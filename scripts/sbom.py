@@ -40,6 +40,8 @@ def write_bill(tools: Path, python: Path, path: Path) -> None:
     bill = json.loads(path.read_text(encoding="utf-8"))
     for component in bill["components"]:
         if component["name"] in FOLDERS:
+            links = component.pop("externalReferences", [])
+            component["externalReferences"] = [link for link in links if not link["url"].startswith("file:")]
             component["components"] = [*_models(component["name"]), *(_fonts() if component["name"] == "dptr" else [])]
     path.write_text(json.dumps(bill, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     subprocess.run([str(tools / "python"), "-c", VALIDATE, str(path)], check=True)

@@ -127,8 +127,10 @@ def _decode(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """No other process is in here for this folder."""
-    import fcntl  # here: Windows lacks it, and reads crops without a cache
-
+    try:
+        import fcntl
+    except ImportError as error:  # Windows
+        raise UserError(f"data.cache = '{folder}': this system has no locks for it; leave data.cache empty") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "a")  # noqa: SIM115

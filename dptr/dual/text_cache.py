@@ -141,8 +141,12 @@ class CachedText:
 
     def _open(self) -> tuple[_Pair, BinaryIO, BinaryIO]:
         """Read all pairs; the first that nobody writes to is this process's own, cut after its last whole word."""
-        import fcntl  # here: Windows lacks it, and computes text tokens each time
-
+        try:
+            import fcntl
+        except ImportError as error:  # Windows
+            raise UserError(
+                f"dual.cache = '{self.folder}': this system has no locks for it; leave dual.cache empty"
+            ) from error
         own: tuple[_Pair, BinaryIO, BinaryIO] | None = None
         number = 0
         with _explained(self.folder):

@@ -9,6 +9,7 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -221,6 +222,12 @@ def test_damage_and_folders_that_will_not_do_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.raises(UserError, match=r"No locks available; pass a folder"):
         load_crops([folder], FULL, 25, SMALL, tmp_path / "other")
+
+
+def test_a_system_without_locks_refuses(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(UserError, match=r"^data\.cache = .*no locks.*leave data\.cache empty$"):
+        load_crops([make_folder(tmp_path / "a")], FULL, 25, SMALL, tmp_path / "cache")
 
 
 def test_two_processes_decode_once_and_share_every_epoch(tmp_path):

@@ -147,6 +147,12 @@ def test_a_full_disk_is_told(opened: Open) -> None:
         cached.encode_text(["apple"])
 
 
+def test_a_system_without_locks_refuses(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(UserError, match=r"^dual\.cache = .*no locks.*leave dual\.cache empty$"):
+        opened()
+
+
 def test_a_killed_writer_lets_go(opened: Open) -> None:
     """The lock is the process's, whatever ends it."""
     folder = opened()[0].folder
