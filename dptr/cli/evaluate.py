@@ -29,12 +29,17 @@ from dptr.utils.terminal import progress_bars, say, write_text
 @click.option(
     "--protocol", metavar="|".join(PROTOCOLS), multiple=True, help="How words are compared; repeatable. Default: 36."
 )
+@click.option(
+    "--allow-empty",
+    is_flag=True,
+    help="Count crops with an empty label: they show no text, and nothing is to be read. Default: they are left out.",
+)
 @report_options("text", "json")
 @html_option("Write the errors as a page of pictures.")
 @reading_options()
 def evaluate(
-    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], style: str, out: str,
-    html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
+    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], allow_empty: bool, style: str,
+    out: str, html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
@@ -49,7 +54,7 @@ def evaluate(
     reader = Reader(model, device, batch_size, turn=turn, tta=tta)
     say(f"model {reader.name}, device {reader.device}", level=1)
     with progress_bars() as bars:
-        report = evaluate(reader, paths, protocol or ["36"], bars)
+        report = evaluate(reader, paths, protocol or ["36"], bars, allow_empty)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
     write_report(report.to_json(), report.to_terminal, style, out)

@@ -42,6 +42,7 @@ class DataConfig(Config):
     # Which part: by a hash of each picture, or by a permutation of all crops, as before; a resumed run keeps its own.
     validation_split: Literal["picture", "order"] = "picture"
     extend_charset: int = Field(0, ge=0)  # characters that so many labels of train hold are added to it; 0 = none
+    allow_empty: bool = False  # a crop with an empty label shows no text, nothing is to be read; off = it is left out
     max_crops: int = Field(0, ge=0)  # train on the first n crops of a seeded order; 0 = all
     rendered: float = Field(0.0, ge=0, le=1)  # share of each batch that is rendered
     augment: float = Field(0.5, ge=0, le=1)  # strength of augmentation on labeled crops; 0 = off

@@ -13,7 +13,7 @@ from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
 from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.data.report import DropReport
-from dptr.text.charset import Charset, check_label
+from dptr.text.charset import EMPTY, Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import fit, to_array, turn_tall
 from dptr.utils.sizes import Sizes, VariableSizeCrops, group_by_size
@@ -80,6 +80,7 @@ def load_crops(
     max_length: int,
     size: Sizes,
     cache: str | Path = "",
+    allow_empty: bool = False,
 ) -> LabeledCrops:
     """Open data sets, every crop decoded once and resized to the size that ``size`` chooses for it.
 
@@ -89,6 +90,7 @@ def load_crops(
     Args:
         cache: a folder for decoded crops (``dptr.data.cache``), which need not fit in memory then; empty = they are
             held in memory. Three bytes a pixel either way.
+        allow_empty: keep crops with an empty label: they show no text, and the right reading is none.
 
     Raises:
         UserError: no paths, a data set that cannot be opened (``open_labeled``), what ``decode_once`` raises, no crop
@@ -107,7 +109,7 @@ def load_crops(
     for source, dataset in enumerate(datasets):
         for index in range(len(dataset)):
             label, reason = check_label(dataset.label(index), charset, max_length)
-            if reason is None:
+            if reason is None or (reason == EMPTY and allow_empty):
                 wanted.append((source, index, label))
             else:
                 drops.add(reason, _where(dataset, index), repr(dataset.label(index)))

@@ -62,8 +62,8 @@ class Comparison(Generic[ReadingT]):
     Attributes:
         index: of the sample among the labels.
         reading: what was read, unfolded.
-        prediction, truth: the text that was read and the label, both folded by the protocol. An empty truth asks
-            nothing of a reader: whoever counts leaves it out.
+        prediction, truth: the text that was read and the label, both folded by the protocol; a prediction for an empty
+            label is not folded, so that nothing but an empty text equals it.
     """
 
     index: int
@@ -89,7 +89,8 @@ def compare(
 ) -> Iterator[Comparison[ReadingT]]:
     """Compare readings with the labels of their samples, both folded by a protocol; as they are without one."""
     for index, reading in readings:
-        yield Comparison(index, reading, fold(reading.text), fold(labels[index]))
+        label = labels[index].strip()
+        yield Comparison(index, reading, fold(reading.text) if label else reading.text, fold(label))
 
 
 def share_correct(comparisons: Iterable[Comparison]) -> float:
@@ -156,20 +157,22 @@ def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) 
 def compare_crops(
     crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str
 ) -> Iterator[Comparison[Reading]]:
-    """Read labeled crops (``read_crops``) and compare under a protocol; empty truths are left out.
+    """Read labeled crops (``read_crops``) and compare under a protocol.
+
+    Labels of which the protocol leaves nothing are left out; empty ones count, as pictures without text.
 
     Args:
         protocol: a key of ``dptr.evaluation.metrics.PROTOCOLS``.
     """
     comparisons = compare(read_crops(crops, tokenizer, recognize), crops.labels, PROTOCOLS[protocol])
-    return (comparison for comparison in comparisons if comparison.truth)
+    return (comparison for comparison in comparisons if comparison.truth or not crops.labels[comparison.index])
 
 
 def score_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> dict[str, float]:
     """Word accuracy and 1-NED, 0 to 1 each, of labeled crops under a protocol: see ``compare_crops``.
 
     Raises:
-        UserError: all truths are empty under the protocol.
+        UserError: the protocol leaves nothing of any label.
     """
     pairs = [(each.prediction, each.truth) for each in compare_crops(crops, tokenizer, recognize, protocol)]
     if not pairs:

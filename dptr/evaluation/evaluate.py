@@ -2,7 +2,8 @@
 
 Every labeled crop counts, also those whose label the model could never write (a character outside its charset, a
 word longer than its limit): the truth is folded by the protocol, never by the model. Left out, and counted by
-reason, are only pictures that cannot be opened and truths that the protocol folds to nothing.
+reason, are only pictures that cannot be opened, truths that the protocol folds to nothing, and empty ones unless they
+count as pictures without text.
 """
 
 from __future__ import annotations
@@ -140,6 +141,7 @@ def evaluate(
     paths: Sequence[str | Path],
     protocols: Sequence[str] = ("36",),
     progress: Progress = lambda data, done, total: None,
+    allow_empty: bool = False,
 ) -> Report:
     """Read every labeled crop of each data set once and judge it under each protocol.
 
@@ -148,6 +150,7 @@ def evaluate(
         paths: folders with ``labels.tsv``, or LMDBs; all labels are read before the first picture is.
         protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
         progress: called after each batch.
+        allow_empty: count crops with an empty label: they show no text, and the right reading is none.
 
     Raises:
         UserError: a data set cannot be opened, or there is no such protocol.
@@ -162,7 +165,7 @@ def evaluate(
             where = f"{data}/{dataset.key(index)}"
             report.drops.add(UNREADABLE, where, str(error).removeprefix(f"{where}: "))
         for name, fold in folds.items():
-            _judge(report, read, labels[data], name, fold)
+            _judge(report, read, labels[data], name, fold, allow_empty)
     return report
 
 
@@ -204,7 +207,12 @@ def _open_batches(
 
 
 def _judge(
-    report: Report, read: _DatasetReadings, labels: list[str], protocol: str, fold: Callable[[str], str]
+    report: Report,
+    read: _DatasetReadings,
+    labels: list[str],
+    protocol: str,
+    fold: Callable[[str], str],
+    allow_empty: bool,
 ) -> None:
     pairs, confidences, runaway = [], [], 0
     drops = DropReport()
@@ -213,8 +221,9 @@ def _judge(
             comparison.index, comparison.reading, comparison.prediction, comparison.truth,
         )  # fmt: skip
         label, key = labels[index], read.dataset.key(index)
-        if not truth:
-            reason = EMPTY_UNDER_PROTOCOL if normalize_label(label) else EMPTY
+        blank = not normalize_label(label)
+        if not truth and not (blank and allow_empty):
+            reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
             drops.add(reason, f"{read.data}/{key}", f"{label!r} under protocol {protocol}")
             continue
         pairs.append((prediction, truth))
@@ -236,7 +245,7 @@ def _judge(
             correct=sum(correct),
             word_accuracy=metrics.word_accuracy(pairs) if pairs else None,
             one_minus_ned=metrics.one_minus_ned(pairs) if pairs else None,
-            cer=metrics.cer(pairs) if pairs else None,
+            cer=metrics.cer(pairs) if any(truth for _, truth in pairs) else None,
             calibration_error=metrics.expected_calibration_error(confidences, correct) if pairs else None,
             sure_from=threshold[0] if threshold else None,
             sure_share=threshold[1] if threshold else None,

@@ -2,7 +2,7 @@
 
 A *protocol* folds truth and prediction before they are compared. A truth that folds to nothing asks nothing of a
 reader and is left out (and counted) by ``dptr.evaluation.evaluate``; a prediction that folds to nothing is simply
-wrong.
+wrong. An empty truth can stand for a picture without text (``allow_empty``); then only an empty prediction is right.
 
 Edits are counted in extended grapheme clusters (``dptr.text.unicode.graphemes``): a wrong vowel sign makes one
 character wrong, as a wrong accent does. Without combining marks, as in ASCII, Chinese or Greek, these are code points.

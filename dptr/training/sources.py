@@ -130,7 +130,14 @@ def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig
 
 def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabeledCrops, list[str]]:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
-    load = partial(load_crops, charset=charset, max_length=length, size=encoder.crop_size, cache=data.cache)
+    load = partial(
+        load_crops,
+        charset=charset,
+        max_length=length,
+        size=encoder.crop_size,
+        cache=data.cache,
+        allow_empty=data.allow_empty,
+    )
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:

@@ -153,6 +153,14 @@ def test_every_sample_is_kept_or_counted_with_its_reason(tmp_path, make):
     assert [int(array[0, 0, 0]) for array in crops.arrays] == [10 * index for index in kept]
 
 
+@pytest.mark.parametrize("make", [make_folder, make_lmdb])
+def test_empty_labels_can_stand_for_pictures_without_text(tmp_path, make):
+    path = make(tmp_path / "set", ["good", "", " \u200b", "caf\u00e9"])
+    crops = load_crops([path], DIGITS, 25, CropSize(height=8, width=16), allow_empty=True)
+    assert crops.labels == ["good", "", ""] and crops.drops.counts == {OUTSIDE: 1}
+    assert [int(array[0, 0, 0]) for array in crops.arrays] == [0, 10, 20]
+
+
 def test_unreadable_images_are_counted_and_listed_never_replaced(tmp_path):
     labels = [f"word{index}" for index in range(8)]
     path = make_folder(tmp_path / "set", labels)

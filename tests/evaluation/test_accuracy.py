@@ -86,6 +86,14 @@ def test_truths_that_fold_to_nothing_are_left_out() -> None:
         score_crops(crops_of(["--"], [8], {}), TOKENIZER, read, "36")
 
 
+def test_of_an_empty_label_only_an_empty_reading_is_right() -> None:
+    read = Planted(("", 0.9), ("zz", 0.9), ("a", 0.9), ("a", 0.9))
+    crops = crops_of(["", "", "a", "--"], [8] * 4, {})
+    assert [each.correct for each in compare_crops(crops, TOKENIZER, read, "36")] == [True, False, True]
+    readings = [(0, Reading("-", 1.0, False, np.ones((1, 2)))), (1, Reading("-", 1.0, False, np.ones((1, 2))))]
+    assert [each.correct for each in compare(readings, ["", "-"], lambda text: text.strip("-"))] == [False, True]
+
+
 def test_whatever_reads_is_compared_by_the_same_loop() -> None:
     words = ["tea", "bus", "cab", "dab", "eel"]
     calls: list[int] = []

@@ -90,6 +90,15 @@ def test_numbers_are_those_counted_by_hand(data: Path) -> None:
     assert result.images_per_second > 0
 
 
+def test_pictures_without_text_count_where_asked_for(tmp_path: Path) -> None:
+    table: list[tuple[str, str | None, float]] = [("", "", 0.9), (" ", "-", 0.8), ("", "x", 0.7), ("- -", "", 0.6)]
+    reader, data = PlantedReader(table), write_folder(tmp_path / "silent", table)
+    result = evaluate(reader, [data], allow_empty=True).results[0]
+    assert (result.n, result.correct, result.cer) == (3, 1, None)
+    assert result.dropped == {"empty under protocol": 1}
+    assert evaluate(reader, [data]).results[0].n == 0
+
+
 def test_every_crop_is_kept_or_counted_under_every_protocol(data: Path) -> None:
     reader = PlantedReader(TABLE)
     report = evaluate(reader, [data], ["36", "62", "94", "native"])
