@@ -145,6 +145,14 @@ class PretrainRecipe(Config):
     bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
 
 
+class ForgettingConfig(Config):
+    """What further training should not forget; see ``dptr.training.forgetting``. Without crops nothing is measured."""
+
+    sets: tuple[str, ...] = ()  # labeled sets that are read at each validation, and never trained on
+    rendered: int = Field(0, ge=0)  # rendered crops of each kind likewise; 0 = none
+    max_loss: float = Field(0.02, ge=0, le=1)  # word accuracy that each may lose, else a state is not kept; 1 = all
+
+
 class FinetuneRecipe(Config):
     """``dptr finetune``: stage 2, the whole recognizer on labeled crops."""
 
@@ -156,6 +164,7 @@ class FinetuneRecipe(Config):
     data: DataConfig = DataConfig()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
+    forgetting: ForgettingConfig = ForgettingConfig()
     encoder_lr: float = Field(1.0, ge=0)  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
     fmu_lr: float = Field(1.0, ge=0)
     decoder_lr: float = Field(1.0, ge=0)

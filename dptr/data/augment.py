@@ -20,6 +20,9 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 
 LAYERS = 3  # operations drawn a crop, as PARSeq
+MOTION = 0.08  # length of the longest motion blur, of ``blur_side``
+SIGMA = 0.04  # of the strongest Gaussian blur, of the height
+LONG = 4  # width / height of the crops that slopes and blurs are chosen for: 32x128
 
 _Crop = UInt8[np.ndarray, "h w 3"]
 Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
@@ -63,6 +66,17 @@ def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:
     return crop
 
 
+def slope_share(height: int, width: int) -> float:
+    """The share of a slope that a crop can have, at most 1: so that its ends move no farther than those of a crop
+    ``LONG`` heights long, and stay in the picture."""
+    return min(1.0, LONG * height / width)
+
+
+def blur_side(height: int, width: int) -> int:
+    """The side, in pixels, of which the length of a motion blur is a share."""
+    return min(max(height, width), LONG * height)
+
+
 def _signed(rng: np.random.Generator, limit: float) -> float:
     return float(rng.uniform(-limit, limit))
 
@@ -77,8 +91,8 @@ def _affine(crop: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _rotate(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Up to 15 degrees (PARSeq: 30; that turns the ends of a long word out of the picture)."""
-    angle = np.deg2rad(_signed(rng, 15 * strength))
+    """Up to 15 degrees (PARSeq: 30; that turns the ends of a long word out of the picture), less in longer crops."""
+    angle = np.deg2rad(_signed(rng, 15 * slope_share(*crop.shape[:2]) * strength))
     return _affine(crop, np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]]))
 
 
@@ -88,8 +102,8 @@ def _shear_x(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.
 
 
 def _shear_y(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Slope: up to 0.2 pixels upwards a pixel of width (PARSeq ``shear_y_pct``)."""
-    return _affine(crop, np.array([[1, 0, 0], [_signed(rng, 0.2 * strength), 1, 0]]))
+    """Slope: up to 0.2 pixels upwards a pixel of width (PARSeq ``shear_y_pct``), less in longer crops."""
+    return _affine(crop, np.array([[1, 0, 0], [_signed(rng, 0.2 * slope_share(*crop.shape[:2]) * strength), 1, 0]]))
 
 
 def _translate_x(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -114,14 +128,17 @@ def _perspective(crop: np.ndarray, rng: np.random.Generator, strength: float) ->
 
 def _gaussian_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Sigma up to 4 % of the height and at least 0.3 pixels."""
-    sigma = max(0.3, rng.uniform(0, 0.04 * strength) * crop.shape[0])
+    sigma = max(0.3, rng.uniform(0, SIGMA * strength) * crop.shape[0])
     return _cv2().GaussianBlur(crop, (0, 0), sigma, borderType=_cv2().BORDER_REPLICATE)
 
 
 def _motion_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """A line of up to 8 % of the longer side and at least 3 pixels (PARSeq ``motion_blur``), in any direction."""
+    """A line of up to 8 % of the longer side and at least 3 pixels (PARSeq ``motion_blur``), in any direction.
+
+    Of a crop longer than ``LONG`` heights it is 8 % of that length.
+    """
     cv2 = _cv2()
-    length = max(3.0, rng.uniform(0, 0.08 * strength) * max(crop.shape))
+    length = max(3.0, rng.uniform(0, MOTION * strength) * blur_side(*crop.shape[:2]))
     size = int(np.ceil(length)) | 1
     angle = rng.uniform(0, np.pi)
     reach = (length - 1) / 2 * np.array([np.cos(angle), np.sin(angle)])

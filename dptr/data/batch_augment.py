@@ -7,6 +7,7 @@ the CPU, so that each operation is computed for the crops alone that it was draw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,11 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dptr.data.augment import LAYERS
+from dptr.data.augment import LAYERS, MOTION, SIGMA, blur_side, slope_share
 from dptr.utils import images
 
-_TAPS = 5  # of a motion blur: its line is up to 8 % of the width, 10 pixels of 128
-_REACH = 4  # pixels on either side that a Gaussian blur sees: 3 sigma at full strength and height 32
 _OPERATIONS = (
     "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "perspective", "gaussian_blur", "motion_blur",
     "gaussian_noise", "poisson_noise", "autocontrast", "invert", "posterize", "solarize", "solarize_add", "color",
@@ -100,18 +99,20 @@ def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torc
     def up_to(name: str, most: float) -> Tensor:
         return uniform() * most * strength * on[name]
 
-    angle, slant, slope = signed("rotate", torch.pi / 12), signed("shear_x", 0.9), signed("shear_y", 0.2)
+    flat = slope_share(height, width)
+    angle = signed("rotate", flat * torch.pi / 12)
+    slant, slope = signed("shear_x", 0.9), signed("shear_y", flat * 0.2)
     turned = torch.cat([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
     one = torch.ones_like(angle)
     sheared = torch.cat([one, slant, slope, one + slant * slope], 1).view(-1, 2, 2)
     way = torch.pi * uniform()
-    line = on["motion_blur"] * (uniform() * 0.08 * strength * max(height, width)).clamp(min=3)
+    line = on["motion_blur"] * (uniform() * MOTION * strength * blur_side(height, width)).clamp(min=3)
     return Draws(
         matrix=(turned @ sheared).flatten(1),
         shift=torch.cat([signed("translate_x", 0.1 * width), signed("translate_y", 0.3 * height)], 1),
         corners=signed("perspective", 1.0, 8) * torch.tensor([0.1 * width, 0.25 * height]).repeat(4),
         motion=line * torch.cat([way.cos(), way.sin()], 1),
-        sigma=on["gaussian_blur"] * (uniform() * 0.04 * strength * height).clamp(min=0.3),
+        sigma=on["gaussian_blur"] * (uniform() * SIGMA * strength * height).clamp(min=0.3),
         autocontrast=on["autocontrast"],
         invert=on["invert"],
         bits=up_to("posterize", 4).round(),
@@ -216,23 +217,25 @@ def _warp(
 
 
 def _blur_motion(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 h w"]:
-    """The mean over the line of what lies there."""
+    """The mean over the line of what lies there, a point for each 2 pixels of the longest line: 5 at 32x128."""
     places, _, _ = _places(pixels)
-    along = torch.linspace(-0.5, 0.5, _TAPS).tolist()
+    taps = max(5, round(MOTION * blur_side(*pixels.shape[2:]) / 2))
+    along = torch.linspace(-0.5, 0.5, taps).tolist()
     return (
         sum((_sample_pixels(pixels, places + part * motion[:, None]) for part in along), torch.zeros_like(pixels))
-        / _TAPS
+        / taps
     )
 
 
 def _blur_gaussian(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
-    """Each crop by its own Gaussian, cut at ``_REACH`` pixels."""
-    kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1, device=pixels.device) / sigma) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).T[:, :, None, None, None]
+    """Each crop by its own Gaussian, cut at 3 sigma of the strongest."""
     height, width = pixels.shape[2:]
-    padded = F.pad(pixels, (_REACH, _REACH, 0, 0), mode="replicate")
+    reach = math.ceil(3 * SIGMA * height)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pixels.device) / sigma) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).T[:, :, None, None, None]
+    padded = F.pad(pixels, (reach, reach, 0, 0), mode="replicate")
     pixels = sum((weight * padded[..., at : at + width] for at, weight in enumerate(kernel)), torch.zeros_like(pixels))
-    padded = F.pad(pixels, (0, 0, _REACH, _REACH), mode="replicate")
+    padded = F.pad(pixels, (0, 0, reach, reach), mode="replicate")
     return sum(
         (weight * padded[..., at : at + height, :] for at, weight in enumerate(kernel)), torch.zeros_like(pixels)
     )

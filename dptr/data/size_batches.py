@@ -10,16 +10,17 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from dptr.data.sources import LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture, seeded_order
+from dptr.data.sources import Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture, seeded_order
 from dptr.utils.images import to_array
 from dptr.utils.sizes import Size, by_shape
 
 BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB
+STRETCH = 2.0  # how many times wider or narrower a crop of a rare size is made at most
 _WHOLE = 1_000_000  # shares are dealt out in millionths
 
 
 @dataclass(frozen=True)
-class SizeBatches:
+class SizeBatches(Dealt):
     """Samples k * ``batch_size`` .. (k + 1) * ``batch_size`` - 1, the batch of step k, are of one size.
 
     Sizes take their turns evenly spread, each with its weight: ``WeightedMixture`` of batches.
@@ -34,15 +35,7 @@ class SizeBatches:
     weights: tuple[int, ...]
     batch_size: int
 
-    def sample(self, index: int) -> Sample:
-        supply, index = self._deal(index)
-        return supply.sample(index)
-
-    def word(self, index: int) -> str:
-        supply, index = self._deal(index)
-        return supply.word(index)
-
-    def _deal(self, index: int) -> tuple[Source, int]:
+    def deal(self, index: int) -> tuple[Source, int]:
         step, place = divmod(index, self.batch_size)
         supply, number = WeightedMixture(self.supplies, self.weights).deal(step)
         return supply, number * self.batch_size + place
@@ -92,7 +85,7 @@ class MadeCrops:
 
 
 @dataclass(frozen=True)
-class BlockBatches:
+class BlockBatches(Dealt):
     """Batches of one size each where some crops are made during training, so that nobody knows their size before.
 
     These are made a block of batches at a time, as many as the block needs, and are held in memory; the block is then
@@ -112,20 +105,18 @@ class BlockBatches:
     seed: int
     _blocks: dict[int, SizeBatches] = field(default_factory=dict, repr=False, compare=False)  # the last one
 
-    def sample(self, index: int) -> Sample:
-        block, index = divmod(index, self.steps * self.batch_size)
-        return self._block(block).sample(index)
-
-    def word(self, index: int) -> str:
-        block, index = divmod(index, self.steps * self.batch_size)
-        return self._block(block).word(index)
+    def deal(self, index: int) -> tuple[Source, int]:
+        block, own = divmod(index, self.steps * self.batch_size)
+        return self._block(block), own
 
     def _block(self, number: int) -> SizeBatches:
         if number not in self._blocks:
             self._blocks.clear()
             parts = [(self._known(source, weight, number), weight) for source, weight in self.parts]
             before = number * self.steps * self.batch_size
-            self._blocks[number], _ = batch_by_size(parts, self.batch_size, self.pool, self.seed + number, before)
+            self._blocks[number], _ = batch_by_size(
+                parts, self.batch_size, self.pool, self.seed + number, before, self.steps
+            )
         return self._blocks[number]
 
     def _known(self, source: Source, weight: float, number: int) -> SizedSource:
@@ -167,13 +158,18 @@ def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 
 
 
 def batch_by_size(
-    parts: Sequence[tuple[SizedSource, float]], batch_size: int, pool: int = 1, seed: int = 0, before: int = 0
+    parts: Sequence[tuple[SizedSource, float]],
+    batch_size: int,
+    pool: int = 1,
+    seed: int = 0,
+    before: int = 0,
+    steps: int = 0,
 ) -> tuple[SizeBatches, list[str]]:
     """The samples of all parts, in batches of one size each; and a line for the log.
 
     Each part has the share of all samples that its weight says, and within a part all crops come equally often. A size
     of fewer than ``batch_size`` crops would fill its batches with copies: these crops join those of the nearest size
-    that has more, stretched to it.
+    that has more, stretched to it, if that is at most ``STRETCH`` times as wide or as narrow.
 
     Args:
         parts: supplies with weights > 0.
@@ -181,6 +177,7 @@ def batch_by_size(
         pool: batches whose words are sorted by length together (``LengthBuckets``); 1 = as they come.
         seed: of the order of these batches.
         before: how many samples were drawn from the parts before these: they go on about there.
+        steps: how many batches will be drawn, so that each sorted pool of a size ends with them; 0 = without end.
     """
     total = sum(weight for _, weight in parts)
     sizes = [[(int(height), int(width)) for height, width in source.sizes()] for source, _ in parts]
@@ -196,7 +193,9 @@ def batch_by_size(
                 streams.append(_Stream(source.choose(rows, stream), size, int(before * share)))
                 shares.append(max(1, round(_WHOLE * share)))
         supply: Source = WeightedMixture(tuple(streams), tuple(shares))
-        supplies.append(LengthBuckets(supply, batch_size, pool, seed) if pool > 1 else supply)
+        own_steps = max(1, steps * sum(shares) // _WHOLE) if steps else pool
+        together = own_steps // ceil(own_steps / pool)
+        supplies.append(LengthBuckets(supply, batch_size, together, seed) if together > 1 else supply)
         weights.append(sum(shares))
         told.append(f"{size[0]}x{size[1]} {sum(shares) / _WHOLE:.1%}")
     stretched = sum(homes[each] != each for some in sizes for each in some)
@@ -205,7 +204,10 @@ def batch_by_size(
 
 
 def _homes(sizes: Sequence[Size], least: int) -> dict[Size, Size]:
-    """Which size crops of each size are trained at: their own where there are ``least``, else the nearest such."""
+    """Which size crops of each size are trained at: their own where there are ``least``, else the nearest such.
+
+    Where that is too far (``STRETCH``) they keep their own.
+    """
     found, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
     own = [(int(height), int(width)) for height, width in found]
     common = [size for size, count in zip(own, counts, strict=True) if count >= least]
@@ -214,4 +216,5 @@ def _homes(sizes: Sequence[Size], least: int) -> dict[Size, Size]:
     def distance(size: Size, other: Size) -> float:
         return abs(float(np.log(by_shape(other)[0] / by_shape(size)[0])))
 
-    return {size: min(common, key=lambda other: (distance(size, other), other)) for size in own}
+    nearest = {size: min(common, key=lambda other: (distance(size, other), other)) for size in own}
+    return {size: other if distance(size, other) <= np.log(STRETCH) else size for size, other in nearest.items()}

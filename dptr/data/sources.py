@@ -39,23 +39,33 @@ class SizedSource(Source, Protocol):
         """A supply of some of the crops; another ``stream`` draws in other orders."""
 
 
+class Dealt:
+    """A supply whose samples are those of others."""
+
+    def sample(self, index: int) -> Sample:
+        source, own = self.deal(index)
+        return source.sample(own)
+
+    def word(self, index: int) -> str:
+        source, own = self.deal(index)
+        return source.word(own)
+
+    def deal(self, index: int) -> tuple[Source, int]:
+        """Whose turn it is, and the how many of its own."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Curriculum:
+class Curriculum(Dealt):
     """A gentle supply that gives way to the full one over the first ``length`` samples."""
 
     gentle: Source
     full: Source
     length: int
 
-    def sample(self, index: int) -> Sample:
-        return self._source(index).sample(index)
-
-    def word(self, index: int) -> str:
-        return self._source(index).word(index)
-
-    def _source(self, index: int) -> Source:
+    def deal(self, index: int) -> tuple[Source, int]:
         gentle = index < self.length and index * _GOLDEN % 1.0 >= index / self.length
-        return self.gentle if gentle else self.full
+        return (self.gentle if gentle else self.full), index
 
 
 @dataclass(frozen=True)
@@ -95,28 +105,20 @@ class LabeledSource:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(Dealt):
     """A ``share`` of all samples, evenly spread, is rendered; the others are labeled. Neither's indices have gaps."""
 
     labeled: Source
     rendered: Source
     share: float
 
-    def sample(self, index: int) -> Sample:
-        source, index = self._deal(index)
-        return source.sample(index)
-
-    def word(self, index: int) -> str:
-        source, index = self._deal(index)
-        return source.word(index)
-
-    def _deal(self, index: int) -> tuple[Source, int]:
+    def deal(self, index: int) -> tuple[Source, int]:
         before, after = int(index * self.share), int((index + 1) * self.share)
         return (self.rendered, before) if after > before else (self.labeled, index - before)
 
 
 @dataclass(frozen=True)
-class WeightedMixture:
+class WeightedMixture(Dealt):
     """Several supplies, each in proportion to its weight and evenly spread; no supply's indices have gaps.
 
     ``weights`` are whole numbers (``whole_weights``). After any multiple of their sum the proportions are exact. The
@@ -126,16 +128,7 @@ class WeightedMixture:
     sources: tuple[Source, ...]
     weights: tuple[int, ...]
 
-    def sample(self, index: int) -> Sample:
-        source, index = self.deal(index)
-        return source.sample(index)
-
-    def word(self, index: int) -> str:
-        source, index = self.deal(index)
-        return source.word(index)
-
     def deal(self, index: int) -> tuple[Source, int]:
-        """Whose turn it is, and the how many of its own."""
         left = sum(self.weights)
         for source, weight in zip(self.sources[:-1], self.weights, strict=False):
             before, after = index * weight // left, (index + 1) * weight // left
@@ -153,7 +146,7 @@ def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class LengthBuckets:
+class LengthBuckets(Dealt):
     """The same samples, in batches whose words are of about one length, so that little of a batch is padding.
 
     The samples of ``pool`` batches of ``size`` are sorted by the length of their words and cut into batches, which come
@@ -166,18 +159,12 @@ class LengthBuckets:
     seed: int
     _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of one pool
 
-    def sample(self, index: int) -> Sample:
-        return self.source.sample(self._moved(index))
-
-    def word(self, index: int) -> str:
-        return self.source.word(self._moved(index))
-
-    def _moved(self, index: int) -> int:
+    def deal(self, index: int) -> tuple[Source, int]:
         number, place = divmod(index, self.size * self.pool)
         if number not in self._orders:
             self._orders.clear()
             self._orders[number] = self._order(number)
-        return int(self._orders[number][place])
+        return self.source, int(self._orders[number][place])
 
     def _order(self, number: int) -> np.ndarray:
         count = self.size * self.pool

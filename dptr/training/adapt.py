@@ -31,6 +31,7 @@ from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
+from dptr.training.forgetting import WAYS, between
 from dptr.training.resolve import resolve_adapt
 from dptr.training.sources import RENDERED_VALIDATION, rendered_words
 from dptr.training.state import check_out
@@ -40,7 +41,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
 
-WAYS = (1.0, 0.75, 0.5)  # how far from the decoder as it was to the trained one
 LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 Progress = Callable[[int], None]  # so many pictures more
 _TOGETHER = 128  # crops that the image side sees at once
@@ -85,8 +85,8 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
 
     Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
     that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
-    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step (weights in between forget
-    less: WiSE-FT, Wortsman et al., CVPR 2022, section 3).
+    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step
+    (``dptr.training.forgetting``).
 
     Returns:
         The folder of the best recognizer.
@@ -153,10 +153,8 @@ class AdaptTask(Task):
         return self.decoder.term_count(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
-        last = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
         sets = {"domain": self.features.domain_validation, "others": self.features.language_validation}
-        for way in WAYS if step else WAYS[:1]:
-            self.decoder.load_state_dict(interpolate_weights(self.first, last, way))
+        for way in between(self.decoder, self.first, WAYS if step else WAYS[:1]):
             scores = {name: decoder_accuracy(self.decoder, some, self.tokenizer) for name, some in sets.items()}
             before = baseline.get("", scores)["others"]
             message = (
@@ -169,7 +167,6 @@ class AdaptTask(Task):
                 message += f"; not kept: that is more than max_accuracy_loss={self.recipe.max_accuracy_loss:g} "
                 message += f"below {before:.1%}"
             yield Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
-        self.decoder.load_state_dict(last)
 
     def remembers(self, scores: Scores, before: float) -> bool:
         """Whether other words are read nearly as well as before."""
@@ -192,14 +189,6 @@ class AdaptTask(Task):
             out / "model", "recognizer", self.loaded.model, self.loaded.config, self.tokenizer.charset, self.dual,
             {**self.card, "results": results}, temperature=self.loaded.temperature,
         )  # fmt: skip
-
-
-def interpolate_weights(first: dict[str, Tensor], last: dict[str, Tensor], way: float) -> dict[str, Tensor]:
-    """Weights ``way`` (0..1) of the way from ``first`` to ``last``, which have the same names and shapes."""
-    return {
-        name: torch.lerp(first[name], tensor, way) if tensor.is_floating_point() else tensor
-        for name, tensor in last.items()
-    }
 
 
 def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:

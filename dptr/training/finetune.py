@@ -31,6 +31,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
+from dptr.training.forgetting import between, describe_forgetting, load_others, lost
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -42,6 +43,9 @@ from dptr.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+OTHERS = "others_"  # before the name of a set of other crops, in scores and in the log
 
 
 class FinetuneObjective(nn.Module):
@@ -71,13 +75,15 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     """Train and write ``out/model``, a recognizer folder.
 
     The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0
-    counts.
+    counts. With ``recipe.forgetting`` it is the best of those that lose at most ``max_loss`` of each set of other
+    crops, and weights between those of step 0 and of a step are candidates too (``dptr.training.forgetting``).
 
     Returns:
         The folder of the best recognizer.
 
     Raises:
-        UserError: see ``resolve_finetune``, ``check_out``, ``load_finetune_crops``, ``initialize``, ``Trainer``.
+        UserError: see ``resolve_finetune``, ``check_out``, ``load_finetune_crops``, ``load_others``, ``initialize``,
+            ``Trainer``.
     """
     resolved = resolve_finetune(recipe)
     recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
@@ -94,11 +100,16 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     dual = resolved.parts.dual
     change = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
     source, validation, notes = load_finetune_crops(recipe, charset, *([change] if recipe.init.model else []))
+    others, messages = load_others(recipe, charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
-    task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, dual, accelerator)
-    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes]).run()
+    task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
+    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *messages])
+    trainer.run()
+    if others:
+        before, after = (task.of_others(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
+        trainer.log.say(describe_forgetting(before, after))
     return out / "model"
 
 
@@ -119,13 +130,15 @@ class FinetuneTask(Task):
         parts: Parts,
         source: Source,
         validation: LabeledCrops,
+        others: dict[str, LabeledCrops],
         dual: dict[str, Any],
         accelerator: Accelerator,
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
-        self.source, self.validation = source, validation
+        self.source, self.validation, self.others = source, validation, others
+        self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
-        self.patience = recipe.patience
+        self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
@@ -156,15 +169,42 @@ class FinetuneTask(Task):
         return self.model.decoder.term_count(tensors["targets"])
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
+        if not self.others or not step:
+            yield self.judge(1.0, baseline)
+            return
+        for way in between(self.model, self.first):
+            yield self.judge(way, baseline)
+
+    def judge(self, way: float, baseline: Mapping[str, Scores]) -> Validation:
+        """Read the validation crops and the others with weights ``way`` (0 to 1) of the way to the trained ones."""
         scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol)
         message = f"reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
-        yield Validation(scores, message)
+        for name, crops in self.others.items():
+            read = score_crops(crops, self.tokenizer, self.recognize, self.protocol)
+            scores[OTHERS + name] = read["word_accuracy"]
+            message += f", {read['word_accuracy']:.1%} of {name}"
+        if way < 1:
+            message = f"{way:.0%} of the way: {message}"
+        if forgotten := self.forgotten(scores, baseline.get("", scores)):
+            message += f"; not kept: {', '.join(forgotten)} lost more than forgetting.max_loss={self.max_loss:g}"
+        return Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
+
+    def of_others(self, scores: Scores) -> Scores:
+        """Word accuracy of each set of other crops."""
+        return {name: scores[OTHERS + name] for name in self.others if OTHERS + name in scores}
+
+    def forgotten(self, scores: Scores, baseline: Scores) -> list[str]:
+        """Of which sets of other crops too much is lost."""
+        return lost(self.of_others(scores), self.of_others(baseline), self.max_loss)
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
-        return tuple(scores.values()) > tuple(best.values())
+        new, old = ([score for name, score in each.items() if not name.startswith(OTHERS)] for each in (scores, best))
+        return new > old and (not best or not self.forgotten(scores, baseline))
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
+        if self.others:
+            about["way"] = float(validation.variant.removeprefix("_") or 1)
         card = {**self.card, "results": [{**about, **validation.scores}]}
         temperature = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
         save_checkpoint(

@@ -71,11 +71,12 @@ class Log:
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}; free space, then --resume") from error
 
-    def progress(self, step: int, steps: int, samples: int, loss: float) -> float:
+    def progress(self, step: int, steps: int, samples: int, loss: float, seconds_left: float | None = None) -> float:
         """Show loss, speed and time left (a line that is rewritten on a terminal, one in 30 s elsewhere).
 
         Args:
             samples: samples a step, over all processes.
+            seconds_left: of a run that ends by the clock, if that comes before ``steps``.
 
         Returns:
             Samples a second since the run started or resumed.
@@ -90,6 +91,7 @@ class Log:
         if self.main and shows_progress() and (terminal or now - self._spoke > 30 or step == steps):
             self._spoke = now
             left = int((steps - step) * samples / max(speed, 1e-9))
+            left = left if seconds_left is None else min(left, int(seconds_left))
             text = (
                 f"step {step}/{steps}  loss {loss:.3f}  {speed:,.0f} {self.unit}/s  {left // 60}:{left % 60:02d} left"
             )

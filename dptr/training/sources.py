@@ -34,6 +34,22 @@ RENDERED_VALIDATION = 512  # rendered held-out words
 _LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
 
 
+def held_out_words(
+    corpus: CorpusConfig, render: RenderConfig, encoder: EncoderConfig, charset: Charset, max_length: int
+) -> RenderedWords:
+    """Words that the corpus holds out, in fonts held out where ``render.font_split`` is ``train``.
+
+    They do not depend on a run's seed, so that runs can be compared.
+
+    Raises:
+        UserError: no words, no fonts (see ``Corpus``, ``Renderer``).
+    """
+    fonts = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
+    return RenderedWords(
+        Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, fonts, encoder.crop_size)
+    )
+
+
 def rendered_words(
     corpus: CorpusConfig,
     render: RenderConfig,
@@ -45,19 +61,14 @@ def rendered_words(
 ) -> tuple[Source, Callable[[], RenderedWords], list[str]]:
     """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
 
-    Words for validation are those that the corpus holds out, in fonts held out where ``render.font_split`` is
-    ``train``. They do not depend on ``seed``, so that runs can be compared. They come from a function: who has other
-    crops to validate on needs neither held-out fonts nor, with a pack, any.
+    Those to validate on (``held_out_words``) come from a function: who has other crops for that needs neither held-out
+    fonts nor, with a pack, any.
 
     Raises:
         UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
     """
     size = encoder.crop_size
-
-    def unseen() -> RenderedWords:
-        others = FontIndex(find_fonts(render.fonts), "heldout" if render.font_split == "train" else render.font_split)
-        return RenderedWords(Corpus(corpus, charset, max_length, 1, "heldout"), Renderer(render, 1, others, size))
-
+    unseen = partial(held_out_words, corpus, render, encoder, charset, max_length)
     if pack:
         packed, messages = open_pack(pack, charset, max_length, size, seed)
         return packed, unseen, messages

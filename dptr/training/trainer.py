@@ -122,14 +122,14 @@ class Trainer:
         with self.stop_after_step():
             if progress.step == 0 and task.validate_first:
                 self.validate()
-            if self.out_of_patience():
+            if self.out_of_patience() or self.seconds_left() == 0:
                 return
             with closing(task.batches(progress.step, config.steps, self.share)) as batches:
                 for batch in batches:
                     with step_generator(config.seed, progress.step) as generator:
                         tensors, words = task.tensors(batch, progress.step, generator, self.share)
                         loss, others = self.learn(tensors, words, generator)
-                    rate = self.log.progress(progress.step, config.steps, config.batch_size, loss)
+                    rate = self.log.progress(progress.step, config.steps, config.batch_size, loss, self.seconds_left())
                     if self.due(config.log_every):
                         row = {name: float(value) for name, value in others.items()}
                         self.log.write(progress.step, {"loss": loss, **row, f"{task.unit}_per_second": round(rate, 1)})
@@ -150,9 +150,15 @@ class Trainer:
             self.update(loss, tensors, words)
         self.progress.step += 1
         self.average()
-        late = self.run_config.seconds and time.monotonic() - self.started >= self.run_config.seconds
-        self.finished = self.progress.step == self.run_config.steps or bool(late)
+        if self.run_config.seconds:
+            self.progress.seconds = time.monotonic() - self.started
+        self.finished = self.progress.step == self.run_config.steps or self.seconds_left() == 0
         return loss, others
+
+    def seconds_left(self) -> float | None:
+        """Of ``run.seconds``, as of the last step; None where steps alone end the run."""
+        seconds = self.run_config.seconds
+        return max(seconds - self.progress.seconds, 0.0) if seconds else None
 
     def set_learning_rate(self) -> None:
         """One cycle over the steps, or over ``run.seconds``."""

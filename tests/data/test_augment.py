@@ -226,6 +226,18 @@ def test_rotation_and_shears_against_a_plain_resampler(share):
         assert np.abs(apply(name, crop, share) - reference).max() <= 2, name
 
 
+@pytest.mark.parametrize("name", ["_rotate", "_shear_y"])
+@pytest.mark.parametrize("width", [128, 320, 640])
+def test_the_ends_of_a_long_crop_stay_in_it(name: str, width: int) -> None:
+    crop = np.zeros((32, width, 3), np.uint8)
+    crop[12:20, :6] = crop[12:20, -6:] = 255  # strokes in the middle third of the height, at both ends
+    operation = BY_NAME[name]
+    for seed in range(100):
+        changed = operation(crop.copy(), np.random.default_rng(seed), 1.0)
+        left, right = (part.max(axis=(1, 2)).sum() for part in (changed[:, :8], changed[:, -8:]))
+        assert min(left, right) > 255, f"seed {seed}: the end of the word is gone"
+
+
 def test_perspective_moves_the_corners_where_it_was_told():
     """All corners moved alike is a translation."""
     crop = noise(40, 100)

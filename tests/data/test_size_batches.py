@@ -87,6 +87,14 @@ def test_crops_of_a_rare_size_join_the_nearest_common_one() -> None:
     assert {where[f"a{number}"] for number in range(43, 85)} == {WIDE}
 
 
+def test_a_rare_size_far_from_all_others_keeps_its_own_batches() -> None:
+    longest = (WIDE[0], 8 * WIDE[1])
+    mixed, messages = batch_by_size([(labeled({WIDE: 60, longest: 6}, "a"), 1.0)], BATCH)
+    assert "stretched" not in messages[0]
+    sizes = Counter(crops.shape[1:3] for crops, _, _ in batches(mixed, BATCH, 0, 110, 0))
+    assert sizes == {WIDE: 100, longest: 10}
+
+
 def test_words_of_one_length_come_together_within_a_size() -> None:
     source = labeled({SQUARE: 120, WIDE: 120}, "a")  # labels of two, three and four characters
     mixed, _ = batch_by_size([(source, 1.0)], BATCH, pool=10)
@@ -126,6 +134,14 @@ def test_crops_made_during_training_come_in_batches_of_one_size_too(monkeypatch:
     assert sum(made.values()) == pytest.approx(360, abs=6) and len(made) > 330 and max(made.values()) <= 2
     held = [count for word, count in seen.items() if word.startswith("a")]
     assert len(held) == 36 and set(held) <= {9, 10, 11}, "labeled crops go on from block to block: ten epochs"
+
+
+def test_crops_made_during_training_are_seen_about_once_when_sorted_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_batches, "BLOCK", 60)
+    mixed, _ = in_size_batches(Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), Made(), 0.5), BATCH, pool=16)
+    drawn = Counter(word for _, words, _ in batches(mixed, BATCH, 0, 180, 0) for word in words)
+    made = {word: count for word, count in drawn.items() if word.startswith("made")}
+    assert len(made) > 330 and max(made.values()) <= 2
 
 
 def test_crops_made_during_training_are_a_function_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,9 @@ def test_a_run_may_follow_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     trainer.run()
     assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(5, 11)])
     assert trainer.progress.step == 10 and (tmp_path / "state" / "step-000000010").is_dir()
+    rates.clear()
+    start(tmp_path, recipe, Clocked(Net())).run()
+    assert not rates, "a run whose time is over takes no step more"
 
 
 def test_modules_may_be_clipped_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
