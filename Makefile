@@ -53,7 +53,8 @@ constraints: # torch stays as it is: which of its builds there are depends on th
 	$(NEWEST)/bin/pip install --quiet --constraint $(NEWEST)/torch.txt --editable ./weights \
 		--editable '.[train,export,clip,import,dev,release]'
 	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
-	$(NEWEST)/bin/pip freeze --exclude-editable | sed 's/+.*//' | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt
+	$(NEWEST)/bin/pip freeze --exclude-editable >$(NEWEST)/frozen.txt
+	sed 's/+.*//' $(NEWEST)/frozen.txt | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt
 	cp $(NEWEST)/constraints.txt constraints.txt
 
 release:

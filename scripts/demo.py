@@ -45,7 +45,7 @@ from dptr.training.resolve import resolve_finetune
 from dptr.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-SAMPLES, LABELLED, TEST = 12, 500, 1000  # crops
+SAMPLES, LABELED, TEST = 12, 500, 1000  # crops
 FONTS = {"render.fonts": [str(EMBEDDED)]}  # whatever this system has
 LAMPS = RenderConfig(effects={"dots": 1.0})
 
@@ -67,9 +67,11 @@ def main() -> None:
             read_samples(arguments.model, out)
         with section("2. Alignment: a dual encoder learns that a rendered word and its spelling belong together"):
             align(out)
-        with section("3. Stage 1: a decoder learns to spell from text tokens; no image is seen"):
+        with section(
+            "3. Stage 1: a decoder learns to spell from text tokens; perturbed by residuals of rendered crops"
+        ):
             decoder = pretrain(arguments.glyph, out, arguments.seed)
-        with section(f"4. Stage 2: {LABELLED} crops of displays, once with that decoder and once with a fresh one"):
+        with section(f"4. Stage 2: {LABELED} crops of displays, once with that decoder and once with a fresh one"):
             print_table(finetune(arguments.glyph, decoder, out, arguments.seed), arguments.seed)
     except UserError as error:
         sys.exit(f"demo: error: {error}")
@@ -135,7 +137,7 @@ def pretrain(glyph: str, out: Path, seed: int) -> Path:
 
 def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
     """Three recognizers: parts joined without any training, and fine-tuned with either decoder."""
-    crops = write_crops(rendered("train", 100 + seed, LAMPS), LABELLED, out / "crops" / "train")
+    crops = write_crops(rendered("train", 100 + seed, LAMPS), LABELED, out / "crops" / "train")
     test = write_crops(rendered("heldout", 200 + seed, LAMPS), TEST, out / "crops" / "test")
     fresh: dict[str, Any] = {"init.glyph": glyph, "data.train": [str(crops)], "run.seed": seed}
     taught = fresh | {"init.decoder": str(decoder)}
@@ -143,8 +145,8 @@ def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
     command("finetune", "demo-finetune.toml", out / "taught", taught)
     models = [
         ("pre-trained on text, as it is", 0, join(taught, out / "joined")),
-        ("fresh, fine-tuned", LABELLED, out / "fresh" / "model"),
-        ("pre-trained on text, fine-tuned", LABELLED, out / "taught" / "model"),
+        ("fresh, fine-tuned", LABELED, out / "fresh" / "model"),
+        ("pre-trained on text, fine-tuned", LABELED, out / "taught" / "model"),
     ]
     return [(name, count, evaluate(Reader(folder), [test]).results[0]) for name, count, folder in models]
 

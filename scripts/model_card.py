@@ -218,7 +218,7 @@ def _limits(card: dict[str, Any]) -> list[str]:
         "## Limits",
         "",
         f"The input is a crop of one word. The charset has no spaces and no accented letters, and a word has at most "
-        f"{length} characters. Words upside down, several lines, and handwriting were not in the training data. "
+        f"{length} characters. Several lines and handwriting were not in the training data, and few words upside down. "
         "English words are read best; other strings are read less well (see the table).",
     ]
 

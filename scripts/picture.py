@@ -22,7 +22,7 @@ from dptr.utils.files import atomic_file
 
 COLUMNS, ROWS, SCALE = 4, 5, 2
 GAP, LINE = 16, 24  # pixels; each crop has two lines of text
-BLACK, RED, GREY = (20, 20, 20), (200, 30, 30), (120, 120, 120)
+BLACK, RED, GRAY = (20, 20, 20), (200, 30, 30), (120, 120, 120)
 
 
 def main() -> None:
@@ -52,9 +52,9 @@ def draw(reader: Reader, source: RenderedWords) -> Image.Image:
         sheet.paste(picture.resize((width, height), Image.Resampling.BICUBIC), (x, y))
         below = y + height + 3
         pen.text((x, below), read.text[:20], BLACK if read.text == truth else RED, font)
-        pen.text((x + width, below), f"{read.confidence:.2f}", GREY, font, anchor="ra")
+        pen.text((x + width, below), f"{read.confidence:.2f}", GRAY, font, anchor="ra")
         if read.text != truth:
-            pen.text((x, below + LINE), f"is: {truth}", GREY, font)
+            pen.text((x, below + LINE), f"is: {truth}", GRAY, font)
     return sheet
 
 

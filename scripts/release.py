@@ -33,6 +33,7 @@ CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
 EXTRAS = ("train", "export", "clip", "import")  # of users; the others are of this project's developers
 PACKAGES = 12  # of the base install at most, dptr among them
+RELEASED = ("dptr-*.tar.gz", "dptr_weights-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
 METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
 ALLOWED = {  # what may be in each wheel, below its package or its metadata
     "dptr": (
@@ -78,7 +79,8 @@ def main() -> None:
 
 def remove_release(out: Path) -> None:
     """Delete an earlier release; ends the program where the folder holds anything else."""
-    others = [path.name for path in out.glob("*") if path.name != "sbom" and not fnmatch(path.name, "dptr[-_]*[.-]*")]
+    held = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+    others = [name for name in held if not any(fnmatch(name, pattern) for pattern in RELEASED)]
     if others:
         sys.exit(f"release: {out} holds more than a release: {', '.join(sorted(others)[:3])}; pass another --out")
     if out.is_dir():

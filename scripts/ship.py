@@ -15,6 +15,7 @@ import argparse
 import datetime
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from dptr import __version__
@@ -40,6 +41,8 @@ def main() -> None:
     parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
+    if "DPTR_DATA" not in os.environ:
+        sys.exit("ship: DPTR_DATA is not set; set it to the folder that holds the data sets")
     is_shipped = options.name in SHIPPED
     target = READING / options.name if is_shipped else Path(options.name)
     card = card_of(options.source)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,8 @@ def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
 
 def unpack(family: str, archive: Path, out: Path) -> bool:
     """The Latin fonts of an archive as TrueType in ``out / family``, whole or not at all; whether there are any."""
-    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch, tarfile.open(archive) as packed:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as scratch, tarfile.open(archive) as packed:
         packed.extractall(scratch, filter="data")
         package, made = Path(scratch) / "package", Path(scratch) / "made"
         made.mkdir()
@@ -81,8 +83,7 @@ def unpack(family: str, archive: Path, out: Path) -> bool:
             return False
         for license in package.glob("LICENSE*"):
             shutil.copy(license, made)
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.move(made, out / family)
+        os.replace(made, out / family)
     return True
 
 

@@ -2,7 +2,8 @@
 
 Each command lives in a file of this folder; heavy imports stay inside the commands, so that ``dptr --help`` is quick.
 
-Exit codes: 0; 2 for whatever the user can put right (one line on standard error); 130 after Ctrl-C.
+Exit codes: 0; 1 where ``data check`` finds something, or where whoever reads our output has gone; 2 for whatever the
+user can put right (one line on standard error); 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import extra_of, missing_package
 from dptr.utils.terminal import say, say_error, set_verbosity
 from dptr.version import __version__
-
-RESUMABLE = "align", "pretrain", "finetune", "adapt", "synth"
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Read": (read.read, models.models),
@@ -58,7 +57,7 @@ class _Root(click.Group):
 def app() -> None:
     """Read words in photographs, and train recognizers for any script.
 
-    DPTR trains the half of a recognizer that spells, the decoder, with text before it sees a picture.
+    DPTR first trains the decoder to spell from text, then the whole recognizer on pictures.
     """
 
 
@@ -71,6 +70,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; errors become one line on standard error. Returns the exit code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # paths that are no UTF-8 leave as they came
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -89,8 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         command = getattr(getattr(error, "ctx", None), "command_path", "dptr")
         return _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
     except KeyboardInterrupt:
-        resumable = arguments and arguments[0] in RESUMABLE
-        say(f"dptr: interrupted{'; go on with --resume' if resumable else ''}", level=-1)
+        say(f"dptr: interrupted{'; go on with --resume' if _can_resume(arguments) else ''}", level=-1)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         return 1
@@ -104,6 +105,17 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}; free space and try again")
     return 0
+
+
+def _can_resume(arguments: Sequence[str]) -> bool:
+    """Whether the command that ``arguments`` begin with has ``--resume``."""
+    command: click.Command | None = app
+    context = click.Context(app)
+    for argument in arguments:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(context, argument)
+    return command is not None and any(parameter.name == "resume" for parameter in command.params)
 
 
 def _fail(problem: UserError | str) -> int:

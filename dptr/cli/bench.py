@@ -56,7 +56,7 @@ def bench(
     sets = join_data(data, more) if data or more else []
     if len(sets) > 1:
         raise UserError(f"{', '.join(map(str, sets))}: {len(sets)} data sets; time is measured on one, pass one")
-    check_outputs(out)
+    check_outputs(out, style, [model, *sets])
     with progress_bars() as bars:
         report = bench(model, sets[0] if sets else None, batch_size or (1, 32), backend, repeats, threads, bars)
     for line in report.drops.lines():

@@ -21,7 +21,7 @@ from dptr.cli.options import (
     write_report,
 )
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import progress_bars, write_text
+from dptr.utils.terminal import progress_bars, say, write_text
 
 if TYPE_CHECKING:
     from dptr.data.check.checks import Check
@@ -64,6 +64,7 @@ def check(
     code 1 when something is found.
     """
     paths = join_data(data, more)
+    check_outputs(out, style, [*paths, *against], html=html)
     result = _check(paths, [*against], charset, max_length)
     _report(result, paths, [*against], style, out, html)
     if result.problems.total:
@@ -120,6 +121,7 @@ def stats(data: tuple[str, ...], more: tuple[str, ...], style: str, out: str, ht
     Characters, lengths of labels, sizes; pictures with --html. Exit code 0 whatever is found.
     """
     paths = join_data(data, more)
+    check_outputs(out, style, paths, html=html)
     _report(_check(paths, [], "", 25), paths, [], style, out, html)
 
 
@@ -139,10 +141,9 @@ def _check(data: list[Path], against: list[Path], charset: str, max_length: int)
 def _report(
     result: Check, data: list[Path], against: list[Path], style: str, out: str, html: Path | None
 ) -> None:  # fmt: skip
-    check_outputs(out, html)
     write_report(result.to_json(), lambda: "\n".join(result.lines()), style, out)
     if html:
         from dptr.data.check.page import render_data_sets
 
         write_text(html, render_data_sets(result, data, against))
-        print(f"pictures: {html}", file=sys.stderr)
+        say(f"pictures: {html}")

@@ -27,7 +27,10 @@ from dptr.utils.terminal import progress_bars, say, write_text
 @data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
 @model_option()
 @click.option(
-    "--protocol", metavar="|".join(PROTOCOLS), multiple=True, help="How words are compared; repeatable. Default: 36."
+    "--protocol",
+    metavar="NAME",
+    multiple=True,
+    help=f"How words are compared: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36.",
 )
 @click.option(
     "--allow-empty",
@@ -50,7 +53,7 @@ def evaluate(
     from dptr.inference.reader import Reader
 
     paths = join_data(data, more)
-    check_outputs(out, html)
+    check_outputs(out, style, [model, *paths], html=html)
     reader = Reader(model, device, batch_size, turn=turn, tta=tta)
     say(f"model {reader.name}, device {reader.device}", level=1)
     with progress_bars() as bars:

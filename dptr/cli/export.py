@@ -20,7 +20,11 @@ from dptr.utils.errors import UserError
     "--crops", metavar="N", type=click.IntRange(min=8), default=256, help="How many crops check the file. Default: 256."
 )
 @click.option("--int8", type=click.Choice(["dynamic", "static"]), help="Store the weights in 8 bits (docs/export.md).")
-@click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the file, computed as before.")
+@click.option(
+    "--half",
+    is_flag=True,
+    help="Store the weights in 16 bits: half the file of a model that you trained. Those that ship have 16 already.",
+)
 def export(
     former: tuple[str, ...], model: str, out: Path, data: tuple[str, ...], crops: int,
     int8: Literal["dynamic", "static"] | None, half: bool,

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from dptr.cli.options import check_outputs, command, report_options, write_report
+from dptr.utils.errors import UserError
 from dptr.utils.extras import EXTRAS, find_missing
 from dptr.version import __version__
 
@@ -35,7 +36,7 @@ def version() -> None:
 @report_options("text", "json")
 def info(style: str, out: str) -> None:
     """Print versions, devices and models, for bug reports."""
-    check_outputs(out)
+    check_outputs(out, style)
     found = collect()
     write_report(found, lambda: _format(found), style, out)
 
@@ -69,7 +70,10 @@ def _devices() -> list[str]:
     """The devices that onnxruntime computes on."""
     from dptr.inference.providers import PROVIDERS, has_provider
 
-    return [device for device in PROVIDERS if has_provider(device)]
+    try:
+        return [device for device in PROVIDERS if has_provider(device)]
+    except UserError as error:
+        return [str(error)]
 
 
 def _state(extra: str) -> str:

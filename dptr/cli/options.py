@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -15,7 +16,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install, require_extras
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
-from dptr.utils.terminal import set_verbosity, to_json, write_text
+from dptr.utils.terminal import say, set_verbosity, to_json, write_text
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,10 +38,12 @@ def command(
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        needs = f"\n\nNeeds {' and '.join(f'[{extra}]' for extra in extras)}: {describe_install(*extras)}"
         text = inspect.cleandoc(function.__doc__ or "")
+        needs = ""
+        if extras:
+            needs = f"\n\nNeeds {' and '.join(f'[{extra}]' for extra in extras)}: {describe_install(*extras)}"
         made = _Command(
-            name.split()[-1], callback=function, help=text + needs if extras else text,
+            name.split()[-1], callback=function, help=text + needs,
             short_help=text.split("\n\n")[0], context_settings=HELP,
             params=[*reversed(getattr(function, "__click_params__", []))],
         )  # fmt: skip
@@ -78,11 +81,12 @@ def _verbosity_options(made: click.Command) -> click.Command:
 
     made.params += [
         click.Option(
-            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=quiet, help="Print results and errors alone."
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=quiet,
+            help="Print only results, what is left out, and errors.",
         ),
         click.Option(
             ["-v", "--verbose"], is_flag=True, expose_value=False, callback=verbose,
-            help="Say also which model and device compute.",
+            help="Also print the model and the device.",
         ),
     ]  # fmt: skip
     return made
@@ -106,13 +110,14 @@ def model_option(
 ) -> Decorator[Any]:
     """``-m``, ``--model``."""
     shown = f"{help} Default: {default}." if default else help
-    return click.option("-m", "--model", metavar=metavar, default=default, help=shown)
+    return click.option("-m", "--model", metavar=metavar, default=default, type=click.Path(), help=shown)
 
 
-def data_option(help: str, as_arguments: bool = False, option: str = "data") -> Decorator[Any]:
+def data_option(help: str, as_arguments: bool = False) -> Decorator[Any]:
     """``-d``, ``--data``, repeatable; with ``as_arguments`` the folders may stand alone too (``join_data``)."""
-    dashed = click.option("-d", "--data", option, metavar="DIR", multiple=True, help=help)
-    return stack(click.argument("more", nargs=-1, metavar="[DIR]..."), dashed) if as_arguments else dashed
+    dashed = click.option("-d", "--data", metavar="DIR", multiple=True, type=click.Path(), help=help)
+    alone = click.argument("more", nargs=-1, metavar="[DIR]...", type=click.Path())
+    return stack(alone, dashed) if as_arguments else dashed
 
 
 def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
@@ -123,7 +128,9 @@ def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
     """
     for path in more:
         if path == "-" or path.endswith(".json"):
-            raise UserError(f"'{path}': no data set; --json takes no value, write --json -o {path}")
+            raise UserError(
+                f"'{path}': no data set; pass a folder with labels.tsv or an LMDB; --json takes no value (-o {path})"
+            )
     if not data and not more:
         raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")
     return [Path(path) for path in (*data, *more)]
@@ -149,7 +156,7 @@ def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
 
 def resume_option() -> Decorator[Any]:
     """``--resume``."""
-    return click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
+    return click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
 
 
 def reading_options() -> Decorator[Any]:
@@ -161,7 +168,7 @@ def reading_options() -> Decorator[Any]:
         ),
         click.option(
             "--batch-size", metavar="N", type=click.IntRange(min=1), default=64,
-            help="Crops at once; speed and memory alone depend on it. Default: 64.",
+            help="Crops at once; it affects only speed and memory. Default: 64.",
         ),
         click.option(
             "--turn/--no-turn", default=True,
@@ -188,7 +195,8 @@ def report_options(*formats: str) -> Decorator[Any]:
         ),
         click.option("--json", "style", flag_value="json", help="The same as --format json."),
         click.option(
-            "-o", "--out", metavar="FILE|-", default="-", help="Write it to a file. Default: -, standard output."
+            "-o", "--out", metavar="FILE|-", default="-", type=click.Path(allow_dash=True),
+            help="Write it to a file. Default: -, standard output.",
         ),
     )  # fmt: skip
 
@@ -198,15 +206,29 @@ def html_option(help: str) -> Decorator[Any]:
     return click.option("--html", "html", metavar="FILE", type=click.Path(path_type=Path), help=help)
 
 
-def check_outputs(*files: str | Path | None) -> None:
-    """Check, before the work begins, that files can be written; None and ``-`` are none.
+def check_outputs(out: str, style: str = "", inputs: Iterable[str | Path] = (), **pages: Path | None) -> None:
+    """Check, before the work begins, that files can be written.
+
+    Args:
+        out: of the report; ``-`` = standard output.
+        style: of the report: ``json`` is marked as DPTR's, so that an earlier one is replaced; others are not.
+        inputs: files and folders that the command reads.
+        pages: other files by format, such as ``html``; None = none.
 
     Raises:
-        UserError: as ``dptr.utils.outputs.check_file``.
+        UserError: as ``dptr.utils.outputs.check_file``; one file for two outputs; a page for standard output.
     """
-    for file in files:
-        if file is not None and str(file) != "-":
-            check_file(file)
+    wanted = [(str(path), kind) for kind, path in pages.items() if path is not None]
+    for path, kind in wanted:
+        if path == "-":
+            raise UserError(f"--{kind} -: pictures go to a file; pass its name")
+    if out != "-":
+        wanted.append((out, "json" if style == "json" else ""))
+    places = [os.path.realpath(path) for path, _ in wanted]
+    if len(set(places)) < len(places):
+        raise UserError(f"{wanted[0][0]}: named for two outputs; pass two names")
+    for path, kind in wanted:
+        check_file(path, inputs, kind)
 
 
 def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str, out: str) -> None:
@@ -230,10 +252,19 @@ def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str,
 
 @contextmanager
 def open_output(out: str) -> Iterator[TextIO]:
-    """A text stream to a file, which is there once all is written, or, for ``-``, standard output."""
+    """A text stream to a file, which is there once all is written, or, for ``-``, standard output.
+
+    If it cannot be finished, what was written goes to standard output, so that it is not lost.
+    """
     if out == "-":
         yield sys.stdout
         return
-    check_file(out)
+    check_file(out, kind="")
     with replace_file(out) as aside, open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
-        yield file
+        try:
+            yield file
+        except BaseException:
+            file.flush()
+            sys.stdout.write(aside.read_text(encoding="utf-8", errors="backslashreplace"))
+            say(f"dptr: {out} is not written; what was finished is on standard output", level=-1)
+            raise

@@ -23,7 +23,7 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 
 
 @command("read")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR|GLOB|-...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR|GLOB|-...", type=click.Path(allow_dash=True))
 @model_option()
 @report_options("tsv", "csv", "json", "text")
 @click.option("-r", "--recursive", is_flag=True, help="Read the pictures in sub-folders too.")
@@ -38,7 +38,8 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
     "--charset",
     metavar="NAME|FILE",
     default="",
-    help="Read these characters alone: a named set (10 = digits, 36, 62), a language, or a file.",
+    type=click.Path(),
+    help="Read only these characters: a named set (10 = digits, 36, 62), a language, or a file.",
 )
 @reading_options()
 def read(
@@ -52,18 +53,20 @@ def read(
     Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
 
     \b
-    tsv   path, text and confidence, separated by tabs
+    tsv   path, text and confidence, separated by tabs; a path with tabs or line breaks needs csv or json
     csv   the same with commas, quotes, and a first line of names
     json  a JSON object a line, with each character's confidence
     text  the text alone
     """
     from dptr.inference.reader import Reader
 
-    check_outputs(out)
+    if images.count(STANDARD_INPUT) > 1:
+        raise UserError("-: standard input can be read once; pass it once")
+    check_outputs(out, inputs=[model, *images])
     reader = Reader(model, device, batch_size, turn=turn, tta=tta, charset=charset)
     say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
-    low = 0
+    written = low = 0
     paths: list[str] = []
     for source in images:
         try:
@@ -71,7 +74,7 @@ def read(
         except UserError as error:
             say_error(error)
             failed = True
-    pictures = (sys.stdin.buffer.read() if path == STANDARD_INPUT else path for path in paths)
+    pictures = (sys.stdin.buffer if path == STANDARD_INPUT else path for path in paths)
     with open_output(out) as file:
         write = _make_writer(style, file)
         for path, outcome in zip(paths, reader.stream(pictures), strict=True):
@@ -83,10 +86,11 @@ def read(
                 say(f"dptr: {path}: {note}")
             accepted = outcome.confidence >= min_confidence
             low += not accepted
+            written += 1
             write(path, outcome, accepted)
             file.flush()
     if low:
-        say(f"dptr: {low} of {len(paths)} readings below a confidence of {min_confidence:g}: their text is left empty")
+        say(f"dptr: {low} of {written} readings below a confidence of {min_confidence:g}: their text is left empty")
     if failed:
         raise click.exceptions.Exit(2)
 

@@ -12,7 +12,7 @@ import click
 from dptr.cli.options import check_outputs, command, config_options, out_option, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
-from dptr.utils.terminal import progress_bars, write_text
+from dptr.utils.terminal import progress_bars, say, write_text
 
 
 @command("synth", "train", renamed={"--as": "--format"})
@@ -83,7 +83,7 @@ def fonts(paths: tuple[Path, ...], style: str, out: str, sheet: Path | None) -> 
     """
     from dptr.synth.fonts import describe_embedded, find_fonts, scan_fonts
 
-    check_outputs(out)
+    check_outputs(out, style, png=sheet)
     scan = scan_fonts([*paths])
     rows = [
         {
@@ -93,7 +93,7 @@ def fonts(paths: tuple[Path, ...], style: str, out: str, sheet: Path | None) -> 
         for font in scan.fonts
     ]  # fmt: skip
     for line in [scan.describe(), *describe_embedded(scan.fonts, [*paths])]:
-        print(line, file=sys.stderr)
+        say(line)
     if not scan.fonts:
         find_fonts([*paths])  # raises, and says what to install
     columns = "family", "style", "characters", "path"

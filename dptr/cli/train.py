@@ -24,7 +24,7 @@ from dptr.weights import DEFAULT_MODEL
 
 @command("finetune", "train")
 @data_option("Labeled crops, labels.tsv or LMDB (data.train); repeatable.", as_arguments=True)
-@model_option(f"The recognizer to go on with (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
+@model_option(f"The recognizer to start from (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
 @out_option("Where checkpoints and logs go.")
 @config_options()
 @resume_option()
@@ -35,7 +35,7 @@ def finetune(
     """Train a recognizer on your labeled crops (stage 2).
 
     Image encoder, Feature Merge Unit (FMU: learned queries that gather the characters from the image) and decoder are
-    trained together. Without --config it goes on with --model, in a way that suits 100 to 2,000 crops. Where a
+    trained together. Without --config, training continues from --model, with defaults for 100 to 2,000 crops. Where a
     setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on), it
     starts from that instead. Prints the folder of the best recognizer.
     """
@@ -83,7 +83,7 @@ def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bo
     "--pack",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Instead: rendered crops (dptr synth); the bank holds what their tokens lie off their text.",
+    help="Instead: rendered crops (dptr synth); the bank holds residuals, the differences between their tokens and the text's.",
 )
 @click.option(
     "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."
@@ -132,7 +132,7 @@ def bank(
 @config_options()
 @resume_option()
 def pretrain(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
-    """Teach a decoder to spell from text alone (stage 1).
+    """Train a decoder to spell from text tokens (stage 1).
 
     It attends to the text tokens of a dual encoder. Its only image features are those of the bank (dptr bank) for
     Offline Randomized Perturbation (ORP). Prints the folder of the best decoder.

@@ -15,11 +15,11 @@ class DropReport:
     listed: int = 1000
 
     def add(self, reason: str, key: str, detail: str) -> None:
-        """Count one sample: where it came from, and the label or error that explains the reason."""
+        """Count one sample: where it came from, and the label or error that explains the reason, without that place."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
         named = self.examples.setdefault(reason, [])
         if len(named) < self.listed:
-            named.append((key, detail))
+            named.append((key, detail.removeprefix(f"{key}: ")))
 
     def merge(self, other: DropReport) -> None:
         """Add what ``other`` counted."""

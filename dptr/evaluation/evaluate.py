@@ -155,6 +155,9 @@ def evaluate(
     Raises:
         UserError: a data set cannot be opened, or there is no such protocol.
     """
+    for path in paths:
+        if [*paths].count(path) > 1:
+            raise UserError(f"{path}: named twice; pass each data set once")
     folds = {name: metrics.protocol(name) for name in protocols}
     datasets = {str(path): open_labeled(path) for path in paths}
     labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
@@ -163,7 +166,7 @@ def evaluate(
         read = _read(reader, data, dataset, progress)
         for index, error in read.unreadable:
             where = f"{data}/{dataset.key(index)}"
-            report.drops.add(UNREADABLE, where, str(error).removeprefix(f"{where}: "))
+            report.drops.add(UNREADABLE, where, str(error))
         for name, fold in folds.items():
             _judge(report, read, labels[data], name, fold, allow_empty)
     return report
@@ -223,8 +226,8 @@ def _judge(
         label, key = labels[index], read.dataset.key(index)
         blank = not normalize_label(label)
         if not truth and not (blank and allow_empty):
-            reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
-            drops.add(reason, f"{read.data}/{key}", f"{label!r} under protocol {protocol}")
+            reason = EMPTY if blank else f"{EMPTY_UNDER_PROTOCOL} {protocol}"
+            drops.add(reason, f"{read.data}/{key}", repr(label))
             continue
         pairs.append((prediction, truth))
         confidences.append(word.confidence)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
-from dptr.weights import model_file, model_folders
+from dptr.weights import model_file
 
 try:
     import onnx
@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
     raise missing_package(error, "dptr export", "train", "export") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
 from dptr.export.quantize import halve, quantize
+from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
 from dptr.utils.files import atomic_file, digest
 from dptr.utils.outputs import check_file
@@ -61,7 +62,12 @@ def export(
         raise UserError(f"--out {out}: an ONNX file is written; let its name end in {SUFFIX}")
     if int8 and half:
         raise UserError(f"--half with --int8 {int8}: weights have 16 bits or 8; leave one of the two out")
-    check_file(out, [model, *model_folders(str(model)), *data])
+    if count < 1:
+        raise UserError(f"count {count}: below 1; pass 1 or more crops to check the file with")
+    if Path(model).suffix == SUFFIX:
+        raise UserError(f"model '{model}': exported already; pass the folder that it came from")
+    check_model(model)
+    check_file(out, kind="onnx")
     reference = TorchModel(model)
     tokenizer, size = reference.tokenizer, reference.size
     crops = load_first_crops(list(data), size, count) if data else render_crops(tokenizer, size, count)

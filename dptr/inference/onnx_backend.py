@@ -51,14 +51,16 @@ class OnnxModel:
             raise UserError(f"model '{path}': no such file; check the path, or write it with 'dptr export'")
         self.session = open_session(path, device, threads)
         self.device = device
-        self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
-        charset = Charset(self.metadata["charset"]["name"], tuple(self.metadata["charset"]["characters"]))
-        self.tokenizer = Tokenizer(charset, self.metadata["max_length"])
-        self.card: dict[str, Any] = self.metadata["card"]
-        self.temperature = float(self.metadata["temperature"] or 1.0)
-        held = self.metadata
-        sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
-        self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
+        held = self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
+        try:
+            charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
+            self.tokenizer = Tokenizer(charset, held["max_length"])
+            self.card: dict[str, Any] = held["card"]
+            self.temperature = float(held["temperature"] or 1.0)
+            sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
+            self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, error) from error
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
@@ -100,7 +102,7 @@ def dump_metadata(
             "widest": size.max_width,
             "sizes": size.sizes,
             "preprocessing": {
-                "colours": "RGB",
+                "colors": "RGB",
                 "resize": "stretch, Pillow BICUBIC (antialiased)"
                 + (f", to the size of the nearest shape of {size}, widths in steps of {WIDTH_STEP}" if several else ""),
                 "mean": HALF_RANGE,
@@ -120,10 +122,17 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
     """Parse what ``dump_metadata`` wrote; ``entries`` is all metadata of the file."""
     if METADATA not in entries:
         raise UserError(f"{path}: an ONNX file of another program; pass one that 'dptr export' wrote")
-    metadata = json.loads(entries[METADATA])
-    if metadata.get("format") != FORMAT:
+    try:
+        metadata = json.loads(entries[METADATA])
+        version = metadata.get("format")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    if version != FORMAT:
         raise UserError(
-            f"{path}: export format {metadata.get('format')!r}; this version of dptr reads format {FORMAT}; "
-            "export the model again"
+            f"{path}: export format {version!r}; this version of dptr reads format {FORMAT}; export the model again"
         )
     return metadata
+
+
+def _damaged(path: str | Path, error: Exception) -> UserError:
+    return UserError(f"{path}: its metadata is damaged ({error!r}); copy the file anew, or export it again")

@@ -96,8 +96,10 @@ def hidden_logs() -> Iterator[None]:
 def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed; pip install onnxruntime") from error
     except ImportError as error:
-        raise UserError("onnxruntime is not installed; pip install onnxruntime") from error
+        raise UserError(f"onnxruntime does not start ({error}); pip install --force-reinstall onnxruntime") from error
     # Where ORT_DISABLE_TELEMETRY came too late, since onnxruntime was there before dptr, or is not read (Windows).
     onnxruntime.disable_telemetry_events()
     return onnxruntime
@@ -116,8 +118,6 @@ def _providers(kind: str, device: str, threads: int) -> list[Any]:
 
 def _load_cuda(onnxruntime: Any) -> str:
     """Load CUDA's libraries from their Python packages, where there are any; what could not be loaded first."""
-    if not hasattr(onnxruntime, "preload_dlls"):  # before 1.21
-        return ""
     said = io.StringIO()
     with redirect_stdout(said):
         onnxruntime.preload_dlls(msvc=False)

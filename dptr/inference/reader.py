@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, Self, cast, overload
 
 import numpy as np
 from jaxtyping import UInt8
@@ -98,7 +98,7 @@ class Reader:
         turn: bool = True,
         tta: int = 1,
         charset: str = "",
-    ) -> Reader:
+    ) -> Self:
         """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
         return cls(name_or_path, device, batch_size, turn, tta, charset)
 
@@ -156,8 +156,16 @@ class Reader:
     __call__ = read
 
     def stream(self, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
-        """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error."""
-        rest: Iterator[Any] = iter(sources)
+        """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error.
+
+        Raises:
+            UserError: ``sources`` is one picture.
+        """
+        if _is_picture(sources):
+            raise UserError(f"{sources!r}: one picture; pass an iterable of pictures, or use Reader.read")
+        return self._stream(iter(sources))
+
+    def _stream(self, rest: Iterator[Picture]) -> Iterator[Prediction | UserError]:
         while batch := list(islice(rest, self.batch_size)):
             opened = [self._open(source) for source in batch]
             predictions = iter(self.predict_views([each[0] for each in opened if not isinstance(each, UserError)]))

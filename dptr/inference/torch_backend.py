@@ -59,5 +59,7 @@ def _open_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-        raise UserError(f"device '{name}': {str(error).splitlines()[0]}; use 'cpu' or one that torch sees") from error
+        raise UserError(
+            f"device '{name}': {str(error).splitlines()[0].partition('. ')[0]}; use 'cpu' or one that torch sees"
+        ) from error
     return device

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 
 from dptr.utils.errors import UserError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": (
-        *("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq", "dptr_weights"),
+        *("torch", "accelerate", "safetensors", "pydantic", "fontTools", "cv2", "lmdb", "wordfreq", "tensorboard"),
+        "dptr_weights",
     ),
     "export": ("onnx", "onnxscript"),
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
@@ -25,7 +27,7 @@ def describe_install(*extras: str) -> str:
 
 def find_missing(*extras: str) -> list[str]:
     """The packages of these extras that Python does not find, in the order of ``EXTRAS``."""
-    return [package for extra in extras for package in EXTRAS[extra] if find_spec(package.partition(".")[0]) is None]
+    return [package for extra in extras for package in EXTRAS[extra] if not _is_installed(package)]
 
 
 def require_extras(what: str, *extras: str) -> None:
@@ -52,6 +54,18 @@ def missing_package(error: ImportError, what: str, *extras: str) -> UserError:
     return UserError(f"{what} needs {error.name}, which is not installed; {describe_install(*extras)}")
 
 
-def extra_of(package: str) -> str | None:
-    """The extra that brings a package, by its import name; None for one that no extra brings."""
-    return next((extra for extra, packages in EXTRAS.items() if package.partition(".")[0] in packages), None)
+def extra_of(module: str) -> str | None:
+    """The extra that brings a module, by its import name; None for one that no extra brings.
+
+    Of a package in a namespace that others share, such as ``google.protobuf``, Python may miss the namespace.
+    """
+    for extra, packages in EXTRAS.items():
+        if any(f"{module}.".startswith(f"{each}.") or each.startswith(f"{module}.") for each in packages):
+            return extra
+    return None
+
+
+def _is_installed(package: str) -> bool:
+    with suppress(ModuleNotFoundError):
+        return find_spec(package) is not None
+    return False

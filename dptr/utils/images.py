@@ -60,7 +60,7 @@ def open_image(source: Picture, name: str = "") -> Image.Image:
     ``(h, w, 4)`` RGBA.
 
     Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; EXIF orientation is applied;
-    of an animation the first frame is taken.
+    of a file of several pages or frames the first is taken.
 
     Values are scaled by their range, the same for arrays and for pictures of those kinds:
 
@@ -127,13 +127,18 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
     if recursive:
-        parents = ((os.path.relpath(parent, folder), files) for parent, _, files in os.walk(folder))
+        walk = os.walk(folder, onerror=_refuse_folder)
+        parents = ((os.path.relpath(parent, folder), files) for parent, _, files in walk)
         listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
     names = [name for name in listed if os.path.splitext(name)[1].lower() in SUFFIXES]
     if not names:
         where = "in it or in its sub-folders" if recursive else "directly in it"
         raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})")
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: {error.strerror}; make it readable, or pass the other folders") from error
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
@@ -272,6 +277,10 @@ def _from_integers(values: np.ndarray, name: str, deep: bool) -> np.ndarray:
 def _from_float(values: np.ndarray, name: str) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     full = 255.0 if high > FLOAT_GAP else 1.0
+    if 1 + _SLACK < high <= FLOAT_GAP and low >= -_SLACK:
+        raise UserError(
+            f"{name}: floats {low:.4g}..{high:.4g} could be of 0..1 or of 0..255; scale them, or pass uint8"
+        )
     if not (low >= -_SLACK * full and high <= (1 + _SLACK) * full):  # also NaN
         raise UserError(f"{name}: floats {low:.4g}..{high:.4g}, neither 0..1 nor 0..255; clip or scale them")
     return np.rint(np.clip(values, 0, full) * (255 / full)).astype(np.uint8)

@@ -28,21 +28,23 @@ ASIDE = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}}
 _PNG, _PNG_HEADER = b"\x89PNG\r\n\x1a\n", 33  # bytes; signature, and the end of IHDR, the first chunk
 _SOFTWARE = b"tEXtSoftware\x00dptr "
 _GENERATOR = b'<meta name="generator" content="dptr '
-_MARKS = (
-    re.compile(rb'\s*\{\s*"dptr"\s*:'),  # JSON
-    re.compile(rb"<!doctype html>.{0,200}" + re.escape(_GENERATOR), re.DOTALL),
-    re.compile(re.escape(_PNG) + rb".{29}" + re.escape(_SOFTWARE), re.DOTALL),
-    re.compile(rb"\x08.\x12\x04dptr", re.DOTALL),  # ONNX: the format's version, producer_name
-    re.compile(rb'.{8}\{"__metadata__":\{"dptr', re.DOTALL),  # safetensors
-)
+_MARKS = {
+    "json": re.compile(rb'\s*\{\s*"dptr"\s*:'),
+    "html": re.compile(rb"<!doctype html>.{0,200}" + re.escape(_GENERATOR), re.DOTALL),
+    "png": re.compile(re.escape(_PNG) + rb".{29}" + re.escape(_SOFTWARE), re.DOTALL),
+    "onnx": re.compile(rb"\x08.\x12\x04dptr", re.DOTALL),  # the format's version, producer_name
+    "safetensors": re.compile(rb'.{8}\{"__metadata__":\{"dptr', re.DOTALL),
+}
 
 
-def check_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+def check_file(path: str | Path, inputs: Iterable[str | Path] = (), kind: str | None = None) -> None:
     """Check, before the work for it begins, that a file may be written.
 
     Args:
         path: what is named by the user.
         inputs: files and folders that the command reads.
+        kind: the format that will be written, a key of ``_MARKS``; only such a file of DPTR's is replaced. Empty = a
+            format without a mark, of which none is; None = any.
 
     Raises:
         UserError: a folder or a disk, one of the inputs, a file that DPTR did not write, or no place to write to.
@@ -64,8 +66,15 @@ def check_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     for each in inputs:
         if os.path.exists(each) and os.path.samefile(path, each):
             raise UserError(f"{path}: also what is read; pass another name")
-    if path.stat().st_size and not is_marked(path):
-        raise UserError(f"{path}: exists, and dptr did not write it; pass another name, or remove it yourself")
+    held = mark_of(path)
+    if path.stat().st_size and not held:
+        raise UserError(
+            f"{path}: exists, and nothing in it says that dptr wrote it; pass another name, or remove it yourself"
+        )
+    if held and kind is not None and held != kind:
+        raise UserError(
+            f"{path}: exists, a {held} file of dptr, not replaced by another kind; pass another name, or remove it"
+        )
     _check_place(Path(os.path.realpath(path)))
 
 
@@ -91,11 +100,16 @@ def stream_of(path: str | Path) -> int | None:
 
 def is_marked(path: str | Path) -> bool:
     """Whether a file says that DPTR wrote it; False for one that cannot be read."""
+    return bool(mark_of(path))
+
+
+def mark_of(path: str | Path) -> str:
+    """In which format (a key of ``_MARKS``) a file says that DPTR wrote it; empty where it does not."""
     try:
         with open(path, "rb") as file:
-            return _has_mark(file.read(512))
+            return _mark_in(file.read(512))
     except OSError:
-        return False
+        return ""
 
 
 def mark(path: str | Path) -> None:
@@ -103,7 +117,7 @@ def mark(path: str | Path) -> None:
     with open(path, "rb") as file:
         head = file.read(512)
     insert: tuple[int, bytes] | None = None
-    if _has_mark(head):
+    if _mark_in(head):
         return
     if head.startswith(_PNG):
         chunk = _SOFTWARE + __version__.encode()
@@ -170,8 +184,8 @@ def lies_in(path: str | Path, folder: str | Path) -> bool:
     return any(each.exists() and os.path.samestat(os.stat(each), wanted) for each in (place, *place.parents))
 
 
-def _has_mark(head: bytes) -> bool:
-    return any(pattern.match(head) for pattern in _MARKS)
+def _mark_in(head: bytes) -> str:
+    return next((kind for kind, pattern in _MARKS.items() if pattern.match(head)), "")
 
 
 def _check_place(path: Path) -> None:

@@ -26,7 +26,7 @@ from dptr.synth.fonts import find_fonts
 from dptr.text.languages import LANGUAGES
 
 CODES = ("de", "ru", "ar", "hi", "bn", "ko", "ja", "zh")
-LABELLED, VALIDATION, TEST = 1000, 500, 1000  # crops
+LABELED, VALIDATION, TEST = 1000, 500, 1000  # crops
 STEPS = 300  # of fine-tuning
 
 
@@ -96,7 +96,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
     decoder = told(f"init.decoder={out / f'decoder-{code}' / 'model'}")
     return [
         rendered("pack", options.crops, 0, "train", "pack"),
-        rendered("labeled", LABELLED, 1, "train", "folder"),
+        rendered("labeled", LABELED, 1, "train", "folder"),
         rendered("validation", VALIDATION, 2, "heldout", "folder"),
         rendered("test", TEST, 3, "heldout", "folder"),
         Job(f"glyph-{code}", align, (f"pack-{code}",)),
