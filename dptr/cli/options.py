@@ -129,7 +129,8 @@ def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
     for path in more:
         if path == "-" or path.endswith(".json"):
             raise UserError(
-                f"'{path}': no data set; pass a folder with labels.tsv or an LMDB; --json takes no value (-o {path})"
+                f"'{path}': no data set; pass a folder with labels.tsv or an LMDB; --json takes no value, "
+                f"write --json -o {path}"
             )
     if not data and not more:
         raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")

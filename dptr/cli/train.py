@@ -83,7 +83,7 @@ def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bo
     "--pack",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Instead: rendered crops (dptr synth); the bank holds residuals, the differences between their tokens and the text's.",
+    help="Instead: rendered crops (dptr synth); the bank holds how their tokens differ from those of their text.",
 )
 @click.option(
     "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."

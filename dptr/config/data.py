@@ -39,7 +39,7 @@ class DataConfig(Config):
     bucket: int = Field(1, ge=1)  # batches whose words are sorted by length together; 1 = as they come
     validation: tuple[str, ...] = ()  # empty = a part of train
     validation_share: float = Field(0.1, ge=0, lt=1)
-    # Which part: by a hash of each picture, or by a permutation of all crops, as before; a resumed run keeps its own.
+    # Which part: by a hash of each picture, or by a permutation of all crops, as before; runs begun then need order.
     validation_split: Literal["picture", "order"] = "picture"
     extend_charset: int = Field(0, ge=0)  # characters that so many labels of train hold are added to it; 0 = none
     allow_empty: bool = False  # a crop with an empty label shows no text, nothing is to be read; off = it is left out

@@ -1,9 +1,9 @@
 """Frozen dual encoders: a word and a picture in one space. The contract, the dict of kinds, the loader.
 
 A dual encoder stays outside the trained module and never enters its checkpoint; the checkpoint names it and its
-fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``; keys of
-its own are a class and a line in ``dptr.config.model.DUAL_CONFIGS``. CLIP's kin in
-``transformers`` share one (``dptr.dual.clip.encoder``); what tells them apart is in ``dptr.dual.clip.families``.
+fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``; keys of its own
+are a class and a line in ``dptr.config.model.DUAL_CONFIGS``. CLIP-like encoders in ``transformers`` share one
+(``dptr.dual.clip.encoder``); what tells them apart is in ``dptr.dual.clip.families``.
 """
 
 from __future__ import annotations

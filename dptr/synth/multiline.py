@@ -50,7 +50,7 @@ def stack_letters(font: Font, text: str, spacing: float) -> Line:
 def stack_words(font: Font, text: str, rng: Generator) -> Line:
     """The words of ``text`` (two or more, parted by spaces) on two lines as equal in length as can be.
 
-    Lines are centerd or begin together; now and then the shorter one is set larger, to the width of the other.
+    Lines are centered or begin together; now and then the shorter one is set larger, to the width of the other.
     """
     words = text.split()
     lines = min(

@@ -16,7 +16,7 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True)
 class RenderedWords:
-    """Words of a corpus, rendered. A word that no font can draw gives way to another; ``undrawable`` counts them.
+    """Words of a corpus, rendered. A word that no font can draw gives way to another (``undrawable``).
 
     Kinds of pictures that have texts of their own get those (``dptr.synth.kinds``); the word of a picture without text
     is "".

@@ -210,8 +210,7 @@ def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> C
     """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides.
 
     Labels are brought into ``charset`` first (``normalize_label``, ``Charset.fold``). Control characters and what
-    is not its
-    own NFC form stay outside.
+    is not its own NFC form stay outside.
     """
     counts = Counter(character for label in labels for character in set(charset.fold(charset.normalize(label))))
     new = [

@@ -6,6 +6,7 @@ Both see the same augmented crop and the same known characters (a teacher that i
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +72,8 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
     for key, their, our in pairs:
         if their != our:
             raise UserError(
-                f"distillation.model = '{config.model}': its {key} is {their!r}, not {our!r}; set {key}={their}"
+                f"distillation.model = '{config.model}': its {key} is {their!r}, not {our!r}; "
+                f"set {key}={json.dumps(their)}"
             )
     if theirs.max_length < ours.max_length:
         raise UserError(

@@ -8,7 +8,7 @@ from dptr.models.checkpoint import transfer
 from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer
 from dptr.models.resize_positions import resize_rows
-from dptr.training.resolve import FinetuneParts, Resolved
+from dptr.training.parts import FinetuneParts, Resolved
 
 
 def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetuneParts]) -> list[str]:

@@ -6,20 +6,16 @@ that a run that cannot be ends at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-from dptr.config.base import Config, KindConfig
+from dptr.config.base import Config
 from dptr.config.model import (
     ClipDualConfig,
     ClipVisionConfig,
     DecoderConfig,
     DecoderModelConfig,
-    EncoderConfig,
     GlyphConfig,
     GlyphDualConfig,
     ModelConfig,
@@ -27,98 +23,19 @@ from dptr.config.model import (
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, RunConfig, SynthRecipe
 from dptr.data.labeled import open_labeled
 from dptr.dual.base import DualEncoder, load_dual
-from dptr.dual.clip.vision_tower import tower_settings, tower_weights
-from dptr.dual.glyph.model import GlyphDual, load_glyph
-from dptr.models.checkpoint import Checkpoint, Loaded, build_loaded, open_checkpoint
+from dptr.dual.glyph.model import load_glyph
+from dptr.models.checkpoint import Checkpoint, build_loaded, open_checkpoint
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
 from dptr.training.co_training import has_co_training
-from dptr.training.distillation import Teacher, open_teacher
+from dptr.training.distillation import open_teacher
+from dptr.training.merge import merge_model, overlay, overlay_part, set_keys, with_tower
+from dptr.training.parts import AdaptParts, AlignParts, FinetuneParts, Opener, PretrainParts, Resolved
 from dptr.utils.errors import UserError
-from dptr.weights import model_file
 
 R = TypeVar("R", bound=Config)
 P = TypeVar("P")
-
-
-@dataclass(frozen=True)
-class Resolved(Generic[R, P]):
-    """What a training command works with.
-
-    Attributes:
-        recipe: complete: with the settings of the parts that it starts from.
-        charset: what is written with.
-        parts: what was opened for it.
-    """
-
-    recipe: R
-    charset: Charset
-    parts: P
-
-
-@dataclass(frozen=True)
-class AlignParts:
-    """Of ``dptr align``: where the encoder and the co-trained decoder start; None = fresh."""
-
-    glyph: GlyphDual | None
-    decoder: Checkpoint | None
-
-
-@dataclass(frozen=True)
-class PretrainParts:
-    """Of ``dptr pretrain``: the dual encoder whose text tokens are spelled."""
-
-    dual: DualEncoder
-
-
-@dataclass(frozen=True)
-class FinetuneParts:
-    """Of ``dptr finetune``: where the recognizer starts, and what it learns from beside labels; None = fresh, nothing.
-
-    Attributes:
-        model: a whole recognizer; then the three after it are None.
-        decoder: a stage 1 checkpoint, or any recognizer.
-        glyph: image encoder and FMU.
-        tower: weights of a dual encoder's image tower.
-        teacher: for distillation.
-    """
-
-    model: Checkpoint | None
-    decoder: Checkpoint | None
-    glyph: GlyphDual | None
-    tower: dict[str, Tensor] | None
-    teacher: Teacher | None
-
-    @property
-    def dual(self) -> dict[str, Any]:
-        """Which dual encoder taught the decoder; empty where none did."""
-        origin = self.model or self.decoder
-        return origin.dual if origin else {}
-
-
-@dataclass(frozen=True)
-class AdaptParts:
-    """Of ``dptr adapt``: the recognizer, and which dual encoder taught it."""
-
-    recognizer: Loaded
-    dual: dict[str, Any]
-
-
-class _Opener:
-    """Checkpoint folders, each read once however many keys name it."""
-
-    def __init__(self) -> None:
-        self._held: dict[Path, Checkpoint] = {}
-
-    def __call__(self, model: str) -> Checkpoint | None:
-        """None where ``model`` is empty."""
-        if not model:
-            return None
-        path = model_file(model, "config.json").resolve()
-        if path not in self._held:
-            self._held[path] = open_checkpoint(model)
-        return self._held[path]
 
 
 def resolve_synth(recipe: SynthRecipe) -> SynthRecipe:
@@ -152,17 +69,19 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
             "or co_training.images above 0, or leave init.decoder out"
         )
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
+    own_glyph = recipe.glyph.model_fields_set
     if glyph is not None:
-        settings = GlyphConfig.model_validate(_over(glyph.config.model_dump(), _own(recipe.glyph)))
+        settings = GlyphConfig.model_validate(overlay(glyph.config.model_dump(), set_keys(recipe.glyph)))
         ramp = recipe.ramp if "ramp" in recipe.model_fields_set else 0.0
         recipe = recipe.model_copy(update={"glyph": settings, "ramp": ramp})
     if recipe.glyph.encoder.kind == "clip-vision":
         raise UserError(
             "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"
         )
-    charset = resolve_charset(recipe.glyph.charset)
+    own_charset = glyph is None or "charset" in own_glyph
+    charset = resolve_charset(recipe.glyph.charset) if own_charset else glyph.charset  # type: ignore[union-attr]
     decoder = open_checkpoint(init.decoder) if init.decoder else None
-    own = _own(co_training).get("decoder", {})
+    own = set_keys(co_training).get("decoder", {})
     base = decoder.config.decoder.model_dump() if decoder else DecoderModelConfig().decoder.model_dump()
     if own.get("dim", recipe.glyph.dim) != recipe.glyph.dim:
         raise UserError(
@@ -171,7 +90,7 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
         )
     if decoder is not None:
         _refuse_pupil(decoder, recipe, charset)
-    settled = DecoderConfig.model_validate(_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
+    settled = DecoderConfig.model_validate(overlay_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
     corpus = in_language(recipe.corpus, charset)
     co_training = co_training.model_copy(update={"decoder": settled})
     recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
@@ -252,7 +171,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     """
     _refuse_run(recipe.run)
     _refuse_data(recipe)
-    init, opened = recipe.init, _Opener()
+    init, opened = recipe.init, Opener()
     if init.model and (init.decoder or init.glyph):
         raise UserError(
             f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
@@ -262,7 +181,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     if whole is not None and whole.kind != "recognizer":
         raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
-    model, tower = _with_tower(_merged(recipe, whole or decoder, glyph), recipe)
+    model, tower = with_tower(merge_model(recipe, whole or decoder, glyph), recipe)
     origin = whole or decoder
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
@@ -341,63 +260,3 @@ def _refuse_frozen(recipe: FinetuneRecipe, model: ModelConfig) -> None:
     if not any(rates.values()):
         also = " (model.encoder.frozen is on)" if frozen else ""
         raise UserError(f"{', '.join(rates)} are all 0{also}: nothing would be trained; raise one of them")
-
-
-def _merged(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: GlyphDual | None) -> ModelConfig:
-    """The recipe's keys over those of the checkpoint, over those of the glyph encoder, over the defaults."""
-    base = ModelConfig().model_dump()
-    if glyph is not None:
-        held = glyph.config
-        fmu = {"queries": held.max_length + 1, "heads": held.heads, "layers": held.layers, "count": held.count}
-        brought = {"encoder": held.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": held.dim}}
-        base = _over(base, {**brought, "max_length": held.max_length})
-    if checkpoint is not None:
-        base = _over(base, checkpoint.config.model_dump())
-    own = _own(recipe.model)
-    if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
-        base = _over(base, {"fmu": {"queries": recipe.model.max_length + 1}})
-    return ModelConfig.model_validate(_over(base, own))
-
-
-def _with_tower(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfig, dict[str, Tensor] | None]:
-    """The same with the settings of ``clip-vision``'s tower, and its weights; a whole recognizer has its own."""
-    encoder = model.encoder
-    if not isinstance(encoder, ClipVisionConfig):
-        return model, None
-    if recipe.init.glyph or (recipe.init.model and "model" in recipe.model.encoder.model_fields_set):
-        raise UserError(
-            f"model.encoder.model = '{encoder.model}' together with init.glyph or init.model: each brings an image "
-            "encoder; set one or the other"
-        )
-    if recipe.init.model:
-        return model, None
-    encoder = encoder.model_copy(update={"tower": tower_settings(encoder.model)})
-    return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model)
-
-
-_KINDS: dict[str, type[KindConfig]] = {"encoder": EncoderConfig, "decoder": DecoderConfig}
-
-
-def _own(config: Config) -> dict[str, Any]:
-    """The keys that are set, and the kinds of parts that are not of the default kind."""
-    own = config.model_dump(exclude_unset=True)
-    for name, base in _KINDS.items():
-        if name in own and (kind := getattr(config, name).kind) != base.default_kind:
-            own[name]["kind"] = kind
-    return own
-
-
-def _over(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    nested = {
-        key: _part(_KINDS[key], base.get(key) or {}, value) if key in _KINDS else _over(base.get(key) or {}, value)
-        for key, value in above.items()
-        if isinstance(value, dict)
-    }
-    return {**base, **above, **nested}
-
-
-def _part(schema: type[KindConfig], base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` over ``base``, of which another kind takes over only what all kinds have."""
-    if above.get("kind", base.get("kind")) != base.get("kind"):
-        base = {key: value for key, value in base.items() if key in schema.model_fields}
-    return _over(base, above)

@@ -45,7 +45,7 @@ class Sizes:
         return tuple(sorted([*self.sizes, *((self.height, width) for width in wide)], key=by_shape))
 
     def choose(self, aspect: float) -> Size:
-        """The size whose shape is nearest to that of a picture; of two as near the wider.
+        """The size whose shape is nearest to that of a picture.
 
         With SVTRv2's sizes 64x64, 48x96, 40x112 and 32x128 these are its thresholds but for rounding: 1.5, 2.4, 3.4.
 

@@ -2,8 +2,8 @@
 
     python research/bench/latency.py
     python research/bench/latency.py --json runs/bench-latency.json
-    python research/bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test   # --tall 1.2: rapidocr
-    turns too
+    python research/bench/latency.py --accuracy $DPTR_DATA/iiit5k/test $DPTR_DATA/ic15/test
+    python research/bench/latency.py --accuracy DIR... --tall 1.2    # rapidocr reads tall crops turned too
 
 Both compute in the same version of onnxruntime on the CPU, rapidocr in an environment of its own, and read the same
 crops: photographs of words from ``iiit5k/test`` in DPTR_DATA, evenly spread, or words that our renderer draws where

@@ -45,7 +45,7 @@ import numpy as np
 import torch
 from engines import ONE_THREAD, RECIPES, ROOT, Worker, color_map, corpus_words, environment, font_folder
 
-from dptr.config.effects import Effects
+from dptr.config.effects import KIND_NAMES, Effects
 from dptr.data.labeled import LABELS, open_labeled
 from dptr.evaluation.evaluate import evaluate
 from dptr.inference.reader import Reader
@@ -61,7 +61,7 @@ SPARE = 100  # words beyond those that synthtiger cannot draw, as some of their 
 GROUPS: dict[str, tuple[str, ...]] = {
     "layout": (
         "curve", "rotation", "perspective", "letter_spacing", "neighbors", "slant", "letter_jitter", "large_initial",
-        "quarter_turn", "wave", "vertical_text", "two_lines",
+        "quarter_turn", "wave", "vertical_text", "two_lines", "cut",
     ),
     "ink": (
         "outline", "double_outline", "shadow", "extrusion", "stroke_weight", "low_contrast", "wear", "emboss", "neon",
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def _check_groups() -> None:
-    effects = set(Effects.model_fields) - {"black_or_white"}
+    effects = set(Effects.model_fields) - {"black_or_white", *KIND_NAMES}
     grouped = [name for names in GROUPS.values() for name in names]
     if odd := (effects ^ set(grouped)) | {name for name in grouped if grouped.count(name) > 1}:
         raise UserError(

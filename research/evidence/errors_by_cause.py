@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dptr.config.effects import Effects
+from dptr.config.effects import KIND_NAMES, Effects
 from dptr.config.load import load_recipe
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
@@ -44,11 +44,11 @@ def main() -> None:
     reader = Reader(options.model)
     common = {"backgrounds": options.photographs, "font_split": "heldout", "fonts": tuple(options.fonts)}
     plain = RenderConfig(preset="plain", **common)
-    rows = [("nothing", decoder_accuracy(reader, source(plain), options.words))]
+    rows = [("nothing", accuracy(reader, source(plain), options.words))]
     for effect in Effects.model_fields:
-        if effect not in LEFT_OUT and (options.photographs or effect != "photograph"):
+        if effect not in (*LEFT_OUT, *KIND_NAMES) and (options.photographs or effect != "photograph"):
             config = plain.model_copy(update={"effects": {effect: 1.0, **NEEDS.get(effect, {})}})
-            rows.append((effect, decoder_accuracy(reader, source(config), options.words)))
+            rows.append((effect, accuracy(reader, source(config), options.words)))
     print(f"{options.words} words an effect")
     print(
         align_columns(
@@ -65,7 +65,7 @@ def source(config: RenderConfig) -> RenderedWords:
     return RenderedWords(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
 
 
-def decoder_accuracy(reader: Reader, source: RenderedWords, count: int) -> float:
+def accuracy(reader: Reader, source: RenderedWords, count: int) -> float:
     return float(np.mean(read(reader, source, count)))
 
 

@@ -4,8 +4,8 @@
 
 Stage 1 of research/evidence/gain.py with every bank and lambda, each then read, joined with the aligned encoder and
 slots, on the 646 validation crops of real photographs (research/evidence/zero_shot.py). Banks: photographs; patches
-of them in
-the shape of words; Gaussian noise that has their mean and covariance, token place by token place; residuals by symbol.
+of them in the shape of words; Gaussian noise that has their mean and covariance, token
+place by token place; residuals by symbol.
 Positions: a token of its own for each sample and place, as we do, or one draw for the whole batch, as published.
 Runs are resumable: start the same command anew at any time.
 """
@@ -90,7 +90,7 @@ def alike(bank: Bank, generator: torch.Generator) -> Bank:
     mean = tokens.mean(1, keepdim=True)
     off: Float[Tensor, "p n d"] = (tokens - mean) / (tokens.shape[1] - 1) ** 0.5
     weights = torch.randn(tokens.shape[0], tokens.shape[1], tokens.shape[1], generator=generator)
-    drawn = mean + weights @ off  # rows: sums of n centerd rows with weights N(0, 1 / (n - 1)), so of their covariance
+    drawn = mean + weights @ off  # rows: sums of n centered rows with weights N(0, 1 / (n - 1)), so of their covariance
     return Bank(drawn.transpose(0, 1).contiguous().half(), {**bank.provenance, "images": ["Gaussian noise"]})
 
 

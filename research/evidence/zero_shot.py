@@ -1,7 +1,7 @@
 """Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder from stage 1.
 
-    DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model --out
-    runs/zero-shot
+    DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model \\
+        --out runs/zero-shot
 
 Joins the parts without any training and reads the validation part of the real train crops (the fixed tenth that
 ``dptr finetune`` holds out), by data set. ``dptr eval --model runs/zero-shot`` reads anything else.

@@ -258,8 +258,8 @@ def test_models_tells_size_training_and_accuracy(tmp_path: Path, monkeypatch, ca
     assert run(["models"]) == 0
     out = capsys.readouterr().out
     head, row = out.splitlines()[:2]
-    assert head.split() == ["model", "kind", "MB", "parameters", "accuracy"]
-    assert row.split() == ["demo", "recognizer", "2.0", "5.4", "M", "iiit5k/test", "50.00", "%"]
+    assert head.split() == ["model", "kind", "MB", "parameters", "IIIT5K", "IC15"]
+    assert row.split() == ["demo", "recognizer", "2.0", "5.4", "M", "50.00", "-"]
     assert run(["models", "demo"]) == 0
     out = capsys.readouterr().out
     assert "demo  (recognizer, 2.0 MB, 5.4 M parameters" in out

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,12 @@ from PIL import Image
 
 from dptr.cli.app import run
 from dptr.data.lmdb import write_lmdb
+from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Reader
+from dptr.utils.errors import UserError
 from dptr.utils.files import list_files
+from dptr.utils.images import Picture
+from dptr.weights import model_file
 
 MINE = "mine, the only copy\n"
 SYNTH = ["--set", 'corpus.sources=[{kind="pattern", patterns=["random"]}]', "--set", "corpus.heldout=0"]
@@ -89,7 +94,7 @@ def test_a_file_of_a_user_stays_and_ones_own_is_replaced(
     assert run(files[command](out)) == 2
     assert out.read_text() == MINE and list_files(out.parent) == [out.name]
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"dptr: error: {out}: exists, and dptr did not write it; pass another name")
+    assert error.startswith(f"dptr: error: {out}: exists, and nothing in it says that dptr wrote it; pass another name")
     out.unlink()
     for _ in range(2):
         assert run(files[command](out)) == 0, capsys.readouterr().err
@@ -103,6 +108,41 @@ def test_a_file_of_a_user_stays_and_ones_own_is_replaced(
     real.write_text(MINE)
     assert run(files[command](out)) == 2
     assert os.readlink(out) == str(real) and real.read_text() == MINE
+
+
+def test_a_model_and_a_report_of_another_kind_stay(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model, crop, page = tmp_path / "mine.onnx", tmp_path / "crop.png", tmp_path / "page.html"
+    shutil.copy(model_file("dptr-en-tiny", "model.onnx"), model)
+    Image.new("RGB", (64, 16), "white").save(crop)
+    page.write_text('<!doctype html><html><head>\n<meta name="generator" content="dptr 0">')
+    digests = {path: path.read_bytes() for path in (model, crop, page)}
+    for out in digests:
+        assert run(["read", str(crop), "--model", str(model), "-o", str(out)]) == 2
+        assert run(["info", "--json", "-o", str(out)]) == 2
+    assert run(["eval", str(tmp_path), "--json", "-o", str(tmp_path / "r"), "--html", str(tmp_path / "r")]) == 2
+    assert "named for two outputs" in capsys.readouterr().err
+    assert run(["eval", str(tmp_path), "--html", "-"]) == 2
+    assert "--html -: pictures go to a file" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in digests} == digests and len(list_files(tmp_path)) == 3
+
+
+def test_what_was_read_before_an_interruption_is_not_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 16), "white").save(tmp_path / "crop.png")
+    real = Reader.stream
+
+    def interrupted(reader: Reader, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
+        yield from real(reader, list(sources)[:1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "stream", interrupted)
+    crop = str(tmp_path / "crop.png")
+    assert run(["read", crop, crop, "--model", "dptr-en-tiny", "-o", str(tmp_path / "out.tsv")]) == 130
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{crop}\t") and captured.out.count("\n") == 1
+    assert "out.tsv is not written; what was finished is on standard output" in captured.err
+    assert list_files(tmp_path) == ["crop.png"]
 
 
 @pytest.mark.parametrize("command", FILES)
@@ -130,7 +170,7 @@ def test_what_is_no_plain_file_is_written_through(command: str, files: dict[str,
 def test_an_export_stays_off_what_is_no_export(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "mine.onnx").write_text(MINE)
     assert run(["export", "--model", "dptr-en-tiny", "--out", str(tmp_path / "mine.onnx")]) == 2
-    assert "dptr did not write it" in capsys.readouterr().err
+    assert "nothing in it says that dptr wrote it" in capsys.readouterr().err
     assert (tmp_path / "mine.onnx").read_text() == MINE and list_files(tmp_path) == ["mine.onnx"]
 
 

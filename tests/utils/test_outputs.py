@@ -50,7 +50,10 @@ def test_a_written_file_is_replaced_and_what_is_not_stays(name: str, tmp_path: P
     assert not is_marked(path)
     with pytest.raises(UserError) as error:
         write(path, content)
-    assert str(error.value) == f"{path}: exists, and dptr did not write it; pass another name, or remove it yourself"
+    assert (
+        str(error.value)
+        == f"{path}: exists, and nothing in it says that dptr wrote it; pass another name, or remove it yourself"
+    )
     assert list_files(tmp_path) == [name] and path.read_bytes() == content
     path.unlink()
     for _ in range(2):
@@ -102,6 +105,14 @@ def test_a_shipped_export_is_known() -> None:
     assert is_marked(model_file("dptr-en-tiny", "model.onnx"))
 
 
+def test_a_marked_file_gives_way_only_to_its_own_kind(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", WRITTEN["a.json"])
+    check_file(tmp_path / "a.json", kind="json")
+    for kind in ("html", "png", "onnx", "safetensors", ""):
+        with pytest.raises(UserError, match="a json file of dptr, not replaced by another kind"):
+            check_file(tmp_path / "a.json", kind=kind)
+
+
 def test_an_empty_file_may_be_written(tmp_path: Path) -> None:
     (tmp_path / "made-by-mktemp").touch()
     write(tmp_path / "made-by-mktemp", b"{}")
@@ -113,11 +124,11 @@ def test_files_in_the_way_are_told_before_the_work(tmp_path: Path) -> None:
     mine.write_text("mine")
     write(ours, b"{}")
     for path, part in (
-        (mine, "dptr did not write it"),
+        (mine, "nothing in it says that dptr wrote it"),
         (tmp_path, "a folder; pass the name of a file"),
         (mine / "a.json", "Not a directory; pass another name"),
-        (tmp_path / "link.txt", "dptr did not write it"),
-        (tmp_path / "hard.txt", "dptr did not write it"),
+        (tmp_path / "link.txt", "nothing in it says that dptr wrote it"),
+        (tmp_path / "hard.txt", "nothing in it says that dptr wrote it"),
     ):
         if path.name == "link.txt":
             path.symlink_to(mine)
@@ -152,7 +163,7 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
         assert os.readlink(tmp_path / "a.json") == "real/a.json"
         assert json.loads((tmp_path / "real" / "a.json").read_text())["a"] == json.loads(content)["a"]
     (tmp_path / "real" / "a.json").write_text("mine")
-    with pytest.raises(UserError, match="dptr did not write it"):
+    with pytest.raises(UserError, match="nothing in it says that dptr wrote it"):
         write(tmp_path / "a.json", b"{}")
     assert (tmp_path / "real" / "a.json").read_text() == "mine" and list_files(tmp_path) == ["a.json", "real/a.json"]
 

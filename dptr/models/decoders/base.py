@@ -51,9 +51,8 @@ class Decoder(nn.Module, ABC):
         """Parameters (1, rows, d) with a row a place in the word, fitted to another ``max_length`` on transfer.
 
         Name -> a key of ``dptr.models.resize_positions.ROWS``: ``characters``, max_length + 1 rows, of which the
-        k-th is the
-        k-th character's and the last that of EOS after the longest word; or ``path``, the 2 max_length - 1 places of
-        CTC. Fewer are cut to the first rows; what further rows are, the kind says.
+        k-th is the k-th character's and the last that of EOS after the longest word; or ``path``, the
+        2 max_length - 1 places of CTC. Fewer are cut to the first rows; what further rows are, the kind says.
         """
 
 

@@ -53,7 +53,7 @@ class _Look:
 
 
 def draw_display(text: str, font: Font | None, materials: Materials, rng: Generator) -> Line | None:
-    """The reading on its display; None where neither segments nor dots show this text."""
+    """The reading on its display: of segments or dots where they can show it, else on a screen."""
     if font is None:
         return None
     kind = rng.random()
