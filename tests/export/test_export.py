@@ -518,6 +518,12 @@ def test_files_that_are_no_export_are_named(shipped, tmp_path: Path) -> None:
     onnx.save(other, tmp_path / "later.onnx")
     with pytest.raises(UserError, match="export format 99"):
         Reader(tmp_path / "later.onnx")
+    described = json.loads(next(each.value for each in onnx.load(shipped).metadata_props if each.key == METADATA))
+    for broken in ("{oops", "[1]", '{"format": 1}', "[" * 20_000, json.dumps({**described, "sizes": [[1]]})):
+        onnx.helper.set_model_props(other, {METADATA: broken})
+        onnx.save(other, tmp_path / "broken.onnx")
+        with pytest.raises(UserError, match=r"broken\.onnx: its metadata is damaged"):
+            Reader(tmp_path / "broken.onnx")
 
 
 def test_wrong_arguments_are_named(shipped, data: Path, tmp_path: Path) -> None:

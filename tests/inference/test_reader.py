@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import multiprocessing
 import pickle
@@ -123,6 +124,12 @@ def test_errors_are_returned_in_place_where_asked(reader: Reader) -> None:
         reader.read(batch, errors="ignore")
 
 
+def test_a_stream_of_one_picture_is_refused(reader: Reader, tmp_path: Path) -> None:
+    for source in (str(tmp_path / "crop.png"), b"bytes", crops(1)[0], 7):
+        with pytest.raises(UserError, match=r"one picture; pass an iterable of pictures, or use Reader\.read"):
+            reader.stream(source)
+
+
 def test_a_reader_is_a_function(reader: Reader) -> None:
     batch = crops(3)
     assert all(same(reader(crop), word) for crop, word in zip(batch, reader(list(batch)), strict=True))
@@ -136,6 +143,8 @@ def test_repr_names_the_model_and_what_is_set(folder: Path) -> None:
 
 
 def test_from_pretrained_is_another_name(folder: Path) -> None:
+    own, other = (inspect.signature(each).parameters for each in (Reader.__init__, Reader.from_pretrained))
+    assert [each.default for each in list(own.values())[1:-1]] == [each.default for each in other.values()]
     reader = Reader.from_pretrained(folder, device="cpu", batch_size=3, turn=False, tta=2)
     assert (reader.name, reader.device, reader.batch_size, reader.turn, reader.tta) == (str(folder), "cpu", 3, False, 2)
     assert Reader.from_pretrained().name == dptr.DEFAULT_MODEL
