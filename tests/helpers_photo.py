@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from PIL import Image
 
@@ -66,7 +67,7 @@ class FakeOCR:
     def __init__(
         self, model: str = "", device: str = "cpu", batch_size: int = 64, detector: object = "", charset: str = ""
     ) -> None:
-        self.device = device
+        self.reader = SimpleNamespace(device=device)
         self.detector = detector
         self.ahead = 3
 

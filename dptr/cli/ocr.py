@@ -93,7 +93,7 @@ def ocr(
     plan.check()
     total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
     reader = OCR(model, device, batch_size, detector=take_boxes if given else detector, charset=charset)
-    say(f"model {model}, device {reader.device}", level=1)
+    say(f"model {model}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
     sheets = open_sheets(sources, options)
     outcomes = run_ocr(reader, _with_boxes(sheets, given) if given else sheets, draws)

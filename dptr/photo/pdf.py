@@ -88,7 +88,7 @@ class Pdf:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and width * height > limit:
                 raise UserError(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
-            bitmap = page.render(scale=dpi / POINTS)
+            bitmap = page.render(scale=_scale(dpi))
             picture: Image.Image = bitmap.to_pil().convert("RGB").copy()
             bitmap.close()
         picture.info = {"dpi": (dpi, dpi)}
@@ -124,6 +124,10 @@ class Pdf:
 
 def _pixels(page: pypdfium2.PdfPage, dpi: int) -> tuple[int, int]:
     """Width and height of its picture, as ``pypdfium2.PdfPage.render`` rounds them."""
-    scale = dpi / POINTS
     width, height = page.get_size()
-    return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
+    return max(1, math.ceil(width * _scale(dpi))), max(1, math.ceil(height * _scale(dpi)))
+
+
+def _scale(dpi: int) -> float:
+    """Pixels a point; less by what pdfium's single precision adds, which would round up to another pixel."""
+    return dpi / POINTS * (1 - 1e-6)

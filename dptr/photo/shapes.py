@@ -38,7 +38,8 @@ def blocks(page: Page) -> list[list[Line]]:
 
 def lines_box(lines: Sequence[Line], width: int, height: int) -> tuple[int, int, int, int]:
     """``bounds`` of lines and all their words."""
-    return bounds([each.box for line in lines for each in (line, *line.words)], width, height)
+    boxes = [line.box for line in lines] + [word.box for line in lines for word in line.words]
+    return bounds(boxes, width, height)
 
 
 def runs_left(text: str) -> bool:

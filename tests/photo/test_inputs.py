@@ -15,7 +15,8 @@ from helpers_photo import make_pdf, picture, show
 from PIL import Image
 
 from dptr.photo.inputs import Failure, InputOptions, Pages, Sheet, list_pages, open_sheets, parse_pages
-from dptr.photo.page import Box
+from dptr.photo.outputs import write_pages
+from dptr.photo.page import Box, Page
 from dptr.utils.errors import UserError
 
 
@@ -172,6 +173,14 @@ def test_lines_far_from_each_other_are_blocks(tmp_path: Path) -> None:
     (sheet,) = _opened(tmp_path / "blocks.pdf", text_layer="use")
     assert isinstance(sheet, Sheet) and sheet.page is not None
     assert sheet.page.text == "one\ntwo\n\nthree\nfour"
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1654, 2339), (333, 777), (4032, 3024)])
+def test_a_picture_keeps_its_size_through_a_pdf(size: tuple[int, int], tmp_path: Path) -> None:
+    picture = Image.new("RGB", size)
+    write_pages([(Page("x", 1, *size), picture)], "pdf", tmp_path / "x.pdf")
+    (sheet,) = _opened(tmp_path / "x.pdf", dpi=200)
+    assert isinstance(sheet, Sheet) and sheet.picture is not None and sheet.picture.size == size
 
 
 def test_the_text_layer_is_used_or_ignored(tmp_path: Path) -> None:
