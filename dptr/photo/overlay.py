@@ -40,7 +40,7 @@ def draw_overlay(page: Page, picture: Image.Image) -> Image.Image:
         font = _font(min(max(round(_TEXT_HEIGHT * height), _SIZES[0]), _SIZES[1]))
         left, top, right, bottom = font.getbbox(word.text)
         x = min(max(min(x for x, _ in word.box), 0), max(shown.width - right, 0))
-        y = max(min(y for _, y in word.box) - bottom - width, 0)
+        y = max(min(y for _, y in word.box) - bottom - width - 2, 0)
         draw.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), PAPER)
         draw.text((x, y), word.text, TEXT_COLOR, font)
     return Image.alpha_composite(shown, layer).convert("RGB")
