@@ -32,7 +32,7 @@ def draw_overlay(page: Page, picture: Image.Image) -> Image.Image:
     shown = picture.convert("RGBA")
     layer = Image.new("RGBA", shown.size, (255, 255, 255, 0))
     draw = ImageDraw.Draw(layer)
-    width = max(1, round(min(shown.size) / 400))
+    width = max(1, round(min(shown.size) / 700))
     for word in page.words:
         draw.line([*word.box, word.box[0]], BOX_COLOR, width, joint="curve")
     for word in page.words:
