@@ -1,0 +1,73 @@
+"""Where a line of text is white: a small network that says for each column how likely it is of no word.
+
+It also says where one letter ends and the next begins. It has learned from rendered lines of which the renderer knows
+where the letters stand (research/photo/train_spaces.py), so it belongs to no recognizer and to no charset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32
+from PIL import Image
+
+from dptr.inference.providers import open_session
+
+HEIGHT = 32  # pixels of the lines that it reads
+COLUMNS = 16  # that it gives for a stretch as wide as the line is high
+WIDTH_STEP = 16  # pixels; widths are multiples of it
+MAX_WIDTH = 4096  # pixels; longer lines are squeezed
+BATCH_PIXELS = 1 << 18  # pixels that it reads at once, about
+CONTRAST = 4.0  # gray levels added to a line's deviation, so that empty ones stay empty
+
+_FILE = Path(__file__).with_name("spaces.onnx")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a line hold, from left to right.
+
+    Attributes:
+        blank: 0 to 1, how likely a column is of no word.
+        edges: 0 to 1, how likely one letter ends and the next begins there.
+        height: of the line, in columns.
+    """
+
+    blank: Float[np.ndarray, " n"]
+    edges: Float[np.ndarray, " n"]
+    height: float
+
+
+class SpaceFinder:
+    """The network, open in onnxruntime on the CPU; several threads may use it at once."""
+
+    def __init__(self, file: str | Path = _FILE) -> None:
+        self.session = open_session(file, "cpu")
+
+    def __call__(self, lines: Sequence[Image.Image]) -> list[Columns]:
+        """What the columns of each line hold; lines are RGB and run from left to right."""
+        widths = [
+            min(max(1, round(HEIGHT * line.width / (line.height * WIDTH_STEP))) * WIDTH_STEP, MAX_WIDTH)
+            for line in lines
+        ]
+        columns: dict[int, Columns] = {}
+        rest = sorted(range(len(lines)), key=lambda index: widths[index])
+        while rest:
+            count = max(1, min(len(rest), BATCH_PIXELS // (HEIGHT * widths[rest[min(len(rest) - 1, 63)]])))
+            batch, rest = rest[:count], rest[count:]
+            pixels = np.zeros((count, 3, HEIGHT, widths[batch[-1]]), np.float32)
+            for row, index in enumerate(batch):
+                pixels[row, :, :, : widths[index]] = _normalize(lines[index].resize((widths[index], HEIGHT)))
+            (found,) = self.session.run(None, {"pixels": pixels})
+            for row, index in enumerate(batch):
+                blank, edges = found[row, :, : widths[index] * COLUMNS // HEIGHT]
+                columns[index] = Columns(blank, edges, len(blank) * lines[index].height / max(1, lines[index].width))
+        return [columns[index] for index in range(len(lines))]
+
+
+def _normalize(line: Image.Image) -> Float32[np.ndarray, "3 h w"]:
+    pixels = np.asarray(line, np.float32).transpose(2, 0, 1)
+    return (pixels - pixels.mean()) / (pixels.std() + CONTRAST)
