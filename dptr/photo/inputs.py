@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import os
 import re
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,6 +216,10 @@ def _open(source: str) -> Iterator[IO[bytes]]:
 
 
 def _fetch(url: str) -> bytes:
+    import http.client  # slow to import, and few need it
+    import urllib.error
+    import urllib.request
+
     try:
         request = urllib.request.Request(url, headers={"User-Agent": f"dptr/{__version__}"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:

@@ -19,6 +19,8 @@ from helpers_photo import FakeOCR, make_pdf, picture, show
 from PIL import Image
 
 from dptr.cli.app import run
+from dptr.cli.ocr import STYLES
+from dptr.photo.outputs import FORMATS
 from dptr.utils.outputs import is_marked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -51,6 +53,10 @@ def _out(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 
 def _rows(text: str) -> list[tuple[str, int, str]]:
     return [(row["source"], row["page"], row["text"]) for row in map(json.loads, text.splitlines())]
+
+
+def test_all_formats_are_offered() -> None:
+    assert tuple(FORMATS) == STYLES
 
 
 def test_text_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

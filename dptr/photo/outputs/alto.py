@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import IO
-from xml.sax.saxutils import escape
 
-from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, printable, probability
+from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape, probability
 from dptr.photo.page import Box, Line, Page, Word
 from dptr.photo.shapes import blocks, bounds, corners, lines_box, runs_left
 from dptr.version import __version__
@@ -37,7 +36,7 @@ def _head(source: str) -> str:
         f'{XML_HEAD}<alto xmlns="{NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         f'xsi:schemaLocation="{schema}" SCHEMAVERSION="{VERSION}">\n'
         "<Description>\n<MeasurementUnit>pixel</MeasurementUnit>\n"
-        f"<sourceImageInformation><fileName>{escape(printable(source))}</fileName></sourceImageInformation>\n"
+        f"<sourceImageInformation><fileName>{escape(source)}</fileName></sourceImageInformation>\n"
         '<Processing ID="ocr"><processingCategory>contentGeneration</processingCategory><processingSoftware>'
         f"<softwareName>dptr</softwareName><softwareVersion>{__version__}</softwareVersion>"
         "</processingSoftware></Processing>\n"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO
-from xml.sax.saxutils import quoteattr
 
 from PIL import Image
 
@@ -20,6 +20,9 @@ XML_HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- dptr {__version__} -->
 """Begins every XML file; ``dptr.utils.outputs`` knows by the comment that DPTR wrote it."""
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+
+
+_SPACES = {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,13 @@ def attributes(**values: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """The value of an XML attribute, in quotes."""
-    return quoteattr(printable(str(value)))
+    """The value of an XML attribute, in quotes; white space in it stays what it is."""
+    return f'"{escape(str(value)).translate(_SPACES)}"'
 
 
-def printable(text: str) -> str:
-    """The text with U+FFFD for what XML cannot hold."""
-    return _NOT_XML.sub("\ufffd", text)
+def escape(text: str) -> str:
+    """The text as XML writes it, with U+FFFD for what XML cannot hold."""
+    return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
 def probability(value: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import IO
-from xml.sax.saxutils import escape
 
-from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, printable
+from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape
 from dptr.photo.page import Line, Page, Word
 from dptr.photo.shapes import blocks, bounds, lines_box, runs_left
 from dptr.version import __version__
@@ -62,11 +61,11 @@ def _line(line: Line, name: str, page: Page) -> str:
 def _word(word: Word, name: str, page: Page) -> str:
     title = f"{_box(bounds([word.box], page.width, page.height))}; x_wconf {100 * word.confidence:.0f}"
     if not word.characters:
-        text = escape(printable(word.text))
+        text = escape(word.text)
     else:
         text = "".join(
             f"<span{attributes(class_='ocrx_cinfo', title=_character(each.box, each.confidence, page))}>"
-            f"{escape(printable(each.text))}</span>"
+            f"{escape(each.text)}</span>"
             for each in word.characters
         )
     return f"<span{attributes(class_='ocrx_word', id=name, title=title)}>{text}</span>"

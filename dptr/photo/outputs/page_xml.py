@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO
-from xml.sax.saxutils import escape
 
-from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, printable, probability
+from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape, probability
 from dptr.photo.page import Box, Character, Line, Page, Word
 from dptr.photo.shapes import blocks, corners, lines_box, runs_left
 from dptr.utils.errors import UserError
@@ -81,7 +80,7 @@ def _glyph(character: Character, name: str, page: Page) -> str:
 
 def _text(text: str, confidence: float | None = None) -> str:
     conf = None if confidence is None else probability(confidence)
-    return f"<TextEquiv{attributes(conf=conf)}><Unicode>{escape(printable(text))}</Unicode></TextEquiv>"
+    return f"<TextEquiv{attributes(conf=conf)}><Unicode>{escape(text)}</Unicode></TextEquiv>"
 
 
 def _corners(box: Box, page: Page) -> str:
