@@ -132,9 +132,7 @@ def open_header(file: IO[bytes], name: str) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(file, formats=FORMATS)
     except _BOMB as error:
-        raise UserError(
-            f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
+        raise _too_large(error, name) from error
     except UnidentifiedImageError as error:
         raise UserError(f"{name}: not a picture; expected one of {', '.join(FORMATS)}") from error
     except _BROKEN as error:
@@ -164,7 +162,7 @@ def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image.seek(index)
     except _BOMB as error:
-        raise UserError(f"{name}: {str(error).rstrip('.')}; shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS") from error
+        raise _too_large(error, name) from error
     except _BROKEN as error:
         raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
     return _decode(image, name).copy()
@@ -255,8 +253,16 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image), name)
+    except _BOMB as error:  # a frame larger than the first
+        raise _too_large(error, name) from error
     except _BROKEN as error:
         raise UserError(f"{name}: damaged or of an unknown kind ({error}); copy it again or save it as PNG") from error
+
+
+def _too_large(error: Exception, name: str) -> UserError:
+    return UserError(
+        f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
+    )
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

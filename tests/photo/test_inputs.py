@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -227,6 +229,20 @@ def test_a_damaged_frame_does_not_lose_the_others(tmp_path: Path) -> None:
     one, two, three = _opened(path)
     assert _reds([one, three]) == [10, 200]
     assert isinstance(two, Failure) and two.number == 2 and "damaged" in str(two.error)
+
+
+def test_a_frame_that_claims_a_huge_size_is_refused(tmp_path: Path) -> None:
+    path = picture(tmp_path / "frames.tif", 10, 100, size=(120, 80))
+    data = path.read_bytes()
+    for tag, value in ((256, 120), (257, 80)):  # width and height
+        entry = re.escape(struct.pack("<H", tag)) + b"[\x03\x04]" + re.escape(struct.pack("<xII", 1, value))
+        second = list(re.finditer(entry, data, re.DOTALL))[1]
+        huge = struct.pack("<HHII", tag, 4, 1, 1 << 20)
+        data = data[: second.start()] + huge + data[second.end() :]
+    path.write_bytes(data)
+    one, two = _opened(path)
+    assert _reds([one]) == [10]
+    assert isinstance(two, Failure) and "MAX_IMAGE_PIXELS" in str(two.error)
 
 
 def test_a_pipe_and_standard_input_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
