@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class _Part:
     corners: Float[np.ndarray, "4 2"]
 
 
-def assemble_page(source: str, number: int, size: tuple[int, int], lines: list[LineViews]) -> Page:
+def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequence[LineViews]) -> Page:
     """The page of all words in which something was read.
 
     Args:

@@ -6,38 +6,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
-import numpy as np
 from PIL import Image
 
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader, is_picture
+from dptr.inference.views import make_views
 from dptr.photo.assemble import assemble_page
 from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
 from dptr.photo.page import Page
 from dptr.photo.spaces import SpaceFinder
-from dptr.photo.views import LineViews, view_lines
+from dptr.photo.views import LineViews, View, view_lines
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 from dptr.weights import DEFAULT_MODEL
 
 AHEAD = 16  # pages that wait for a full batch, at most
+SURE = 0.9  # confidence of a word below which it is read again
+CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Waiting:
-    """A page that is found but not read: ``crops`` of all its views, or why it could not be opened."""
+    """A page whose lines are found but not read; or why it could not be opened."""
 
     source: str
     number: int
     size: tuple[int, int] = (0, 0)
-    lines: list[LineViews] = field(default_factory=list)
-    crops: list[np.ndarray] = field(default_factory=list)
+    lines: tuple[LineViews, ...] = ()
     error: UserError | None = None
+
+    def count_crops(self) -> int:
+        return sum(len(view.crops) for line in self.lines for view in line.views)
 
 
 class OCR:
@@ -127,7 +131,7 @@ class OCR:
         waiting: list[_Waiting] = []
         for source, number, picture in pictures:
             waiting.append(self._find(source, number, picture))
-            if len(waiting) >= AHEAD or sum(len(page.crops) for page in waiting) >= self.reader.batch_size:
+            if len(waiting) >= AHEAD or sum(page.count_crops() for page in waiting) >= self.reader.batch_size:
                 yield from self._read(waiting)
                 waiting = []
         yield from self._read(waiting)
@@ -140,34 +144,42 @@ class OCR:
     def _find(self, source: str, number: int, picture: Image.Image | UserError) -> _Waiting:
         if isinstance(picture, UserError):
             return _Waiting(source, number, error=picture)
-        lines = view_lines(picture, self.detector(picture), self._spaces)
-        page = _Waiting(source, number, picture.size, lines)
-        for line in lines:
-            for view in line.views:
-                page.crops += [self.reader.fit(view.cut(span)) for span in view.spans]
-                view.image = None
-        return page
+        lines = view_lines(picture, self.detector(picture), self._spaces, self.reader.fit)
+        return _Waiting(source, number, picture.size, tuple(lines))
 
-    def _read(self, waiting: list[_Waiting]) -> Iterator[Page | UserError]:
-        readings = iter(self.reader.predict_arrays([crop for page in waiting for crop in page.crops]))
-        turned: list[np.ndarray] = []
+    def _read(self, waiting: Sequence[_Waiting]) -> Iterator[Page | UserError]:
+        lines = [line for page in waiting for line in page.lines]
+        self._read_views([view for line in lines for view in line.views])
+        self._read_views([line.turn_around() for line in lines if line.is_doubtful()])
+        self._read_again([line.choose() for line in lines])
         for page in waiting:
-            crops = iter(page.crops)
-            for line in page.lines:
-                own: list[np.ndarray] = []
-                for view in line.views:
-                    view.readings = {span: next(readings) for span in view.spans}
-                    own += [next(crops) for _ in view.spans]
-                if line.is_doubtful():
-                    turned += line.turn_around(own)
-        again: Iterator[Prediction] = iter(self.reader.predict_arrays(turned))
-        for page in waiting:
-            if page.error:
-                yield page.error
-                continue
-            for view in (view for line in page.lines for view in line.views if not view.readings):
-                view.readings = {span: next(again) for span in view.spans}
-            yield assemble_page(page.source, page.number, page.size, page.lines)
+            yield page.error or assemble_page(page.source, page.number, page.size, page.lines)
+
+    def _read_views(self, views: Sequence[View]) -> None:
+        readings = iter(self.reader.predict_arrays([view.crops[span] for view in views for span in view.spans]))
+        for view in views:
+            view.readings = {span: next(readings) for span in view.spans}
+
+    def _read_again(self, views: Sequence[View]) -> None:
+        """Read the words that are not sure in some changed views, and keep what most of these agree on."""
+        words = [(view, span) for view in views for span in view.words()[0] if view.readings[span].confidence < SURE]
+        changed = [
+            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
+        ]
+        readings = iter(self.reader.predict_arrays([crop for crops in changed for crop in crops[1:]]))
+        for (view, span), crops in zip(words, changed, strict=True):
+            candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
+            view.readings[span] = agree(candidates)
+
+
+def agree(readings: Sequence[Prediction]) -> Prediction:
+    """The text of most confidence in sum; its confidence is that sum over the number of all readings."""
+    sums: dict[str, float] = {}
+    for reading in readings:
+        sums[reading.text] = sums.get(reading.text, 0.0) + (0.0 if reading.runaway else reading.confidence)
+    text = max(sums, key=lambda each: sums[each])
+    best = max((reading for reading in readings if reading.text == text), key=lambda reading: reading.confidence)
+    return replace(best, confidence=sums[text] / len(readings))
 
 
 def _open(source: Picture) -> tuple[str, int, Image.Image | UserError]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from PIL import Image
 
 from dptr.inference.providers import open_session
@@ -21,6 +21,8 @@ COLUMNS = 16  # that it gives for a stretch as wide as the line is high
 WIDTH_STEP = 16  # pixels; widths are multiples of it
 MAX_WIDTH = 4096  # pixels; longer lines are squeezed
 BATCH_PIXELS = 1 << 18  # pixels that it reads at once, about
+FLAT = 0.15  # deviation of a column's pixels, of the line's, below which nothing is in it
+SURELY = 0.995  # probability of blank in flat stretches wider than half the height, which rendered lines hardly have
 CONTRAST = 4.0  # gray levels added to a line's deviation, so that empty ones stay empty
 
 _FILE = Path(__file__).with_name("spaces.onnx")
@@ -64,6 +66,7 @@ class SpaceFinder:
             (found,) = self.session.run(None, {"pixels": pixels})
             for row, index in enumerate(batch):
                 blank, edges = found[row, :, : widths[index] * COLUMNS // HEIGHT]
+                blank = np.where(_wide_flat(pixels[row, :, :, : widths[index]]), SURELY, blank)
                 columns[index] = Columns(blank, edges, len(blank) * lines[index].height / max(1, lines[index].width))
         return [columns[index] for index in range(len(lines))]
 
@@ -71,3 +74,14 @@ class SpaceFinder:
 def _normalize(line: Image.Image) -> Float32[np.ndarray, "3 h w"]:
     pixels = np.asarray(line, np.float32).transpose(2, 0, 1)
     return (pixels - pixels.mean()) / (pixels.std() + CONTRAST)
+
+
+def _wide_flat(pixels: Float32[np.ndarray, "3 h w"]) -> Bool[np.ndarray, " n"]:
+    """The columns of stretches wider than half the height in which no column changes from top to bottom."""
+    step = HEIGHT // COLUMNS
+    flat = pixels.std(1).max(0).reshape(-1, step).max(1) < FLAT
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flat, [False])).astype(int)))
+    wide = np.zeros(len(flat), bool)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        wide[start:end] = end - start > COLUMNS // 2
+    return wide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,7 @@ class View:
     Attributes:
         corners: where the line's top left, top right, bottom right and bottom left lie in the picture.
         columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
-        image: the straightened line, as long as crops are cut from it.
+        crops: of each span, uint8 RGB, of a size that the recognizer reads.
         readings: of each span.
     """
 
@@ -36,17 +37,8 @@ class View:
     columns: Columns
     gaps: Gaps
     spans: list[Span]
-    image: Image.Image | None = None
+    crops: dict[Span, np.ndarray] = field(default_factory=dict)
     readings: dict[Span, Prediction] = field(default_factory=dict)
-
-    def cut(self, span: Span) -> Image.Image:
-        """The crop of a word, with a margin."""
-        assert self.image is not None
-        width, height = self.image.size
-        left, right = self.gaps.bounds(span)
-        margin, trim = MARGIN * height, int(TRIM * height)
-        sides = max(0, int(left * width - margin)), min(width, int(np.ceil(right * width + margin)))
-        return self.image.crop((sides[0], trim, max(sides[1], sides[0] + 1), max(height - trim, trim + 1)))
 
     def words(self) -> tuple[list[Span], float]:
         """The best way to split the line, and the mean of the logarithms of its words' confidences."""
@@ -68,15 +60,16 @@ class LineViews:
         """Whether no view is read with confidence."""
         return len(self.views) == 1 and self.views[0].words()[1] < np.log(DOUBTFUL)
 
-    def turn_around(self, crops: list[np.ndarray]) -> list[np.ndarray]:
-        """Add the only view upside down, not read yet; and its crops, made of those of the view."""
+    def turn_around(self) -> View:
+        """Add the only view upside down, not read yet."""
         (view,) = self.views
-        count = len(view.gaps.pieces)
+        last = len(view.gaps.pieces) - 1
         pieces = tuple((1 - right, 1 - left) for left, right in reversed(view.gaps.pieces))
         columns = Columns(view.columns.blank[::-1], view.columns.edges[::-1], view.columns.height)
-        spans = [(count - 1 - last, count - 1 - first) for first, last in view.spans]
-        self.views.append(View(np.roll(view.corners, 2, 0), columns, Gaps(pieces, view.gaps.spaces[::-1]), spans))
-        return [crop[::-1, ::-1] for crop in crops]
+        crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in view.crops.items()}
+        corners, gaps = np.roll(view.corners, 2, 0), Gaps(pieces, view.gaps.spaces[::-1])
+        self.views.append(View(corners, columns, gaps, list(crops), crops))
+        return self.views[-1]
 
     def choose(self) -> View:
         """The view that is read with most confidence; another than the first has two characters or more."""
@@ -88,7 +81,12 @@ class LineViews:
         return best
 
 
-def view_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder) -> list[LineViews]:
+def view_lines(
+    image: Image.Image,
+    detection: Detection,
+    find_spaces: SpaceFinder,
+    fit: Callable[[Image.Image], np.ndarray],
+) -> list[LineViews]:
     """Cut the detected boxes out of a picture and find where their spaces may be.
 
     A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
@@ -101,9 +99,9 @@ def view_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinde
         width, height = side_lengths(box)
         turns = (0, -1, 1) if height > TALL * width else (0,)
         beside = BEYOND * min(width, height)
-        crops = [rectify(image, lengthen(np.roll(box, turn, 0), beside)) for turn in turns]
-        lines.append([(crop, beside / max(side_lengths(crop.corners)[0], 1.0)) for crop in crops])
-    columns = iter(find_spaces([crop.image for crops in lines for crop, _ in crops]))
+        straight = [rectify(image, lengthen(np.roll(box, turn, 0), beside)) for turn in turns]
+        lines.append([(crop, beside / max(side_lengths(crop.corners)[0], 1.0)) for crop in straight])
+    columns = iter(find_spaces([crop.image for turned in lines for crop, _ in turned]))
     found = []
     for turned in lines:
         views: list[View] = []
@@ -114,9 +112,18 @@ def view_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinde
             else:
                 gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
             spans = possible_words(gaps, crop.image.width / crop.image.height)
-            views.append(View(crop.corners, own, gaps, spans, crop.image))
+            crops = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
+            views.append(View(crop.corners, own, gaps, spans, crops))
         found.append(LineViews(views))
     return found
+
+
+def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
+    """The crop of a word, with a margin."""
+    width, height = line.size
+    margin, trim = MARGIN * height, int(TRIM * height)
+    left, right = max(0, int(bounds[0] * width - margin)), min(width, int(np.ceil(bounds[1] * width + margin)))
+    return line.crop((left, trim, max(right, left + 1), max(height - trim, trim + 1)))
 
 
 def _area(box: Float[np.ndarray, "4 2"]) -> float:

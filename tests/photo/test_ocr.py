@@ -162,9 +162,9 @@ def test_it_is_exported_lazily() -> None:
 
 
 def test_a_charset_restricts_what_is_read() -> None:
-    image, boxes, _ = _draw(("10 25 30",))
+    image, boxes, _ = _draw(("SOLD",))
     page = OCR(detector=Given(boxes), charset="10")(image)
-    assert page.text == "10 25 30"
+    assert page.text and page.text.replace(" ", "").isdigit()
 
 
 def test_maps_become_boxes() -> None:
