@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
 import os
 import re
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -346,6 +349,43 @@ def test_what_dptr_wrote_is_replaced_and_nothing_else(style: str, tmp_path: Path
         with pytest.raises(UserError, match="dptr did not write it"):
             write_pages([(LATIN, _picture(LATIN))], style, out)
         assert out.read_bytes() == mine
+
+
+class _Full(io.BytesIO):
+    """A file that something happens to after some bytes."""
+
+    def __init__(self, limit: int, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self.limit, self.happens = limit, happens
+
+    def write(self, data: object) -> int:
+        if self.tell() > self.limit:
+            self.happens()
+        return super().write(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_full_disk_is_no_half_file(style: str) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        FORMATS[style].write([(LATIN, _picture(LATIN))], _Full(-1, fill))
+
+
+def test_an_interrupt_while_a_pdf_is_saved_is_not_lost() -> None:
+    """It comes while pdfium has called back into Python."""
+    fired = []
+
+    def interrupt() -> None:
+        if not fired:
+            fired.append(True)
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        FORMATS["pdf"].write([(LATIN, _picture(LATIN))], _Full(200, interrupt))
+    assert fired
 
 
 @pytest.mark.parametrize("style", FORMATS)

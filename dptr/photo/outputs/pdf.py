@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
 
@@ -67,14 +68,54 @@ def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
         for page, picture in pages:
             assert picture is not None, "the format needs pictures"
             encoded = _to_jpeg(picture)
-            with PDFIUM:
-                _add_page(document, font, page, encoded, _scale(picture))
-        with PDFIUM:
-            document.save(file)
+            with PDFIUM, _Apart() as apart:
+                apart.run(_add_page, document, font, page, encoded, _scale(picture))
+        with PDFIUM, _Apart() as apart:
+            sink = _Sink(file, apart)
+            apart.run(document.save, sink)
+        if sink.error is not None:
+            raise sink.error
         file.write(PDF_MARK + __version__.encode() + b"\n")
     finally:
         with PDFIUM:
             document.close()
+
+
+class _Apart:
+    """Runs functions in a thread of its own, and waits for them.
+
+    pdfium calls back into Python to read and to write. An interrupt that came just then would be lost there; it never
+    comes in another thread than the first.
+    """
+
+    def __init__(self) -> None:
+        self.given_up = False
+
+    def __enter__(self) -> _Apart:
+        self._pool = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.given_up = kind is not None
+        self._pool.shutdown()
+
+    def run(self, function: Callable[..., object], *arguments: object) -> None:
+        self._pool.submit(function, *arguments).result()
+
+
+class _Sink:
+    """What pdfium writes to: a file, until writing fails (``error``) or nobody waits for it any more."""
+
+    def __init__(self, file: IO[bytes], apart: _Apart) -> None:
+        self.error: OSError | None = None
+        self._file, self._apart = file, apart
+
+    def write(self, data: Any) -> None:
+        if self.error is None and not self._apart.given_up:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
 
 
 def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.BytesIO, scale: float) -> None:
