@@ -50,24 +50,26 @@ class SpaceFinder:
         self.session = open_session(file, "cpu")
 
     def __call__(self, lines: Sequence[Image.Image]) -> list[Columns]:
-        """What the columns of each line hold; lines are RGB and run from left to right."""
+        """What the columns of each line hold; lines are RGB and run from left to right.
+
+        Lines of one width are read together: what is seen in one does not depend on the others.
+        """
         widths = [
             min(max(1, round(HEIGHT * line.width / (line.height * WIDTH_STEP))) * WIDTH_STEP, MAX_WIDTH)
             for line in lines
         ]
         columns: dict[int, Columns] = {}
-        rest = sorted(range(len(lines)), key=lambda index: widths[index])
-        while rest:
-            count = max(1, min(len(rest), BATCH_PIXELS // (HEIGHT * widths[rest[min(len(rest) - 1, 63)]])))
-            batch, rest = rest[:count], rest[count:]
-            pixels = np.zeros((count, 3, HEIGHT, widths[batch[-1]]), np.float32)
-            for row, index in enumerate(batch):
-                pixels[row, :, :, : widths[index]] = _normalize(lines[index].resize((widths[index], HEIGHT)))
-            (found,) = self.session.run(None, {"pixels": pixels})
-            for row, index in enumerate(batch):
-                blank, edges = found[row, :, : widths[index] * COLUMNS // HEIGHT]
-                blank = np.where(_wide_flat(pixels[row, :, :, : widths[index]]), SURELY, blank)
-                columns[index] = Columns(blank, edges, len(blank) * lines[index].height / max(1, lines[index].width))
+        for width in sorted(set(widths)):
+            own = [index for index, each in enumerate(widths) if each == width]
+            most = max(1, BATCH_PIXELS // (HEIGHT * width))
+            for start in range(0, len(own), most):
+                batch = own[start : start + most]
+                pixels = np.stack([_normalize(lines[index].resize((width, HEIGHT))) for index in batch])
+                (found,) = self.session.run(None, {"pixels": pixels})
+                for index, image, (blank, edges) in zip(batch, pixels, found, strict=True):
+                    blank = np.where(_wide_flat(image), SURELY, blank)
+                    height = len(blank) * lines[index].height / lines[index].width
+                    columns[index] = Columns(blank, edges, height)
         return [columns[index] for index in range(len(lines))]
 
 
