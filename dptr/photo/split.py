@@ -57,12 +57,10 @@ def find_gaps(blank: Float[np.ndarray, " n"], height: float) -> Gaps:
         return Gaps(((0.0, 1.0),), ())
     first, end = int(inside[0]), int(inside[-1]) + 1
     doubtful = np.concatenate(([False], blank[first:end] > POSSIBLE, [False]))
-    starts, ends = (
-        np.flatnonzero(np.diff(doubtful.astype(int)) == 1),
-        np.flatnonzero(np.diff(doubtful.astype(int)) == -1),
-    )
-    cuts, spaces = [], []
-    for left, right in zip(starts + first, ends + first, strict=True):
+    sides = (first + np.flatnonzero(np.diff(doubtful.astype(int)))).tolist()
+    cuts: list[tuple[int, int]] = []
+    spaces: list[float] = []
+    for left, right in zip(sides[::2], sides[1::2], strict=True):
         stretch = blank[left:right]
         if left == first or right == end:
             continue
