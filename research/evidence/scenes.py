@@ -51,7 +51,7 @@ def with_dptr(model: str) -> Find:
 def with_rapidocr(by_word: bool) -> Find:
     from rapidocr import RapidOCR
 
-    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     engine = RapidOCR()
 
     def find(path: Path) -> list[Spotted]:
