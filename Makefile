@@ -26,7 +26,7 @@ help:
 
 $(INSTALLED): pyproject.toml weights/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./weights --editable '.[train,export,clip,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./weights --editable '.[train,export,clip,photo,dev]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -41,7 +41,7 @@ slow: $(INSTALLED)
 $(OLDEST)/installed: pyproject.toml weights/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --only-binary :all: --constraint constraints-oldest.txt --editable ./weights \
-		--editable '.[train,export,import,test]'
+		--editable '.[train,export,import,photo,test]'
 	touch $@
 
 oldest: $(OLDEST)/installed # without the test that compares rendered pixels
@@ -51,7 +51,7 @@ constraints: # torch stays as it is: which of its builds there are depends on th
 	$(PYTHON) -m venv --clear $(NEWEST)
 	grep '^torch==' constraints.txt >$(NEWEST)/torch.txt
 	$(NEWEST)/bin/pip install --quiet --constraint $(NEWEST)/torch.txt --editable ./weights \
-		--editable '.[train,export,clip,import,dev,release]'
+		--editable '.[train,export,clip,import,photo,dev,release]'
 	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
 	$(NEWEST)/bin/pip freeze --exclude-editable >$(NEWEST)/frozen.txt
 	sed 's/+.*//' $(NEWEST)/frozen.txt | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt

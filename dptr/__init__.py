@@ -15,15 +15,19 @@ from dptr.weights import DEFAULT_MODEL
 if TYPE_CHECKING:
     from dptr.inference.prediction import Prediction as Prediction
     from dptr.inference.reader import Reader as Reader
+    from dptr.photo.ocr import OCR as OCR
+    from dptr.photo.page import Page as Page
     from dptr.utils.errors import UserError as UserError
 
-__all__ = ["DEFAULT_MODEL", "Prediction", "Reader", "UserError", "__version__"]
+__all__ = ["DEFAULT_MODEL", "OCR", "Page", "Prediction", "Reader", "UserError", "__version__"]
 
 # From 1.29 on, onnxruntime writes a device id and a database of events when it is imported, and sends them some seconds
 # later. It reads this variable on import only, so it is set before any module of dptr can import it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY = {
+    "OCR": "dptr.photo.ocr",
+    "Page": "dptr.photo.page",
     "Prediction": "dptr.inference.prediction",
     "Reader": "dptr.inference.reader",
     "UserError": "dptr.utils.errors",

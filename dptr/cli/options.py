@@ -160,8 +160,8 @@ def resume_option() -> Decorator[Any]:
     return click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
 
 
-def reading_options() -> Decorator[Any]:
-    """How a recognizer reads: ``--device``, ``--batch-size``, ``--turn``, ``--tta``."""
+def device_options() -> Decorator[Any]:
+    """Where a recognizer computes: ``--device``, ``--batch-size``."""
     return stack(
         click.option(
             "--device", metavar="NAME", default="cpu",
@@ -171,6 +171,13 @@ def reading_options() -> Decorator[Any]:
             "--batch-size", metavar="N", type=click.IntRange(min=1), default=64,
             help="Crops at once; it affects only speed and memory. Default: 64.",
         ),
+    )  # fmt: skip
+
+
+def reading_options() -> Decorator[Any]:
+    """How a recognizer reads crops: ``device_options``, ``--turn``, ``--tta``."""
+    return stack(
+        device_options(),
         click.option(
             "--turn/--no-turn", default=True,
             help="Read tall pictures turned by 90 degrees too; the most confident reading counts. Default: --turn.",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
-import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,7 +16,6 @@ from dptr.utils.terminal import say, say_error, to_json
 if TYPE_CHECKING:
     from dptr.inference.prediction import Prediction
 
-STANDARD_INPUT = "-"
 RUNAWAY = "the reading repeats itself to the longest word of the model; take it as none"
 
 
@@ -59,6 +56,7 @@ def read(
     text  the text alone
     """
     from dptr.inference.reader import Reader
+    from dptr.utils.inputs import STANDARD_INPUT, expand
 
     if images.count(STANDARD_INPUT) > 1:
         raise UserError("-: standard input can be read once; pass it once")
@@ -93,26 +91,6 @@ def read(
         say(f"dptr: {low} of {written} readings below a confidence of {min_confidence:g}: their text is left empty")
     if failed:
         raise click.exceptions.Exit(2)
-
-
-def expand(source: str, recursive: bool) -> list[str]:
-    """The pictures that an argument of ``dptr read`` stands for, in natural order.
-
-    Raises:
-        UserError: a folder without pictures, or a pattern that matches no file.
-    """
-    from dptr.utils.images import list_images, natural_key
-
-    if source == STANDARD_INPUT:
-        return [source]
-    if os.path.isdir(source):
-        return list_images(source, recursive)
-    if os.path.lexists(source) or not glob.has_magic(source):
-        return [source]
-    found = [path for path in glob.glob(source, recursive=True) if not os.path.isdir(path)]
-    if not found:
-        raise UserError(f"{source}: no file matches this pattern; check it, and keep it in quotes")
-    return sorted(found, key=natural_key)
 
 
 def _make_writer(style: str, file: TextIO) -> Callable[[str, Prediction, bool], None]:

@@ -69,7 +69,8 @@ def note_photograph(width: int, height: int, confidence: float) -> tuple[str, ..
     if shorter < PHOTOGRAPH_SIDE or longer > PHOTOGRAPH_ASPECT * shorter or confidence > PHOTOGRAPH_CONFIDENCE:
         return ()
     return (
-        f"looks like a whole photograph ({width}x{height}); DPTR reads crops of one word or line: cut the words out",
+        f"looks like a whole photograph ({width}x{height}); this reads crops of one word: find its words with "
+        "'dptr ocr'",
     )
 
 

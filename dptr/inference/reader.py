@@ -145,7 +145,7 @@ class Reader:
         """
         if errors not in ("raise", "return"):
             raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
-        single = _is_picture(source)
+        single = is_picture(source)
         outcomes: list[Prediction | UserError] = []
         for outcome in self.stream(cast(Iterable[Picture], [source] if single else source)):
             if isinstance(outcome, UserError) and errors == "raise":
@@ -161,7 +161,7 @@ class Reader:
         Raises:
             UserError: ``sources`` is one picture.
         """
-        if _is_picture(sources):
+        if is_picture(sources):
             raise UserError(f"{sources!r}: one picture; pass an iterable of pictures, or use Reader.read")
         return self._stream(iter(sources))
 
@@ -245,7 +245,7 @@ class Reader:
         self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
 
 
-def _is_picture(source: object) -> bool:
+def is_picture(source: object) -> bool:
     """Whether it is one picture; anything else that can be iterated over is several."""
     if isinstance(source, np.ndarray):
         return source.ndim != 4

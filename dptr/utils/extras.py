@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("onnx", "onnxscript"),
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
     "import": ("scipy",),
+    "photo": ("pypdfium2", "rapidocr"),
 }
 """The packages that each extra brings, by the names that Python imports."""
 

@@ -9,8 +9,9 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import IO, Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -113,11 +114,66 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
         raise UserError(f"{path}: {reason}; check the path") from error
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
-    """The paths of the pictures in a folder, by suffix (``SUFFIXES``), in natural order (2 before 10).
+def open_header(file: IO[bytes], name: str) -> Image.Image:
+    """Open a picture without decoding its pixels: for its size, and for its frames (``count_frames``).
+
+    Args:
+        file: an open binary file; it has to stay open as long as the picture is used.
+        name: what errors call it.
+
+    Raises:
+        UserError: zero bytes, not a picture, damaged, or more pixels than Pillow's guard allows.
+    """
+    if not file.read(1):
+        raise UserError(f"{name}: zero bytes; copy or download it again")
+    file.seek(0)
+    try:
+        with _header, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(file, formats=FORMATS)
+    except _BOMB as error:
+        raise _too_large(error, name) from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name}: not a picture; expected one of {', '.join(FORMATS)}") from error
+    except _BROKEN as error:
+        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+
+
+def count_frames(image: Image.Image, name: str) -> int:
+    """How many frames an open picture has (pages of a TIFF, pictures of an animation), >= 1.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _BROKEN as error:
+        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+
+
+def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
+    """A frame of an open picture, from 0, as ``open_image`` gives the first: a picture of its own.
+
+    Raises:
+        UserError: see ``open_image``.
+    """
+    try:
+        with _header, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image.seek(index)
+    except _BOMB as error:
+        raise _too_large(error, name) from error
+    except _BROKEN as error:
+        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+    return _decode(image, name).copy()
+
+
+def list_images(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[str]:
+    """The paths of the pictures in a folder, by suffix, in natural order (2 before 10).
 
     Args:
         recursive: in its sub-folders too; links to folders are not followed.
+        suffixes: of what is listed, in lower case.
 
     Raises:
         UserError: it is no folder, cannot be read or holds no picture.
@@ -130,10 +186,10 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
         walk = os.walk(folder, onerror=_refuse_folder)
         parents = ((os.path.relpath(parent, folder), files) for parent, _, files in walk)
         listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
-    names = [name for name in listed if os.path.splitext(name)[1].lower() in SUFFIXES]
+    names = [name for name in listed if os.path.splitext(name)[1].lower() in suffixes]
     if not names:
         where = "in it or in its sub-folders" if recursive else "directly in it"
-        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(suffixes))})")
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
 
 
@@ -194,21 +250,7 @@ def _from_file(file: BinaryFile) -> Image.Image:
 
 
 def _from_bytes(data: bytes, name: str) -> Image.Image:
-    if not data:
-        raise UserError(f"{name}: zero bytes; copy or download it again")
-    try:
-        with _header, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except _BOMB as error:
-        raise UserError(
-            f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise UserError(f"{name}: not a picture; expected one of {', '.join(FORMATS)}") from error
-    except _BROKEN as error:
-        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
-    with image:
+    with open_header(io.BytesIO(data), name) as image:
         return _decode(image, name)
 
 
@@ -216,8 +258,16 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image), name)
+    except _BOMB as error:  # a frame larger than the first
+        raise _too_large(error, name) from error
     except _BROKEN as error:
         raise UserError(f"{name}: damaged or of an unknown kind ({error}); copy it again or save it as PNG") from error
+
+
+def _too_large(error: Exception, name: str) -> UserError:
+    return UserError(
+        f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
+    )
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -1,8 +1,8 @@
 """What DPTR may write to: nothing of a user's is deleted, overwritten, or moved.
 
 - A file may be replaced where DPTR wrote it. It says so itself (``is_marked``): a ``"dptr"`` key first in JSON, a
-  generator in HTML, a ``Software`` text in PNG, the producer of ONNX, the metadata of safetensors. An empty file may be
-  replaced too.
+  generator in HTML, a comment in XML and at the end of a PDF, a ``Software`` text in PNG, the producer of ONNX, the
+  metadata of safetensors. An empty file may be replaced too.
 - A device, a pipe, or what a command's own output goes to is written through, never replaced.
 - A folder may be written to where it is new or empty, or where its manifest is DPTR's (``check_folder``).
 """
@@ -28,10 +28,13 @@ ASIDE = re.compile(f"(?:{re.escape(PARTIAL)}|{re.escape(REPLACED)})[0-9a-f]{{8}}
 _PNG, _PNG_HEADER = b"\x89PNG\r\n\x1a\n", 33  # bytes; signature, and the end of IHDR, the first chunk
 _SOFTWARE = b"tEXtSoftware\x00dptr "
 _GENERATOR = b'<meta name="generator" content="dptr '
+PDF_MARK = b"%dptr "  # a comment after the end of a PDF; before it, it would move what is counted in bytes
+_PDF_TAIL = 64  # bytes that hold it
 _MARKS = {
     "json": re.compile(rb'\s*\{\s*"dptr"\s*:'),
     "html": re.compile(rb"<!doctype html>.{0,200}" + re.escape(_GENERATOR), re.DOTALL),
     "png": re.compile(re.escape(_PNG) + rb".{29}" + re.escape(_SOFTWARE), re.DOTALL),
+    "xml": re.compile(rb"<\?xml[^>]{0,100}\?>\s*<!-- dptr "),
     "onnx": re.compile(rb"\x08.\x12\x04dptr", re.DOTALL),  # the format's version, producer_name
     "safetensors": re.compile(rb'.{8}\{"__metadata__":\{"dptr', re.DOTALL),
 }
@@ -107,7 +110,11 @@ def mark_of(path: str | Path) -> str:
     """In which format (a key of ``_MARKS``) a file says that DPTR wrote it; empty where it does not."""
     try:
         with open(path, "rb") as file:
-            return _mark_in(file.read(512))
+            head = file.read(512)
+            if head.startswith(b"%PDF-"):
+                file.seek(max(0, os.path.getsize(path) - _PDF_TAIL))
+                return "pdf" if PDF_MARK in file.read() else ""
+            return _mark_in(head)
     except OSError:
         return ""
 

@@ -61,15 +61,19 @@ def shows_progress() -> bool:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal."""
+def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]:
+    """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal.
+
+    Args:
+        unit: of what is counted, as it stands after a rate.
+    """
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
 
     def show(name: str, done: int, total: int) -> None:
         if name not in bars:
-            bars[name] = tqdm(total=total, desc=name, leave=False, file=sys.stderr)
+            bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr)
         bars[name].update(done - bars[name].n)
 
     def ignore(name: str, done: int, total: int) -> None:

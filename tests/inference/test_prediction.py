@@ -43,7 +43,7 @@ def test_a_whole_photograph_is_large_not_long_and_read_with_little_confidence(
 ) -> None:
     notes = note_photograph(width, height, confidence)
     assert len(notes) == noted
-    assert not noted or (f"{width}x{height}" in notes[0] and "cut the words out" in notes[0] and "\n" not in notes[0])
+    assert not noted or (f"{width}x{height}" in notes[0] and "dptr ocr" in notes[0] and "\n" not in notes[0])
 
 
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="DPTR_DATA names no folder with iiit5k, ic15 and natural")

@@ -1,0 +1,178 @@
+"""``dptr ocr``: photographs, scans, and PDFs in; text, tables, and searchable documents out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from dptr.cli.options import command, device_options, model_option
+from dptr.utils.errors import UserError
+from dptr.utils.terminal import progress_bars, say, say_error
+
+if TYPE_CHECKING:
+    from dptr.photo.boxes import Boxes
+    from dptr.photo.inputs import Failure, Sheet
+    from dptr.photo.outputs import Shown
+    from dptr.photo.run import Outcome
+
+STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
+
+
+@command("ocr", "photo")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...")
+@model_option()
+@click.option(
+    "--format", "style", type=click.Choice(STYLES), help="What to write. Default: by the suffix of -o, else text."
+)
+@click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("-o", "--out", metavar="FILE|DIR/|-", default="-", help="Where to. Default: -, standard output.")
+@click.option("--overlay", metavar="PNG|DIR/", help="Draw the boxes and texts over the picture.")
+@click.option("--boxes", metavar="TSV", help="Read in these boxes; look for no others.")
+@click.option("-r", "--recursive", is_flag=True, help="Read what is in sub-folders too.")
+@click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
+@click.option(
+    "--text-layer",
+    type=click.Choice(("use", "ignore")),
+    default="ignore",
+    help="Take the text that a page of a PDF holds itself, or read its picture. Default: ignore.",
+)
+@click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200.")
+@click.option(
+    "--min-confidence",
+    metavar="P",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Leave words below P out, 0 to 1. Default: 0.",
+)
+@click.option(
+    "--charset",
+    metavar="NAME|FILE",
+    default="",
+    help="Read these characters alone: a named set (10 = digits, 36, 62), a language, or a file.",
+)
+@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
+@device_options()
+def ocr(
+    inputs: tuple[str, ...], model: str, style: str | None, out: str, overlay: str | None, boxes: str | None,
+    recursive: bool, pages: str, text_layer: str, dpi: int, min_confidence: float, charset: str, detector: str,
+    device: str, batch_size: int,
+) -> None:  # fmt: skip
+    """Find and read the words of photographs, scans, and PDFs.
+
+    Reads pictures with all their frames, pages of PDFs, folders of both, patterns in quotes ('scans/*.tif'), http and
+    https addresses, and - for standard input. Pages are written as they come. Exit code 2 when one could not be read;
+    the others still are.
+
+    \b
+    text  a line for each line, an empty one between blocks, a form feed between pages
+    json  an object a line for each page: boxes, confidences, characters
+    tsv   a line for each word: its page, place, box, confidence, and text
+    hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
+    pdf   the pictures with invisible text: search and copy find the words
+
+    A DIR/ gets a file for each input.
+    """
+    from dptr.photo.boxes import read_boxes, take_boxes
+    from dptr.photo.inputs import InputOptions, list_pages, open_sheets, parse_pages
+    from dptr.photo.ocr import OCR
+    from dptr.photo.outputs import FORMATS, choose_format
+    from dptr.photo.plan import Plan
+    from dptr.photo.run import run_ocr
+
+    chosen = choose_format(style, out)
+    draws = FORMATS[chosen].draws or overlay is not None
+    options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
+    given = read_boxes(boxes) if boxes else None
+    sources, failed = _expand(inputs, recursive)
+    plan = Plan(chosen, out, overlay, {source: list_pages(source, options) for source in sources})
+    plan.check()
+    total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
+    reader = OCR(model, device, batch_size, detector=take_boxes if given else detector, charset=charset)
+    say(f"model {model}, device {reader.reader.device}", level=1)
+    tally = _Tally(min_confidence, failed=failed)
+    sheets = open_sheets(sources, options)
+    outcomes = run_ocr(reader, _with_boxes(sheets, given) if given else sheets, draws)
+    on_terminal = out == "-" and sys.stdout.isatty()
+    with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
+        plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
+    if tally.low:
+        say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out")
+    if tally.failed:
+        raise click.exceptions.Exit(2)
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    """Where text and a bar would share a terminal."""
+
+
+def _expand(inputs: Iterable[str], recursive: bool) -> tuple[list[str], bool]:
+    """The files to read, each once, and whether an input stands for none; what is wrong with it is said."""
+    from dptr.photo.inputs import SUFFIXES_READ, is_url
+    from dptr.utils.inputs import expand
+
+    sources: dict[str, None] = {}
+    failed = False
+    for each in inputs:
+        try:
+            sources |= dict.fromkeys([each] if is_url(each) else expand(each, recursive, SUFFIXES_READ))
+        except UserError as error:
+            say_error(error)
+            failed = True
+    return list(sources), failed
+
+
+def _with_boxes(sheets: Iterable[Sheet | Failure], boxes: Boxes) -> Iterator[Sheet | Failure]:
+    from dptr.photo.boxes import give_boxes
+    from dptr.photo.inputs import Failure
+
+    for sheet in sheets:
+        if isinstance(sheet, Failure) or sheet.picture is None:
+            yield sheet
+            continue
+        try:
+            found = boxes.of(sheet.source, sheet.number, sheet.picture)
+        except UserError as error:
+            yield Failure(sheet.source, sheet.number, error)
+            continue
+        if not len(found):
+            say(f"dptr: {sheet.source}: no box of its page {sheet.number} in {boxes.path}")
+        give_boxes(sheet.picture, found)
+        yield sheet
+
+
+@dataclass
+class _Tally:
+    """What was read so far.
+
+    Attributes:
+        least: words below this confidence are left out.
+        failed: whether something could not be read.
+        words, low: how many there were, and how many of them were left out.
+    """
+
+    least: float
+    failed: bool = False
+    words: int = 0
+    low: int = 0
+
+    def accept(self, outcomes: Iterable[Outcome], done: Callable[[int], None]) -> Iterator[Shown]:
+        """The pages that were read, without the words that are not sure enough; the others' errors are said."""
+        from dptr.photo.run import keep_confident
+
+        for count, outcome in enumerate(outcomes, 1):
+            done(count)
+            if isinstance(outcome.page, UserError):
+                say_error(outcome.page)
+                self.failed = True
+                continue
+            for note in outcome.page.notes:
+                say(f"dptr: {outcome.source}: page {outcome.number}: {note}")
+            page, low = keep_confident(outcome.page, self.least)
+            self.words += len(outcome.page.words)
+            self.low += low
+            yield page, outcome.picture

@@ -1,0 +1,1 @@
+"""Whole photographs and pages: find the lines of text, read them, say where each word and character stands."""

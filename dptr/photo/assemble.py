@@ -1,0 +1,92 @@
+"""Read views to a page: which words count, where they and their characters stand, and in which order they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from dptr.inference.prediction import Prediction
+from dptr.photo.align import align_characters
+from dptr.photo.order import measure_angle, order_boxes
+from dptr.photo.page import Box, Character, Line, Page, Word
+from dptr.photo.rectify import locate
+from dptr.photo.shapes import runs_left
+from dptr.photo.views import LineViews, View
+
+INSET = 0.12  # of the height of a detected box, which is grown to be read, above and below the text
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The words read in one detected box, from left to right, and the box around them."""
+
+    words: tuple[Word, ...]
+    corners: Float[np.ndarray, "4 2"]
+
+
+def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequence[LineViews]) -> Page:
+    """The page of all words in which something was read.
+
+    Args:
+        size: width and height of the picture, in pixels.
+    """
+    parts = [part for line in lines if (part := _read_part(line.choose())).words]
+    corners = np.array([part.corners for part in parts]).reshape(-1, 4, 2)
+    texts = [word.text for part in parts for word in part.words]
+    leftward = 2 * sum(map(runs_left, texts)) > len(texts)
+    ordered = []
+    for row in order_boxes(corners, leftward):
+        own = [parts[index] for index in row.boxes]
+        words = tuple(word for part in own for word in (part.words[::-1] if leftward else part.words))
+        ordered.append(Line(words, _around(words), measure_angle(own[0].corners), row.block))
+    return Page(source, number, *size, tuple(ordered))
+
+
+def _read_part(view: View) -> _Part:
+    spans, _ = view.words()
+    read = [(view.gaps.bounds(span), view.readings[span]) for span in spans if view.readings[span].text.strip()]
+    words = tuple(word for (left, right), reading in read for word in _words(view, reading, left, right))
+    if not words:
+        return _Part((), view.corners)
+    return _Part(words, np.array(_place(view, read[0][0][0], read[-1][0][1])))
+
+
+def _words(view: View, reading: Prediction, left: float, right: float) -> list[Word]:
+    """The words that were read between two places of a line; more than one if the reading holds spaces."""
+    text = reading.text.strip()
+    lead = len(reading.text) - len(reading.text.lstrip())
+    probabilities = [probability for _, probability in reading.characters][lead : lead + len(text)]
+    leftward = runs_left(text)
+    spots = align_characters(text[::-1] if leftward else text, view.columns, left, right)
+    if leftward:
+        spots = spots[::-1]
+    words, start = [], 0
+    pieces = text.split(" ")
+    for piece in pieces:
+        end = start + len(piece)
+        if piece:
+            own = spots[start:end]
+            confidence = reading.confidence if len(pieces) == 1 else float(np.prod(probabilities[start:end]))
+            characters = tuple(
+                Character(character, probability, _place(view, *spot, leftward))
+                for character, probability, spot in zip(piece, probabilities[start:end], own, strict=True)
+            )
+            ends = min(spot[0] for spot in own), max(spot[1] for spot in own)
+            words.append(Word(piece, confidence, _place(view, *ends, leftward), characters))
+        start = end + 1
+    return words[::-1] if leftward else words
+
+
+def _place(view: View, left: float, right: float, leftward: bool = False) -> Box:
+    """A stretch of a line in the picture."""
+    a, b, c, d = locate(view.corners, left, INSET, right, 1 - INSET)
+    return (b, a, d, c) if leftward else (a, b, c, d)
+
+
+def _around(words: tuple[Word, ...]) -> Box:
+    """A box from where the first word begins to where the last ends."""
+    first, last = words[0].box, words[-1].box
+    return first[0], last[1], last[2], first[3]

@@ -1,0 +1,216 @@
+"""Where text is in a picture: detectors, by name.
+
+A detector takes a picture and gives quadrilaterals around lines or words. The first is the network of PP-OCRv6 that
+the wheel of rapidocr holds; a file of the same family that a user has is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from dptr.inference.providers import open_session
+from dptr.photo.components import label_runs, smallest_rectangle
+from dptr.utils.errors import UserError
+from dptr.utils.extras import describe_install
+
+DEFAULT_DETECTOR = "rapidocr"
+
+STRIDE = 32  # of the network: sides of its input are multiples of it
+SHORT_SIDE = 736  # pixels, PP-OCR's
+LONG_SIDE = 1600  # pixels that the network reads at once
+ENLARGE = 3.0
+TILED_SIDE = 4000  # pixels of the longer side, of pictures with small text
+TILED_GAIN = 1.25  # times the scale that tiles must bring
+TILE_MARGIN = 64  # pixels that a tile has beyond the part that counts
+SMALL_TEXT = 20  # pixels of a box's shorter side, at the scale at which it was found
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a detector finds in one picture.
+
+    Attributes:
+        boxes: quadrilaterals (n, 4, 2) in pixels of the picture: x, y; corners clockwise as one looks at it.
+        scores: 0 to 1, how sure the detector is of each.
+    """
+
+    boxes: Float[np.ndarray, "n 4 2"]
+    scores: Float[np.ndarray, " n"]
+
+
+class Detector(Protocol):
+    """A picture to the places of its text; it may be called by several threads at once."""
+
+    def __call__(self, image: Image.Image, /) -> Detection: ...
+
+
+class DBDetector:
+    """A network of the DB family as an ONNX file: RGB pixels in, a map of how likely each of them is text out.
+
+    A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, as PP-OCR does, but enlarged to
+    ``ENLARGE`` times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, it
+    is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture.
+
+    Args:
+        path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.
+        device: see ``dptr.inference.providers.open_session``.
+        mean, deviation: of pixels from 0 to 1, in the order of the input's channels.
+        bgr: whether these are blue, green, red.
+
+    Raises:
+        UserError: no such file, a damaged one, or no such device.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        deviation: Sequence[float] = (0.5, 0.5, 0.5),
+        bgr: bool = False,
+    ) -> None:
+        if not Path(path).is_file():
+            raise UserError(f"detector '{path}': no such file; pass one of {', '.join(DETECTORS)}, or a file in ONNX")
+        self.session = open_session(path, device)
+        inputs = self.session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise UserError(f"detector '{path}': not one input (n, 3, h, w); pass a network of the DB family in ONNX")
+        self._input = inputs[0].name
+        self._scale = (1 / (255 * np.array(deviation))).astype(np.float32)
+        self._shift = (np.array(mean) / np.array(deviation)).astype(np.float32)
+        self._order = slice(None, None, -1) if bgr else slice(None)
+
+    def __call__(self, image: Image.Image) -> Detection:
+        short, long = sorted(image.size)
+        scale = min(SHORT_SIDE / short, ENLARGE)
+        scale = min(max(scale, min(1, LONG_SIDE / long)), LONG_SIDE / long)
+        found = self._find(image, scale)
+        fine = min(1.0, TILED_SIDE / long)
+        if fine > TILED_GAIN * scale and len(found.boxes):
+            heights = np.linalg.norm(found.boxes[:, 3] - found.boxes[:, 0], axis=1)
+            widths = np.linalg.norm(found.boxes[:, 1] - found.boxes[:, 0], axis=1)
+            if np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT:
+                return self._find(image, fine)
+        return found
+
+    def _find(self, image: Image.Image, scale: float) -> Detection:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        found = find_boxes(self.map_text(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)))
+        boxes = found.boxes * (image.width / size[0], image.height / size[1])
+        return Detection(boxes, found.scores)
+
+    def map_text(self, image: Image.Image) -> Float[np.ndarray, "h w"]:
+        """How likely each pixel of an RGB picture is text, 0 to 1; long pictures are read in tiles."""
+        pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(image)
+        height, width = pixels.shape[:2]
+        text = np.zeros((height, width), np.float32)
+        for top, bottom in _stretches(height):
+            for left, right in _stretches(width):
+                outer = (max(top - TILE_MARGIN, 0), max(left - TILE_MARGIN, 0))
+                tile = pixels[outer[0] : bottom + TILE_MARGIN, outer[1] : right + TILE_MARGIN]
+                part = self._run(tile)
+                text[top:bottom, left:right] = part[top - outer[0] :, left - outer[1] :][: bottom - top, : right - left]
+        return text
+
+    def _run(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
+        height, width = pixels.shape[:2]
+        filled = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+        scaled = filled[:, :, self._order].astype(np.float32) * self._scale - self._shift
+        (output,) = self.session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})[:1]
+        text = output.reshape(output.shape[-2:])[:height, :width]
+        if text.min() < 0 or text.max() > 1:
+            text = 1 / (1 + np.exp(-text))
+        return text
+
+
+def _stretches(length: int) -> list[tuple[int, int]]:
+    """``length`` pixels in even parts of at most ``LONG_SIDE``."""
+    ends = np.linspace(0, length, -(-length // LONG_SIDE) + 1).round().astype(int).tolist()
+    return list(pairwise(ends))
+
+
+def _open_rapidocr(device: str) -> Detector:
+    spec = find_spec("rapidocr")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"detector 'rapidocr': not installed; {describe_install('photo')}")
+    files = sorted(path for place in spec.submodule_search_locations for path in Path(place).glob("models/*det*.onnx"))
+    if not files:
+        raise UserError("detector 'rapidocr': this version of it brings no detector; pip install 'rapidocr>=3.10'")
+    return DBDetector(files[-1], device, bgr=True)
+
+
+DETECTORS: dict[str, Callable[[str], Detector]] = {"rapidocr": _open_rapidocr}
+"""What opens a detector on a device, by name."""
+
+
+def open_detector(name: str | Path, device: str = "cpu") -> Detector:
+    """Open a detector: a key of ``DETECTORS``, or a file of the DB family in ONNX.
+
+    Raises:
+        UserError: an unknown name, a package that is not installed, or what ``DBDetector`` raises.
+    """
+    if str(name) in DETECTORS:
+        return DETECTORS[str(name)](device)
+    if Path(name).suffix != ".onnx":
+        raise UserError(f"detector '{name}': unknown; pass one of {', '.join(DETECTORS)}, or a file in ONNX")
+    return DBDetector(name, device)
+
+
+def find_boxes(
+    text: Float[np.ndarray, "h w"],
+    threshold: float = 0.3,
+    min_score: float = 0.5,
+    unclip: float = 1.6,
+    min_side: float = 3,
+) -> Detection:
+    """Turn a map of how likely each pixel is text into boxes, as DB does (Liao et al. 2020, arXiv 1911.08947, 3.5).
+
+    The network marks kernels: regions shrunk by area / perimeter. Each kernel's smallest rectangle is grown again by
+    ``unclip`` * area / perimeter on all sides.
+
+    Args:
+        text: 0 to 1.
+        threshold: pixels above it are text.
+        min_score: of the mean over a region's pixels; regions below it are left out.
+        unclip: PP-OCR's is 1.6.
+        min_side: pixels; regions with a shorter side are left out.
+
+    Returns:
+        Boxes in pixels of the map, the whole map being 0 to ``w`` and 0 to ``h``.
+    """
+    runs, labels = label_runs(text > threshold)
+    sums = np.zeros((text.shape[0], text.shape[1] + 1))
+    np.cumsum(text, 1, out=sums[:, 1:])
+    row, first, after = runs.T
+    count = int(labels.max()) + 1 if len(labels) else 0
+    total = np.bincount(labels, sums[row, after] - sums[row, first], count)
+    scores = total / np.maximum(np.bincount(labels, after - first, count), 1)
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(count + 1))
+    boxes, kept = [], []
+    for label in np.flatnonzero(scores >= min_score):
+        members = runs[order[ends[label] : ends[label + 1]]]
+        corners = [members[:, [column, 0]] + (0, down) for column in (1, 2) for down in (0, 1)]
+        box = smallest_rectangle(np.concatenate(corners).astype(float))
+        width, height = np.hypot(*(box[1] - box[0])), np.hypot(*(box[3] - box[0]))
+        if min(width, height) < min_side:
+            continue
+        boxes.append(grow(box, unclip * width * height / (2 * (width + height))))
+        kept.append(scores[label])
+    return Detection(np.array(boxes).reshape(-1, 4, 2), np.array(kept))
+
+
+def grow(box: Float[np.ndarray, "4 2"], margin: float) -> Float[np.ndarray, "4 2"]:
+    """A rectangle with ``margin`` pixels more on each side."""
+    right, down = box[1] - box[0], box[3] - box[0]
+    right, down = margin * right / np.hypot(*right), margin * down / np.hypot(*down)
+    return box + np.array([-right - down, right - down, right + down, down - right])

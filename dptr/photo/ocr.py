@@ -1,0 +1,190 @@
+"""OCR: a photograph or a page in, its lines and words out.
+
+>>> from dptr import OCR
+>>> OCR()("photo.jpg").text  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast, overload
+
+from PIL import Image
+
+from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Reader, is_picture
+from dptr.inference.views import make_views
+from dptr.photo.assemble import assemble_page
+from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
+from dptr.photo.page import Page
+from dptr.photo.spaces import SpaceFinder
+from dptr.photo.views import LineViews, View, view_lines
+from dptr.utils.errors import UserError
+from dptr.utils.images import Picture, open_image
+from dptr.weights import DEFAULT_MODEL
+
+AHEAD = 16  # pages that wait for a full batch, at most
+SURE = 0.9  # confidence of a word below which it is read again
+CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A page whose lines are found but not read; or why it could not be opened."""
+
+    source: str
+    number: int
+    size: tuple[int, int] = (0, 0)
+    lines: tuple[LineViews, ...] = ()
+    error: UserError | None = None
+
+    def count_crops(self) -> int:
+        return sum(len(view.crops) for line in self.lines for view in line.views)
+
+
+class OCR:
+    """Reads photographs and pages: finds lines, splits them into words, and reads these.
+
+    It is a function, ``ocr(picture)``, may be used by several threads at once, and can be pickled: what travels are the
+    settings, and another process opens the models itself.
+
+    Memory: beside a picture itself, its detector's maps (at most 4000 x 4000 pixels; see ``DBDetector``) and the crops
+    of up to ``AHEAD`` pages.
+
+    Args:
+        model, device, batch_size, charset: as for ``dptr.inference.reader.Reader``.
+        detector: a key of ``dptr.photo.detect.DETECTORS``, a file of the DB family in ONNX, or a function from a
+            picture to a ``Detection``.
+        reader: reads the words, in place of one that ``model``, ``device``, ``batch_size`` and ``charset`` describe.
+
+    Raises:
+        UserError: what ``Reader`` or ``open_detector`` raises.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "cpu",
+        batch_size: int = 64,
+        detector: str | Path | Detector = DEFAULT_DETECTOR,
+        charset: str = "",
+        reader: Reader | None = None,
+    ) -> None:
+        self.reader = reader or Reader(model, device, batch_size, charset=charset)
+        self._asked_detector, self._asked_device = detector, device
+        self._open()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: self.__dict__[key] for key in ("reader", "_asked_detector", "_asked_device")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    def __repr__(self) -> str:
+        return f"OCR({self.reader!r}, detector={self._asked_detector!r})"
+
+    # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
+    @overload
+    def read(self, source: Picture, errors: Literal["raise"] = "raise") -> Page: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, source: Picture, errors: Literal["return"]) -> Page | UserError: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["raise"] = "raise") -> list[Page]: ...
+    @overload
+    def read(self, source: Iterable[Picture], errors: Literal["return"]) -> list[Page | UserError]: ...
+
+    def read(self, source: Picture | Iterable[Picture], errors: Literal["raise", "return"] = "raise") -> Any:
+        """Read one picture, or several.
+
+        Args:
+            source: as for ``Reader.read``; of files with several frames the first is read.
+            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
+                of the page and read the others.
+
+        Returns:
+            A page for one picture, a list of them for several, in their order. A page without text has no lines.
+
+        Raises:
+            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` is neither.
+        """
+        if errors not in ("raise", "return"):
+            raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
+        single = is_picture(source)
+        outcomes: list[Page | UserError] = []
+        for outcome in self.stream(map(_open, cast(Iterable[Picture], [source] if single else source))):
+            if isinstance(outcome, UserError) and errors == "raise":
+                raise outcome
+            outcomes.append(outcome)
+        return outcomes[0] if single else outcomes
+
+    __call__ = read
+
+    def stream(self, pictures: Iterable[tuple[str, int, Image.Image | UserError]]) -> Iterator[Page | UserError]:
+        """Yield an outcome for each picture, in order; words of several pages are read together.
+
+        Args:
+            pictures: where each comes from, its number there from 1, and the picture in RGB, or why there is none.
+        """
+        waiting: list[_Waiting] = []
+        for source, number, picture in pictures:
+            waiting.append(self._find(source, number, picture))
+            if len(waiting) >= AHEAD or sum(page.count_crops() for page in waiting) >= self.reader.batch_size:
+                yield from self._read(waiting)
+                waiting = []
+        yield from self._read(waiting)
+
+    def _open(self) -> None:
+        asked = self._asked_detector
+        self.detector = asked if callable(asked) else open_detector(asked, self._asked_device)
+        self._spaces = SpaceFinder()
+
+    def _find(self, source: str, number: int, picture: Image.Image | UserError) -> _Waiting:
+        if isinstance(picture, UserError):
+            return _Waiting(source, number, error=picture)
+        lines = view_lines(picture, self.detector(picture), self._spaces, self.reader.fit)
+        return _Waiting(source, number, picture.size, tuple(lines))
+
+    def _read(self, waiting: Sequence[_Waiting]) -> Iterator[Page | UserError]:
+        lines = [line for page in waiting for line in page.lines]
+        self._read_views([view for line in lines for view in line.views])
+        self._read_views([line.turn_around() for line in lines if line.is_doubtful()])
+        self._read_again([line.choose() for line in lines])
+        for page in waiting:
+            yield page.error or assemble_page(page.source, page.number, page.size, page.lines)
+
+    def _read_views(self, views: Sequence[View]) -> None:
+        readings = iter(self.reader.predict_arrays([view.crops[span] for view in views for span in view.spans]))
+        for view in views:
+            view.readings = {span: next(readings) for span in view.spans}
+
+    def _read_again(self, views: Sequence[View]) -> None:
+        """Read the words that are not sure in some changed views, and keep what most of these agree on."""
+        words = [(view, span) for view in views for span in view.words()[0] if view.readings[span].confidence < SURE]
+        changed = [
+            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
+        ]
+        readings = iter(self.reader.predict_arrays([crop for crops in changed for crop in crops[1:]]))
+        for (view, span), crops in zip(words, changed, strict=True):
+            candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
+            view.readings[span] = agree(candidates)
+
+
+def agree(readings: Sequence[Prediction]) -> Prediction:
+    """The text of most confidence in sum; its confidence is that sum over the number of all readings."""
+    sums: dict[str, float] = {}
+    for reading in readings:
+        sums[reading.text] = sums.get(reading.text, 0.0) + (0.0 if reading.runaway else reading.confidence)
+    text = max(sums, key=lambda each: sums[each])
+    best = max((reading for reading in readings if reading.text == text), key=lambda reading: reading.confidence)
+    return replace(best, confidence=sums[text] / len(readings))
+
+
+def _open(source: Picture) -> tuple[str, int, Image.Image | UserError]:
+    name = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "") or "")
+    try:
+        return name, 1, open_image(source)
+    except UserError as error:
+        return name, 1, error

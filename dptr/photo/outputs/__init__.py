@@ -1,0 +1,96 @@
+"""How pages are written: a dict of formats, and how one is chosen.
+
+A format is a function that writes pages, as they come, to an open binary file. To add one, write such a function in a
+file of this folder and name it in ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+from dptr.photo.outputs.alto import write_alto
+from dptr.photo.outputs.base import Format, Shown
+from dptr.photo.outputs.hocr import write_hocr
+from dptr.photo.outputs.page_xml import write_page_xml
+from dptr.photo.outputs.pdf import write_pdf
+from dptr.photo.outputs.plain import write_json, write_text, write_tsv
+from dptr.utils.errors import UserError
+from dptr.utils.files import atomic_file
+
+__all__ = ["FORMATS", "Format", "Shown", "choose_format", "is_folder", "write_pages"]
+
+FORMATS: dict[str, Format] = {
+    "text": Format(write_text, (".txt", ".text")),
+    "json": Format(write_json, (".json", ".jsonl", ".ndjson")),
+    "tsv": Format(write_tsv, (".tsv",)),
+    "hocr": Format(write_hocr, (".hocr", ".html")),
+    "alto": Format(write_alto, (".alto.xml", ".alto")),
+    "page": Format(write_page_xml, (".page.xml", ".page"), single=True),
+    "pdf": Format(write_pdf, (".pdf",), draws=True),
+}
+
+STANDARD_OUTPUT = "-"
+
+
+def choose_format(style: str | None, out: str) -> str:
+    """The name of the format to write: ``style`` where it is given, else the one of the output's suffix.
+
+    Args:
+        style: a name in ``FORMATS``; None = by the suffix, and text for ``-`` and for folders.
+        out: a file, a folder, or ``-``.
+
+    Raises:
+        UserError: no such format, or a suffix that is none's.
+    """
+    if style is not None:
+        if style not in FORMATS:
+            raise UserError(f"format {style!r}: there are {', '.join(FORMATS)}")
+        return style
+    if out == STANDARD_OUTPUT or is_folder(out):
+        return "text"
+    name = os.path.basename(out).lower()
+    found = next((key for key, each in FORMATS.items() if name.endswith(each.suffixes)), None)
+    if found is None:
+        raise UserError(f"{out}: its suffix is no format's; pass --format ({', '.join(FORMATS)})")
+    return found
+
+
+def is_folder(out: str) -> bool:
+    """Whether files are to be written into a folder of this name: it ends in a slash, or is one."""
+    return out.endswith(("/", os.sep)) or os.path.isdir(out)
+
+
+@contextmanager
+def open_binary(out: str | Path) -> Iterator[IO[bytes]]:
+    """A file that is there once all is written, or, for ``-``, standard output.
+
+    Raises:
+        UserError: as ``dptr.utils.files.atomic_file``.
+    """
+    if str(out) == STANDARD_OUTPUT:
+        yield sys.stdout.buffer
+        return
+    with atomic_file(out) as aside, open(aside, "wb") as file:
+        yield file
+
+
+def write_pages(pages: Iterable[Shown], style: str, out: str | Path) -> None:
+    """Write pages to a file, as they come; without a page nothing is written.
+
+    Args:
+        style: a name in ``FORMATS``.
+        out: a file, or ``-`` for standard output.
+
+    Raises:
+        UserError: the file cannot be written, DPTR did not write what is there, or the format holds fewer pages.
+    """
+    rest = iter(pages)
+    for first in rest:
+        with open_binary(out) as file:
+            FORMATS[style].write(chain([first], rest), file)

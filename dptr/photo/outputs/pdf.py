@@ -1,0 +1,260 @@
+"""Searchable PDF: each page its picture, and over it, invisible, the words where they stand.
+
+The text is set in a font of one empty glyph that stands for every character (``scripts/blank_font.py``), so any script
+can be searched and copied; a word is stretched to its box. pdfium, which Chrome makes PDFs searchable with, writes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from dptr.photo.outputs.base import Shown
+from dptr.photo.page import Box, Page, Point
+from dptr.photo.shapes import bounds, runs_left
+from dptr.utils.outputs import PDF_MARK
+from dptr.version import __version__
+
+if TYPE_CHECKING:
+    import pypdfium2
+
+DPI = 200  # pixels an inch of a picture that does not say, or says less than DPI_LEAST
+DPI_LEAST = 100  # cameras write 72 into photographs, whatever they show
+QUALITY = 85  # of JPEG
+
+_ADVANCE, _DESCENT = 0.5, 0.2  # of the font's only glyph, in its size
+_NARROWEST = 0.1  # of a space between words, in heights of the line
+_FILLED = 0.85  # pdfium asks for 0.8 (CPDF_TextPage::FindTextlineFlowOrientation)
+_RULER = 0.01  # height of the space that spans a sparse page, in that of the page
+_MOST_CUT = 0.3  # of a word, that it gives up to a space
+_SMALLEST = 0.1  # points that a side of a word has at least
+_CODES = 1 << 16  # character codes, each a UTF-16 unit
+
+_TO_UNICODE = b"""/CIDInit /ProcSet findresource begin
+12 dict begin
+begincmap
+/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
+/CMapName /Adobe-Identity-UCS def
+/CMapType 2 def
+1 begincodespacerange
+<0000> <FFFF>
+endcodespacerange
+1 beginbfrange
+<0000> <FFFF> <0000>
+endbfrange
+endcmap
+CMapName currentdict /CMap defineresource pop
+end
+end
+"""  # a character code is the UTF-16 unit itself (ISO 32000-1, 9.10.3)
+
+
+def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
+    """All pages in one PDF, each as large as its picture says (``info["dpi"]``); pictures become JPEG."""
+    from dptr.photo.pdf import PDFIUM, pypdfium2
+
+    with PDFIUM:
+        document = pypdfium2.PdfDocument.new()
+        font = _load_font(document)
+    try:
+        for page, picture in pages:
+            assert picture is not None, "the format needs pictures"
+            encoded = _to_jpeg(picture)
+            with PDFIUM, _Apart() as apart:
+                apart.run(_add_page, document, font, page, encoded, _scale(picture))
+        with PDFIUM, _Apart() as apart:
+            sink = _Sink(file, apart)
+            apart.run(document.save, sink)
+        if sink.error is not None:
+            raise sink.error
+        file.write(PDF_MARK + __version__.encode() + b"\n")
+    finally:
+        with PDFIUM:
+            document.close()
+
+
+class _Apart:
+    """Runs functions in a thread of its own, and waits for them.
+
+    pdfium calls back into Python to read and to write. An interrupt that came just then would be lost there; it never
+    comes in another thread than the first.
+    """
+
+    def __init__(self) -> None:
+        self.given_up = False
+
+    def __enter__(self) -> _Apart:
+        self._pool = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.given_up = kind is not None
+        self._pool.shutdown()
+
+    def run(self, function: Callable[..., object], *arguments: object) -> None:
+        self._pool.submit(function, *arguments).result()
+
+
+class _Sink:
+    """What pdfium writes to: a file, until writing fails (``error``) or nobody waits for it any more."""
+
+    def __init__(self, file: IO[bytes], apart: _Apart) -> None:
+        self.error: OSError | None = None
+        self._file, self._apart = file, apart
+
+    def write(self, data: Any) -> None:
+        if self.error is None and not self._apart.given_up:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+
+
+def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.BytesIO, scale: float) -> None:
+    """Append a page.
+
+    Args:
+        scale: points a pixel.
+    """
+    import pypdfium2
+    from pypdfium2 import raw
+
+    width, height = page.width * scale, page.height * scale
+    sheet = document.new_page(width, height)
+    image = pypdfium2.PdfImage.new(document)
+    image.load_jpeg(jpeg, inline=True, autoclose=True)
+    image.set_matrix(pypdfium2.PdfMatrix().scale(width, height))
+    sheet.insert_obj(image)
+    for text, box in _pieces(page):
+        codes = np.frombuffer(text.encode("utf-16-le", "replace"), "<u2").astype(np.uint32)
+        matrix, size = _place(box, len(codes), scale, height)
+        piece = raw.FPDFPageObj_CreateTextObj(document, font, size)
+        raw.FPDFText_SetCharcodes(piece, codes.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)), len(codes))
+        raw.FPDFTextObj_SetTextRenderMode(piece, raw.FPDF_TEXTRENDERMODE_INVISIBLE)
+        raw.FPDFPageObj_SetMatrix(piece, raw.FS_MATRIX(*matrix))
+        raw.FPDFPage_InsertObject(sheet, piece)
+    sheet.gen_content()
+    sheet.close()
+
+
+def _load_font(document: pypdfium2.PdfDocument) -> Any:
+    from pypdfium2 import raw
+
+    font = files("dptr.photo.outputs").joinpath("blank.ttf").read_bytes()
+    glyphs = b"\x00\x01" * _CODES  # each code shows glyph 1
+    return raw.FPDFText_LoadCidType2Font(
+        document, (ctypes.c_uint8 * len(font)).from_buffer_copy(font), len(font), _TO_UNICODE,
+        (ctypes.c_uint8 * len(glyphs)).from_buffer_copy(glyphs), len(glyphs),
+    )  # fmt: skip
+
+
+def _pieces(page: Page) -> Iterator[tuple[str, Box]]:
+    """Words, and the spaces between them; the boxes of what runs to the left begin at the right."""
+    for line in page.lines:
+        boxes = [_toward(word.box, runs_left(word.text)) for word in line.words]
+        for index, word in enumerate(line.words):
+            if index + 1 == len(boxes):
+                yield word.text, boxes[index]
+            else:
+                box, space = _make_space(boxes[index], boxes[index + 1])
+                yield from ((word.text, box), (" ", space))
+    if page.lines and (span := _sparse_span(page)):
+        left, right = span
+        top = page.height - _RULER * page.height
+        yield " ", ((left, top), (right, top), (right, page.height), (left, page.height))
+
+
+def _sparse_span(page: Page) -> tuple[int, int] | None:
+    """From where to where there are words on a page, in pixels, if less than ``_FILLED`` of that are below a word.
+
+    pdfium, and Chrome with it, takes the lines of such a page for columns and breaks after each word. A space along the
+    whole width tells it otherwise.
+    """
+    columns = np.zeros(page.width, bool)
+    for word in page.words:
+        left, _, right, _ = bounds([word.box], page.width, page.height)
+        columns[left:right] = True
+    used = np.flatnonzero(columns)
+    if not len(used) or columns[used[0] : used[-1] + 1].mean() >= _FILLED:
+        return None
+    return int(used[0]), int(used[-1]) + 1
+
+
+def _toward(box: Box, leftward: bool) -> Box:
+    """The box with its corners from where the text begins."""
+    (x0, y0), (x1, y1), _, (x3, y3) = box
+    begins_left = (x1 - x0) * (y3 - y0) - (y1 - y0) * (x3 - x0) >= 0
+    return (box[1], box[0], box[3], box[2]) if leftward == begins_left else box
+
+
+def _make_space(box: Box, following: Box) -> tuple[Box, Box]:
+    """The box of a word, and that of the space between it and the next.
+
+    Viewers take words that touch for one: such a word gives up its end.
+    """
+    begin, end, low_end, low_begin = box
+    along = _unit(begin, end)
+    ahead = _along(_middle(box), _middle(following), along) >= 0  # else it goes on at the other side, in another script
+    way = 1 if ahead else -1
+    top, low = (end, low_end) if ahead else (begin, low_begin)
+    narrowest = max(_NARROWEST * math.dist(end, low_end), _SMALLEST)
+    gap = min(way * _along(top, corner, along) for corner in following[:2])
+    cut = min(max(narrowest - gap, 0.0), _MOST_CUT * math.dist(begin, end))
+
+    def move(point: Point, by: float) -> Point:
+        return point[0] + way * by * along[0], point[1] + way * by * along[1]
+
+    top, low = move(top, -cut), move(low, -cut)
+    reach = max(gap + cut, narrowest)
+    space = top, move(top, reach), move(low, reach), low
+    return ((begin, top, low, low_begin) if ahead else (top, end, low_end, low)), space
+
+
+def _place(box: Box, count: int, scale: float, height: float) -> tuple[tuple[float, ...], float]:
+    """The matrix that stretches ``count`` characters to a box, and the size of the font; PDF counts y upward."""
+    begin, end, low = ((x * scale, height - y * scale) for x, y in (box[0], box[1], box[3]))
+    along = _unit(begin, end)
+    length = max(math.dist(begin, end), _SMALLEST)
+    size = max(math.dist(begin, low), _SMALLEST)
+    up = -along[1], along[0]
+    if up[0] * (begin[0] - low[0]) + up[1] * (begin[1] - low[1]) < 0:
+        up = along[1], -along[0]
+    stretch = length / (count * _ADVANCE * size)
+    origin = low[0] + up[0] * _DESCENT * size, low[1] + up[1] * _DESCENT * size
+    return (along[0] * stretch, along[1] * stretch, *up, *origin), size
+
+
+def _unit(begin: Point, end: Point) -> Point:
+    length = math.dist(begin, end)
+    return ((end[0] - begin[0]) / length, (end[1] - begin[1]) / length) if length else (1.0, 0.0)
+
+
+def _along(begin: Point, end: Point, direction: Point) -> float:
+    return (end[0] - begin[0]) * direction[0] + (end[1] - begin[1]) * direction[1]
+
+
+def _middle(box: Box) -> Point:
+    return sum(x for x, _ in box) / 4, sum(y for _, y in box) / 4
+
+
+def _scale(picture: Image.Image) -> float:
+    """Points a pixel."""
+    dpi = float(picture.info.get("dpi", (0, 0))[0])
+    return 72 / (dpi if dpi >= DPI_LEAST else DPI)
+
+
+def _to_jpeg(picture: Image.Image) -> io.BytesIO:
+    pixels = np.asarray(picture)
+    gray = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+    encoded = io.BytesIO()
+    (picture.convert("L") if gray else picture).save(encoded, "JPEG", quality=QUALITY, subsampling=0)
+    encoded.seek(0)
+    return encoded

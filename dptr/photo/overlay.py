@@ -1,0 +1,52 @@
+"""The picture with what was read: boxes around words, and their texts."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from importlib.resources import files
+from io import BytesIO
+
+from PIL import Image, ImageDraw, ImageFont
+
+from dptr.photo.page import Page
+
+BOX_COLOR = 0, 110, 230
+TEXT_COLOR = 200, 0, 60
+PAPER = 255, 255, 255, 215  # under the text, so that it can be read over anything
+
+_FONT = "OpenSans.ttf"  # of the renderer's fonts
+_TEXT_HEIGHT = 0.5  # of the word's, in a label above it
+_SIZES = 9, 48  # pixels: the smallest and the largest text
+
+
+def draw_overlay(page: Page, picture: Image.Image) -> Image.Image:
+    """A copy of the picture with a box around each word and its text above it.
+
+    What the font has no glyph for is drawn as an empty box.
+
+    Args:
+        page: what was read in it.
+        picture: RGB, of the page's size.
+    """
+    shown = picture.convert("RGBA")
+    layer = Image.new("RGBA", shown.size, (255, 255, 255, 0))
+    draw = ImageDraw.Draw(layer)
+    width = max(1, round(min(shown.size) / 700))
+    for word in page.words:
+        draw.line([*word.box, word.box[0]], BOX_COLOR, width, joint="curve")
+    for word in page.words:
+        height = math.dist(word.box[0], word.box[3])
+        font = _font(min(max(round(_TEXT_HEIGHT * height), _SIZES[0]), _SIZES[1]))
+        left, top, right, bottom = font.getbbox(word.text)
+        x = min(max(min(x for x, _ in word.box), 0), max(shown.width - right, 0))
+        y = max(min(y for _, y in word.box) - bottom - width - 2, 0)
+        draw.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), PAPER)
+        draw.text((x, y), word.text, TEXT_COLOR, font)
+    return Image.alpha_composite(shown, layer).convert("RGB")
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    content = files("dptr.synth").joinpath("embedded", _FONT).read_bytes()
+    return ImageFont.truetype(BytesIO(content), size)

@@ -1,0 +1,136 @@
+"""What is read on a photograph or a page: lines, words and characters, each with its place.
+
+Coordinates are pixels of the page as it is shown, after EXIF's orientation: x to the right, y down, from the top left
+corner of the picture. All are frozen, can be compared and pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = 1  # of to_dict; raised when a key changes its meaning or goes
+
+Point = tuple[float, float]
+Box = tuple[Point, Point, Point, Point]
+"""Four corners, clockwise as one reads: the text begins and ends at the first two, at the top; then at the bottom."""
+
+
+@dataclass(frozen=True)
+class Character:
+    """One character; ``confidence`` is its own probability, 0 to 1."""
+
+    text: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class Word:
+    """Characters without white space between them.
+
+    Attributes:
+        text: as one writes it, also in scripts that run from right to left.
+        confidence: 0 to 1, how likely the whole word is right.
+        characters: in the order of ``text``; empty where their places are not known.
+    """
+
+    text: str
+    confidence: float
+    box: Box
+    characters: tuple[Character, ...] = ()
+
+
+@dataclass(frozen=True)
+class Line:
+    """Words beside each other.
+
+    Attributes:
+        words: in reading order, at least one.
+        angle: of the writing, degrees clockwise from the horizontal, above -180 to 180.
+        block: number of the column or paragraph, from 0; lines of one block follow each other.
+    """
+
+    words: tuple[Word, ...]
+    box: Box
+    angle: float = 0.0
+    block: int = 0
+
+    @property
+    def text(self) -> str:
+        """The words, with a space between them."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that was read in one picture, or on one page of a file.
+
+    Attributes:
+        source: the path, the URL, or ``-``.
+        number: of the page or frame in its file, from 1.
+        width, height: in pixels.
+        lines: in reading order; none if there is no text.
+        notes: a sentence each on what may be wrong; mostly none.
+    """
+
+    source: str
+    number: int
+    width: int
+    height: int
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all lines, in reading order."""
+        return tuple(word for line in self.lines for word in line.words)
+
+    @property
+    def text(self) -> str:
+        """A line of text for each line, an empty one between blocks."""
+        parts = []
+        for index, line in enumerate(self.lines):
+            if index and line.block != self.lines[index - 1].block:
+                parts.append("")
+            parts.append(line.text)
+        return "\n".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON holds it; coordinates to a hundredth of a pixel, probabilities to six digits."""
+        return {
+            "schema": SCHEMA,
+            "source": self.source,
+            "page": self.number,
+            "width": self.width,
+            "height": self.height,
+            "text": self.text,
+            "lines": [
+                {
+                    "text": line.text,
+                    "box": _points(line.box),
+                    "angle": round(line.angle, 2),
+                    "block": line.block,
+                    "words": [
+                        {
+                            **_spelled(word),
+                            "characters": [_spelled(character) for character in word.characters],
+                        }
+                        for word in line.words
+                    ],
+                }
+                for line in self.lines
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def _spelled(part: Word | Character) -> dict[str, Any]:
+    return {"text": part.text, "confidence": float(f"{part.confidence:.6g}"), "box": _points(part.box)}
+
+
+def _points(box: Box) -> list[list[float]]:
+    return [[round(x, 2), round(y, 2)] for x, y in box]

@@ -1,0 +1,133 @@
+"""Pages of PDF files, by pdfium: how many there are, what they look like, and the text that they hold themselves.
+
+pdfium is not thread-safe, whatever document a thread works on: each call to it happens under ``PDFIUM``.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from dptr.photo.page import Page
+from dptr.photo.text_layer import read_text_layer
+from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
+
+try:
+    import pypdfium2
+    from pypdfium2 import raw
+except ImportError as error:
+    raise missing_package(error, "a PDF", "photo") from error
+
+PDFIUM = threading.RLock()
+POINTS = 72  # an inch
+
+_REASONS = {
+    raw.FPDF_ERR_SUCCESS: "a PDF without pages; save it anew",
+    raw.FPDF_ERR_PASSWORD: "encrypted; remove its password first, such as with 'qpdf --decrypt'",
+    raw.FPDF_ERR_FORMAT: "damaged, or without pages; copy or download it again",
+    raw.FPDF_ERR_SECURITY: "encrypted in a way that pdfium does not know; save it without encryption",
+}
+
+
+class Pdf:
+    """An open PDF.
+
+    Args:
+        source: a path, or the bytes of a file.
+        name: what errors call it.
+
+    Raises:
+        UserError: encrypted, damaged, or without pages.
+    """
+
+    def __init__(self, source: str | bytes, name: str) -> None:
+        self.name = name
+        with PDFIUM:
+            try:
+                self._document = pypdfium2.PdfDocument(source)
+            except pypdfium2.PdfiumError as error:
+                reason = _REASONS.get(error.err_code or 0, f"{error}; copy or download it again")
+                raise UserError(f"{name}: {reason}") from error
+            except OSError as error:
+                raise UserError(f"{name}: {error.strerror or error}; check the path") from error
+            if self._document.get_formtype() != raw.FORMTYPE_NONE:
+                self._document.init_forms()  # what was filled in is drawn too
+
+    def __len__(self) -> int:
+        return len(self._document)
+
+    def __enter__(self) -> Pdf:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; pages cannot be asked for after it."""
+        with PDFIUM:
+            self._document.close()
+
+    def draw(self, number: int, dpi: int) -> Image.Image:
+        """A page as an RGB picture, as it is shown.
+
+        Args:
+            number: of the page, from 1.
+            dpi: pixels an inch; the picture knows them (``info["dpi"]``).
+
+        Raises:
+            UserError: the page is damaged, or it has more pixels than Pillow's guard against decompression bombs
+                allows (``PIL.Image.MAX_IMAGE_PIXELS``).
+        """
+        with self._page(number) as page:
+            width, height = _pixels(page, dpi)
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and width * height > limit:
+                raise UserError(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
+            bitmap = page.render(scale=_scale(dpi))
+            picture: Image.Image = bitmap.to_pil().convert("RGB").copy()
+            bitmap.close()
+        picture.info = {"dpi": (dpi, dpi)}
+        return picture
+
+    def read(self, number: int, dpi: int) -> Page | None:
+        """The text that a page holds itself, placed on the picture that ``draw`` makes of it; None if there is none.
+
+        Args:
+            number: of the page, from 1.
+            dpi: pixels an inch.
+
+        Raises:
+            UserError: the page is damaged.
+        """
+        with self._page(number) as page:
+            width, height = _pixels(page, dpi)
+            lines = read_text_layer(page, width, height)
+        return Page(self.name, number, width, height, lines) if lines else None
+
+    @contextmanager
+    def _page(self, number: int) -> Iterator[pypdfium2.PdfPage]:
+        with PDFIUM:
+            try:
+                page = self._document[number - 1]
+            except pypdfium2.PdfiumError as error:
+                raise UserError(f"{self.name}: page {number} is damaged; save the file anew") from error
+            try:
+                yield page
+            finally:
+                page.close()
+
+
+def _pixels(page: pypdfium2.PdfPage, dpi: int) -> tuple[int, int]:
+    """Width and height of its picture, as ``pypdfium2.PdfPage.render`` rounds them."""
+    width, height = page.get_size()
+    return max(1, math.ceil(width * _scale(dpi))), max(1, math.ceil(height * _scale(dpi)))
+
+
+def _scale(dpi: int) -> float:
+    """Pixels a point; less by what pdfium's single precision adds, which would round up to another pixel."""
+    return dpi / POINTS * (1 - 1e-6)

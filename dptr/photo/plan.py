@@ -1,0 +1,110 @@
+"""Which file each page goes to, decided and checked before the work begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
+from dptr.photo.overlay import draw_overlay
+from dptr.utils.errors import UserError
+from dptr.utils.files import atomic_file
+from dptr.utils.outputs import check_file
+
+Numbers = Mapping[str, "list[int] | None"]
+"""For each source the numbers of its pages; None where they are not known."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where pages are written to.
+
+    Attributes:
+        style: the name of a format.
+        out: a file, a folder, or ``-``.
+        overlay: a PNG file, a folder of them, or None for none.
+        numbers: the pages of each source.
+    """
+
+    style: str
+    out: str
+    overlay: str | None
+    numbers: Numbers
+
+    def check(self) -> None:
+        """Check that all can be written.
+
+        Raises:
+            UserError: more pages than a file holds would go to it, two inputs to the same file, or one that cannot be
+                written or that DPTR did not write.
+        """
+        pages = sum(1 if known is None else len(known) for known in self.numbers.values())
+        single = FORMATS[self.style].single
+        if self.out != "-" and is_folder(self.out):
+            self._check_folder(self.out)
+        elif single and pages > 1:
+            raise UserError(f"--format {self.style}: one page a file, not {pages}; write to a folder, -o DIR/")
+        elif self.style == "pdf" and self.out == "-" and sys.stdout.isatty():
+            raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
+        if self.overlay is not None and is_folder(self.overlay):
+            self._check_folder(self.overlay)
+        elif self.overlay is not None:
+            if not self.overlay.lower().endswith(".png"):
+                raise UserError(f"--overlay {self.overlay}: pass a file that ends in .png, or a folder, DIR/")
+            if pages > 1:
+                raise UserError(f"--overlay {self.overlay}: there are {pages} pages; write to a folder, --overlay DIR/")
+        inputs = [source for source in self.numbers if source != "-"]
+        for path in {path for each in self._all() for path in each if path is not None and str(path) != "-"}:
+            check_file(path, inputs)
+
+    def write(self, pages: Iterable[Shown]) -> None:
+        """Write pages as they come, those of a file one after another.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        for path, group in groupby(self._draw(pages), key=lambda each: self._path(each[0].source, each[0].number)):
+            write_pages(group, self.style, path)
+
+    def _draw(self, pages: Iterable[Shown]) -> Iterator[Shown]:
+        for page, picture in pages:
+            path = self._overlay_path(page.source, page.number)
+            if path is not None and picture is not None:
+                with atomic_file(path) as aside:
+                    draw_overlay(page, picture).save(aside, "PNG")
+            yield page, picture
+
+    def _path(self, source: str, number: int) -> str | Path:
+        """The file, or ``-``, that a page goes to."""
+        if self.out == "-" or not is_folder(self.out):
+            return self.out
+        kind = FORMATS[self.style]
+        return Path(self.out, self._stem(source, number if kind.single else None) + kind.suffixes[0])
+
+    def _overlay_path(self, source: str, number: int) -> Path | None:
+        if self.overlay is None or not is_folder(self.overlay):
+            return None if self.overlay is None else Path(self.overlay)
+        return Path(self.overlay, self._stem(source, number) + ".png")
+
+    def _stem(self, source: str, number: int | None) -> str:
+        """The name of a file without its suffix: that of the source and, where it has several pages, the number."""
+        stem = "stdin" if source == "-" else os.path.splitext(os.path.basename(source.partition("?")[0]))[0] or "page"
+        known = self.numbers[source] or []
+        several = len(known) > 1 or (not known and number != 1)
+        return f"{stem}-{number:0{len(str(max(known, default=0)))}}" if number is not None and several else stem
+
+    def _check_folder(self, folder: str) -> None:
+        taken: dict[str, str] = {}
+        for source in self.numbers:
+            stem = self._stem(source, None)
+            if taken.setdefault(stem, source) != source:
+                raise UserError(f"{taken[stem]} and {source}: both would be {stem} in {folder}; read them in two calls")
+
+    def _all(self) -> Iterator[tuple[str | Path, Path | None]]:
+        for source, known in self.numbers.items():
+            for number in known or [1]:
+                yield self._path(source, number), self._overlay_path(source, number)

@@ -1,0 +1,52 @@
+"""What several outputs ask of a page: rectangles around boxes, blocks of lines, and which way a text runs."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from dptr.photo.page import Box, Line, Page
+
+
+def bounds(boxes: Iterable[Box], width: int, height: int) -> tuple[int, int, int, int]:
+    """The smallest rectangle of whole pixels around boxes: left, top, right, bottom.
+
+    Args:
+        width, height: of the picture, beyond which the rectangle does not reach.
+    """
+    points = [point for box in boxes for point in box]
+    across, down = [x for x, _ in points], [y for _, y in points]
+    return (
+        _clip(math.floor(min(across)), width),
+        _clip(math.floor(min(down)), height),
+        _clip(math.ceil(max(across)), width),
+        _clip(math.ceil(max(down)), height),
+    )
+
+
+def corners(box: Box, width: int, height: int) -> list[tuple[int, int]]:
+    """The corners of a box in whole pixels, within the picture."""
+    return [(_clip(round(x), width), _clip(round(y), height)) for x, y in box]
+
+
+def blocks(page: Page) -> list[list[Line]]:
+    """The lines of a page by block, in reading order."""
+    return [list(lines) for _, lines in groupby(page.lines, key=lambda line: line.block)]
+
+
+def lines_box(lines: Sequence[Line], width: int, height: int) -> tuple[int, int, int, int]:
+    """``bounds`` of lines and all their words."""
+    boxes = [line.box for line in lines] + [word.box for line in lines for word in line.words]
+    return bounds(boxes, width, height)
+
+
+def runs_left(text: str) -> bool:
+    """Whether a text runs from right to left: by its first letter that has a direction (Unicode annex 9, P2)."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((way != "L" for way in directions if way in ("L", "R", "AL")), False)
+
+
+def _clip(value: int, limit: int) -> int:
+    return min(max(value, 0), limit)

@@ -1,0 +1,183 @@
+"""The text that a PDF page holds itself, as lines of words with their places.
+
+pdfium gives characters in reading order and the ends of lines; words are what white space parts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dptr.photo.page import Box, Character, Line, Point, Word
+from dptr.photo.shapes import runs_left
+
+if TYPE_CHECKING:
+    import pypdfium2
+
+_BLOCK_GAP = 1.0  # heights of a line between two lines, above which a new block begins
+_SAME_ANGLE = 1.0  # degrees by which characters of a line may differ
+_LINE_HEIGHT = 1.15  # ascent and descent of a font together, in its size, about
+_UPRIGHT = 0.02  # sine or cosine of an angle, below which writing counts as level or upright
+_HYPHEN = 2  # what pdfium gives for a hyphen at the end of a line that the next line goes on
+_SUB_PIXELS = 64  # pdfium maps to whole numbers; it is asked for a picture larger by this
+
+
+@dataclass(frozen=True)
+class _Glyph:
+    """A character: its text, the corners of its box on the picture, and the angle of its writing in degrees."""
+
+    text: str
+    corners: tuple[Point, ...]
+    angle: float
+
+
+def read_text_layer(page: pypdfium2.PdfPage, width: int, height: int) -> tuple[Line, ...]:
+    """The lines of a page's own text, each word with confidence 1; none if it has no text.
+
+    Args:
+        page: an open page; the caller sees to it that no other thread uses pdfium.
+        width, height: of the page's picture, in pixels, to which boxes refer.
+    """
+    lines: list[Line] = []
+    for glyph_words in _split(_glyphs(page, width, height)):
+        words = tuple(_word(glyphs) for glyphs in glyph_words)
+        glyphs = [glyph for each in glyph_words for glyph in each]
+        box = _enclose(glyphs, runs_left("".join(glyph.text for glyph in glyphs)))
+        angle = glyphs[0].angle
+        block = lines[-1].block if lines else 0
+        if lines and (abs(angle - lines[-1].angle) > _SAME_ANGLE or not _follows(lines[-1].box, box, angle)):
+            block += 1
+        lines.append(Line(words, box, angle, block))
+    return tuple(lines)
+
+
+def _glyphs(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[_Glyph | None]:
+    """The characters of a page; white space as one with white space as its text, and None where a line ends."""
+    from pypdfium2 import raw
+
+    text = page.get_textpage()
+    try:
+        to_picture = _mapping(page, width, height)
+        origin = to_picture(0, 0)
+        rectangle, matrix = raw.FS_RECTF(), raw.FS_MATRIX()
+        pending = ""  # the first half of a character of two UTF-16 units
+        for index in range(raw.FPDFText_CountChars(text)):
+            code = raw.FPDFText_GetUnicode(text, index)
+            if 0xD800 <= code < 0xDC00:
+                pending = chr(code)
+                continue
+            character = "-" if code == _HYPHEN else pending + chr(code)
+            character = character.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            pending = ""
+            if character in "\r\n":
+                yield None
+                continue
+            raw.FPDFText_GetLooseCharBox(text, index, rectangle)
+            raw.FPDFText_GetMatrix(text, index, matrix)
+            mirror = -1 if matrix.a * matrix.d < matrix.b * matrix.c else 1  # writing to the left, set mirrored
+            end = to_picture(mirror * matrix.a, mirror * matrix.b)
+            angle = math.degrees(math.atan2(end[1] - origin[1], end[0] - origin[0]))
+            height = _LINE_HEIGHT * raw.FPDFText_GetFontSize(text, index) * math.hypot(matrix.c, matrix.d)
+            corners = tuple(to_picture(x, y) for x, y in _turn(rectangle, matrix, height))
+            yield _Glyph(character, corners, _round_angle(angle))
+            if code == _HYPHEN:
+                yield None
+    finally:
+        text.close()
+
+
+def _turn(rectangle: Any, matrix: Any, height: float) -> list[Point]:
+    """The corners of a character: of its upright rectangle or, where the writing slants, of one turned inside it.
+
+    Args:
+        rectangle: what pdfium gives, left, bottom, right, top: it is upright whatever the writing is.
+        matrix: of the writing.
+        height: of the character, about, as pdfium gives none that is turned.
+    """
+    x1, y1, x2, y2 = rectangle.left, rectangle.bottom, rectangle.right, rectangle.top
+    length = math.hypot(matrix.a, matrix.b)
+    cos, sin = matrix.a / length, matrix.b / length
+    if min(abs(cos), abs(sin)) < _UPRIGHT:
+        return [(x1, y1), (x1, y2), (x2, y2), (x2, y1)]
+    if abs(cos) > abs(sin):
+        width = (x2 - x1 - height * abs(sin)) / abs(cos)
+    else:
+        width = (y2 - y1 - height * abs(cos)) / abs(sin)
+    u, v = max(width, 0.0) / 2, height / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in ((-u, -v), (-u, v), (u, v), (u, -v))]
+
+
+def _mapping(page: pypdfium2.PdfPage, width: int, height: int) -> Callable[[float, float], Point]:
+    """A function that maps a point of the PDF page to one of its picture, whatever the page's rotation and crop."""
+    from pypdfium2 import raw
+
+    def ask(x: float, y: float) -> Point:
+        across, down = ctypes.c_int(), ctypes.c_int()
+        raw.FPDF_PageToDevice(page, 0, 0, width * _SUB_PIXELS, height * _SUB_PIXELS, 0, x, y, across, down)
+        return across.value / _SUB_PIXELS, down.value / _SUB_PIXELS
+
+    reach = 1000.0  # points; far enough that rounding does not matter
+    (ox, oy), (ax, ay), (bx, by) = ask(0, 0), ask(reach, 0), ask(0, reach)
+    a, b, c, d = (ax - ox) / reach, (ay - oy) / reach, (bx - ox) / reach, (by - oy) / reach
+    return lambda x, y: (ox + a * x + c * y, oy + b * x + d * y)
+
+
+def _split(glyphs: Iterator[_Glyph | None]) -> Iterator[list[list[_Glyph]]]:
+    """Lines of words of characters; a line ends also where the angle of the writing changes."""
+    line: list[list[_Glyph]] = []
+    open_word = False
+    for glyph in glyphs:
+        if glyph is not None and (glyph.text.isspace() or not glyph.text.isprintable()):
+            open_word = False
+            continue
+        turned = glyph is not None and bool(line) and abs(glyph.angle - line[0][0].angle) > _SAME_ANGLE
+        if glyph is None or turned:
+            if line:
+                yield line
+            line, open_word = [], False
+        if glyph is not None:
+            if not open_word:
+                line.append([])
+            line[-1].append(glyph)
+            open_word = True
+    if line:
+        yield line
+
+
+def _word(glyphs: Sequence[_Glyph]) -> Word:
+    text = "".join(glyph.text for glyph in glyphs)
+    leftward = runs_left(text)
+    characters = tuple(Character(glyph.text, 1.0, _enclose([glyph], leftward)) for glyph in glyphs)
+    return Word(text, 1.0, _enclose(glyphs, leftward), characters)
+
+
+def _enclose(glyphs: Sequence[_Glyph], leftward: bool) -> Box:
+    """The smallest box along the writing around all characters."""
+    angle = math.radians(glyphs[0].angle)
+    cos, sin = math.cos(angle), math.sin(angle)
+    along = [x * cos + y * sin for glyph in glyphs for x, y in glyph.corners]
+    across = [y * cos - x * sin for glyph in glyphs for x, y in glyph.corners]
+    begin, end = (max(along), min(along)) if leftward else (min(along), max(along))
+    top, bottom = min(across), max(across)
+    corners = [(begin, top), (end, top), (end, bottom), (begin, bottom)]
+    box = tuple((u * cos - v * sin, u * sin + v * cos) for u, v in corners)
+    return box  # type: ignore[return-value]
+
+
+def _follows(before: Box, box: Box, angle: float) -> bool:
+    """Whether a line stands right below another, or beside it."""
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    tops, bottoms = zip(*((each[0][1] * cos - each[0][0] * sin, each[3][1] * cos - each[3][0] * sin)
+                          for each in (before, box)), strict=True)  # fmt: skip
+    height = max(bottoms[0] - tops[0], bottoms[1] - tops[1])
+    return -_BLOCK_GAP * height <= tops[1] - bottoms[0] <= _BLOCK_GAP * height
+
+
+def _round_angle(degrees: float) -> float:
+    """Above -180 to 180; level and upright writing exactly, whatever floats leave."""
+    rounded = round(degrees, 2)
+    return 180.0 if rounded == -180 else rounded + 0.0

@@ -1,0 +1,139 @@
+"""Detected boxes as straight crops, in each way that their text may run, split where spaces may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from dptr.inference.prediction import Prediction
+from dptr.photo.detect import Detection
+from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
+from dptr.photo.spaces import Columns, SpaceFinder
+from dptr.photo.split import Gaps, Span, choose_words, find_gaps, keep_inner, possible_words
+
+BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
+TALL = 1.5  # height / width from which on text may run up or down
+DOUBTFUL = 0.5  # mean confidence of a line's words below which it may be upside down
+MARGIN = 0.06  # of the line's height, beside a word that is read
+TRIM = 0.04  # of the line's height, above and below a word that is read
+
+
+@dataclass
+class View:
+    """A line in one of the ways that its text may run.
+
+    Attributes:
+        corners: where the line's top left, top right, bottom right and bottom left lie in the picture.
+        columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
+        crops: of each span, uint8 RGB, of a size that the recognizer reads.
+        readings: of each span.
+    """
+
+    corners: Float[np.ndarray, "4 2"]
+    columns: Columns
+    gaps: Gaps
+    spans: list[Span]
+    crops: dict[Span, np.ndarray] = field(default_factory=dict)
+    readings: dict[Span, Prediction] = field(default_factory=dict)
+
+    def words(self) -> tuple[list[Span], float]:
+        """The best way to split the line, and the mean of the logarithms of its words' confidences."""
+        confidences = {
+            span: reading.confidence if reading.text.strip() and not reading.runaway else 0.0
+            for span, reading in self.readings.items()
+        }
+        spans, _ = choose_words(self.gaps, confidences)
+        return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
+
+
+@dataclass
+class LineViews:
+    """A detected box in all the ways that its text may run; the first is the usual one."""
+
+    views: list[View]
+
+    def is_doubtful(self) -> bool:
+        """Whether no view is read with confidence."""
+        return len(self.views) == 1 and self.views[0].words()[1] < np.log(DOUBTFUL)
+
+    def turn_around(self) -> View:
+        """Add the only view upside down, not read yet."""
+        (view,) = self.views
+        last = len(view.gaps.pieces) - 1
+        pieces = tuple((1 - right, 1 - left) for left, right in reversed(view.gaps.pieces))
+        columns = Columns(view.columns.blank[::-1], view.columns.edges[::-1], view.columns.height)
+        crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in view.crops.items()}
+        corners, gaps = np.roll(view.corners, 2, 0), Gaps(pieces, view.gaps.spaces[::-1])
+        self.views.append(View(corners, columns, gaps, list(crops), crops))
+        return self.views[-1]
+
+    def choose(self) -> View:
+        """The view that is read with most confidence; another than the first has two characters or more."""
+        best = self.views[0]
+        for view in self.views[1:]:
+            longer = sum(len(view.readings[span].text) for span in view.words()[0]) > 1
+            if longer and view.words()[1] > best.words()[1]:
+                best = view
+        return best
+
+
+def view_lines(
+    image: Image.Image,
+    detection: Detection,
+    find_spaces: SpaceFinder,
+    fit: Callable[[Image.Image], np.ndarray],
+) -> list[LineViews]:
+    """Cut the detected boxes out of a picture and find where their spaces may be.
+
+    A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
+    Boxes without area, and those whose middle is outside the picture, are left out.
+    """
+    lines: list[list[tuple[Crop, float]]] = []
+    for box in detection.boxes:
+        if _area(box) < 1 or not _is_inside(box, image.size):
+            continue
+        width, height = side_lengths(box)
+        turns = (0, -1, 1) if height > TALL * width else (0,)
+        beside = BEYOND * min(width, height)
+        straight = [rectify(image, lengthen(np.roll(box, turn, 0), beside)) for turn in turns]
+        lines.append([(crop, beside / max(side_lengths(crop.corners)[0], 1.0)) for crop in straight])
+    columns = iter(find_spaces([crop.image for turned in lines for crop, _ in turned]))
+    found = []
+    for turned in lines:
+        views: list[View] = []
+        for crop, outer in turned:
+            own = next(columns)
+            if len(turned) > 1 and not views:
+                gaps = Gaps(((outer, 1 - outer),), ())
+            else:
+                gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
+            spans = possible_words(gaps, crop.image.width / crop.image.height)
+            crops = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
+            views.append(View(crop.corners, own, gaps, spans, crops))
+        found.append(LineViews(views))
+    return found
+
+
+def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
+    """The crop of a word, with a margin."""
+    width, height = line.size
+    margin, trim = MARGIN * height, int(TRIM * height)
+    left, right = max(0, int(bounds[0] * width - margin)), min(width, int(np.ceil(bounds[1] * width + margin)))
+    return line.crop((left, trim, max(right, left + 1), max(height - trim, trim + 1)))
+
+
+def _area(box: Float[np.ndarray, "4 2"]) -> float:
+    """Square pixels; positive for corners that run clockwise as one looks at the picture, 0 for boxes not convex."""
+    sides = np.roll(box, -1, 0) - box
+    following = np.roll(sides, -1, 0)
+    turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]
+    x, y = box.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 if (turns > 0).all() else 0.0
+
+
+def _is_inside(box: Float[np.ndarray, "4 2"], size: tuple[int, int]) -> bool:
+    return bool((box.mean(0) >= 0).all() and (box.mean(0) < size).all())

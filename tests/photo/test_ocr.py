@@ -1,0 +1,247 @@
+"""From a picture to a page: found by the detector that a user has or by boxes given, read by the model that ships."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import dptr
+from dptr import OCR, Reader, UserError
+from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
+from dptr.synth.fonts import EMBEDDED  # the fonts that ship
+
+LINES = ("Fresh bread", "daily from ten")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(EMBEDDED / "OpenSans.ttf"), size)
+
+
+def _draw(lines: tuple[str, ...] = LINES, size: int = 30) -> tuple[Image.Image, np.ndarray, list[list[np.ndarray]]]:
+    """A white page, the boxes around its lines as detectors give them, and the ink of each word."""
+    image = Image.new("RGB", (420, 60 + 50 * len(lines)), "white")
+    draw = ImageDraw.Draw(image)
+    boxes, words = [], []
+    for row, text in enumerate(lines):
+        place = (40, 40 + 50 * row)
+        draw.text(place, text, font=_font(size), fill=(20, 30, 60))
+        left, top, right, bottom = draw.textbbox(place, text, font=_font(size))
+        boxes.append(((left - 4, top - 5), (right + 4, top - 5), (right + 4, bottom + 5), (left - 4, bottom + 5)))
+        own, start = [], 0
+        for word in text.split(" "):
+            shift = draw.textlength(text[:start], font=_font(size))
+            own.append(np.array(draw.textbbox((place[0] + shift, place[1]), word, font=_font(size))))
+            start += len(word) + 1
+        words.append(own)
+    return image, np.array(boxes, float), words
+
+
+class Given:
+    """A detector that finds the boxes it was given."""
+
+    def __init__(self, boxes: np.ndarray) -> None:
+        self.boxes = np.asarray(boxes, float).reshape(-1, 4, 2)
+
+    def __call__(self, image: Image.Image) -> Detection:
+        return Detection(self.boxes, np.ones(len(self.boxes)))
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader()
+
+
+def test_lines_become_words_in_their_places(reader: Reader) -> None:
+    image, boxes, inks = _draw()
+    page = OCR(detector=Given(boxes[::-1]), reader=reader)(image)
+    assert page.text == "\n".join(LINES)
+    assert (page.width, page.height, page.number) == (*image.size, 1)
+    for line, own in zip(page.lines, inks, strict=True):
+        assert line.angle == pytest.approx(0)
+        for word, ink in zip(line.words, own, strict=True):
+            corners = np.array(word.box)
+            assert corners[[0, 3], 0] == pytest.approx(ink[0], abs=5)
+            assert corners[[1, 2], 0] == pytest.approx(ink[2], abs=5)
+            assert "".join(character.text for character in word.characters) == word.text
+            edges = [character.box[0][0] for character in word.characters] + [word.characters[-1].box[1][0]]
+            assert edges == sorted(edges)
+            assert edges[0] == pytest.approx(corners[0, 0]) and edges[-1] == pytest.approx(corners[1, 0])
+
+
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270])
+def test_turned_lines_are_read_in_the_way_they_run(reader: Reader, turn: Image.Transpose) -> None:
+    image, boxes, _ = _draw()
+    width, height = image.size
+    places = {
+        Image.Transpose.ROTATE_90: lambda x, y: (y, width - x),
+        Image.Transpose.ROTATE_180: lambda x, y: (width - x, height - y),
+        Image.Transpose.ROTATE_270: lambda x, y: (height - y, x),
+    }[turn]
+    turned = np.array([[places(x, y) for x, y in box] for box in boxes])
+    upright = np.array([np.roll(box, -int(box.sum(1).argmin()), 0) for box in turned])  # as detectors give them
+    page = OCR(detector=Given(upright), reader=reader)(image.transpose(turn))
+    angle = {Image.Transpose.ROTATE_90: -90, Image.Transpose.ROTATE_180: 180, Image.Transpose.ROTATE_270: 90}[turn]
+    assert sorted(line.text for line in page.lines) == sorted(LINES)
+    assert [line.angle for line in page.lines] == pytest.approx([angle, angle])
+
+
+def test_pictures_without_text_give_empty_pages(reader: Reader) -> None:
+    ocr = OCR(detector=Given(np.zeros((0, 4, 2))), reader=reader)
+    pages = ocr([np.full((50, 60, 3), 255, np.uint8), np.zeros((1, 300), np.uint8), np.zeros((1, 1), np.uint8)])
+    assert [page.lines for page in pages] == [(), (), ()]
+    assert [page.text for page in pages] == ["", "", ""]
+
+
+def test_boxes_that_hold_nothing_are_left_out(reader: Reader) -> None:
+    image, boxes, _ = _draw()
+    odd = [
+        np.full((4, 2), 30.0),  # a point
+        boxes[0][[0, 2, 1, 3]],  # crossed
+        boxes[0] + 5000,  # outside
+        boxes[0][::-1],  # against the clock
+    ]
+    page = OCR(detector=Given(np.array([*odd, boxes[1]])), reader=reader)(image)
+    assert page.text == LINES[1]
+
+
+def test_boxes_may_reach_beyond_the_picture(reader: Reader) -> None:
+    image, boxes, _ = _draw()
+    wide = boxes + np.array(((-60, 0), (200, 0), (200, 0), (-60, 0)))
+    assert OCR(detector=Given(wide), reader=reader)(image).text == "\n".join(LINES)
+
+
+def test_errors_are_raised_or_returned(reader: Reader) -> None:
+    image, boxes, _ = _draw()
+    ocr = OCR(detector=Given(boxes), reader=reader)
+    with pytest.raises(UserError, match="no-such"):
+        ocr(["no-such.png", image])
+    missing, page = ocr([image, "no-such.png"][::-1], errors="return")
+    assert isinstance(missing, UserError) and page.text == "\n".join(LINES)
+    assert isinstance(ocr("no-such.png", errors="return"), UserError)
+    with pytest.raises(UserError, match="'ignore'"):
+        ocr(image, errors="ignore")  # type: ignore[call-overload]
+
+
+def test_a_stream_is_in_order_whatever_the_batch() -> None:
+    image, boxes, _ = _draw()
+    ocr = OCR(detector=Given(boxes), batch_size=7)
+    error = UserError("b: broken")
+    taken = []
+
+    def pictures():
+        for number in range(1, 41):
+            taken.append(number)
+            yield "a", number, error if number == 3 else image
+
+    pages = ocr.stream(pictures())
+    first = next(pages)
+    assert len(taken) <= 16  # bounded: the rest of the stream waits
+    outcomes = [first, *pages]
+    assert outcomes[2] is error
+    others = [page for page in outcomes if page is not error]
+    assert [page.number for page in others] == [number for number in range(1, 41) if number != 3]
+    assert {page.text for page in others} == {"\n".join(LINES)}
+
+
+def test_threads_and_other_processes_read_the_same(reader: Reader) -> None:
+    image, boxes, _ = _draw()
+    ocr = OCR(detector=Given(boxes), reader=reader)
+    expected = ocr(image)
+    assert pickle.loads(pickle.dumps(ocr))(image) == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(ocr, [image] * 12)) == {expected}
+
+
+def test_it_is_exported_lazily() -> None:
+    assert dptr.OCR is OCR and "OCR" in dptr.__all__
+
+
+def test_a_charset_restricts_what_is_read() -> None:
+    image, boxes, _ = _draw(("SOLD",))
+    page = OCR(detector=Given(boxes), charset="10")(image)
+    assert page.text and page.text.replace(" ", "").isdigit()
+
+
+def test_maps_become_boxes() -> None:
+    text = np.zeros((60, 120), np.float32)
+    text[20:30, 30:90] = 0.9
+    text[50:52, 10:12] = 0.9  # too small
+    text[40:50, 30:90] = 0.4  # not sure enough
+    found = find_boxes(text, unclip=1.6)
+    margin = 1.6 * 600 / 140
+    (box,) = found.boxes
+    assert box == pytest.approx(grow(np.array(((30, 20), (90, 20), (90, 30), (30, 30)), float), margin))
+    assert found.scores == pytest.approx([0.9])
+    assert len(find_boxes(np.zeros((5, 5), np.float32)).boxes) == 0
+
+
+@pytest.mark.parametrize("length", [1, 1600, 1601, 9000])
+def test_tiles_cover_a_picture_once(length: int) -> None:
+    stretches = _stretches(length)
+    assert [stretches[0][0], stretches[-1][1]] == [0, length]
+    assert all(0 < end - start <= 1600 for start, end in stretches)
+    assert all(one[1] == two[0] for one, two in pairwise(stretches))
+
+
+def test_unknown_detectors_are_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"'east': unknown; pass one of rapidocr"):
+        open_detector("east")
+    with pytest.raises(UserError, match="no such file"):
+        open_detector(tmp_path / "none.onnx")
+    (tmp_path / "broken.onnx").write_bytes(b"x")
+    with pytest.raises(UserError, match="not a whole ONNX file"):
+        open_detector(tmp_path / "broken.onnx")
+
+
+@pytest.fixture(scope="module")
+def dark_pixels(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A detector as a file: text is where the picture is dark."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["mean", "minus"], ["inverted"]),
+        helper.make_node("Add", ["inverted", "half"], ["dark"]),
+        helper.make_node("Clip", ["dark", "zero", "one"], ["y"]),
+    ]
+    constants = {"axes": np.array([1]), "minus": np.float32(-0.5), "half": np.float32(0.5)}
+    constants |= {"zero": np.float32(0), "one": np.float32(1)}
+    graph = helper.make_graph(
+        nodes,
+        "dark",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 1, "h", "w"])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    path = tmp_path_factory.mktemp("detector") / "dark.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("size", [(90, 40), (1280, 720), (3000, 900), (500, 5000), (1, 1), (700, 1)])
+def test_a_user_s_detector_finds_a_block_at_any_size(dark_pixels: str, size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "white")
+    width, height = size
+    left, top, right, bottom = (int(side) for side in (0.2 * width, 0.4 * height, 0.7 * width, 0.6 * height))
+    if right > left and bottom > top:
+        image.paste("black", (left, top, right, bottom))
+    found = DBDetector(dark_pixels)(image)
+    if min(size) == 1:
+        return
+    (box,) = found.boxes
+    middle = (left + right) / 2, (top + bottom) / 2
+    assert box.mean(0) == pytest.approx(middle, abs=0.01 * max(size))
+    margin = 1.6 * (right - left) * (bottom - top) / 2 / (right - left + bottom - top)
+    assert np.ptp(box, 0) == pytest.approx((right - left + 2 * margin, bottom - top + 2 * margin), rel=0.06, abs=2)
+
+
+def test_tiles_see_what_the_whole_does(dark_pixels: str) -> None:
+    detector = DBDetector(dark_pixels)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 3500, 3), np.uint8)
+    text = detector.map_text(Image.fromarray(pixels))
+    assert text == pytest.approx(np.clip(0.5 - 0.5 * (pixels.mean(2) / 127.5 - 1), 0, 1), abs=1e-5)

@@ -1,0 +1,140 @@
+"""Sheets are read in order and in little memory; boxes of files; the picture with what was read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_photo import FakeOCR, box, page, word
+from PIL import Image
+
+from dptr.photo.boxes import give_boxes, read_boxes, take_boxes
+from dptr.photo.inputs import Failure, Sheet
+from dptr.photo.overlay import BOX_COLOR, draw_overlay
+from dptr.photo.page import Line, Page
+from dptr.photo.run import keep_confident, run_ocr
+from dptr.utils.errors import UserError
+
+
+def _sheet(number: int, own_text: bool = False) -> Sheet:
+    picture = Image.new("RGB", (40, 30), (number, 0, 0))
+    return Sheet("x", number, picture, page(f"own {number}", number=number) if own_text else None)
+
+
+def _failure(number: int) -> Failure:
+    return Failure("x", number, UserError(f"x: page {number} is damaged"))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3, 100])
+def test_outcomes_come_in_order_whatever_the_reader_takes_ahead(ahead: int) -> None:
+    ocr = FakeOCR()
+    ocr.ahead = ahead
+    kinds = "rrottferrrtofr"  # read, own text, failed
+    sheets = [
+        {"f": _failure, "e": _failure}.get(kind, lambda n, k=kind: _sheet(n, k in "ot"))(n)
+        for n, kind in enumerate(kinds, 1)
+    ]
+    outcomes = list(run_ocr(ocr, iter(sheets), keep_pictures=True))
+    assert [outcome.number for outcome in outcomes] == list(range(1, len(kinds) + 1))
+    for outcome, kind in zip(outcomes, kinds, strict=True):
+        if kind in "fe":
+            assert isinstance(outcome.page, UserError) and outcome.picture is None
+            continue
+        assert isinstance(outcome.page, Page) and outcome.picture is not None
+        assert outcome.picture.getpixel((0, 0)) == (outcome.number, 0, 0)
+        expected = f"own {outcome.number}" if kind in "ot" else f"red {outcome.number}"
+        assert outcome.page.text.startswith(expected)
+
+
+@pytest.mark.parametrize("own_text", [False, True])
+def test_pages_stream_through(own_text: bool) -> None:
+    """No more sheets are opened than the reader takes ahead, and one."""
+    opened = 0
+
+    def sheets() -> Iterator[Sheet]:
+        nonlocal opened
+        for number in range(1, 101):
+            opened += 1
+            yield _sheet(number, own_text)
+
+    for done, outcome in enumerate(run_ocr(FakeOCR(), sheets(), keep_pictures=False)):
+        assert outcome.picture is None or own_text
+        assert opened - done <= 5
+
+
+def test_words_that_are_not_sure_enough_go_and_with_them_their_lines() -> None:
+    sure, unsure = word("sure", box(0, 0, 40, 10), 0.8), word("unsure", box(50, 0, 90, 10), 0.2)
+    whole = Page(
+        "x", 1, 100, 50, tuple(Line(words, box(0, 0, 90, 10)) for words in ((sure, unsure), (unsure,), (sure,)))
+    )
+    kept, low = keep_confident(whole, 0.8)
+    assert (kept.text, low) == ("sure\nsure", 2)
+    assert keep_confident(whole, 0.0) == (whole, 0)
+
+
+def test_boxes_are_found_by_name_from_either_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "words.tsv"
+    table.write_text("images/a.png\t0\t0\t9\t0\t9\t5\t0\t5\tone, two\nimages/a.png\t-3\t1\t4\t1\t4\t5\t-3\t5\n")
+    picture = Image.new("RGB", (20, 10))
+    wanted = [[[0, 0], [9, 0], [9, 5], [0, 5]], [[-3, 1], [4, 1], [4, 5], [-3, 5]]]
+    for source in ("images/a.png", "./images/a.png", str(tmp_path / "images/a.png")):
+        assert read_boxes(str(table)).of(source, 1, picture).tolist() == wanted
+    assert read_boxes(str(table)).of("images/b.png", 1, picture).shape == (0, 4, 2)
+    assert read_boxes(str(table)).of("images/a.png", 2, picture).shape == (0, 4, 2)
+    give_boxes(picture, np.array(wanted, float))
+    found = take_boxes(picture)
+    assert found.boxes.tolist() == wanted and found.scores.tolist() == [1, 1]
+    with pytest.raises(UserError, match="carries no boxes"):
+        take_boxes(Image.new("RGB", (20, 10)))
+
+
+@pytest.mark.parametrize("row", ["9 0 12 0 12 5 9 5", "0 10 5 10 5 12 0 12", "-9 0 0 0 0 5 -9 5", "0 -9 5 -9 5 0 0 0"])
+def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
+    (tmp_path / "words.tsv").write_text("a.png\t" + row.replace(" ", "\t") + "\n")
+    boxes = read_boxes(str(tmp_path / "words.tsv"))
+    with pytest.raises(UserError, match=r"line 1: the box lies outside a.png, 9x10 pixels"):
+        boxes.of("a.png", 1, Image.new("RGB", (9, 10)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.png\t1\t2\n", "line 1: no box"),
+        ("a.png\t1\t2\t3\t4\t5\t6\t7\tx\n", "line 1: no box"),
+        ("a.png\t1\t2\t3\t4\t5\t6\t7\tnan\n", "line 1: a corner is no number"),
+        ("image\tx1\ty1\nb\t1\t2\n", "no column 'x2'"),
+        ("\n", "no boxes in it"),
+        ("\xff\n", "no table of boxes"),
+    ],
+)
+def test_what_is_no_table_of_boxes_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "words.tsv").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=message):
+        read_boxes(str(tmp_path / "words.tsv"))
+
+
+def test_the_overlay_has_a_frame_and_a_text_for_each_word() -> None:
+    slanted = ((300.0, 200.0), (380.0, 160.0), (390.0, 180.0), (310.0, 220.0))
+    words = word("Hello", box(60, 60, 160, 90)), word("up", slanted), word("漢", box(560, 2, 640, 40))  # partly outside
+    shown = Page("x", 1, 600, 400, tuple(Line((one,), one.box) for one in words))
+    picture = Image.new("RGB", (600, 400), (20, 120, 60))
+    drawn = np.asarray(draw_overlay(shown, picture), int)
+    assert drawn.shape == (400, 600, 3) and (np.asarray(picture) == (20, 120, 60)).all()
+    for one in words[:2]:
+        for begin, end in zip(one.box, (*one.box[1:], one.box[0]), strict=True):
+            points = [
+                (begin[0] + (end[0] - begin[0]) * t, begin[1] + (end[1] - begin[1]) * t) for t in (0.25, 0.5, 0.75)
+            ]
+            around = [drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2] for x, y in points]
+            assert all(np.abs(pixels - BOX_COLOR).max(axis=2).min() < 60 for pixels in around)
+        left, top = min(x for x, _ in one.box), min(y for _, y in one.box)
+        label = drawn[int(top) - 15 : int(top) - 2, int(left) : int(left) + 15 * len(one.text)]
+        assert (label[..., 0] > 180).any() and (label[..., 1] < 60).any(), "letters on paper"
+    inside = drawn[64:86, 64:156]
+    assert (inside == (20, 120, 60)).all(), "the picture stays as it is"
+    assert math.prod(draw_overlay(Page("x", 1, 600, 400), picture).size) == 240_000
