@@ -91,7 +91,7 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
         with _alone(folder):
             if not report.is_file():
                 remove_partial(folder)
-                if file.exists():  # refused unless it is a whole array: dptr did not write it then
+                if file.exists():  # refused unless it is a whole array: nothing in it says that dptr wrote it then
                     _open(file)
                     _open.cache_clear()
                 unreadable, hashes = _decode(dataset, file, height, width)

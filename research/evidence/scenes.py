@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -52,7 +53,7 @@ def with_rapidocr(by_word: bool) -> Find:
     from rapidocr import RapidOCR
 
     logging.disable(logging.WARNING)
-    engine = RapidOCR()
+    engine: Any = RapidOCR()
 
     def find(path: Path) -> list[Spotted]:
         found = engine(str(path), use_det=True, use_cls=True, use_rec=True, return_word_box=by_word)

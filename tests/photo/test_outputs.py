@@ -346,7 +346,7 @@ def test_what_dptr_wrote_is_replaced_and_nothing_else(style: str, tmp_path: Path
         write_pages([(TURNED, _picture(TURNED))], style, out)
     for mine in (b"mine\n", b"%PDF-1.4\nmine\n%%EOF\n", b'<?xml version="1.0"?>\n<mine/>'):
         out.write_bytes(mine)
-        with pytest.raises(UserError, match="dptr did not write it"):
+        with pytest.raises(UserError, match="nothing in it says that dptr wrote it"):
             write_pages([(LATIN, _picture(LATIN))], style, out)
         assert out.read_bytes() == mine
 

@@ -29,7 +29,7 @@ def main() -> None:
     crops = [np.ascontiguousarray(crop[..., ::-1]) for crop in crops_of(options["crops"])]  # BGR, as OpenCV has them
     engine = RapidOCR(params=settings)
     engine(crops[0])  # opens the recognizer
-    recognize = engine.text_rec
+    recognize: Any = engine.text_rec
 
     def read(wanted: Sequence[np.ndarray]) -> list[str]:
         views = [(number, crop) for number, crop in enumerate(wanted)]
