@@ -183,6 +183,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lines.append(f"images/{number:04}.png\t{word}")
         (crops / "labels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     draw_word("Hello", 7).save(root / "crop.png")
+    draw_word("Hello", 7).save(root / "photo.jpg")
     shutil.copytree(root / "crops" / "test" / "images", root / "folder" / "of" / "crops")
     for name_, source in (("photographs/train", "train"), ("receipts/train", "train")):
         shutil.copytree(root / "crops" / source, root / name_)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.options import command, device_options, model_option
+from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 
@@ -24,15 +25,18 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 
 
 @command("ocr", "photo")
-@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...", type=click.Path(allow_dash=True))
 @model_option()
 @click.option(
     "--format", "style", type=click.Choice(STYLES), help="What to write. Default: by the suffix of -o, else text."
 )
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
-@click.option("-o", "--out", metavar="FILE|DIR/|-", default="-", help="Where to. Default: -, standard output.")
-@click.option("--overlay", metavar="PNG|DIR/", help="Draw the boxes and texts over the picture.")
-@click.option("--boxes", metavar="TSV", help="Read in these boxes; look for no others.")
+@click.option(
+    "-o", "--out", metavar="FILE|DIR/|-", default="-", type=click.Path(allow_dash=True),
+    help="Where to. Default: -, standard output.",
+)  # fmt: skip
+@click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Draw the boxes and texts over the picture.")
+@click.option("--boxes", metavar="TSV", type=click.Path(), help="Read in these boxes; look for no others.")
 @click.option("-r", "--recursive", is_flag=True, help="Read what is in sub-folders too.")
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @click.option(
@@ -46,14 +50,14 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
     "--min-confidence",
     metavar="P",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    help="Leave words below P out, 0 to 1. Default: 0.",
+    default=LEAST_CONFIDENCE,
+    help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
 )
 @click.option(
     "--charset",
     metavar="NAME|FILE",
     default="",
-    help="Read these characters alone: a named set (10 = digits, 36, 62), a language, or a file.",
+    help="Read only these characters: a named set (10 = digits, 36, 62), a language, or a file.",
 )
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
 @device_options()

@@ -18,7 +18,9 @@ from dptr.inference.reader import Reader, is_picture
 from dptr.inference.views import make_views
 from dptr.photo.assemble import assemble_page
 from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
+from dptr.photo.inputs import InputOptions, open_sheets
 from dptr.photo.page import Page
+from dptr.photo.run import run_ocr
 from dptr.photo.spaces import SpaceFinder
 from dptr.photo.views import LineViews, View, view_lines
 from dptr.utils.errors import UserError
@@ -27,6 +29,7 @@ from dptr.weights import DEFAULT_MODEL
 
 AHEAD = 16  # pages that wait for a full batch, at most
 SURE = 0.9  # confidence of a word below which it is read again
+ALL_PAGES = InputOptions()
 CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
 
 
@@ -100,7 +103,7 @@ class OCR:
         """Read one picture, or several.
 
         Args:
-            source: as for ``Reader.read``; of files with several frames the first is read.
+            source: as for ``Reader.read``; of files with several frames the first is read (``pages`` reads all).
             errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
                 of the page and read the others.
 
@@ -121,6 +124,19 @@ class OCR:
         return outcomes[0] if single else outcomes
 
     __call__ = read
+
+    def pages(
+        self, files: str | Path | Iterable[str | Path], options: InputOptions = ALL_PAGES
+    ) -> Iterator[Page | UserError]:
+        """Yield every page of files as it is read, in order; for one that cannot be opened its error.
+
+        Args:
+            files: paths, URLs (http, https), or ``-`` for standard input: PDFs, and pictures with all their frames.
+            options: which pages, at how many pixels an inch, and whether the text that a PDF holds itself is used.
+        """
+        sources = [files] if isinstance(files, str | Path) else files
+        for outcome in run_ocr(self, open_sheets(map(str, sources), options), keep_pictures=False):
+            yield outcome.page
 
     def stream(self, pictures: Iterable[tuple[str, int, Image.Image | UserError]]) -> Iterator[Page | UserError]:
         """Yield an outcome for each picture, in order; words of several pages are read together.

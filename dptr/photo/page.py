@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+LEAST_CONFIDENCE = 0.4  # of a word that ``dptr ocr`` shows; chosen on photographs (docs/evidence/photographs.md)
 SCHEMA = 1  # of to_dict; raised when a key changes its meaning or goes
 
 Point = tuple[float, float]

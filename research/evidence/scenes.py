@@ -23,8 +23,8 @@ from PIL import Image
 
 from dptr import OCR
 from dptr.evaluation.spotting import Spotted, Spotting, score_words
+from dptr.photo.page import LEAST_CONFIDENCE
 
-LEAST_CONFIDENCE = 0.5  # of DPTR's words; chosen on these photographs
 RAPIDOCR_LEAST = 0.5  # of rapidocr's words; it leaves out lines below it by itself
 
 Find = Callable[[Path], list[Spotted]]

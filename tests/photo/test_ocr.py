@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 import dptr
-from dptr import OCR, Reader, UserError
+from dptr import OCR, Page, Reader, UserError
 from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
 from dptr.synth.fonts import EMBEDDED  # the fonts that ship
 
@@ -245,3 +246,16 @@ def test_tiles_see_what_the_whole_does(dark_pixels: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 3500, 3), np.uint8)
     text = detector.map_text(Image.fromarray(pixels))
     assert text == pytest.approx(np.clip(0.5 - 0.5 * (pixels.mean(2) / 127.5 - 1), 0, 1), abs=1e-5)
+
+
+def test_every_frame_of_every_file_is_a_page(reader: Reader, tmp_path: Path) -> None:
+    image, boxes, _ = _draw()
+    image.save(tmp_path / "two.tif", save_all=True, append_images=[image])
+    image.save(tmp_path / "one.png")
+    ocr = OCR(reader=reader, detector=Given(boxes))
+    files = [tmp_path / "two.tif", tmp_path / "none.png", tmp_path / "one.png"]
+    found = list(ocr.pages(files))
+    assert [page.number if isinstance(page, Page) else str(page) for page in found][::3] == [1, 1]
+    assert isinstance(found[2], UserError) and "none.png" in str(found[2])
+    assert [page.text for page in found if isinstance(page, Page)] == 3 * ["\n".join(LINES)]
+    assert [page.number for page in ocr.pages(tmp_path / "two.tif") if isinstance(page, Page)] == [1, 2]
