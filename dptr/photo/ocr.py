@@ -28,6 +28,7 @@ from dptr.utils.images import Picture, open_image
 from dptr.weights import DEFAULT_MODEL
 
 AHEAD = 16  # pages that wait for a full batch, at most
+AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile
 SURE = 0.9  # confidence of a word below which it is read again
 ALL_PAGES = InputOptions()
 CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
@@ -54,7 +55,7 @@ class OCR:
     settings, and another process opens the models itself.
 
     Memory: beside a picture itself, its detector's maps (at most 4000 x 4000 pixels; see ``DBDetector``) and the crops
-    of up to ``AHEAD`` pages.
+    of up to ``AHEAD`` pages, or of ``AHEAD_PIXELS``.
 
     Args:
         model, device, batch_size, charset: as for ``dptr.inference.reader.Reader``.
@@ -147,10 +148,16 @@ class OCR:
         waiting: list[_Waiting] = []
         for source, number, picture in pictures:
             waiting.append(self._find(source, number, picture))
-            if len(waiting) >= AHEAD or sum(page.count_crops() for page in waiting) >= self.reader.batch_size:
+            if self._is_enough(waiting):
                 yield from self._read(waiting)
                 waiting = []
         yield from self._read(waiting)
+
+    def _is_enough(self, waiting: Sequence[_Waiting]) -> bool:
+        """Whether pages are to be read now: a batch is full, or too much waits for it."""
+        crops = sum(page.count_crops() for page in waiting)
+        pixels = sum(page.size[0] * page.size[1] for page in waiting)
+        return len(waiting) >= AHEAD or crops >= self.reader.batch_size or pixels >= AHEAD_PIXELS
 
     def _open(self) -> None:
         asked = self._asked_detector

@@ -194,18 +194,6 @@ def resolve_charset(spec: str) -> Charset:
     return Charset(path.stem, tuple("".join(normalize_label(character) for character in text)))
 
 
-def infer_charset(labels: Iterable[str]) -> Charset:
-    """The characters of ``labels`` after ``normalize_label``, sorted by code point.
-
-    Raises:
-        UserError: the labels hold no character.
-    """
-    found: set[str] = set()
-    for label in labels:
-        found.update(normalize_label(label))
-    return Charset("inferred", tuple(sorted(found)))
-
-
 def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
     """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides.
 

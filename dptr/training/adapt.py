@@ -232,11 +232,11 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
             bars("pictures", done, total)
 
         features = FeatureSets(*(encode_words(model, source, count, progress) for source, count in source_counts))
-    messages = (
+    message = (
         f"words to learn: {domain.corpus.describe()}; {recipe.domain_crops:,} pictures of them, "
         f"{recipe.language_crops:,} of others"
     )
-    return features, [messages, *undrawable, *notes]
+    return features, [message, *undrawable, *notes]
 
 
 def encode_words(model: Recognizer, source: Source, count: int, progress: Progress) -> Features:

@@ -59,8 +59,8 @@ def orient_by_label(
     places = arrays.crops if isinstance(arrays, VariableSizeCrops) else arrays
     for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
         places[row] = some[choice]
-    messages = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"
-    return replace(crops, arrays=arrays), [messages]
+    message = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"
+    return replace(crops, arrays=arrays), [message]
 
 
 @torch.no_grad()

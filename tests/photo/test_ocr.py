@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -259,3 +260,21 @@ def test_every_frame_of_every_file_is_a_page(reader: Reader, tmp_path: Path) -> 
     assert isinstance(found[2], UserError) and "none.png" in str(found[2])
     assert [page.text for page in found if isinstance(page, Page)] == 3 * ["\n".join(LINES)]
     assert [page.number for page in ocr.pages(tmp_path / "two.tif") if isinstance(page, Page)] == [1, 2]
+
+
+def test_large_pictures_do_not_wait_for_a_full_batch(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, boxes, _ = _draw()
+    taken: list[int] = []
+
+    def pictures() -> Iterator[tuple[str, int, Image.Image]]:
+        for number in range(1, 5):
+            taken.append(number)
+            yield "scan", number, image
+
+    ocr = OCR(reader=reader, detector=Given(boxes))
+    next(iter(ocr.stream(pictures())))
+    assert taken == [1, 2, 3, 4]
+    taken.clear()
+    monkeypatch.setattr("dptr.photo.ocr.AHEAD_PIXELS", 2 * image.width * image.height)
+    next(iter(ocr.stream(pictures())))
+    assert taken == [1, 2]

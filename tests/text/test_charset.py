@@ -21,7 +21,6 @@ from dptr.text.charset import (
     Charset,
     check_label,
     extend_charset,
-    infer_charset,
     normalize_label,
     resolve_charset,
     show,
@@ -119,12 +118,6 @@ def test_bad_charset_file(tmp_path, content, named):
     path = tmp_path / "set.txt"
     path.write_bytes(content)
     assert named in refusal(resolve_charset, str(path))
-
-
-def test_infer_charset():
-    charset = infer_charset(["b a", "Cafe\u0301", "", "a\u3000b"])
-    assert charset == Charset("inferred", ("C", "a", "b", "f", "é"))
-    assert "inferred" in refusal(infer_charset, ["", " \t"])
 
 
 def test_a_charset_grows_by_what_enough_labels_hold():

@@ -51,7 +51,7 @@ def draw_plate(text: str, font: Font | None, materials: Materials, rng: Generato
     base, ink = (np.array(color, np.float32) for color in _COLORS[int(rng.integers(len(_COLORS)))])
     ground = pixels.solid_color(np.clip(base + rng.normal(0, 6, 3), 0, 255), high, wide)
     if american:
-        ground = _paint_landscape(ground, line, materials, rng)
+        ground = _paint_landscape(ground, materials, rng)
     small = materials.color(rng) if american and rng.random() < 0.5 else ink
     if american or rng.random() < 0.2:
         _write_names(ground, line, rim, small, materials, rng)
@@ -104,7 +104,7 @@ def _paint_seal(
     cv2.fillPoly(ground, [shape.astype(np.int32)], color.tolist(), cv2.LINE_AA)
 
 
-def _paint_landscape(ground: np.ndarray, line: Line, materials: Materials, rng: Generator) -> np.ndarray:
+def _paint_landscape(ground: np.ndarray, materials: Materials, rng: Generator) -> np.ndarray:
     """A sky that fades into the plate, hills, and an emblem, all faint: letters stay what is read."""
     high, wide = ground.shape[:2]
     if rng.random() < 0.6:

@@ -74,7 +74,7 @@ def draw_segments(
     lit, every = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for char, (left, right) in zip(text, places, strict=True):
         if char in POINTS:
-            dots = _points(char, left, right, thick * height)
+            dots = _points(char, left, right)
             for mask in (lit, every):
                 _fill(mask, dots, slant, height, edge)
             continue
@@ -116,7 +116,7 @@ def _bars(
     return bars
 
 
-def _points(char: str, left: float, right: float, thick: float) -> list[np.ndarray]:
+def _points(char: str, left: float, right: float) -> list[np.ndarray]:
     size = right - left
     bottom = SIZE - size
     tops = {".": (bottom,), ",": (bottom,), ":": (0.3 * SIZE - size / 2, 0.7 * SIZE - size / 2)}[char]
