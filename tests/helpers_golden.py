@@ -82,7 +82,7 @@ TRAININGS: dict[str, tuple[str, list[str]]] = {
         "finetune",
         [
             *_LABELED, "data.rendered=0", "init.model=dptr-en-tiny", "distillation.model=dptr-en", "encoder_lr=0.1",
-            "fmu_lr=0",
+            "fmu_lr=0", "forgetting.rendered=0",
         ],
     ),
     "adapt": (

@@ -147,7 +147,8 @@ def evaluate(
 
     Args:
         reader: the recognizer.
-        paths: folders with ``labels.tsv``, or LMDBs; all labels are read before the first picture is.
+        paths: folders with ``labels.tsv``, or LMDBs, each read once; all labels are read before the first
+            picture is.
         protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
         progress: called after each batch.
         allow_empty: count crops with an empty label: they show no text, and the right reading is none.
@@ -155,9 +156,6 @@ def evaluate(
     Raises:
         UserError: a data set cannot be opened, or there is no such protocol.
     """
-    for path in paths:
-        if [*paths].count(path) > 1:
-            raise UserError(f"{path}: named twice; pass each data set once")
     folds = {name: metrics.protocol(name) for name in protocols}
     datasets = {str(path): open_labeled(path) for path in paths}
     labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
@@ -218,7 +216,8 @@ def _judge(
     allow_empty: bool,
 ) -> None:
     pairs, confidences, runaway = [], [], 0
-    drops = DropReport()
+    dropped: dict[str, int] = {}
+    first = all(result.data != read.data for result in report.results)
     for comparison in compare(read.readings, labels, fold):
         index, word, prediction, truth = (
             comparison.index, comparison.reading, comparison.prediction, comparison.truth,
@@ -226,8 +225,11 @@ def _judge(
         label, key = labels[index], read.dataset.key(index)
         blank = not normalize_label(label)
         if not truth and not (blank and allow_empty):
-            reason = EMPTY if blank else f"{EMPTY_UNDER_PROTOCOL} {protocol}"
-            drops.add(reason, f"{read.data}/{key}", repr(label))
+            reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
+            dropped[reason] = dropped.get(reason, 0) + 1
+            if first or not blank:  # an empty label is so under each protocol, and listed once
+                named = reason if blank else f"{reason} {protocol}"
+                report.drops.add(named, f"{read.data}/{key}", repr(label))
             continue
         pairs.append((prediction, truth))
         confidences.append(word.confidence)
@@ -236,7 +238,6 @@ def _judge(
             report.errors.append(
                 Misread(read.data, protocol, index, key, truth, prediction, label, word.text, word.confidence)
             )
-    report.drops.merge(drops)
     correct = [prediction == truth for prediction, truth in pairs]
     threshold = metrics.confidence_threshold(confidences, correct) if pairs else None
     unreadable = {UNREADABLE: len(read.unreadable)} if read.unreadable else {}
@@ -253,7 +254,7 @@ def _judge(
             sure_from=threshold[0] if threshold else None,
             sure_share=threshold[1] if threshold else None,
             runaway=runaway,
-            dropped=unreadable | drops.counts,
+            dropped=unreadable | dropped,
             images_per_second=read.images_per_second,
         )
     )

@@ -110,8 +110,9 @@ def test_every_crop_is_kept_or_counted_under_every_protocol(data: Path) -> None:
     assert max(reader.calls) <= reader.batch_size
     errors = {(error.protocol, error.label) for error in report.errors}
     assert len(errors) == len(report.errors) == sum(result.n - result.correct for result in report.results)
+    assert report.drops.counts["empty label"] == 1
     named = {(key, reason) for reason, rows in report.drops.examples.items() for key, _ in rows}
-    assert (f"{data}/7.png", "unreadable image") in named and (f"{data}/4.png", "empty under protocol") in named
+    assert (f"{data}/7.png", "unreadable image") in named and (f"{data}/4.png", "empty under protocol 94") in named
     assert report.drops.counts["unreadable image"] == 1
 
 
