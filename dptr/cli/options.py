@@ -16,7 +16,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install, require_extras
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
-from dptr.utils.terminal import say, set_verbosity, to_json, write_text
+from dptr.utils.terminal import print_unfinished, set_verbosity, to_json, write_text
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -273,6 +273,5 @@ def open_output(out: str) -> Iterator[TextIO]:
             yield file
         except BaseException:
             file.flush()
-            sys.stdout.write(aside.read_text(encoding="utf-8", errors="backslashreplace"))
-            say(f"dptr: {out} is not written; what was finished is on standard output", level=-1)
+            print_unfinished(aside, out)
             raise

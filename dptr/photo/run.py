@@ -25,7 +25,7 @@ class PageReader(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a page: ``page``, or ``error``."""
+    """A page that was read, or why it could not be; and its picture, where pictures are kept."""
 
     source: str
     number: int

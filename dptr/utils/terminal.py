@@ -25,6 +25,14 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def print_unfinished(aside: Path, path: str | Path) -> None:
+    """Put what was written to ``aside`` on standard output, since ``path`` will not be there; say so."""
+    sys.stdout.flush()
+    sys.stdout.write(aside.read_text(encoding="utf-8", errors="backslashreplace"))
+    sys.stdout.flush()
+    say(f"dptr: {path} is not written; what was finished is on standard output", level=-1)
+
+
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
     """Lay a table out in columns two spaces apart, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -410,3 +410,21 @@ def test_the_format_is_chosen_by_name_or_suffix(tmp_path: Path) -> None:
             choose_format(None, out)
     with pytest.raises(UserError, match="there are text, json"):
         choose_format("docx", "a")
+
+
+@pytest.mark.parametrize("style", ["text", "json", "tsv", "hocr", "pdf"])
+def test_pages_read_before_an_interrupt_are_not_lost(
+    style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pages() -> Iterator[tuple[Page, Image.Image]]:
+        yield LATIN, _picture(LATIN)
+        raise KeyboardInterrupt
+
+    out = tmp_path / f"out{FORMATS[style].suffixes[0]}"
+    with pytest.raises(KeyboardInterrupt):
+        write_pages(pages(), style, out)
+    captured = capsys.readouterr()
+    assert not list(tmp_path.iterdir()) and f"{out} is not written" in captured.err
+    word = LATIN.words[0].text
+    assert (word in captured.out) is FORMATS[style].plain
+    assert ("-o DIR/" in captured.err) is not FORMATS[style].plain

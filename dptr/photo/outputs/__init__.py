@@ -22,13 +22,14 @@ from dptr.photo.outputs.pdf import write_pdf
 from dptr.photo.outputs.plain import write_json, write_text, write_tsv
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
+from dptr.utils.terminal import print_unfinished, say
 
 __all__ = ["FORMATS", "Format", "Shown", "choose_format", "is_folder", "write_pages"]
 
 FORMATS: dict[str, Format] = {
-    "text": Format(write_text, (".txt", ".text")),
-    "json": Format(write_json, (".json", ".jsonl", ".ndjson")),
-    "tsv": Format(write_tsv, (".tsv",)),
+    "text": Format(write_text, (".txt", ".text"), plain=True),
+    "json": Format(write_json, (".json", ".jsonl", ".ndjson"), plain=True),
+    "tsv": Format(write_tsv, (".tsv",), plain=True),
     "hocr": Format(write_hocr, (".hocr", ".html")),
     "alto": Format(write_alto, (".alto.xml", ".alto")),
     "page": Format(write_page_xml, (".page.xml", ".page"), single=True),
@@ -67,8 +68,11 @@ def is_folder(out: str) -> bool:
 
 
 @contextmanager
-def open_binary(out: str | Path) -> Iterator[IO[bytes]]:
+def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
     """A file that is there once all is written, or, for ``-``, standard output.
+
+    If it cannot be finished, a line says so. What was written of a ``plain`` format goes to standard output then, so that
+    it is not lost.
 
     Raises:
         UserError: as ``dptr.utils.files.atomic_file``.
@@ -77,7 +81,15 @@ def open_binary(out: str | Path) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         return
     with atomic_file(out) as aside, open(aside, "wb") as file:
-        yield file
+        try:
+            yield file
+        except BaseException:
+            file.flush()
+            if plain:
+                print_unfinished(aside, out)
+            else:
+                say(f"dptr: {out} is not written; -o DIR/ keeps the file of each input as it is finished", level=-1)
+            raise
 
 
 def write_pages(pages: Iterable[Shown], style: str, out: str | Path) -> None:
@@ -92,5 +104,5 @@ def write_pages(pages: Iterable[Shown], style: str, out: str | Path) -> None:
     """
     rest = iter(pages)
     for first in rest:
-        with open_binary(out) as file:
+        with open_binary(out, FORMATS[style].plain) as file:
             FORMATS[style].write(chain([first], rest), file)

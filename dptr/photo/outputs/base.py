@@ -34,12 +34,14 @@ class Format:
         suffixes: of files in this format, in lower case; the first is given to files in a folder.
         draws: whether it needs the pictures.
         single: whether a file holds one page only.
+        plain: whether the first pages alone are of use, as lines are and half a document is not.
     """
 
     write: Callable[[Iterable[Shown], IO[bytes]], None]
     suffixes: tuple[str, ...]
     draws: bool = False
     single: bool = False
+    plain: bool = False
 
 
 def encode(text: str) -> bytes:
