@@ -71,8 +71,8 @@ def is_folder(out: str) -> bool:
 def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
     """A file that is there once all is written, or, for ``-``, standard output.
 
-    If it cannot be finished, a line says so. What was written of a ``plain`` format goes to standard output then, so that
-    it is not lost.
+    If it cannot be finished, a line says so. What was written of a ``plain`` format then goes to standard output, so it
+    is not lost.
 
     Raises:
         UserError: as ``dptr.utils.files.atomic_file``.
