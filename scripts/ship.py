@@ -16,15 +16,23 @@ import datetime
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from dptr import __version__
 from dptr.config.model import GlyphDualConfig
+from dptr.data.crops import load_crops
 from dptr.dual.glyph.model import load_glyph, save_glyph
+from dptr.evaluation.calibration import Calibration, calibrate
 from dptr.evaluation.evaluate import evaluate
+from dptr.evaluation.metrics import validation_protocol
 from dptr.export import export
 from dptr.inference.reader import Reader
-from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.inference.torch_backend import crop_probabilities
+from dptr.models.checkpoint import Loaded, card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
 from dptr.weights import SHIPPED
@@ -39,6 +47,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="the 'model' folder of a run")
     parser.add_argument("name", help=f"{', '.join(SHIPPED)}, or a folder")
     parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
+    parser.add_argument("--validation", action="append", default=[], help="crops to calibrate on anew: a folder")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
@@ -63,9 +72,14 @@ def main() -> None:
         return
     checkpoint, loaded = open_checkpoint(options.source), load_recognizer(options.source)
     card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
+    temperature = loaded.temperature
+    if options.validation:
+        calibration = calibrate_loaded(loaded, options.validation)
+        temperature = calibration.temperature
+        card |= calibration.to_card()
     save_checkpoint(
         target, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
-        temperature=loaded.temperature,
+        temperature=temperature,
     )  # fmt: skip
     root, exported = Path(os.environ["DPTR_DATA"]), target / "model.onnx"
     if is_shipped:
@@ -90,6 +104,14 @@ def main() -> None:
     if is_shipped:
         parity, _ = export(options.name, exported)  # again, for the card is in it
         print(parity.describe())
+
+
+def calibrate_loaded(loaded: Loaded, folders: Sequence[str]) -> Calibration:
+    """Calibrate a recognizer on labeled crops that it was not trained on."""
+    charset, size = loaded.tokenizer.charset, loaded.config.encoder.crop_size
+    crops = load_crops(folders, charset, loaded.tokenizer.max_length, size)
+    recognize = partial(crop_probabilities, loaded.model, device=torch.device("cpu"))
+    return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset))
 
 
 def _without_paths(value: object) -> object:

@@ -32,6 +32,12 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
     help="Leave the text of readings below P empty, 0 to 1; the line stays. Default: 0.",
 )
 @click.option(
+    "--precision",
+    metavar="P",
+    type=click.FloatRange(0, 1),
+    help="Answer only where a share P of the readings is right, such as 0.99; leave the other texts empty.",
+)
+@click.option(
     "--charset",
     metavar="NAME|FILE",
     default="",
@@ -40,8 +46,8 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 )
 @reading_options()
 def read(
-    images: tuple[str, ...], model: str, style: str, out: str, recursive: bool, min_confidence: float, charset: str,
-    device: str, batch_size: int, turn: bool, tta: int,
+    images: tuple[str, ...], model: str, style: str, out: str, recursive: bool, min_confidence: float,
+    precision: float | None, charset: str, device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Read word crops.
 
@@ -61,7 +67,11 @@ def read(
     if images.count(STANDARD_INPUT) > 1:
         raise UserError("-: standard input can be read once; pass it once")
     check_outputs(out, inputs=[model, *images])
+    if precision is not None and min_confidence:
+        raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
     reader = Reader(model, device, batch_size, turn=turn, tta=tta, charset=charset)
+    if precision is not None:
+        min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
     written = low = 0

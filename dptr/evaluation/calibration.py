@@ -1,6 +1,6 @@
-"""Calibration: the temperature at which a confidence says how likely a word is right.
+"""Calibration: the temperature at which a confidence says how likely a word is right, and confidences to trust.
 
-It is fitted on crops that training did not see. Temperature scaling is after Guo et al., "On Calibration of Modern
+Both come from crops that training did not see. Temperature scaling is after Guo et al., "On Calibration of Modern
 Neural Networks", ICML 2017, section 4.2. They fit it for each decision of a classifier; here it is fitted for what a
 reader reports, the product over a word's characters and its end, and for whether the word is right.
 """
@@ -8,41 +8,72 @@ reader reports, the product over a word's characters and its end, and for whethe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dptr.data.crops import LabeledCrops
 from dptr.evaluation.accuracy import Comparison, Reading, Recognize, compare_crops
+from dptr.evaluation.metrics import confidence_threshold
+from dptr.inference.confidence import apply_temperature
 from dptr.text.tokenizer import Tokenizer
 
 MAX_WORDS = 2000  # that a model is calibrated on
 MIN_WORDS = 100  # the fit of fewer says little
+PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # shares of right words that a card names confidences for
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 10.0
 _GRID = 41  # temperatures, evenly spread by their logarithm, thrice: each time between the best one's neighbors
 
 
-def calibrate(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> float:
+@dataclass(frozen=True)
+class Calibration:
+    """What labeled crops say of a model's confidence.
+
+    Attributes:
+        temperature: see ``fit_temperature``.
+        thresholds: for each of ``PRECISIONS`` that is reached, the lowest confidence, at this temperature, from which
+            on that share of words or more is right, and the share of all words that these are; both 0 to 1
+            (``dptr.evaluation.metrics.confidence_threshold``). Empty for fewer than ``MIN_WORDS`` words.
+        words: how many words were read.
+    """
+
+    temperature: float
+    thresholds: dict[float, tuple[float, float]] = field(default_factory=dict)
+    words: int = 0
+
+    def to_card(self) -> dict[str, Any]:
+        """``{"thresholds": {"n": words, "0.9": [confidence, share], ...}}``, for the model card; {} without any."""
+        if not self.thresholds:
+            return {}
+        rows = {f"{precision:g}": [round(value, 6) for value in pair] for precision, pair in self.thresholds.items()}
+        return {"thresholds": {"n": self.words, **rows}}
+
+
+def calibrate(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> Calibration:
     """Fit a model's temperature on labeled crops, for whether words are right under a protocol.
 
     The arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone, for the
     probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
-
-    Returns:
-        See ``fit_temperature``.
     """
     return calibrate_on(compare_crops(crops, tokenizer, recognize, protocol))
 
 
-def calibrate_on(comparisons: Iterable[Comparison[Reading]]) -> float:
-    """Fit the temperature on the first ``MAX_WORDS`` comparisons; see ``fit_temperature``."""
+def calibrate_on(comparisons: Iterable[Comparison[Reading]]) -> Calibration:
+    """Fit the temperature on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same."""
     words: list[np.ndarray] = []
     correct: list[bool] = []
     for comparison in islice(comparisons, MAX_WORDS):
         words.append(comparison.reading.probabilities.copy())  # else its whole batch would stay in memory
         correct.append(comparison.correct)
-    return fit_temperature(words, correct)
+    temperature = fit_temperature(words, correct)
+    if len(words) < MIN_WORDS:
+        return Calibration(temperature, words=len(words))
+    confidences = [float(apply_temperature(word, temperature).max(-1).prod()) for word in words]
+    found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
+    return Calibration(temperature, {each: pair for each, pair in found.items() if pair is not None}, len(words))
 
 
 def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Sequence[bool]) -> float:

@@ -177,6 +177,26 @@ class Reader:
                     notes = note_photograph(*each[1], prediction.confidence)
                     yield replace(prediction, notes=notes) if notes else prediction
 
+    def least_confidence(self, precision: float) -> float:
+        """From which confidence on at least a share ``precision`` of the readings is right, 0 to 1.
+
+        It was measured on the crops that the model was validated with, and holds for crops like those, read with all
+        its characters and without ``tta``. Of the shares that were measured the next higher one counts.
+
+        Raises:
+            UserError: nothing was measured for this model, or no share as high as that was reached.
+        """
+        known = {float(name): pair for name, pair in self.card.get("thresholds", {}).items() if name != "n"}
+        if not known:
+            raise UserError(
+                f"model '{self.name}': its card names no confidence by precision ('dptr finetune' measures them on 100 "
+                "validation crops or more); pass a confidence of your own"
+            )
+        above = [share for share in known if share >= precision]
+        if not above:
+            raise UserError(f"precision {precision:g}: the highest that model '{self.name}' reached is {max(known):g}")
+        return float(known[min(above)][0])
+
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "own_height own_width 3"]:
         """Resize an RGB picture to a crop that the model reads."""
         return fit(image, self.size)

@@ -205,9 +205,9 @@ class FinetuneTask(Task):
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         if self.others:
             about["way"] = float(validation.variant.removeprefix("_") or 1)
-        card = {**self.card, "results": [{**about, **validation.scores}]}
-        temperature = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
+        calibration = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
+        card = {**self.card, "results": [{**about, **validation.scores}], **calibration.to_card()}
         save_checkpoint(
             out / "model", "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,
-            temperature=temperature,
+            temperature=calibration.temperature,
         )  # fmt: skip

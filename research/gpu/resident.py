@@ -323,18 +323,19 @@ class ResidentTask(Task):
         if name != self.first:
             teacher = DistillationConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
             recipe = recipe.model_copy(update={"distillation": teacher, "init": InitConfig(model=folder)})
+        recognize = partial(crop_probabilities, model, device=self.device)
+        calibration = calibrate(self.validation, self.tokenizer, recognize, "36")
         card = {
             "name": name,
             "kind": "recognizer",
             "trained_on": used,
             "recipe": recipe.model_dump(mode="json"),
             "results": [{**about, **validation.scores}],
+            **calibration.to_card(),
         }
-        recognize = partial(crop_probabilities, model, device=self.device)
-        temperature = calibrate(self.validation, self.tokenizer, recognize, "36")
         save_checkpoint(
             out / name, "recognizer", model, checkpoint.config, checkpoint.charset, checkpoint.dual, card, half=True,
-            temperature=temperature,
+            temperature=calibration.temperature,
         )  # fmt: skip
 
 

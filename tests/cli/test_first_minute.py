@@ -42,6 +42,8 @@ WRONG: list[tuple[str, str]] = [
     ("read word.png --tta 9", "tta 9"),
     ("read word.png --format xml", "--format"),
     ("read word.png --min-confidence 2", "--min-confidence"),
+    ("read word.png --precision 2", "--precision"),
+    ("read word.png --precision 0.99 --min-confidence 0.5", "pass one of them"),
     ("read word.png --charset missing.txt", "missing.txt"),
     ("read word.png -o empty", "a folder; pass the name of a file"),
     ("predict missing.png", "missing.png: No such file"),

@@ -19,6 +19,7 @@ from dptr.evaluation.accuracy import (
     slice_batches,
 )
 from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, fit_temperature
+from dptr.inference.confidence import apply_temperature
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
@@ -116,7 +117,9 @@ def test_calibration_is_fitted_on_the_first_words_that_the_loop_yields() -> None
         Comparison(index, Reading("a", 0.5, False, rows), "a", "a" if hit else "b")
         for index, (rows, hit) in enumerate(zip(words, right, strict=True))
     ]
-    assert calibrate_on(comparisons) == fit_temperature(words[:MAX_WORDS], right[:MAX_WORDS]) != 1
+    found = calibrate_on(comparisons)
+    assert found.temperature == fit_temperature(words[:MAX_WORDS], right[:MAX_WORDS]) != 1
+    assert found.words == MAX_WORDS
 
 
 def test_a_model_is_calibrated_on_what_it_reads() -> None:
@@ -126,4 +129,21 @@ def test_a_model_is_calibrated_on_what_it_reads() -> None:
     crops = crops_of(labels, [8] * count, {})
     probabilities = read(np.stack([crop(index) for index in range(count)]))
     expected = fit_temperature([rows[:2] for rows in probabilities], [index % 2 == 1 for index in range(count)])
-    assert calibrate(crops, TOKENIZER, read, "36") == expected != 1
+    assert calibrate(crops, TOKENIZER, read, "36").temperature == expected != 1
+
+
+def test_thresholds_are_confidences_at_the_fitted_temperature() -> None:
+    """Words read at 0.95 are right, of those at 0.6 a half: 99 % are right from the confidence of the former on."""
+    shown = [0.95 if index % 4 else 0.6 for index in range(400)]
+    right = [bool(index % 4) or index % 8 == 0 for index in range(400)]
+    words = [np.array([[1 - each, each], [1.0, 0.0]]) for each in shown]
+    comparisons = [
+        Comparison(index, Reading("a", shown[index], False, words[index]), "a", "a" if hit else "b")
+        for index, hit in enumerate(right)
+    ]
+    found = calibrate_on(comparisons)
+    confident = apply_temperature(words[1], found.temperature).max(-1).prod()
+    assert found.thresholds[0.99] == (pytest.approx(confident), 0.75)
+    assert found.thresholds[0.9] == found.thresholds[0.99], "of all words 87.5 % are right"
+    assert found.to_card()["thresholds"]["0.99"] == [pytest.approx(confident, abs=1e-6), 0.75]
+    assert calibrate_on(comparisons[:99]).to_card() == {}, "too few words"

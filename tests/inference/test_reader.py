@@ -344,6 +344,17 @@ def test_of_a_picture_read_in_several_ways_the_surest_reading_counts(reader: Rea
     assert planted.read(wide).text == "no"
 
 
+def test_the_least_confidence_for_a_precision_is_that_of_the_card(reader: Reader) -> None:
+    measured = copy.copy(reader)
+    measured.card = {"thresholds": {"n": 500, "0.9": [0.3, 0.8], "0.99": [0.75, 0.4]}}
+    assert measured.least_confidence(0.9) == 0.3
+    assert measured.least_confidence(0.91) == measured.least_confidence(0.99) == 0.75
+    with pytest.raises(UserError, match=r"precision 0.995: the highest .* is 0.99"):
+        measured.least_confidence(0.995)
+    with pytest.raises(UserError, match="its card names no confidence"):
+        reader.least_confidence(0.9)
+
+
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
     with pytest.raises(UserError, match=r"\(32, 128, 3\) of uint8: this model reads uint8 RGB of 16x32 pixels"):
         reader.predict_arrays(np.zeros((2, 32, 128, 3), np.uint8))

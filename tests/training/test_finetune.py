@@ -21,7 +21,7 @@ from dptr.data.held_out import RULE
 from dptr.data.report import DropReport
 from dptr.data.sources import LabeledSource, Mixture
 from dptr.dual.glyph.model import load_glyph
-from dptr.evaluation.calibration import calibrate, fit_temperature
+from dptr.evaluation.calibration import Calibration, calibrate, fit_temperature
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.confidence import apply_temperature
 from dptr.inference.reader import Reader
@@ -86,7 +86,7 @@ def test_training_ends_when_nothing_gets_better(parts: Parts, tmp_path: Path, mo
     """The best state of a planted series is the one that is kept; a resumed run remembers how long it has waited."""
     planted = [0.2, 0.5, 0.4, 0.6, 0.6, 0.5, 0.9, 0.9]  # step 0, 1, ...
 
-    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: 1.0)
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     monkeypatch.setattr(
         "dptr.training.finetune.score_crops", lambda *rest: {"word_accuracy": planted[next(steps)], "n": 0.0}
     )
@@ -544,6 +544,6 @@ def test_the_temperature_is_that_of_words_being_right() -> None:
     crops = LabeledCrops(arrays, labels, labels, [0] * 240, DropReport())
     model: Any = Planted(logits)
     recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
-    found = calibrate(crops, tokenizer, recognize, "36")
+    found = calibrate(crops, tokenizer, recognize, "36").temperature
     assert found == pytest.approx(fit_temperature(list(logits.softmax(-1).numpy()), [label == "0" for label in labels]))
     assert apply_temperature(logits.softmax(-1).numpy(), found).max(-1).prod(-1).mean() < 0.6

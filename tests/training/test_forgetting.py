@@ -9,6 +9,7 @@ import torch
 from helpers_train import Parts, records
 from torch import nn
 
+from dptr.evaluation.calibration import Calibration
 from dptr.models.checkpoint import load_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune
@@ -28,7 +29,7 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
         [(0.7, 0.78), (0.8, 0.81), (0.4, 0.80)],
     ]
     series = iter([score for step in planted for way in step for score in way])
-    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: 1.0)
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
     recipe = parts.recipe(
         "finetune", f'forgetting.sets=["{crops}"]', "run.steps=2", "run.validate_every=1", "run.save_every=100"
@@ -48,7 +49,7 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
 def test_a_kept_state_holds_the_weights_of_its_way(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: 1.0)
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     models = {}
     for way, place in (("last", 2), ("half", 6)):
         scores = iter([0.9 if number == place else 0.1 for number in range(8)])
