@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dptr.synth.font_file import Font
 
 _NARROW = re.compile(
-    r"condens|narrow|compress|oswald|bebas|anton\b|antonio|barlow|league gothic|fjalla|pathway|\bdin\b|saira|teko|"
-    r"big shoulders|yanone|rajdhani|khand|staatliches|share tech|roboto c|six caps|advent|abel|b612|overpass",
+    r"condens|narrow|compress|\b(oswald|bebas|anton|antonio|barlow|league gothic|fjalla|pathway|din|saira|teko|"
+    r"big shoulders|yanone|rajdhani|khand|staatliches|share tech|six caps|advent|abel|b612|overpass)\b",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(
@@ -19,10 +19,10 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _PRINTER = re.compile(
-    r"mono|courier|typewriter|console|code|ocr|vt323|cutive|prime|inconsolata|hack|anonymous", re.IGNORECASE
+    r"mono\b|monospace|typewriter|\b(courier|code|vt323|cutive|inconsolata|hack|anonymous)\b|\bocr", re.IGNORECASE
 )
 _DECORATED = re.compile(
-    r"script|hand|marker|outline|shadow|inline|rounded|stencil|dots|pixel|glitch|wet|distress", re.IGNORECASE
+    r"script|hand|marker|outline|shadow|inline|rounded|stencil|dots|pixel|glitch|wet|distress|sketch", re.IGNORECASE
 )
 
 

@@ -197,14 +197,17 @@ class FontIndex:
         """The font at ``fraction`` in [0, 1) of the weights of those that cover ``text``.
 
         Args:
-            style: a key of ``FONT_STYLES``, whose fonts go before all others; "" = none does.
+            style: a key of ``FONT_STYLES``, whose fonts go before plain ones, and these before all others; "" = none
+                goes before others.
 
         Raises:
             UserError: none covers it; the characters that no font has are named.
         """
         covering = self.covering(text)
-        if style and (covering & self.styles[style]).any():
-            covering = covering & self.styles[style]
+        for wanted in (style, "plain") if style else ():
+            if (covering & self.styles[wanted]).any():
+                covering = covering & self.styles[wanted]
+                break
         cumulative = np.cumsum(self.weights * covering)
         if cumulative[-1] == 0:
             alone = sorted(char for char in set(text) - _BLANK if not self.can_draw(char))

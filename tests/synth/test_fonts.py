@@ -12,6 +12,7 @@ from PIL import ImageFont, features
 
 from dptr.synth import font_file
 from dptr.synth import fonts as module
+from dptr.synth.font_styles import FONT_STYLES
 from dptr.synth.fonts import EMBEDDED, Font, FontIndex, describe_embedded, find_fonts, needs_shaping, scan_fonts
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
@@ -275,6 +276,26 @@ def test_choice_takes_only_fonts_that_cover_the_word():
         index.choose("aλ", 0.5)
     with pytest.raises(UserError, match=r"no font has 漢.*scripts/fonts\.sh"):
         index.choose("a漢", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "styles"),
+    [
+        ("Abel", {"condensed"}), ("Isabella", set()), ("Saira Condensed", {"condensed"}), ("Great Primer", set()),
+        ("OCRA", {"printer"}), ("Courier Prime", {"printer"}), ("Monoton", set()), ("Cabin Sketch", set()),
+        ("Roboto", {"plain", "printer"}), ("Nimbus Sans Narrow", {"plain", "printer", "condensed"}),
+    ],
+)  # fmt: skip
+def test_styles_are_told_by_whole_words_of_the_name(family, styles):
+    assert {name for name, fits in FONT_STYLES.items() if fits(plain(family))} == styles
+
+
+def test_a_style_goes_before_plain_fonts_and_these_before_all_others():
+    narrow, usual, letter = plain("Oswald"), plain("Roboto"), plain("Isabella")
+    assert FontIndex([letter, usual, narrow]).choose("W", 0.1, "condensed") is narrow
+    assert FontIndex([letter, usual]).choose("W", 0.1, "condensed") is usual
+    assert FontIndex([letter]).choose("W", 0.1, "condensed") is letter
+    assert FontIndex([letter, usual, narrow]).choose("W", 0.0) is letter
 
 
 def test_scripts_that_need_shaping_need_raqm(monkeypatch):
