@@ -9,6 +9,9 @@ PHOTOGRAPH_SIDE = 300  # pixels that the shorter side of a photograph has at lea
 PHOTOGRAPH_ASPECT = 2.5  # longer side / shorter side, at most; panoramas are wider, and so are most words
 PHOTOGRAPH_CONFIDENCE = 0.4  # of a photograph's reading, at most (docs/LOG.md)
 
+LEAST_HEIGHT = 6  # pixels; dptr-en reads 7 % of words of 5 rows, 25 % of 6, 61 % of 8, 87 % of 16 (docs/LOG.md)
+MOST_SQUEEZED = 2.5  # times narrower than it is: models of one size learn from words of up to 25 letters in 4 heights
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -24,7 +27,7 @@ class Prediction:
             (``has_repeated_ending``); the reading is wrong.
         turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
             90 or 270.
-        notes: a sentence each on what may be wrong with the picture (``note_photograph``); mostly none.
+        notes: a sentence each on what may be wrong (``note_picture``, ``note_cut``); mostly none.
     """
 
     text: str
@@ -53,6 +56,30 @@ def has_repeated_ending(text: str) -> bool:
     """Whether ``text`` ends in the same one to four characters three times in a row, as a decoder that lost its place
     writes."""
     return any(len(text) >= 3 * unit and text.endswith(3 * text[-unit:]) for unit in range(1, 5))
+
+
+def note_picture(width: int, height: int, longest: float, confidence: float) -> tuple[str, ...]:
+    """What may be wrong with a picture: too few pixels, too long for the model, or no crop of a word.
+
+    Args:
+        width, height: of the picture as it was read, turned or not, in pixels.
+        longest: width / height of the longest crop that the model reads.
+        confidence: of its reading, 0 to 1.
+    """
+    notes = note_photograph(width, height, confidence)
+    if height < LEAST_HEIGHT:
+        notes += (f"{height} pixels high; letters need {LEAST_HEIGHT} or more to be told apart",)
+    if width > MOST_SQUEEZED * longest * height:
+        notes += (
+            f"{width / height:.0f} times as long as high, squeezed to the {longest:g} that this model reads; cut it into "
+            "shorter pieces, or read it with 'dptr ocr'",
+        )
+    return notes
+
+
+def note_cut(characters: int) -> str:
+    """The note of a reading that reached the model's longest word and did not end."""
+    return f"the reading stops at {characters} characters, the most that this model writes; there may be more"
 
 
 def note_photograph(width: int, height: int, confidence: float) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ from PIL import Image
 
 from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
-from dptr.inference.prediction import Prediction, has_repeated_ending, note_photograph
+from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_picture
 from dptr.inference.restrict import restrict_characters, restriction_matrix
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
 from dptr.text.charset import resolve_charset
+from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, fit, open_image
 from dptr.weights import DEFAULT_MODEL
@@ -173,9 +174,7 @@ class Reader:
                 if isinstance(each, UserError):
                     yield each
                 else:
-                    prediction = next(predictions)
-                    notes = note_photograph(*each[1], prediction.confidence)
-                    yield replace(prediction, notes=notes) if notes else prediction
+                    yield self._note(next(predictions), *each[1])
 
     def least_confidence(self, precision: float) -> float:
         """From which confidence on at least a share ``precision`` of the readings is right, 0 to 1.
@@ -237,15 +236,15 @@ class Reader:
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
         if self._restriction is not None:
             probabilities = restrict_characters(probabilities, self._restriction)
-        return [
-            Prediction(
-                text=word.text,
-                confidence=word.confidence,
-                characters=tuple(zip(word.text, word.characters, strict=True)),
-                runaway=not word.ended and has_repeated_ending(word.text),
-            )
-            for word in self.tokenizer.decode(probabilities)
-        ]
+        return [_predict_word(word) for word in self.tokenizer.decode(probabilities)]
+
+    def _note(self, prediction: Prediction, width: int, height: int) -> Prediction:
+        """The prediction for a picture of that size, with what may be wrong with it."""
+        if prediction.turned:
+            width, height = height, width
+        high, wide = self.size.every[-1]
+        notes = note_picture(width, height, wide / high, prediction.confidence)
+        return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
     def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int]] | UserError:
         """The views of a picture, and its width and height in pixels."""
@@ -263,6 +262,17 @@ class Reader:
         self.size = backend.size
         allowed = resolve_charset(self.charset) if self.charset else None
         self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
+
+
+def _predict_word(word: Decoded) -> Prediction:
+    runaway = not word.ended and has_repeated_ending(word.text)
+    return Prediction(
+        text=word.text,
+        confidence=word.confidence,
+        characters=tuple(zip(word.text, word.characters, strict=True)),
+        runaway=runaway,
+        notes=() if word.ended or runaway else (note_cut(len(word.text)),),
+    )
 
 
 def is_picture(source: object) -> bool:

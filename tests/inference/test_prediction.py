@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.inference.prediction import Prediction, note_photograph
+from dptr.inference.prediction import Prediction, note_cut, note_photograph, note_picture
 from dptr.inference.reader import Reader
 
 
@@ -44,6 +46,44 @@ def test_a_whole_photograph_is_large_not_long_and_read_with_little_confidence(
     notes = note_photograph(width, height, confidence)
     assert len(notes) == noted
     assert not noted or (f"{width}x{height}" in notes[0] and "dptr ocr" in notes[0] and "\n" not in notes[0])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "said"),
+    [
+        (5000, 32, ["156 times as long as high, squeezed to the 20 "]),
+        (1600, 32, []),
+        (60, 5, ["5 pixels high; letters need 6 or more"]),
+        (60, 6, []),
+        (400, 3, ["3 pixels high", "133 times as long"]),
+    ],
+)
+def test_what_is_too_small_or_too_long_is_said(width: int, height: int, said: list[str]) -> None:
+    notes = note_picture(width, height, 20, 0.9)
+    assert len(notes) == len(said)
+    assert all(part in note and "\n" not in note for part, note in zip(said, notes, strict=True))
+
+
+def test_a_turned_picture_is_as_long_as_it_was_read(tmp_path: Path) -> None:
+    reader = Reader("dptr-en-tiny")
+    prediction = replace(reader(Image.new("RGB", (40, 40), "white")), text="x")
+    assert not reader._note(replace(prediction, turned=90), 32, 300).notes
+    (note,) = reader._note(replace(prediction, turned=90, confidence=0.9), 32, 2000).notes
+    assert note.startswith("62 times as long")
+
+
+def test_a_word_longer_than_the_model_writes_is_not_cut_in_silence() -> None:
+    """A word of as many characters as the model has places for: its end is not among them."""
+    reader = Reader("dptr-en-tiny")
+    length, classes = reader.tokenizer.max_length, reader.tokenizer.classes
+    rows = np.full((1, length + 1, classes), 1e-6, np.float32)
+    rows[0, np.arange(length + 1), 1 + np.arange(length + 1) % 10] = 1
+    reader.backend.probabilities = lambda crops: rows[:, : length + 1]  # type: ignore[method-assign]
+    prediction = reader(Image.new("RGB", (40, 40), "white"))
+    assert prediction.notes == (note_cut(length + 1),) and not prediction.runaway
+    rows[0, length] = 0
+    rows[0, length, 0] = 1
+    assert not reader(Image.new("RGB", (40, 40), "white")).notes
 
 
 @pytest.mark.skipif("DPTR_DATA" not in os.environ, reason="DPTR_DATA names no folder with iiit5k, ic15 and natural")
