@@ -71,8 +71,8 @@ def note_picture(width: int, height: int, longest: float, confidence: float) -> 
         notes += (f"{height} pixels high; letters need {LEAST_HEIGHT} or more to be told apart",)
     if width > MOST_SQUEEZED * longest * height:
         notes += (
-            f"{width / height:.0f} times as long as high, squeezed to the {longest:g} that this model reads; cut it into "
-            "shorter pieces, or read it with 'dptr ocr'",
+            f"{width / height:.0f} times as long as high, squeezed to the {longest:g} that this model reads; cut it "
+            "into shorter pieces, or read it with 'dptr ocr'",
         )
     return notes
 
