@@ -31,7 +31,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
-from dptr.training.forgetting import between, describe_forgetting, load_others, lost
+from dptr.training.forgetting import between, describe_forgetting, describe_unchanged, load_others, lost
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -110,6 +110,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     if others:
         before, after = (task.of_others(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
         trainer.log.say(describe_forgetting(before, after))
+        if trainer.progress.best[""] == trainer.progress.baseline[""] and task.held_back:
+            trainer.log.say(describe_unchanged(recipe.forgetting.max_loss))
     return out / "model"
 
 
@@ -136,6 +138,7 @@ class FinetuneTask(Task):
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
         self.source, self.validation, self.others = source, validation, others
+        self.held_back = False  # whether a better state was not kept, because it forgot too much
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
@@ -199,7 +202,10 @@ class FinetuneTask(Task):
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
         new, old = ([score for name, score in each.items() if not name.startswith(OTHERS)] for each in (scores, best))
-        return new > old and (not best or not self.forgotten(scores, baseline))
+        if new > old and best and self.forgotten(scores, baseline):
+            self.held_back = True
+            return False
+        return new > old
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}

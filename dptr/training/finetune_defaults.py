@@ -25,6 +25,7 @@ FINETUNE_DEFAULTS = (
     "data.validation_share=0.15",
     "data.extend_charset=3",
     "forgetting.rendered=200",
+    "render.preset=mixed",
 )
 
 

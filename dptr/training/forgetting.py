@@ -20,7 +20,7 @@ from dptr.training.sources import draw, held_out_words
 from dptr.training.task import Scores
 from dptr.utils.errors import UserError
 
-WAYS = (1.0, 0.75, 0.5)  # how far from the weights as they were to the trained ones
+WAYS = (1.0, 0.75, 0.5, 0.25)  # how far from the weights as they were to the trained ones
 # What is rendered, as the preset ``mixed`` draws it, and the effect (dptr.config.effects) whose share is 1; "" = none.
 RENDERED = {"words": "", "receipts": "receipt", "displays": "display", "plates": "plate", "markers": "marker"}
 
@@ -70,6 +70,14 @@ def describe_forgetting(before: Scores, after: Scores) -> str:
     """One line: what of each kind of other crops was read before and after."""
     parts = (f"{name} {100 * before[name]:.1f} -> {100 * score:.1f}" for name, score in after.items() if name in before)
     return f"other crops, % read before -> after: {', '.join(parts)}"
+
+
+def describe_unchanged(max_loss: float) -> str:
+    """The line for a run of which no state is kept, because each better one forgot too much."""
+    return (
+        "the recognizer is as it was before: each state that reads more of your crops lost more than "
+        f"{100 * max_loss:g} points of some other crops; --set forgetting.max_loss=0.05 keeps those that lose 5"
+    )
 
 
 def between(module: nn.Module, first: Mapping[str, Tensor], ways: tuple[float, ...] = WAYS) -> Iterator[float]:

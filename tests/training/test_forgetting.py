@@ -25,8 +25,8 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
     # validation and others; once at step 0, then for each way of a step
     planted = [
         [(0.3, 0.80)],
-        [(0.9, 0.70), (0.6, 0.77), (0.5, 0.79)],
-        [(0.7, 0.78), (0.8, 0.81), (0.4, 0.80)],
+        [(0.9, 0.70), (0.6, 0.77), (0.5, 0.79), (0.4, 0.80)],
+        [(0.7, 0.78), (0.8, 0.81), (0.4, 0.80), (0.3, 0.80)],
     ]
     series = iter([score for step in planted for way in step for score in way])
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
@@ -44,6 +44,19 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
     assert f"other crops, % read before -> after: {name} 80.0 -> 81.0" in printed
     logged = [row for row in records(tmp_path / "run") if "validation_word_accuracy_0.75" in row]
     assert [row[f"validation_others_{name}_0.75"] for row in logged] == [0.77, 0.81]
+    assert "the recognizer is as it was before" not in printed
+
+
+def test_a_run_of_which_nothing_is_kept_says_so(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.7)] * len(WAYS)] for score in pair])
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
+    monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
+    recipe = parts.recipe("finetune", f'forgetting.sets=["{parts.folder / "crops"}"]', "run.steps=1")
+    finetune(recipe, tmp_path / "run")
+    printed = capsys.readouterr().err
+    assert "as it was before: each state that reads more of your crops lost more than 2 points" in printed
 
 
 def test_a_kept_state_holds_the_weights_of_its_way(
@@ -52,7 +65,7 @@ def test_a_kept_state_holds_the_weights_of_its_way(
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     models = {}
     for way, place in (("last", 2), ("half", 6)):
-        scores = iter([0.9 if number == place else 0.1 for number in range(8)])
+        scores = iter([0.9 if number == place else 0.1 for number in range(2 * (1 + len(WAYS)))])
         monkeypatch.setattr(
             "dptr.training.finetune.score_crops", lambda *_, scores=scores: {"word_accuracy": next(scores)}
         )
