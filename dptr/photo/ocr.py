@@ -29,6 +29,7 @@ from dptr.weights import DEFAULT_MODEL
 
 AHEAD = 16  # pages that wait for a full batch, at most
 AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile
+LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
 SURE = 0.9  # confidence of a word below which it is read again
 ALL_PAGES = InputOptions()
 CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
@@ -163,11 +164,14 @@ class OCR:
         asked = self._asked_detector
         self.detector = asked if callable(asked) else open_detector(asked, self._asked_device)
         self._spaces = SpaceFinder()
+        high, wide = self.reader.size.every[-1]
+        reads_spaces = " " in self.reader.tokenizer.charset.characters
+        self._longest_line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
 
     def _find(self, source: str, number: int, picture: Image.Image | UserError) -> _Waiting:
         if isinstance(picture, UserError):
             return _Waiting(source, number, error=picture)
-        lines = view_lines(picture, self.detector(picture), self._spaces, self.reader.fit)
+        lines = view_lines(picture, self.detector(picture), self._spaces, self.reader.fit, self._longest_line)
         return _Waiting(source, number, picture.size, tuple(lines))
 
     def _read(self, waiting: Sequence[_Waiting]) -> Iterator[Page | UserError]:
@@ -179,12 +183,19 @@ class OCR:
             yield page.error or assemble_page(page.source, page.number, page.size, page.lines)
 
     def _read_views(self, views: Sequence[View]) -> None:
-        readings = iter(self.reader.predict_arrays([view.crops[span] for view in views for span in view.spans]))
+        words = [view.crops[span] for view in views for span in view.spans]
+        lines = [view.line_crop for view in views if view.line_crop is not None]
+        readings = iter(self.reader.predict_arrays([*words, *lines]))
         for view in views:
             view.readings = {span: next(readings) for span in view.spans}
+        for view in views:
+            if view.line_crop is not None:
+                view.line_reading = next(readings)
+                view.hear_line()
 
     def _read_again(self, views: Sequence[View]) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
+        in_line = {id(view): view.words_of_line() for view in views}
         words = [(view, span) for view in views for span in view.words()[0] if view.readings[span].confidence < SURE]
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
@@ -192,7 +203,7 @@ class OCR:
         readings = iter(self.reader.predict_arrays([crop for crops in changed for crop in crops[1:]]))
         for (view, span), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
-            view.readings[span] = agree(candidates)
+            view.readings[span] = agree([*candidates, *in_line[id(view)].get(span, ())])
 
 
 def agree(readings: Sequence[Prediction]) -> Prediction:

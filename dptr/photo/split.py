@@ -6,11 +6,17 @@ gaps, as spaces or not, and of the confidences of its words. The best way is fou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
+
+from dptr.inference.prediction import Prediction
+from dptr.photo.align import align_characters
+from dptr.photo.shapes import runs_left
+from dptr.photo.spaces import Columns
 
 # Chosen on the 60 photographs that research/evidence/scenes.py reads.
 EAGERNESS = 1.4  # log odds for a space, added to those that the columns say: rendered lines have wider spaces
@@ -19,6 +25,8 @@ CERTAIN = 0.97  # probability of a space from which on no word runs across it
 POSSIBLE = 0.01  # probability, of a column, below which it is of no gap
 LONGEST = 12.0  # heights of a line that a word is long at most
 MOST_INNER = 5  # gaps that a word may run across
+HEARD = 3.0  # log odds that a reading of the whole line adds to a gap, or takes off, times its confidence
+NEAR = 0.15  # of the height, that the middle of a space may be outside of its gap
 WORST = 1e-4  # confidence below which readings are equally bad
 
 Span = tuple[int, int]
@@ -91,6 +99,47 @@ def keep_inner(gaps: Gaps, left: float, right: float) -> Gaps:
         return gaps
     first, last = inner[0], inner[-1]
     return Gaps(gaps.pieces[first : last + 1], gaps.spaces[first:last])
+
+
+def hear_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
+    """The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
+
+    Args:
+        reading: of the line from its first piece to its last; not empty.
+    """
+    left, right = gaps.bounds((0, len(gaps.pieces) - 1))
+    text = reading.text.strip()
+    leftward = runs_left(text)
+    spots = align_characters(text[::-1] if leftward else text, columns, left, right)
+    near = NEAR * columns.height / len(columns.blank)
+    read = [spot for spot, character in zip(spots, text[::-1] if leftward else text, strict=True) if character == " "]
+    spaces = []
+    for index, probability in enumerate(gaps.spaces):
+        begin, end = gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near
+        heard = any(begin <= (spot[0] + spot[1]) / 2 <= end for spot in read)
+        odds = np.log(probability / (1 - probability)) + (1 if heard else -1) * HEARD * reading.confidence
+        spaces.append(float(np.clip(1 / (1 + np.exp(-odds)), 1e-3, 1 - 1e-3)))
+    return Gaps(gaps.pieces, tuple(spaces))
+
+
+def split_reading(reading: Prediction) -> list[Prediction]:
+    """The words of a reading with spaces, each with the product of its characters' probabilities as confidence."""
+    words: list[list[tuple[str, float]]] = [[]]
+    for character, probability in reading.characters:
+        if character == " ":
+            words.append([])
+        else:
+            words[-1].append((character, probability))
+    return [
+        replace(
+            reading,
+            text="".join(character for character, _ in word),
+            confidence=math.prod(probability for _, probability in word),
+            characters=tuple(word),
+        )
+        for word in words
+        if word
+    ]
 
 
 def possible_words(gaps: Gaps, aspect: float) -> list[Span]:

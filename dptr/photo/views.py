@@ -13,7 +13,7 @@ from dptr.inference.prediction import Prediction
 from dptr.photo.detect import Detection
 from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
-from dptr.photo.split import Gaps, Span, choose_words, find_gaps, keep_inner, possible_words
+from dptr.photo.split import Gaps, Span, choose_words, find_gaps, hear_spaces, keep_inner, possible_words, split_reading
 
 BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
 TALL = 1.5  # height / width from which on text may run up or down
@@ -31,6 +31,8 @@ class View:
         columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
         crops: of each span, uint8 RGB, of a size that the recognizer reads.
         readings: of each span.
+        line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
+        line_reading: of ``line_crop``.
     """
 
     corners: Float[np.ndarray, "4 2"]
@@ -39,6 +41,19 @@ class View:
     spans: list[Span]
     crops: dict[Span, np.ndarray] = field(default_factory=dict)
     readings: dict[Span, Prediction] = field(default_factory=dict)
+    line_crop: np.ndarray | None = None
+    line_reading: Prediction | None = None
+
+    def hear_line(self) -> None:
+        """Let the reading of the whole line say which gaps are spaces."""
+        if self.line_reading is not None and self.line_reading.text.strip() and not self.line_reading.runaway:
+            self.gaps = hear_spaces(self.gaps, self.columns, self.line_reading)
+
+    def words_of_line(self) -> dict[Span, list[Prediction]]:
+        """What the reading of the whole line holds for each word; nothing if it has another number of words."""
+        spans, _ = self.words()
+        found = [] if self.line_reading is None else split_reading(self.line_reading)
+        return {span: [word] for span, word in zip(spans, found, strict=True)} if len(found) == len(spans) else {}
 
     def words(self) -> tuple[list[Span], float]:
         """The best way to split the line, and the mean of the logarithms of its words' confidences."""
@@ -68,7 +83,8 @@ class LineViews:
         columns = Columns(view.columns.blank[::-1], view.columns.edges[::-1], view.columns.height)
         crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in view.crops.items()}
         corners, gaps = np.roll(view.corners, 2, 0), Gaps(pieces, view.gaps.spaces[::-1])
-        self.views.append(View(corners, columns, gaps, list(crops), crops))
+        line_crop = None if view.line_crop is None else view.line_crop[::-1, ::-1]
+        self.views.append(View(corners, columns, gaps, list(crops), crops, line_crop=line_crop))
         return self.views[-1]
 
     def choose(self) -> View:
@@ -86,11 +102,15 @@ def view_lines(
     detection: Detection,
     find_spaces: SpaceFinder,
     fit: Callable[[Image.Image], np.ndarray],
+    longest_line: float = 0.0,
 ) -> list[LineViews]:
     """Cut the detected boxes out of a picture and find where their spaces may be.
 
     A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
     Boxes without area, and those whose middle is outside the picture, are left out.
+
+    Args:
+        longest_line: width / height of the longest line that is read whole too; 0 = none is.
     """
     lines: list[list[tuple[Crop, float]]] = []
     for box in detection.boxes:
@@ -113,7 +133,10 @@ def view_lines(
                 gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
             spans = possible_words(gaps, crop.image.width / crop.image.height)
             crops = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
-            views.append(View(crop.corners, own, gaps, spans, crops))
+            ends = gaps.bounds((0, len(gaps.pieces) - 1))
+            whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
+            line_crop = fit(_cut(crop.image, ends)) if whole else None
+            views.append(View(crop.corners, own, gaps, spans, crops, line_crop=line_crop))
         found.append(LineViews(views))
     return found
 

@@ -7,7 +7,21 @@ from itertools import product
 import numpy as np
 import pytest
 
-from dptr.photo.split import EAGERNESS, WORST, Gaps, Span, choose_words, find_gaps, keep_inner, possible_words
+from dptr.inference.prediction import Prediction
+from dptr.photo.spaces import Columns
+from dptr.photo.split import (
+    EAGERNESS,
+    HEARD,
+    WORST,
+    Gaps,
+    Span,
+    choose_words,
+    find_gaps,
+    hear_spaces,
+    keep_inner,
+    possible_words,
+    split_reading,
+)
 
 
 def _best_of_all(gaps: Gaps, confidences: dict[Span, float]) -> tuple[list[Span], float]:
@@ -64,3 +78,31 @@ def test_pieces_beyond_the_box_are_left_out() -> None:
     assert keep_inner(gaps, 0.1, 0.9) == Gaps(((0.1, 0.3), (0.35, 0.8)), (0.6,))
     alone = Gaps(((0, 0.05),), ())
     assert keep_inner(alone, 0.1, 0.9) == alone
+
+
+def _predict(text: str, confidence: float) -> Prediction:
+    return Prediction(text, confidence, tuple((character, 0.9) for character in text))
+
+
+@pytest.mark.parametrize(("text", "heard"), [("ab cd ef", (1, 1)), ("abcd ef", (-1, 1)), ("ab cdef", (1, -1))])
+@pytest.mark.parametrize("confidence", [0.0, 0.5, 1.0])
+def test_a_reading_of_the_line_speaks_for_and_against_spaces(
+    text: str, heard: tuple[int, int], confidence: float
+) -> None:
+    """Three pieces of two letters; the columns see the same in both gaps."""
+    blank = np.full(80, 0.02)
+    blank[20:30] = blank[50:60] = 0.6
+    edges = np.full(80, 0.02)
+    edges[[10, 40, 70]] = 0.9
+    gaps = Gaps(((0, 0.25), (0.375, 0.625), (0.75, 1.0)), (0.6, 0.6))
+    found = hear_spaces(gaps, Columns(blank, edges, 16), _predict(text, confidence))
+    assert found.pieces == gaps.pieces
+    odds = np.exp(np.log(1.5) + HEARD * confidence * np.array(heard))
+    assert found.spaces == pytest.approx(odds / (1 + odds))
+
+
+def test_a_reading_is_parted_at_its_spaces() -> None:
+    words = split_reading(_predict(" ab  c ", 0.1))
+    assert [(word.text, round(word.confidence, 4)) for word in words] == [("ab", 0.81), ("c", 0.9)]
+    assert [word.characters for word in words] == [(("a", 0.9), ("b", 0.9)), (("c", 0.9),)]
+    assert split_reading(_predict("  ", 0.1)) == []
