@@ -1,6 +1,6 @@
 """What a recognizer reads where nothing is written: patches of photographs between their words, and plain pictures.
 
-python research/evidence/silence.py --scenes "$DPTR_DATA/ic15/scenes" [--photographs "$DPTR_DATA/natural"] [--model MODEL]
+python research/evidence/silence.py --scenes "$DPTR_DATA/ic15/scenes" [--photographs "$DPTR_DATA/natural"]
 
 Patches of ``--scenes`` touch no labeled box, legible or not. Photographs often hold letters that no one labeled, so a
 part of what is read there is no invention; ``--out FOLDER`` writes those patches, the most confident first, to look at.
@@ -126,7 +126,8 @@ def main() -> None:
         readings = reader.read(pictures)
         silent = sum(not reading.text.strip() for reading in readings)
         doubtful = sum(not reading.text.strip() or reading.confidence < 0.4 for reading in readings)
-        print(f"| {name} | {len(pictures)} | {silent / len(pictures):.1%} | {doubtful / len(pictures):.1%} |", flush=True)
+        number = len(pictures)
+        print(f"| {name} | {number} | {silent / number:.1%} | {doubtful / number:.1%} |", flush=True)
         if options.out and len(pictures) == PATCHES:
             options.out.mkdir(parents=True, exist_ok=True)
             loud = sorted((r.confidence, r.text, i) for i, r in enumerate(readings) if r.text.strip())[::-1]
