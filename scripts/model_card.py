@@ -28,6 +28,7 @@ from dptr.evaluation.metrics import confidence_threshold, edit_distance, expecte
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
 from dptr.utils.images import to_array
+from dptr.utils.sizes import CropSizes
 from dptr.weights import SHIPPED, model_file
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -112,10 +113,11 @@ def _about(card: dict[str, Any]) -> list[str]:
     lines = [
         f"# {card['name']}",
         "",
-        f"Reads one word in a cropped photograph: Latin letters of both cases, digits, ASCII punctuation, at most "
+        f"Reads {'a word or a line' if _reads_spaces(card) else 'one word'} in a cropped photograph: Latin letters of "
+        f"both cases, digits, ASCII punctuation{', spaces' if _reads_spaces(card) else ''}, at most "
         f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
-        f"`{model['encoder']['kind']}` {model['encoder']['size']} for {model['encoder']['height']}x"
-        f"{model['encoder']['width']} pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
+        f"`{model['encoder']['kind']}` {model['encoder']['size']} for {_sizes(model['encoder'])} "
+        f"pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
         f"`{model['decoder']['kind']}`. Version {card['version']}, {card['created']}, commit {card['commit']}.",
         "",
         "## Training",
@@ -214,13 +216,28 @@ def _failures(sets: dict[str, list[Crop]], count: int = 12) -> list[str]:
 
 def _limits(card: dict[str, Any]) -> list[str]:
     length = card["recipe"]["model"]["max_length"]
+    first = (
+        f"The input is a crop of one word or one line of at most {length} characters. The charset has no accented "
+        "letters. "
+        if _reads_spaces(card)
+        else "The input is a crop of one word. The charset has no spaces and no accented letters, and a word has at "
+        f"most {length} characters. "
+    )
     return [
         "## Limits",
         "",
-        f"The input is a crop of one word. The charset has no spaces and no accented letters, and a word has at most "
-        f"{length} characters. Several lines and handwriting were not in the training data, and few words upside down. "
+        f"{first}Several lines and handwriting were not in the training data, and few words upside down. "
         "English words are read best; other strings are read less well (see the table).",
     ]
+
+
+def _reads_spaces(card: dict[str, Any]) -> bool:
+    return "space" in card["recipe"]["model"]["charset"]
+
+
+def _sizes(encoder: dict[str, Any]) -> str:
+    sizes = tuple((high, wide) for high, wide in encoder.get("sizes", ()))
+    return str(CropSizes(encoder["height"], encoder["width"], encoder.get("max_width", 0), sizes))
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------
