@@ -14,6 +14,7 @@ import math
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dptr.text.charset import WIDTHS, Charset, normalize_label, resolve_charset
 from dptr.text.languages import LANGUAGES
@@ -54,6 +55,7 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {
     "62": fold_62,
     "94": fold_94,
     "native": normalize_label,  # NFC, whitespace removed: the label as it stands, in any language
+    "line": partial(normalize_label, spaces=True),  # the same with a space between words
 }
 
 
