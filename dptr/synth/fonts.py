@@ -29,6 +29,7 @@ from dptr.utils.files import write_json
 
 CACHE_VERSION = 6
 EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licenses in FONTS.md there
+FEW_FAMILIES = 20  # as many as are embedded; a system with fewer (a container often has one) gets them too
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}
 
 _FIELDS = ("number", "family", "style", "weight")
@@ -72,8 +73,8 @@ def font_folders() -> list[Path]:
 def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
     """Look at every font in ``paths`` (files or folders), in the order of their paths.
 
-    Without ``paths``: at those of the system, and where it has no usable one at the embedded ones. A file that is named
-    itself is used even where it is a font of symbols (``font_file.inspect_font_file``).
+    Without ``paths``: at those of the system, and at the embedded ones too where it has fewer than ``FEW_FAMILIES``. A
+    file that is named itself is used even where it is a font of symbols (``font_file.inspect_font_file``).
 
     Raises:
         UserError: a path that does not exist.
@@ -81,15 +82,21 @@ def scan_fonts(paths: Sequence[str | Path] = ()) -> FontScan:
     if paths:
         return _scan(paths)
     scan = _scan(font_folders())
-    return scan if scan.fonts else FontScan(_scan([EMBEDDED]).fonts, scan.left_out)
+    if len({font.group for font in scan.fonts}) >= FEW_FAMILIES:
+        return scan
+    return FontScan([*scan.fonts, *_scan([EMBEDDED]).fonts], scan.left_out)
 
 
 def describe_embedded(fonts: Sequence[Font], paths: Sequence[str | Path] = ()) -> list[str]:
-    """A line for the log where ``fonts``, found without ``paths``, are the embedded ones; else none."""
-    if paths or not fonts or any(Path(font.path).parent != EMBEDDED for font in fonts):
+    """A line for the log where ``fonts``, found without ``paths``, hold the embedded ones; else none."""
+    groups: dict[bool, set[str]] = {True: set(), False: set()}
+    for font in fonts:
+        groups[Path(font.path).parent == EMBEDDED].add(font.group)
+    if paths or not groups[True]:
         return []
-    families = len({font.group for font in fonts})
-    return [f"no fonts on this system: the {families} embedded ones are used; scripts/fonts.sh installs more"]
+    own, too = (f"few fonts ({len(groups[False])} families)", " too") if groups[False] else ("no fonts", "")
+    count = len(groups[True])
+    return [f"{own} on this system: the {count} embedded ones are used{too}; scripts/fonts.sh installs more"]
 
 
 def _scan(paths: Sequence[str | Path]) -> FontScan:
@@ -149,7 +156,7 @@ class FontIndex:
     count more, hairlines, italics and typewriters less, for that is how signs are painted.
 
     Args:
-        fonts: the faces; None = those of this system, or the embedded ones (``scan_fonts``).
+        fonts: the faces; None = those of this system, and the embedded ones if they are few (``scan_fonts``).
         split: "heldout" keeps one family in ten, by a hash of its name; "train" the others; "all" everything.
 
     Raises:

@@ -215,8 +215,25 @@ def test_fonts_are_found_in_the_system_folders_alone(variable, make_font, tmp_pa
         path = path.parent.rename(tmp_path / ".fonts") / path.name
     for name in ("XDG_DATA_HOME", "XDG_DATA_DIRS", "HOME"):
         monkeypatch.setenv(name, str(tmp_path if name == variable else tmp_path / "none"))
-    (font,) = find_fonts()
+    font, *others = find_fonts()
     assert font.path == str(path) and describe_embedded([font]) == []
+    assert {Path(other.path).parent for other in others} == {EMBEDDED}
+    (line,) = describe_embedded([font, *others])
+    assert line.startswith("few fonts (1 families) on this system: the 20 embedded ones are used too")
+
+
+def test_a_system_with_many_families_uses_them_alone(tmp_path, monkeypatch):
+    few = [plain(f"Family{number} Sans") for number in range(module.FEW_FAMILIES - 1)]
+    whole = module._scan
+
+    def scan(paths, found):
+        return whole(paths) if EMBEDDED in paths else module.FontScan(found, {})
+
+    monkeypatch.setattr(module, "_scan", lambda paths: scan(paths, few))
+    assert len(find_fonts()) == len(few) + 20
+    many = [*few, plain("Another Sans")]
+    monkeypatch.setattr(module, "_scan", lambda paths: scan(paths, many))
+    assert find_fonts() == many and describe_embedded(many) == []
 
 
 def test_a_system_without_fonts_uses_the_embedded_ones(make_font, tmp_path, monkeypatch):
