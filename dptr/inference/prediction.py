@@ -77,6 +77,11 @@ def note_picture(width: int, height: int, longest: float, confidence: float) -> 
     return notes
 
 
+def note_frames(frames: int) -> tuple[str, ...]:
+    """The note of a file of several frames, of which the first is read."""
+    return (f"the first of {frames} frames; 'dptr ocr' reads all",) if frames > 1 else ()
+
+
 def note_cut(characters: int) -> str:
     """The note of a reading that reached the model's longest word and did not end."""
     return f"the reading stops at {characters} characters, the most that this model writes; there may be more"

@@ -21,13 +21,13 @@ from PIL import Image
 
 from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
-from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_picture
+from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_frames, note_picture
 from dptr.inference.restrict import restrict_characters, restriction_matrix
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
-from dptr.utils.images import Picture, fit, open_image
+from dptr.utils.images import FRAMES, Picture, fit, open_image
 from dptr.weights import DEFAULT_MODEL
 
 
@@ -238,21 +238,21 @@ class Reader:
             probabilities = restrict_characters(probabilities, self._restriction)
         return [_predict_word(word) for word in self.tokenizer.decode(probabilities)]
 
-    def _note(self, prediction: Prediction, width: int, height: int) -> Prediction:
+    def _note(self, prediction: Prediction, width: int, height: int, frames: int) -> Prediction:
         """The prediction for a picture of that size, with what may be wrong with it."""
         if prediction.turned:
             width, height = height, width
         high, wide = self.size.every[-1]
-        notes = note_picture(width, height, wide / high, prediction.confidence)
+        notes = note_picture(width, height, wide / high, prediction.confidence) + note_frames(frames)
         return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
-    def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int]] | UserError:
-        """The views of a picture, and its width and height in pixels."""
+    def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int, int]] | UserError:
+        """The views of a picture; its width and height in pixels, and how many frames its file has."""
         try:
             image = open_image(source)
         except UserError as error:
             return error
-        return self.views(image), image.size
+        return self.views(image), (*image.size, image.info.get(FRAMES, 1))
 
     def _use(self, backend: Backend) -> None:
         self.backend = backend

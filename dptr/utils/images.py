@@ -10,6 +10,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
@@ -29,6 +30,7 @@ SUFFIXES = frozenset(
 )
 """What a file of one of these formats is usually called, in lower case."""
 
+FRAMES = "dptr frames"  # in the info of a picture whose file has several: how many
 HALF_RANGE = 127.5  # of pixel values 0..255: their middle, and how far they reach to either side
 DEEP_RANGES = 1023, 4095, 16383, 65535  # the greatest values of 10, 12, 14 and 16 bits
 FLOAT_GAP = 16  # floats above it are of 0..255: a picture that dark would hold nothing to read
@@ -61,7 +63,7 @@ def open_image(source: Picture, name: str = "") -> Image.Image:
     ``(h, w, 4)`` RGBA.
 
     Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; EXIF orientation is applied;
-    of a file of several pages or frames the first is taken.
+    of a file of several pages or frames the first is taken, and ``info[FRAMES]`` of the picture says how many it has.
 
     Values are scaled by their range, the same for arrays and for pictures of those kinds:
 
@@ -251,7 +253,13 @@ def _from_file(file: BinaryFile) -> Image.Image:
 
 def _from_bytes(data: bytes, name: str) -> Image.Image:
     with open_header(io.BytesIO(data), name) as image:
-        return _decode(image, name)
+        frames = 1
+        with suppress(UserError):  # damaged further frames are no reason not to read the first
+            frames = count_frames(image, name)
+        decoded = _decode(image, name)
+        if frames > 1:
+            decoded.info[FRAMES] = frames
+        return decoded
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:

@@ -67,9 +67,19 @@ def test_what_is_too_small_or_too_long_is_said(width: int, height: int, said: li
 def test_a_turned_picture_is_as_long_as_it_was_read(tmp_path: Path) -> None:
     reader = Reader("dptr-en-tiny")
     prediction = replace(reader(Image.new("RGB", (40, 40), "white")), text="x")
-    assert not reader._note(replace(prediction, turned=90), 32, 300).notes
-    (note,) = reader._note(replace(prediction, turned=90, confidence=0.9), 32, 2000).notes
+    assert not reader._note(replace(prediction, turned=90), 32, 300, 1).notes
+    (note,) = reader._note(replace(prediction, turned=90, confidence=0.9), 32, 2000, 1).notes
     assert note.startswith("62 times as long")
+
+
+def test_further_frames_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (40, 20), color) for color in ("white", "red", "blue")]
+    for name in ("pages.tiff", "moves.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        (note,) = Reader("dptr-en-tiny")(tmp_path / name).notes
+        assert note == "the first of 3 frames; 'dptr ocr' reads all"
+    frames[0].save(tmp_path / "one.tiff")
+    assert Reader("dptr-en-tiny")(tmp_path / "one.tiff").notes == ()
 
 
 def test_a_word_longer_than_the_model_writes_is_not_cut_in_silence() -> None:
