@@ -24,6 +24,8 @@ class Prediction:
             (``has_repeated_ending``); the reading is wrong.
         turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
             90 or 270.
+        outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
+            neither. The text is the likeliest of the others, whatever this is.
         notes: a sentence each on what may be wrong with the picture (``note_photograph``); mostly none.
     """
 
@@ -33,12 +35,21 @@ class Prediction:
     runaway: bool = False
     turned: int = 0
     notes: tuple[str, ...] = ()
+    outside: float | None = None
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def fits(self) -> bool:
+        """Whether it is more likely than not that what is there is what the pattern and the lexicon allow."""
+        return self.outside is None or self.outside <= 0.5
+
     def to_dict(self) -> dict[str, Any]:
-        """All attributes as JSON holds them; probabilities with six significant digits, all that float32 has."""
+        """All attributes as JSON holds them; probabilities with six significant digits, all that float32 has.
+
+        ``outside`` is there if there was a pattern or a lexicon.
+        """
         return {
             "text": self.text,
             "confidence": _round(self.confidence),
@@ -46,6 +57,7 @@ class Prediction:
             "turned": self.turned,
             "characters": [[character, _round(probability)] for character, probability in self.characters],
             "notes": list(self.notes),
+            **({} if self.outside is None else {"outside": _round(self.outside)}),
         }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, overload
 
 from PIL import Image
 
+from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader, is_picture
 from dptr.inference.views import make_views
@@ -58,10 +59,11 @@ class OCR:
     of up to ``AHEAD`` pages, or of ``AHEAD_PIXELS``.
 
     Args:
-        model, device, batch_size, charset: as for ``dptr.inference.reader.Reader``.
+        model, device, batch_size, charset, pattern, lexicon: as for ``dptr.inference.reader.Reader``. With a pattern or
+            a lexicon, pages hold the words that fit (``Prediction.fits``), and no others.
         detector: a key of ``dptr.photo.detect.DETECTORS``, a file of the DB family in ONNX, or a function from a
             picture to a ``Detection``.
-        reader: reads the words, in place of one that ``model``, ``device``, ``batch_size`` and ``charset`` describe.
+        reader: reads the words, in place of one that the arguments of ``Reader`` describe.
 
     Raises:
         UserError: what ``Reader`` or ``open_detector`` raises.
@@ -75,8 +77,10 @@ class OCR:
         detector: str | Path | Detector = DEFAULT_DETECTOR,
         charset: str = "",
         reader: Reader | None = None,
+        pattern: str = "",
+        lexicon: Lexicon = None,
     ) -> None:
-        self.reader = reader or Reader(model, device, batch_size, charset=charset)
+        self.reader = reader or Reader(model, device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
         self._asked_detector, self._asked_device = detector, device
         self._open()
 
@@ -185,7 +189,12 @@ class OCR:
 
     def _read_again(self, views: Sequence[View]) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
-        words = [(view, span) for view in views for span in view.words()[0] if view.readings[span].confidence < SURE]
+        words = [
+            (view, span)
+            for view in views
+            for span in view.words()[0]
+            if view.readings[span].confidence < SURE and view.readings[span].fits
+        ]
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
         ]
