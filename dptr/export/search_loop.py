@@ -30,8 +30,12 @@ DEFAULTS: dict[str, np.ndarray] = {
 """Inputs of the graph by name, and what they are where nobody passes them: a width of 0 reads freely."""
 
 _AXES = {
-    "next": ["states", "classes"], "missing": ["states"], "keep": ["classes"], "gain": ["classes"], "other": ["classes"],
-}  # fmt: skip
+    "next": ["states", "classes"],
+    "missing": ["states"],
+    "keep": ["classes"],
+    "gain": ["classes"],
+    "other": ["classes"],
+}
 _EXAMPLE_WIDTH, _EXAMPLE_STATES = 4, 5
 
 
@@ -83,7 +87,8 @@ def build_search_loop(
     constants: dict[str, Any] = {
         "search.one": [1], "search.two": [2], "search.positions": [positions], "search.steps": positions,
         "search.true": True, "search.bos": decoder.bos, "search.zero": 0, "search.scalar": 1,
-        "search.certain": np.float32(1), "search.none": np.float32(0), "search.never": np.float32(NEVER), "search.free": [positions, classes],
+        "search.certain": np.float32(1), "search.none": np.float32(0), "search.never": np.float32(NEVER), 
+        "search.free": [positions, classes],
         "search.last": -1, "search.outer": [1, 1], "search.inner": [1, 1, 1], "search.axis": [2],
     }  # fmt: skip
     make = helper.make_node

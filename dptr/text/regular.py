@@ -79,8 +79,8 @@ def compile_expression(pattern: str, charset: Charset) -> Automaton:
     if not len(compiled.accepting):
         lacking = f", which lacks {show(''.join(sorted(parser.lacking)))}" if parser.lacking else ""
         raise UserError(
-            f"pattern '{pattern}': matches no word over the {len(charset)} characters of charset '{charset.name}'{lacking}"
-            "; pass another pattern, or another model"
+            f"pattern '{pattern}': matches no word over the {len(charset)} characters of charset '{charset.name}'"
+            f"{lacking}; pass another pattern, or another model"
         )
     return compiled
 
@@ -207,7 +207,7 @@ class _Parser:
         return _Repeat(part, *counts)
 
     def _counts(self) -> tuple[int, int | None] | None:
-        """How often what stands before is repeated, if a repeat follows; ``{`` without counts is a literal, as in re."""
+        """How often what stands before is repeated, if a repeat follows; in re too, ``{`` may be a literal."""
         for sign, counts in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
             if self._take(sign):
                 return counts

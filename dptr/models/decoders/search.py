@@ -9,6 +9,7 @@ a loop, so that files search as the model does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -124,7 +125,7 @@ def _grow(
     best, places = grown.flatten(1).topk(width + 1)
     cut, places = torch.maximum(beam.cut, best[:, width]), places[:, :width]
     parents, symbols = places // classes, places % classes
-    here = torch.arange(positions, device=logits.device).eq(position)
+    here = cast(Tensor, torch.arange(positions, device=logits.device) == position)
     wide = parents[..., None].expand(-1, -1, positions)
     grown_beam = Beam(
         torch.where(here, symbols[..., None], beam.symbols.gather(1, wide)),
