@@ -202,8 +202,9 @@ class _Parser:
             raise self._broken(
                 f"a {kind} repeat, '{self.pattern[begin : self.place + 1]}'; leave its last sign out", begin
             )
+        again = self.place
         if self._counts() is not None:
-            raise self._broken("a repeat of a repeat; put the first into '(...)'", begin)
+            raise self._broken("a repeat of a repeat; put the first into '(...)'", again)
         return _Repeat(part, *counts)
 
     def _counts(self) -> tuple[int, int | None] | None:

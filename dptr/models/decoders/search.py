@@ -135,7 +135,21 @@ def _grow(
         left,
         cut,
     )
-    return grown_beam, parents, symbols
+    # A word that is found stays as it is, so that it does not depend on the other words of the batch.
+    found = beam.states[:, 0] == end
+    return _choose(found, beam, grown_beam), parents, symbols
+
+
+def _choose(found: Bool[Tensor, " n"], beam: Beam, grown: Beam) -> Beam:
+    """``beam`` for the words that are found, ``grown`` for the others."""
+    return Beam(
+        torch.where(found[:, None, None], beam.symbols, grown.symbols),
+        torch.where(found[:, None, None], beam.chances, grown.chances),
+        torch.where(found[:, None], beam.scores, grown.scores),
+        torch.where(found[:, None], beam.states, grown.states),
+        torch.where(found, beam.left, grown.left),
+        torch.where(found, beam.cut, grown.cut),
+    )
 
 
 def search(decoder: AutoregressiveDecoder, memory: Float[Tensor, "n m d"], guide: Guide, width: int) -> Beam:
