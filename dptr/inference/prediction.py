@@ -10,8 +10,8 @@ PHOTOGRAPH_ASPECT = 2.5  # longer side / shorter side, at most; panoramas are wi
 PHOTOGRAPH_CONFIDENCE = 0.4  # of a photograph's reading, at most (docs/LOG.md)
 
 MOST_OUTSIDE = 0.9
-"""Of a reading that fits. Chosen on validation crops: above it are all of 812 words that do not match the pattern or the
-lexicon they were read with, and 2 % of what is read rightly with a pattern (docs/evidence/expected.md)."""
+"""Of a reading that fits. Chosen on validation crops: above it are all of 812 words that do not match the pattern or
+the lexicon they were read with, and 2 % of what is read rightly with a pattern (docs/evidence/expected.md)."""
 
 
 @dataclass(frozen=True)
