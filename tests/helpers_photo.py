@@ -65,8 +65,9 @@ class FakeOCR:
     """Reads the color of the top left pixel: a page that says it, or nothing on white; takes pictures ahead."""
 
     def __init__(
-        self, model: str = "", device: str = "cpu", batch_size: int = 64, detector: object = "", charset: str = ""
-    ) -> None:
+        self, model: str = "", device: str = "cpu", batch_size: int = 64, detector: object = "", charset: str = "",
+        pattern: str = "", lexicon: str | None = None,
+    ) -> None:  # fmt: skip
         self.reader = SimpleNamespace(device=device)
         self.detector = detector
         self.ahead = 3

@@ -191,6 +191,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = np.random.default_rng(number).integers(0, 255, (8, 8, 3)).astype(np.uint8)
         Image.fromarray(noise).resize((256, 192)).save(root / "photographs" / f"{number}.png")
     (root / "words.txt").write_text("Hauptstraße\nLindenweg\nBergstraße\n" * 4, encoding="utf-8")
+    (root / "names.txt").write_text("Hello\nHallo\nBonjour\n", encoding="utf-8")
     (root / "chars.txt").write_text("".join(map(chr, range(33, 127))) + "äöüÄÖÜß", encoding="utf-8")
     for document in GUIDES:
         for file, text in recipes_shown(document).items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import command, device_options, model_option
+from dptr.cli.options import command, device_options, expected_options, model_option
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
@@ -53,18 +53,13 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
     default=LEAST_CONFIDENCE,
     help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
 )
-@click.option(
-    "--charset",
-    metavar="NAME|FILE",
-    default="",
-    help="Read only these characters: a named set (10 = digits, 36, 62), a language, or a file.",
-)
+@expected_options()
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
 @device_options()
 def ocr(
     inputs: tuple[str, ...], model: str, style: str | None, out: str, overlay: str | None, boxes: str | None,
-    recursive: bool, pages: str, text_layer: str, dpi: int, min_confidence: float, charset: str, detector: str,
-    device: str, batch_size: int,
+    recursive: bool, pages: str, text_layer: str, dpi: int, min_confidence: float, charset: str, pattern: str,
+    lexicon: str | None, detector: str, device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Find and read the words of photographs, scans, and PDFs.
 
@@ -79,7 +74,7 @@ def ocr(
     hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
     pdf   the pictures with invisible text: search and copy find the words
 
-    A DIR/ gets a file for each input.
+    A DIR/ gets a file for each input. With --pattern or --lexicon only the words that fit are written.
     """
     from dptr.photo.boxes import read_boxes, take_boxes
     from dptr.photo.inputs import InputOptions, list_pages, open_sheets, parse_pages
@@ -96,7 +91,8 @@ def ocr(
     plan = Plan(chosen, out, overlay, {source: list_pages(source, options) for source in sources})
     plan.check()
     total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
-    reader = OCR(model, device, batch_size, detector=take_boxes if given else detector, charset=charset)
+    finder = take_boxes if given else detector
+    reader = OCR(model, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {model}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
     sheets = open_sheets(sources, options)

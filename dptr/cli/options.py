@@ -190,6 +190,24 @@ def reading_options() -> Decorator[Any]:
     )  # fmt: skip
 
 
+def expected_options() -> Decorator[Any]:
+    """What a recognizer may read: ``--charset``, ``--pattern``, ``--lexicon``."""
+    return stack(
+        click.option(
+            "--charset", metavar="NAME|FILE", default="", type=click.Path(),
+            help="Read only these characters: a named set (10 = digits, 36, 62), a language, or a file.",
+        ),
+        click.option(
+            "--pattern", metavar="NAME|REGEX", default="",
+            help="Read only words that match: date, price, iban, plate-de, or a regular expression of whole words.",
+        ),
+        click.option(
+            "--lexicon", metavar="FILE", type=click.Path(),
+            help="Read only the words of a file, one a line.",
+        ),
+    )  # fmt: skip
+
+
 def report_options(*formats: str) -> Decorator[Any]:
     """``--format``, ``--json`` and ``-o``: how a result is written, and where to.
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dptr.cli.options import check_outputs, command, model_option, open_output, reading_options, report_options
+from dptr.cli.options import (
+    check_outputs,
+    command,
+    expected_options,
+    model_option,
+    open_output,
+    reading_options,
+    report_options,
+)
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import say, say_error, to_json
 
@@ -37,23 +45,20 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
     type=click.FloatRange(0, 1),
     help="Answer only where a share P of the readings is right, such as 0.99; leave the other texts empty.",
 )
-@click.option(
-    "--charset",
-    metavar="NAME|FILE",
-    default="",
-    type=click.Path(),
-    help="Read only these characters: a named set (10 = digits, 36, 62), a language, or a file.",
-)
+@expected_options()
 @reading_options()
 def read(
     images: tuple[str, ...], model: str, style: str, out: str, recursive: bool, min_confidence: float,
-    precision: float | None, charset: str, device: str, batch_size: int, turn: bool, tta: int,
+    precision: float | None, charset: str, pattern: str, lexicon: str | None, device: str, batch_size: int, turn: bool,
+    tta: int,
 ) -> None:  # fmt: skip
     """Read word crops.
 
     Prints a line for each: path, text and confidence (0 to 1). A folder stands for the pictures directly in it, a
     pattern in quotes ('crops/*.png', 'crops/**/*.png') for the files that match it, - for a picture on standard input.
     Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
+
+    With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that these rule out.
 
     \b
     tsv   path, text and confidence, separated by tabs; a path with tabs or line breaks needs csv or json
@@ -66,10 +71,10 @@ def read(
 
     if images.count(STANDARD_INPUT) > 1:
         raise UserError("-: standard input can be read once; pass it once")
-    check_outputs(out, inputs=[model, *images])
+    check_outputs(out, inputs=[model, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
-    reader = Reader(model, device, batch_size, turn=turn, tta=tta, charset=charset)
+    reader = Reader(model, device, batch_size, turn, tta, charset, pattern, lexicon)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)
@@ -84,7 +89,7 @@ def read(
             failed = True
     pictures = (sys.stdin.buffer if path == STANDARD_INPUT else path for path in paths)
     with open_output(out) as file:
-        write = _make_writer(style, file)
+        write = _make_writer(style, file, bool(pattern) or lexicon is not None)
         for path, outcome in zip(paths, reader.stream(pictures), strict=True):
             if isinstance(outcome, UserError):
                 say_error(outcome)
@@ -103,22 +108,27 @@ def read(
         raise click.exceptions.Exit(2)
 
 
-def _make_writer(style: str, file: TextIO) -> Callable[[str, Prediction, bool], None]:
-    """A function that writes one reading; the text of one that is not accepted is left empty."""
+def _make_writer(style: str, file: TextIO, expects: bool) -> Callable[[str, Prediction, bool], None]:
+    """A function that writes one reading; the text of one that is not accepted is left empty.
+
+    Args:
+        expects: whether there is a pattern or a lexicon, so that tables have the probability outside it.
+    """
     table: Any = csv.writer(file, lineterminator="\n")
     if style == "csv":
-        table.writerow(("path", "text", "confidence"))
+        table.writerow(("path", "text", "confidence", *(("outside",) if expects else ())))
 
     def write(path: str, reading: Prediction, accepted: bool) -> None:
         text = reading.text if accepted else ""
+        numbers = [f"{reading.confidence:.4f}", *([] if reading.outside is None else [f"{reading.outside:.4f}"])]
         if style == "json":
             row = {"path": path, **reading.to_dict()}
             file.write(to_json(row if accepted else {**row, "text": "", "rejected": reading.text}) + "\n")
         elif style == "csv":
-            table.writerow((path, text, f"{reading.confidence:.4f}"))
+            table.writerow((path, text, *numbers))
         elif style == "text":
             file.write(f"{text}\n")
         else:
-            file.write(f"{path}\t{text}\t{reading.confidence:.4f}\n")
+            file.write("\t".join((path, text, *numbers)) + "\n")
 
     return write

@@ -35,7 +35,7 @@ def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx
             products, in the loop too).
     """
     if crops is not None:
-        graph = optimizer.optimize(graph)  # folds batch norms into convolutions, which then are quantized as one
+        graph = _fold_batch_norms(graph)
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(graph.SerializeToString())
@@ -51,6 +51,19 @@ def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx
                 extra_options={"MatMulConstBOnly": True},
             )  # fmt: skip
         return onnx.load(after)
+
+
+def _fold_batch_norms(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold them into convolutions, which then are quantized as one. Defaults of inputs are no constants."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(graph)
+    inputs = {each.name for each in bare.graph.input}
+    defaults = [each for each in graph.graph.initializer if each.name in inputs]
+    for each in defaults:
+        bare.graph.initializer.remove(each)
+    folded = optimizer.optimize(bare)
+    folded.graph.initializer.extend(defaults)
+    return folded
 
 
 def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from dptr.inference.beam import Hypotheses, Rules
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
 from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provider, hidden_logs
@@ -17,11 +18,14 @@ from dptr.utils.extras import describe_install
 from dptr.utils.sizes import Sizes
 from dptr.weights import model_file
 
+Searches = Literal["prefixes", "paths", "positions"]
+
 
 class Backend(Protocol):
     """An open recognizer: ``dptr.inference.onnx_backend.OnnxModel`` or ``dptr.inference.torch_backend.TorchModel``.
 
-    A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and one method.
+    A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and
+    ``probabilities``, and ``paths`` or ``search`` if ``searches`` says so.
 
     Attributes:
         device: where it computes, such as ``cpu`` or ``cuda:1``.
@@ -29,6 +33,9 @@ class Backend(Protocol):
         card: what is known of the model: its name, its training data, its measured accuracy.
         temperature: of the confidence, > 0 (``dptr.evaluation.calibration``). ``probabilities`` does not apply it.
         size: of the crops that it reads.
+        searches: how the words of a language are found (``dptr.inference.constraint``): through ``prefixes`` as it
+            reads (``search``), along the ``paths`` of a CTC network (``paths``), or by the ``positions`` of
+            ``probabilities``.
     """
 
     device: str
@@ -36,6 +43,7 @@ class Backend(Protocol):
     card: dict[str, Any]
     temperature: float
     size: Sizes
+    searches: Searches
 
     def probabilities(self, crops: np.ndarray, /) -> np.ndarray:
         """Recognize crops of one size.
@@ -46,6 +54,22 @@ class Backend(Protocol):
         Returns:
             float32 (n, t, classes): for each position of the word the probabilities of its end (class 0) and of the
             charset's characters. t is ``max_length`` + 1 or less; rows after a word's end mean nothing.
+        """
+
+    def paths(self, crops: np.ndarray, /) -> np.ndarray:
+        """Label the positions of a CTC network.
+
+        Returns:
+            float32 (n, t, classes): for each position the probabilities of the blank (class 0) and of the charset's
+            characters; t is 2 ``max_length`` - 1.
+        """
+
+    def search(self, crops: np.ndarray, rules: Rules, width: int, /) -> Hypotheses:
+        """Read the words of a language, by beam search.
+
+        Args:
+            rules: of the language.
+            width: prefixes to keep, >= 1.
         """
 
 

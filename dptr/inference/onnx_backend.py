@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from dptr.inference.beam import Hypotheses, Rules
 from dptr.inference.providers import open_session
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -25,6 +26,12 @@ from dptr.version import __version__
 FORMAT = 1  # of the JSON in the metadata; files of another format are refused
 METADATA = "dptr"
 SUFFIX = ".onnx"
+GUIDE = "next", "missing", "keep", "gain", "other", "temperature", "beam_width"
+"""Inputs of a graph that can search for the words of a language (``dptr.inference.beam.Rules``). Without them, or with
+a width of 0, it reads freely."""
+
+BEAM = "symbols", "chances", "scores", "ended", "left", "cut"
+"""What the search returns (``dptr.inference.beam.Hypotheses``)."""
 
 
 class OnnxModel:
@@ -51,6 +58,12 @@ class OnnxModel:
             raise UserError(f"model '{path}': no such file; check the path, or write it with 'dptr export'")
         self.session = open_session(path, device, threads)
         self.device = device
+        outputs = {output.name for output in self.session.get_outputs()}
+        self.searches: Literal["prefixes", "paths", "positions"] = "positions"
+        if "paths" in outputs:
+            self.searches = "paths"
+        elif outputs.issuperset(BEAM):
+            self.searches = "prefixes"
         held = self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
         try:
             charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
@@ -64,8 +77,19 @@ class OnnxModel:
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
-        (probabilities,) = self.session.run(None, {"pixels": to_pixels(crops)})
+        (probabilities,) = self.session.run(["probabilities"], {"pixels": to_pixels(crops)})
         return probabilities
+
+    def paths(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
+        """Label the positions of a CTC network: see ``dptr.inference.backend.Backend.paths``."""
+        (paths,) = self.session.run(["paths"], {"pixels": to_pixels(crops)})
+        return paths
+
+    def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
+        """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
+        guide = dict(zip(GUIDE, (*rules.arrays(), np.array(width, np.int64)), strict=True))
+        found = self.session.run(BEAM, {"pixels": to_pixels(crops), **guide})
+        return Hypotheses(*found)
 
 
 def dump_metadata(

@@ -11,6 +11,9 @@ PHOTOGRAPH_CONFIDENCE = 0.4  # of a photograph's reading, at most (docs/LOG.md)
 
 LEAST_HEIGHT = 6  # pixels; dptr-en reads 7 % of words of 5 rows, 25 % of 6, 61 % of 8, 87 % of 16 (docs/LOG.md)
 MOST_SQUEEZED = 2.5  # times narrower than it is: models of one size learn from words of up to 25 letters in 4 heights
+MOST_OUTSIDE = 0.9
+"""Of a reading that fits. Chosen on validation crops: above it are all of 812 words that do not match the pattern or
+the lexicon they were read with, and 2 % of what is read rightly with a pattern (docs/evidence/expected.md)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Prediction:
             (``has_repeated_ending``); the reading is wrong.
         turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
             90 or 270.
+        outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
+            neither. The text is the likeliest of the others, whatever this is.
         notes: a sentence each on what may be wrong (``note_picture``, ``note_cut``); mostly none.
     """
 
@@ -36,12 +41,21 @@ class Prediction:
     runaway: bool = False
     turned: int = 0
     notes: tuple[str, ...] = ()
+    outside: float | None = None
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def fits(self) -> bool:
+        """Whether it may be a word that the pattern and the lexicon allow: ``outside`` is at most ``MOST_OUTSIDE``."""
+        return self.outside is None or self.outside <= MOST_OUTSIDE
+
     def to_dict(self) -> dict[str, Any]:
-        """All attributes as JSON holds them; probabilities with six significant digits, all that float32 has."""
+        """All attributes as JSON holds them; probabilities with six significant digits, all that float32 has.
+
+        ``outside`` is there if there was a pattern or a lexicon.
+        """
         return {
             "text": self.text,
             "confidence": _round(self.confidence),
@@ -49,6 +63,7 @@ class Prediction:
             "turned": self.turned,
             "characters": [[character, _round(probability)] for character, probability in self.characters],
             "notes": list(self.notes),
+            **({} if self.outside is None else {"outside": _round(self.outside)}),
         }
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,14 +22,18 @@ from PIL import Image
 
 from dptr.inference.backend import Backend, open_backend
 from dptr.inference.confidence import apply_temperature
+from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_frames, note_picture
-from dptr.inference.restrict import restrict_characters, restriction_matrix
+from dptr.inference.restrict import Restriction, restrict
+from dptr.inference.trellis import Found
 from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, fit, open_image
 from dptr.weights import DEFAULT_MODEL
+
+_SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon"
 
 
 class Reader:
@@ -51,6 +56,9 @@ class Reader:
             keep the most confident reading. It takes up to as many times as long.
         charset: read the characters of this set alone, a named one (``10`` are the digits), a language or a file
             (``dptr.text.charset.resolve_charset``); empty = all that the model knows.
+        pattern: read only words that match it: a name (``dptr.text.named_patterns.NAMED_PATTERNS``) or a regular
+            expression of whole words (``dptr.text.regular``); empty = any.
+        lexicon: read only these words: a file with one a line, or the words; None = any.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
@@ -61,7 +69,7 @@ class Reader:
 
     Raises:
         UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
-            unknown ``charset``, or one of which the model reads nothing.
+            unknown ``charset``, or one of which the model reads nothing; what ``make_constraint`` raises.
     """
 
     def __init__(
@@ -72,6 +80,8 @@ class Reader:
         turn: bool = True,
         tta: int = 1,
         charset: str = "",
+        pattern: str = "",
+        lexicon: Lexicon = None,
         *,
         batch: int | None = None,
     ) -> None:
@@ -87,6 +97,8 @@ class Reader:
         self.turn = turn
         self.tta = tta
         self.charset = charset
+        self.pattern = pattern
+        self.lexicon = lexicon if lexicon is None or isinstance(lexicon, str | Path) else tuple(lexicon)
         self._asked_device = device
         self._use(open_backend(model, device))
 
@@ -99,19 +111,26 @@ class Reader:
         turn: bool = True,
         tta: int = 1,
         charset: str = "",
+        pattern: str = "",
+        lexicon: Lexicon = None,
     ) -> Self:
         """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
-        return cls(name_or_path, device, batch_size, turn, tta, charset)
+        return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon)
 
     def __repr__(self) -> str:
         settings = [repr(self.name), f"device={self.device!r}", f"batch_size={self.batch_size}"]
         settings += [] if self.turn else ["turn=False"]
         settings += [f"tta={self.tta}"] if self.tta > 1 else []
         settings += [f"charset={self.charset!r}"] if self.charset else []
+        settings += [f"pattern={self.pattern!r}"] if self.pattern else []
+        if isinstance(self.lexicon, tuple):
+            settings.append(f"lexicon=({len(self.lexicon)} words)")
+        elif self.lexicon is not None:
+            settings.append(f"lexicon={str(self.lexicon)!r}")
         return f"Reader({', '.join(settings)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in ("name", "batch_size", "turn", "tta", "charset", "_asked_device")}
+        return {key: getattr(self, key) for key in (*_SETTINGS, "_asked_device")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -233,10 +252,21 @@ class Reader:
         return read_by_size(crops, self.batch_size, self._predict)
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
+        if self._constraint is not None:
+            return [self._predict_found(found) for found in self._constraint.read(self.backend, crops)]
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
         if self._restriction is not None:
-            probabilities = restrict_characters(probabilities, self._restriction)
+            probabilities = self._restriction.apply(probabilities)
         return [_predict_word(word) for word in self.tokenizer.decode(probabilities)]
+
+    def _predict_found(self, found: Found) -> Prediction:
+        text = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
+        return Prediction(
+            text=text,
+            confidence=math.prod(found.probabilities),
+            characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
+            outside=found.outside,
+        )
 
     def _note(self, prediction: Prediction, width: int, height: int, frames: int) -> Prediction:
         """The prediction for a picture of that size, with what may be wrong with it."""
@@ -261,7 +291,12 @@ class Reader:
         self.card = backend.card
         self.size = backend.size
         allowed = resolve_charset(self.charset) if self.charset else None
-        self._restriction = None if allowed is None else restriction_matrix(backend.tokenizer.charset, allowed)
+        charset = backend.tokenizer.charset
+        self._restriction: Restriction | None = None if allowed is None else restrict(charset, allowed)
+        self._constraint: Constraint | None = None
+        if self.pattern or self.lexicon is not None:
+            longest = backend.tokenizer.max_length
+            self._constraint = make_constraint(charset, longest, self.pattern, self.lexicon, allowed)
 
 
 def _predict_word(word: Decoded) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,11 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 
 from dptr.data.augment import to_pixels
+from dptr.inference.beam import Hypotheses, Rules
 from dptr.models.checkpoint import load_recognizer
+from dptr.models.decoders.base import AutoregressiveDecoder
+from dptr.models.decoders.ctc import CTC
+from dptr.models.decoders.search import Guide, search
 from dptr.utils.errors import UserError
 from dptr.utils.sizes import CropSizes, Sizes
 
@@ -35,11 +40,36 @@ class TorchModel:
         self.temperature = recognizer.temperature
         self.size: Sizes = CropSizes(**recognizer.config.encoder.crop_size.model_dump())
         self.model = recognizer.model.to(self._device).eval()
+        decoder = self.model.decoder
+        self.searches: Literal["prefixes", "paths", "positions"] = "positions"
+        if isinstance(decoder, CTC):
+            self.searches = "paths"
+        elif isinstance(decoder, AutoregressiveDecoder) and decoder.autoregressive:
+            self.searches = "prefixes"
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
         with torch.inference_mode():
             return crop_probabilities(self.model, crops, self._device)
+
+    def paths(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
+        """Label the positions of a CTC network: see ``dptr.inference.backend.Backend.paths``."""
+        decoder = self.model.decoder
+        assert isinstance(decoder, CTC)
+        with torch.inference_mode():
+            memory = self.model.memory(to_pixels(crops, self._device))
+            return to_probabilities(decoder.predict(memory, None))
+
+    def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
+        """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
+        decoder = self.model.decoder
+        assert isinstance(decoder, AutoregressiveDecoder)
+        with torch.inference_mode():
+            guide = Guide(*(torch.as_tensor(each, device=self._device) for each in rules.arrays()))
+            beam = search(decoder, self.model.memory(to_pixels(crops, self._device)), guide, width)
+            ended = beam.states == len(guide.next) - 1
+            found = beam.symbols, beam.chances, beam.scores, ended, beam.left, beam.cut
+            return Hypotheses(*(each.cpu().numpy() for each in found))
 
 
 def crop_probabilities(

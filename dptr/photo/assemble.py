@@ -28,7 +28,7 @@ class _Part:
 
 
 def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequence[LineViews]) -> Page:
-    """The page of all words in which something was read.
+    """The page of all words in which something was read that fits the pattern and the lexicon, if there are such.
 
     Args:
         size: width and height of the picture, in pixels.
@@ -47,7 +47,8 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
 
 def _read_part(view: View) -> _Part:
     spans, _ = view.words()
-    read = [(view.gaps.bounds(span), view.readings[span]) for span in spans if view.readings[span].text.strip()]
+    readings = [(view.gaps.bounds(span), view.readings[span]) for span in spans]
+    read = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
     words = tuple(word for (left, right), reading in read for word in _words(view, reading, left, right))
     if not words:
         return _Part((), view.corners)

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, overload
 
 from PIL import Image
 
+from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader, is_picture
 from dptr.inference.views import make_views
@@ -59,10 +60,11 @@ class OCR:
     of up to ``AHEAD`` pages, or of ``AHEAD_PIXELS``.
 
     Args:
-        model, device, batch_size, charset: as for ``dptr.inference.reader.Reader``.
+        model, device, batch_size, charset, pattern, lexicon: as for ``dptr.inference.reader.Reader``. With a pattern or
+            a lexicon, pages hold the words that fit (``Prediction.fits``), and no others.
         detector: a key of ``dptr.photo.detect.DETECTORS``, a file of the DB family in ONNX, or a function from a
             picture to a ``Detection``.
-        reader: reads the words, in place of one that ``model``, ``device``, ``batch_size`` and ``charset`` describe.
+        reader: reads the words, in place of one that the arguments of ``Reader`` describe.
 
     Raises:
         UserError: what ``Reader`` or ``open_detector`` raises.
@@ -76,8 +78,10 @@ class OCR:
         detector: str | Path | Detector = DEFAULT_DETECTOR,
         charset: str = "",
         reader: Reader | None = None,
+        pattern: str = "",
+        lexicon: Lexicon = None,
     ) -> None:
-        self.reader = reader or Reader(model, device, batch_size, charset=charset)
+        self.reader = reader or Reader(model, device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
         self._asked_detector, self._asked_device = detector, device
         self._open()
 
@@ -165,7 +169,8 @@ class OCR:
         self.detector = asked if callable(asked) else open_detector(asked, self._asked_device)
         self._spaces = SpaceFinder()
         high, wide = self.reader.size.every[-1]
-        reads_spaces = " " in self.reader.tokenizer.charset.characters
+        expects_words = bool(self.reader.pattern) or self.reader.lexicon is not None
+        reads_spaces = " " in self.reader.tokenizer.charset.characters and not expects_words
         self._longest_line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
 
     def _find(self, source: str, number: int, picture: Image.Image | UserError) -> _Waiting:
@@ -196,7 +201,12 @@ class OCR:
     def _read_again(self, views: Sequence[View]) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
         in_line = {id(view): view.words_of_line() for view in views}
-        words = [(view, span) for view in views for span in view.words()[0] if view.readings[span].confidence < SURE]
+        words = [
+            (view, span)
+            for view in views
+            for span in view.words()[0]
+            if view.readings[span].confidence < SURE and view.readings[span].fits
+        ]
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
         ]

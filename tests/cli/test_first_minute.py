@@ -45,6 +45,12 @@ WRONG: list[tuple[str, str]] = [
     ("read word.png --precision 2", "--precision"),
     ("read word.png --precision 0.99 --min-confidence 0.5", "pass one of them"),
     ("read word.png --charset missing.txt", "missing.txt"),
+    ("read word.png --pattern [A-Z", "pattern '[A-Z': at position 1: '[' without ']'"),
+    ("read word.png --pattern €+", "matches no word over the 94 characters"),
+    ("read word.png --pattern x{26}", "its shortest words have 26 characters, the model reads 25 at most"),
+    ("read word.png --lexicon missing.txt", "missing.txt"),
+    ("read word.png --lexicon blank.txt", "no words"),
+    ("read word.png --lexicon euro.txt", "'€' (U+20AC) not among the 94 characters"),
     ("read word.png -o empty", "a folder; pass the name of a file"),
     ("predict missing.png", "missing.png: No such file"),
     ("eval", "pass --data DIR"),
@@ -112,6 +118,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "crops" / "labels.tsv").write_text("1.png\tCoffee\n2.png\tcoffee\n")
     (root / "empty").mkdir()
     (root / "notes.txt").write_text("no picture, no model")
+    (root / "blank.txt").write_text("\n")
+    (root / "euro.txt").write_text("5€\n", encoding="utf-8")
     (root / "zero.png").touch()
     (root / "half.png").write_bytes((root / "word.png").read_bytes()[:200])
     return root
@@ -132,6 +140,21 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, message: str, bare: Pa
     assert message.lower() in error.lower(), error
     assert "Traceback" not in error and done.stdout == b""
     assert sorted(folder.rglob("*")) == before
+
+
+def test_words_are_read_as_they_are_expected(bare: Path, folder: Path) -> None:
+    (folder / "drinks.txt").write_text("Toffee\nCoffee\nTea\n")
+    rows = {}
+    for expected in (["--pattern", "C[a-z]+"], ["--pattern", "[0-9]{3}"], ["--lexicon", "drinks.txt"]):
+        done = run_bare(bare, ["read", "word.png", "--format", "csv", *expected], folder)
+        assert done.returncode == 0, done.stderr
+        names, row = (line.split(",") for line in done.stdout.decode().splitlines())
+        assert names == ["path", "text", "confidence", "outside"]
+        rows[expected[1]] = row[1], float(row[2]), float(row[3])
+    (folder / "drinks.txt").unlink()
+    word, number, listed = rows.values()
+    assert word[0] == listed[0] == "Coffee" and min(word[1], listed[1]) > 0.5 and max(word[2], listed[2]) < 0.5
+    assert number[0].isdecimal() and len(number[0]) == 3 and number[1] < 0.1 and number[2] > 0.9
 
 
 @pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)

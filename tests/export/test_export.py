@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,12 +40,14 @@ from dptr.export import export, parity
 from dptr.export.graph import to_onnx
 from dptr.export.quantize import halve, quantize
 from dptr.inference.confidence import apply_temperature
+from dptr.inference.constraint import Constraint, make_constraint
 from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import TorchModel
 from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.decoders import DECODERS
+from dptr.models.decoders.search import Guide, search
 from dptr.models.layers import Encoder
 from dptr.models.recognizer import Recognizer, build_decoder, build_recognizer
 from dptr.synth import Renderer
@@ -233,12 +236,65 @@ def test_left_to_right_is_a_loop_that_stops_with_the_longest_word(exported) -> N
     """The graph holds one step; and it takes fewer where words are short."""
     for kind in ("parseq", "nrtr"):
         model, path = exported(kind)
-        graph = onnx.load(path).graph
-        assert [node.op_type for node in graph.node].count("Loop") == 1
+        (choice,) = (node for node in onnx.load(path).graph.node if node.op_type == "If")
+        for branch in choice.attribute:  # one searches, one reads freely
+            assert [node.op_type for node in branch.g.node].count("Loop") == 1
         short = [i for i, word in enumerate(TOKENIZER.decode(model.probabilities(crops(63)))) if len(word.text) < 3]
         rows = OnnxModel(path).probabilities(crops(63)[short])
         uniform = np.isclose(rows[:, 5], 0.2).all() if kind == "nrtr" else True  # nrtr: rows never computed
         assert short and rows.shape[1:] == (6, 5) and uniform
+
+
+def followed(pattern: str) -> Constraint:
+    return make_constraint(CHARSET, TOKENIZER.max_length, pattern)
+
+
+@pytest.mark.parametrize("kind", ["parseq", "nrtr"])
+@pytest.mark.parametrize("width", [1, 5])
+def test_a_file_searches_as_its_model_does(kind: str, width: int, exported) -> None:
+    model, path = exported(kind)
+    file = OnnxModel(path)
+    assert file.searches == "prefixes"
+    rules = replace(followed("[ab]c?[^a]{1,3}|d+").rules, temperature=1.7)
+    guide = Guide(*map(torch.as_tensor, rules.arrays()))
+    for count in (1, 9):
+        batch = crops(count)
+        with torch.no_grad():
+            beam = search(model.model.decoder, model.model.memory(to_pixels(batch)), guide, width)
+        hypotheses = file.search(batch, rules, width)
+        assert np.array_equal(hypotheses.symbols, beam.symbols.numpy())
+        for name in ("chances", "scores", "left"):
+            np.testing.assert_allclose(getattr(hypotheses, name), getattr(beam, name).numpy(), rtol=1e-4, atol=1e-5)
+        assert np.array_equal(hypotheses.ended, beam.states.numpy() == len(rules.next) - 1)
+        assert width == 1 or np.isclose(hypotheses.cut, beam.cut.numpy(), rtol=1e-4).all()
+
+
+def test_a_file_holds_the_paths_of_its_model(exported) -> None:
+    model, path = exported("ctc")
+    file = OnnxModel(path)
+    assert file.searches == "paths"
+    with torch.no_grad():
+        expected = model.model.decoder.predict(model.model.memory(to_pixels(crops(7))), None).softmax(-1).numpy()
+    assert file.paths(crops(7)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+def test_files_read_nothing_but_what_is_expected(kind: str, exported) -> None:
+    _, path = exported(kind)
+    for pattern in ("[ab]c?[^a]{1,3}|d+", "ab|[cd]{5}"):
+        for prediction in Reader(path, pattern=pattern).predict_arrays(crops(16)):
+            assert re.fullmatch(pattern, prediction.text) and 0 <= (prediction.outside or 0) <= 1
+
+
+def test_files_without_a_search_are_read_by_position(shipped, words: np.ndarray, tmp_path: Path) -> None:
+    """Those of earlier versions have one output."""
+    graph = onnx.load(shipped)
+    if len(graph.graph.output) > 1:
+        pytest.skip("what ships searches")
+    file = OnnxModel(shipped)
+    assert file.searches == "positions"
+    for prediction in Reader(shipped, pattern="[A-Z]{3}|[0-9]{2}").predict_arrays(words):
+        assert re.fullmatch("[A-Z]{3}|[0-9]{2}", prediction.text)
 
 
 def test_files_hold_no_weight_twice_and_nothing_of_this_machine(exported) -> None:

@@ -169,6 +169,14 @@ def test_a_charset_restricts_what_is_read() -> None:
     assert page.text and page.text.replace(" ", "").isdigit()
 
 
+def test_only_words_that_fit_are_on_the_page() -> None:
+    image, boxes, _ = _draw(("Total 12.50", "Thank you"))
+    assert OCR(detector=Given(boxes), pattern="price")(image).text == "12.50"
+    page = OCR(detector=Given(boxes), lexicon=["Bank", "you"])(image)
+    assert [word.text for word in page.words] == ["you"]
+    assert OCR(detector=Given(boxes), pattern="iban")(image).lines == ()
+
+
 def test_maps_become_boxes() -> None:
     text = np.zeros((60, 120), np.float32)
     text[20:30, 30:90] = 0.9

@@ -1,0 +1,140 @@
+"""What is expected of a reading, a pattern, a list of words, or both; and the likeliest such word in a crop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dptr.inference.backend import Backend
+from dptr.inference.beam import Rules, search_words
+from dptr.inference.confidence import apply_temperature
+from dptr.inference.ctc_search import Paths, compose, find_paths
+from dptr.inference.restrict import Restriction, keep_characters
+from dptr.inference.trellis import Found, Layer, find_words, unroll
+from dptr.text.automaton import Automaton, steps_to_end
+from dptr.text.charset import Charset
+from dptr.text.lexicon import compile_words, load_words, spell_words
+from dptr.text.named_patterns import NAMED_PATTERNS
+from dptr.text.regular import compile_expression
+from dptr.utils.errors import UserError
+
+LARGEST_TABLE = 100_000_000  # entries, of 4 bytes
+
+Lexicon = str | Path | Iterable[str] | None
+"""A file with a word a line, or the words; None = any word."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """The words that may be read.
+
+    Attributes:
+        automaton: of the words; its symbols are the model's classes.
+        restriction: what becomes of characters that no word has.
+        trellis: of the words that are not longer than the model's longest; at least one layer.
+    """
+
+    automaton: Automaton
+    restriction: Restriction
+    trellis: list[Layer]
+
+    def read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Found]:
+        """The likeliest word in each crop, at the model's temperature.
+
+        A backend that searches as it reads gives each character the probability that it has behind the ones before it.
+        Of others the probabilities by position count, which the model computes beside its own free reading.
+        """
+        if backend.searches == "prefixes":
+            return search_words(backend, crops, replace(self.rules, temperature=backend.temperature))
+        rows = backend.paths(crops) if backend.searches == "paths" else backend.probabilities(crops)
+        rows = self.restriction.apply(apply_temperature(rows, backend.temperature))
+        return find_paths(rows, self.paths) if backend.searches == "paths" else find_words(rows, self.trellis)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The trellis for models that read paths."""
+        return compose(self.trellis)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The automaton as tables, for models that search as they read; at temperature 1.
+
+        Raises:
+            UserError: they would be too large.
+        """
+        states, classes = len(self.automaton.accepting), len(self.restriction.keep)
+        if (states + 1) * classes > LARGEST_TABLE:
+            raise UserError(
+                f"pattern or lexicon: {states} states by {classes} classes are more than {LARGEST_TABLE:,}; pass fewer "
+                "words, or a simpler pattern"
+            )
+        following = np.full((states + 1, classes), -1, np.int32)
+        following[self.automaton.sources, self.automaton.symbols] = self.automaton.targets
+        following[:states, 0][self.automaton.accepting] = states
+        following[states, 0] = states
+        missing = np.append(steps_to_end(self.automaton, states), -1)
+        return Rules(following, missing, self.restriction, 1.0)
+
+
+def make_constraint(
+    charset: Charset, max_length: int, pattern: str = "", lexicon: Lexicon = None, allowed: Charset | None = None
+) -> Constraint:
+    """The words over a model's charset that match a pattern, are in a lexicon, or both.
+
+    Letters of which the words have one case alone are read as that case, whatever case the model sees.
+
+    Args:
+        charset, max_length: the model's.
+        pattern: a key of ``NAMED_PATTERNS``, or a regular expression (``dptr.text.regular``); empty = any.
+        lexicon: see ``Lexicon``.
+        allowed: the characters to read; None = all of the model's.
+
+    Raises:
+        UserError: the expression is broken, or matches no word that the model could write; what ``load_words`` and
+            ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads nothing of ``allowed``.
+    """
+    own = charset
+    if allowed is not None:
+        own = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
+    automaton = _match_pattern(pattern, own, max_length) if pattern else None
+    if lexicon is not None:
+        automaton = _list_words(lexicon, own, max_length, automaton, pattern)
+    if automaton is None:
+        raise ValueError("neither a pattern nor a lexicon")
+    classes = np.array([0, *(1 + charset.index(character) for character in own.characters)])
+    automaton = replace(automaton, symbols=classes[automaton.symbols])
+    used = {charset.characters[symbol - 1] for symbol in set(automaton.symbols.tolist())}
+    kept = [each for each in own.characters if each in used or each.swapcase() not in used]
+    return Constraint(automaton, keep_characters(charset, kept), unroll(automaton, max_length))
+
+
+def _match_pattern(pattern: str, charset: Charset, max_length: int) -> Automaton:
+    automaton = compile_expression(NAMED_PATTERNS.get(pattern, pattern), charset)
+    least = int(steps_to_end(automaton, len(automaton.accepting))[0])
+    if least > max_length:
+        raise UserError(
+            f"pattern '{pattern}': its shortest words have {least} characters, the model reads {max_length} at most; "
+            "pass a pattern of shorter words"
+        )
+    return automaton
+
+
+def _list_words(
+    lexicon: str | Path | Iterable[str], charset: Charset, max_length: int, pattern: Automaton | None, name: str
+) -> Automaton:
+    named = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
+    listed = load_words(lexicon) if isinstance(lexicon, str | Path) else lexicon
+    words = spell_words(listed, charset, max_length, named)
+    if pattern is not None:
+        matching = [word for word in words if pattern.accepts([1 + charset.index(each) for each in word])]
+        if not matching:
+            raise UserError(
+                f"{named}: none of its {len(words)} words matches the pattern '{name}'; leave one of them out"
+            )
+        words = matching
+    return compile_words(words, charset)

@@ -1,0 +1,197 @@
+"""The likeliest path of a language through the probabilities of a CTC network, and how likely the language is.
+
+A path has a label or a blank at each position; merging repeats and dropping blanks leaves its word (Graves et al.
+2006). So the automaton of a language is composed with that rule: a path is at a state behind a blank, or in the run of
+the symbol that led to the state, from which the same symbol goes on with the run and any other begins the next. The
+best path (Viterbi) and the sum over all paths of all words (the forward variables of Graves et al., section 4.1) are
+exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from dptr.inference.trellis import LEAST, Found, Layer
+
+_MEMORY = 8_000_000  # scores that are held at once
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """A trellis composed with CTC's rule. Nodes are its states, layer by layer; the start is node 0.
+
+    Attributes:
+        accepting: of each node.
+        run_nodes, run_symbols: of each run, the node that it leads to, and the symbol; sorted by node.
+        edge_sources, edge_runs: of each edge, the node that it leaves, and its run; sorted by run, each run has one.
+        edge_twins: of each edge, the run of its own symbol that leads to its source, which goes on and begins no other;
+            the number of runs where there is none.
+        reached, reached_firsts: the nodes that runs lead to, and where the runs of each begin.
+        run_firsts: where the edges of each run begin.
+    """
+
+    accepting: Bool[np.ndarray, " nodes"]
+    run_nodes: Int64[np.ndarray, " runs"]
+    run_symbols: Int64[np.ndarray, " runs"]
+    edge_sources: Int64[np.ndarray, " edges"]
+    edge_runs: Int64[np.ndarray, " edges"]
+    edge_twins: Int64[np.ndarray, " edges"]
+    reached: Int64[np.ndarray, " reached"]
+    reached_firsts: Int64[np.ndarray, " reached"]
+    run_firsts: Int64[np.ndarray, " runs"]
+
+
+def compose(trellis: list[Layer]) -> Paths:
+    """The paths of a trellis of at least one layer."""
+    offsets = np.cumsum([0, *(len(layer.states) for layer in trellis)])
+    sources, targets, symbols = [], [], []
+    for layer, own, following in zip(trellis, offsets[:-1], offsets[1:], strict=True):
+        counts = np.diff([*layer.firsts, len(layer.sources)])
+        sources.append(own + layer.sources)
+        targets.append(following + np.repeat(np.arange(len(layer.firsts)), counts))
+        symbols.append(layer.symbols)
+    edge_sources, edge_targets, edge_symbols = (
+        np.concatenate(each).astype(np.int64) for each in (sources, targets, symbols)
+    )
+    base = int(edge_symbols.max(initial=0)) + 1
+    runs, edge_runs = np.unique(edge_targets * base + edge_symbols, return_inverse=True)
+    own_runs = edge_sources * base + edge_symbols
+    places = np.minimum(np.searchsorted(runs, own_runs), max(len(runs) - 1, 0))
+    twins = np.where(runs[places] == own_runs, places, len(runs)) if len(runs) else places
+    order = np.argsort(edge_runs, kind="stable")
+    reached, reached_firsts = np.unique(runs // base, return_index=True)
+    return Paths(
+        np.concatenate([layer.accepting for layer in trellis]),
+        runs // base, runs % base, edge_sources[order], edge_runs[order], twins[order], reached, reached_firsts,
+        np.searchsorted(edge_runs[order], np.arange(len(runs))),
+    )  # fmt: skip
+
+
+def find_paths(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[Found]:
+    """The word of the likeliest path in each of n crops; of equally likely paths always the same.
+
+    The probability of a character is that of its likeliest position, that of the end the least of all blanks
+    (``dptr.models.decoders.ctc.collapse``).
+
+    Args:
+        rows: 0 to 1, for each position the probabilities of the blank (class 0) and of the characters.
+        paths: at least one node, and some that accepts.
+    """
+    size = (len(paths.accepting) + len(paths.run_nodes)) * (rows.shape[1] + 1)
+    step = max(1, _MEMORY // size)
+    return [each for first in range(0, len(rows), step) for each in _find(rows[first : first + step], paths)]
+
+
+def _find(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[Found]:
+    shares = np.maximum(rows.astype(np.float64), LEAST)
+    inside = _sum_paths(shares, paths)
+    blanks, runs = _best_paths(np.log(shares), paths)
+    found = []
+    for index in range(len(rows)):
+        labels = _trace([each[index] for each in blanks], [each[index] for each in runs], paths)
+        symbols, chances = _collapse(labels, rows[index])
+        found.append(Found(symbols, chances, 1 - float(min(inside[index], 1.0))))
+    return found
+
+
+def _sum_paths(shares: Float[np.ndarray, "n t classes"], paths: Paths) -> Float[np.ndarray, " n"]:
+    """The probability of all paths of all words."""
+    blank, run = _start(len(shares), paths, 0.0, 1.0)
+    for place in range(shares.shape[1]):
+        arrived = _by_node(np.add, run, paths, 0.0)
+        others = arrived[:, paths.edge_sources] - np.pad(run, ((0, 0), (0, 1)))[:, paths.edge_twins]
+        entering = blank[:, paths.edge_sources] + np.maximum(others, 0.0)
+        blank = shares[:, place, :1] * (blank + arrived)
+        run = shares[:, place, paths.run_symbols] * (run + _by_run(np.add, entering, paths))
+    return ((blank + _by_node(np.add, run, paths, 0.0)) * paths.accepting).sum(1)
+
+
+def _best_paths(
+    logs: Float[np.ndarray, "n t classes"], paths: Paths
+) -> tuple[list[Float[np.ndarray, "n nodes"]], list[Float[np.ndarray, "n runs"]]]:
+    """Scores of the best path to each node, behind a blank, and to each run: before each position and at the end."""
+    blanks, runs = ([each] for each in _start(len(logs), paths, -np.inf, 0.0))
+    for place in range(logs.shape[1]):
+        blank, run = blanks[-1], runs[-1]
+        first = _by_node(np.maximum, run, paths, -np.inf)
+        is_first = run == first[:, paths.run_nodes]
+        second = _by_node(np.maximum, np.where(is_first, -np.inf, run), paths, -np.inf)
+        several = _by_node(np.add, is_first.astype(float), paths, 0.0) > 1
+        second = np.where(several, first, second)
+        own = np.pad(is_first, ((0, 0), (0, 1)))[:, paths.edge_twins]
+        others = np.where(own, second[:, paths.edge_sources], first[:, paths.edge_sources])
+        entering = np.maximum(blank[:, paths.edge_sources], others)
+        blanks.append(logs[:, place, :1] + np.maximum(blank, first))
+        runs.append(logs[:, place, paths.run_symbols] + np.maximum(run, _by_run(np.maximum, entering, paths)))
+    return blanks, runs
+
+
+def _start(
+    count: int, paths: Paths, never: float, certain: float
+) -> tuple[Float[np.ndarray, "n nodes"], Float[np.ndarray, "n runs"]]:
+    blank = np.full((count, len(paths.accepting)), never)
+    blank[:, 0] = certain
+    return blank, np.full((count, len(paths.run_nodes)), never)
+
+
+def _by_node(
+    operation: np.ufunc, run: Float[np.ndarray, "n runs"], paths: Paths, empty: float
+) -> Float[np.ndarray, "n nodes"]:
+    """What runs that lead to the same node come to."""
+    arrived = np.full((len(run), len(paths.accepting)), empty)
+    if len(paths.reached):
+        arrived[:, paths.reached] = operation.reduceat(run, paths.reached_firsts, axis=1)
+    return arrived
+
+
+def _by_run(operation: np.ufunc, entering: Float[np.ndarray, "n edges"], paths: Paths) -> Float[np.ndarray, "n runs"]:
+    return operation.reduceat(entering, paths.run_firsts, axis=1) if len(paths.run_firsts) else entering
+
+
+def _trace(
+    blanks: list[Float[np.ndarray, " nodes"]], runs: list[Float[np.ndarray, " runs"]], paths: Paths
+) -> list[tuple[int, int]]:
+    """The best path: at each position its run and symbol, or (-1, 0) for a blank."""
+    labels: list[tuple[int, int]] = []
+    ends = np.where(paths.accepting, blanks[-1], -np.inf)
+    ends_run = np.where(paths.accepting[paths.run_nodes], runs[-1], -np.inf)
+    node = int(ends.argmax())
+    run = int(ends_run.argmax()) if ends_run.max(initial=-np.inf) > ends.max() else -1
+    for place in reversed(range(len(blanks) - 1)):
+        blank, before = blanks[place], runs[place]
+        labels.append((run, int(paths.run_symbols[run]) if run >= 0 else 0))
+        symbol = 0
+        if run >= 0:
+            edges = slice(*np.searchsorted(paths.edge_runs, [run, run + 1]))
+            options = [(before[run], run, int(paths.run_nodes[run]))]
+            sources = paths.edge_sources[edges].tolist()
+            symbol = int(paths.run_symbols[run])
+        else:
+            options, sources = [], [node]
+        for source in sources:
+            options.append((blank[source], -1, source))
+            for other in range(*np.searchsorted(paths.run_nodes, [source, source + 1])):
+                if paths.run_symbols[other] != symbol:
+                    options.append((before[other], other, source))
+        _, run, node = max(options, key=lambda option: option[0])
+    return labels[::-1]
+
+
+def _collapse(
+    labels: list[tuple[int, int]], rows: Float[np.ndarray, "t classes"]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The symbols of a path, and the probability of each and of the end."""
+    peaks: dict[int, float] = {}  # by run; a path is in each once
+    symbols: dict[int, int] = {}
+    end = 1.0
+    for place, (run, symbol) in enumerate(labels):
+        chance = float(rows[place, symbol])
+        if run < 0:
+            end = min(end, chance)
+        else:
+            symbols[run] = symbol
+            peaks[run] = max(peaks.get(run, 0.0), chance)
+    return tuple(symbols.values()), (*peaks.values(), end)

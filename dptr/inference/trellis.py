@@ -1,0 +1,125 @@
+"""The likeliest word of a language, and how likely the language is, from probabilities by position.
+
+A word's probability is the product of those of its characters, each at its position, and of the end behind them. The
+automaton of the language, laid out by position, is a trellis: each path through it is one word. So the best path is
+the best word (Viterbi 1967), and the sum over all paths (the forward algorithm, Rabiner 1989, section III.A) is the
+probability of the whole language. Both are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from dptr.text.automaton import Automaton, steps_to_end
+
+LEAST = float(np.finfo(np.float32).tiny)  # probabilities below it count as this, so that every word can be compared
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The states that can be reached at one position and still lead to an end, and the edges to the next layer.
+
+    Attributes:
+        accepting: of each state.
+        states: their numbers in the automaton.
+        sources, symbols: of each edge: a state of this layer, and what it reads.
+        firsts: where the edges of each state of the next layer begin; they are sorted by it.
+    """
+
+    accepting: Bool[np.ndarray, " states"]
+    states: Int64[np.ndarray, " states"]
+    sources: Int64[np.ndarray, " edges"]
+    symbols: Int64[np.ndarray, " edges"]
+    firsts: Int64[np.ndarray, " next_states"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The likeliest word of a language in one crop.
+
+    Attributes:
+        symbols: its characters, each 1 to n.
+        probabilities: of each character, and of the end.
+        outside: 0 to 1, the probability of all that is not in the language.
+    """
+
+    symbols: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    outside: float
+
+
+def unroll(automaton: Automaton, length: int) -> list[Layer]:
+    """The trellis of the words of up to ``length`` symbols; without layers if there are none."""
+    missing = steps_to_end(automaton, length)
+    layers: list[Layer] = []
+    states = np.flatnonzero(missing[:1] <= length)
+    for place in range(length + 1):
+        if not len(states):
+            break
+        local = np.full(len(missing), -1)
+        local[states] = np.arange(len(states))
+        edges = np.flatnonzero((local[automaton.sources] >= 0) & (missing[automaton.targets] < length - place))
+        edges = edges[np.argsort(automaton.targets[edges], kind="stable")]
+        following, firsts = np.unique(automaton.targets[edges], return_index=True)
+        sources = local[automaton.sources[edges]]
+        layers.append(Layer(automaton.accepting[states], states, sources, automaton.symbols[edges], firsts))
+        states = following
+    return layers
+
+
+def find_words(rows: Float[np.ndarray, "n t classes"], trellis: list[Layer]) -> list[Found]:
+    """The likeliest word in each of n crops; of equally likely ones always the same.
+
+    Args:
+        rows: 0 to 1, for each position the probabilities of the end (class 0) and of the characters; t is at least the
+            number of layers.
+        trellis: of the language, at least one layer.
+    """
+    shares = np.maximum(rows[:, : len(trellis)].astype(np.float64), LEAST)
+    logs = np.log(shares)
+    scores = [np.zeros((len(rows), 1))]
+    sums = np.ones((len(rows), 1))
+    inside = np.zeros(len(rows))
+    ends = np.full((len(rows), len(trellis)), -np.inf)  # of the best word that ends at each position
+    last = np.zeros((len(rows), len(trellis)), np.int64)  # its state there
+    for place, layer in enumerate(trellis):
+        own = np.where(layer.accepting, scores[-1], -np.inf)
+        last[:, place] = own.argmax(1)
+        ends[:, place] = own.max(1) + logs[:, place, 0]
+        inside += (sums * layer.accepting).sum(1) * shares[:, place, 0]
+        if len(layer.firsts):
+            scores.append(_reduce(np.maximum, scores[-1][:, layer.sources] + logs[:, place, layer.symbols], layer))
+            sums = _reduce(np.add, sums[:, layer.sources] * shares[:, place, layer.symbols], layer)
+    lengths = ends.argmax(1)
+    found = []
+    for index, length in enumerate(lengths.tolist()):
+        symbols = _trace(trellis, [score[index] for score in scores], logs[index], length, int(last[index, length]))
+        chances = rows[index, np.arange(length + 1), [*symbols, 0]].tolist()
+        found.append(Found(symbols, tuple(chances), 1 - float(min(inside[index], 1.0))))
+    return found
+
+
+def _trace(
+    trellis: list[Layer],
+    scores: list[Float[np.ndarray, " states"]],
+    logs: Float[np.ndarray, "t classes"],
+    length: int,
+    state: int,
+) -> tuple[int, ...]:
+    """The symbols of the best path to a state of the layer ``length``."""
+    symbols: list[int] = []
+    for place in reversed(range(length)):
+        layer = trellis[place]
+        end = layer.firsts[state + 1] if state + 1 < len(layer.firsts) else len(layer.sources)
+        edges = slice(layer.firsts[state], end)
+        best = int((scores[place][layer.sources[edges]] + logs[place, layer.symbols[edges]]).argmax())
+        symbols.append(int(layer.symbols[edges][best]))
+        state = int(layer.sources[edges][best])
+    return tuple(reversed(symbols))
+
+
+def _reduce(operation: np.ufunc, values: Float[np.ndarray, "n edges"], layer: Layer) -> Float[np.ndarray, "n next"]:
+    return operation.reduceat(values, layer.firsts, axis=1)

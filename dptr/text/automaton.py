@@ -1,0 +1,217 @@
+"""Deterministic finite automata over the symbols of a charset: which words may be read.
+
+A regular expression (``dptr.text.regular``) and a list of words (``dptr.text.lexicon``) both become one. The
+constructions are the textbook's: subset construction and Moore's partition refinement (Hopcroft, Motwani, Ullman,
+"Introduction to Automata Theory, Languages, and Computation", sections 2.5 and 4.4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+LARGEST = 20_000  # states of an automaton that is made from an expression; beyond, it is refused
+
+Masks = list[tuple[int, int]]
+"""Where one state leads: (set of symbols, next state). Bit s of a set stands for symbol s."""
+
+
+Merged = tuple[tuple[int, int], ...]
+"""The same with disjoint sets, one for each next state, in a fixed order."""
+
+
+class TooLarge(Exception):
+    """An automaton would have more than ``LARGEST`` states."""
+
+
+@dataclass(frozen=True, eq=False)
+class Automaton:
+    """A deterministic automaton; its start is state 0. From each state some accepting one can be reached.
+
+    Attributes:
+        sources, symbols, targets: of each edge; no two edges of a state have the same symbol.
+        accepting: of each state. An automaton without states accepts nothing.
+    """
+
+    sources: Int64[np.ndarray, " edges"]
+    symbols: Int64[np.ndarray, " edges"]
+    targets: Int64[np.ndarray, " edges"]
+    accepting: Bool[np.ndarray, " states"]
+
+    def accepts(self, word: Sequence[int]) -> bool:
+        """Whether a row of symbols is in the language."""
+        state = 0
+        for symbol in word:
+            state = self.table.get((state, symbol), -1)
+        return bool(0 <= state < len(self.accepting) and self.accepting[state])
+
+    @cached_property
+    def table(self) -> dict[tuple[int, int], int]:
+        """The next state by (state, symbol)."""
+        edges = zip(self.sources.tolist(), self.symbols.tolist(), self.targets.tolist(), strict=True)
+        return {(source, symbol): target for source, symbol, target in edges}
+
+
+@dataclass
+class Nondeterministic:
+    """An automaton that may be in several states at once.
+
+    Attributes:
+        masks: where each state leads.
+        silent: the states that each is also in, without reading a symbol.
+    """
+
+    masks: list[Masks] = field(default_factory=list)
+    silent: list[list[int]] = field(default_factory=list)
+
+    def add_state(self) -> int:
+        """A new state, which leads nowhere.
+
+        Raises:
+            TooLarge: there are ``LARGEST`` already.
+        """
+        if len(self.masks) >= LARGEST:
+            raise TooLarge
+        self.masks.append([])
+        self.silent.append([])
+        return len(self.masks) - 1
+
+    def close(self, states: Iterable[int]) -> frozenset[int]:
+        """``states`` and all that are reached from them without a symbol."""
+        found = set(states)
+        waiting = list(found)
+        while waiting:
+            for state in self.silent[waiting.pop()]:
+                if state not in found:
+                    found.add(state)
+                    waiting.append(state)
+        return frozenset(found)
+
+
+def determinize(automaton: Nondeterministic, start: int, end: int) -> Automaton:
+    """The minimal automaton of the words that lead from ``start`` to ``end``.
+
+    Raises:
+        TooLarge: it would have more than ``LARGEST`` states on the way.
+    """
+    first = automaton.close([start])
+    numbers = {first: 0}
+    waiting = deque([first])
+    masks: list[Masks] = []
+    while waiting:
+        states = waiting.popleft()
+        masks.append([])
+        for mask, targets in _split([edge for state in states for edge in automaton.masks[state]]):
+            target = automaton.close(targets)
+            if target not in numbers:
+                if len(numbers) >= LARGEST:
+                    raise TooLarge
+                numbers[target] = len(numbers)
+                waiting.append(target)
+            masks[-1].append((mask, numbers[target]))
+    return minimize(masks, [end in states for states in numbers])
+
+
+def minimize(masks: Sequence[Masks], accepting: Sequence[bool]) -> Automaton:
+    """The smallest automaton of the same words; the sets of symbols of one state are disjoint."""
+    live = _live_states(masks, accepting)
+    if 0 not in live:
+        return make_automaton([], [])
+    kept = [[(mask, target) for mask, target in edges if target in live] for edges in masks]
+    groups = [int(accepts) for accepts in accepting]
+    count = 0
+    while len(set(groups)) > count:
+        count = len(set(groups))
+        numbers: dict[tuple[int, Merged], int] = {}
+        groups = [
+            numbers.setdefault((groups[state], _merge((mask, groups[target]) for mask, target in edges)), len(numbers))
+            for state, edges in enumerate(kept)
+        ]
+    merged: dict[int, int] = {}  # group -> a state of it
+    for state in [0, *sorted(live)]:
+        merged.setdefault(groups[state], state)
+    order = {group: number for number, group in enumerate(merged)}
+    return make_automaton(
+        [
+            [(mask, order[group]) for mask, group in _merge((mask, groups[target]) for mask, target in kept[state])]
+            for state in merged.values()
+        ],
+        [accepting[state] for state in merged.values()],
+    )
+
+
+def make_automaton(masks: Sequence[Iterable[tuple[int, int]]], accepting: Sequence[bool]) -> Automaton:
+    """An automaton from where each state leads; nothing is minimized."""
+    edges = [
+        (source, symbol, target)
+        for source, leads in enumerate(masks)
+        for mask, target in leads
+        for symbol in list_symbols(mask)
+    ]
+    columns = np.array(edges, np.int64).reshape(-1, 3).T
+    return Automaton(columns[0], columns[1], columns[2], np.array(accepting, bool))
+
+
+def steps_to_end(automaton: Automaton, longest: int) -> Int64[np.ndarray, " states"]:
+    """How many symbols each state is away from an accepting one; above ``longest`` some larger number."""
+    steps = np.where(automaton.accepting, 0, longest + 1)
+    for _ in range(longest):
+        nearer = steps.copy()
+        np.minimum.at(nearer, automaton.sources, steps[automaton.targets] + 1)
+        if (nearer == steps).all():
+            break
+        steps = nearer
+    return steps
+
+
+def list_symbols(mask: int) -> Iterator[int]:
+    """The symbols of a set, in their order."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def _split(edges: Masks) -> list[tuple[int, list[int]]]:
+    """Edges that may overlap, as disjoint sets of symbols, each with all states that it leads to."""
+    parts: list[tuple[int, list[int]]] = []
+    for mask, target in edges:
+        divided = []
+        for part, targets in parts:
+            both = part & mask
+            if both:
+                divided.append((both, [*targets, target]))
+            if part != both:
+                divided.append((part ^ both, targets))
+            mask &= ~part
+        parts = [*divided, (mask, [target])] if mask else divided
+    return parts
+
+
+def _merge(edges: Iterable[tuple[int, int]]) -> Merged:
+    """Disjoint edges with one set of symbols for each target, in a fixed order."""
+    sets: dict[int, int] = {}
+    for mask, target in edges:
+        sets[target] = sets.get(target, 0) | mask
+    return tuple(sorted((mask, target) for target, mask in sets.items()))
+
+
+def _live_states(masks: Sequence[Masks], accepting: Sequence[bool]) -> set[int]:
+    """The states from which an accepting one can be reached."""
+    before: list[list[int]] = [[] for _ in masks]
+    for source, edges in enumerate(masks):
+        for _, target in edges:
+            before[target].append(source)
+    waiting = [state for state, accepts in enumerate(accepting) if accepts]
+    live = set(waiting)
+    while waiting:
+        for state in before[waiting.pop()]:
+            if state not in live:
+                live.add(state)
+                waiting.append(state)
+    return live
