@@ -111,7 +111,8 @@ def calibrate_loaded(loaded: Loaded, folders: Sequence[str]) -> Calibration:
     charset, size = loaded.tokenizer.charset, loaded.config.encoder.crop_size
     crops = load_crops(folders, charset, loaded.tokenizer.max_length, size)
     recognize = partial(crop_probabilities, loaded.model, device=torch.device("cpu"))
-    return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset))
+    with torch.inference_mode():
+        return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset))
 
 
 def _without_paths(value: object) -> object:
