@@ -7,6 +7,7 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
-from dptr.training.forgetting import between, describe_forgetting, describe_unchanged, load_others, lost
+from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -40,11 +41,13 @@ from dptr.training.sources import describe_validation, load_finetune_crops
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
+from dptr.utils.files import read_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+UNLIMITED = "unlimited"  # the state that reads most of the validation crops, whatever it forgets: out/model-unlimited
 OTHERS = "others_"  # before the name of a set of other crops, in scores and in the log
 
 
@@ -110,9 +113,21 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     if others:
         before, after = (task.of_others(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
         trainer.log.say(describe_forgetting(before, after))
-        if trainer.progress.best[""] == trainer.progress.baseline[""] and task.held_back:
-            trainer.log.say(describe_unchanged(recipe.forgetting.max_loss))
+        _tell_unlimited(trainer, task, before, out)
     return out / "model"
+
+
+def _tell_unlimited(trainer: Trainer, task: FinetuneTask, before: Scores, out: Path) -> None:
+    """Say where the state is that reads more than the one kept but forgot too much; remove it if it reads no more."""
+    folder, best = out / f"model-{UNLIMITED}", trainer.progress.best
+    if UNLIMITED not in best:
+        return
+    accuracy, kept = (best[name]["word_accuracy"] for name in (UNLIMITED, ""))
+    if accuracy > kept:
+        (result,) = read_json(folder / "card.json", "card")["results"]
+        trainer.log.say(describe_unlimited(folder, accuracy, kept, before, task.of_others(result)))
+    elif trainer.accelerator.is_main_process and folder.exists():
+        shutil.rmtree(folder)
 
 
 class FinetuneTask(Task):
@@ -138,7 +153,7 @@ class FinetuneTask(Task):
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
         self.source, self.validation, self.others = source, validation, others
-        self.held_back = False  # whether a better state was not kept, because it forgot too much
+        self.of_unlimited: Scores = {}  # what the last state that was judged reads of other crops
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
@@ -176,7 +191,10 @@ class FinetuneTask(Task):
             yield self.judge(1.0, baseline)
             return
         for way in between(self.model, self.first):
-            yield self.judge(way, baseline)
+            found = self.judge(way, baseline)
+            yield found
+            self.of_unlimited = {OTHERS + name: score for name, score in self.of_others(found.scores).items()}
+            yield Validation(_without_others(found.scores), "", UNLIMITED, found.variant)
 
     def judge(self, way: float, baseline: Mapping[str, Scores]) -> Validation:
         """Read the validation crops and the others with weights ``way`` (0 to 1) of the way to the trained ones."""
@@ -201,19 +219,22 @@ class FinetuneTask(Task):
         return lost(self.of_others(scores), self.of_others(baseline), self.max_loss)
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
-        new, old = ([score for name, score in each.items() if not name.startswith(OTHERS)] for each in (scores, best))
-        if new > old and best and self.forgotten(scores, baseline):
-            self.held_back = True
-            return False
-        return new > old
+        new, old = (list(_without_others(each).values()) for each in (scores, best))
+        return new > old and (not best or not self.forgotten(scores, baseline))
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         if self.others:
             about["way"] = float(validation.variant.removeprefix("_") or 1)
         calibration = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
-        card = {**self.card, "results": [{**about, **validation.scores}], **calibration.to_card()}
+        scores = {**validation.scores, **(self.of_unlimited if validation.model else {})}
+        card = {**self.card, "results": [{**about, **scores}], **calibration.to_card()}
+        folder = out / (f"model-{validation.model}" if validation.model else "model")
         save_checkpoint(
-            out / "model", "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,
+            folder, "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,
             temperature=calibration.temperature,
         )  # fmt: skip
+
+
+def _without_others(scores: Scores) -> Scores:
+    return {name: score for name, score in scores.items() if not name.startswith(OTHERS)}

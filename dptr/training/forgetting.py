@@ -72,11 +72,17 @@ def describe_forgetting(before: Scores, after: Scores) -> str:
     return f"other crops, % read before -> after: {', '.join(parts)}"
 
 
-def describe_unchanged(max_loss: float) -> str:
-    """The line for a run of which no state is kept, because each better one forgot too much."""
+def describe_unlimited(folder: Path, accuracy: float, kept: float, before: Scores, after: Scores) -> str:
+    """One line: what the state that forgot too much reads, and what it lost.
+
+    Args:
+        folder: where it is.
+        accuracy, kept: what it and the state that is kept read of the validation crops, 0 to 1.
+    """
+    falls = (f"{100 * (before[name] - score):.1f} of {name}" for name, score in after.items() if score < before[name])
     return (
-        "the recognizer is as it was before: each state that reads more of your crops lost more than "
-        f"{100 * max_loss:g} points of some other crops; --set forgetting.max_loss=0.05 keeps those that lose 5"
+        f"{folder} reads {accuracy:.1%} of your validation crops where {folder.parent / 'model'} reads {kept:.1%}, and "
+        f"loses {', '.join(falls)} (points): take it if other crops do not matter"
     )
 
 

@@ -31,7 +31,7 @@ class Validation:
 
     Attributes:
         scores: logged as ``validation_NAME``; what ``Task.is_better`` compares.
-        message: for people.
+        message: for people; empty = neither said nor logged.
         model: of several models that train together, which one; each has a best state of its own.
         variant: appended to the names in the log.
     """

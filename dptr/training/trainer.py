@@ -330,9 +330,10 @@ class Trainer:
                     progress.best[found.model], progress.validations_since_best = dict(scores), 0
                     if self.accelerator.is_main_process:
                         task.save(found, progress.step, self.out)
-                named = {f"validation_{name}{found.variant}": score for name, score in scores.items()}
-                self.log.write(progress.step, named)
-                self.log.say(f"step {progress.step}: {found.message}")
+                if found.message:
+                    named = {f"validation_{name}{found.variant}": score for name, score in scores.items()}
+                    self.log.write(progress.step, named)
+                    self.log.say(f"step {progress.step}: {found.message}")
 
     def out_of_patience(self) -> bool:
         """Whether no better state came for as many validations as the task waits for; says so."""

@@ -44,10 +44,10 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
     assert f"other crops, % read before -> after: {name} 80.0 -> 81.0" in printed
     logged = [row for row in records(tmp_path / "run") if "validation_word_accuracy_0.75" in row]
     assert [row[f"validation_others_{name}_0.75"] for row in logged] == [0.77, 0.81]
-    assert "the recognizer is as it was before" not in printed
+    assert "model-unlimited reads 90.0% of your validation crops" in printed and "loses 10.0 of" in printed
 
 
-def test_a_run_of_which_nothing_is_kept_says_so(
+def test_a_state_that_forgot_too_much_is_kept_beside(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.7)] * len(WAYS)] for score in pair])
@@ -55,8 +55,27 @@ def test_a_run_of_which_nothing_is_kept_says_so(
     monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
     recipe = parts.recipe("finetune", f'forgetting.sets=["{parts.folder / "crops"}"]', "run.steps=1")
     finetune(recipe, tmp_path / "run")
-    printed = capsys.readouterr().err
-    assert "as it was before: each state that reads more of your crops lost more than 2 points" in printed
+    printed, name = capsys.readouterr().err, f"{parts.folder.name}/crops"
+    run = tmp_path / "run"
+    assert f"{run}/model-unlimited reads 90.0% of your validation crops where {run}/model reads 30.0%, and " in printed
+    assert f"loses 10.0 of {name} (points): take it if other crops do not matter" in printed
+    results = [
+        read_json(tmp_path / "run" / folder / "card.json", "card")["results"] for folder in ("model", "model-unlimited")
+    ]
+    assert [(one["step"], one["word_accuracy"], one[f"others_{name}"]) for (one,) in results] == [
+        (0, 0.3, 0.8),
+        (1, 0.9, 0.7),
+    ]
+
+
+def test_where_the_best_state_forgot_little_nothing_is_kept_beside(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.8)] * len(WAYS)] for score in pair])
+    monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
+    monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
+    finetune(parts.recipe("finetune", f'forgetting.sets=["{parts.folder / "crops"}"]', "run.steps=1"), tmp_path / "run")
+    assert not (tmp_path / "run" / "model-unlimited").exists() and "unlimited" not in capsys.readouterr().err
 
 
 def test_a_kept_state_holds_the_weights_of_its_way(
