@@ -1,7 +1,8 @@
-"""What ``pip install .`` brings is enough to read, measure, and check data; and it is little."""
+"""What ``pip install .`` brings is enough to read, measure, and check data; it is little, and may be released."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -113,3 +114,13 @@ def test_the_base_install_is_eleven_packages() -> None:
 def test_the_weights_are_those_of_this_version() -> None:
     (pin,) = (text for text in PROJECT["optional-dependencies"]["train"] if text.startswith("dptr-weights"))
     assert pin == f"dptr-weights=={__version__}"
+
+
+@pytest.mark.parametrize("package", ["dptr", "weights/dptr_weights"])
+def test_every_file_of_a_package_may_be_released(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    release = importlib.import_module("release")
+    folder = ROOT / package
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    names = [path.relative_to(folder).as_posix() for path in files]
+    assert names and [name for name in names if not release.matches(name, release.ALLOWED[folder.name])] == []
