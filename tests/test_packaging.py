@@ -7,10 +7,12 @@ import importlib.metadata
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers_docs import ROOT
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -39,9 +41,9 @@ PathFinder.find_spec = lambda name, *rest: find(name, *rest) if name.partition("
 CROPS = ROOT / "tests" / "golden" / "crops"
 
 
-def run_with_base(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code where only the standard library, dptr and what ``BASE`` names can be imported."""
-    command = [sys.executable, "-c", ONLY + code, " ".join(BASE.values()), *arguments]
+def run_with_base(code: str, *arguments: str, also: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run Python code where only the standard library, dptr, what ``BASE`` names, and ``also`` can be imported."""
+    command = [sys.executable, "-c", ONLY + code, " ".join([*BASE.values(), *also]), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
 
@@ -91,6 +93,22 @@ def test_the_commands_of_reading_need_the_base_packages_only(arguments: list[str
     done = run_with_base("from dptr.cli.app import run; sys.exit(run(sys.argv[1:]))", *arguments)
     assert done.returncode in ((0, 1) if arguments[:2] == ["data", "check"] else (0,)), done.stderr
     assert done.stdout
+
+
+def test_photographs_and_pdfs_need_the_packages_of_photo_only(tmp_path: Path) -> None:
+    code = f"""
+import os
+from dptr.cli.app import run
+from dptr.photo.outputs import FORMATS
+os.chdir({str(tmp_path)!r})
+for style in FORMATS:
+    assert run(["ocr", {str(PHOTOGRAPH)!r}, "--format", style, "-o", style, "--overlay", "seen.png"]) == 0, style
+sys.exit(run(["ocr", "--text-layer", "use", "pdf"]))
+"""
+    pdfium = {file.parts[0] for file in importlib.metadata.files("pypdfium2") or ()}
+    done = run_with_base(code, also=["rapidocr", *pdfium])
+    assert done.stdout.split() == PHOTOGRAPHED.split(), done.stderr
+    assert (tmp_path / "seen.png").exists()
 
 
 @pytest.mark.parametrize("command", ["finetune", "synth"])
