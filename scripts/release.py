@@ -1,10 +1,11 @@
-"""Build both distributions as they are released, check them, and read a crop with the wheel in a bare environment.
+"""Build both distributions as they are released, check them, and read with the wheel in a bare environment.
 
     python scripts/release.py            # into dist; needs Python 3.11 or later and a package index, nothing installed
 
 It writes sdist and wheel of ``dptr`` and ``dptr-weights``, and dist/sbom: what an install brings, in CycloneDX's JSON.
-It uploads nothing. It fails where a file is in a distribution that may not be, ``twine check --strict`` complains, the
-base install is not what it should be, or the wheel does not read.
+It uploads nothing, and says how large the installs are. It fails where a file is in a distribution that may not be,
+``twine check --strict`` complains, the base install is not what it should be, or the wheel does not read a crop and,
+with the extra ``photo``, a photograph.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
-EXTRAS = ("train", "export", "clip", "import")  # of users; the others are of this project's developers
+PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread", "open daily", "from nine"]
+EXTRAS = ("train", "export", "clip", "import", "photo")  # of users; the others are of this project's developers
 PACKAGES = 12  # of the base install at most, dptr among them
 RELEASED = ("dptr-*.tar.gz", "dptr_weights-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
 METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
@@ -39,8 +41,8 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
     "dptr": (
         "*.py", "py.typed",
         "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
-        "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md", "entry_points.txt",
-        "licenses/docs/licenses.md", *METADATA,
+        "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
+        "photo/spaces.onnx", "photo/outputs/blank.ttf", "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
 }  # fmt: skip
@@ -59,18 +61,19 @@ def main() -> None:
     out = options.out.resolve()
     remove_release(out)
     with tempfile.TemporaryDirectory(prefix="dptr-release-") as scratch:
-        tools = make_environment(Path(scratch) / "tools", *CONSTRAINTS, *PROJECT["optional-dependencies"]["release"])
+        venv.create(Path(scratch) / "tools", with_pip=True)
+        tools = programs_of(Path(scratch) / "tools")
+        install(tools, tools, *PROJECT["optional-dependencies"]["release"])
         built = [build(tools, folder, out) for folder in (ROOT, ROOT / "weights")]
         run(tools / "python", "-m", "twine", "check", "--strict", *(str(file) for files in built for file in files))
         for name, files in zip(ALLOWED, built, strict=True):
             check_files(name, *files)
-        wheels = [wheel for _, wheel in built]
-        python = check_base(Path(scratch) / "base", wheels[0])
-        write_bill(tools, python, out / "sbom" / "dptr.cdx.json")
+        wheel, weights = (str(wheel) for _, wheel in built)
+        check_reading(tools, Path(scratch) / "base", wheel, out / "sbom" / "dptr.cdx.json")
         if not options.base_only:
-            wanted = [f"{wheels[0]}[{','.join(EXTRAS)}]", str(wheels[1])]
-            whole = make_environment(Path(scratch) / "whole", *CONSTRAINTS, *wanted)
-            leave_packages(whole)
+            whole = make_environment(Path(scratch) / "whole")
+            measure(whole, install(tools, whole, f"{wheel}[train]", weights), "with train")
+            install(tools, whole, f"{wheel}[{','.join(EXTRAS)}]")
             write_bill(tools, whole / "python", out / "sbom" / f"dptr-{'-'.join(EXTRAS)}.cdx.json")
     print(f"\n{out}")
     for file in sorted(path for path in out.rglob("*") if path.is_file()):
@@ -87,12 +90,22 @@ def remove_release(out: Path) -> None:
         shutil.rmtree(out)
 
 
-def make_environment(folder: Path, *packages: str) -> Path:
-    """A new virtual environment with these packages. Returns the folder of its programs."""
-    venv.create(folder, with_pip=True)
-    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
-    run(programs / "python", "-m", "pip", "install", "--quiet", *packages)
-    return programs
+def make_environment(folder: Path) -> Path:
+    """A new virtual environment without any package. Returns the folder of its programs."""
+    venv.create(folder)
+    return programs_of(folder)
+
+
+def programs_of(folder: Path) -> Path:
+    return folder / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def install(tools: Path, programs: Path, *packages: str) -> float:
+    """Install packages into an environment, which need not have pip itself. Returns the seconds that it took."""
+    begun = time.monotonic()
+    pip = ("-m", "pip", "--python", str(programs / "python"))
+    run(tools / "python", *pip, "install", "--quiet", *CONSTRAINTS, *packages)
+    return time.monotonic() - begun
 
 
 def run(program: Path, *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -141,38 +154,46 @@ def refuse(where: Path, files: list[str]) -> None:
         sys.exit(f"release: {where.name} holds what may not be released: {', '.join(files[:5])} ({len(files)} in all)")
 
 
-def check_base(folder: Path, wheel: Path) -> Path:
-    """Install the wheel alone, and read a crop with neither this checkout nor this home in sight.
+def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
+    """Install the wheel alone and read a crop, then with ``photo`` and read a photograph; write the first's bill.
 
-    Returns:
-        The environment's interpreter. pip is gone from it.
+    Neither this checkout nor this home is in sight while it reads.
     """
-    begun = time.monotonic()
-    programs = make_environment(folder, *CONSTRAINTS, str(wheel))
-    seconds = time.monotonic() - begun
-    home = folder / "home"
-    home.mkdir()
-    kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}  # Windows starts nothing without it
-    bare = {"HOME": str(home), "PATH": str(programs), **kept}
-    read = run(programs / "dptr", "read", str(CROP), environment=bare, cwd=home)
+    programs = make_environment(folder)
+    seconds = install(tools, programs, wheel)
+    read = run_bare(programs, "read", str(CROP))
     if read.split("\t")[1:2] != [WORD]:
         sys.exit(f"release: the wheel reads {read!r} where {CROP.name} shows '{WORD}'")
-    leave_packages(programs)
+    packages = measure(programs, seconds, "base install")
+    if len(packages) > PACKAGES:
+        sys.exit(f"release: the base install is {len(packages)} packages; {PACKAGES} are allowed")
+    write_bill(tools, programs / "python", bill)
+    seconds = install(tools, programs, f"{wheel}[photo]")
+    read = run_bare(programs, "ocr", str(PHOTOGRAPH))
+    if read.splitlines() != LINES:
+        sys.exit(f"release: the wheel reads {read!r} where {PHOTOGRAPH.name} shows {LINES}")
+    measure(programs, seconds, "with photo")
+
+
+def run_bare(programs: Path, *arguments: str) -> str:
+    """The output of ``dptr`` in an empty home, with no variables but those that it needs."""
+    home = programs.parent / "home"
+    home.mkdir(exist_ok=True)
+    kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}  # Windows starts nothing without it
+    return run(programs / "dptr", *arguments, environment={"HOME": str(home), "PATH": str(programs), **kept}, cwd=home)
+
+
+def measure(programs: Path, seconds: float, name: str) -> list[str]:
+    """Print how large an environment's packages are, and return their names."""
+    folder = programs.parent
     site = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
     packages = sorted(each.name for each in distributions(path=[str(site)]))
     sizes = [(path.suffix == ".pyc", path.stat().st_size) for path in site.rglob("*") if path.is_file()]
     whole = sum(size for _, size in sizes) / 1e6
     compiled = sum(size for is_compiled, size in sizes if is_compiled) / 1e6
-    print(f"base install: {whole:.0f} MB, {compiled:.0f} of them bytecode, in {seconds:.0f} s")
+    print(f"{name}: {whole:.0f} MB, {compiled:.0f} of them bytecode, in {seconds:.0f} s")
     print(f"{len(packages)} packages: {' '.join(packages)}")
-    if len(packages) > PACKAGES:
-        sys.exit(f"release: the base install is {len(packages)} packages; {PACKAGES} are allowed")
-    return programs / "python"
-
-
-def leave_packages(programs: Path) -> None:
-    """Take out what the environment itself brought."""
-    run(programs / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "pip")
+    return packages
 
 
 if __name__ == "__main__":

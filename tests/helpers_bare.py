@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,13 +20,11 @@ def base_packages() -> set[str]:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     found: set[str] = set()
     while wanted:
-        requirement, _, marker = wanted.pop().partition(";")
-        name = re.match(r"[\w.-]+", requirement)
-        assert name, requirement
-        if name[0].lower() in found or "extra ==" in marker or 'platform_system == "Windows"' in marker:
-            continue
-        found.add(name[0].lower())
-        wanted += distribution(name[0]).requires or []
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            wanted += distribution(name).requires or []
     return found
 
 

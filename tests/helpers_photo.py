@@ -11,6 +11,9 @@ from PIL import Image
 from dptr.photo.page import Box, Character, Line, Page, Word
 from dptr.utils.errors import UserError
 
+PHOTOGRAPH = Path(__file__).resolve().parent / "golden" / "photograph.jpg"  # tests/golden/make.py draws it
+PHOTOGRAPHED = "Fresh bread\nopen daily\nfrom nine"
+
 
 def box(left: float, top: float, right: float, bottom: float) -> Box:
     """An upright one, of writing that runs to the right."""

@@ -1,4 +1,4 @@
-"""Recipes load and say how they are used; the constraints cover every dependency."""
+"""Recipes load and say how they are used; the constraints, newest and oldest, cover every dependency."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers_docs import ROOT, SCHEMAS, check_recipe, commands, name, parsed
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from dptr.config.load import load_recipe
@@ -66,3 +67,16 @@ def test_constraints_cover_every_dependency() -> None:
         if requirement.name not in OWN:
             assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     assert not {*OWN, "pip"} & set(pinned)
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    """'make oldest' tests what pyproject.toml promises."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (project["optional-dependencies"][name] for name in ("train", "export", "import", "photo"))
+    wanted = [Requirement(text) for text in sum(extras, project["dependencies"])]
+    lines = [line for line in (ROOT / "constraints-oldest.txt").read_text().splitlines() if not line.startswith("#")]
+    oldest = {canonicalize_name(key): version for key, version in (line.split("==") for line in lines)}
+    for requirement in wanted:
+        if requirement.name not in (*OWN, "torch"):
+            (bound,) = (each.version for each in requirement.specifier if each.operator == ">=")
+            assert oldest[canonicalize_name(requirement.name)] in SpecifierSet(f"=={bound}.*"), requirement

@@ -1,15 +1,18 @@
-"""What ``pip install .`` brings is enough to read, measure, and check data; and it is little."""
+"""What ``pip install .`` brings is enough to read, measure, and check data; it is little, and may be released."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers_docs import ROOT
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,9 +41,9 @@ PathFinder.find_spec = lambda name, *rest: find(name, *rest) if name.partition("
 CROPS = ROOT / "tests" / "golden" / "crops"
 
 
-def run_with_base(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code where only the standard library, dptr and what ``BASE`` names can be imported."""
-    command = [sys.executable, "-c", ONLY + code, " ".join(BASE.values()), *arguments]
+def run_with_base(code: str, *arguments: str, also: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run Python code where only the standard library, dptr, what ``BASE`` names, and ``also`` can be imported."""
+    command = [sys.executable, "-c", ONLY + code, " ".join([*BASE.values(), *also]), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
 
@@ -92,6 +95,22 @@ def test_the_commands_of_reading_need_the_base_packages_only(arguments: list[str
     assert done.stdout
 
 
+def test_photographs_and_pdfs_need_the_packages_of_photo_only(tmp_path: Path) -> None:
+    code = f"""
+import os
+from dptr.cli.app import run
+from dptr.photo.outputs import FORMATS
+os.chdir({str(tmp_path)!r})
+for style in FORMATS:
+    assert run(["ocr", {str(PHOTOGRAPH)!r}, "--format", style, "-o", style, "--overlay", "seen.png"]) == 0, style
+sys.exit(run(["ocr", "--text-layer", "use", "pdf"]))
+"""
+    pdfium = {file.parts[0] for file in importlib.metadata.files("pypdfium2") or ()}
+    done = run_with_base(code, also=["rapidocr", *pdfium])
+    assert done.stdout.split() == PHOTOGRAPHED.split(), done.stderr
+    assert (tmp_path / "seen.png").exists()
+
+
 @pytest.mark.parametrize("command", ["finetune", "synth"])
 def test_training_without_its_packages_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
     arguments = [command, "--out", str(tmp_path), *(["--count", "1"] if command == "synth" else [])]
@@ -113,3 +132,13 @@ def test_the_base_install_is_eleven_packages() -> None:
 def test_the_weights_are_those_of_this_version() -> None:
     (pin,) = (text for text in PROJECT["optional-dependencies"]["train"] if text.startswith("dptr-weights"))
     assert pin == f"dptr-weights=={__version__}"
+
+
+@pytest.mark.parametrize("package", ["dptr", "weights/dptr_weights"])
+def test_every_file_of_a_package_may_be_released(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    release = importlib.import_module("release")
+    folder = ROOT / package
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    names = [path.relative_to(folder).as_posix() for path in files]
+    assert names and [name for name in names if not release.matches(name, release.ALLOWED[folder.name])] == []

@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         return _fail(error)
     except click.ClickException as error:  # wrong usage
-        command = getattr(getattr(error, "ctx", None), "command_path", "dptr")
+        _, command = _find_command(arguments)
         return _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
     except KeyboardInterrupt:
         say(f"dptr: interrupted{'; go on with --resume' if _can_resume(arguments) else ''}", level=-1)
@@ -109,13 +109,22 @@ def run(arguments: Sequence[str]) -> int:
 
 def _can_resume(arguments: Sequence[str]) -> bool:
     """Whether the command that ``arguments`` begin with has ``--resume``."""
-    command: click.Command | None = app
+    command, _ = _find_command(arguments)
+    return any(parameter.name == "resume" for parameter in command.params)
+
+
+def _find_command(arguments: Sequence[str]) -> tuple[click.Command, str]:
+    """The command that ``arguments`` begin with, and how it is called, such as ``dptr data check``."""
+    command: click.Command = app
+    words = ["dptr"]
     context = click.Context(app)
     for argument in arguments:
-        if not isinstance(command, click.Group):
+        found = command.get_command(context, argument) if isinstance(command, click.Group) else None
+        if found is None:
             break
-        command = command.get_command(context, argument)
-    return command is not None and any(parameter.name == "resume" for parameter in command.params)
+        command = found
+        words.append(argument)
+    return command, " ".join(words)
 
 
 def _fail(problem: UserError | str) -> int:

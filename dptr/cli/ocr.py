@@ -100,6 +100,8 @@ def ocr(
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
         plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
+    if not tally.words and not tally.failed:
+        say("dptr: no text found")
     if tally.low:
         say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out")
     if tally.failed:

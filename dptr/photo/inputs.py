@@ -164,7 +164,7 @@ def is_url(source: str) -> bool:
 def _sheets(source: str, options: InputOptions) -> Iterator[Sheet | Failure]:
     with _open(source) as file:
         if not _is_pdf(file):
-            with open_header(file, source) as image:
+            with open_header(file, source, others=["PDF"]) as image:
                 numbers = options.pages.choose(count_frames(image, source), source)
                 yield from _each(source, numbers, lambda number: _frame(image, source, number))
             return

@@ -15,7 +15,7 @@ BOX_COLOR = 0, 110, 230
 TEXT_COLOR = 200, 0, 60
 PAPER = 255, 255, 255, 215  # under the text, so that it can be read over anything
 
-_FONT = "OpenSans.ttf"  # of the renderer's fonts
+_FONT = "synth/embedded/OpenSans.ttf"  # of the renderer, which is not imported: it needs other packages
 _TEXT_HEIGHT = 0.5  # of the word's, in a label above it
 _SIZES = 9, 48  # pixels: the smallest and the largest text
 
@@ -48,5 +48,5 @@ def draw_overlay(page: Page, picture: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    content = files("dptr.synth").joinpath("embedded", _FONT).read_bytes()
+    content = files("dptr").joinpath(_FONT).read_bytes()
     return ImageFont.truetype(BytesIO(content), size)

@@ -116,12 +116,13 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
         raise UserError(f"{path}: {reason}; check the path") from error
 
 
-def open_header(file: IO[bytes], name: str) -> Image.Image:
+def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Image.Image:
     """Open a picture without decoding its pixels: for its size, and for its frames (``count_frames``).
 
     Args:
         file: an open binary file; it has to stay open as long as the picture is used.
         name: what errors call it.
+        others: formats that the caller reads itself, for the error.
 
     Raises:
         UserError: zero bytes, not a picture, damaged, or more pixels than Pillow's guard allows.
@@ -136,7 +137,7 @@ def open_header(file: IO[bytes], name: str) -> Image.Image:
     except _BOMB as error:
         raise _too_large(error, name) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: not a picture; expected one of {', '.join(FORMATS)}") from error
+        raise UserError(f"{name}: not a picture; expected one of {', '.join([*FORMATS, *others])}") from error
     except _BROKEN as error:
         raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
 

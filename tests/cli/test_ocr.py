@@ -177,7 +177,8 @@ def test_words_that_are_not_sure_enough_are_left_out(capsys: pytest.CaptureFixtu
 
 
 def test_no_text_is_an_empty_result(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _out(capsys, "white.png") == ""
+    assert run(["ocr", "white.png"]) == 0
+    assert capsys.readouterr() == ("", "dptr: no text found\n")
     assert _rows(_out(capsys, "white.png", "--json")) == [("white.png", 1, "")]
     _out(capsys, "white.png", "-o", "white.pdf")
     assert Path("white.pdf").exists()
@@ -189,7 +190,8 @@ WRONG: list[tuple[str, str]] = [
     ("empty", "no picture directly in it"),
     ("-r empty", "in its sub-folders"),
     ("none*.png", "no file matches this pattern"),
-    ("notes.txt", "notes.txt: not a picture"),
+    ("notes.txt", "notes.txt: not a picture; expected one of AVIF,"),
+    ("notes.txt", ", PDF"),
     ("zero.png", "zero.png: zero bytes"),
     ("encrypted.pdf", "encrypted.pdf: encrypted; remove its password first"),
     ("broken.pdf", "broken.pdf: damaged"),
@@ -222,6 +224,7 @@ WRONG: list[tuple[str, str]] = [
     ("a.png --boxes outside.tsv", "outside.tsv: line 2: the box lies outside a.png, 120x80 pixels"),
     ("http://127.0.0.1:1/x.png", "http://127.0.0.1:1/x.png"),
     ("--bogus a.png", "no such option"),
+    ("a.png --overlay", "see 'dptr ocr --help'"),
 ]
 
 

@@ -3,6 +3,7 @@
 ``python tests/golden/make.py``: readings.json, glyph.json and losses.json, from the code and the weights as they are.
 On the machine that wrote them they come out the same to the last digit, so git shows whether a change of code is none.
 ``python tests/golden/make.py --crops FONTS``: the pictures too; FONTS as ``scripts/web_fonts.py`` writes it.
+``python tests/golden/make.py --photograph``: the photograph alone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import helpers_golden as golden
+import helpers_photo
 
 from dptr.config.render import RenderConfig, plain_render
 from dptr.synth import Renderer
@@ -45,7 +47,12 @@ PICTURES: list[tuple[str, str, str, tuple[int, int], dict[str, float], int]] = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crops", metavar="FONTS", type=Path, help="draw the pictures anew, with fonts of this folder")
-    fonts = parser.parse_args().crops
+    parser.add_argument("--photograph", action="store_true", help="draw the photograph anew, and nothing else")
+    options = parser.parse_args()
+    fonts = options.crops
+    if options.photograph:
+        draw_photograph()
+        return
     if fonts is not None:
         draw_pictures(fonts)
     found = {name: golden.rounded(golden.readings(golden.open_reader(name, "torch"))) for name in golden.MODELS}
@@ -69,6 +76,25 @@ def draw_pictures(fonts: Path) -> None:
     Image.fromarray(ramp.astype(np.uint8)).save(golden.CROPS / golden.BLANK, optimize=True)
     labels = "".join(f"{name}.png\t{text}\n" for name, text, *_ in PICTURES)
     (golden.CROPS / "labels.tsv").write_text(labels, encoding="utf-8")
+
+
+def draw_photograph() -> None:
+    """A sign seen from a little to the side, on a lit wall, with a camera's noise."""
+    width, height = 960, 720
+    sign = Image.new("RGB", (width, height), (96, 74, 58))
+    draw = ImageDraw.Draw(sign)
+    draw.rectangle((150, 170, 810, 560), fill=(238, 232, 214))
+    for row, text in enumerate(helpers_photo.PHOTOGRAPHED.splitlines()):
+        font = ImageFont.truetype(str(golden.FONT), 76)
+        draw.text((200, 205 + 105 * row), text, font=font, fill=(52, 40, 90))
+    seen = sign.transform(
+        (width, height), Image.Transform.QUAD, (20, -30, -10, height + 20, width - 20, height - 30, width, 40),
+        Image.Resampling.BICUBIC,
+    )  # fmt: skip
+    light = np.linspace(0.75, 1.1, width)[None, :, None]
+    noise = np.random.default_rng(0).normal(0, 6, (height, width, 3))
+    pixels = np.clip(np.asarray(seen) * light + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(helpers_photo.PHOTOGRAPH, quality=85)
 
 
 def write(name: str, values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
 from PIL import Image, ImageDraw, ImageFont
 
 import dptr
@@ -56,6 +57,10 @@ class Given:
 @pytest.fixture(scope="module")
 def reader() -> Reader:
     return Reader()
+
+
+def test_a_photograph_is_read_with_the_detector_of_the_extra(reader: Reader) -> None:
+    assert OCR(reader=reader)(PHOTOGRAPH).text == PHOTOGRAPHED
 
 
 def test_lines_become_words_in_their_places(reader: Reader) -> None:
