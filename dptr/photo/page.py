@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
+from dptr.utils.errors import UserError
+from dptr.utils.images import Picture, open_image
+
 LEAST_CONFIDENCE = 0.4  # of a word that ``dptr ocr`` shows; chosen on photographs (docs/evidence/photographs.md)
 SCHEMA = 1  # of to_dict; raised when a key changes its meaning or goes
 
@@ -99,6 +104,28 @@ class Page:
                 parts.append("")
             parts.append(line.text)
         return "\n".join(parts)
+
+    def overlay(self, picture: Picture | None = None) -> Image.Image:
+        """The picture with a box around each word and its text above it.
+
+        Args:
+            picture: what was read, as ``dptr.utils.images.open_image`` takes it; None = ``source`` is opened again,
+                which has to be a picture, and this page its first frame.
+
+        Raises:
+            UserError: it cannot be opened, or has another size than the page.
+        """
+        from dptr.photo.overlay import draw_overlay  # it draws pages
+
+        if picture is None and self.number > 1:
+            raise UserError(f"{self.source}: page {self.number} of several; pass the picture that was read")
+        image = open_image(self.source if picture is None else picture)
+        if image.size != (self.width, self.height):
+            raise UserError(
+                f"picture of {image.width}x{image.height} pixels: the page has {self.width}x{self.height}; pass the "
+                "picture that was read"
+            )
+        return draw_overlay(self, image)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON holds it; coordinates to a hundredth of a pixel, probabilities to six digits."""

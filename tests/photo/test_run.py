@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,16 @@ def test_the_overlay_has_a_frame_and_a_text_for_each_word() -> None:
     inside = drawn[64:86, 64:156]
     assert (inside == (20, 120, 60)).all(), "the picture stays as it is"
     assert math.prod(draw_overlay(Page("x", 1, 600, 400), picture).size) == 240_000
+
+
+def test_a_page_draws_itself(tmp_path: Path) -> None:
+    one = word("Hello", box(60, 60, 160, 90))
+    picture = Image.new("RGB", (600, 400), (20, 120, 60))
+    picture.save(tmp_path / "photo.png")
+    shown = Page(str(tmp_path / "photo.png"), 1, 600, 400, (Line((one,), one.box),))
+    drawn = draw_overlay(shown, picture).tobytes()
+    assert shown.overlay().tobytes() == shown.overlay(picture).tobytes() == drawn != picture.tobytes()
+    with pytest.raises(UserError, match="picture of 60x40 pixels: the page has 600x400"):
+        shown.overlay(picture.resize((60, 40)))
+    with pytest.raises(UserError, match="page 2 of several; pass the picture"):
+        replace(shown, number=2).overlay()
