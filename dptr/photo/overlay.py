@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
+from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
-
-from dptr.photo.page import Page
 
 BOX_COLOR = 0, 110, 230
 TEXT_COLOR = 200, 0, 60
@@ -20,22 +20,32 @@ _TEXT_HEIGHT = 0.5  # of the word's, in a label above it
 _SIZES = 9, 48  # pixels: the smallest and the largest text
 
 
-def draw_overlay(page: Page, picture: Image.Image) -> Image.Image:
+class Placed(Protocol):
+    """What is drawn: a text and the four corners of its box, x and y in pixels, clockwise as one reads."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def box(self) -> Sequence[tuple[float, float]]: ...
+
+
+def draw_overlay(words: Sequence[Placed], picture: Image.Image) -> Image.Image:
     """A copy of the picture with a box around each word and its text above it.
 
     What the font has no glyph for is drawn as an empty box.
 
     Args:
-        page: what was read in it.
-        picture: RGB, of the page's size.
+        words: what was read in it, such as ``Page.words``.
+        picture: RGB.
     """
     shown = picture.convert("RGBA")
     layer = Image.new("RGBA", shown.size, (255, 255, 255, 0))
     draw = ImageDraw.Draw(layer)
     width = max(1, round(min(shown.size) / 700))
-    for word in page.words:
+    for word in words:
         draw.line([*word.box, word.box[0]], BOX_COLOR, width, joint="curve")
-    for word in page.words:
+    for word in words:
         height = math.dist(word.box[0], word.box[3])
         font = _font(min(max(round(_TEXT_HEIGHT * height), _SIZES[0]), _SIZES[1]))
         left, top, right, bottom = font.getbbox(word.text)

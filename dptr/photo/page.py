@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from dptr.photo.overlay import draw_overlay
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 
@@ -115,8 +116,6 @@ class Page:
         Raises:
             UserError: it cannot be opened, or has another size than the page.
         """
-        from dptr.photo.overlay import draw_overlay  # it draws pages
-
         if picture is None and self.number > 1:
             raise UserError(f"{self.source}: page {self.number} of several; pass the picture that was read")
         image = open_image(self.source if picture is None else picture)
@@ -125,7 +124,7 @@ class Page:
                 f"picture of {image.width}x{image.height} pixels: the page has {self.width}x{self.height}; pass the "
                 "picture that was read"
             )
-        return draw_overlay(self, image)
+        return draw_overlay(self.words, image)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON holds it; coordinates to a hundredth of a pixel, probabilities to six digits."""

@@ -75,7 +75,7 @@ class Plan:
             path = self._overlay_path(page.source, page.number)
             if path is not None and picture is not None:
                 with atomic_file(path) as aside:
-                    draw_overlay(page, picture).save(aside, "PNG")
+                    draw_overlay(page.words, picture).save(aside, "PNG")
             yield page, picture
 
     def _path(self, source: str, number: int) -> str | Path:
