@@ -76,11 +76,13 @@ def identity_draws(count: int) -> Draws:
     )
 
 
-def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torch.Generator) -> Draws:
+def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torch.Generator, among: int = 0) -> Draws:
     """``LAYERS`` operations a crop, each with probability ``strength`` and at magnitudes up to it.
 
     Args:
         strength: of each crop, 0..1, on the CPU.
+        among: how many operations, drawn for the whole batch, each crop's are chosen of, at least ``LAYERS``; 0 = all.
+            A crop's are the same ones as often, but fewer are to be computed for a small batch.
     """
     strength = strength[:, None]
     count = len(strength)
@@ -89,7 +91,10 @@ def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torc
         return torch.rand(count, values, generator=generator)
 
     chosen = torch.zeros(count, len(_OPERATIONS), dtype=torch.bool)
-    chosen.scatter_(1, uniform(len(_OPERATIONS)).topk(LAYERS, dim=1).indices, True)
+    keys = uniform(len(_OPERATIONS))
+    if among:
+        keys[:, torch.randperm(len(_OPERATIONS), generator=generator)[among:]] = -1
+    chosen.scatter_(1, keys.topk(LAYERS, dim=1).indices, True)
     drawn = chosen & (uniform(len(_OPERATIONS)) < strength)
     on = dict(zip(_OPERATIONS, drawn.float().split(1, dim=1), strict=True))
 
@@ -133,6 +138,7 @@ def augment_batch(
     strength: Float[Tensor, " b"],
     generator: torch.Generator,
     noise: torch.Generator,
+    among: int = 0,
 ) -> Float[Tensor, "b 3 h w"]:
     """Crops, augmented, as a model eats them: rounded to whole values of 0..255, then scaled to [-1, 1].
 
@@ -140,8 +146,9 @@ def augment_batch(
         strength: of each crop, 0 (as it is) to 1, on the CPU.
         generator: on the CPU, of what is drawn.
         noise: on the crops' device, of the noise.
+        among: as ``draw`` takes it.
     """
-    draws = draw(strength, crops.shape[1], crops.shape[2], generator)
+    draws = draw(strength, crops.shape[1], crops.shape[2], generator, among)
     return apply_draws(crops, draws, noise).div_(images.HALF_RANGE).sub_(1)
 
 

@@ -47,7 +47,8 @@ dry() {
     local folder=runs/gpu-evidence-dry
     rm -rf "$folder"
     IN=$folder/in
-    PYTHONPATH=$PWD $python research/gpu/inputs.py --out "$IN" --font-folder ${FONTS:-/usr/share/fonts} --python "" --fonts 100
+    PYTHONPATH=$PWD $python research/gpu/inputs.py --out "$IN" --font-folder ${FONTS:-/usr/share/fonts} --python "" --fonts 100 \
+        --sets iiit5k ic15 --whole
     export IN BACK=$folder/back OUT=$folder/out WORK=$folder/work PYTHON=$python
     export CROPS=4000 ALIGN=8 TIMES=0.01 JOBS=2 WORKERS=2 STARTS="c d"
     export MORE="run.steps=8 run.batch_size=8 run.validate_every=50 run.save_every=2 run.device=cpu run.precision=no"

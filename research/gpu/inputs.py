@@ -3,8 +3,9 @@
     python research/gpu/inputs.py --out runs/gpu-inputs
 
 Below ``--out``: ``fonts.tar.xz``, every font that has all of charset 94, cut down to it; ``words.gz``,
-wordfreq's English list as a file in which frequent words stand more than once; ``photographs`` and, for each training
-set of labeled crops, a folder, reduced to the sizes that are read; ``wheels``, Python packages that are missing there.
+wordfreq's English list as a file in which frequent words stand more than once; ``photographs`` and, for each set of
+labeled crops, ``SET/train`` and ``SET/val``, reduced to the sizes that are read; ``models``, recognizers in half
+precision; ``wheels``, Python packages that are missing there.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from fontTools import subset
 from fontTools.ttLib import TTFont, TTLibError
 from PIL import Image
+from prepare import SETS
 
 from dptr.config.render import SourceConfig
-from dptr.data.labeled import open_labeled
+from dptr.data.held_out import hash_picture, is_held_out
+from dptr.data.labeled import LabeledDataset, open_labeled
+from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.synth import FontIndex, find_fonts
-from dptr.text.charset import resolve_charset
+from dptr.text.charset import check_label, resolve_charset
 from dptr.text.sources import read_source
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
@@ -37,7 +43,10 @@ PACKAGES = ("annotated-doc", "annotated-types", "lmdb", "pydantic", "pydantic_co
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64")
 WORDS = 1_000_000  # lines of the word file
 SIDE = 160  # pixels of a photograph's shorter side, as the renderer keeps them (dptr.synth.backgrounds)
-HEIGHT = 40  # pixels of a crop at most; models read 32
+HEIGHT = 64  # pixels of a crop's shorter side at most; models read no more rows
+QUALITY = 75  # of crops as WebP files, which take two thirds of what JPEG files do
+HELD_OUT = 0.1  # share of the crops that validates
+ORDERED = ("iiit5k", "ic15")  # sets of which a permutation of both together chooses these, as when the models began
 
 
 def main() -> None:
@@ -46,6 +55,11 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", help="version there, for the wheels; '' = no wheels")
     parser.add_argument("--fonts", type=int, default=0, help="only so many, evenly spread; 0 = all")
     parser.add_argument("--font-folder", nargs="+", default=[], help="where fonts are; none = the system's")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), help="of labeled crops, below DPTR_DATA")
+    parser.add_argument("--whole", action="store_true", help="hold no labeled crops out for validation")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME=FOLDER", help="a recognizer to take along"
+    )
     parser.add_argument("--decoder", type=Path, help="a decoder's checkpoint to take along")
     options = parser.parse_args()
     try:
@@ -58,9 +72,15 @@ def main() -> None:
         say(out / "fonts.tar.xz", f"{fonts(out / 'fonts.tar.xz', options.fonts, options.font_folder)} fonts")
         say(out / "words.gz", f"{words(out / 'words.gz')} words")
         say(out / "photographs", f"{photographs(data / 'natural', out / 'photographs')} photographs")
-        for name in ("iiit5k/train", "ic15/train"):
-            folder = out / name
-            say(folder, f"{crops(data / name, folder)} crops")
+        sets = {name: open_labeled(data / name / "train") for name in options.sets}
+        held = {} if options.whole else held_out(sets)
+        for name, dataset in sets.items():
+            rows = set(range(len(dataset)))
+            for part, some in (("train", rows - held.get(name, set())), ("val", held.get(name, set()))):
+                if some:
+                    say(out / name / part, f"{crops(dataset, out / name / part, some)} crops")
+        for entry in options.model:
+            say(out / "models" / model(entry, out / "models"), entry)
         if options.decoder:
             shutil.copytree(options.decoder, out / "decoder", dirs_exist_ok=True)
             say(out / "decoder", str(options.decoder))
@@ -136,18 +156,65 @@ def photographs(folder: Path, out: Path) -> int:
     return len(paths)
 
 
-def crops(folder: Path, out: Path) -> int:
-    """A labeled data set with crops of at most ``HEIGHT`` pixels; how many."""
-    dataset = open_labeled(folder)
+def held_out(sets: dict[str, LabeledDataset]) -> dict[str, set[int]]:
+    """Which crops of each set validate: those that the released recognizers have not seen.
+
+    Of ``ORDERED``, together, the first ones of a permutation of all crops with a label in charset 94, white space
+    aside; of the other sets those that ``dptr.data.held_out`` chooses by their bytes.
+
+    Raises:
+        UserError: one of ``ORDERED`` without the others.
+    """
+    ordered = [name for name in ORDERED if name in sets]
+    if ordered and len(ordered) < len(ORDERED):
+        raise UserError(f"--sets {' '.join(sets)}: {' and '.join(ORDERED)} are held out together; name both or --whole")
+    charset = resolve_charset("94")
+    rows = [
+        (name, row)
+        for name in ordered
+        for row in range(len(sets[name]))
+        if check_label(sets[name].label(row), charset, sys.maxsize)[1] is None
+    ]
+    order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(rows))
+    held: dict[str, set[int]] = {name: set() for name in sets}
+    for place in order[: round(HELD_OUT * len(rows))].tolist():
+        name, row = rows[place]
+        held[name].add(row)
+    for name in sets.keys() - set(ordered):
+        hashes = np.array([hash_picture(sets[name].image_bytes(row)) for row in range(len(sets[name]))], np.uint32)
+        held[name].update(np.flatnonzero(is_held_out(hashes, HELD_OUT)).tolist())
+    return held
+
+
+def crops(dataset: LabeledDataset, out: Path, rows: Collection[int]) -> int:
+    """A labeled data set of some of the crops, with shorter sides of at most ``HEIGHT`` pixels; how many."""
     out.mkdir(parents=True, exist_ok=True)
     lines = []
-    for index in range(len(dataset)):
-        name = f"{index:06d}.jpg"
-        image = dataset.image(index)
-        _shrunk(image, HEIGHT / image.height).save(out / name, quality=85)
-        lines.append(f"{name}\t{dataset.label(index)}\n")
+    for row in sorted(rows):
+        name = f"{row:06d}.webp"
+        image = dataset.image(row)
+        _shrunk(image, HEIGHT / min(image.size)).save(out / name, quality=QUALITY)
+        lines.append(f"{name}\t{dataset.label(row)}\n")
     (out / "labels.tsv").write_text("".join(lines), encoding="utf-8")
-    return len(dataset)
+    return len(lines)
+
+
+def model(entry: str, out: Path) -> str:
+    """Write a recognizer in half precision, given as NAME=FOLDER; its name.
+
+    Raises:
+        UserError: not NAME=FOLDER; see ``load_recognizer``.
+    """
+    name, _, folder = entry.partition("=")
+    if not name or not folder:
+        raise UserError(f"--model {entry}: not NAME=FOLDER; name a recognizer's folder")
+    checkpoint, loaded = open_checkpoint(folder), load_recognizer(folder)
+    out.mkdir(exist_ok=True)
+    save_checkpoint(
+        out / name, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, loaded.card,
+        half=True, temperature=loaded.temperature,
+    )  # fmt: skip
+    return name
 
 
 def _shrunk(image: Image.Image, factor: float) -> Image.Image:

@@ -13,6 +13,7 @@ from dptr.models.decoders.parseq import PARSeq, Sequences
 from dptr.models.recognizer import Recognizer
 
 WEIGHT = 0.5  # of the first model's predictions, as a part of the others' loss
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 PARTS = tuple(part.name for part in fields(Sequences))
 
 
@@ -23,26 +24,30 @@ class Distillation(nn.Module):
 
     Args:
         models: by name; all have a parseq decoder and one charset.
-        rows: crops of each bin of a batch; words of a bin have about one length.
+        rows: for each size of crops the crops of each of its bins; words of a bin have about one length.
     """
 
-    def __init__(self, models: Mapping[str, Recognizer], rows: Sequence[int]):
+    def __init__(self, models: Mapping[str, Recognizer], rows: Sequence[Sequence[int]]):
         super().__init__()
         self.models = nn.ModuleDict(models)
-        self.rows = list(rows)
+        self.rows = [list(some) for some in rows]
+        self.norms = {
+            name: [(part, part.momentum or 0.0) for part in model.modules() if isinstance(part, BATCH_NORMS)]
+            for name, model in models.items()
+        }
 
-    def forward(self, pixels: Tensor, generator: torch.Generator | None, **tensors: Tensor) -> dict[str, Tensor]:
+    def forward(self, generator: torch.Generator | None, **tensors: Tensor) -> dict[str, Tensor]:
         """Losses by name of a model, and their sum as ``loss``.
 
         Args:
-            pixels: float (b, 3, h, w), one bin after the other.
             generator: not used: orders are drawn before, for a CUDA graph draws nothing.
-            tensors: of bin i ``targets-i`` (n, t) and what ``orders_as_tensors`` makes.
+            tensors: of the k-th size ``pixels-k``, float (b, 3, h, w), one bin after the other; of bin i ``targets-i``
+                (n, t) and what ``orders_as_tensors`` makes, bins numbered over all sizes.
         """
         losses: dict[str, Tensor] = {}
         known: Tensor | None = None
         for name in self.models:
-            logits, wanted = self.predictions(name, pixels, tensors)
+            logits, wanted = self.predictions(name, tensors)
             loss = F.cross_entropy(logits, wanted, ignore_index=self.decoder(name).pad)
             if known is None:
                 known = logits.detach().log_softmax(-1)
@@ -58,19 +63,29 @@ class Distillation(nn.Module):
         assert isinstance(decoder, PARSeq)
         return decoder
 
-    def predictions(self, name: str, pixels: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (n, classes) of all symbols asked for, and these symbols."""
-        model = self.models[name]
+    def predictions(self, name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) of all symbols asked for, and these symbols.
+
+        The encoder runs once a size, the decoder once a bin. Batch norms count a size by its share of the crops, so
+        that their running statistics are those of all crops, whatever size comes last.
+        """
+        model, decoder = self.models[name], self.decoder(name)
         assert isinstance(model, Recognizer)
-        with torch.autocast(pixels.device.type, torch.bfloat16, cache_enabled=False):  # a cache would outlive a graph
-            memory = model.memory(pixels).split(self.rows)
-            parts = [
-                self.decoder(name).logits_in_orders(some, None, tensors[f"targets-{i}"], orders_of(tensors, i))
-                for i, some in enumerate(memory)
-            ]
-        return torch.cat([logits.flatten(0, 1).float() for logits, _ in parts]), torch.cat(
-            [wanted.flatten() for _, wanted in parts]
-        )
+        everything = sum(map(sum, self.rows))
+        logits: list[Tensor] = []
+        wanted: list[Tensor] = []
+        with torch.autocast(tensors["pixels-0"].device.type, torch.bfloat16, cache_enabled=False):  # it outlives graphs
+            for size, rows in enumerate(self.rows):
+                for part, momentum in self.norms[name]:
+                    part.momentum = momentum * sum(rows) / everything
+                for memory in model.memory(tensors[f"pixels-{size}"]).split(rows):
+                    number = len(logits)
+                    found, asked = decoder.logits_in_orders(
+                        memory, None, tensors[f"targets-{number}"], orders_of(tensors, number)
+                    )
+                    logits.append(found.flatten(0, 1).float())
+                    wanted.append(asked.flatten())
+        return torch.cat(logits), torch.cat(wanted)
 
 
 def orders_as_tensors(orders: Sequences, number: int) -> dict[str, Tensor]:

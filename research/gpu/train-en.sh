@@ -125,7 +125,7 @@ dry() {
 
 pack_inputs() {
     PYTHONPATH=$PWD $python research/gpu/inputs.py --out "$IN" --decoder "${DECODER:-runs/direct-dptr-en/decoder}" \
-        --font-folder ${FONTS:-/usr/share/fonts runs/web-fonts} "$@"
+        --font-folder ${FONTS:-/usr/share/fonts runs/web-fonts} --sets iiit5k ic15 --whole "$@"
 }
 
 case ${1:-} in

@@ -171,3 +171,22 @@ def test_same_generator_same_crops_and_strength_is_each_crops_own() -> None:
     plain = torch.from_numpy(to_pixels(crops.numpy()))
     assert torch.equal(once[:32], plain[:32])
     assert (once[32:] != plain[32:]).flatten(1).any(1).float().mean() > 0.9
+
+
+def test_operations_drawn_for_a_batch_come_as_often_for_each_crop() -> None:
+    """Of five operations a step all twenty come over many steps, three a crop, each as often as without the limit."""
+    generator = torch.Generator().manual_seed(6)
+    still = identity_draws(8)
+    fields = [field.name for field in dataclasses.fields(Draws)]
+    counts: list[dict[str, float]] = []
+    for among in (0, 5):
+        changed = dict.fromkeys(fields, 0)
+        for _ in range(600):
+            draws = draw(torch.ones(8), HEIGHT, WIDTH, generator, among)
+            for name in fields:
+                changed[name] += int((getattr(draws, name) != getattr(still, name)).any(1).sum())
+        counts.append({name: count / 4800 for name, count in changed.items()})
+    assert counts[1] == pytest.approx(counts[0], abs=0.05)
+    some = draw(torch.ones(500), HEIGHT, WIDTH, generator, 5)
+    still = identity_draws(500)
+    assert sum(bool((getattr(some, name) != getattr(still, name)).any()) for name in fields) <= 5
