@@ -3,6 +3,7 @@
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
     python scripts/ship.py runs/small/model models/dptr-en-small --data iiit5k/test --data ic15/test
+    python scripts/ship.py dptr-en dptr-en --validation crops/val   # the same weights: a new ONNX file, new thresholds
 
 What onnxruntime reads goes to dptr/weights, what torch reads to weights/dptr_weights (the distribution dptr-weights). A
 folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
@@ -53,6 +54,9 @@ def main() -> None:
     if "DPTR_DATA" not in os.environ:
         sys.exit("ship: DPTR_DATA is not set; set it to the folder that holds the data sets")
     is_shipped = options.name in SHIPPED
+    if is_shipped and str(options.source) == options.name:
+        renew(options.name, options.validation)
+        return
     target = READING / options.name if is_shipped else Path(options.name)
     card = card_of(options.source)
     card |= {
@@ -74,7 +78,7 @@ def main() -> None:
     card["parameters"] = sum(parameter.numel() for parameter in loaded.model.parameters())
     temperature = loaded.temperature
     if options.validation:
-        calibration = calibrate_loaded(loaded, options.validation)
+        calibration = calibrate_loaded(loaded, options.validation, None)
         temperature = calibration.temperature
         card |= calibration.to_card()
     save_checkpoint(
@@ -106,13 +110,22 @@ def main() -> None:
         print(parity.describe())
 
 
-def calibrate_loaded(loaded: Loaded, folders: Sequence[str]) -> Calibration:
-    """Calibrate a recognizer on labeled crops that it was not trained on."""
+def renew(name: str, folders: Sequence[str]) -> None:
+    """Export a model that ships again, with the confidences of its card (``Calibration``) measured on ``folders``."""
+    if folders:
+        loaded, path = load_recognizer(name), READING / name / "card.json"
+        card = read_json(path, "model card") | calibrate_loaded(loaded, folders, loaded.temperature).to_card()
+        write_json(path, card)
+    print(export(name, READING / name / "model.onnx")[0].describe())
+
+
+def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float | None) -> Calibration:
+    """Calibrate a recognizer on labeled crops that it was not trained on; ``temperature`` as for ``calibrate``."""
     charset, size = loaded.tokenizer.charset, loaded.config.encoder.crop_size
     crops = load_crops(folders, charset, loaded.tokenizer.max_length, size)
     recognize = partial(crop_probabilities, loaded.model, device=torch.device("cpu"))
     with torch.inference_mode():
-        return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset))
+        return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset), temperature)
 
 
 def _without_paths(value: object) -> object:

@@ -52,23 +52,29 @@ class Calibration:
         return {"thresholds": {"n": self.words, **rows}}
 
 
-def calibrate(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> Calibration:
+def calibrate(
+    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, temperature: float | None = None
+) -> Calibration:
     """Fit a model's temperature on labeled crops, for whether words are right under a protocol.
 
-    The arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone, for the
-    probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
+    The first four arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone,
+    for the probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
+
+    Args:
+        temperature: keep this one, and find the thresholds alone; None = fit it.
     """
-    return calibrate_on(compare_crops(crops, tokenizer, recognize, protocol))
+    return calibrate_on(compare_crops(crops, tokenizer, recognize, protocol), temperature)
 
 
-def calibrate_on(comparisons: Iterable[Comparison[Reading]]) -> Calibration:
+def calibrate_on(comparisons: Iterable[Comparison[Reading]], temperature: float | None = None) -> Calibration:
     """Fit the temperature on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same."""
     words: list[np.ndarray] = []
     correct: list[bool] = []
     for comparison in islice(comparisons, MAX_WORDS):
         words.append(comparison.reading.probabilities.copy())  # else its whole batch would stay in memory
         correct.append(comparison.correct)
-    temperature = fit_temperature(words, correct)
+    if temperature is None:
+        temperature = fit_temperature(words, correct)
     if len(words) < MIN_WORDS:
         return Calibration(temperature, words=len(words))
     confidences = [float(apply_temperature(word, temperature).max(-1).prod()) for word in words]

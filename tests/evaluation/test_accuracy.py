@@ -147,3 +147,5 @@ def test_thresholds_are_confidences_at_the_fitted_temperature() -> None:
     assert found.thresholds[0.9] == found.thresholds[0.99], "of all words 87.5 % are right"
     assert found.to_card()["thresholds"]["0.99"] == [pytest.approx(confident, abs=1e-6), 0.75]
     assert calibrate_on(comparisons[:99]).to_card() == {}, "too few words"
+    kept = calibrate_on(comparisons, 1.0)
+    assert kept.temperature == 1 and kept.thresholds[0.99] == (pytest.approx(0.95), 0.75)
