@@ -19,7 +19,7 @@ from dptr.utils.images import to_array
 from dptr.utils.sizes import Size, Sizes, by_shape
 
 WIDTHS = (160, 192, 224, 256, 320, 384, 512, 640)  # pixels; crops of a width between go to the next one
-STRETCH = 4 / 3  # how many times wider or narrower the crops of a rare size are made at most
+STRETCH = 4 / 3  # how many times wider the crops of a rare size are made at most
 SHORT = 8  # characters: shorter words are decoded apart from longer ones, for few tokens of a batch to be padding
 COVERED = 0.998  # share of a bin's words that its longest label is chosen for; longer ones are left out
 STEP = 4  # longest labels are multiples of it
@@ -133,9 +133,9 @@ def sort_into_bins(
 def plan_bins(sizes: Sizes, max_length: int, rendered: Census, labeled: Census, demand: Demand) -> Plan:
     """Bins for crops of ``sizes`` and labels of up to ``max_length`` characters.
 
-    The usual size has a bin for words of up to ``SHORT`` characters and one for longer ones, each other size one. A
-    size that would get fewer than ``demand.least`` crops a step joins the one beside it, if that is at most ``STRETCH``
-    times as wide or as narrow; else it gets these few.
+    A size has a bin for words of up to ``SHORT`` characters and one for longer ones where a step has ``demand.least``
+    crops of both, else one. A size that would get fewer crops a step joins the next wider one, if that is at most
+    ``STRETCH`` times as wide; else it gets these few.
 
     Args:
         rendered: a sample.
@@ -154,8 +154,7 @@ def plan_bins(sizes: Sizes, max_length: int, rendered: Census, labeled: Census, 
         here = (at == home).all(1)
         short = here & (lengths <= SHORT)
         longest = _longest(lengths[here], rows[here], max_length)
-        usual = home == (sizes.height, sizes.width) and longest > SHORT
-        if usual and min(rows[short].sum(), rows[here & ~short].sum()) >= demand.least:
+        if longest > SHORT and min(rows[short].sum(), rows[here & ~short].sum()) >= demand.least:
             limits.append((home, SHORT))
         limits.append((home, longest))
     bins = tuple(BinPlan(home, longest, 0, 0.0, 0) for home, longest in limits)
@@ -223,14 +222,20 @@ def _planned(size: Size, sizes: Sizes) -> Size:
 
 
 def _neighbor(home: Size, homes: dict[Size, Size], held: dict[Size, float]) -> Size | None:
-    """The nearest other home that is near enough for all crops of this one, a wider one if there are two."""
+    """The next wider home, if it is near enough for all crops of this one; for a home without crops any nearest one.
+
+    None is squeezed: the last columns of the widest crops would learn nothing.
+    """
     crops = [size for size, old in homes.items() if old == home]
 
     def stretch(other: Size) -> float:
         return max(abs(math.log(by_shape(other)[0] / by_shape(size)[0])) for size in crops)
 
-    near = [other for other in held if other != home and (not held[home] or stretch(other) <= math.log(STRETCH) + 1e-9)]
-    return min(near, key=lambda other: (by_shape(other) < by_shape(home), stretch(other)), default=None)
+    def is_near(other: Size) -> bool:
+        return by_shape(other) > by_shape(home) and stretch(other) <= math.log(STRETCH) + 1e-9
+
+    near = [other for other in held if other != home and (not held[home] or is_near(other))]
+    return min(near, key=stretch, default=None)
 
 
 def _longest(lengths: np.ndarray, weights: np.ndarray, max_length: int) -> int:

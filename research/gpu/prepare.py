@@ -158,9 +158,9 @@ def load_labeled(inputs: Path, named: Sequence[str], config: ModelConfig, charse
         if name not in weights or not weight > 0:
             raise UserError(f"--set-weights {entry}: not NAME=WEIGHT above 0; NAME is one of {', '.join(SETS)}")
         weights[name] = weight
-    if not counts.all():
-        empty = [name for name, count in zip(SETS, counts, strict=True) if not count]
-        raise UserError(f"{inputs}: no crop left to train on of {', '.join(empty)}; make the inputs anew")
+    for part, some in (("train", crops), ("val", validation)):
+        if empty := [f"{name}/{part}" for number, name in enumerate(SETS) if number not in some.sources]:
+            raise UserError(f"{inputs}: no crop left of {', '.join(empty)}; make the inputs anew")
     weights = {name: weight / sum(weights.values()) for name, weight in weights.items()}
     shares = ", ".join(f"{name} {weights[name]:.1%} ({count:,})" for name, count in zip(SETS, counts, strict=True))
     notes = [f"labeled crops are drawn of {shares}", *crops.drops.lines(), *validation.drops.lines()]

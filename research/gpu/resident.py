@@ -37,9 +37,9 @@ from dptr.config.data import DistillationConfig, InitConfig
 from dptr.config.model import ModelConfig, PARSeqConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.data.batch_augment import augment_batch
-from dptr.evaluation.accuracy import score_crops
-from dptr.evaluation.calibration import calibrate
-from dptr.evaluation.metrics import validation_protocol
+from dptr.evaluation.accuracy import Comparison, compare_crops
+from dptr.evaluation.calibration import calibrate_on
+from dptr.evaluation.metrics import one_minus_ned, validation_protocol, word_accuracy
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, open_checkpoint, save_checkpoint
 from dptr.models.decoders.parseq import build_sequences, draw_permutations
@@ -53,7 +53,7 @@ from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
 
-ORDERS = 512  # sets of permutations, drawn before training
+ORDERS = 256  # sets of permutations, drawn before training
 EARLY = 16_000  # crops to wait for
 AMONG = 5  # operations of which the crops of one size get theirs in a step: launching all takes longer than the step
 TIMED = 25  # steps, with --speed
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--most", type=int, default=2_000_000, help="rendered crops")
     parser.add_argument("--sample", type=int, default=5000, help="of them, that bins are planned by")
-    parser.add_argument("--validate", type=int, default=1000, help="steps between validations")
+    parser.add_argument("--validate", type=int, default=1500, help="steps between validations")
     parser.add_argument("--save", type=int, default=2000, help="steps between saved states")
     parser.add_argument("--recipe", default="mixed", choices=("mixed", "signs"), help="of recipes/synth")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="of that recipe")
@@ -113,7 +113,7 @@ def train(options: argparse.Namespace) -> None:
         if not options.speed:
             check_out(options.out, recipe, options.resume)
         accelerator = make_accelerator(recipe.run)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = len(synth.size.every) == 1  # else it would try for each size of each batch
         task = ResidentTask(options, models, recipe, labeled, end_census(counted), accelerator.device)
         task.start_rendering(pool)
         try:
@@ -150,7 +150,8 @@ class ResidentTask(Task):
         self.notes = [*labeled.notes, *turned]
         self.plan = self.make_plan(rendered)
         self.bins = self.make_bins()
-        self.orders = [self.draw_orders(number, bin) for number, bin in enumerate(self.bins)]
+        self.orders: list[list[dict[str, Tensor]]] = []
+        self.compared: list[Comparison] = []  # of the model that was judged last
         self.shelf = Shelf(self.bins, options.most)
         self.filler: threading.Thread | None = None
         for model in self.models.values():
@@ -208,8 +209,9 @@ class ResidentTask(Task):
         return [orders_as_tensors(orders.to(self.device), number) for orders in drawn]
 
     def start_rendering(self, pool: Pool) -> None:
-        """In the pool's processes, until there are enough crops or ``stop_rendering``."""
+        """In the pool's processes, until there are enough crops or ``stop_rendering``; meanwhile orders are drawn."""
         self.filler = self.shelf.start(pool, self.plan, self.tokenizer)
+        self.orders = [self.draw_orders(number, bin) for number, bin in enumerate(self.bins)]
 
     def stop_rendering(self) -> None:
         self.shelf.stopped = True
@@ -261,20 +263,21 @@ class ResidentTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         for name, model in self.models.items():
-            scores = self.score(model)
+            recognize = partial(crop_probabilities, model, device=self.device)
+            self.compared = list(compare_crops(self.validation, self.tokenizer, recognize, self.protocol))
+            scores = self.score()
             read = ", ".join(f"{scores[each]:.1%} of {each}" for each in SETS if each in scores)
             message = f"{name} reads {scores['word_accuracy']:.1%} on average, {read}; {self.shelf}"
             yield Validation(scores, message, name, f"_{name}")
 
-    def score(self, model: Recognizer) -> Scores:
+    def score(self) -> Scores:
         """Word accuracy and 1-NED, the means over the sets, for each counts alike; and word accuracy of each set."""
-        recognize = partial(crop_probabilities, model, device=self.device)
-        sources, found = np.array(self.validation.sources), {}
-        for number in np.unique(sources).tolist():
-            crops = self.validation.choose(np.flatnonzero(sources == number))
-            found[SETS[number]] = score_crops(crops, self.tokenizer, recognize, self.protocol)
-        means = {key: float(np.mean([each[key] for each in found.values()])) for key in COMPARED}
-        return {**means, **{name: each["word_accuracy"] for name, each in found.items()}}
+        pairs: dict[str, list[tuple[str, str]]] = {}
+        for each in self.compared:
+            pairs.setdefault(SETS[self.validation.sources[each.index]], []).append((each.prediction, each.truth))
+        accuracies = {name: word_accuracy(some) for name, some in pairs.items()}
+        nearness = float(np.mean([one_minus_ned(some) for some in pairs.values()]))
+        return {"word_accuracy": float(np.mean(list(accuracies.values()))), "one_minus_ned": nearness, **accuracies}
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
         return not best or [scores[key] for key in COMPARED] > [best[key] for key in COMPARED]
@@ -292,8 +295,7 @@ class ResidentTask(Task):
             used.append(f"what {self.first} read of them")
             teacher = DistillationConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
             recipe = recipe.model_copy(update={"distillation": teacher})
-        recognize = partial(crop_probabilities, model, device=self.device)
-        calibration = calibrate(self.validation, self.tokenizer, recognize, self.protocol)
+        calibration = calibrate_on(self.compared)
         card = {
             "name": name,
             "kind": "recognizer",

@@ -147,7 +147,7 @@ def test_every_size_and_length_has_a_bin_and_rows_are_the_batch() -> None:
     assert sum(bin.labeled for bin in plan.bins) == pytest.approx(102.4, abs=1.0), "but for those that are too long"
     assert plan.homes.keys() == set(SIZES.every)
     for size, home in plan.homes.items():
-        assert max(home[1] / home[0] / (size[1] / size[0]), size[1] / size[0] / (home[1] / home[0])) <= 4 / 3 + 1e-9
+        assert 1 <= home[1] / home[0] / (size[1] / size[0]) <= 4 / 3 + 1e-9, "stretched a little, never squeezed"
         longest = max(bin.longest for bin in plan.bins if bin.size == home)
         places = [plan.place(size, length) for length in range(longest + 1)]
         assert all(place is not None and plan.bins[place].size == home for place in places)
@@ -159,7 +159,8 @@ def test_every_size_and_length_has_a_bin_and_rows_are_the_batch() -> None:
     assert placed.count(None) < 0.004 * 4000
     for number, bin in enumerate(plan.bins):
         assert bin.room > placed.count(number) / 4000 * 100_000, "room for as many of all crops"
-        assert abs(bin.rows - 921.6 * placed.count(number) / 4000 - bin.labeled) < 2 or bin.rows == 24
+        wanted = 921.6 * placed.count(number) / 4000 + bin.labeled
+        assert wanted - 6 < bin.rows < wanted + 1 or bin.rows == 24, "all give some to those that get the least"
     with pytest.raises(UserError, match=r"--batch 64: \d+ bins of at least 24 crops"):
         bins_module.plan_bins(SIZES, 64, rendered, labeled, bins_module.Demand(64, 0.1, 24, 100_000))
 
@@ -168,10 +169,8 @@ def test_one_size_has_a_bin_of_short_words_and_one_of_long_ones() -> None:
     rendered = census([(32, 128)] * 100, [3] * 60 + [0] * 10 + [9] * 20 + [17] * 10)
     labeled = census([(32, 128)] * 10, [5] * 5 + [12] * 5)
     plan = bins_module.plan_bins(ONE_SIZE, 25, rendered, labeled, bins_module.Demand(100, 0.2, 4, 1000))
-    assert [(bin.longest, bin.rows, bin.labeled) for bin in plan.bins] == [
-        (8, 66, pytest.approx(10)),
-        (20, 34, pytest.approx(10)),
-    ]
+    assert [(bin.longest, bin.rows) for bin in plan.bins] == [(8, 66), (20, 34)]
+    assert [bin.labeled for bin in plan.bins] == pytest.approx([10, 10])
     assert plan.rows == [[66, 34]] and plan.place((32, 128), 0) == 0 and plan.place((32, 128), 21) is None
     plan = bins_module.plan_bins(ONE_SIZE, 25, rendered, labeled, bins_module.Demand(100, 0.2, 40, 1000))
     assert [(bin.longest, bin.rows) for bin in plan.bins] == [(20, 100)], "too few long ones for two"
@@ -384,7 +383,7 @@ def make_inputs(folder: Path, fonts: Path) -> Path:
     folder.mkdir()
     inputs.fonts(folder / "fonts.tar.xz", 0, [str(fonts)])
     inputs.words(folder / "words.gz")
-    inputs.photographs(write_photographs(folder / "noise", 3), folder / "photographs")
+    write_photographs(folder / "photographs", 3)
     for count, name in enumerate(prepare.SETS, 3):
         words = [f"w{number}" for number in range(count)] + ["two words", "photographs"]
         write_crops(folder / name / "train", fonts, words)
@@ -500,7 +499,7 @@ def test_pictures_are_reduced_and_labels_kept(tmp_path: Path) -> None:
     dataset = open_labeled(out)
     assert [dataset.label(index) for index in range(3)] == ["Groß", "b c", "|"]
     assert [dataset.image(index).size for index in range(3)] == [(192, 64), (60, 20), (64, 128)]
-    assert inputs.photographs(source, tmp_path / "photographs") == 2
+    assert inputs.photographs(source, tmp_path / "photographs") == 3
     assert Image.open(tmp_path / "photographs" / "0.jpg").size == (300, 100)
 
 
