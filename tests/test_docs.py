@@ -47,7 +47,7 @@ PAGES = [
 ]
 LIVING = [page for page in PAGES if page.name not in ("LOG.md", "CHANGELOG.md")]  # history names what was
 GUIDES = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
-OTHERS = {"pip", "hf", "git", "cd", "cat", "tar", "time"}  # programs that are not ours
+OTHERS = {"pip", "hf", "git", "cd", "cat", "tar", "split", "time"}  # programs that are not ours
 CHEAP = {"", "read", "eval", "models", "data check", "data stats", "fonts"}  # executed by make test
 SMALL = {  # settings that make make slow's trainings short
     "align": ["run.steps=2", "run.batch_size=8", "run.validate_every=2", "run.workers=0"],
