@@ -123,7 +123,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         "## Training",
         "",
         *(f"- {line}" for line in card["trained_on"]),
-        f"- last stage: {run['steps']} steps of {batch} crops, {card['recipe']['data']['rendered']:.0%} of them "
+        f"- last stage: {_duration(run)} of {batch} crops, {card['recipe']['data']['rendered']:.0%} of them "
         f"rendered, AdamW at {optim['lr']:g}; all settings in `card.json`; all steps in `docs/evidence/weights.md`",
         "",
         "Rights: the labeled photographs ("
@@ -229,6 +229,10 @@ def _limits(card: dict[str, Any]) -> list[str]:
         f"{first}Several lines and handwriting were not in the training data, and few words upside down. "
         "English words are read best; other strings are read less well (see the table).",
     ]
+
+
+def _duration(run: dict[str, Any]) -> str:
+    return f"{run['seconds'] / 60:.0f} minutes, steps" if run.get("seconds") else f"{run['steps']} steps"
 
 
 def _reads_spaces(card: dict[str, Any]) -> bool:
