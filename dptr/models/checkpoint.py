@@ -29,11 +29,12 @@ from dptr.weights import SHIPPED, model_file
 Kind = Literal["recognizer", "decoder"]
 
 __all__ = [
-    "SHIPPED", "Checkpoint", "Loaded", "build_loaded", "card_of", "load_recognizer", "open_checkpoint",
-    "save_checkpoint", "transfer",
+    "CHECKPOINT_FILES", "SHIPPED", "Checkpoint", "Loaded", "build_loaded", "card_of", "load_recognizer",
+    "open_checkpoint", "save_checkpoint", "transfer",
 ]  # fmt: skip
 
 
+CHECKPOINT_FILES = "config.json", "model.safetensors", "card.json"  # what ``save_checkpoint`` writes
 _SCHEMAS: dict[Kind, type[DecoderModelConfig]] = {"recognizer": ModelConfig, "decoder": DecoderModelConfig}
 
 
@@ -108,9 +109,10 @@ def save_checkpoint(
         "temperature": temperature,
     }
     with atomic_folder(folder, exported) as aside:
-        write_json(aside / "config.json", described)
-        save_tensors(aside / "model.safetensors", tensors)
-        write_json(aside / "card.json", card)
+        config_file, tensor_file, card_file = (aside / name for name in CHECKPOINT_FILES)
+        write_json(config_file, described)
+        save_tensors(tensor_file, tensors)
+        write_json(card_file, card)
 
 
 def open_checkpoint(model: str | Path) -> Checkpoint:

@@ -195,25 +195,23 @@ class OCR:
             view.readings = {span: next(readings) for span in view.spans}
         for view in views:
             if view.line_crop is not None:
-                view.line_reading = next(readings)
-                view.hear_line()
+                view.take_line(next(readings))
 
     def _read_again(self, views: Sequence[View]) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
-        in_line = {id(view): view.words_of_line() for view in views}
         words = [
-            (view, span)
-            for view in views
+            (view, span, in_line.get(span))
+            for view, in_line in ((view, view.words_of_line()) for view in views)
             for span in view.words()[0]
             if view.readings[span].confidence < SURE and view.readings[span].fits
         ]
         changed = [
-            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span in words
+            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words
         ]
         readings = iter(self.reader.predict_arrays([crop for crops in changed for crop in crops[1:]]))
-        for (view, span), crops in zip(words, changed, strict=True):
+        for (view, span, in_line), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
-            view.readings[span] = agree([*candidates, *in_line[id(view)].get(span, ())])
+            view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])
 
 
 def agree(readings: Sequence[Prediction]) -> Prediction:

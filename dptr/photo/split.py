@@ -25,7 +25,7 @@ CERTAIN = 0.97  # probability of a space from which on no word runs across it
 POSSIBLE = 0.01  # probability, of a column, below which it is of no gap
 LONGEST = 12.0  # heights of a line that a word is long at most
 MOST_INNER = 5  # gaps that a word may run across
-HEARD = 3.0  # log odds that a reading of the whole line adds to a gap, or takes off, times its confidence
+LINE_ODDS = 3.0  # log odds for a space that a reading of the whole line adds, or takes off, times its confidence
 NEAR = 0.15  # of the height, that the middle of a space may be outside of its gap
 WORST = 1e-4  # confidence below which readings are equally bad
 
@@ -101,7 +101,7 @@ def keep_inner(gaps: Gaps, left: float, right: float) -> Gaps:
     return Gaps(gaps.pieces[first : last + 1], gaps.spaces[first:last])
 
 
-def hear_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
+def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
     """The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
 
     Args:
@@ -109,15 +109,15 @@ def hear_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
     """
     left, right = gaps.bounds((0, len(gaps.pieces) - 1))
     text = reading.text.strip()
-    leftward = runs_left(text)
-    spots = align_characters(text[::-1] if leftward else text, columns, left, right)
+    text = text[::-1] if runs_left(text) else text  # from left to right
+    spots = align_characters(text, columns, left, right)
     near = NEAR * columns.height / len(columns.blank)
-    read = [spot for spot, character in zip(spots, text[::-1] if leftward else text, strict=True) if character == " "]
+    spaces_read = [spot for spot, character in zip(spots, text, strict=True) if character == " "]
     spaces = []
     for index, probability in enumerate(gaps.spaces):
         begin, end = gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near
-        heard = any(begin <= (spot[0] + spot[1]) / 2 <= end for spot in read)
-        odds = np.log(probability / (1 - probability)) + (1 if heard else -1) * HEARD * reading.confidence
+        has_space = any(begin <= (spot[0] + spot[1]) / 2 <= end for spot in spaces_read)
+        odds = np.log(probability / (1 - probability)) + (1 if has_space else -1) * LINE_ODDS * reading.confidence
         spaces.append(float(np.clip(1 / (1 + np.exp(-odds)), 1e-3, 1 - 1e-3)))
     return Gaps(gaps.pieces, tuple(spaces))
 

@@ -13,7 +13,16 @@ from dptr.inference.prediction import Prediction
 from dptr.photo.detect import Detection
 from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
-from dptr.photo.split import Gaps, Span, choose_words, find_gaps, hear_spaces, keep_inner, possible_words, split_reading
+from dptr.photo.split import (
+    Gaps,
+    Span,
+    choose_words,
+    find_gaps,
+    keep_inner,
+    possible_words,
+    split_reading,
+    weigh_spaces,
+)
 
 BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
 TALL = 1.5  # height / width from which on text may run up or down
@@ -32,7 +41,8 @@ class View:
         crops: of each span, uint8 RGB, of a size that the recognizer reads.
         readings: of each span.
         line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
-        line_reading: of ``line_crop``.
+        line_reading: of ``line_crop`` (``take_line``).
+        likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
     """
 
     corners: Float[np.ndarray, "4 2"]
@@ -43,17 +53,22 @@ class View:
     readings: dict[Span, Prediction] = field(default_factory=dict)
     line_crop: np.ndarray | None = None
     line_reading: Prediction | None = None
+    likely_gaps: Gaps = field(init=False)
 
-    def hear_line(self) -> None:
-        """Let the reading of the whole line say which gaps are spaces."""
-        if self.line_reading is not None and self.line_reading.text.strip() and not self.line_reading.runaway:
-            self.gaps = hear_spaces(self.gaps, self.columns, self.line_reading)
+    def __post_init__(self) -> None:
+        self.likely_gaps = self.gaps
 
-    def words_of_line(self) -> dict[Span, list[Prediction]]:
+    def take_line(self, reading: Prediction) -> None:
+        """Take the reading of ``line_crop``."""
+        self.line_reading = reading
+        if reading.text.strip() and not reading.runaway:
+            self.likely_gaps = weigh_spaces(self.gaps, self.columns, reading)
+
+    def words_of_line(self) -> dict[Span, Prediction]:
         """What the reading of the whole line holds for each word; nothing if it has another number of words."""
         spans, _ = self.words()
         found = [] if self.line_reading is None else split_reading(self.line_reading)
-        return {span: [word] for span, word in zip(spans, found, strict=True)} if len(found) == len(spans) else {}
+        return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
 
     def words(self) -> tuple[list[Span], float]:
         """The best way to split the line, and the mean of the logarithms of its words' confidences."""
@@ -61,7 +76,7 @@ class View:
             span: reading.confidence if reading.text.strip() and not reading.runaway else 0.0
             for span, reading in self.readings.items()
         }
-        spans, _ = choose_words(self.gaps, confidences)
+        spans, _ = choose_words(self.likely_gaps, confidences)
         return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
 
 

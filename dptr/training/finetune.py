@@ -7,8 +7,8 @@ it is plain training on rendered words: the control.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +26,7 @@ from dptr.evaluation.accuracy import Recognize, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.torch_backend import crop_probabilities
-from dptr.models.checkpoint import save_checkpoint
+from dptr.models.checkpoint import CHECKPOINT_FILES, save_checkpoint
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -126,8 +126,11 @@ def _tell_unlimited(trainer: Trainer, task: FinetuneTask, before: Scores, out: P
     if accuracy > kept:
         (result,) = read_json(folder / "card.json", "card")["results"]
         trainer.log.say(describe_unlimited(folder, accuracy, kept, before, task.of_others(result)))
-    elif trainer.accelerator.is_main_process and folder.exists():
-        shutil.rmtree(folder)
+    elif trainer.accelerator.is_main_process:
+        for file in CHECKPOINT_FILES:
+            (folder / file).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds files of others, or is gone
+            folder.rmdir()
 
 
 class FinetuneTask(Task):
@@ -193,8 +196,9 @@ class FinetuneTask(Task):
         for way in between(self.model, self.first):
             found = self.judge(way, baseline)
             yield found
-            self.of_unlimited = {OTHERS + name: score for name, score in self.of_others(found.scores).items()}
-            yield Validation(_without_others(found.scores), "", UNLIMITED, found.variant)
+            if self.forgotten(found.scores, baseline.get("", found.scores)):
+                self.of_unlimited = {OTHERS + name: score for name, score in self.of_others(found.scores).items()}
+                yield Validation(_without_others(found.scores), "", UNLIMITED, found.variant)
 
     def judge(self, way: float, baseline: Mapping[str, Scores]) -> Validation:
         """Read the validation crops and the others with weights ``way`` (0 to 1) of the way to the trained ones."""

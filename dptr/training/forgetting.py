@@ -79,7 +79,11 @@ def describe_unlimited(folder: Path, accuracy: float, kept: float, before: Score
         folder: where it is.
         accuracy, kept: what it and the state that is kept read of the validation crops, 0 to 1.
     """
-    falls = (f"{100 * (before[name] - score):.1f} of {name}" for name, score in after.items() if score < before[name])
+    falls = (
+        f"{100 * (before[name] - score):.1f} of {name}"
+        for name, score in after.items()
+        if score < before.get(name, 0.0)
+    )
     return (
         f"{folder} reads {accuracy:.1%} of your validation crops where {folder.parent / 'model'} reads {kept:.1%}, and "
         f"loses {', '.join(falls)} (points): take it if other crops do not matter"

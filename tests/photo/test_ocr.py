@@ -15,9 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 import dptr
 from dptr import OCR, Page, Reader, UserError
+from dptr.inference.prediction import Prediction
 from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
+from dptr.photo.views import View
 from dptr.synth.fonts import EMBEDDED  # the fonts that ship
 
+ROOT = Path(__file__).resolve().parents[2]
 LINES = ("Fresh bread", "daily from ten")
 
 
@@ -95,6 +98,30 @@ def test_turned_lines_are_read_in_the_way_they_run(reader: Reader, turn: Image.T
     angle = {Image.Transpose.ROTATE_90: -90, Image.Transpose.ROTATE_180: 180, Image.Transpose.ROTATE_270: 90}[turn]
     assert sorted(line.text for line in page.lines) == sorted(LINES)
     assert [line.angle for line in page.lines] == pytest.approx([angle, angle])
+
+
+@pytest.mark.parametrize("half_turn", [False, True])
+def test_a_recognizer_of_lines_reads_them_whole_too(half_turn: bool) -> None:
+    """Also upside down, where the line as it stands is read first, wrongly."""
+    reader = Reader(ROOT / "models" / "dptr-en-lines")
+    image, boxes, _ = _draw()
+    if half_turn:
+        image, boxes = image.transpose(Image.Transpose.ROTATE_180), np.roll(np.array(image.size) - boxes, 2, 1)
+    ocr = OCR(detector=Given(boxes), reader=reader)
+    taken: list[str] = []
+    whole = View.take_line
+
+    def take(view: View, reading: Prediction) -> None:
+        taken.append(reading.text)
+        whole(view, reading)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(View, "take_line", take)
+        page = ocr(image)
+    assert sorted(line.text for line in page.lines) == sorted(LINES)
+    assert set(LINES) <= set(taken)
+    patterned = OCR(detector=Given(boxes), reader=Reader(ROOT / "models" / "dptr-en-lines", pattern="[a-z]+"))
+    assert {word.text for word in patterned(image).words} <= {"fresh", "bread", "daily", "from", "ten"}
 
 
 def test_pictures_without_text_give_empty_pages(reader: Reader) -> None:

@@ -11,16 +11,16 @@ from dptr.inference.prediction import Prediction
 from dptr.photo.spaces import Columns
 from dptr.photo.split import (
     EAGERNESS,
-    HEARD,
+    LINE_ODDS,
     WORST,
     Gaps,
     Span,
     choose_words,
     find_gaps,
-    hear_spaces,
     keep_inner,
     possible_words,
     split_reading,
+    weigh_spaces,
 )
 
 
@@ -95,9 +95,9 @@ def test_a_reading_of_the_line_speaks_for_and_against_spaces(
     edges = np.full(80, 0.02)
     edges[[10, 40, 70]] = 0.9
     gaps = Gaps(((0, 0.25), (0.375, 0.625), (0.75, 1.0)), (0.6, 0.6))
-    found = hear_spaces(gaps, Columns(blank, edges, 16), _predict(text, confidence))
+    found = weigh_spaces(gaps, Columns(blank, edges, 16), _predict(text, confidence))
     assert found.pieces == gaps.pieces
-    odds = np.exp(np.log(1.5) + HEARD * confidence * np.array(heard))
+    odds = np.exp(np.log(1.5) + LINE_ODDS * confidence * np.array(heard))
     assert found.spaces == pytest.approx(odds / (1 + odds))
 
 

@@ -68,14 +68,26 @@ def test_a_state_that_forgot_too_much_is_kept_beside(
     ]
 
 
-def test_where_the_best_state_forgot_little_nothing_is_kept_beside(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.8)] * len(WAYS)] for score in pair])
+@pytest.mark.parametrize("file_of_a_user", [False, True])
+def test_where_a_later_state_forgets_little_nothing_is_kept_beside(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    file_of_a_user: bool,
+) -> None:  # fmt: skip
+    """The first way forgets too much and is kept beside, the next reads more and forgets little."""
+    notes = tmp_path / "run" / "model-unlimited" / "notes.txt"
+    ways = [(0.5, 0.7), (0.9, 0.8), *[(0.4, 0.8)] * (len(WAYS) - 2)]
+    series = iter([score for pair in [(0.3, 0.8), *ways] for score in pair])
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
-    monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
+
+    def score(*_: object) -> dict[str, float]:
+        if file_of_a_user and notes.parent.exists():
+            notes.write_text("mine")
+        return {"word_accuracy": next(series)}
+
+    monkeypatch.setattr("dptr.training.finetune.score_crops", score)
     finetune(parts.recipe("finetune", f'forgetting.sets=["{parts.folder / "crops"}"]', "run.steps=1"), tmp_path / "run")
-    assert not (tmp_path / "run" / "model-unlimited").exists() and "unlimited" not in capsys.readouterr().err
+    assert list(notes.parent.glob("*")) == ([notes] if file_of_a_user else [])
+    assert notes.parent.exists() == file_of_a_user and "unlimited" not in capsys.readouterr().err
 
 
 def test_a_kept_state_holds_the_weights_of_its_way(
