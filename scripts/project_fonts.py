@@ -2,7 +2,7 @@
 
     python scripts/project_fonts.py --embedded dptr/synth/embedded --tests tests/fonts
 
-Needs ``npm`` and ``apt-get`` (for Hebrew, Bengali and Tamil). Every font is cut down to the characters below with
+Needs ``npm`` and ``apt-get``. Every font is cut down to the characters below with
 fontTools, with the layout rules that words need and without hinting; that is the only change. Licenses lie beside the
 fonts, sources and versions in FONTS.md. No font is named by a name that its license reserves.
 """
@@ -46,23 +46,37 @@ EMBEDDED = {
     "Satisfy": ("satisfy@0.4.1", "Satisfy_400Regular"),
 }
 RULES = ["calt", "ccmp", "clig", "kern", "liga", "locl", "mark", "mkmk", "rlig"]  # for scripts that are not joined
-SHAPED = {"ar", "fa", "hi", "bn", "ta", "he"}  # languages of scripts that are: all rules are kept
+UNSHAPED = {"latin", "cyrillic", "el", "zh", "ja", "ko", "hy", "ka", "am", "ti"}  # of all others, all rules are kept
 LATIN = [*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x2013, 0x203B), 0x20AC, 0x2122]
 
 # By family: the package, the file in it, and the languages whose characters are kept.
 TESTS = {
-    "Noto Sans": ("noto-sans@0.4.2", "NotoSans_400Regular", "latin vi ru uk el"),
-    "Noto Sans Arabic": ("noto-sans-arabic@0.4.3", "NotoSansArabic_400Regular", "ar fa"),
-    "Noto Naskh Arabic": ("noto-naskh-arabic@0.4.5", "NotoNaskhArabic_400Regular", "ar fa"),
-    "Noto Sans Devanagari": ("noto-sans-devanagari@0.4.1", "NotoSansDevanagari_400Regular", "hi"),
+    "Noto Sans": ("noto-sans@0.4.2", "NotoSans_400Regular", "latin cyrillic el"),
+    "Noto Sans Arabic": ("noto-sans-arabic@0.4.3", "NotoSansArabic_400Regular", "arabic"),
+    "Noto Naskh Arabic": ("noto-naskh-arabic@0.4.5", "NotoNaskhArabic_400Regular", "arabic"),
+    "Noto Sans Devanagari": ("noto-sans-devanagari@0.4.1", "NotoSansDevanagari_400Regular", "devanagari"),
     "Noto Sans SC": ("noto-sans-sc@0.4.3", "NotoSansSC_400Regular", "zh"),
     "Noto Sans JP": ("noto-sans-jp@0.4.3", "NotoSansJP_400Regular", "ja"),
     "Noto Sans KR": ("noto-sans-kr@0.4.3", "NotoSansKR_400Regular", "ko"),
     "Noto Sans Hebrew": ("fonts-noto-core", "NotoSansHebrew-Regular", "he"),
-    "Noto Sans Bengali": ("fonts-noto-core", "NotoSansBengali-Regular", "bn"),
-    "Noto Serif Bengali": ("fonts-noto-core", "NotoSerifBengali-Regular", "bn"),
-    "Noto Serif Devanagari": ("fonts-noto-core", "NotoSerifDevanagari-Regular", "hi"),
+    "Noto Sans Bengali": ("fonts-noto-core", "NotoSansBengali-Regular", "bn as"),
+    "Noto Serif Bengali": ("fonts-noto-core", "NotoSerifBengali-Regular", "bn as"),
+    "Noto Serif Devanagari": ("fonts-noto-core", "NotoSerifDevanagari-Regular", "devanagari"),
     "Noto Sans Tamil": ("fonts-noto-core", "NotoSansTamil-Regular", "ta"),
+    "Noto Sans Armenian": ("fonts-noto-core", "NotoSansArmenian-Regular", "hy"),
+    "Noto Sans Georgian": ("fonts-noto-core", "NotoSansGeorgian-Regular", "ka"),
+    "Noto Sans Ethiopic": ("fonts-noto-core", "NotoSansEthiopic-Regular", "am ti"),
+    "Noto Sans Thai": ("fonts-noto-core", "NotoSansThai-Regular", "th"),
+    "Noto Sans Khmer": ("fonts-noto-core", "NotoSansKhmer-Regular", "km"),
+    "Noto Sans Lao": ("fonts-noto-core", "NotoSansLao-Regular", "lo"),
+    "Noto Sans Myanmar": ("fonts-noto-core", "NotoSansMyanmar-Regular", "my"),
+    "Noto Sans Sinhala": ("fonts-noto-core", "NotoSansSinhala-Regular", "si"),
+    "Noto Sans Telugu": ("fonts-noto-core", "NotoSansTelugu-Regular", "te"),
+    "Noto Sans Kannada": ("fonts-noto-core", "NotoSansKannada-Regular", "kn"),
+    "Noto Sans Malayalam": ("fonts-noto-core", "NotoSansMalayalam-Regular", "ml"),
+    "Noto Sans Gujarati": ("fonts-noto-core", "NotoSansGujarati-Regular", "gu"),
+    "Noto Sans Gurmukhi": ("fonts-noto-core", "NotoSansGurmukhi-Regular", "pa"),
+    "Noto Sans Oriya": ("fonts-noto-core", "NotoSansOriya-Regular", "or"),
 }
 FREQUENT = 300  # letters of a language with thousands of them: the most frequent ones in its words
 MARKS = [*range(0x20, 0x7F), 0xA0, 0x200C, 0x200D, 0x25CC]  # ASCII, joiners, and what stands for a missing letter
@@ -76,7 +90,7 @@ def main() -> None:
     latin = {family: (package, file, LATIN, RULES) for family, (package, file) in EMBEDDED.items()}
     write_fonts(latin, options.embedded, "the embedded fonts")
     scripts = {
-        family: (package, file, characters_of(codes), ["*"] if SHAPED & set(codes.split()) else RULES)
+        family: (package, file, characters_of(codes), RULES if UNSHAPED & set(codes.split()) else ["*"])
         for family, (package, file, codes) in TESTS.items()
     }
     write_fonts(scripts, options.tests, "fonts of the tests")

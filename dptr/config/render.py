@@ -13,12 +13,12 @@ from dptr.config.model import Config
 class SourceConfig(Config):
     """One source of words in a corpus mixture."""
 
-    kind: Literal["wordfreq", "file", "labels", "pattern"]
+    kind: Literal["wordfreq", "cldr", "hunspell", "file", "labels", "pattern"]
     weight: float = Field(1.0, gt=0)
-    language: str = "en"  # wordfreq: language code
+    language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
-    path: str = ""  # file: text or .gz, a word a line; labels: a folder with labels.tsv
+    path: str = ""  # file: text or .gz, a word a line; labels: a folder with labels.tsv; hunspell: a .dic, or installed
     patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
 
 

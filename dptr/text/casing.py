@@ -1,7 +1,8 @@
-"""Case where ``str.upper`` and its kin, which know no language, get it wrong: Turkish, Greek, Dutch.
+"""Case where ``str.upper`` and its kin, which know no language, get it wrong.
 
-The rules are those of CLDR's transforms tr-Upper, tr-Lower, tr-Title, el-Upper and nl-Title, as far as single words
-without further accents need them. German ß needs none: ``str.upper`` writes SS, as official spelling does first.
+The rules are those of CLDR's transforms tr-Upper, tr-Lower, tr-Title, az-Upper, az-Lower, az-Title, el-Upper and
+nl-Title, as far as single words without further accents need them. Georgian is left as it is: Unicode has capitals
+(U+1C90 on, Mtavruli), but few fonts draw them, and signs do without. German ß needs none: ``str.upper`` writes SS, as official spelling does first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import re
 from unicodedata import normalize
 
-LANGUAGES = ("tr", "el", "nl")
+LANGUAGES = ("tr", "az", "el", "nl", "ka")
+_DOTTED = ("tr", "az")  # i and ı are two letters, each with its capital
 TONOS = "\u0301"
 DIALYTIKA = "\u0308"
 _GREEK = re.compile("[\u0370-\u03ff]")
@@ -18,8 +20,13 @@ _DIPHTHONG = re.compile(f"([αεο]{TONOS})([ιυ])(?!{DIALYTIKA})")  # in NFD
 
 
 def upper(text: str, language: str) -> str:
-    """Capitals as ``language`` writes them: İ for i in Turkish; no tonos in Greek, and Ϊ where άι would become αι."""
-    if language == "tr":
+    """Capitals as ``language`` writes them.
+
+    İ for i in Turkish and Azerbaijani; none in Georgian; no tonos in Greek, and Ϊ where άι would become αι.
+    """
+    if language == "ka":
+        return text
+    if language in _DOTTED:
         text = text.replace("i", "İ")
     if language == "el" and text != "ή":  # "or", whose capital keeps its tonos
         text = _DIPHTHONG.sub(rf"\1\2{DIALYTIKA}", normalize("NFD", text))
@@ -28,14 +35,16 @@ def upper(text: str, language: str) -> str:
 
 
 def lower(text: str, language: str) -> str:
-    """Small letters as ``language`` writes them: ı for I in Turkish."""
-    if language == "tr":
+    """Small letters as ``language`` writes them: ı for I in Turkish and Azerbaijani."""
+    if language in _DOTTED:
         text = "".join([_LOWER_TR.get(character, character) for character in text])
     return text.lower()
 
 
 def title(text: str, language: str) -> str:
     """First letter upper, the others lower; in Dutch, ij is capitalized as a whole. A first Greek tonos stays."""
+    if language == "ka":
+        return text
     first = 2 if language == "nl" and text[:2].lower() == "ij" else 1
     head = text[:first].upper() if language == "el" else upper(text[:first], language)
     return head + lower(text[first:], language) if language in LANGUAGES else text.capitalize()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from unicodedata import category, normalize
+from unicodedata import category, decimal, normalize
 
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import directions, is_mark
@@ -40,7 +40,7 @@ VARIANTS = {
     **{"～": "〜", "〜": "～", "￥": "¥", "￦": "₩"},
     **{"ي": "ی", "ى": "ی", "ك": "ک", "ی": "ي", "ک": "ك"},  # Arabic and Persian, of which most forms look the same
     "\u0640": "",  # the Arabic stretching sign, which spells nothing
-    **{"׳": "'", "״": '"', "ʼ": "’"},
+    **{"׳": "'", "״": '"', "ʼ": "’", "ʻ": "‘"},
 }
 """Characters that stand for another one: ``Charset.fold`` replaces them where a charset has the other one alone."""
 
@@ -132,6 +132,11 @@ class Charset:
         if self._fold_to == "upper":
             return self.normalize(text.upper())
         return text
+
+    @cached_property
+    def zeros(self) -> tuple[str, ...]:
+        """The zeros of digits that its scripts have beside ASCII's, such as Arabic's; nine digits follow each."""
+        return tuple(each for each in self.characters if each != "0" and decimal(each, -1) == 0)
 
     @cached_property
     def _positions(self) -> dict[str, int]:

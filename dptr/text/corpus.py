@@ -188,10 +188,11 @@ class Corpus:
     def _open(self, source: SourceConfig) -> WordList | PatternList:
         if source.kind == "pattern":
             return self._open_patterns(source)
-        name = f"{source.kind}:{source.language if source.kind == 'wordfreq' else source.path}"
+        name = f"{source.kind}:{source.path or source.language}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
         own = self.charset.name.removesuffix(SPACED)
-        language = source.language if source.kind == "wordfreq" or own not in casing.LANGUAGES else own
+        listed = source.kind in ("wordfreq", "cldr", "hunspell")
+        language = source.language if listed or own not in casing.LANGUAGES else own
         entries, left_out = read_source(source)
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}

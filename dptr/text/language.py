@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -16,45 +14,57 @@ Direction = Literal["ltr", "rtl", "mixed"]
 ASCII = string.digits + string.ascii_letters + string.punctuation
 """Part of every charset, in PARSeq's order: numbers, addresses and Latin names stand on signs of every country."""
 
+WORDS_SHARE = 0.75
+"""Of a default corpus; the rest are patterns (numbers, prices, addresses, random strings)."""
+
+MOST_WORDS = 200_000
+MOST_WORDS_OF_MANY = 50_000
+
+
+@dataclass(frozen=True)
+class WordListName:
+    """A list of words that a package brings.
+
+    Attributes:
+        kind: ``wordfreq`` (frequent words of some forty languages), or ``cldr`` (some two thousand names of countries,
+            languages, currencies, months, and units, from babel).
+        language: the list's own code.
+    """
+
+    kind: Literal["wordfreq", "cldr"]
+    language: str
+
 
 @dataclass(frozen=True)
 class Language:
-    """One language; an instance lives in its own file under ``dptr/text/languages``.
-
-    Letters are the main exemplar characters of Unicode CLDR 47 (``common/main/xx.xml``) in both cases, where a file
-    names no other source; beside them stand the language's quotation marks (CLDR's delimiters), the signs that its
-    prices and sentences need, and ``ASCII``. What is left out of CLDR's sets, or added to them, a file says.
+    """One language, or the union of several; read from a TOML file of ``dptr/text/languages``.
 
     Attributes:
-        code: ISO 639-1 code, or the name of a union; the key of ``LANGUAGES`` and the name of its charset.
+        code: ISO 639-1 (or 639-3) code, or the name of a union; the key of ``LANGUAGES`` and the name of its charset.
         name: English name.
-        charset: every character a label may hold, each a single NFC code point.
+        charset: every character that a label may hold, each a single NFC code point.
         direction: order in which a line is read, "mixed" in a union of both; labels are stored in logical order.
-        corpus: makes the mixture of words that training uses where a recipe names none; reading needs no recipes.
+        lists: the words that training uses where a recipe names none, each list alike.
+        parts: codes of the languages of a union, else empty.
+        dictionary: a Debian package with a longer list of words, or "".
     """
 
     code: str
     name: str
     charset: str
     direction: Direction
-    corpus: Callable[[], CorpusConfig]
+    lists: tuple[WordListName, ...]
+    parts: tuple[str, ...] = ()
+    dictionary: str = ""
 
+    def corpus(self) -> CorpusConfig:
+        """Three quarters words, the most frequent ones of each list alike; one quarter patterns.
 
-def corpus_of(*codes: str, top: int = 200_000) -> Callable[[], CorpusConfig]:
-    """Three quarters words, the ``top`` most frequent of wordfreq's list of each language alike; one quarter patterns.
+        wordfreq needs its optional tokenizers (MeCab, jieba) to look a sentence up; its lists are read without them.
+        """
+        from dptr.config.render import CorpusConfig, SourceConfig  # reading needs no recipes
 
-    wordfreq needs its optional tokenizers (MeCab, jieba) to look a sentence up; its lists are read without them.
-    """
-    return partial(_mixture, codes, top)
-
-
-def _mixture(codes: tuple[str, ...], top: int) -> CorpusConfig:
-    from dptr.config.render import CorpusConfig, SourceConfig
-
-    words = [SourceConfig(kind="wordfreq", language=code, top=top, weight=0.75 / len(codes)) for code in codes]
-    return CorpusConfig(sources=(*words, SourceConfig(kind="pattern", weight=0.25)))
-
-
-def union_of(languages: tuple[Language, ...]) -> str:
-    """The characters of several languages, each once, in the order in which they come."""
-    return "".join(dict.fromkeys("".join(language.charset for language in languages)))
+        weight = WORDS_SHARE / len(self.lists)
+        top = MOST_WORDS if len(self.lists) == 1 else MOST_WORDS_OF_MANY
+        words = [SourceConfig(kind=each.kind, language=each.language, top=top, weight=weight) for each in self.lists]
+        return CorpusConfig(sources=(*words, SourceConfig(kind="pattern", weight=1 - WORDS_SHARE)))

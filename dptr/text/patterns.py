@@ -27,8 +27,11 @@ _CODES = (
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.", *"₽₴₺₪₫৳₩")
-_CARRIES = re.compile("ARABIC LETTER |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$")  # by Unicode name; of India, consonants
-_ZEROS = "٠۰०০"  # of Arabic, Persian, Devanagari, Bengali: digits that signs use beside the ASCII ones
+# Letters that carry marks, by Unicode name: all Arabic ones; of the scripts of India and its neighbors, consonants.
+_CARRIES = re.compile(
+    "ARABIC LETTER |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$|KHMER LETTER [B-DF-HJ-NP-TV-Z]+[AO]$|SINHALA LETTER ([A-Z]+ )?[B-DF-HJ-NP-TV-Z]+AYANNA$"
+    "|THAI CHARACTER [B-DF-HJ-NP-TV-Z]+O |LAO LETTER [B-DF-HJ-NP-TV-Z]+O( |$)|ETHIOPIC SYLLABLE "
+)
 _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", ".de", ".edu", ".gov", ".info")
 
 
@@ -191,7 +194,7 @@ def native(pattern: Pattern) -> Pattern:
 
     def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         text = pattern(rng, charset, longest)
-        zeros = [zero for zero in _ZEROS if zero in charset]
+        zeros = charset.zeros
         if not zeros or rng.random() < 0.5 or any(map(str.isalpha, text)):
             return text
         zero = ord(pick(rng, zeros))

@@ -1,4 +1,4 @@
-"""Where a corpus reads its words: frequency lists, text files, the labels of a dataset folder."""
+"""Where a corpus reads its words: lists of packages, dictionaries, text files, the labels of a dataset folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from dptr.config.render import SourceConfig
+from dptr.text.cldr_words import cldr_words
+from dptr.text.hunspell import find_dictionary, read_dictionary
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
 
@@ -54,6 +56,17 @@ def read_wordfreq(source: SourceConfig) -> Entries:
     return usable, {PLACEHOLDER: left_out} if left_out else {}
 
 
+def read_cldr(source: SourceConfig) -> Entries:
+    """The words of CLDR in a language (``dptr.text.cldr_words``), each as likely."""
+    return [(word, 1.0) for word in cldr_words(source.language)], {}
+
+
+def read_hunspell(source: SourceConfig) -> Entries:
+    """The words of a spell checker's dictionary: that of ``path``, or the installed one of ``language``."""
+    path = Path(source.path) if source.path else find_dictionary(source.language)
+    return [(word, 1.0) for word in read_dictionary(path)], {}
+
+
 def read_words(source: SourceConfig) -> Entries:
     """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more."""
     return [(word, 1.0) for word in _read_text(source.path, "file").split()], {}
@@ -79,7 +92,7 @@ def read_labels(source: SourceConfig) -> Entries:
     return entries, {}
 
 
-READERS = {"wordfreq": read_wordfreq, "file": read_words, "labels": read_labels}
+READERS = {"wordfreq": read_wordfreq, "cldr": read_cldr, "hunspell": read_hunspell, "file": read_words, "labels": read_labels}
 
 
 def _read_text(path: str, kind: str) -> str:

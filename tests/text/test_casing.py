@@ -13,6 +13,9 @@ WORDS = [
     ("tr", "istanbul", "İSTANBUL", "İstanbul"),
     ("tr", "ışık", "IŞIK", "Işık"),
     ("tr", "diyarbakır", "DİYARBAKIR", "Diyarbakır"),
+    ("az", "şirin", "ŞİRİN", "Şirin"),
+    ("ka", "თბილისი", "თბილისი", "თბილისი"),
+    ("hy", "երևան", "ԵՐԵՒԱՆ", "Երևան"),
     ("el", "αθήνα", "ΑΘΗΝΑ", "Αθήνα"),
     ("el", "έξοδος", "ΕΞΟΔΟΣ", "Έξοδος"),
     ("el", "μάιος", "ΜΑΪΟΣ", "Μάιος"),
@@ -34,8 +37,8 @@ WORDS = [
 @pytest.mark.parametrize(("language", "small", "capitals", "titled"), WORDS)
 def test_words_of_signs(language, small, capitals, titled):
     assert casing.upper(small, language) == capitals
-    assert casing.title(small, language) == casing.title(capitals if language == "tr" else small, language) == titled
-    if language not in ("el", "de"):  # Greek and German capitals have forgotten something
+    assert casing.title(small, language) == casing.title(capitals if language in ("tr", "az") else small, language) == titled
+    if language not in ("el", "de", "hy"):  # Greek, German, and Armenian capitals have forgotten something
         assert casing.lower(capitals, language) == small
 
 

@@ -11,12 +11,15 @@ from dptr.synth import EMBEDDED, FontIndex, find_fonts
 from dptr.text.charset import Charset, check_label, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.language import ASCII
-from dptr.text.languages import LANGUAGES, latin, mlt
+from dptr.text import casing
+from dptr.text.languages import LANGUAGES, read_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.text.unicode import JOINERS, directions, script
 from dptr.utils.errors import UserError
 
 CODES = "en de fr es it pt nl pl cs sv tr vi ru uk el ar fa he hi bn ta zh ja ko latin mlt"
+UNIONS = [code for code in LANGUAGES if LANGUAGES[code].parts]
+SCRIPTS = {"latin": {"LATIN"}, "cyrillic": {"CYRILLIC"}, "arabic": {"ARABIC"}, "devanagari": {"DEVANAGARI"}}
 EAST_ASIAN = {"zh": 6763, "ja": 6355 + 83 + 86 + 7, "ko": 2350}  # ja: kanji, both kana, ー々〆ゝゞヽヾ
 wordfreq = pytest.mark.skipif(importlib.util.find_spec("wordfreq") is None, reason="wordfreq is not installed")
 
@@ -41,13 +44,14 @@ def test_language_is_well_formed(code):
     assert charset.characters == tuple(language.charset)
     assert set(ASCII) <= set(language.charset)
     assert charset.fold(language.charset) == language.charset, "no character is another one's variant"
-    assert all(character.upper() in charset for character in language.charset if len(character.upper()) == 1)
+    capitals = (casing.upper(character, code) for character in language.charset)
+    assert all(capital in charset for capital in capitals if len(capital) == 1)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_direction_is_that_of_the_script(code):
-    own = [character for character in LANGUAGES[code].charset if character not in ASCII or code == "en"]
-    found = directions(own)
+    own = [character for character in LANGUAGES[code].charset if character not in ASCII]
+    found = directions(own) or {"ltr"}  # of Latin letters that ASCII has
     assert LANGUAGES[code].direction == ("mixed" if len(found) == 2 else min(found))
 
 
@@ -56,16 +60,38 @@ def test_east_asian_letters_are_those_of_the_national_standard(code):
     assert sum(script(character) == "EAST ASIAN" for character in LANGUAGES[code].charset) == EAST_ASIAN[code]
 
 
-@pytest.mark.parametrize("union", [latin, mlt])
-def test_unions_are_unions(union):
-    assert set(union.LANGUAGE.charset) == set().union(*(part.charset for part in union.PARTS))
-    parts = [source.language for source in union.LANGUAGE.corpus().sources if source.kind == "wordfreq"]
-    assert parts == [part.code for part in union.PARTS]
+@pytest.mark.parametrize("code", UNIONS)
+def test_unions_are_unions(code):
+    parts = [LANGUAGES[part] for part in LANGUAGES[code].parts]
+    assert set(LANGUAGES[code].charset) == set().union(*(part.charset for part in parts))
+    words = [source for source in LANGUAGES[code].corpus().sources if source.kind != "pattern"]
+    own = [source for part in parts for source in part.corpus().sources if source.kind != "pattern"]
+    assert [(each.kind, each.language) for each in words] == [(each.kind, each.language) for each in own]
+    assert len({each.weight for each in words}) == 1 and sum(each.weight for each in words) == pytest.approx(0.75)
 
 
-def test_latin_holds_every_language_of_its_script():
-    parts = {code for code in LANGUAGES if {script(c) for c in LANGUAGES[code].charset} == {"", "LATIN"}} - {"latin"}
-    assert {part.code for part in latin.PARTS} == parts
+@pytest.mark.parametrize("union", SCRIPTS)
+def test_unions_hold_every_language_of_their_script(union):
+    beyond = {code: {script(c) for c in LANGUAGES[code].charset if c not in ASCII} - {""} for code in LANGUAGES}
+    parts = {code for code in LANGUAGES if (beyond[code] or {"LATIN"}) == SCRIPTS[union]} - {*UNIONS}
+    assert set(LANGUAGES[union].parts) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('name = "X"\nletter = "x"', "no language has letter"),
+        ('name = "X"\ndirection = "up"', "direction = 'up'; write ltr, rtl, or mixed"),
+        ('name = "X"\nwords = "web"', "words = 'web'; write wordfreq or cldr"),
+        ('name = "X"\nunion = ["y"]\nletters = "x"', "no language has letters"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path, text, told):
+    (tmp_path / "y.toml").write_text('name = "Y"\nletters = "ý"\nlist = "cs"', encoding="utf-8")
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        read_language(tmp_path / "x.toml")
+    assert read_language(tmp_path / "y.toml").charset == ASCII + "ý"
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
@@ -76,7 +102,9 @@ def corpus(request) -> Corpus:
 
 
 def test_default_corpus_drops_few_words(corpus):
-    assert sum(corpus.dropped.values()) < 0.02 * sum(corpus.words.values())
+    """CLDR names foreign countries and currencies with foreign letters."""
+    names = any(source.name.startswith("cldr:") for source in corpus.sources)
+    assert sum(corpus.dropped.values()) < (0.06 if names else 0.02) * sum(corpus.words.values())
 
 
 @pytest.mark.slow
@@ -84,7 +112,7 @@ def test_default_corpus_drops_few_words(corpus):
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_default_corpus_drops_few_words_of_the_whole_list(code):
     corpus = default_corpus(code)
-    assert sum(corpus.dropped.values()) < 0.05 * sum(corpus.words.values())
+    assert sum(corpus.dropped.values()) < 0.06 * sum(corpus.words.values())
 
 
 def test_default_corpus_draws_every_character(corpus):
@@ -92,7 +120,8 @@ def test_default_corpus_draws_every_character(corpus):
     drawn = {character for index in range(20_000) for character in corpus.word(index)}
     missing = {c for c in set(corpus.charset.characters) - drawn if script(c) != "EAST ASIAN" and c not in JOINERS}
     assert drawn <= set(corpus.charset.characters)
-    assert len(missing) <= (0.1 * len(drawn) if len(corpus.charset) > 1000 else 0), sorted(missing)
+    share = 0.1 if len(corpus.charset) > 1000 else 0.02 if corpus.charset.name in UNIONS else 0
+    assert len(missing) <= share * len(drawn), sorted(missing)
 
 
 def test_words_are_labels_and_survive_the_tokenizer(corpus):

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 
 from dptr.text.charset import normalize_label
+from dptr.text.cldr_words import cldr_words
 from dptr.text.unicode import directions, graphemes, is_mark, script
 
 
@@ -40,6 +41,16 @@ def test_graphemes_are_those_of_an_independent_library(language):
     unlike = [word for word in words if graphemes(word) != regex.findall(r"\X", word)]
     assert not [word for word in unlike if not regex.search(r"[\p{Emoji_Presentation}\u1100-\u11ff]", word)]
     assert len(unlike) < 10
+
+
+@pytest.mark.parametrize("language", "am hy ka th lo km my si te kn ml gu pa or as mr ne".split())
+def test_graphemes_of_names_are_those_of_an_independent_library(language):
+    """Viramas of Burmese and Khmer fuse their consonants since Unicode 16 alone; those words are left out."""
+    regex = pytest.importorskip("regex")
+    words = [normalize_label(word) for word in cldr_words(language)]
+    compared = [word for word in words if not {"\u1039", "\u17d2"} & set(word)]
+    assert len(compared) > 400
+    assert not [word for word in compared if graphemes(word) != regex.findall(r"\X", word)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""Words that packages and spell checkers bring."""
+
+from __future__ import annotations
+
+import pytest
+
+from dptr.config.render import SourceConfig
+from dptr.text.cldr_words import cldr_words, script_of, split_words
+from dptr.text.hunspell import find_dictionary, read_dictionary
+from dptr.text.languages import LANGUAGES
+from dptr.text.sources import read_source
+from dptr.utils.errors import UserError
+
+CLDR = sorted({each.language for code in LANGUAGES for each in LANGUAGES[code].lists if each.kind == "cldr"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Bosna i Hercegovina", ["Bosna", "Hercegovina"]),
+        ("საქართველოს ლარი (GEL)", ["საქართველოს", "ლარი", "GEL"]),
+        ("kilómetros/hora, 12", ["kilómetros", "hora"]),
+        ("{0} dní", ["dní"]),
+        ("l’Índia.", ["l’Índia"]),
+        ("a b 3", []),
+    ],
+)
+def test_split_words(text, words):
+    assert split_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "script"), [("Żejtun", "LATIN"), ("тест", "CYRILLIC"), ("Вт1", "CYRILLIC"), ("аa", ""), ("12", "")]
+)
+def test_script_of(word, script):
+    assert script_of(word) == script
+
+
+@pytest.mark.parametrize("language", CLDR)
+def test_cldr_knows_every_language_that_reads_its_words(language):
+    words = cldr_words(language)
+    assert len(words) > 1000 and words == sorted(set(words)) and min(map(len, words)) > 1
+    assert len({script_of(word) for word in words}) == 1
+
+
+def test_cldr_words_are_those_of_the_locale():
+    words = cldr_words("mt")
+    assert {"Ġermanja", "Awstralja", "Tnejn", "Jannar"} <= set(words)
+    assert read_source(SourceConfig(kind="cldr", language="mt")) == ([(word, 1.0) for word in words], {})
+
+
+@pytest.mark.parametrize("language", ["xx", "", "not a language", "de_"])
+def test_a_language_that_cldr_lacks(language):
+    with pytest.raises(UserError, match=f"CLDR has no language '{language}'; write a code such as"):
+        cldr_words(language)
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO8859-1", "microsoft-cp1251"])
+def test_hunspell_reads_stems_in_their_encoding(tmp_path, encoding):
+    stems = ["дом", "мир"] if "1251" in encoding else ["été", "naïf"]
+    python = "cp1251" if "1251" in encoding else encoding
+    text = f"4\n{stems[0]}/AB\tpo:noun\n{stems[1]}\nkm\\/h/X\n{stems[1]}/Q\n"
+    (tmp_path / "xx_YY.dic").write_bytes(text.encode(python))
+    (tmp_path / "xx_YY.aff").write_bytes(f"# rules\nSET {encoding}\nSFX A Y 1\n".encode())
+    assert read_dictionary(tmp_path / "xx_YY.dic") == [*stems, "km/h"]
+    source = SourceConfig(kind="hunspell", path=str(tmp_path / "xx_YY.dic"))
+    assert read_source(source)[0] == [(word, 1.0) for word in (*stems, "km/h")]
+
+
+def test_find_dictionary(tmp_path):
+    for name in ("th_TH", "th", "thx", "te_IN", "te_XX"):
+        (tmp_path / f"{name}.dic").touch()
+    assert find_dictionary("th", (tmp_path / "none", tmp_path)).stem == "th"
+    assert find_dictionary("te", (tmp_path,)).stem == "te_IN"
+    with pytest.raises(UserError, match=r"no dictionary km\*\.dic in .*; install it \(Debian: hunspell-km\)"):
+        find_dictionary("km", (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("dic", "aff", "told"),
+    [
+        (b"1\n\xff\xfe\n", b"SET UTF-8\n", "not in the encoding 'utf-8' that x.aff names"),
+        (b"1\nx\n", b"SET martian\n", "not in the encoding 'martian'"),
+        (None, b"", "No such file"),
+    ],
+)
+def test_a_broken_dictionary(tmp_path, dic, aff, told):
+    if dic is not None:
+        (tmp_path / "x.dic").write_bytes(dic)
+    (tmp_path / "x.aff").write_bytes(aff)
+    with pytest.raises(UserError, match=told):
+        read_dictionary(tmp_path / "x.dic")
