@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from unicodedata import category, combining, name, normalize
@@ -29,7 +30,9 @@ RANGE = re.compile(r"(\\.|[^\s\\])-(\\.|[^\s\\])")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("code", help="of CLDR, such as mt")
-    parser.add_argument("--cldr", type=Path, required=True, help="folder of cldr-core, cldr-misc-full, and cldr-numbers-full")
+    parser.add_argument(
+        "--cldr", type=Path, required=True, help="folder of cldr-core, cldr-misc-full, and cldr-numbers-full"
+    )
     parser.add_argument("--words", choices=("wordfreq", "cldr"), default="cldr")
     options = parser.parse_args()
     print(draft(options.cldr, options.code, options.words), end="")
@@ -51,7 +54,9 @@ def draft(cldr: Path, code: str, words: str) -> str:
     signs = "".join(each for each in signs if not each.isascii() and each not in LEFT_OUT)
     english = language_name(code)
     rest = "".join(each for each in more if category(each)[0] in "LM" and each not in letters and not each.isascii())
-    lines = [f"# {english}. Letters from CLDR {version}." + (f" Left out: {rest} of its auxiliary set." if rest else "")]
+    lines = [
+        f"# {english}. Letters from CLDR {version}." + (f" Left out: {rest} of its auxiliary set." if rest else "")
+    ]
     lines += [f'name = "{english}"']
     if directions(letters) == {"rtl"}:
         lines.append('direction = "rtl"')
@@ -97,7 +102,9 @@ def currency(cldr: Path, code: str) -> str:
     likely = read(cldr, "cldr-core", "supplemental/likelySubtags.json", "supplemental", "likelySubtags")
     regions = read(cldr, "cldr-core", "supplemental/currencyData.json", "supplemental", "currencyData", "region")
     region = likely.get(code, f"{code}-Zzzz-ZZ").split("-")[-1]
-    today = [unit for each in regions.get(region, []) for unit, dates in each.items() if not {"_to", "_tender"} & set(dates)]
+    today = [
+        unit for each in regions.get(region, []) for unit, dates in each.items() if not {"_to", "_tender"} & set(dates)
+    ]
     names = read(cldr, "cldr-numbers-full", f"main/{code}/currencies.json", "main", code, "numbers", "currencies")
     found = [names.get(unit, {}) for unit in today]
     signs = [each.get("symbol-alt-narrow", each.get("symbol", "")) for each in found]
@@ -110,7 +117,7 @@ def language_name(code: str) -> str:
     return str(Locale.parse(code).english_name)
 
 
-def escape(characters: str | list[str]) -> str:
+def escape(characters: Iterable[str]) -> str:
     """For TOML: combining marks and joiners by their code points, so that they can be seen."""
     hidden = (f"\\u{ord(each):04x}" if is_mark(each) or each in JOINERS else each for each in characters)
     return "".join(hidden).replace('"', '\\"')

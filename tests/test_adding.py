@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"<!-- (file|line): (\S+) -->\n```python\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- (file|line): (\S+) -->\n```(?:python|toml)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -23,25 +23,28 @@ def copied(tmp_path) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     blocks = BLOCK.findall((ROOT / "docs" / "adding.md").read_text(encoding="utf-8"))
-    assert [kind for kind, _, _ in blocks] == ["file", "line"] * 2
-    for (_, file, text), (_, registry, line) in zip(blocks[::2], blocks[1::2], strict=True):
+    assert [kind for kind, _, _ in blocks] == ["file", "file", "line"]
+    for _, file, text in blocks[:2]:
         (tmp_path / file).write_text(text, encoding="utf-8")
-        value = line.split(":")[1].strip().rstrip(",").split(".")[0]
-        module = file.removesuffix(".py").replace("/", ".")
-        origin = module.rpartition(".")[0] if module.endswith(f".{value}") else module
-        lines = (tmp_path / registry).read_text(encoding="utf-8").splitlines(keepends=True)
-        last = max(number for number, text in enumerate(lines) if text.startswith("from dptr"))
-        lines.insert(last, f"from {origin} import {value}\n")
-        closing = max(number for number, text in enumerate(lines) if text == "}\n")
-        lines.insert(closing, line)
-        (tmp_path / registry).write_text("".join(lines), encoding="utf-8")
+    union = tmp_path / "dptr/text/languages/latin.toml"
+    union.write_text(union.read_text(encoding="utf-8").replace('"nb",', '"nb", "nn",'), encoding="utf-8")
+    file, (registry, line) = blocks[1][1], blocks[2][1:]
+    value = line.split(":")[1].strip().rstrip(",").split(".")[0]
+    module = file.removesuffix(".py").replace("/", ".")
+    origin = module.rpartition(".")[0] if module.endswith(f".{value}") else module
+    lines = (tmp_path / registry).read_text(encoding="utf-8").splitlines(keepends=True)
+    last = max(number for number, text in enumerate(lines) if text.startswith("from dptr"))
+    lines.insert(last, f"from {origin} import {value}\n")
+    closing = max(number for number, text in enumerate(lines) if text == "}\n")
+    lines.insert(closing, line)
+    (tmp_path / registry).write_text("".join(lines), encoding="utf-8")
     return tmp_path
 
 
 def test_the_guide_adds_a_language_and_a_decoder(copied):
     decoders = ("test_base.py", "test_transfer.py", "test_lengths.py")
     paths = ["tests/text/test_languages.py", *(f"tests/models/decoders/{name}" for name in decoders)]
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", "bg or parallel", *paths]
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", "nn or parallel or unions", *paths]
     done = subprocess.run(
         command, cwd=copied, env={**os.environ, "PYTHONPATH": str(copied)}, capture_output=True, text=True
     )

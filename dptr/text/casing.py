@@ -2,7 +2,8 @@
 
 The rules are those of CLDR's transforms tr-Upper, tr-Lower, tr-Title, az-Upper, az-Lower, az-Title, el-Upper and
 nl-Title, as far as single words without further accents need them. Georgian is left as it is: Unicode has capitals
-(U+1C90 on, Mtavruli), but few fonts draw them, and signs do without. German ß needs none: ``str.upper`` writes SS, as official spelling does first.
+(U+1C90 on, Mtavruli), but few fonts draw them, and signs do without. German ß needs no rule: ``str.upper`` writes SS,
+as official spelling does first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words of spell checkers' dictionaries: hunspell's, of which Debian has some eighty (``hunspell-th``, ``hunspell-si``).
+"""Words of hunspell's dictionaries for spell checking, of which Debian has some eighty (``hunspell-th``).
 
 A dictionary is two files (hunspell(5)): ``xx.dic``, with a stem a line and the letters of the rules that bend it, and
 ``xx.aff``, which names the encoding and holds the rules. Only stems are read; what the rules would make of them is not.

@@ -29,8 +29,9 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.", *"₽₴₺₪₫৳₩")
 # Letters that carry marks, by Unicode name: all Arabic ones; of the scripts of India and its neighbors, consonants.
 _CARRIES = re.compile(
-    "ARABIC LETTER |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$|KHMER LETTER [B-DF-HJ-NP-TV-Z]+[AO]$|SINHALA LETTER ([A-Z]+ )?[B-DF-HJ-NP-TV-Z]+AYANNA$"
-    "|THAI CHARACTER [B-DF-HJ-NP-TV-Z]+O |LAO LETTER [B-DF-HJ-NP-TV-Z]+O( |$)|ETHIOPIC SYLLABLE "
+    "ARABIC LETTER |ETHIOPIC SYLLABLE |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$|KHMER LETTER [B-DF-HJ-NP-TV-Z]+[AO]$"
+    "|SINHALA LETTER ([A-Z]+ )?[B-DF-HJ-NP-TV-Z]+AYANNA$"
+    "|THAI CHARACTER [B-DF-HJ-NP-TV-Z]+O |LAO LETTER [B-DF-HJ-NP-TV-Z]+O( |$)"
 )
 _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", ".de", ".edu", ".gov", ".info")
 

@@ -92,7 +92,13 @@ def read_labels(source: SourceConfig) -> Entries:
     return entries, {}
 
 
-READERS = {"wordfreq": read_wordfreq, "cldr": read_cldr, "hunspell": read_hunspell, "file": read_words, "labels": read_labels}
+READERS = {
+    "wordfreq": read_wordfreq,
+    "cldr": read_cldr,
+    "hunspell": read_hunspell,
+    "file": read_words,
+    "labels": read_labels,
+}
 
 
 def _read_text(path: str, kind: str) -> str:

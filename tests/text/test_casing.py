@@ -37,7 +37,11 @@ WORDS = [
 @pytest.mark.parametrize(("language", "small", "capitals", "titled"), WORDS)
 def test_words_of_signs(language, small, capitals, titled):
     assert casing.upper(small, language) == capitals
-    assert casing.title(small, language) == casing.title(capitals if language in ("tr", "az") else small, language) == titled
+    assert (
+        casing.title(small, language)
+        == casing.title(capitals if language in ("tr", "az") else small, language)
+        == titled
+    )
     if language not in ("el", "de", "hy"):  # Greek, German, and Armenian capitals have forgotten something
         assert casing.lower(capitals, language) == small
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dptr.synth import EMBEDDED, FontIndex, find_fonts
+from dptr.text import casing
 from dptr.text.charset import Charset, check_label, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.language import ASCII
-from dptr.text import casing
 from dptr.text.languages import LANGUAGES, read_language
 from dptr.text.tokenizer import Tokenizer
 from dptr.text.unicode import JOINERS, directions, script
