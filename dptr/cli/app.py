@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import click
 
-from dptr.cli import adapt, bench, data, evaluate, export, info, models, ocr, read, synth, train
+from dptr.cli import adapt, bench, data, evaluate, export, info, models, new_language, ocr, read, synth, train
 from dptr.cli.options import HELP
 from dptr.utils.errors import UserError
 from dptr.utils.extras import extra_of, missing_package
@@ -26,7 +26,15 @@ from dptr.version import __version__
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Read": (read.read, ocr.ocr, models.models),
     "Your data": (data.app, evaluate.evaluate),
-    "Train": (train.finetune, adapt.adapt, synth.synth, train.align, train.bank, train.pretrain),
+    "Train": (
+        train.finetune,
+        adapt.adapt,
+        new_language.new_language,
+        synth.synth,
+        train.align,
+        train.bank,
+        train.pretrain,
+    ),
     "Tools": (export.export, bench.bench, synth.fonts, info.info, info.version, info.completion),
 }
 ALIASES = {"predict": "read", "val": "eval", "train": "finetune"}

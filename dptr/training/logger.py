@@ -91,9 +91,10 @@ class Log:
         if self.main and shows_progress() and (terminal or now - self._spoke > 30 or step == steps):
             self._spoke = now
             left = int((steps - step) * samples / max(speed, 1e-9))
+            of_all = f"/{steps}" if seconds_left is None or left <= seconds_left else ""
             left = left if seconds_left is None else min(left, int(seconds_left))
             text = (
-                f"step {step}/{steps}  loss {loss:.3f}  {speed:,.0f} {self.unit}/s  {left // 60}:{left % 60:02d} left"
+                f"step {step}{of_all}  loss {loss:.3f}  {speed:,.0f} {self.unit}/s  {left // 60}:{left % 60:02d} left"
             )
             print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
         return speed

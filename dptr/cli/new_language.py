@@ -1,0 +1,55 @@
+"""``dptr new-language``: from a language code or a word list to a recognizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dptr.cli.options import command, data_option, model_option, out_option, resume_option
+
+
+@command("new-language", "train", "export")
+@click.argument("code", required=False, default="", metavar="[CODE]")
+@out_option("Where everything is written.")
+@click.option("--words", metavar="FILE", type=click.Path(path_type=Path), help="A list of words, UTF-8 text or gzip.")
+@click.option(
+    "--charset", metavar="FILE|CODE", default="", help="Its characters. Default: those of CODE, or those of the words."
+)
+@click.option(
+    "--fonts", metavar="DIR", type=click.Path(path_type=Path), multiple=True,
+    help="Fonts, folders or files; repeatable. Default: those of the system.",
+)  # fmt: skip
+@click.option(
+    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as grounds."
+)
+@data_option("Labeled crops to learn from as well, labels.tsv or LMDB; repeatable.")
+@click.option(
+    "--minutes", metavar="N", type=float, default=60.0, help="For everything; longer reads more. Default: 60."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["rendered", "text"]),
+    default="rendered",
+    help="rendered: --model learns from rendered words; text: DPTR's two stages. Default: rendered.",
+)
+@model_option("The recognizer that 'rendered' starts from.", "NAME|DIR")
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of all that is drawn. Default: 0.")
+@resume_option()
+def new_language(
+    code: str, out: Path, words: Path | None, charset: str, fonts: tuple[Path, ...], photographs: Path | None,
+    data: tuple[str, ...], minutes: float, method: Literal["rendered", "text"], model: str, seed: int, resume: bool,
+) -> None:  # fmt: skip
+    """Make a recognizer of a language from its words and fonts.
+
+    CODE is a listed language (docs/languages.md), such as ka; for another one, pass --words. Words are rendered, a
+    recognizer learns to read them, and the result is tested on words and fonts held out, and written as one ONNX file.
+    No labeled crop is needed. Prints the file; report.html beside it shows what is misread.
+    """
+    from dptr.new_language.chain import Settings, new_language
+    from dptr.new_language.survey import Request
+
+    request = Request(code, words, charset, fonts)
+    crops = tuple(map(Path, data))
+    print(new_language(Settings(request, photographs, crops, minutes, method, str(model), seed), out, resume))

@@ -1,0 +1,1 @@
+"""From a word list to a recognizer: what ``dptr new-language`` does."""

@@ -1,0 +1,259 @@
+"""The whole way from words to a recognizer: survey, test crops, training, test, ONNX file, report.
+
+What a stage wrote stays, and ``resume`` goes on after it; a stage of training goes on within itself
+(``dptr.training.trainer``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dptr.config.model import GlyphDualConfig
+from dptr.config.render import RenderConfig
+from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.dual.glyph.model import load_glyph
+from dptr.dual.orp.residuals import build_residual_bank
+from dptr.evaluation.evaluate import Result, evaluate
+from dptr.export import export
+from dptr.inference.reader import Reader
+from dptr.new_language.plan import Method, Plan, plan
+from dptr.new_language.survey import Request, Survey, longest_word, survey
+from dptr.synth import FontIndex, Renderer, find_fonts
+from dptr.synth.contact_sheet import draw_labeled_sheet
+from dptr.synth.pack import write_pack
+from dptr.synth.source import RenderedWords
+from dptr.text.corpus import Corpus
+from dptr.text.languages import LANGUAGES
+from dptr.training.align import align
+from dptr.training.finetune import finetune
+from dptr.training.pretrain import pretrain
+from dptr.training.sources import packed_batches
+from dptr.utils.errors import UserError
+from dptr.utils.files import atomic_file, read_json, write_json
+from dptr.utils.outputs import check_folder
+from dptr.utils.terminal import progress_bars, say, write_text
+
+MANIFEST = "new-language.json"
+TEST, RESIDUALS, SHOWN = 1000, 4000, 48  # crops
+TEST_SEED = 1_000_003  # far from the seeds that users choose
+MOST_STEPS = 10_000_000  # the clock ends the training
+DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0}  # that of dptr-en
+LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command was asked for; a run is resumed with the same.
+
+    Attributes:
+        request: the language.
+        photographs: a folder of grounds without text, or None for drawn grounds.
+        crops: labeled crops to learn from beside rendered ones.
+        minutes: for everything.
+        method: ``rendered``: a recognizer that reads already learns the language from rendered words. ``text``: DPTR's
+            two stages, from a dual encoder that is aligned first.
+        model: the recognizer that ``rendered`` starts from.
+        seed: of everything that is drawn.
+    """
+
+    request: Request
+    photographs: Path | None = None
+    crops: tuple[Path, ...] = ()
+    minutes: float = 60.0
+    method: Method = "rendered"
+    model: str = "dptr-en"
+    seed: int = 0
+
+
+def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
+    """Make a recognizer of a language in the folder ``out``.
+
+    ``out/model`` is the recognizer, ``out/model.onnx`` the same in one file, ``out/report.html`` shows what of the test
+    it misreads, and ``out/sheet.png`` what it was tested on.
+
+    Returns:
+        ``out/model.onnx``.
+
+    Raises:
+        UserError: see ``survey``, ``plan``; ``out`` holds something else, or another run; what training raises.
+    """
+    spent = plan(settings.minutes, settings.method)
+    asked = describe_settings(settings)
+    going_on = check_folder(out, "a new language", MANIFEST, tuple(asked))
+    if going_on and not resume:
+        raise UserError(f"{out}: holds a run already; pass --resume to go on with it, or another --out")
+    if going_on and (changed := [key for key in asked if read_json(out / MANIFEST, "run").get(key) != asked[key]]):
+        raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
+    found = survey(settings.request)
+    for line in (*found.notes, spent.describe()):
+        say(line)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / MANIFEST, asked)
+    return Chain(settings, found, spent, out).run()
+
+
+def describe_settings(settings: Settings) -> dict[str, Any]:
+    """For the manifest: plain values."""
+    described: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return {**described.pop("request"), **described}
+
+
+class Chain:
+    """The stages of one run, in order."""
+
+    def __init__(self, settings: Settings, found: Survey, spent: Plan, out: Path):
+        self.settings, self.spent, self.out = settings, spent, out
+        self.longest = longest_word(found.charset)
+        words = sum(Corpus(found.corpus, found.charset, self.longest, 0, "all").words.values())
+        heldout = 0.02 if words > LARGE_LIST else 0.1
+        self.found = replace(found, corpus=found.corpus.model_copy(update={"heldout": heldout}))
+        self.charset = self.name_charset()
+
+    def name_charset(self) -> str:
+        """The charset as recipes name it: a language, or a file of its characters beside the run."""
+        charset = self.found.charset
+        if charset.name in LANGUAGES and LANGUAGES[charset.name].charset == "".join(charset.characters):
+            return charset.name
+        path = self.out / "characters.txt"
+        with atomic_file(path) as aside:
+            aside.write_text("".join(charset.characters) + "\n", encoding="utf-8")
+        return str(path)
+
+    def run(self) -> Path:
+        test = self.draw_test()
+        model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
+        result = self.read(model, test)
+        file = self.out / "model.onnx"
+        self.tell("ONNX")
+        parity, _ = export(model, file, [test], 128, half=True)
+        say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
+        say(f"reads {result.word_accuracy or 0:.1%} of {result.n} rendered words that training held out")
+        return file
+
+    def tell(self, stage: str) -> None:
+        say(f"== {stage}")
+
+    def drawn(self) -> dict[str, Any]:
+        """Words and looks, as every stage that renders has them."""
+        looks = {"fonts": self.found.train_fonts, "backgrounds": str(self.settings.photographs or "")}
+        return {"corpus": self.found.corpus, "render": looks}
+
+    def timed(self, stage: str, batch: int, every: int) -> dict[str, Any]:
+        """How long a stage trains; it is saved and judged ``every`` so many steps."""
+        return {
+            "seed": self.settings.seed,
+            "steps": MOST_STEPS,
+            "seconds": self.spent.seconds[stage],
+            "batch_size": batch,
+            "validate_every": every,
+            "save_every": min(every, 100),
+            "tensorboard": False,
+        }
+
+    def train_on_rendered(self) -> Path:
+        """Go on with a recognizer that reads; characters that it lacks begin anew."""
+        self.tell(f"training on rendered words, from {self.settings.model}")
+        return finetune(
+            self.finetune_recipe({"model": self.settings.model}), self.out / "finetune", self.begun("finetune")
+        )
+
+    def train_on_text(self) -> Path:
+        """Align a dual encoder, teach a decoder on its text tokens with ORP, fine-tune both."""
+        self.tell("alignment: a dual encoder learns that a rendered word and its spelling belong together")
+        recipe = AlignRecipe.model_validate(
+            {
+                "run": {**self.timed("align", 64, 500), "workers": self.spent.workers},
+                "optim": {"lr": 4e-3, "grad_clip": 5.0},
+                "glyph": {"charset": self.charset, "max_length": self.longest},
+                "init": {"glyph": "glyph-en"},
+                **self.drawn(),
+            }
+        )
+        dual = align(recipe, self.out / "align", self.begun("align"))
+        bank = dual / "residuals.safetensors"
+        if not bank.is_file():
+            self.tell("ORP: how the slots of rendered crops lie off the text tokens of their words")
+            pack = self.out / "pack"
+            rendered = SynthRecipe.model_validate({"charset": self.charset, "max_length": self.longest, **self.drawn()})
+            with progress_bars() as bars:
+                write_pack(
+                    rendered, RESIDUALS, pack, 1, pack.exists(), lambda done: bars("crops", done, RESIDUALS), (0, 1)
+                )
+            glyph = load_glyph(GlyphDualConfig(model=str(dual)))
+            build_residual_bank(glyph, packed_batches(pack, glyph, RESIDUALS), bank)
+        self.tell("stage 1: a decoder learns to spell from text tokens")
+        text = PretrainRecipe.model_validate(
+            {
+                "run": self.timed("pretrain", 256, 250),
+                "optim": {"lr": 2e-3, "weight_decay": 0.0, "grad_clip": 5.0},
+                "model": {"charset": self.charset, "max_length": self.longest, "decoder": DECODER},
+                "dual": {"kind": "glyph", "model": str(dual)},
+                "orp": {"bank": "residuals", "positions": "aligned", "strength": 1.0},
+                "corpus": self.found.corpus,
+            }
+        )
+        decoder = pretrain(text, self.out / "pretrain", self.begun("pretrain"))
+        self.tell("stage 2: image encoder, FMU, and that decoder")
+        start = {"glyph": str(dual), "decoder": str(decoder)}
+        return finetune(self.finetune_recipe(start), self.out / "finetune", self.begun("finetune"))
+
+    def finetune_recipe(self, start: dict[str, str]) -> FinetuneRecipe:
+        crops = [str(path) for path in self.settings.crops]
+        drawn = self.drawn()
+        return FinetuneRecipe.model_validate(
+            {
+                "run": {**self.timed("finetune", 64, 250), "workers": self.spent.workers},
+                "optim": {"lr": 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
+                "model": {"charset": self.charset, "max_length": self.longest},
+                "init": start,
+                "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},
+                **drawn,
+            }
+        )
+
+    def begun(self, stage: str) -> bool:
+        """Whether a stage of training has left something to go on with."""
+        return (self.out / stage).exists()
+
+    def draw_test(self) -> Path:
+        """Words that no stage trains on, in fonts held out where there are several families."""
+        folder = self.out / "test"
+        labels = folder / "labels.tsv"
+        if labels.is_file():
+            return folder
+        self.tell(f"{TEST} rendered words for the test")
+        charset = self.found.charset
+        looks = RenderConfig(fonts=self.found.test_fonts, backgrounds=str(self.settings.photographs or ""))
+        words = Corpus(self.found.corpus, charset, self.longest, TEST_SEED, "heldout")
+        fonts = FontIndex(find_fonts(self.found.test_fonts))
+        source = RenderedWords(words, Renderer(looks, TEST_SEED, fonts))
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        samples = []
+        with progress_bars() as bars:
+            for index in range(TEST):
+                crop, word, _ = source.sample(index)
+                Image.fromarray(crop).save(folder / "images" / f"{index:04d}.png")
+                samples.append((crop, word))
+                bars("crops", index + 1, TEST)
+        with atomic_file(labels) as aside:
+            lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
+            aside.write_text("".join(lines), encoding="utf-8")
+        with atomic_file(self.out / "sheet.png") as aside:
+            draw_labeled_sheet(samples[:SHOWN], fonts).save(aside, "PNG")
+        return folder
+
+    def read(self, model: Path, test: Path) -> Result:
+        """Read the test; write ``report.html``."""
+        self.tell("test")
+        protocol = self.settings.request.code or "native"
+        with progress_bars() as bars:
+            report = evaluate(Reader(str(model)), [str(test)], [protocol], bars)
+        write_text(self.out / "report.html", report.to_html())
+        for line in report.to_terminal().splitlines():
+            say(line)
+        return report.results[0]

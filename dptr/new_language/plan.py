@@ -1,0 +1,54 @@
+"""How the minutes are spent."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from dptr.utils.errors import UserError
+
+Method = Literal["rendered", "text"]
+
+SHORTEST = 1.0  # minutes: test crops, ONNX, and report take half a minute by themselves
+REST = 0.1  # of the time: test crops, reading them, ONNX, report
+SHARES: dict[Method, dict[str, float]] = {
+    "rendered": {"finetune": 1.0},
+    "text": {"align": 0.4, "pretrain": 0.1, "finetune": 0.5},
+}
+"""Of the time that is trained, by stage. ``text``: the shares of the eight languages in docs/evidence/languages.md."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is spent on what.
+
+    Attributes:
+        seconds: by stage of training, in their order.
+        workers: processes that render beside the training.
+    """
+
+    seconds: dict[str, float]
+    workers: int
+
+    def describe(self) -> str:
+        parts = [f"{stage} {seconds / 60:.1f}" for stage, seconds in self.seconds.items()]
+        beside = f"; {self.workers} more to render" if self.workers else ""
+        return f"minutes of training: {', '.join(parts)} (one process{beside}), then test, ONNX file, and report"
+
+
+def plan(minutes: float, method: Method) -> Plan:
+    """Spend ``minutes``, the whole command's.
+
+    Raises:
+        UserError: fewer than ``SHORTEST``.
+    """
+    if minutes < SHORTEST:
+        raise UserError(f"--minutes {minutes:g}: below {SHORTEST:g}; training needs some, better 30 and more")
+    trained = minutes * 60 * (1 - REST)
+    return Plan({stage: share * trained for stage, share in SHARES[method].items()}, min(usable_cores() - 1, 4))
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,202 @@
+"""What there is for a new language: characters, words, fonts; and what would help."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.synth.fonts import describe_embedded, find_fonts
+from dptr.text.charset import SPACED, Charset, resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.hunspell import find_dictionary
+from dptr.text.language import ASCII, Language
+from dptr.text.languages import LANGUAGES
+from dptr.text.sources import read_source
+from dptr.text.unicode import JOINERS, is_mark, script
+from dptr.text.word_lists import count_drops
+from dptr.utils.errors import UserError
+
+FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
+DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
+HELD_OUT = 0.2  # of the font families, for the test
+RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
+SHARES = {"words": 0.6, "names": 0.15, "patterns": 0.25}  # of the corpus
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    Attributes:
+        code: a key of ``LANGUAGES``, or "" for a language that is not listed.
+        words: a text or gzip file of words; None = those of the language.
+        charset: a UTF-8 file of characters, a language code, or "" for the language's, or those that ``words`` hold.
+        fonts: folders or files; empty = those of the system.
+    """
+
+    code: str
+    words: Path | None
+    charset: str
+    fonts: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a recognizer of the language can be trained with.
+
+    Attributes:
+        name: of the language, for people.
+        charset: its characters, without the space.
+        corpus: where words come from.
+        train_fonts: files of families to train with; ``test_fonts`` of others, or the same where there is one family.
+        notes: lines for the user: counts, what is missing, what would help.
+    """
+
+    name: str
+    charset: Charset
+    corpus: CorpusConfig
+    train_fonts: tuple[str, ...]
+    test_fonts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def survey(request: Request) -> Survey:
+    """Look at words and fonts before anything is trained.
+
+    Raises:
+        UserError: neither a language nor words; an unknown code; too few words; a charset of another script than the
+            words; no font that draws the letters; see ``resolve_charset``, ``Corpus``, ``find_fonts``.
+    """
+    language = _find_language(request)
+    charset = _find_charset(request, language)
+    name = language.name if language else (request.words or Path(charset.name)).stem
+    corpus, notes = _find_words(request, language, charset)
+    trained, tested, told = _find_fonts(request.fonts, charset, name)
+    return Survey(name, charset, corpus, trained, tested, (*notes, *told))
+
+
+def _find_language(request: Request) -> Language | None:
+    if request.code in LANGUAGES:
+        return LANGUAGES[request.code]
+    if request.code:
+        raise UserError(
+            f"language '{request.code}': not one of the {len(LANGUAGES)} listed ones (docs/languages.md); pass --words "
+            "with a list of its words instead"
+        )
+    if request.words is None:
+        raise UserError("no language: name one by its code, such as ka, or pass --words with a list of its words")
+    return None
+
+
+def _find_charset(request: Request, language: Language | None) -> Charset:
+    if request.charset:
+        charset = resolve_charset(request.charset)
+    elif language:
+        charset = resolve_charset(language.code)
+    else:
+        assert request.words is not None
+        charset = infer_charset(request.words)
+    if charset.spaced:
+        raise UserError(
+            f"charset '{charset.name}': it holds the space, and words are learned one at a time; leave {SPACED} out"
+        )
+    return charset
+
+
+def infer_charset(words: Path) -> Charset:
+    """ASCII's 94 characters, then those that at least ``RARE`` entries of a word list hold, by code point.
+
+    Raises:
+        UserError: no file, not UTF-8.
+    """
+    entries, _ = read_source(SourceConfig(kind="file", path=str(words)))
+    held = Counter(character for entry, _ in entries for character in set(entry))
+    others = sorted(each for each, count in held.items() if count >= RARE and each not in ASCII)
+    return Charset(words.stem, (*ASCII, *others))
+
+
+def _find_words(request: Request, language: Language | None, charset: Charset) -> tuple[CorpusConfig, list[str]]:
+    notes: list[str] = []
+    if request.words:
+        sources = [SourceConfig(kind="file", path=str(request.words), weight=SHARES["words"] + SHARES["names"])]
+    else:
+        assert language is not None
+        sources = [each for each in language.corpus().sources if each.kind != "pattern"]
+        if all(each.kind == "cldr" for each in language.lists) and not language.parts:
+            sources, notes = _add_dictionary(language, sources)
+    patterns = SourceConfig(kind="pattern", weight=SHARES["patterns"])
+    corpus = CorpusConfig(sources=(*sources, patterns))
+    drawn = Corpus(corpus, charset, longest_word(charset), seed=0, split="all")
+    count = sum(drawn.words.values())
+    if count < FEWEST_WORDS:
+        raise UserError(
+            f"{request.words or request.code}: {count} words that charset '{charset.name}' can write"
+            f"{count_drops(drawn.dropped, ' (left out: ', ')')}; pass at least {FEWEST_WORDS}, better tens of thousands"
+        )
+    return corpus, [*drawn.describe().splitlines(), *notes]
+
+
+def longest_word(charset: Charset) -> int:
+    """The longest label that is read, in code points: 25 as in the field, more where letters carry marks."""
+    return 25 if sum(map(is_mark, charset.characters)) < 5 else 32
+
+
+def _add_dictionary(language: Language, names: list[SourceConfig]) -> tuple[list[SourceConfig], list[str]]:
+    """The installed dictionary beside the names of CLDR, or a line that says which one to install."""
+    try:
+        path = find_dictionary(language.code)
+    except UserError:
+        package = f": install {language.dictionary} (Debian), or pass" if language.dictionary else ": pass"
+        return names, [f"names alone are a small vocabulary; more words would help{package} --words FILE"]
+    words = SourceConfig(kind="hunspell", path=str(path), language=language.code, weight=SHARES["words"])
+    return [words, *(each.model_copy(update={"weight": SHARES["names"] / len(names)}) for each in names)], []
+
+
+def _find_fonts(
+    paths: Sequence[Path], charset: Charset, name: str
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    own = [each for each in charset.characters if script(each) and each not in JOINERS and not each.isascii()]
+    letters = own or [each for each in charset.characters if each.isalpha()] or list(charset.characters)
+    fonts = find_fonts(paths)
+    families: dict[str, set[str]] = {}
+    drawn: set[str] = set()
+    for font in fonts:
+        covered = [letter for letter in letters if letter in font]
+        drawn |= {*covered}
+        if len(covered) >= DRAWN * len(letters):
+            families.setdefault(font.group, set()).add(font.path)
+    if not families:
+        raise UserError(
+            f"{name}: none of the {len(fonts)} fonts draws {DRAWN:.0%} of its {len(letters)} letters; install "
+            f"{_font_package(letters)} (Debian), or pass --fonts with a folder of fonts of this script"
+        )
+    notes = [*describe_embedded(fonts, paths), f"fonts: {len(families)} families draw {name}"]
+    if missing := [letter for letter in letters if letter not in drawn]:
+        notes.append(f"no font draws {' '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}")
+    if len(families) < 5:
+        notes.append(f"more fonts would help: install {_font_package(letters)} (Debian), or pass --fonts DIR")
+    trained, tested = split_families(families)
+    if trained == tested:
+        notes.append("one family alone: the test is drawn with the font of the training")
+    return trained, tested, notes
+
+
+def split_families(families: dict[str, set[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Files to train with, and those of ``HELD_OUT`` of the families, by a hash of their names; never none of either.
+
+    A file with faces of several families counts with those held out. With one family both are the same.
+    """
+    ordered = sorted(families, key=lambda group: hashlib.blake2b(group.encode()).digest())
+    held = ordered[: max(1, round(HELD_OUT * len(ordered)))] if len(ordered) > 1 else []
+    tested = set().union(*(families[group] for group in held))
+    trained = set().union(*families.values()) - tested
+    return tuple(sorted(trained)), tuple(sorted(tested or trained))
+
+
+def _font_package(letters: Sequence[str]) -> str:
+    scripts = {script(letter) for letter in letters}
+    return "fonts-noto-cjk" if "EAST ASIAN" in scripts else "fonts-noto-core"

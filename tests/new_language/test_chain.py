@@ -1,0 +1,113 @@
+"""From words to a recognizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dptr.data.labeled import open_labeled
+from dptr.inference.reader import Reader
+from dptr.models.checkpoint import card_of
+from dptr.new_language import chain
+from dptr.new_language.chain import Settings, describe_settings, new_language
+from dptr.new_language.plan import SHARES, plan
+from dptr.new_language.survey import Request, survey
+from dptr.text.corpus import is_heldout
+from dptr.utils.errors import UserError
+
+FONTS = (Path(__file__).parents[1] / "fonts",)
+GEORGIAN = Request("ka", None, "", FONTS)
+
+
+@pytest.mark.parametrize("method", SHARES)
+@pytest.mark.parametrize("minutes", [1, 60])
+def test_plan_spends_nine_tenths_on_training(minutes, method):
+    spent = plan(minutes, method)
+    assert sum(spent.seconds.values()) == pytest.approx(0.9 * 60 * minutes)
+    assert all(f"{stage} " in spent.describe() for stage in spent.seconds)
+
+
+def test_plan_refuses_too_little():
+    with pytest.raises(UserError, match=r"--minutes 0\.5: below 1; training needs some"):
+        plan(0.5, "rendered")
+
+
+def test_settings_are_plain_values():
+    asked = describe_settings(Settings(GEORGIAN, Path("grounds"), (Path("a"),)))
+    assert json.loads(json.dumps(asked)) == asked
+    assert asked["code"] == "ka" and asked["photographs"] == "grounds" and asked["crops"] == ["a"]
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """Few test crops, and seconds of training instead of minutes."""
+    monkeypatch.setattr(chain, "TEST", 16)
+    monkeypatch.setattr(chain, "SHOWN", 8)
+    monkeypatch.setattr(chain, "RESIDUALS", 100)
+    monkeypatch.setattr("dptr.training.sources.RENDERED_VALIDATION", 16)
+    monkeypatch.setattr("dptr.training.align.RENDERED_VALIDATION", 16)
+    monkeypatch.setattr("dptr.new_language.plan.REST", 0.97)
+    monkeypatch.setattr("dptr.new_language.plan.usable_cores", lambda: 1)
+
+
+def check_run(out: Path, file: Path) -> None:
+    assert file == out / "model.onnx" and "Georgian" not in card_of(out / "finetune" / "model")["name"]
+    crops = open_labeled(out / "test")
+    labels = [crops.label(row) for row in range(len(crops))]
+    assert len(labels) == 16 and all(is_heldout(label, 0.1) or len(label) < 2 for label in labels)
+    assert Image.open(out / "sheet.png").size[0] > 200
+    assert "<html" in (out / "report.html").read_text(encoding="utf-8")
+    pictures = [crops.image(row) for row in range(len(crops))]
+    readings = [
+        [word.text for word in Reader(str(model)).read(pictures)] for model in (file, out / "finetune" / "model")
+    ]
+    assert readings[0] == readings[1]
+
+
+def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
+    settings = Settings(GEORGIAN, minutes=1)
+    out = tmp_path / "ka"
+    check_run(out, new_language(settings, out))
+    told = capsys.readouterr().err
+    for line in (
+        "fonts: 1 families draw Georgian",
+        "fresh characters: აბგ",
+        "of 16 rendered words that training held out",
+    ):
+        assert line in told
+    with pytest.raises(UserError, match="holds a run already; pass --resume to go on with it, or another --out"):
+        new_language(settings, out)
+    with pytest.raises(UserError, match="begun with another minutes, seed; pass the same, or another --out"):
+        new_language(Settings(GEORGIAN, minutes=2, seed=1), out, resume=True)
+    before = {path: path.read_bytes() for path in (out / "finetune" / "model").iterdir()}
+    check_run(out, new_language(settings, out, resume=True))
+    assert before == {path: path.read_bytes() for path in (out / "finetune" / "model").iterdir()}, (
+        "nothing was left to do"
+    )
+
+
+@pytest.mark.slow
+def test_text_makes_a_recognizer(tmp_path, small, capsys):
+    out = tmp_path / "ka"
+    check_run(out, new_language(Settings(GEORGIAN, minutes=4, method="text"), out))
+    assert (out / "align" / "model" / "residuals.safetensors").is_file()
+    told = capsys.readouterr().err
+    assert "decoder from " in told and "stage 1: a decoder learns to spell from text tokens" in told
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="thesis"):
+        new_language(Settings(GEORGIAN), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_held_out_words_are_not_trained_on(tmp_path):
+    spent = plan(1, "rendered")
+    (tmp_path / "run").mkdir()
+    made = chain.Chain(Settings(GEORGIAN), survey(GEORGIAN), spent, tmp_path / "run")
+    assert made.found.corpus.heldout == 0.1, "of two thousand words a tenth is held out"
+    assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1

@@ -1,0 +1,131 @@
+"""What there is for a language: characters, words, fonts."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+
+from dptr.new_language.survey import Request, infer_charset, split_families, survey
+from dptr.text.language import ASCII
+from dptr.text.languages import LANGUAGES
+from dptr.utils.errors import UserError
+
+FONTS = (Path(__file__).parents[1] / "fonts",)
+
+
+@pytest.fixture
+def maltese(tmp_path) -> Path:
+    """A list of words with letters that ASCII lacks, one letter in a single word, and signs."""
+    rng = random.Random(0)
+    words = {"".join(rng.choices("abċdeġħiżàm", k=6)) for _ in range(400)}
+    path = tmp_path / "kliem.txt"
+    path.write_text("\n".join([*sorted(words), "Ω"]), encoding="utf-8")
+    return path
+
+
+def test_a_listed_language():
+    found = survey(Request("ka", None, "", FONTS))
+    assert (found.name, found.charset.name) == ("Georgian", "ka")
+    assert [(each.kind, each.language) for each in found.corpus.sources[:-1]] == [("cldr", "ka")]
+    assert found.corpus.sources[-1].kind == "pattern"
+    assert (
+        {Path(path).stem for path in found.train_fonts}
+        == {"NotoSansGeorgian"}
+        == {Path(p).stem for p in found.test_fonts}
+    )
+    told = "\n".join(found.notes)
+    assert "cldr:ka: 2," in told and "fonts: 1 families draw Georgian" in told
+    assert "names alone are a small vocabulary; more words would help: pass --words FILE" in told
+    assert "more fonts would help: install fonts-noto-core (Debian)" in told
+    assert "one family alone: the test is drawn with the font of the training" in told
+
+
+def test_fonts_of_the_test_are_of_other_families():
+    found = survey(Request("as", None, "", FONTS))
+    names = [{Path(path).stem for path in paths} for paths in (found.train_fonts, found.test_fonts)]
+    assert sorted(map(sorted, names)) == [["NotoSansBengali"], ["NotoSerifBengali"]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 37])
+def test_split_families(count):
+    families = {f"family {number}": {f"{number}-a.ttf", f"{number}-b.ttf"} for number in range(count)}
+    trained, tested = split_families(families)
+    assert {*trained} | {*tested} == set().union(*families.values())
+    assert len(tested) == 2 * max(1, round(count / 5))
+    assert {*trained} == {*tested} if count == 1 else not {*trained} & {*tested}
+    grown = split_families({**families, "another": {"another.ttf"}})
+    assert len({*trained} - {*grown[0]}) <= 2, "one family more moves at most one"
+
+
+def test_a_file_with_faces_of_both_sides_is_held_out():
+    families = {str(number): {"all.ttc", f"{number}.ttf"} for number in range(6)}
+    trained, tested = split_families(families)
+    assert "all.ttc" in tested and "all.ttc" not in trained
+
+
+def test_a_dictionary_that_is_installed_is_used(tmp_path, monkeypatch):
+    words = [f"{first}ನ{second}" for first in "ಕಖಗಘಚಛಜಝಟಠಡಢ" for second in "ತಥದಧಪಫಬಭಮಯರಲ"]
+    (tmp_path / "kn_IN.dic").write_text("\n".join([str(len(words)), *words]), encoding="utf-8")
+    monkeypatch.setattr("dptr.new_language.survey.find_dictionary", lambda code: tmp_path / f"{code}_IN.dic")
+    found = survey(Request("kn", None, "", FONTS))
+    assert [(each.kind, each.weight) for each in found.corpus.sources] == [
+        ("hunspell", 0.6), ("cldr", 0.15), ("pattern", 0.25)
+    ]  # fmt: skip
+    assert "hunspell:" in "\n".join(found.notes) and "144 words" in "\n".join(found.notes)
+
+
+def test_own_words_bring_their_characters(maltese):
+    found = survey(Request("", maltese, "", FONTS))
+    assert "".join(found.charset.characters) == ASCII + "àċġħż", "a letter of one entry alone is a slip"
+    assert found.name == "kliem" and found.corpus.sources[0].path == str(maltese)
+
+
+def test_infer_charset_reads_gzip(tmp_path, maltese):
+    packed = tmp_path / "words.gz"
+    packed.write_bytes(gzip.compress(maltese.read_bytes()))
+    assert infer_charset(packed).characters == infer_charset(maltese).characters
+
+
+def test_own_words_in_a_language(maltese):
+    found = survey(Request("mt", maltese, "", FONTS))
+    assert found.charset.characters == tuple(LANGUAGES["mt"].charset)
+    assert [each.kind for each in found.corpus.sources] == ["file", "pattern"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "charset", "told"),
+    [
+        ("xx", None, "", "language 'xx': not one of the 82|language 'xx': not one of"),
+        ("", None, "", "no language: name one by its code, such as ka, or pass --words"),
+        ("ka", "kliem", "", r"5 words that charset 'ka' can write \(left out: outside charset 3"),
+        ("", "one", "", "1 words that charset 'one' can write; pass at least 100"),
+        ("", "utf16", "", "not UTF-8; save the file as UTF-8"),
+        ("", "missing", "", "No such file"),
+        ("", "kliem", "ru", r"5 words that charset 'ru' can write \(left out"),
+        ("de", None, "de+space", "it holds the space, and words are learned one at a time"),
+    ],
+)
+def test_what_cannot_be(tmp_path, maltese, code, words, charset, told):
+    (tmp_path / "one.txt").write_text("kelma\n", encoding="utf-8")
+    (tmp_path / "utf16.txt").write_bytes("kelma\n".encode("utf-16"))
+    request = Request(code, tmp_path / f"{words}.txt" if words else None, charset, FONTS)
+    with pytest.raises(UserError, match=told):
+        survey(request)
+
+
+@pytest.mark.parametrize(("code", "package"), [("ka", "fonts-noto-core"), ("ko", "fonts-noto-cjk")])
+def test_fonts_of_another_script(font_folder, code, package):
+    with pytest.raises(UserError, match=rf"none of the 1 fonts draws 90% of its .* letters; install {package}"):
+        survey(Request(code, None, "", (font_folder,)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [code for code in LANGUAGES if code not in ("zh", "ja", "ko", "mlt")])
+def test_every_language_has_words_and_a_font(code):
+    """But for those whose letters the fonts of the tests hold in part."""
+    pytest.importorskip("wordfreq")
+    found = survey(Request(code, None, "", FONTS))
+    assert found.train_fonts and found.test_fonts
