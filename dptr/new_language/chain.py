@@ -39,7 +39,7 @@ from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
 
 MANIFEST = "new-language.json"
-TEST, RESIDUALS, SHOWN = 1000, 4000, 48  # crops
+TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
 MOST_STEPS = 10_000_000  # the clock ends the training
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0}  # that of dptr-en
@@ -130,7 +130,7 @@ class Chain:
         result = self.read(model, test)
         file = self.out / "model.onnx"
         self.tell("ONNX")
-        parity, _ = export(model, file, [test], 128, half=True)
+        parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
         say(f"reads {result.word_accuracy or 0:.1%} of {result.n} rendered words that training held out")
         return file

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.synth import EMBEDDED
 from dptr.synth.fonts import describe_embedded, find_fonts
 from dptr.text.charset import SPACED, Charset, resolve_charset
 from dptr.text.corpus import Corpus
@@ -53,6 +54,7 @@ class Survey:
         charset: its characters, without the space.
         corpus: where words come from.
         train_fonts: files of families to train with; ``test_fonts`` of others, or the same where there is one family.
+            Both hold the embedded Latin fonts.
         notes: lines for the user: counts, what is missing, what would help.
     """
 
@@ -182,7 +184,8 @@ def _find_fonts(
     trained, tested = split_families(families)
     if trained == tested:
         notes.append("one family alone: the test is drawn with the font of the training")
-    return trained, tested, notes
+    latin = [str(path) for path in EMBEDDED.glob("*.ttf")]  # numbers and addresses: many fonts lack ASCII's letters
+    return tuple(sorted({*trained, *latin})), tuple(sorted({*tested, *latin})), notes
 
 
 def split_families(families: dict[str, set[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
