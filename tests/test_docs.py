@@ -38,6 +38,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dptr.cli.app import app
 from dptr.config.load import load_recipe
+from dptr.text.languages import read_language
 
 PAGES = [
     *DOCUMENTS,
@@ -158,6 +159,9 @@ def check_block(block: Block, folder: Path) -> None:
         ast.parse(text, where)
     elif block.language == "toml":
         (folder / "shown.toml").write_text(block.text, encoding="utf-8")
+        if tomllib.loads(block.text).keys() & {"letters", "union"}:
+            assert read_language(folder / "shown.toml").charset
+            return
         for command in SCHEMAS.keys() - {"synth"}:  # what is shown serves all stages of training
             load_recipe(SCHEMAS[command], folder / "shown.toml")
     elif block.language == "json":
