@@ -172,3 +172,68 @@ def sample(values: Tensor) -> list[float]:
 
 def golden() -> dict[str, Any]:
     return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def tiny_clip(folder: Path, tensors: dict[str, Tensor] | None = None) -> Path:
+    """The CLIP of ``clip_shapes`` in the format of ``transformers``, with these weights or with those of its names."""
+    from transformers import CLIPConfig, CLIPModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = vocabulary()
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges()]) + "\n", encoding="utf-8")
+    tower = {
+        "hidden_size": CLIP_WIDTH, "intermediate_size": 4 * CLIP_WIDTH, "num_hidden_layers": CLIP_LAYERS,
+        "num_attention_heads": 1, "projection_dim": CLIP_WIDTH,
+    }  # fmt: skip
+    ends = {"bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1}
+    model = CLIPModel(
+        CLIPConfig(
+            text_config={**tower, **ends, "vocab_size": len(words), "max_position_embeddings": 77},
+            vision_config={**tower, "image_size": CLIP_PIXELS, "patch_size": CLIP_PATCH},
+            projection_dim=CLIP_WIDTH,
+        )
+    )
+    model.load_state_dict(_transformers_names(tensors or weights(clip_shapes())), strict=True)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _transformers_names(clip: dict[str, Tensor]) -> dict[str, Tensor]:
+    named = {"logit_scale": clip["logit_scale"], "text_projection.weight": clip["text_projection"].T.contiguous()}
+    named["visual_projection.weight"] = clip["visual.proj"].T.contiguous()
+    named["text_model.embeddings.token_embedding.weight"] = clip["token_embedding.weight"]
+    named["text_model.embeddings.position_embedding.weight"] = clip["positional_embedding"]
+    named["vision_model.embeddings.class_embedding"] = clip["visual.class_embedding"]
+    named["vision_model.embeddings.position_embedding.weight"] = clip["visual.positional_embedding"]
+    named["vision_model.embeddings.patch_embedding.weight"] = clip["visual.conv1.weight"]
+    layer = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    layer["attn.out_proj"] = "self_attn.out_proj"
+    for part in ("weight", "bias"):
+        named[f"text_model.final_layer_norm.{part}"] = clip[f"ln_final.{part}"]
+        named[f"vision_model.pre_layrnorm.{part}"] = clip[f"visual.ln_pre.{part}"]  # spelled so in transformers
+        named[f"vision_model.post_layernorm.{part}"] = clip[f"visual.ln_post.{part}"]
+        for tower, ours in (("", "text_model"), ("visual.", "vision_model")):
+            for number in range(CLIP_LAYERS):
+                theirs, each = f"{tower}transformer.resblocks.{number}", f"{ours}.encoder.layers.{number}"
+                for name, renamed in layer.items():
+                    named[f"{each}.{renamed}.{part}"] = clip[f"{theirs}.{name}.{part}"]
+                packed = clip[f"{theirs}.attn.in_proj_{part}"].chunk(3)
+                for name, tensor in zip("qkv", packed, strict=True):
+                    named[f"{each}.self_attn.{name}_proj.{part}"] = tensor.contiguous()
+    return named
+
+
+def text_memory() -> Tensor:
+    """What the frozen CLIP of "stage 1" makes of ``PROMPTED``, with padding."""
+    import tempfile
+
+    from dptr.config.model import ClipDualConfig
+    from dptr.dual.clip.encoder import load_clip
+
+    prefix = "decoder.clip_encoder."
+    held = {name: tensor for name, tensor in weights(MODELS["stage 1"]).items() if name.startswith(prefix)}
+    with tempfile.TemporaryDirectory() as folder:
+        made = tiny_clip(Path(folder), {name.removeprefix(prefix): tensor for name, tensor in held.items()})
+        config = ClipDualConfig(model=str(made), tokens="paper")
+        return load_clip(config).encode_text(PROMPTED)[0]

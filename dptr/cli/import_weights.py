@@ -15,11 +15,16 @@ from dptr.utils.terminal import say
 @click.argument("weights", metavar="FILE", type=click.Path(path_type=Path))
 @out_option("The model folder to write.")
 @click.option(
-    "--charset", metavar="NAME|FILE", default="",
+    "--charset",
+    metavar="NAME|FILE",
+    default="",
     help="Characters in the order of the classes. Default: what FILE says, or 10, 36, 62 or 94 by their number.",
 )
 @click.option(
-    "--heads", metavar="N", type=click.IntRange(min=1), default=None,
+    "--heads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=None,
     help="Attention heads of the decoder. Default: what FILE says, or heads of the published width.",
 )
 def import_weights(weights: Path, out: Path, charset: str, heads: int | None) -> None:  # fmt: skip
@@ -31,7 +36,8 @@ def import_weights(weights: Path, out: Path, charset: str, heads: int | None) ->
     """
     from dptr.models.checkpoint import save_checkpoint
     from dptr.models.loading import check_model_folder
-    from dptr.models.published import FAMILIES, import_published, read_published
+    from dptr.models.published import import_published, read_published
+    from dptr.models.published_names import FAMILIES
     from dptr.utils.files import digest
 
     if weights.is_dir():

@@ -89,7 +89,8 @@ def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bo
     "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."
 )
 @click.option(
-    "--center-crop", is_flag=True,
+    "--center-crop",
+    is_flag=True,
     help="Resize the short side of photographs and cut out the middle, as CLIP does. Default: stretch them.",
 )
 @click.option("--dual", metavar="KIND", default="glyph", help="Dual encoder: glyph, clip, siglip ... Default: glyph.")

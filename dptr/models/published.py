@@ -1,13 +1,8 @@
-"""Weights of the public codes of PARSeq and DPTR as recognizers and stage 1 decoders: names, shapes, settings.
-
-Three layouts of a state dict are known, by their keys (``FAMILIES``). Their networks are ours but for names: torch's
-attention keeps the projections of query, key and value in one matrix, ours keeps the query's apart.
-"""
+"""Weights of the public codes of PARSeq and DPTR as recognizers and stage 1 decoders: files, shapes, settings."""
 
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,64 +16,23 @@ from dptr.config.model import DecoderModelConfig, FMUConfig, ModelConfig, ViTCon
 from dptr.models.checkpoint import Kind
 from dptr.models.encoders.vit import SIZES
 from dptr.models.loading import load_strictly
+from dptr.models.published_names import FAMILIES, detect_family, to_our_names
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import CHARSETS, Charset, resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors
 
-
-@dataclass(frozen=True)
-class Family:
-    """What shapes do not tell.
-
-    Attributes:
-        head_width: of the decoder's attention heads, in the published settings.
-        norm_eps: of the image encoder's layer norms.
-    """
-
-    title: str
-    head_width: int
-    norm_eps: float = 1e-5
-
-
-FAMILIES = {
-    "parseq": Family("PARSeq of baudm/parseq", 32, 1e-6),  # configs/model/parseq.yaml: 384 wide, 12 heads; timm's norms
-    "openocr": Family("PARSeq of OpenOCR", 32),  # PARSeqDecoder: 384 wide, 12 heads
-    "dptr": Family("DPTR of OpenOCR, stage 2", 64),  # DptrParseq: 512 wide, 8 heads
-    "dptr-pretrain": Family("DPTR of OpenOCR, stage 1", 64),
-}
-
-FROZEN = "decoder.clip_encoder."  # CLIP, which stage 1 saves along
 IMAGE_SIZES = ((32, 128), (224, 224))  # of PARSeq's configurations, height and width in pixels
 
-_PART = r"\.(weight|bias)"
-_NAMES = {  # a name in OpenOCR's layout -> ours; with {} it holds the projections of query, key and value
-    r"encoder\.pos_embed": "encoder.positions",
-    rf"encoder\.patch_embed\.proj{_PART}": r"encoder.patches.\1",
-    rf"encoder\.blocks\.(\d+)\.attn\.qkv{_PART}": r"encoder.blocks.\1.attention.{}.\2",
-    rf"encoder\.blocks\.(\d+)\.attn\.proj{_PART}": r"encoder.blocks.\1.attention.out.\2",
-    rf"encoder\.blocks\.(\d+)\.mlp\.fc1{_PART}": r"encoder.blocks.\1.feed_forward.0.\2",
-    rf"encoder\.blocks\.(\d+)\.mlp\.fc2{_PART}": r"encoder.blocks.\1.feed_forward.3.\2",
-    rf"encoder\.((?:blocks\.\d+\.norm[12])|norm){_PART}": r"encoder.\1.\2",
-    r"decoder\.token_query": "fmu.queries",
-    r"decoder\.fmu\.cross_attn\.in_proj_(weight|bias)": r"fmu.layers.0.attention.{}.\1",
-    rf"decoder\.fmu\.cross_attn\.out_proj{_PART}": r"fmu.layers.0.attention.out.\1",
-    rf"decoder\.fmu\.norm{_PART}": r"fmu.layers.0.norm2.\1",
-    rf"decoder\.fmu\.linear1{_PART}": r"fmu.layers.0.feed_forward.0.\1",
-    rf"decoder\.fmu\.linear2{_PART}": r"fmu.layers.0.feed_forward.3.\1",
-    r"decoder\.pos_queries": "decoder.positions",
-    r"decoder\.text_embed\.embedding\.weight": "decoder.embedding.weight",
-    rf"decoder\.head{_PART}": r"decoder.head.\1",
-    rf"decoder\.decoder\.norm{_PART}": r"decoder.norm.\1",
-    r"decoder\.decoder\.layers\.(\d+)\.(self|cross)_attn\.in_proj_(weight|bias)": (
-        r"decoder.layers.\1.\2_attention.{}.\3"
-    ),
-    rf"decoder\.decoder\.layers\.(\d+)\.(self|cross)_attn\.out_proj{_PART}": r"decoder.layers.\1.\2_attention.out.\3",
-    rf"decoder\.decoder\.layers\.(\d+)\.linear1{_PART}": r"decoder.layers.\1.feed_forward.0.\2",
-    rf"decoder\.decoder\.layers\.(\d+)\.linear2{_PART}": r"decoder.layers.\1.feed_forward.3.\2",
-    rf"decoder\.decoder\.layers\.(\d+)\.(norm[12]){_PART}": r"decoder.layers.\1.\2.\3",
-    rf"decoder\.decoder\.layers\.(\d+)\.norm_q{_PART}": r"decoder.layers.\1.norm_query.\2",
-    rf"decoder\.decoder\.layers\.(\d+)\.norm_c{_PART}": r"decoder.layers.\1.norm_content.\2",
+_SETTINGS: dict[str, type | tuple[type, ...]] = {  # of PARSeq's constructors; others are not read
+    "dec_num_heads": int,
+    "enc_num_heads": int,
+    "num_heads": int,
+    "refine_iters": int,
+    "decode_ar": bool,
+    "dropout": (int, float),
+    "img_size": (list, tuple),
+    "charset_train": str,
 }
 
 
@@ -126,7 +80,7 @@ def read_published(path: Path) -> Published:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"weights {path}: {error.strerror or error}; check the path") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
             f"weights {path}: not a state dict that torch reads with weights_only ({reason}); save its state_dict() "
@@ -147,9 +101,8 @@ def _settings(held: Mapping[str, Any]) -> dict[str, Any]:
         return dict(held["hyper_parameters"])
     configured = held.get("config")
     parts = configured.get("Architecture") if isinstance(configured, Mapping) else None
-    if not isinstance(parts, Mapping):
-        return {}
-    return {**(parts.get("Encoder") or {}), **(parts.get("Decoder") or {})}
+    sections = (parts.get(name) for name in ("Encoder", "Decoder")) if isinstance(parts, Mapping) else ()
+    return {key: value for section in sections if isinstance(section, Mapping) for key, value in section.items()}
 
 
 def import_published(published: Published, charset: str = "", heads: int = 0) -> Imported:
@@ -164,8 +117,8 @@ def import_published(published: Published, charset: str = "", heads: int = 0) ->
         UserError: a layout that is not known; tensors left over, missing or of another shape; an image encoder that is
             no ViT of a known size; a charset of another size; heads that do not divide the width.
     """
-    path, settings = published.path, published.settings
-    family, tensors, frozen = _arrange(published)
+    path, settings = published.path, _checked(published)
+    family, tensors, frozen = detect_family(path, published.tensors)
     renamed = to_our_names(path, tensors)
     decoder = _decoder_config(path, family, renamed, settings, heads)
     positions = _tensor(path, renamed, "decoder.positions")
@@ -189,59 +142,13 @@ def import_published(published: Published, charset: str = "", heads: int = 0) ->
     return Imported(family, kind, module.eval(), config, known, frozen)
 
 
-def _arrange(published: Published) -> tuple[str, dict[str, Tensor], int]:
-    """The family, tensors by OpenOCR's names without those of the frozen CLIP, and how many these were."""
-    tensors = published.tensors
-    for prefix in ("module.", "model."):  # of parallel training, of Lightning
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if "pos_queries" in tensors:
-        return "parseq", {_after_openocr(name): tensor for name, tensor in tensors.items()}, 0
-    if "decoder.pos_queries" not in tensors:
-        shown = ", ".join(list(tensors)[:3])
-        titles = "; ".join(family.title for family in FAMILIES.values())
-        raise UserError(
-            f"{published.path}: neither pos_queries nor decoder.pos_queries among its {len(tensors)} tensors ({shown} "
-            f"...); weights that can be imported: {titles}"
-        )
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(FROZEN)}
-    if "decoder.token_query" in own:
-        return "dptr", own, 0
-    if any(name.startswith("encoder.") for name in own):
-        return "openocr", own, 0
-    return "dptr-pretrain", own, len(tensors) - len(own)
-
-
-def _after_openocr(name: str) -> str:
-    return name if name.startswith("encoder.") else f"decoder.{name}"
-
-
-def to_our_names(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of OpenOCR's layout by our names, with packed projections cut apart.
-
-    Raises:
-        UserError: some have no place in a ViT, an FMU or a PARSeq decoder; all are named.
-    """
-    renamed: dict[str, Tensor] = {}
-    foreign: list[str] = []
-    for name, tensor in tensors.items():
-        found = ((re.fullmatch(pattern, name), ours) for pattern, ours in _NAMES.items())
-        match, ours = next(((match, ours) for match, ours in found if match), (None, ""))
-        if match is None:
-            foreign.append(name)
-            continue
-        target = match.expand(ours)
-        if "{}" in target:
-            width = len(tensor) // 3
-            renamed[target.format("query")], renamed[target.format("key_value")] = tensor[:width], tensor[width:]
-        else:
-            renamed[target] = tensor
-    if foreign:
-        raise UserError(
-            f"{path}: {len(foreign)} tensors have no place in a ViT with a PARSeq decoder: {', '.join(foreign)}; other "
-            "networks are not imported"
-        )
-    return renamed
+def _checked(published: Published) -> dict[str, Any]:
+    """The settings that are read, of the kind that they should be."""
+    said = {name: value for name, value in published.settings.items() if name in _SETTINGS}
+    for name, value in said.items():
+        if not isinstance(value, _SETTINGS[name]):
+            raise UserError(f"{published.path}: its setting {name} is {value!r}; pass the state dict alone")
+    return said
 
 
 def _tensor(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
@@ -283,9 +190,7 @@ def _fmu_config(tensors: dict[str, Tensor], decoder: PARSeqConfig) -> FMUConfig:
     )
 
 
-def _encoder_config(
-    path: Path, family: str, tensors: dict[str, Tensor], settings: Mapping[str, Any]
-) -> ViTConfig:
+def _encoder_config(path: Path, family: str, tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> ViTConfig:
     dim, _, tall, wide = _tensor(path, tensors, "encoder.patches.weight").shape
     depth, count = _count(tensors, "encoder.blocks."), _tensor(path, tensors, "encoder.positions").shape[1]
     heads = settings.get("enc_num_heads") or settings.get("num_heads")

@@ -1,7 +1,7 @@
 """Writes published.json anew: what the public codes compute with the weights of ``helpers_published``.
 
-``python tests/golden/make_published.py OPENOCR PARSEQ``: folders with the sources of Topdu/OpenOCR and baudm/parseq, which
-are run as they are and are no part of this project. Needs torchvision and timm 0.9.16 (baudm/parseq's) beside the
+``python tests/golden/make_published.py OPENOCR PARSEQ``: folders with the sources of Topdu/OpenOCR and baudm/parseq,
+which are run as they are and are no part of this project. Needs torchvision and timm 0.9.16 (baudm/parseq's) beside the
 packages of ``[train,clip]``. What their imports ask for and these networks do not use is replaced by empty modules:
 ``pkg_resources``, ``pytorch_lightning``, and CLIP's vocabulary, of which a tiny one takes the place.
 """
@@ -12,7 +12,7 @@ import argparse
 import gzip
 import io
 import json
-import subprocess
+import re
 import sys
 import types
 from pathlib import Path
@@ -55,8 +55,6 @@ def main() -> None:
 
 def shorten(text: str) -> str:
     """Numbers of one list on one line."""
-    import re
-
     return re.sub(r"\[\s+([-+.e\d,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
@@ -66,9 +64,9 @@ def import_dptr() -> Any:
     packaging: Any = types.ModuleType("pkg_resources")
     packaging.packaging = types.SimpleNamespace(version=version)
     sys.modules["pkg_resources"] = packaging
-    torch.Tensor.get_device = lambda tensor: tensor.device  # type: ignore[method-assign]  # -1 on a CPU
+    torch.Tensor.get_device = lambda tensor: tensor.device  # -1 on a CPU
     lines = "\n".join(["#version: 0.2", *published.merges()])
-    opened, gzip.open = gzip.open, lambda path: io.BytesIO(lines.encode())  # type: ignore[assignment]
+    opened, gzip.open = gzip.open, lambda path: io.BytesIO(lines.encode())
     try:
         from openrec.modeling.decoders import dptr_parseq_clip_b_decoder
     finally:
@@ -117,7 +115,9 @@ def run_decoder(dptr: Any, depth: int) -> dict[str, Any]:
     return {
         "orders": orders[0].tolist(),
         "loss": float(loss),
-        "left to right": published.sample(torch.cat([row[: len(w) + 1] for row, w in zip(first, published.WORDS, strict=True)])),
+        "left to right": published.sample(
+            torch.cat([row[: len(w) + 1] for row, w in zip(first, published.WORDS, strict=True)])
+        ),
         "readings": readings,
     }
 
@@ -201,7 +201,9 @@ def run_parseq() -> dict[str, Any]:
     lightning: Any = types.ModuleType("pytorch_lightning")
     sys.modules["pytorch_lightning"] = lightning
     package: Any = types.ModuleType("strhub.models.parseq")  # without its training system
-    package.__path__ = [str(Path(next(path for path in sys.path if Path(path, "strhub").is_dir()), "strhub/models/parseq"))]
+    package.__path__ = [
+        str(Path(next(path for path in sys.path if Path(path, "strhub").is_dir()), "strhub/models/parseq"))
+    ]
     sys.modules["strhub.models.parseq"] = package
     from strhub.data.utils import Tokenizer
     from strhub.models.parseq.model import PARSeq
@@ -218,7 +220,9 @@ def run_parseq() -> dict[str, Any]:
 def run_openocr(dptr: Any) -> dict[str, Any]:
     from openrec.modeling.decoders.parseq_decoder import PARSeqDecoder
 
-    decoder = PARSeqDecoder(published.TINY, 97, embed_dim=published.TINY, dec_num_heads=published.MODEL_HEADS["openocr"])
+    decoder = PARSeqDecoder(
+        published.TINY, 97, embed_dim=published.TINY, dec_num_heads=published.MODEL_HEADS["openocr"]
+    )
     model = filled(Whole(vit(), decoder).eval(), published.MODELS["openocr"])
     tokens = model.encoder(published.pixels(4))
     return reading(model.decoder(tokens), tokens)
@@ -226,7 +230,9 @@ def run_openocr(dptr: Any) -> dict[str, Any]:
 
 def run_dptr(dptr: Any) -> dict[str, Any]:
     heads = published.MODEL_HEADS["dptr"]
-    decoder = dptr.DptrParseq(published.TINY, 97, embed_dim=published.TINY, dec_num_heads=heads, dec_depth=2, is_pretrain=False)
+    decoder = dptr.DptrParseq(
+        published.TINY, 97, embed_dim=published.TINY, dec_num_heads=heads, dec_depth=2, is_pretrain=False
+    )
     model = filled(Whole(vit(), decoder).eval(), published.MODELS["dptr"])
     tokens = model.encoder(published.pixels(4))
     return reading(model.decoder(tokens), tokens)
@@ -235,7 +241,7 @@ def run_dptr(dptr: Any) -> dict[str, Any]:
 def run_stage_1(dptr: Any) -> dict[str, Any]:
     """Words spelled from the text tokens of the tiny CLIP."""
     dptr.load = lambda name: (tiny_clip(dptr), None)
-    torch.load, loaded = (lambda path, map_location: np.zeros((1, 1, 1))), torch.load  # type: ignore[assignment]
+    torch.load, loaded = (lambda path, map_location: np.zeros((1, 1, 1))), torch.load
     width, heads = published.CLIP_WIDTH, published.MODEL_HEADS["stage 1"]
     decoder = dptr.DptrParseq(width, 97, embed_dim=width, dec_num_heads=heads, dec_depth=2, ORP_path="none")
     torch.load = loaded

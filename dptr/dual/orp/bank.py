@@ -43,7 +43,8 @@ class Bank:
     Attributes:
         tokens: float16; memory-mapped read-only from the file where ``load_bank`` made it.
         provenance: ``encoder`` (kind and name), ``fingerprint``, ``images`` (file names, in the order of ``tokens``),
-            ``pictures`` (of photographs: how they were brought to size, ``stretched`` or ``center crop``), ``dropped`` (pairs of file name and why it could not be read), ``date``, ``version`` (of DPTR).
+            ``pictures`` (how photographs were brought to size: ``stretched`` or ``center crop``), ``dropped`` (pairs of
+            file name and why it could not be read), ``date``, ``version`` (of DPTR).
     """
 
     tokens: Float16[Tensor, "n p d"]
