@@ -159,7 +159,8 @@ def test_a_published_decoder_starts_as_the_public_one() -> None:
         own = getattr(first, name)
         drawn = torch.cat([own.query.weight, own.key_value.weight])
         assert deviation(drawn) == pytest.approx(deviation(packed), rel=0.02)
-        assert float(drawn.abs().max()) == pytest.approx(float(packed.abs().max()), rel=1e-3)
+        largest = float(packed.detach().abs().max())
+        assert float(drawn.detach().abs().max()) == pytest.approx(largest, rel=1e-3)
         assert deviation(own.out.weight) == pytest.approx(0.02, rel=0.05)
         for layer in others:
             other = getattr(layer, name)
@@ -307,8 +308,10 @@ def test_an_imported_recognizer_reads_pictures_trains_and_exports(tmp_path: Path
     assert run(["import", str(file), "-o", str(out), "--heads", "3"]) == 0
     assert run(["read", "-m", str(out), str(CROPS)]) == 0
     settings = ["run.steps=2", "run.batch_size=4", "run.workers=0", "run.device=cpu", "run.tensorboard=false"]
-    sets = [part for setting in [*settings, "data.rendered=0"] for part in ("--set", setting)]
+    sets = [part for setting in [*settings, "data.rendered=0", "forgetting.rendered=0"] for part in ("--set", setting)]
     tuned = tmp_path / "tuned"
     assert run(["finetune", "-m", str(out), "-d", str(CROPS), "-o", str(tuned), *sets]) == 0
     assert load_recognizer(tuned / "model").config.fmu == load_recognizer(out).config.fmu
-    assert run(["export", "-m", str(out), "-o", str(tmp_path / "model.onnx")]) == 0  # it compares both backends
+    assert (
+        run(["export", "-m", str(out), "-o", str(tmp_path / "model.onnx"), "--crops", "8"]) == 0
+    )  # it compares both backends
