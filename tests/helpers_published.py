@@ -170,6 +170,17 @@ def sample(values: Tensor) -> list[float]:
     return [round(float(value), 7) for value in (*flat[places], whole)]
 
 
+def close(found: Tensor, expected: list[float]) -> None:
+    """Fails where ``sample`` of what was found is not what was expected, to 1e-5."""
+    torch.testing.assert_close(torch.tensor(sample(found)), torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def cut(probabilities: Tensor) -> Tensor:
+    """Probabilities of all words, one after the other, each up to its first EOS: what follows means nothing."""
+    ends = [(row.argmax(-1) == 0).nonzero().flatten().tolist() for row in probabilities]
+    return torch.cat([row[: end[0] + 1] if end else row for row, end in zip(probabilities, ends, strict=True)])
+
+
 def golden() -> dict[str, Any]:
     return json.loads(FILE.read_text(encoding="utf-8"))
 

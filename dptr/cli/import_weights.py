@@ -62,5 +62,5 @@ def import_weights(weights: Path, out: Path, charset: str, heads: int | None) ->
         f"{config.max_length}"
     )
     if imported.frozen:
-        say(f"left out: {imported.frozen} tensors of the frozen CLIP, which stage 1 saves along")
+        say(f"left out: {imported.frozen} tensors of the frozen CLIP, which stage 1 saves along", level=-1)
     print(out)

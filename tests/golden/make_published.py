@@ -110,7 +110,7 @@ def run_decoder(dptr: Any, depth: int) -> dict[str, Any]:
             probabilities = model.forward_test(tokens, None, max_length=longest)
             readings[f"{'left to right' if left_to_right else 'parallel'}, {refinements}"] = {
                 "symbols": probabilities.argmax(-1).tolist(),
-                "probabilities": published.sample(torch.cat(cut(probabilities))),
+                "probabilities": published.sample(published.cut(probabilities)),
             }
     return {
         "orders": orders[0].tolist(),
@@ -120,12 +120,6 @@ def run_decoder(dptr: Any, depth: int) -> dict[str, Any]:
         ),
         "readings": readings,
     }
-
-
-def cut(probabilities: Tensor) -> list[Tensor]:
-    """Each row up to its first EOS; what follows means nothing."""
-    ends = [(row.argmax(-1) == 0).nonzero().flatten().tolist() for row in probabilities]
-    return [row[: end[0] + 1] if end else row for row, end in zip(probabilities, ends, strict=True)]
 
 
 def run_fmu(dptr: Any) -> list[float]:
@@ -192,8 +186,9 @@ CHARSET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!\"#$%&
 
 
 def reading(probabilities: Tensor, tokens: Tensor | None = None) -> dict[str, Any]:
-    words = ["".join(CHARSET[number - 1] for number in row.argmax(-1).tolist() if number) for row in cut(probabilities)]
-    found: dict[str, Any] = {"words": words, "probabilities": published.sample(torch.cat(cut(probabilities)))}
+    rows = [row[: row.index(0)] if 0 in row else row for row in probabilities.argmax(-1).tolist()]
+    words = ["".join(CHARSET[number - 1] for number in row) for row in rows]
+    found: dict[str, Any] = {"words": words, "probabilities": published.sample(published.cut(probabilities))}
     return found if tokens is None else {"tokens": published.sample(tokens), **found}
 
 

@@ -7,11 +7,16 @@ from pathlib import Path
 import helpers_published as published
 import pytest
 import torch
-from helpers_published import golden, sample
+from helpers_published import MODELS, close, cut, golden, sample, weights
 
+from dptr.cli.app import run
 from dptr.config.model import ClipDualConfig
 from dptr.dual.clip.encoder import ClipDual, load_clip
 from dptr.dual.orp.bank import build_bank
+from dptr.inference.torch_backend import to_probabilities
+from dptr.models.checkpoint import open_checkpoint, transfer
+from dptr.models.recognizer import build_decoder
+from dptr.text.tokenizer import Tokenizer
 from dptr.utils.images import crop_center
 
 GOLDEN = golden()
@@ -20,10 +25,6 @@ GOLDEN = golden()
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipDual:
     return load_clip(ClipDualConfig(model=str(published.tiny_clip(tmp_path_factory.mktemp("clip"))), tokens="paper"))
-
-
-def close(found: torch.Tensor, expected: list[float], atol: float = 1e-5) -> None:
-    torch.testing.assert_close(torch.tensor(sample(found)), torch.tensor(expected), atol=atol, rtol=1e-5)
 
 
 def test_prompts_are_the_published_tokens(clip: ClipDual) -> None:
@@ -56,3 +57,22 @@ def test_a_bank_of_center_crops_holds_the_published_tokens(clip: ClipDual, tmp_p
     torch.testing.assert_close(torch.tensor(sample(bank.tokens))[:-1], torch.tensor(expected), atol=2e-3, rtol=0)
     stretched = build_bank(clip, files, tmp_path / "stretched")
     assert not torch.allclose(stretched.tokens.float(), bank.tokens.float(), atol=0.1)
+
+
+@torch.no_grad()
+def test_an_imported_stage_1_decoder_spells_as_the_public_one(tmp_path: Path, capsys) -> None:
+    """From the memory of a tiny CLIP with the same weights; the frozen CLIP in the file is left out and counted."""
+    tensors = weights(MODELS["stage 1"])
+    file, out = tmp_path / "weights.pth", tmp_path / "model"
+    torch.save({"epoch": 3, "state_dict": tensors, "optimizer": None}, file)
+    assert run(["import", str(file), "-o", str(out), "--heads", str(published.MODEL_HEADS["stage 1"])]) == 0
+    frozen = sum("clip_encoder" in name for name in tensors)
+    assert f"left out: {frozen} tensors" in capsys.readouterr().err
+    checkpoint, expected = open_checkpoint(out), GOLDEN["models"]["stage 1"]
+    assert checkpoint.kind == "decoder" and checkpoint.dual["kind"] == "clip"
+    decoder = build_decoder(checkpoint.config, len(checkpoint.charset))
+    transfer(decoder, checkpoint, checkpoint.charset)
+    logits = decoder.eval().decode(published.text_memory(), None)
+    close(cut(logits.softmax(-1)), expected["probabilities"])
+    tokenizer = Tokenizer(checkpoint.charset, checkpoint.config.max_length)
+    assert [decoded.text for decoded in tokenizer.decode(to_probabilities(logits))] == expected["words"]
