@@ -16,7 +16,21 @@ from collections.abc import Sequence
 
 import click
 
-from dptr.cli import adapt, bench, data, evaluate, export, info, models, new_language, ocr, read, synth, train
+from dptr.cli import (
+    adapt,
+    bench,
+    data,
+    evaluate,
+    export,
+    import_weights,
+    info,
+    models,
+    new_language,
+    ocr,
+    read,
+    synth,
+    train,
+)
 from dptr.cli.options import HELP
 from dptr.utils.errors import UserError
 from dptr.utils.extras import extra_of, missing_package
@@ -35,7 +49,15 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         train.bank,
         train.pretrain,
     ),
-    "Tools": (export.export, bench.bench, synth.fonts, info.info, info.version, info.completion),
+    "Tools": (
+        import_weights.import_weights,
+        export.export,
+        bench.bench,
+        synth.fonts,
+        info.info,
+        info.version,
+        info.completion,
+    ),
 }
 ALIASES = {"predict": "read", "val": "eval", "train": "finetune"}
 """What the commands are called elsewhere."""

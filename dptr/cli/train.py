@@ -88,10 +88,16 @@ def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bo
 @click.option(
     "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."
 )
+@click.option(
+    "--center-crop",
+    is_flag=True,
+    help="Resize the short side of photographs and cut out the middle, as CLIP does. Default: stretch them.",
+)
 @click.option("--dual", metavar="KIND", default="glyph", help="Dual encoder: glyph, clip, siglip ... Default: glyph.")
 @model_option("Weights of the dual encoder. Default: glyph-en for glyph.", "NAME|DIR", default=None)
 def bank(
-    out: Path, images: tuple[Path, ...], pack: Path | None, count: int, dual: str, model: str | None
+    out: Path, images: tuple[Path, ...], pack: Path | None, count: int, center_crop: bool, dual: str,
+    model: str | None,
 ) -> None:  # fmt: skip
     """Embed pictures into the bank that stage 1 perturbs with (ORP).
 
@@ -107,6 +113,8 @@ def bank(
 
     if bool(images) == bool(pack):
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")
+    if pack and center_crop:
+        raise UserError("--center-crop with --pack: rendered crops have the encoder's size; leave it out")
     if dual != "glyph" and not model:
         raise UserError(f"--dual {dual}: no weights ship with it; pass --model, a folder or a hub id")
     encoder = load_dual(DualConfig.of(kind=dual, **({"model": model} if model else {})))
@@ -120,7 +128,9 @@ def bank(
     else:
         paths = [path for folder in images for path in list_images(folder)]
         with progress_bars() as bars:
-            built = build_bank(encoder, paths, out, progress=lambda done: bars("images", done, len(paths)))
+            built = build_bank(
+                encoder, paths, out, progress=lambda done: bars("images", done, len(paths)), center_crop=center_crop
+            )
     for name, reason in built.provenance["dropped"]:
         print(f"dropped {name}: {reason}", file=sys.stderr)
     images_held, tokens, width = built.tokens.shape

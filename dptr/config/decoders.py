@@ -8,6 +8,8 @@ from pydantic import Field
 
 from dptr.config.base import KindConfig
 
+Initialization = Literal["fan-in", "published"]  # see dptr.models.layers.init_transformer, init_published
+
 
 class DecoderConfig(KindConfig):
     """Keys of every decoder; ``kind`` is a key of ``dptr.models.decoders.DECODERS``."""
@@ -30,7 +32,9 @@ class PARSeqConfig(DecoderConfig):
     kind: Literal["parseq"] = "parseq"
     permutations: int = Field(6, ge=1)  # orders a step, in mirrored pairs
     refinements: int = Field(1, ge=0)  # cloze rounds after the first reading
+    refinement_mask: Literal["causal", "cloze"] = "causal"  # of the content stream while refining; published: cloze
     autoregressive: bool = True  # decoding: left to right, or all positions at once
+    initialization: Initialization = "fan-in"
 
 
 class ABINetConfig(DecoderConfig):

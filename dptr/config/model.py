@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from dptr.config.base import Config, KindConfig
-from dptr.config.decoders import DecoderConfig, PARSeqConfig
+from dptr.config.decoders import DecoderConfig, Initialization, PARSeqConfig
 from dptr.config.size import CropSize, Pixels
 from dptr.utils.sizes import check_sizes
 
@@ -47,6 +47,16 @@ class ViTConfig(EncoderConfig):
 
     kind: Literal["vit"] = "vit"
     size: Literal["tiny", "small", "dptr", "base"] = "small"  # see dptr.models.encoders.vit.SIZES
+    patch: tuple[int, int] = (4, 8)  # height and width in pixels
+    norm_eps: float = Field(1e-5, gt=0)  # of the layer norms; baudm/parseq: 1e-6
+    initialization: Initialization = "fan-in"
+
+    @field_validator("patch")
+    @classmethod
+    def _whole_pixels(cls, patch: tuple[int, int]) -> tuple[int, int]:
+        if min(patch) < 1:
+            raise ValueError("a patch is at least 1 x 1 pixels")
+        return patch
 
 
 class SVTRConfig(EncoderConfig):
@@ -90,6 +100,9 @@ class FMUConfig(Config):
     heads: int = Field(4, ge=1)
     layers: int = Field(1, ge=1)
     count: bool = True  # image tokens are told how many characters stand left of them; not in the paper
+    norms: Literal["all", "feed-forward"] = "all"  # of queries, output and before feed-forwards; published: the last
+    dropout: float = Field(0.0, ge=0, lt=1)  # published: 0.1
+    initialization: Initialization = "fan-in"
 
 
 class DecoderModelConfig(Config):

@@ -21,6 +21,7 @@ class ORPConfig(Config):
     strength: float = Field(0.1, ge=0)
     # Which bank token a text token gets. shared: as published; aligned (the same slot's), symbols: banks of residuals.
     positions: Literal["shared", "per-sample", "aligned", "symbols"] = "per-sample"
+    replacement: bool = True  # whether words of a batch may draw the same picture; as published: they may not
 
 
 class OptimConfig(Config):

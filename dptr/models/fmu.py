@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.layers import CrossLayer, Grid, init_transformer, project_memory
+from dptr.config.decoders import Initialization
+from dptr.models.layers import (
+    CrossLayer,
+    Grid,
+    init_projections,
+    init_published,
+    init_transformer,
+    project_memory,
+)
 
 
 class FMU(nn.Module):
@@ -31,6 +40,9 @@ class FMU(nn.Module):
         memory_dim: width of the image tokens; even.
         count: whether tokens are told the number of characters left of them.
         leading: tokens before those of the grid that stand for the whole image; they are told nothing.
+        norms: ``all``: queries, output, and before each feed-forward; ``feed-forward``: the last alone, as published.
+        dropout: 0.1 in the published code.
+        initialization: ``init_transformer``; or ``init_published`` with ``init_projections``.
     """
 
     def __init__(
@@ -42,14 +54,24 @@ class FMU(nn.Module):
         memory_dim: int,
         count: bool = False,
         leading: int = 0,
+        norms: Literal["all", "feed-forward"] = "all",
+        dropout: float = 0.0,
+        initialization: Initialization = "fan-in",
     ):
         super().__init__()
+        every = norms == "all"
+        crosses = [CrossLayer(dim, heads, memory_dim, dropout, every) for _ in range(layers)]
         self.leading = leading
         self.queries = nn.Parameter(torch.empty(1, queries, dim))
-        self.layers = nn.ModuleList(CrossLayer(dim, heads, memory_dim) for _ in range(layers))
-        self.norm = nn.LayerNorm(dim)
+        self.layers = nn.ModuleList(crosses)
+        self.norm = nn.LayerNorm(dim) if every else nn.Identity()
         self.counter = nn.Linear(memory_dim, 1) if count else None
-        self.apply(init_transformer)
+        if initialization == "published":
+            self.apply(init_published)
+            for cross in crosses:
+                init_projections(cross.attention)
+        else:
+            self.apply(init_transformer)
         if self.counter is None:
             nn.init.trunc_normal_(self.queries, std=0.02)
         else:

@@ -139,11 +139,11 @@ class FeedForward(nn.Sequential):
 class Block(Layer):
     """Pre-norm transformer encoder block (ViT, Dosovitskiy et al. 2021, equations 2-3)."""
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, dim: int, heads: int, norm_eps: float = 1e-5):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim, norm_eps)
         self.attention = Attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, norm_eps)
         self.feed_forward = FeedForward(dim)
 
     def forward(self, x: Float[Tensor, "b p d"]) -> Float[Tensor, "b p d"]:
@@ -156,11 +156,14 @@ class CrossLayer(nn.Module):
     """Pre-norm cross-attention from a stream to a context, then a feed-forward, both residual.
 
     The context is projected by ``attention.project``, which a caller does once where it asks the same context often.
+    Without ``norm_stream`` the stream asks as it is, and only the feed-forward has a norm before it.
     """
 
-    def __init__(self, dim: int, heads: int, context_dim: int | None = None, dropout: float = 0.0):
+    def __init__(
+        self, dim: int, heads: int, context_dim: int | None = None, dropout: float = 0.0, norm_stream: bool = True
+    ):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = nn.LayerNorm(dim) if norm_stream else nn.Identity()
         self.attention = Attention(dim, heads, context_dim, dropout)
         self.norm2 = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, dropout=dropout)
@@ -235,6 +238,31 @@ def init_transformer(module: nn.Module) -> None:
         )
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def init_published(module: nn.Module) -> None:
+    """As PARSeq's, DPTR's and ViT's codes: truncated normal of deviation 0.02 for linear and embedding weights.
+
+    Biases of linear layers are zero. Convolutions have He's normal and keep torch's uniform bias. Use with
+    ``module.apply(init_published)``; the caller seeds torch.
+    """
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def init_projections(attention: Attention) -> None:
+    """Xavier's uniform (Glorot and Bengio 2010) for queries, keys and values as one matrix.
+
+    So does torch's ``nn.MultiheadAttention``, on which PARSeq's and DPTR's decoders are built and whose projections
+    their own initialization does not reach.
+    """
+    for layer in (attention.query, attention.key_value):
+        bound = math.sqrt(6 / (layer.in_features + 3 * attention.query.out_features))
+        nn.init.uniform_(layer.weight, -bound, bound)
 
 
 def key_mask(mask: Bool[Tensor, "b m"] | None) -> Bool[Tensor, "b 1 1 m"] | None:

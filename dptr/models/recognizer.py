@@ -112,7 +112,8 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
     try:
         fmu = FMU(
             config.decoder.dim, config.fmu.queries, config.fmu.heads, config.fmu.layers,
-            encoder.dim, config.fmu.count, encoder.leading,
+            encoder.dim, config.fmu.count, encoder.leading, config.fmu.norms, config.fmu.dropout,
+            config.fmu.initialization,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"fmu: {error}") from error

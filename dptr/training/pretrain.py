@@ -93,7 +93,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     encode: Encode = dual.encode_text
     if recipe.standardize:
         encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
-    perturbed = make_perturbation(recipe.orp, bank)
+    perturbed = make_perturbation(recipe.orp, bank, recipe.run.batch_size)
     check_characters(dual, charset, recipe.model.max_length)
     notes = [corpus.describe()]
     if cached is not None:
@@ -234,22 +234,27 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
     return load_bank(path, dual)
 
 
-def make_perturbation(config: ORPConfig, bank: Bank | None) -> Perturbation:
+def make_perturbation(config: ORPConfig, bank: Bank | None, batch_size: int) -> Perturbation:
     """ORP as the recipe asks for it; none where there is no bank.
 
     Raises:
-        UserError: see ``tabulate_residuals``.
+        UserError: without replacement, a bank of fewer images than ``batch_size``; see ``tabulate_residuals``.
     """
     if bank is None:
         return lambda memory, mask, words, generator, samples, own: memory
-    held, strength, positions = bank, config.strength, config.positions
+    held, strength, positions, replacement = bank, config.strength, config.positions, config.replacement
+    if not replacement and len(held.tokens) < batch_size:
+        raise UserError(
+            f"orp.replacement = false: the bank {config.bank} holds {len(held.tokens)} images, fewer than "
+            f"run.batch_size = {batch_size}; make a larger bank, or set orp.replacement=true"
+        )
     if positions == "symbols":
         table = tabulate_residuals(held)
         return lambda memory, mask, words, generator, samples, own: perturb_by_symbol(
             memory, words, table, strength, generator, samples, own
         )
     return lambda memory, mask, words, generator, samples, own: perturb(
-        memory, mask, held, strength, generator, positions, samples, own
+        memory, mask, held, strength, generator, positions, samples, own, replacement
     )
 
 

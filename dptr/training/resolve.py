@@ -139,6 +139,11 @@ def resolve_pretrain(
             f"orp.positions = '{recipe.orp.positions}' with dual.kind = '{recipe.dual.kind}': its tokens are no "
             "letters' slots; set orp.positions to shared or per-sample, or dual.kind=glyph"
         )
+    if recipe.orp.positions == "symbols" and not recipe.orp.replacement:
+        raise UserError(
+            "orp.replacement = false with orp.positions = 'symbols': each token draws a residual of its own; set "
+            "orp.replacement=true, or orp.positions to shared, per-sample or aligned"
+        )
     dual = dual or load_dual(recipe.dual)
     decoder = recipe.model.decoder
     if "dim" not in decoder.model_fields_set:

@@ -216,6 +216,21 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+def crop_center(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """Resize an RGB image until it just covers ``height`` x ``width`` pixels, and cut them out of its middle.
+
+    For squares this is CLIP's own preprocessing (openai/CLIP, ``clip/clip.py``): torchvision's ``Resize`` of the short
+    side with Pillow's bicubic filter, whose long side is rounded down, and ``CenterCrop``, whose margin is rounded to
+    even.
+    """
+    if image.width * height <= image.height * width:
+        tall, wide = width * image.height // image.width, width
+    else:
+        tall, wide = height, height * image.width // image.height
+    top, left = round((tall - height) / 2), round((wide - width) / 2)
+    return to_array(image, tall, wide)[top : top + height, left : left + width]
+
+
 def fit(image: Image.Image, sizes: Sizes) -> UInt8[np.ndarray, "own_height own_width 3"]:
     """Resize an RGB picture to a crop of the size that ``sizes`` chooses for its shape."""
     return to_array(image, *sizes.choose(image.width / image.height))

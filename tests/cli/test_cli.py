@@ -419,6 +419,7 @@ INNER = {
     "finetune": ("dptr.training.finetune.finetune", ["--out", "out", "--set", "init.glyph=glyph-en"]),
     "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["-m", "MODEL", "-o", "out.onnx"]),
+    "import": ("dptr.models.published.read_published", ["weights.pth", "-o", "out"]),
     "fonts": ("dptr.synth.fonts.scan_fonts", []),
 }
 

@@ -150,7 +150,7 @@ def test_recipes_do_not_change() -> None:
 
 
 def test_the_papers_settings() -> None:
-    """The table in docs/method.md, against the two recipes that come close to it."""
+    """The tables in docs/method.md, against the two recipes."""
     folder = Path(__file__).parents[2] / "recipes"
     first = load_recipe(PretrainRecipe, folder / "paper-pretrain.toml")
     second = load_recipe(FinetuneRecipe, folder / "paper-finetune.toml")
@@ -158,12 +158,21 @@ def test_the_papers_settings() -> None:
         decoder, optim, run = recipe.model.decoder, recipe.optim, recipe.run
         assert (decoder.kind, decoder.depth, decoder.dim, decoder.heads) == ("parseq", 6, 512, 8)
         assert (decoder.permutations, decoder.refinements, decoder.autoregressive) == (6, 1, True)
+        assert (decoder.refinement_mask, decoder.initialization, decoder.dropout) == ("cloze", "published", 0.1)
         assert (recipe.model.charset, recipe.model.max_length) == ("94", 25)
         assert (optim.lr, optim.weight_decay, optim.grad_clip, optim.ema_decay) == (1.485e-3, 0.0, 20.0, 0.0)
         assert optim.warmup == pytest.approx(1.5 / 20)
         assert (run.batch_size, run.precision) == (768, "fp16")
     assert (first.dual.kind, first.dual.model) == ("clip", "openai/clip-vit-base-patch16")
     assert (first.dual.prompt, first.dual.tokens) == ("a photo of a '{}'", "paper")
-    assert (first.orp.strength, first.orp.positions, first.bucket) == (0.1, "shared", 1)
+    assert (first.orp.strength, first.orp.positions, first.orp.replacement, first.bucket) == (0.1, "shared", False, 1)
     assert (second.model.encoder.kind, second.model.encoder.height, second.model.encoder.width) == ("vit", 32, 128)
-    assert (second.model.fmu.queries, second.model.fmu.layers) == (26, 1)
+    encoder, fmu = second.model.encoder, second.model.fmu
+    assert (encoder.size, encoder.patch, encoder.norm_eps, encoder.initialization) == (
+        "dptr",
+        (4, 8),
+        1e-5,
+        "published",
+    )
+    assert (fmu.queries, fmu.layers, fmu.heads, fmu.count) == (26, 1, 8, False)
+    assert (fmu.norms, fmu.dropout, fmu.initialization) == ("feed-forward", 0.1, "published")

@@ -19,7 +19,8 @@ from dptr.models.recognizer import build_decoder
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, is_heldout
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.pretrain import find_bank, held_out_words, pretrain, spelling_accuracy
+from dptr.training.pretrain import find_bank, held_out_words, make_perturbation, pretrain, spelling_accuracy
+from dptr.training.resolve import resolve_pretrain
 from dptr.training.trainer import step_generator
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
@@ -76,6 +77,17 @@ def test_the_first_loss_is_what_the_hand_computes(strength: float, parts: Parts,
             memory = perturb(memory, mask, load_bank(recipe.orp.bank), strength, generator, "shared")
         loss = decoder.loss(memory, mask, torch.from_numpy(Tokenizer(charset, 5).encode(words)), generator)
     assert records(tmp_path / "run")[0] == {"step": 1, "loss": loss.item()}
+
+
+def test_photographs_without_replacement_need_a_bank_as_large_as_a_batch(parts: Parts) -> None:
+    bank = find_bank(ORPConfig(bank=str(parts.folder / "bank.safetensors")), glyph_of(parts))
+    config = ORPConfig(bank="photographs", replacement=False)
+    make_perturbation(config, bank, 120)
+    with pytest.raises(UserError, match=r"bank photographs holds 120 images, fewer than run.batch_size = 121"):
+        make_perturbation(config, bank, 121)
+    symbols = parts.recipe("pretrain", "orp.replacement=false", "orp.positions=symbols")
+    with pytest.raises(UserError, match="each token draws a residual of its own"):
+        resolve_pretrain(symbols)
 
 
 def test_without_orp_no_bank_is_looked_for(parts: Parts) -> None:

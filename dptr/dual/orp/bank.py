@@ -26,7 +26,7 @@ from torch import Tensor
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_files, remove_folder, remove_partial, save_tensors, write_json
-from dptr.utils.images import open_image, to_array
+from dptr.utils.images import crop_center, open_image, to_array
 from dptr.utils.outputs import check_file, check_folder, writes_through
 from dptr.version import __version__
 
@@ -43,7 +43,8 @@ class Bank:
     Attributes:
         tokens: float16; memory-mapped read-only from the file where ``load_bank`` made it.
         provenance: ``encoder`` (kind and name), ``fingerprint``, ``images`` (file names, in the order of ``tokens``),
-            ``dropped`` (pairs of file name and why it could not be read), ``date``, ``version`` (of DPTR).
+            ``pictures`` (how photographs were brought to size: ``stretched`` or ``center crop``), ``dropped`` (pairs of
+            file name and why it could not be read), ``date``, ``version`` (of DPTR).
     """
 
     tokens: Float16[Tensor, "n p d"]
@@ -109,13 +110,14 @@ def build_bank(
     out: str | Path,
     batch: int = 32,
     progress: Callable[[int], None] = lambda done: None,
+    center_crop: bool = False,
 ) -> Bank:
     """Embed photographs, all their image tokens, and write a bank.
 
-    Each photograph is stretched to the encoder's ``image_size``. What cannot be read is left out and listed in
+    Each photograph is brought to the encoder's ``image_size``. What cannot be read is left out and listed in
     ``provenance["dropped"]``. Batches are kept in a folder beside ``out`` (``OUT.parts``) until all are there:
     interrupted at any moment, the same call goes on after its last whole batch and writes the same bytes as an
-    uninterrupted one. With another encoder, another batch or changed files it begins anew.
+    uninterrupted one. With another encoder, batch or ``center_crop``, or changed files, it begins anew.
 
     Args:
         dual: any dual encoder.
@@ -123,6 +125,7 @@ def build_bank(
         out: the file to write.
         batch: images at once.
         progress: called after each batch with the number of images done.
+        center_crop: resize the short side and cut out the middle (``crop_center``), as CLIP does; else stretch.
 
     Returns:
         The bank, mapped from ``out``.
@@ -136,18 +139,18 @@ def build_bank(
     check_file(out, images)
     if writes_through(out):  # no place beside it, and nothing to map
         with tempfile.TemporaryDirectory() as scratch:
-            bank = build_bank(dual, images, Path(scratch) / "bank", batch, progress)
+            bank = build_bank(dual, images, Path(scratch) / "bank", batch, progress, center_crop)
             save_bank(bank, out)
             return Bank(bank.tokens.clone(), bank.provenance)
     paths = [Path(image).absolute() for image in images]
     target = Path(os.path.realpath(out))  # a link stays
     parts = target.with_name(f"{target.name}.parts")
-    date = _take_up(parts, _plan(dual, paths, batch))
+    date = _take_up(parts, _plan(dual, paths, batch, center_crop))
     files = []
     for start in range(0, len(paths), batch):
         files.append(parts / f"{start:09d}.safetensors")
         if not files[-1].exists():
-            _embed(dual, paths[start : start + batch], files[-1])
+            _embed(dual, paths[start : start + batch], files[-1], center_crop)
         progress(min(start + batch, len(paths)))
     tokens, unreadable = _collect(files)
     if not tokens:
@@ -159,6 +162,7 @@ def build_bank(
         "encoder": f"{dual.kind}:{dual.name}",
         "fingerprint": dual.fingerprint,
         "images": [names[str(path)] for path in paths if str(path) not in unreadable],
+        "pictures": "center crop" if center_crop else "stretched",
         "dropped": [[names[path], reason.replace(path, names[path])] for path, reason in unreadable.items()],
         "date": date,
         "version": __version__,
@@ -171,9 +175,9 @@ def build_bank(
     return load_bank(out, dual)
 
 
-def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int) -> str:
+def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int, center_crop: bool) -> str:
     """A hash of all that the rows depend on: interrupted work is taken up only where it is the same."""
-    plan = hashlib.sha256(f"{FORMAT} {_weights(dual.fingerprint)} {dual.image_size} {batch}".encode())
+    plan = hashlib.sha256(f"{FORMAT} {_weights(dual.fingerprint)} {dual.image_size} {batch} {center_crop}".encode())
     for path in paths:
         stat = path.stat() if path.exists() else None
         plan.update(f"\n{path} {stat and (stat.st_size, stat.st_mtime_ns)}".encode(errors="surrogateescape"))
@@ -193,13 +197,14 @@ def _take_up(parts: Path, plan: str) -> str:
     return date
 
 
-def _embed(dual: DualEncoder, paths: Sequence[Path], out: Path) -> None:
+def _embed(dual: DualEncoder, paths: Sequence[Path], out: Path, center_crop: bool) -> None:
     """Write one batch: float16 tokens of its readable images, and as metadata path -> reason of the others."""
     arrays: list[np.ndarray] = []
+    to_size = crop_center if center_crop else to_array
     unreadable: dict[str, str] = {}
     for path in paths:
         try:
-            arrays.append(to_array(open_image(path), *dual.image_size))
+            arrays.append(to_size(open_image(path), *dual.image_size))
         except UserError as error:
             unreadable[str(path)] = str(error)
     tokens = torch.zeros(0, 0, 0, dtype=torch.float16)

@@ -37,12 +37,13 @@ def perturb(
     positions: Literal["shared", "per-sample", "aligned"] = "per-sample",
     samples: int | None = None,
     own: slice = slice(None),
+    replacement: bool = True,
 ) -> Float[Tensor, "b m d"]:
     """Add tokens of one random bank image a sample: ``memory + strength * noise``. For training only.
 
-    As DPTR's published code (lambda = 0.1 there): each sample draws one image, uniformly and independently, so that a
-    bank may be smaller than a batch; token positions are drawn without replacement. A bank with fewer tokens (p) than
-    the memory (m) goes on with further random orders of its p tokens, each without replacement.
+    As DPTR's published code (lambda = 0.1 there): each sample draws one image, and token positions without
+    replacement. A bank with fewer tokens (p) than the memory (m) goes on with further random orders of its p tokens,
+    each without replacement.
 
     Args:
         memory: text tokens.
@@ -54,16 +55,26 @@ def perturb(
             sample its own; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
         samples, own: how many samples the batch holds over all processes (None = b), and which of them these are: the
             noise of a sample does not depend on the number of processes.
+        replacement: True: each sample draws its image independently, so that a bank may be smaller than a batch; False,
+            as published: no two samples of a batch draw the same one.
 
     Returns:
         Perturbed memory, of ``memory``'s type; the sum is made in float32.
+
+    Raises:
+        ValueError: without replacement, a bank of fewer images than the batch has samples.
     """
     if strength == 0:
         return memory
     batch, length, width = memory.shape
     images, tokens, _ = bank.tokens.shape
     everyone = batch if samples is None else samples
-    image = torch.randint(images, (everyone, 1), generator=generator, device=generator.device)[own]
+    if replacement:
+        image = torch.randint(images, (everyone, 1), generator=generator, device=generator.device)[own]
+    elif everyone > images:
+        raise ValueError(f"{everyone} samples cannot draw different images of a bank of {images}")
+    else:
+        image = torch.randperm(images, generator=generator, device=generator.device)[:everyone, None][own]
     position = POSITIONS[positions](everyone, length, tokens, generator)[own]
     rows = (image * tokens + position).flatten().to(bank.tokens.device)
     noise = bank.tokens.view(images * tokens, width).index_select(0, rows).to(memory.device, torch.float32)

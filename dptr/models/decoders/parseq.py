@@ -10,16 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.decoders import PARSeqConfig
+from dptr.config.decoders import Initialization, PARSeqConfig
 from dptr.models.decoders.base import AutoregressiveDecoder
-from dptr.models.layers import Attention, FeedForward, Layer, init_transformer, key_mask
+from dptr.models.layers import (
+    Attention,
+    FeedForward,
+    Layer,
+    init_projections,
+    init_published,
+    init_transformer,
+    key_mask,
+)
 
 
 def draw_permutations(length: int, count: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
@@ -162,6 +170,10 @@ class PARSeq(AutoregressiveDecoder):
         permutations: orders a training step, mirrored pairs (6 in the paper).
         refinements: rounds of cloze refinement after the first reading (1 in the paper).
         autoregressive: read left to right, or all positions at once, before refining.
+        refinement_mask: what the content stream sees while refining: ``causal``, the inputs up to its own; ``cloze``,
+            as published, all but the next one. At depth 1 both compute the same.
+        initialization: ``fan-in``: ``init_transformer``, positions of deviation 0.5; ``published``: see
+            ``_init_as_published``.
     """
 
     def __init__(
@@ -175,6 +187,8 @@ class PARSeq(AutoregressiveDecoder):
         permutations: int = 6,
         refinements: int = 1,
         autoregressive: bool = True,
+        refinement_mask: Literal["causal", "cloze"] = "causal",
+        initialization: Initialization = "fan-in",
     ):
         super().__init__()
         self.dim = dim
@@ -183,14 +197,33 @@ class PARSeq(AutoregressiveDecoder):
         self.permutations = permutations
         self.refinements = refinements
         self.autoregressive = autoregressive
+        self.refinement_mask = refinement_mask
         self.embedding = nn.Embedding(characters + 3, dim)
         self.positions = nn.Parameter(torch.empty(1, max_length + 1, dim))
         self.layers = nn.ModuleList(TwoStreamLayer(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, characters + 1)
         self.dropout = nn.Dropout(dropout)
-        self.apply(init_transformer)
-        nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
+        if initialization == "published":
+            self._init_as_published()
+        else:
+            self.apply(init_transformer)
+            nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
+
+    def _init_as_published(self) -> None:
+        """``init_published``, positions too; attention's projections by Xavier, and the same ones in every layer.
+
+        The published code draws them once and copies the layer; its own initialization, after that, leaves them alone.
+        """
+        self.apply(init_published)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+        first, *others = cast(Iterable[TwoStreamLayer], self.layers)
+        for name in ("self_attention", "cross_attention"):
+            drawn = getattr(first, name)
+            init_projections(drawn)
+            for layer in others:
+                getattr(layer, name).query.load_state_dict(drawn.query.state_dict())
+                getattr(layer, name).key_value.load_state_dict(drawn.key_value.state_dict())
 
     def min_memory(self, max_length: int) -> int:
         return 1
@@ -306,10 +339,10 @@ class PARSeq(AutoregressiveDecoder):
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
         """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3).
 
-        The content stream stays causal while refining. In the published code (and in baudm/parseq) query and content
-        share one mask object, which is edited in place: after the first refinement its content stream is not causal.
-        At depth 1 both are equal. With more layers, in ours, a trace of a position's own character comes back to it
-        through the characters after it.
+        In the published code (and in baudm/parseq) query and content share one mask object, which is edited in place
+        before refining: from then on its content stream is not causal, but sees all but the next character
+        (``refinement_mask`` ``cloze``). Either way, with more than one layer, a trace of a position's own character
+        comes back to it through other characters.
         """
         projected, memory_allowed = self.project(memory), key_mask(memory_mask)
         if self.autoregressive:
@@ -328,14 +361,26 @@ class PARSeq(AutoregressiveDecoder):
         memory: list[Float[Tensor, "2 b h m e"]],
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
     ) -> Float[Tensor, "b k c"]:
-        """``refinements`` rounds; each predicts every position given all others up to the end of the word."""
+        """``refinements`` rounds; each predicts every position given all others up to the end of the word.
+
+        A round can move a word's end back, past where all words of this batch had ended: then the positions after that
+        are predicted too, so that no reading depends on the batch.
+        """
         start, causal, cloze = self._masks(memory[0][0])
-        # A second round can move a word's end back, past where all words of this batch had ended.
-        length = logits.shape[1] if self.refinements < 2 else self.max_length + 1
+        context = cloze if self.refinement_mask == "cloze" else causal
+        longest = self.max_length + 1
+        length = logits.shape[1] if self.refinements < 2 else longest
         for _ in range(self.refinements):
             inputs = torch.cat([start, logits.argmax(-1)], dim=1)[:, :length]
-            seen, asked = slice(inputs.shape[1]), slice(length)
-            logits = self.predict(inputs, seen, asked, memory, memory_allowed, causal[seen, seen], cloze[asked, seen])
+            seen = slice(inputs.shape[1])
+
+            def predict(asked: slice, inputs: Tensor = inputs, seen: slice = seen) -> Tensor:
+                masks = context[seen, seen], cloze[asked, seen]
+                return self.predict(inputs, seen, asked, memory, memory_allowed, *masks)
+
+            logits = predict(slice(length))
+            if length < longest and not bool((logits.argmax(-1) == self.eos).any(1).all()):
+                logits = torch.cat([logits, predict(slice(length, longest))], dim=1)
         return logits
 
     def _masks(
@@ -362,4 +407,6 @@ def build_parseq(config: PARSeqConfig, characters: int, max_length: int) -> PARS
         config.permutations,
         config.refinements,
         config.autoregressive,
+        config.refinement_mask,
+        config.initialization,
     )

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dptr.config.decoders import Initialization
 from dptr.config.model import ViTConfig
-from dptr.models.layers import Block, Encoder, init_transformer
+from dptr.models.layers import Block, Encoder, init_published, init_transformer
 
 SIZES = {  # width, depth, heads
     "tiny": (192, 12, 3),  # PARSeq-Ti
@@ -18,14 +19,25 @@ SIZES = {  # width, depth, heads
 
 
 class ViT(Encoder):
-    """Patches of 4x8 pixels (height x width), learned positions, no class token: PARSeq's encoder.
+    """Patches of pixels, learned positions, no class token: PARSeq's encoder.
 
     Args:
         size: a key of ``SIZES``.
-        height, width: of the image in pixels, multiples of 4 and 8.
+        height, width: of the image in pixels, multiples of the patch's.
+        patch: height and width in pixels.
+        norm_eps: added to the variance in layer norms; 1e-5 in OpenOCR, 1e-6 in baudm/parseq.
+        initialization: ``init_transformer`` or ``init_published``.
     """
 
-    def __init__(self, size: str, height: int, width: int, patch: tuple[int, int] = (4, 8)):
+    def __init__(
+        self,
+        size: str,
+        height: int,
+        width: int,
+        patch: tuple[int, int] = (4, 8),
+        norm_eps: float = 1e-5,
+        initialization: Initialization = "fan-in",
+    ):
         super().__init__()
         if height % patch[0] or width % patch[1]:
             raise ValueError(
@@ -35,9 +47,9 @@ class ViT(Encoder):
         self.grid = (height // patch[0], width // patch[1])
         self.patches = nn.Conv2d(3, self.dim, patch, stride=patch)
         self.positions = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1], self.dim))
-        self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(self.dim)
-        self.apply(init_transformer)
+        self.blocks = nn.ModuleList(Block(self.dim, heads, norm_eps) for _ in range(depth))
+        self.norm = nn.LayerNorm(self.dim, norm_eps)
+        self.apply(init_published if initialization == "published" else init_transformer)
         nn.init.trunc_normal_(self.positions, std=0.02)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
@@ -49,4 +61,4 @@ class ViT(Encoder):
 
 def build_vit(config: ViTConfig) -> ViT:
     """ViT from its part of a recipe."""
-    return ViT(config.size, config.height, config.width)
+    return ViT(config.size, config.height, config.width, config.patch, config.norm_eps, config.initialization)

@@ -28,11 +28,11 @@ def planted(images: int, tokens: int) -> Bank:
     return Bank(grid.half(), PROVENANCE)
 
 
-def draw(bank: Bank, batch: int, length: int, generator, positions, mask=None):
+def draw(bank: Bank, batch: int, length: int, generator, positions, mask=None, **options):
     """The (image, position) of every perturbed token."""
     memory = torch.zeros(batch, length, 2)
     mask = torch.ones(batch, length, dtype=torch.bool) if mask is None else mask
-    noise = perturb(memory, mask, bank, 1.0, generator, positions)
+    noise = perturb(memory, mask, bank, 1.0, generator, positions, **options)
     return noise[..., 0].long(), noise[..., 1].long()
 
 
@@ -49,6 +49,26 @@ def assert_uniform(counts: torch.Tensor):
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_without_replacement_no_two_samples_draw_the_same_image(positions):
+    """Each image as often as another, by sample; and a batch over two processes draws as one."""
+    bank, counts, source = planted(6, 5), torch.zeros(4, 6), generator()
+    for _ in range(400):
+        images, _ = draw(bank, 4, 3, source, positions, replacement=False)
+        assert (images == images[:, :1]).all() and len(set(images[:, 0].tolist())) == 4
+        counts[torch.arange(4), images[:, 0]] += 1
+    for sample in counts:
+        assert_uniform(sample)
+    whole, _ = draw(bank, 6, 3, generator(1), positions, replacement=False)
+    parts = [
+        draw(bank, 3, 3, generator(1), positions, replacement=False, samples=6, own=slice(rank, None, 2))[0]
+        for rank in range(2)
+    ]
+    assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole)
+    with pytest.raises(ValueError, match="7 samples cannot draw different images of a bank of 6"):
+        draw(bank, 7, 3, generator(), positions, replacement=False)
 
 
 @pytest.mark.parametrize("positions", DRAWN)
