@@ -271,9 +271,9 @@ class Reader:
             notes=() if word.ended or runaway else (note_cut(len(word.text)),),
         )
         own = self._word_confidence
-        return (
-            prediction if own is None else _calibrate(prediction, own, own.product(probabilities[: len(word.text) + 1]))
-        )
+        if own is None:
+            return prediction
+        return _calibrate(prediction, own, own.product(probabilities[: len(word.text) + 1]))
 
     def _predict_found(self, found: Found) -> Prediction:
         text = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
