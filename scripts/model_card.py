@@ -24,7 +24,13 @@ import numpy as np
 from wordfreq import zipf_frequency
 
 from dptr.data.labeled import open_labeled
-from dptr.evaluation.metrics import confidence_threshold, edit_distance, expected_calibration_error, protocol
+from dptr.evaluation.metrics import (
+    chance_calibration_error,
+    confidence_threshold,
+    edit_distance,
+    expected_calibration_error,
+    protocol,
+)
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
 from dptr.utils.images import to_array
@@ -140,7 +146,8 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
     lines = [
         "## Results",
         "",
-        "Protocol 36 (case and punctuation do not count). ECE is the expected calibration error.",
+        "Protocol 36 (case and punctuation do not count). ECE is the expected calibration error; in parentheses, what "
+        "perfect confidences show by chance in so many crops.",
         "",
         "| data | crops | word accuracy | ECE | 99 % right from a confidence of |",
         "|---|---:|---:|---:|---:|",
@@ -149,8 +156,8 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
         confidences, right = [c.confidence for c in crops], [c.right for c in crops]
         sure = confidence_threshold(confidences, right)
         told = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
-        error = expected_calibration_error(confidences, right)
-        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {error:.1%} | {told} |")
+        errors = f"{expected_calibration_error(confidences, right):.1%} ({chance_calibration_error(confidences):.1%})"
+        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {errors} | {told} |")
     return [*lines, ""]
 
 

@@ -3,10 +3,13 @@
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
     python scripts/ship.py runs/small/model models/dptr-en-small --data iiit5k/test --data ic15/test
-    python scripts/ship.py dptr-en dptr-en --validation crops/val   # the same weights: a new ONNX file, new thresholds
+    python scripts/ship.py dptr-en dptr-en --validation crops/val   # the same weights: new confidences, a new ONNX file
+    python scripts/ship.py models/dptr-en-small models/dptr-en-small --validation words/val --validation codes/val
 
 What onnxruntime reads goes to dptr/weights, what torch reads to weights/dptr_weights (the distribution dptr-weights). A
 folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
+Each --validation is one kind of crops; all kinds weigh alike (dptr.evaluation.calibration). Where the weights stay, the
+temperature stays too, and so do readings; the confidence of words and the thresholds are measured anew.
 Data sets are named below DPTR_DATA; they are only read to report, after all choices have been made.
 """
 
@@ -39,6 +42,7 @@ from dptr.utils.files import read_json, write_json
 from dptr.weights import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
+MEASURED = "confidence", "thresholds"  # entries of a card that ``Calibration.to_card`` writes
 READING, TRAINING = ROOT / "dptr" / "weights", ROOT / "weights" / "dptr_weights"
 
 
@@ -54,10 +58,10 @@ def main() -> None:
     if "DPTR_DATA" not in os.environ:
         sys.exit("ship: DPTR_DATA is not set; set it to the folder that holds the data sets")
     is_shipped = options.name in SHIPPED
-    if is_shipped and str(options.source) == options.name:
-        renew(options.name, options.validation)
-        return
     target = READING / options.name if is_shipped else Path(options.name)
+    if str(options.source) == options.name:
+        renew(options.name, target, options.validation)
+        return
     card = card_of(options.source)
     card |= {
         "name": target.name,
@@ -110,13 +114,14 @@ def main() -> None:
         print(parity.describe())
 
 
-def renew(name: str, folders: Sequence[str]) -> None:
-    """Export a model that ships again, with the confidences of its card (``Calibration``) measured on ``folders``."""
+def renew(name: str, target: Path, folders: Sequence[str]) -> None:
+    """Measure the confidences (``Calibration``) of a model in ``target`` on ``folders``; export it if it ships."""
     if folders:
-        loaded, path = load_recognizer(name), READING / name / "card.json"
-        card = read_json(path, "model card") | calibrate_loaded(loaded, folders, loaded.temperature).to_card()
-        write_json(path, card)
-    print(export(name, READING / name / "model.onnx")[0].describe())
+        loaded, path = load_recognizer(name), target / "card.json"
+        card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
+        write_json(path, card | calibrate_loaded(loaded, folders, loaded.temperature).to_card())
+    if name in SHIPPED:
+        print(export(name, target / "model.onnx")[0].describe())
 
 
 def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float | None) -> Calibration:

@@ -44,13 +44,13 @@ class Reading:
 
     Attributes:
         text: the characters.
-        confidence: 0 to 1, the product of the probabilities of the characters and of the end.
+        product: 0 to 1, of the probabilities of the characters and of the end.
         runaway: the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
         probabilities: of the characters and of the end, where there is one: (len(text) + 1 or len(text), classes).
     """
 
     text: str
-    confidence: float
+    product: float
     runaway: bool
     probabilities: Float[np.ndarray, "t classes"]
 
@@ -108,7 +108,7 @@ def decode(tokenizer: Tokenizer, probabilities: Float[np.ndarray, "n t classes"]
     return [
         Reading(
             text=word.text,
-            confidence=word.confidence,
+            product=word.confidence,
             runaway=not word.ended and has_repeated_ending(word.text),
             probabilities=rows[: len(word.text) + 1],
         )

@@ -1,13 +1,16 @@
-"""Calibration: the temperature at which a confidence says how likely a word is right, and confidences to trust.
+"""Calibration: at which temperature and exponent a confidence says how likely a word is right, and which to trust.
 
-Both come from crops that training did not see. Temperature scaling is after Guo et al., "On Calibration of Modern
+All come from crops that training did not see. Temperature scaling is after Guo et al., "On Calibration of Modern
 Neural Networks", ICML 2017, section 4.2. They fit it for each decision of a classifier; here it is fitted for what a
 reader reports, the product over a word's characters and its end, and for whether the word is right.
+
+The confidence of a word is then computed from what counts under the protocol (``WordConfidence``, ours). Its one
+number, the exponent, is fitted with all data sets weighted alike: a reader meets other kinds of crops than the largest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,15 +20,19 @@ from jaxtyping import Float
 
 from dptr.data.crops import LabeledCrops
 from dptr.evaluation.accuracy import Comparison, Reading, Recognize, compare_crops
-from dptr.evaluation.metrics import confidence_threshold
-from dptr.inference.confidence import apply_temperature
+from dptr.evaluation.metrics import PROTOCOLS, confidence_threshold
+from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperature
+from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
 MAX_WORDS = 2000  # that a model is calibrated on
 MIN_WORDS = 100  # the fit of fewer says little
+FULL_SET = 50  # words from which on a data set weighs as much as larger ones; below, in proportion to its words
 PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # shares of right words that a card names confidences for
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 10.0
-_GRID = 41  # temperatures, evenly spread by their logarithm, thrice: each time between the best one's neighbors
+MIN_EXPONENT, MAX_EXPONENT = 0.2, 5.0
+_GRID = 41  # values, evenly spread by their logarithm, thrice: each time between the best one's neighbors
+_TINY = 1e-12  # of what a logarithm is taken, at least
 
 
 @dataclass(frozen=True)
@@ -34,52 +41,91 @@ class Calibration:
 
     Attributes:
         temperature: see ``fit_temperature``.
-        thresholds: for each of ``PRECISIONS`` that is reached, the lowest confidence, at this temperature, from which
-            on that share of words or more is right, and the share of all words that these are; both 0 to 1
+        word: the confidence of a word at this temperature; ``fit_exponent``. None for fewer than ``MIN_WORDS`` words.
+        thresholds: for each of ``PRECISIONS`` that is reached, the lowest confidence, of ``word``, from which on that
+            share of words or more is right, and the share of all words that these are; both 0 to 1
             (``dptr.evaluation.metrics.confidence_threshold``). Empty for fewer than ``MIN_WORDS`` words.
         words: how many words were read.
     """
 
     temperature: float
+    word: WordConfidence | None = None
     thresholds: dict[float, tuple[float, float]] = field(default_factory=dict)
     words: int = 0
 
     def to_card(self) -> dict[str, Any]:
-        """``{"thresholds": {"n": words, "0.9": [confidence, share], ...}}``, for the model card; {} without any."""
-        if not self.thresholds:
-            return {}
-        rows = {f"{precision:g}": [round(value, 6) for value in pair] for precision, pair in self.thresholds.items()}
-        return {"thresholds": {"n": self.words, **rows}}
+        """What the model card says of the model's confidence; {} without ``word``.
+
+        Returns:
+            ``WordConfidence.to_card`` and, if there are thresholds, ``{"thresholds": {"n": words, "0.9": [confidence,
+            share], ...}}``.
+        """
+        card = {} if self.word is None else self.word.to_card()
+        if self.thresholds:
+            rows = {
+                f"{precision:g}": [round(value, 6) for value in pair] for precision, pair in self.thresholds.items()
+            }
+            card["thresholds"] = {"n": self.words, **rows}
+        return card
 
 
 def calibrate(
     crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, temperature: float | None = None
 ) -> Calibration:
-    """Fit a model's temperature on labeled crops, for whether words are right under a protocol.
+    """Fit a model's confidence on labeled crops, for whether words are right under a protocol.
 
     The first four arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone,
     for the probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
 
     Args:
-        temperature: keep this one, and find the thresholds alone; None = fit it.
+        temperature: keep this one; None = fit it.
     """
-    return calibrate_on(compare_crops(crops, tokenizer, recognize, protocol), temperature)
+    comparisons = compare_crops(crops, tokenizer, recognize, protocol)
+    return calibrate_on(comparisons, count_as(tokenizer.charset, protocol), crops.sources, temperature)
 
 
-def calibrate_on(comparisons: Iterable[Comparison[Reading]], temperature: float | None = None) -> Calibration:
-    """Fit the temperature on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same."""
+def calibrate_on(
+    comparisons: Iterable[Comparison[Reading]],
+    counted_as: str = "",
+    sources: Sequence[int] = (),
+    temperature: float | None = None,
+) -> Calibration:
+    """Fit temperature and exponent on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same.
+
+    Args:
+        comparisons: what the model read.
+        counted_as: see ``WordConfidence``.
+        sources: of each sample, by index, which data set it is from; none = all are from one.
+        temperature: keep this one; None = fit it.
+    """
     words: list[np.ndarray] = []
     correct: list[bool] = []
+    of_set: list[int] = []
     for comparison in islice(comparisons, MAX_WORDS):
         words.append(comparison.reading.probabilities.copy())  # else its whole batch would stay in memory
         correct.append(comparison.correct)
+        of_set.append(sources[comparison.index] if sources else 0)
     if temperature is None:
         temperature = fit_temperature(words, correct)
     if len(words) < MIN_WORDS:
         return Calibration(temperature, words=len(words))
-    confidences = [float(apply_temperature(word, temperature).max(-1).prod()) for word in words]
+    plain = WordConfidence(counted_as=counted_as)
+    products = [plain.product(apply_temperature(word, temperature)) for word in words]
+    own = WordConfidence(fit_exponent(products, correct, of_set), counted_as)
+    confidences = [own.scale(product) for product in products]
     found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
-    return Calibration(temperature, {each: pair for each, pair in found.items() if pair is not None}, len(words))
+    return Calibration(temperature, own, {each: pair for each, pair in found.items() if pair is not None}, len(words))
+
+
+def count_as(charset: Charset, protocol: str) -> str:
+    """What each character counts as under a protocol, for ``WordConfidence.counted_as``.
+
+    A character that the protocol turns into several counts as itself.
+    """
+    folded = [PROTOCOLS[protocol](character) or UNCOUNTED for character in charset.characters]
+    pairs = zip(folded, charset.characters, strict=True)
+    counted = "".join(each if len(each) == 1 else character for each, character in pairs)
+    return "" if counted == "".join(charset.characters) else counted
 
 
 def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Sequence[bool]) -> float:
@@ -96,9 +142,7 @@ def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Se
     Raises:
         ValueError: lengths differ.
     """
-    if len(words) != len(correct):
-        raise ValueError(f"{len(words)} words for {len(correct)} outcomes; give as many")
-    if len(words) < MIN_WORDS or len(set(correct)) < 2:
+    if not _tells(correct, len(words)):
         return 1.0
     with np.errstate(divide="ignore"):
         logs = np.log(np.concatenate(words).astype(np.float64))
@@ -108,12 +152,52 @@ def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Se
 
     def loss(temperature: float) -> float:
         certainty = -np.log(np.exp(logs / temperature).sum(1))  # the log-probability of the likeliest class
-        confidence = np.exp(np.add.reduceat(certainty, starts)).clip(1e-12, 1 - 1e-12)
+        confidence = np.exp(np.add.reduceat(certainty, starts)).clip(_TINY, 1 - _TINY)
         return -float(np.log(np.where(right, confidence, 1 - confidence)).sum())
 
-    low, high = MIN_TEMPERATURE, MAX_TEMPERATURE
+    return _least(loss, MIN_TEMPERATURE, MAX_TEMPERATURE)
+
+
+def fit_exponent(products: Sequence[float], correct: Sequence[bool], sources: Sequence[int]) -> float:
+    """Find the exponent at which powers of the words' products best predict whether they are right.
+
+    Args:
+        products: of each word, 0 to 1 (``WordConfidence.product``).
+        correct: whether each word was read correctly.
+        sources: which data set each word is from, numbered from 0. All sets of ``FULL_SET`` words or more weigh alike.
+
+    Returns:
+        The exponent of the least weighted negative log-likelihood, from ``MIN_EXPONENT`` to ``MAX_EXPONENT``; 1 where
+        there are fewer than ``MIN_WORDS`` words, or all are right, or none.
+
+    Raises:
+        ValueError: lengths differ.
+    """
+    if not _tells(correct, len(products), len(sources)):
+        return 1.0
+    right, of_set = np.array(correct), np.array(sources)
+    weights = (1 / np.maximum(np.bincount(of_set), FULL_SET))[of_set]
+    logs = np.log(np.maximum(products, np.finfo(np.float64).tiny))
+
+    def loss(exponent: float) -> float:
+        confidence = np.exp(exponent * logs).clip(_TINY, 1 - _TINY)
+        return -float((weights * np.log(np.where(right, confidence, 1 - confidence))).sum())
+
+    return _least(loss, MIN_EXPONENT, MAX_EXPONENT)
+
+
+def _tells(correct: Sequence[bool], *lengths: int) -> bool:
+    """Whether outcomes suffice for a fit; ``lengths`` are those of what goes with them."""
+    for length in lengths:
+        if length != len(correct):
+            raise ValueError(f"{length} words for {len(correct)} outcomes; give as many")
+    return len(correct) >= MIN_WORDS and len(set(correct)) == 2
+
+
+def _least(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where ``loss`` is least, on finer and finer grids."""
     for _ in range(3):
-        temperatures = np.geomspace(low, high, _GRID)
-        best = int(np.argmin([loss(temperature) for temperature in temperatures]))
-        low, high = temperatures[max(best - 1, 0)], temperatures[min(best + 1, _GRID - 1)]
-    return float(temperatures[best])
+        values = np.geomspace(low, high, _GRID)
+        best = int(np.argmin([loss(value) for value in values]))
+        low, high = values[max(best - 1, 0)], values[min(best + 1, _GRID - 1)]
+    return float(values[best])

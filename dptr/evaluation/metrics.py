@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from dptr.text.charset import WIDTHS, Charset, normalize_label, resolve_charset
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import graphemes
@@ -158,6 +160,24 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
             raise ValueError(f"confidence {confidence}: not from 0 to 1")
         gaps[max(math.ceil(confidence * bins) - 1, 0)] += confidence - right
     return sum(abs(gap) for gap in gaps) / len(confidences)
+
+
+def chance_calibration_error(confidences: Sequence[float], bins: int = 15, draws: int = 1000, seed: int = 0) -> float:
+    """The ``expected_calibration_error`` to expect of perfect confidences, 0 to 1: what so many words show by chance.
+
+    The mean of ``draws`` in which each word is right as often as its confidence says, as in the consistency resampling
+    of Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 22, 2007.
+
+    Raises:
+        ValueError: no confidence.
+    """
+    if not confidences:
+        raise ValueError("no confidence to judge")
+    shown = np.asarray(confidences, np.float64)
+    places = np.maximum(np.ceil(shown * bins).astype(int) - 1, 0)
+    members = (places[:, None] == np.arange(bins)).astype(np.float64)
+    right = np.random.default_rng(seed).random((draws, len(shown))) < shown
+    return float(np.abs((right - shown) @ members).sum(1).mean() / len(shown))
 
 
 def confidence_threshold(

@@ -22,14 +22,15 @@ class Prediction:
 
     Attributes:
         text: the characters.
-        confidence: 0 to 1, the product of the probabilities of all characters and of the end of the word, at the
-            model's temperature. Where that was fitted (on validation crops, if there were enough), it estimates how
-            likely the word is right, for crops like those.
+        confidence: 0 to 1, how likely the word is right, as the model's card calibrates it
+            (``dptr.inference.confidence.WordConfidence``): it was fitted on validation crops, and holds for crops like
+            those. Of a model whose card does not (there were too few crops), it is ``product``.
         characters: each character with its own probability, 0 to 1.
         runaway: the model wrote up to its longest word without ending it and repeats itself there
             (``has_repeated_ending``); the reading is wrong.
         turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
             90 or 270.
+        uncalibrated: 0 to 1, the confidence before its calibration; None where there is none.
         outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
             neither. The text is the likeliest of the others, whatever this is.
         notes: a sentence each on what may be wrong (``note_picture``, ``note_cut``); mostly none.
@@ -42,9 +43,16 @@ class Prediction:
     turned: int = 0
     notes: tuple[str, ...] = ()
     outside: float | None = None
+    uncalibrated: float | None = None
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def product(self) -> float:
+        """0 to 1, the product of the probabilities of all characters and of the end of the word, at the model's
+        temperature: what the readings of one picture are compared by."""
+        return self.confidence if self.uncalibrated is None else self.uncalibrated
 
     @property
     def fits(self) -> bool:
@@ -52,7 +60,8 @@ class Prediction:
         return self.outside is None or self.outside <= MOST_OUTSIDE
 
     def to_dict(self) -> dict[str, Any]:
-        """All attributes as JSON holds them; probabilities with six significant digits, all that float32 has.
+        """All attributes but ``uncalibrated`` as JSON holds them; probabilities with six significant digits, all that
+        float32 has.
 
         ``outside`` is there if there was a pattern or a lexicon.
         """
@@ -79,7 +88,7 @@ def note_picture(width: int, height: int, longest: float, confidence: float) -> 
     Args:
         width, height: of the picture as it was read, turned or not, in pixels.
         longest: width / height of the longest crop that the model reads.
-        confidence: of its reading, 0 to 1.
+        confidence: of its reading, 0 to 1, before calibration.
     """
     notes = note_photograph(width, height, confidence)
     if height < LEAST_HEIGHT:
@@ -110,7 +119,7 @@ def note_photograph(width: int, height: int, confidence: float) -> tuple[str, ..
 
     Args:
         width, height: of the picture, in pixels.
-        confidence: of its reading, 0 to 1.
+        confidence: of its reading, 0 to 1, before calibration.
     """
     shorter, longer = sorted((width, height))
     if shorter < PHOTOGRAPH_SIDE or longer > PHOTOGRAPH_ASPECT * shorter or confidence > PHOTOGRAPH_CONFIDENCE:

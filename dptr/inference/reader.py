@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, overload
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from dptr.inference.backend import Backend, open_backend
-from dptr.inference.confidence import apply_temperature
+from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_frames, note_picture
 from dptr.inference.restrict import Restriction, restrict
@@ -69,7 +69,8 @@ class Reader:
 
     Raises:
         UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
-            unknown ``charset``, or one of which the model reads nothing; what ``make_constraint`` raises.
+            unknown ``charset``, or one of which the model reads nothing; what ``make_constraint`` and
+            ``WordConfidence.from_card`` raise.
     """
 
     def __init__(
@@ -257,23 +258,40 @@ class Reader:
         probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
         if self._restriction is not None:
             probabilities = self._restriction.apply(probabilities)
-        return [_predict_word(word) for word in self.tokenizer.decode(probabilities)]
+        words = self.tokenizer.decode(probabilities)
+        return [self._predict_word(*each) for each in zip(words, probabilities, strict=True)]
+
+    def _predict_word(self, word: Decoded, probabilities: Float[np.ndarray, "t classes"]) -> Prediction:
+        runaway = not word.ended and has_repeated_ending(word.text)
+        prediction = Prediction(
+            text=word.text,
+            confidence=word.confidence,
+            characters=tuple(zip(word.text, word.characters, strict=True)),
+            runaway=runaway,
+            notes=() if word.ended or runaway else (note_cut(len(word.text)),),
+        )
+        own = self._word_confidence
+        if own is None:
+            return prediction
+        return _calibrate(prediction, own, own.product(probabilities[: len(word.text) + 1]))
 
     def _predict_found(self, found: Found) -> Prediction:
         text = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
-        return Prediction(
+        prediction = Prediction(
             text=text,
             confidence=math.prod(found.probabilities),
             characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
             outside=found.outside,
         )
+        own = self._word_confidence
+        return prediction if own is None else _calibrate(prediction, own, prediction.confidence)
 
     def _note(self, prediction: Prediction, width: int, height: int, frames: int) -> Prediction:
         """The prediction for a picture of that size, with what may be wrong with it."""
         if prediction.turned:
             width, height = height, width
         high, wide = self.size.every[-1]
-        notes = note_picture(width, height, wide / high, prediction.confidence) + note_frames(frames)
+        notes = note_picture(width, height, wide / high, prediction.product) + note_frames(frames)
         return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
     def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int, int]] | UserError:
@@ -292,6 +310,7 @@ class Reader:
         self.size = backend.size
         allowed = resolve_charset(self.charset) if self.charset else None
         charset = backend.tokenizer.charset
+        self._word_confidence = WordConfidence.from_card(backend.card, len(charset))
         self._restriction: Restriction | None = None if allowed is None else restrict(charset, allowed)
         self._constraint: Constraint | None = None
         if self.pattern or self.lexicon is not None:
@@ -299,15 +318,8 @@ class Reader:
             self._constraint = make_constraint(charset, longest, self.pattern, self.lexicon, allowed)
 
 
-def _predict_word(word: Decoded) -> Prediction:
-    runaway = not word.ended and has_repeated_ending(word.text)
-    return Prediction(
-        text=word.text,
-        confidence=word.confidence,
-        characters=tuple(zip(word.text, word.characters, strict=True)),
-        runaway=runaway,
-        notes=() if word.ended or runaway else (note_cut(len(word.text)),),
-    )
+def _calibrate(prediction: Prediction, own: WordConfidence, product: float) -> Prediction:
+    return replace(prediction, confidence=own.scale(product), uncalibrated=prediction.confidence)
 
 
 def is_picture(source: object) -> bool:

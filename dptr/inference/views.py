@@ -32,8 +32,8 @@ class ViewReading(Protocol):
     def text(self) -> str: ...
 
     @property
-    def confidence(self) -> float:
-        """0 to 1."""
+    def product(self) -> float:
+        """0 to 1, of the probabilities of its characters and its end."""
 
     @property
     def runaway(self) -> bool:
@@ -69,8 +69,9 @@ def view_orientation(view: int, tta: int = 1) -> int:
 def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
     """The index of the view whose reading counts: the most confident one, the earlier of equals.
 
-    The first view counts unless a later one is more confident. A later reading cannot count if it is a runaway, nor
-    if its view is turned and it has fewer than two characters: one tall letter turned is a dash.
+    Confidence is that before calibration. The first view counts unless a later one is more confident. A later reading
+    cannot count if it is a runaway, nor if its view is turned and it has fewer than two characters: one tall letter
+    turned is a dash.
 
     Args:
         readings: one a view, in the order of this module; at least one.
@@ -80,7 +81,7 @@ def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
     for view in range(1, len(readings)):
         reading = readings[view]
         possible = not reading.runaway and (view_orientation(view, tta) == 0 or len(reading.text) > 1)
-        if possible and reading.confidence > readings[best].confidence:
+        if possible and reading.product > readings[best].product:
             best = view
     return best
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
+import numpy as np
 from PIL import Image
 
 from dptr.inference.constraint import Lexicon
@@ -190,12 +191,17 @@ class OCR:
     def _read_views(self, views: Sequence[View]) -> None:
         words = [view.crops[span] for view in views for span in view.spans]
         lines = [view.line_crop for view in views if view.line_crop is not None]
-        readings = iter(self.reader.predict_arrays([*words, *lines]))
+        readings = self._predict([*words, *lines])
         for view in views:
             view.readings = {span: next(readings) for span in view.spans}
         for view in views:
             if view.line_crop is not None:
                 view.take_line(next(readings))
+
+    def _predict(self, crops: Sequence[np.ndarray]) -> Iterator[Prediction]:
+        """Read crops; confidences are those before calibration, which is for pictures of one word, not for boxes."""
+        for reading in self.reader.predict_arrays(crops):
+            yield replace(reading, confidence=reading.product, uncalibrated=None)
 
     def _read_again(self, views: Sequence[View]) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
@@ -208,7 +214,7 @@ class OCR:
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words
         ]
-        readings = iter(self.reader.predict_arrays([crop for crops in changed for crop in crops[1:]]))
+        readings = self._predict([crop for crops in changed for crop in crops[1:]])
         for (view, span, in_line), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
             view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])

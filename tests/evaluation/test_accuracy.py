@@ -18,9 +18,9 @@ from dptr.evaluation.accuracy import (
     share_correct,
     slice_batches,
 )
-from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, fit_temperature
+from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, count_as, fit_exponent, fit_temperature
 from dptr.inference.confidence import apply_temperature
-from dptr.text.charset import resolve_charset
+from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops
@@ -66,7 +66,7 @@ def test_of_a_tall_crops_views_the_most_confident_possible_one_counts() -> None:
     readings = dict(read_crops(crops, TOKENIZER, read))
     assert {index: reading.text for index, reading in readings.items()} == {0: "up", 1: "yes", 2: "l", 3: "no"}
     assert [len(readings[index].probabilities) for index in range(4)] == [3, 4, 2, 3]
-    assert readings[1].confidence == pytest.approx(0.9**4) and not readings[1].runaway
+    assert readings[1].product == pytest.approx(0.9**4) and not readings[1].runaway
     assert {size[1:] for size in read.sizes} == {(4, 8), (4, 40)}, "a batch holds crops of one width"
 
 
@@ -142,10 +142,31 @@ def test_thresholds_are_confidences_at_the_fitted_temperature() -> None:
         for index, hit in enumerate(right)
     ]
     found = calibrate_on(comparisons)
-    confident = apply_temperature(words[1], found.temperature).max(-1).prod()
+    assert found.word is not None and found.word.counted_as == ""
+    confident = apply_temperature(words[1], found.temperature).max(-1).prod() ** found.word.exponent
     assert found.thresholds[0.99] == (pytest.approx(confident), 0.75)
     assert found.thresholds[0.9] == found.thresholds[0.99], "of all words 87.5 % are right"
     assert found.to_card()["thresholds"]["0.99"] == [pytest.approx(confident, abs=1e-6), 0.75]
     assert calibrate_on(comparisons[:99]).to_card() == {}, "too few words"
-    kept = calibrate_on(comparisons, 1.0)
-    assert kept.temperature == 1 and kept.thresholds[0.99] == (pytest.approx(0.95), 0.75)
+    kept = calibrate_on(comparisons, temperature=1.0)
+    assert kept.word is not None and kept.word.exponent == fit_exponent(shown, right, [0] * 400) != 1
+    assert kept.temperature == 1 and kept.thresholds[0.99] == (pytest.approx(0.95**kept.word.exponent), 0.75)
+
+
+def test_the_confidence_of_words_is_fitted_for_the_protocol_and_the_sets() -> None:
+    """What was read is as likely as both cases of its letter together."""
+    rng = np.random.default_rng(0)
+    count, charset = 300, Charset("few", tuple("aAb"))
+    rows = [rng.dirichlet([0.1, 4, 4, 1.5], 1) for _ in range(count)]
+    right = [bool(rng.random() < each[0, 1] + each[0, 2]) for each in rows]
+    comparisons = [
+        Comparison(index, Reading("a", 0.5, False, each), "a", "a" if hit else "b")
+        for index, (each, hit) in enumerate(zip(rows, right, strict=True))
+    ]
+    sources = [0] * 200 + [1] * 100
+    found = calibrate_on(comparisons, count_as(charset, "36"), sources, temperature=1.0)
+    products = [each[0, 1] + each[0, 2] if each[0].argmax() in (1, 2) else each[0].max() for each in rows]
+    assert found.word is not None and found.word.exponent == pytest.approx(
+        fit_exponent(products, right, sources), rel=1e-3
+    )
+    assert found.to_card()["confidence"] == {"exponent": round(found.word.exponent, 6), "counted_as": "aab"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -100,6 +101,22 @@ def test_calibration_error_is_the_formula_of_guo_et_al() -> None:
     measured = metrics.expected_calibration_error(confidences.tolist(), correct.tolist())
     assert measured == pytest.approx(expected, abs=1e-12)
     assert measured > 0.05
+
+
+def test_calibration_error_by_chance_is_that_of_all_outcomes() -> None:
+    """Against the mean over all outcomes, each as probable as the confidences say; three share a bin."""
+    confidences = [0.3, 0.62, 0.65, 0.66, 0.9, 0.2]
+    expected = 0.0
+    for outcome in product([True, False], repeat=len(confidences)):
+        chance = np.prod([each if right else 1 - each for each, right in zip(confidences, outcome, strict=True)])
+        expected += chance * metrics.expected_calibration_error(confidences, list(outcome))
+    assert metrics.chance_calibration_error(confidences, draws=40_000) == pytest.approx(expected, abs=0.003)
+    assert metrics.chance_calibration_error([0.25]) == pytest.approx(2 * 0.25 * 0.75, abs=0.03)
+    assert metrics.chance_calibration_error([1.0, 0.0]) == 0
+    few, many = (metrics.chance_calibration_error([0.1, 0.5, 0.9] * count) for count in (10, 1000))
+    assert many == pytest.approx(few / 10, rel=0.1), "it falls with the root of the number"
+    with pytest.raises(ValueError, match="no confidence"):
+        metrics.chance_calibration_error([])
 
 
 @pytest.mark.parametrize(("confidences", "correct"), [([], []), ([0.5], []), ([1.5], [True]), ([float("nan")], [True])])

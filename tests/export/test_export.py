@@ -39,7 +39,7 @@ from dptr.dual.clip.vision_tower import tower_settings
 from dptr.export import export, parity
 from dptr.export.graph import to_onnx
 from dptr.export.quantize import halve, quantize
-from dptr.inference.confidence import apply_temperature
+from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, make_constraint
 from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata
 from dptr.inference.prediction import has_repeated_ending
@@ -393,14 +393,16 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
     for line in lines[1:25]:
         path, text, confidence = line.split("\t")
         views = np.stack(Reader(shipped).views(open_image(path)))
-        expected, *turned = reference.tokenizer.decode(
-            apply_temperature(reference.probabilities(views), reference.temperature)
-        )
-        for word in turned:
+        rows = apply_temperature(reference.probabilities(views), reference.temperature)
+        (expected, of_expected), *turned = zip(reference.tokenizer.decode(rows), rows, strict=True)
+        for word, own in turned:
             possible = len(word.text) > 1 and (word.ended or not has_repeated_ending(word.text))
             if possible and word.confidence > expected.confidence:
-                expected = word
-        assert text == expected.text and float(confidence) == pytest.approx(expected.confidence, abs=1e-4)
+                expected, of_expected = word, own
+        calibrated = WordConfidence.from_card(reference.card, len(reference.tokenizer.charset))
+        assert calibrated is not None and text == expected.text
+        sure = calibrated.scale(calibrated.product(of_expected[: len(text) + 1]))
+        assert float(confidence) == pytest.approx(sure, abs=1e-4)
     assert "native" in lines[-1]
 
 

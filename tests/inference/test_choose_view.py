@@ -31,6 +31,11 @@ def test_the_most_confident_possible_reading_counts(readings: list[Prediction], 
     assert choose_view(readings, tta) == expected
 
 
+def test_readings_are_compared_as_they_were_before_calibration() -> None:
+    surer, likelier = Prediction("no", 0.9, (), uncalibrated=0.5), Prediction("yes", 0.7, (), uncalibrated=0.6)
+    assert choose_view([surer, likelier]) == 1
+
+
 def test_views_are_ordered_by_orientation() -> None:
     assert [view_orientation(view) for view in range(3)] == [0, 90, 270]
     assert [view_orientation(view, tta=2) for view in range(6)] == [0, 0, 90, 90, 270, 270]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 import dptr
 from dptr.config.model import FMUConfig, ModelConfig, PARSeqConfig, SVTRConfig
 from dptr.data.augment import to_pixels
+from dptr.inference.confidence import UNCOUNTED, WordConfidence
 from dptr.inference.prediction import Prediction, has_repeated_ending
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
@@ -353,6 +355,41 @@ def test_the_least_confidence_for_a_precision_is_that_of_the_card(reader: Reader
         measured.least_confidence(0.995)
     with pytest.raises(UserError, match="its card names no confidence"):
         reader.least_confidence(0.9)
+
+
+def test_confidence_is_calibrated_as_the_card_says(folder: Path, tmp_path: Path) -> None:
+    """Texts, characters and what views are compared by stay; the confidence is that of what counts."""
+    loaded, charset = load_recognizer(folder), resolve_charset("36")
+    vowels = "".join("a" if each in "aeiou" else UNCOUNTED if each == "9" else each for each in charset.characters)
+    card = {"name": "sure", **WordConfidence(1.7, vowels).to_card()}
+    save_checkpoint(tmp_path / "sure", "recognizer", loaded.model, CONFIG, charset, {}, card)
+    plain, sure = Reader(folder), Reader(tmp_path / "sure")
+    rows = plain.backend.probabilities(crops(12))
+    own = WordConfidence(1.7, vowels)
+    changed = 0
+    for before, after, word in zip(plain.predict_arrays(crops(12)), sure.predict_arrays(crops(12)), rows, strict=True):
+        expected = own.product(word[: len(after.text) + 1]) ** 1.7
+        assert after == replace(before, confidence=pytest.approx(expected), uncalibrated=before.confidence)
+        assert after.product == before.product == before.confidence and "uncalibrated" not in after.to_dict()
+        changed += expected != pytest.approx(before.confidence**1.7)
+    assert changed > 2, "some words hold what counts as something else"
+    tall = Image.fromarray(crops(1)[0]).resize((20, 60))
+    assert (sure.read(tall).text, sure.read(tall).turned) == (plain.read(tall).text, plain.read(tall).turned)
+    for settings in ({"pattern": "[a-z]{2,4}"}, {"lexicon": ["tea", "bus", "a1"]}):
+        pairs = zip(
+            *(Reader(path, **settings).predict_arrays(crops(6)) for path in (folder, tmp_path / "sure")), strict=True
+        )
+        for before, after in pairs:
+            assert (after.text, after.outside, after.product) == (before.text, before.outside, before.confidence)
+            assert after.confidence == pytest.approx(before.confidence**1.7)
+
+
+def test_a_card_with_a_damaged_confidence_is_refused(folder: Path, tmp_path: Path) -> None:
+    loaded = load_recognizer(folder)
+    card = {"confidence": {"exponent": 1.0, "counted_as": "abc"}}
+    save_checkpoint(tmp_path / "bad", "recognizer", loaded.model, CONFIG, resolve_charset("36"), {}, card)
+    with pytest.raises(UserError, match="3 characters; the model has 36"):
+        Reader(tmp_path / "bad")
 
 
 def test_wrong_arguments_are_named(reader: Reader, folder: Path) -> None:
