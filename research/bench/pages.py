@@ -4,7 +4,8 @@
 
 Draws scanned pages, A4 at 200 dpi, 40 lines of frequent English words each, with the fonts that ship, and reads them by
 the command. Prints a line for each format: wall and processor seconds, pages a second, peak memory, and the share of
-words that are found in their order.
+words that are found in their order. At last the command is interrupted after its first page: how long it takes to end,
+and how many pages it has written; half a page is an error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,6 +102,20 @@ def run(command: list[str]) -> tuple[float, float, float]:
     return time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+def interrupt(command: list[str]) -> tuple[float, int]:
+    """Ctrl-C after the first page on standard output: seconds until the command ended, and pages written, all whole."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    begin = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate()
+    seconds = time.perf_counter() - begin
+    if process.returncode != 130:
+        raise SystemExit(f"exit code {process.returncode} after an interrupt, not 130")
+    return seconds, len([json.loads(line) for line in (first + rest).splitlines()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=200)
@@ -120,6 +136,9 @@ def main() -> None:
             share = f"{share_found(read_words(out), said):.1%}" if style == "json" else ""
             rate = options.pages / wall
             print(f"| {style} | {wall:.0f} | {processor:.0f} | {rate:.2f} | {memory:.0f} | {share} |", flush=True)
+        command = [sys.executable, "-m", "dptr", "ocr", str(source), "--model", options.model, "--format", "json"]
+        seconds, pages = interrupt(command)
+        print(f"Ctrl-C after the first page: ended within {seconds:.1f} s, {pages} whole pages written")
 
 
 if __name__ == "__main__":
