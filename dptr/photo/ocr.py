@@ -192,7 +192,7 @@ class OCR:
         try:
             detection = self.detector(image)
         except UserError as error:
-            return _Found(source, number, error=error)
+            return _Found(source, number, image.size, error=error)
         lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line)
         return _Found(source, number, image.size, tuple(lines))
 

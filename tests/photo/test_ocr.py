@@ -201,7 +201,11 @@ def test_a_stream_reads_what_one_picture_at_a_time_gives(reader: Reader) -> None
         assert confidences[0] == pytest.approx(confidences[1], abs=1e-5)  # batches differ, and with them rounding
 
 
-def test_an_error_of_the_detector_belongs_to_its_page(reader: Reader) -> None:
+@pytest.mark.parametrize("ahead", [1, 50_000_000])
+def test_an_error_of_the_detector_belongs_to_its_page(
+    ahead: int, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dptr.photo.ocr.AHEAD_PIXELS", ahead)
     image, boxes, _ = _draw()
 
     def detect(picture: Image.Image) -> Detection:
