@@ -54,14 +54,15 @@ def align_characters(text: str, columns: Columns, left: float, right: float) -> 
     back = np.zeros((len(text), steps + 1), int)
     for index, character in enumerate(text):
         low, high = max(1, int(0.3 * widths[index] * unit)), max(2, int(2.5 * widths[index] * unit) + 1)
-        best = np.full(steps + 1, -np.inf)
+        lengths = np.arange(low, min(high, steps) + 1)
         held = blank if character == " " else solid
-        for length in range(low, min(high, steps) + 1):
-            cost = STIFFNESS * np.log(length / (widths[index] * unit)) ** 2 / 2
-            value = worth[:-length] + (held[length:] - held[:-length]) / fine - cost
-            better = value > best[length:]
-            best[length:][better] = value[better]
-            back[index, length:][better] = length
+        costs = STIFFNESS * np.log(lengths / (widths[index] * unit)) ** 2 / 2
+        # Where the character begins, for each place where it ends and each length.
+        begins = np.arange(steps + 1)[:, None] - lengths
+        value = np.where(begins < 0, -np.inf, worth[begins]) + (held[:, None] - held[begins]) / fine - costs
+        longest = value.argmax(1)
+        best = value[np.arange(steps + 1), longest]
+        back[index] = lengths[longest]
         worth = best + edge
     ends = [steps]
     for index in range(len(text) - 1, -1, -1):

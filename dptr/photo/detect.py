@@ -124,8 +124,13 @@ class DBDetector:
     def _run(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
         height, width = pixels.shape[:2]
         filled = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
-        scaled = filled[:, :, self._order].astype(np.float32) * self._scale - self._shift
-        (output,) = self.session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})[:1]
+        scaled = np.empty((1, 3, *filled.shape[:2]), np.float32)
+        for plane, channel, scale, shift in zip(
+            scaled[0], filled.transpose(2, 0, 1)[self._order], self._scale, self._shift, strict=True
+        ):
+            np.multiply(channel, scale, out=plane)
+            plane -= shift
+        (output,) = self.session.run(None, {self._input: scaled})[:1]
         text = output.reshape(output.shape[-2:])[:height, :width]
         if text.min() < 0 or text.max() > 1:
             text = 1 / (1 + np.exp(-text))

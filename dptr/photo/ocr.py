@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 from PIL import Image
@@ -17,11 +17,12 @@ from PIL import Image
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader, is_picture
-from dptr.inference.views import make_views
+from dptr.inference.views import make_views, read_by_size
 from dptr.photo.assemble import assemble_page
 from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
 from dptr.photo.inputs import InputOptions, open_sheets
 from dptr.photo.page import Page
+from dptr.photo.pipeline import Check, run_pipeline
 from dptr.photo.run import run_ocr
 from dptr.photo.spaces import SpaceFinder
 from dptr.photo.views import LineViews, View, view_lines
@@ -29,17 +30,22 @@ from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 from dptr.weights import DEFAULT_MODEL
 
-AHEAD = 16  # pages that wait for a full batch, at most
-AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile
+AHEAD = 16  # pages that are taken and not read yet, at most
+AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile, beside the last one taken
+TOGETHER = 16  # batches of words from which on the pages that hold them are read together
 LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
 SURE = 0.9  # confidence of a word below which it is read again
 ALL_PAGES = InputOptions()
 CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
 
 
+_Picture: TypeAlias = tuple[str, int, Image.Image | UserError]
+"""Where a picture comes from, its number there, and the picture or why there is none."""
+
+
 @dataclass(frozen=True)
-class _Waiting:
-    """A page whose lines are found but not read; or why it could not be opened."""
+class _Found:
+    """A page whose lines are found but not read; or why it could not be opened or searched."""
 
     source: str
     number: int
@@ -57,8 +63,11 @@ class OCR:
     It is a function, ``ocr(picture)``, may be used by several threads at once, and can be pickled: what travels are the
     settings, and another process opens the models itself.
 
-    Memory: beside a picture itself, its detector's maps (at most 4000 x 4000 pixels; see ``DBDetector``) and the crops
-    of up to ``AHEAD`` pages, or of ``AHEAD_PIXELS``.
+    Of several pictures the next are opened and searched while others are read (``stream``), in two threads of its own;
+    which words are read in one batch does not depend on time.
+
+    Memory: the detector's maps of one picture (at most 4000 x 4000 pixels; see ``DBDetector``), and up to ``AHEAD``
+    pictures or ``AHEAD_PIXELS``, each with its crops.
 
     Args:
         model, device, batch_size, charset, pattern, lexicon: as for ``dptr.inference.reader.Reader``. With a pattern or
@@ -123,8 +132,12 @@ class OCR:
         if errors not in ("raise", "return"):
             raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
         single = is_picture(source)
+        if single:
+            pages = self._read([self._find(_open(cast(Picture, source)))])
+        else:
+            pages = self.stream(map(_open, cast(Iterable[Picture], source)))
         outcomes: list[Page | UserError] = []
-        for outcome in self.stream(map(_open, cast(Iterable[Picture], [source] if single else source))):
+        for outcome in pages:
             if isinstance(outcome, UserError) and errors == "raise":
                 raise outcome
             outcomes.append(outcome)
@@ -145,25 +158,23 @@ class OCR:
         for outcome in run_ocr(self, open_sheets(map(str, sources), options), keep_pictures=False):
             yield outcome.page
 
-    def stream(self, pictures: Iterable[tuple[str, int, Image.Image | UserError]]) -> Iterator[Page | UserError]:
+    def stream(self, pictures: Iterable[_Picture]) -> Iterator[Page | UserError]:
         """Yield an outcome for each picture, in order; words of several pages are read together.
+
+        Pictures are taken in the caller's thread, ahead of the outcomes (``AHEAD``, ``AHEAD_PIXELS``).
 
         Args:
             pictures: where each comes from, its number there from 1, and the picture in RGB, or why there is none.
         """
-        waiting: list[_Waiting] = []
-        for source, number, picture in pictures:
-            waiting.append(self._find(source, number, picture))
-            if self._is_enough(waiting):
-                yield from self._read(waiting)
-                waiting = []
-        yield from self._read(waiting)
+        return run_pipeline(
+            pictures, self._find, self._read, self._is_enough, _count_pixels, most_items=AHEAD, most_weight=AHEAD_PIXELS
+        )
 
-    def _is_enough(self, waiting: Sequence[_Waiting]) -> bool:
-        """Whether pages are to be read now: a batch is full, or too much waits for it."""
-        crops = sum(page.count_crops() for page in waiting)
-        pixels = sum(page.size[0] * page.size[1] for page in waiting)
-        return len(waiting) >= AHEAD or crops >= self.reader.batch_size or pixels >= AHEAD_PIXELS
+    def _is_enough(self, found: Sequence[_Found]) -> bool:
+        """Whether these pages are to be read together: half of what may be taken ahead, or full batches."""
+        crops = sum(page.count_crops() for page in found)
+        pixels = sum(page.size[0] * page.size[1] for page in found)
+        return 2 * len(found) >= AHEAD or 2 * pixels >= AHEAD_PIXELS or crops >= TOGETHER * self.reader.batch_size
 
     def _open(self) -> None:
         asked = self._asked_detector
@@ -174,36 +185,58 @@ class OCR:
         reads_spaces = " " in self.reader.tokenizer.charset.characters and not expects_words
         self._longest_line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
 
-    def _find(self, source: str, number: int, picture: Image.Image | UserError) -> _Waiting:
-        if isinstance(picture, UserError):
-            return _Waiting(source, number, error=picture)
-        lines = view_lines(picture, self.detector(picture), self._spaces, self.reader.fit, self._longest_line)
-        return _Waiting(source, number, picture.size, tuple(lines))
+    def _find(self, picture: _Picture) -> _Found:
+        source, number, image = picture
+        if isinstance(image, UserError):
+            return _Found(source, number, error=image)
+        try:
+            detection = self.detector(image)
+        except UserError as error:
+            return _Found(source, number, image.size, error=error)
+        lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line)
+        return _Found(source, number, image.size, tuple(lines))
 
-    def _read(self, waiting: Sequence[_Waiting]) -> Iterator[Page | UserError]:
-        lines = [line for page in waiting for line in page.lines]
-        self._read_views([view for line in lines for view in line.views])
-        self._read_views([line.turn_around() for line in lines if line.is_doubtful()])
-        self._read_again([line.choose() for line in lines])
-        for page in waiting:
+    def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Iterator[Page | UserError]:
+        """The pages of what was found; ``check`` is called before each batch."""
+        lines = [line for page in found for line in page.lines]
+        self._read_views([view for line in lines for view in line.views], check)
+        self._read_views([line.turn_around() for line in lines if line.is_doubtful()], check)
+        chosen = [line.choose() for line in lines]
+        self._read_again(chosen, check)
+        self._read_words(chosen, check)  # of which others may be the best now
+        for page in found:
             yield page.error or assemble_page(page.source, page.number, page.size, page.lines)
 
-    def _read_views(self, views: Sequence[View]) -> None:
-        words = [view.crops[span] for view in views for span in view.spans]
-        lines = [view.line_crop for view in views if view.line_crop is not None]
-        readings = self._predict([*words, *lines])
-        for view in views:
-            view.readings = {span: next(readings) for span in view.spans}
-        for view in views:
-            if view.line_crop is not None:
-                view.take_line(next(readings))
+    def _read_views(self, views: Sequence[View], check: Check) -> None:
+        lines = [(view, view.line_crop) for view in views if view.line_crop is not None]
+        for (view, _), reading in zip(lines, self._predict([crop for _, crop in lines], check), strict=True):
+            view.take_line(reading)
+        self._read_words(views, check)
 
-    def _predict(self, crops: Sequence[np.ndarray]) -> Iterator[Prediction]:
-        """Read crops; confidences are those before calibration, which is for pictures of one word, not for boxes."""
-        for reading in self.reader.predict_arrays(crops):
-            yield replace(reading, confidence=reading.product, uncalibrated=None)
+    def _read_words(self, views: Sequence[View], check: Check) -> None:
+        """Read words until the best way to split each line holds no other: far from all that are possible."""
+        asked = [(view, span) for view in views for span in view.unread()]
+        while asked:
+            readings = self._predict([view.crops[span] for view, span in asked], check)
+            for (view, span), reading in zip(asked, readings, strict=True):
+                view.readings[span] = reading
+            changed = {id(view): view for view, _ in asked}.values()
+            asked = [(view, span) for view in changed for span in view.unread()]
 
-    def _read_again(self, views: Sequence[View]) -> None:
+    def _predict(self, crops: Sequence[np.ndarray], check: Check) -> list[Prediction]:
+        """Read crops in batches of one size each, narrow ones first.
+
+        Confidences are those before calibration, which is for pictures of one word, not for boxes.
+        """
+
+        def read(batch: np.ndarray) -> list[Prediction]:
+            check()
+            readings = self.reader.predict_arrays(batch)
+            return [replace(reading, confidence=reading.product, uncalibrated=None) for reading in readings]
+
+        return read_by_size(crops, self.reader.batch_size, read)
+
+    def _read_again(self, views: Sequence[View], check: Check) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
         words = [
             (view, span, in_line.get(span))
@@ -214,7 +247,7 @@ class OCR:
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words
         ]
-        readings = self._predict([crop for crops in changed for crop in crops[1:]])
+        readings = iter(self._predict([crop for crops in changed for crop in crops[1:]], check))
         for (view, span, in_line), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
             view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])
@@ -230,7 +263,11 @@ def agree(readings: Sequence[Prediction]) -> Prediction:
     return replace(best, confidence=sums[text] / len(readings))
 
 
-def _open(source: Picture) -> tuple[str, int, Image.Image | UserError]:
+def _count_pixels(picture: _Picture) -> int:
+    return 0 if isinstance(picture[2], UserError) else picture[2].width * picture[2].height
+
+
+def _open(source: Picture) -> _Picture:
     name = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "") or "")
     try:
         return name, 1, open_image(source)

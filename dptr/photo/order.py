@@ -77,7 +77,7 @@ def _blocks(members: list[int], frames: Float[np.ndarray, "n 4"]) -> list[list[l
     while start < len(bands):
         end = start + 1
         columns: list[list[int]] = []
-        for stop in range(len(bands), start, -1):
+        for stop in range(len(bands), start, -1) if len(bands[start]) > 1 else ():
             columns = _columns(bands[start:stop], frames)
             if columns:
                 end = stop

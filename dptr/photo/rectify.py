@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -34,10 +35,17 @@ def locate(corners: Float[np.ndarray, "4 2"], left: float, top: float, right: fl
         corners: of the crop in the picture.
         left, top, right, bottom: as fractions of the crop's width and height.
     """
-    matrix = homography(np.array(((0, 0), (1, 0), (1, 1), (0, 1)), float), corners)
+    matrix = _from_unit_square(corners.astype(float).tobytes())
     points = np.array(((left, top, 1), (right, top, 1), (right, bottom, 1), (left, bottom, 1))) @ matrix.T
     (a, b), (c, d), (e, f), (g, h) = (points[:, :2] / points[:, 2:]).tolist()
     return (a, b), (c, d), (e, f), (g, h)
+
+
+@lru_cache(maxsize=64)
+def _from_unit_square(corners: bytes) -> Float[np.ndarray, "3 3"]:
+    """The map that takes (0, 0), (1, 0), (1, 1), (0, 1) to four points; kept, as many boxes are located in one crop."""
+    square = np.array(((0, 0), (1, 0), (1, 1), (0, 1)), float)
+    return homography(square, np.frombuffer(corners).reshape(4, 2))
 
 
 def homography(source: Float[np.ndarray, "4 2"], target: Float[np.ndarray, "4 2"]) -> Float[np.ndarray, "3 3"]:

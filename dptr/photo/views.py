@@ -39,7 +39,7 @@ class View:
         corners: where the line's top left, top right, bottom right and bottom left lie in the picture.
         columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
         crops: of each span, uint8 RGB, of a size that the recognizer reads.
-        readings: of each span.
+        readings: of the spans that were read.
         line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
         line_reading: of ``line_crop`` (``take_line``).
         likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
@@ -70,14 +70,26 @@ class View:
         found = [] if self.line_reading is None else split_reading(self.line_reading)
         return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
 
+    def unread(self) -> list[Span]:
+        """The words of the best way to split the line that are not read yet, where these are taken for sure.
+
+        Once there are none, the way is the best whatever the other spans hold: no reading is more than sure.
+        """
+        spans, _ = choose_words(self.likely_gaps, self._confidences())
+        return [span for span in spans if span not in self.readings]
+
     def words(self) -> tuple[list[Span], float]:
-        """The best way to split the line, and the mean of the logarithms of its words' confidences."""
-        confidences = {
-            span: reading.confidence if reading.text.strip() and not reading.runaway else 0.0
-            for span, reading in self.readings.items()
-        }
+        """The best way to split the line, and the mean of the logarithms of its words' confidences; none is unread."""
+        confidences = self._confidences()
         spans, _ = choose_words(self.likely_gaps, confidences)
         return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
+
+    def _confidences(self) -> dict[Span, float]:
+        """Of each span; 1 of those that are not read yet."""
+        confidences = dict.fromkeys(self.spans, 1.0)
+        for span, reading in self.readings.items():
+            confidences[span] = reading.confidence if reading.text.strip() and not reading.runaway else 0.0
+        return confidences
 
 
 @dataclass

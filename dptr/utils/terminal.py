@@ -11,6 +11,9 @@ from typing import Any
 
 from dptr.utils.files import atomic_file
 
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+"""tqdm's own, which shows seconds a piece where a piece takes more than one."""
+
 _verbosity = 0
 
 
@@ -72,6 +75,8 @@ def shows_progress() -> bool:
 def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]:
     """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal.
 
+    A bar shows how much is done, the time that it took, the time left, and how many are done a second.
+
     Args:
         unit: of what is counted, as it stands after a rate.
     """
@@ -81,7 +86,7 @@ def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]
 
     def show(name: str, done: int, total: int) -> None:
         if name not in bars:
-            bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr)
+            bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr, bar_format=_BAR)
         bars[name].update(done - bars[name].n)
 
     def ignore(name: str, done: int, total: int) -> None:
