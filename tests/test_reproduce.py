@@ -182,6 +182,7 @@ def check_again(data: Path, out: Path, track: str, *more: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_english_from_data_to_the_table(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     said = walk(data, out, "english", "--control")
@@ -198,6 +199,7 @@ def test_english_from_data_to_the_table(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_chinese_from_data_to_the_table(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     said = walk(data, out, "chinese", "--finetune", "data.validation_share=0.3")
@@ -209,6 +211,7 @@ def test_chinese_from_data_to_the_table(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("track", ["mlt17", "mlt19"])
 def test_multi_language_from_data_to_the_table(track: str, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

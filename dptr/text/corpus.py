@@ -156,18 +156,20 @@ class Corpus:
 
         A share ``config.phrases`` are phrases; these are in the split that their words are in.
         """
+        if self.epochs:
+            source, word = self.epochs.word_at(index)
+            return self._vary(source, word, self._bits(index)) if source.styled else word
         bits = self._bits(index)
         if self.config.phrases and _unit(bits[6]) < self.config.phrases:
             return self.phrase(index)
-        if self.epochs:
-            source, word = self.epochs.word_at(index)
-        else:
-            drawn = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
-            if isinstance(drawn, PatternList):
-                return self._draw_pattern(drawn, np.random.Generator(np.random.Philox(key=bits[1:3])))
-            source, word = drawn, drawn.word_at(_unit(bits[1]))
-        if not source.styled:
-            return word
+        drawn = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
+        if isinstance(drawn, PatternList):
+            return self._draw_pattern(drawn, np.random.Generator(np.random.Philox(key=bits[1:3])))
+        word = drawn.word_at(_unit(bits[1]))
+        return self._vary(drawn, word, bits) if drawn.styled else word
+
+    def _vary(self, source: WordList, word: str, bits: tuple[int, ...]) -> str:
+        """The word in a case style, and maybe with a sign."""
         word = self._style(word, source.language, _unit(bits[2]), bits[3])
         if self._signs and _unit(bits[4]) < self.config.punctuation:
             before, after = self._signs[int(_unit(bits[5]) * len(self._signs))]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import chain
-
-import numpy as np
+from itertools import accumulate, chain
 
 from dptr.text.word_lists import WordList
 from dptr.utils.permutations import seeded_order
@@ -23,19 +23,18 @@ class ShuffledEpochs:
 
     def __init__(self, lists: Sequence[WordList], seed: int) -> None:
         self.lists, self.seed = tuple(lists), seed
-        counts = np.fromiter(chain.from_iterable(source.counts for source in lists), np.int64)
-        self._ends = np.cumsum(counts)
-        self._first = np.cumsum([0, *(len(source.words) for source in lists)])  # of each list, among all words
+        self._ends = array("q", accumulate(chain.from_iterable(source.counts for source in lists)))
+        self._first = [0, *accumulate(len(source.words) for source in lists)]  # of each list, among all words
 
     def __len__(self) -> int:
         """Entries of an epoch."""
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     def word_at(self, index: int) -> tuple[WordList, str]:
         """The word at ``index`` >= 0 of all epochs, and its list."""
         epoch, place = divmod(index, len(self))
-        entry = seeded_order(self.seed, epoch, len(self))[place]
-        word = int(np.searchsorted(self._ends, entry, side="right"))
-        number = int(np.searchsorted(self._first, word, side="right")) - 1
+        entry = int(seeded_order(self.seed, epoch, len(self))[place])
+        word = bisect_right(self._ends, entry)
+        number = bisect_right(self._first, word) - 1
         source = self.lists[number]
-        return source, source.words[word - int(self._first[number])]
+        return source, source.words[word - self._first[number]]
