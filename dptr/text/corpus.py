@@ -23,7 +23,7 @@ from dptr.text.epochs import ShuffledEpochs
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.phrases import draw_phrase
-from dptr.text.sources import Entry, read_source
+from dptr.text.sources import label_sets, read_source
 from dptr.text.word_lists import PatternList, WordList, count_drops, cumulate
 from dptr.utils.errors import UserError
 
@@ -235,6 +235,9 @@ class Corpus:
         listed = source.kind in ("wordfreq", "cldr", "hunspell")
         language = source.language if listed or own not in casing.LANGUAGES else own
         entries, left_out = read_source(source)
+        if source.kind == "labels" and len(found := label_sets(source)) > 1:
+            names = ", ".join(place.relative_to(source.path).as_posix() for place in found)
+            self._notes.append(f"labels of {len(found)} data sets: {names}")
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
         if not weights:
@@ -244,11 +247,13 @@ class Corpus:
             )
         words = [word for word in weights if self._in_split(word)]
         cumulative = cumulate([weights[word] for word in words])
-        read = sum(entry.times for entry in entries) + sum(left_out.values())
-        counts = array("q", [] if source.kind == "wordfreq" else [int(weights[word]) for word in words])
+        read = sum(_times(weight) for _, weight in entries) + sum(left_out.values())
+        counts = array("q", [] if source.kind == "wordfreq" else [_times(weights[word]) for word in words])
         return WordList(name, read, words, cumulative, counts, language, styled, dropped)
 
-    def _accept(self, entries: Sequence[Entry], language: str, styled: bool) -> tuple[dict[str, float], dict[str, int]]:
+    def _accept(
+        self, entries: Sequence[tuple[str, float]], language: str, styled: bool
+    ) -> tuple[dict[str, float], dict[str, int]]:
         """Words that fit, with the sum of their weights, and how many entries did not, by reason."""
         weights: dict[str, float] = {}
         dropped: Counter[str] = Counter()
@@ -256,27 +261,27 @@ class Corpus:
         possible = self._possible(entries, language, restyled, dropped)
         while some := list(islice(possible, _AT_ONCE)):
             within = self.limit.fits([word for word, _ in some]) if self.limit else [True] * len(some)
-            for (word, entry), fits in zip(some, within, strict=True):
+            for (word, weight), fits in zip(some, within, strict=True):
                 if fits:
-                    weights[word] = weights.get(word, 0.0) + entry.weight
+                    weights[word] = weights.get(word, 0.0) + weight
                 elif self.limit:
-                    dropped[self.limit.reason] += entry.times
+                    dropped[self.limit.reason] += _times(weight)
         return weights, dict(dropped)
 
     def _possible(
-        self, entries: Sequence[Entry], language: str, restyled: bool, dropped: Counter[str]
-    ) -> Iterator[tuple[str, Entry]]:
-        """Words that charset and length allow; others are counted in ``dropped``."""
-        for entry in entries:
-            word, reason = check_label(entry.text, self.charset, self.max_length)
+        self, entries: Sequence[tuple[str, float]], language: str, restyled: bool, dropped: Counter[str]
+    ) -> Iterator[tuple[str, float]]:
+        """Words that charset and length allow, with their weights; others are counted in ``dropped``."""
+        for entry, weight in entries:
+            word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and restyled:
                 cases = (casing.lower, casing.upper, casing.title)
                 styles = (self.charset.normalize(cased(word, language)) for cased in cases)
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
-                dropped[reason] += entry.times
+                dropped[reason] += _times(weight)
             else:
-                yield word, entry
+                yield word, weight
 
     def _style(self, word: str, language: str, choice: float, bits: int) -> str:
         """The word in a case style of its language, or as listed where the styled one does not fit."""
@@ -360,12 +365,17 @@ class Corpus:
         )
 
 
+def _times(weight: float) -> int:
+    """How many entries of its source a word stands for: a frequency, which is below 1, is of one."""
+    return max(1, round(weight))
+
+
 def _refuse_endless(config: CorpusConfig) -> None:
-    kinds = [source.kind for source in config.sources if source.kind not in ("file", "labels")]
+    kinds = [source.kind for source in config.sources if source.kind in ("wordfreq", "pattern")]
     if kinds:
         raise UserError(
-            f"corpus.replacement = false with a source of kind {kinds[0]}: only file and labels have entries to go "
-            "through once an epoch; set corpus.replacement=true, or name sources of these kinds"
+            f"corpus.replacement = false with a source of kind {kinds[0]}, which has no entries to go through once an "
+            "epoch; set corpus.replacement=true, or name sources of kind file or labels"
         )
     if len({source.weight for source in config.sources}) > 1:
         raise UserError(
