@@ -256,10 +256,9 @@ class Run:
         if step.function is not None:
             step.function()
         else:
-            command = [sys.executable, "-m", "dptr", *step.command, *(["--resume"] if step.resumes else [])]
-            code = subprocess.run(command, check=False).returncode
-            if code:
-                raise UserError(f"{step.name}: the command above ended with {code}; start again to go on with it")
+            call_dptr(step.name, (*step.command, *(["--resume"] if step.resumes else [])))
+        if step.resumes:  # what was read by the model before is not what it reads now
+            finished = {other: seconds for other, seconds in finished.items() if not other.startswith("dptr eval ")}
         self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.record, {**finished, line: round(time.monotonic() - begun, 1)})
 
@@ -271,25 +270,15 @@ class Run:
         for number, folder in enumerate(folders):
             target = self.out / name / f"{number:02d}-{folder.name}.lmdb"
             target.parent.mkdir(parents=True, exist_ok=True)
-            command = [
-                "data",
-                "build",
-                str(folder),
-                "--kind",
-                "mlt",
-                "--quality",
-                "95",
-                "--resume",
-                "--out",
-                str(target),
-            ]
-            print(shlex.join(["dptr", *command]), flush=True)
-            if subprocess.run([sys.executable, "-m", "dptr", *command], check=False).returncode:
-                raise UserError(f"{target}: not built; see above")
+            command = ("data", "build", str(folder), "--kind", "mlt", "--resume", "--out", str(target))
+            print(shlex.join(("dptr", *command)), flush=True)
+            call_dptr("data", command)
         if name == "mlt19":
             crops = open_labeled(self.out / name)
-            hashes = np.array([hash_picture(crops.image_bytes(index)) for index in range(len(crops))], np.uint32)
-            held = is_held_out(hashes, OWN_TEST)
+            pixels = (
+                np.asarray(crops.image(index)).tobytes() for index in range(len(crops))
+            )  # not how they are encoded
+            held = is_held_out(np.array([*map(hash_picture, pixels)], np.uint32), OWN_TEST)
             for part, rows in (("train", ~held), ("test", held)):
                 write_lmdb(self.out / f"mlt19-{part}" / "all.lmdb", _samples(crops, np.flatnonzero(rows)), resume=True)
 
@@ -331,6 +320,16 @@ class Run:
         text = "\n".join(parts)
         (self.out / "table.md").write_text(text, encoding="utf-8")
         print(text)
+
+
+def call_dptr(name: str, arguments: Sequence[str]) -> None:
+    """Run ``dptr`` in a process of its own, so that a step leaves no memory behind.
+
+    Raises:
+        UserError: it failed.
+    """
+    if code := subprocess.run([sys.executable, "-m", "dptr", *arguments], check=False).returncode:
+        raise UserError(f"{name}: the command above ended with {code}; start the script again to go on with it")
 
 
 def _sources(paths: Sequence[Path]) -> str:
