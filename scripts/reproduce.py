@@ -275,9 +275,7 @@ class Run:
             call_dptr("data", command)
         if name == "mlt19":
             crops = open_labeled(self.out / name)
-            pixels = (
-                np.asarray(crops.image(index)).tobytes() for index in range(len(crops))
-            )  # not how they are encoded
+            pixels = (np.asarray(crops.image(index)).tobytes() for index in range(len(crops)))  # however encoded
             held = is_held_out(np.array([*map(hash_picture, pixels)], np.uint32), OWN_TEST)
             for part, rows in (("train", ~held), ("test", held)):
                 write_lmdb(self.out / f"mlt19-{part}" / "all.lmdb", _samples(crops, np.flatnonzero(rows)), resume=True)

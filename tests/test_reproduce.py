@@ -29,6 +29,7 @@ from dptr.text.charset import resolve_charset
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "reproduce.py"
 WORDS = ["apple", "Bread", "candy", "Delta", "eagle", "flame", "1999", "honey", "Ivory", "jolly", "koala", "lemon"]
+MORE = [f"{word}{number}" for word in WORDS for number in range(4)]
 HAN = "一万三上下不与且世业东两个中为主么之也买了事于些产京人什今从他代以们任企会但位何"
 CHINESE = [HAN[start : start + 3] for start in range(0, 36, 3)]
 TOO_LONG = HAN[:25]  # 75 tokens of bytes, and the prompt
@@ -149,8 +150,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sets(chinese / "benchmark_bctr_test", [f"{kind}_test" for kind in kinds], CHINESE[:2], "NotoSansSC.ttf")
     (folder / "ppocr_keys_v1.txt").write_text("\n".join([*HAN, "\u3000", *"ABC"]), encoding="utf-8")
     latin = [("Latin", word) for word in WORDS] + [("Symbols", "###"), ("None", "")]
-    for year, part in (("mlt17", "train/part_1"), ("mlt17", "validation"), ("mlt19", "train")):
-        write_task_2(folder / year / part, latin, "NotoSans.ttf")
+    for part in ("train/part_1", "validation"):
+        write_task_2(folder / "mlt17" / part, latin, "NotoSans.ttf")
+    write_task_2(folder / "mlt19" / "train", [("Latin", word) for word in MORE], "NotoSans.ttf")
     write_task_2(folder / "mlt17" / "train" / "part_2", [("Arabic", "سوق"), ("Arabic", "باب")], "NotoNaskhArabic.ttf")
     write_photographs(folder / "photographs", 30)
     make_tiny_clip(folder / "clip", width=16)
@@ -223,5 +225,5 @@ def test_multi_language_from_data_to_the_table(track: str, data: Path, tmp_path:
     if track == "mlt17":
         assert labels == [*WORDS, "سوق", "باب"] and tested == WORDS
     else:
-        assert sorted(labels + tested) == sorted(WORDS) and tested
+        assert sorted(labels + tested) == sorted(MORE) and tested
     assert f"{track}, no published row known here" in (out / "table.md").read_text()
