@@ -29,7 +29,7 @@ from dptr.text.charset import resolve_charset
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "reproduce.py"
 WORDS = ["apple", "Bread", "candy", "Delta", "eagle", "flame", "1999", "honey", "Ivory", "jolly", "koala", "lemon"]
-MORE = [f"{word}{number}" for word in WORDS for number in range(4)]
+MORE = [f"{word}{number}" for word in WORDS for number in range(8)]
 HAN = "一万三上下不与且世业东两个中为主么之也买了事于些产京人什今从他代以们任企会但位何"
 CHINESE = [HAN[start : start + 3] for start in range(0, 36, 3)]
 TOO_LONG = HAN[:25]  # 75 tokens of bytes, and the prompt
