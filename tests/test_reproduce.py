@@ -226,4 +226,4 @@ def test_multi_language_from_data_to_the_table(track: str, data: Path, tmp_path:
         assert labels == [*WORDS, "سوق", "باب"] and tested == WORDS
     else:
         assert sorted(labels + tested) == sorted(MORE) and tested
-    assert f"{track}, no published row known here" in (out / "table.md").read_text()
+    assert f"{track}: no published row is known to this project" in (out / "table.md").read_text()
