@@ -204,9 +204,8 @@ class Run:
             yield Step("data", function=lambda source=source, name=name: self.build(source, name))  # type: ignore[misc]
         if any("charset.txt" in setting for setting in track.settings):
             yield Step("charset", function=self.write_charset)
-        photographs = ("--images", str(options.photographs), "--center-crop")
-        photographs += ("--dual", options.dual, "--model", options.model)
-        yield Step("bank", ("bank", *photographs, "--out", str(bank)))
+        pictures, weights = ("--images", str(options.photographs)), ("--dual", options.dual, "--model", options.model)
+        yield Step("bank", ("bank", *pictures, "--center-crop", *weights, "--out", str(bank)))
         both = [setting.format(out=out) for setting in track.settings]
         validation = [self._place(track.validation)] if track.validation else []
         labels = [f"corpus.sources={_sources([self.train])}", f"validation={_sources(validation)}"]
