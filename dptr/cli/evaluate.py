@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +19,14 @@ from dptr.cli.options import (
     report_options,
     write_report,
 )
+from dptr.evaluation.benchmarks import BENCHMARKS, Benchmark, compare_with_published, find_sets, other_sizes
+from dptr.evaluation.benchmarks import benchmark as find_benchmark
 from dptr.evaluation.metrics import PROTOCOLS
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import progress_bars, say, write_text
+from dptr.utils.terminal import align_columns, progress_bars, say, write_text
+
+if TYPE_CHECKING:
+    from dptr.evaluation.evaluate import Report
 
 
 @command("eval")
@@ -33,6 +39,12 @@ from dptr.utils.terminal import progress_bars, say, write_text
     help=f"How words are compared: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36.",
 )
 @click.option(
+    "--benchmark",
+    metavar="NAME",
+    default="",
+    help=f"DIR holds the data sets of a benchmark: {', '.join(BENCHMARKS)}. Adds its mean and published rows.",
+)
+@click.option(
     "--allow-empty",
     is_flag=True,
     help="Count crops with an empty label: they show no text, and nothing is to be read. Default: they are left out.",
@@ -41,18 +53,26 @@ from dptr.utils.terminal import progress_bars, say, write_text
 @html_option("Write the errors as a page of pictures.")
 @reading_options()
 def evaluate(
-    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], allow_empty: bool, style: str,
-    out: str, html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
+    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], benchmark: str,
+    allow_empty: bool, style: str, out: str, html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
     Word accuracy, 1-NED, CER, calibration, speed. Crops that are left out are counted with the reason. Several sets:
-    --data A B, or --data A --data B.
+    --data A B, or --data A --data B. Of several sets the mean is given too.
     """
     from dptr.evaluation.evaluate import evaluate
     from dptr.inference.reader import Reader
 
     paths = join_data(data, more)
+    chosen = find_benchmark(benchmark) if benchmark else None
+    sets = find_sets(chosen, paths) if chosen else {}
+    if chosen and protocol:
+        raise UserError(
+            f"--protocol with --benchmark {benchmark}, which is read under {chosen.protocol}; leave one out"
+        )
+    if chosen:
+        paths, protocol = [*sets.values()], (chosen.protocol,)
     check_outputs(out, style, [model, *paths], html=html)
     reader = Reader(model, device, batch_size, turn=turn, tta=tta)
     say(f"model {reader.name}, device {reader.device}", level=1)
@@ -60,7 +80,12 @@ def evaluate(
         report = evaluate(reader, paths, protocol or ["36"], bars, allow_empty)
     for line in report.drops.lines():
         print(line, file=sys.stderr)
-    write_report(report.to_json(), report.to_terminal, style, out)
+    content, text = report.to_json(), report.to_terminal()
+    if chosen:
+        accuracies, rows = _of_benchmark(chosen, sets, report)
+        content["benchmark"] = {"name": benchmark, "word_accuracy": accuracies, "rows": rows}
+        text += "\n\n" + align_columns(rows)
+    write_report(content, lambda: text, style, out)
     if html:
         write_text(html, report.to_html())
     for result in report.results:
@@ -68,3 +93,14 @@ def evaluate(
             say(f"dptr: {result.data}: {result.runaway} readings repeat themselves to the longest word")
         if not result.n:
             raise UserError(f"{result.data}: no crop left under protocol {result.protocol}; check its labels")
+
+
+def _of_benchmark(
+    chosen: Benchmark, sets: dict[str, Path], report: Report
+) -> tuple[dict[str, float], list[tuple[str, ...]]]:
+    """Word accuracy by the benchmark's names, and the table beside published rows; says where sizes differ."""
+    results = {name: result for name, result in zip(sets, report.results, strict=True)}
+    for line in other_sizes(chosen, {name: result.n for name, result in results.items()}):
+        say(f"warning: {line}")
+    accuracies = {name: result.word_accuracy or 0.0 for name, result in results.items()}
+    return accuracies, compare_with_published(chosen, report.model, accuracies)

@@ -18,7 +18,8 @@ class SourceConfig(Config):
     language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
-    path: str = ""  # file: text or .gz, a word a line; labels: a folder with labels.tsv; hunspell: a .dic, or installed
+    # file: text or .gz, a word a line; labels: labels.tsv, an LMDB, or a root of many; hunspell: a .dic, or installed
+    path: str = ""
     patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
 
 
@@ -35,6 +36,7 @@ class CorpusConfig(Config):
     mixed: float = Field(0.03, ge=0, le=1)
     punctuation: float = Field(0.05, ge=0, le=1)  # share of words that get a sign before or after
     phrases: float = Field(0.0, ge=0, le=1)  # share of texts of several words; the charset must have the space
+    replacement: bool = True  # words are drawn independently; false: every entry once an epoch, in shuffled order
 
 
 class RenderConfig(Config):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from dptr.config.base import Config
 from dptr.config.data import AdaptInitConfig, AlignInitConfig, DataConfig, DistillationConfig, InitConfig
 from dptr.config.decoders import DecoderConfig, PARSeqConfig
 from dptr.config.model import DecoderModelConfig, DualConfig, GlyphConfig, GlyphDualConfig, ModelConfig
-from dptr.config.render import CorpusConfig, RenderConfig
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 
 
@@ -40,6 +40,7 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0)
     steps: int = Field(2000, gt=0)
+    epochs: float = Field(0.0, ge=0)  # above 0, in place of steps: as many as so many passes over the data take
     seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
     batch_size: int = Field(128, gt=0)  # over all processes
     gradient_accumulation_steps: int = Field(1, ge=1)  # parts that a batch is computed in, one after the other
@@ -52,6 +53,12 @@ class RunConfig(Config):
     validate_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
     tensorboard: bool = True
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs and "steps" in self.model_fields_set:
+            raise ValueError(f"epochs = {self.epochs:g} and steps = {self.steps}: set one and leave the other out")
+        return self
 
 
 class CropRunConfig(RunConfig):
@@ -142,6 +149,7 @@ class PretrainRecipe(Config):
     dual: SerializeAsAny[DualConfig] = GlyphDualConfig()
     orp: ORPConfig = ORPConfig()
     corpus: CorpusConfig = CorpusConfig()
+    validation: tuple[SourceConfig, ...] = ()  # words to validate on besides, such as the labels of another set
     standardize: bool = False  # the mean is taken off text tokens and off the bank's (dptr.dual.standardize)
     bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
 

@@ -1,4 +1,4 @@
-"""Labeled crops in: a folder with ``labels.tsv`` or an LMDB; what is left out is counted and listed."""
+"""Labeled crops in: data sets and roots of them; what is left out is counted and listed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8, UInt32
 
 from dptr.data.cache import MappedCrops, decode_once
 from dptr.data.held_out import hash_picture
-from dptr.data.labeled import LabeledDataset, open_labeled
+from dptr.data.labeled import LabeledDataset, open_labeled, parts_of
 from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, Charset, check_label
 from dptr.utils.errors import UserError
@@ -104,7 +104,8 @@ def load_crops(
     if not paths:
         raise UserError("no data set given; pass a folder with labels.tsv, or an LMDB folder")
     drops = DropReport()
-    datasets = [open_labeled(path) for path in paths]
+    parts = [(owner, *part) for owner, path in enumerate(paths) for part in parts_of(open_labeled(path))]
+    datasets = [dataset for _, _, dataset in parts]
     wanted: list[_Wanted] = []
     for source, dataset in enumerate(datasets):
         for index in range(len(dataset)):
@@ -127,10 +128,9 @@ def load_crops(
     if not readable:
         reasons = ", ".join(f"{count} {reason}" for reason, count in drops.counts.items()) or "they are empty"
         raise UserError(f"{', '.join(map(str, paths))}: no crop left ({reasons}); check the data or the charset")
-    keys = [datasets[source].key(index) for source, index, _ in readable]
-    return LabeledCrops(
-        arrays, [label for *_, label in readable], keys, [source for source, *_ in readable], drops, turned, hashes
-    )
+    keys = [parts[source][1] + datasets[source].key(index) for source, index, _ in readable]
+    sources = [parts[source][0] for source, *_ in readable]
+    return LabeledCrops(arrays, [label for *_, label in readable], keys, sources, drops, turned, hashes)
 
 
 _Wanted = tuple[int, int, str]  # data set, sample, label

@@ -1,19 +1,20 @@
-"""Labeled crops on disk: a folder with ``labels.tsv``, or an LMDB."""
+"""Labeled crops on disk: a folder with ``labels.tsv``, an LMDB, or a root with many of them below it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from PIL import Image
 
-from dptr.data.lmdb import LmdbReader, is_lmdb
+from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image, read_encoded
-
-LABELS = "labels.tsv"
+from dptr.utils.lmdb import LmdbReader, is_lmdb
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,62 @@ class LabeledLmdb(LabeledDataset):
         yield _stamp(self.path / "data.mdb")
 
 
+class LabeledRoot(LabeledDataset):
+    """Data sets below one folder, one after the other; keys begin with the folder of the data set.
+
+    Attributes:
+        parts: the data sets, in the order of their paths.
+    """
+
+    def __init__(self, folder: str | Path, parts: Sequence[LabeledDataset]) -> None:
+        self.path = Path(folder)
+        self.parts = tuple(parts)
+        self._ends = list(accumulate(map(len, self.parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def label(self, index: int) -> str:
+        part, own = self._find(index)
+        return part.label(own)
+
+    def key(self, index: int) -> str:
+        part, own = self._find(index)
+        return f"{self.name(part)}/{part.key(own)}"
+
+    def image_bytes(self, index: int) -> bytes:
+        part, own = self._find(index)
+        return part.image_bytes(own)
+
+    def open_bytes(self, index: int, data: bytes) -> Image.Image:
+        part, own = self._find(index)
+        return part.open_bytes(own, data)
+
+    def stamps(self) -> Iterator[str]:
+        return (f"{self.name(part)}\t{stamp}" for part in self.parts for stamp in part.stamps())
+
+    def name(self, part: LabeledDataset) -> str:
+        """The folder of a data set as seen from the root."""
+        return part.path.relative_to(self.path).as_posix()
+
+    def describe(self) -> str:
+        """What was found, for the log: how many data sets, their names and sizes."""
+        sizes = ", ".join(f"{self.name(part)} {len(part):,}" for part in self.parts)
+        return f"{self.path}: {len(self):,} crops in {len(self.parts)} data sets: {sizes}"
+
+    def _find(self, index: int) -> tuple[LabeledDataset, int]:
+        number = bisect_right(self._ends, index)
+        return self.parts[number], index - (self._ends[number - 1] if number else 0)
+
+
 def open_labeled(path: str | Path) -> LabeledDataset:
-    """Open a data set: a folder with ``labels.tsv``, or an LMDB folder; the file itself is taken for its folder.
+    """Open a data set: a folder with ``labels.tsv``, an LMDB folder, or a root with such folders below it.
+
+    The file itself, ``labels.tsv`` or ``data.mdb``, is taken for its folder.
 
     Raises:
-        UserError: nothing there, neither of the two, both of the two, or what the two formats demand is violated.
+        UserError: nothing there, none of the three, both files in one folder, what ``find_data_sets`` raises, or what
+            the two formats demand is violated.
     """
     folder = Path(path)
     if folder.name in (LABELS, "data.mdb") and folder.is_file():
@@ -130,22 +182,24 @@ def open_labeled(path: str | Path) -> LabeledDataset:
     if not folder.is_dir():
         problem = "not a data set" if folder.exists() else "no such folder"
         raise UserError(f"{path}: {problem}; pass a folder with {LABELS}, or an LMDB folder")
-    has_labels, has_lmdb = (folder / LABELS).is_file(), is_lmdb(folder)
-    if has_labels and has_lmdb:
-        raise UserError(f"{path}: both {LABELS} and data.mdb in it; move one of them to a folder of its own")
-    if has_lmdb:
-        return LabeledLmdb(folder)
-    if has_labels:
+    if is_data_set(folder):
+        return _open_folder(folder)
+    return LabeledRoot(folder, [_open_folder(part) for part in find_data_sets(folder)])
+
+
+def parts_of(dataset: LabeledDataset) -> list[tuple[str, LabeledDataset]]:
+    """The data sets below a root, or the data set itself; and what stands before their keys in the root's."""
+    if isinstance(dataset, LabeledRoot):
+        return [(f"{dataset.name(part)}/", part) for part in dataset.parts]
+    return [("", dataset)]
+
+
+def _open_folder(folder: Path) -> LabeledDataset:
+    if not is_lmdb(folder):
         return LabeledFolder(folder)
-    below = [f"{depth}/{name}" for depth in ("*", "*/*") for name in (LABELS, "data.mdb")]
-    found = {file.parent for pattern in below for file in folder.glob(pattern)}
-    inside = sorted(path for path in found if not path.name.startswith("."))
-    remedy = (
-        f"pass {', '.join(map(str, inside[:3]))}{' ...' if len(inside) > 3 else ''}"
-        if inside
-        else f"write {LABELS} there, a crop a line: path<TAB>label"
-    )
-    raise UserError(f"{path}: neither {LABELS} nor data.mdb in it; {remedy}")
+    if (folder / LABELS).is_file():
+        raise UserError(f"{folder}: both {LABELS} and data.mdb in it; move one of them to a folder of its own")
+    return LabeledLmdb(folder)
 
 
 def _stamp(file: Path) -> str:

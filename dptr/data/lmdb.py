@@ -1,7 +1,4 @@
-"""The LMDB format of the field: ``num-samples``, ``image-%09d``, ``label-%09d``, counted from 1.
-
-As written by ``create_lmdb_dataset.py`` of clovaai/deep-text-recognition-benchmark and read by PARSeq and its kin.
-"""
+"""The LMDB format of the field (``dptr.utils.lmdb``, which reads it), written whole or resumed."""
 
 from __future__ import annotations
 
@@ -10,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING
 
 from dptr.utils.errors import UserError
-from dptr.utils.extras import missing_package
 from dptr.utils.files import remove_folder
+from dptr.utils.lmdb import NUM_SAMPLES, LmdbReader, image_key, label_key, lmdb_package, open_readonly
 
 if TYPE_CHECKING:
     import lmdb
@@ -26,92 +22,6 @@ BATCH_BYTES = 32 << 20  # ... or so many bytes
 FIRST_MAP = 64 << 20  # bytes; doubled whenever a batch does not fit
 
 _FILES = ("data.mdb", "lock.mdb", "import.json")
-_LENGTH = b"num-samples"
-_open: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()  # one handle a file, as LMDB demands
-
-
-class LmdbReader:
-    """Samples of an LMDB, by index from 0. Several readers of one file, forks and pickling are all fine.
-
-    Raises:
-        UserError: missing, no LMDB, truncated, without ``num-samples``, or a key that a sample needs is not there.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._environment = _open_readonly(self.path)
-        try:
-            text = self._get(_LENGTH)
-            if not text.isdigit():
-                raise UserError(f"{self.path}: {_LENGTH.decode()} is {text[:20]!r}, not a number; make the LMDB anew")
-        except UserError:
-            self.close()
-            raise
-        self._length = int(text)
-
-    def close(self) -> None:
-        """Let go of the file, which LMDB opens only once in a process; nothing can be read afterwards."""
-        del self._environment
-
-    def __enter__(self) -> LmdbReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def key(self, index: int) -> str:
-        return image_key(index).decode()
-
-    def label(self, index: int) -> str:
-        value = self._get(label_key(index))
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path}: {label_key(index).decode()} is not UTF-8 ({error.reason}); write labels as UTF-8"
-            ) from error
-
-    def image_bytes(self, index: int) -> bytes:
-        """The encoded picture (PNG, JPEG, ...), not decoded."""
-        return self._get(image_key(index))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_length": self._length}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._environment = _open_readonly(self.path)
-
-    def _get(self, key: bytes) -> bytes:
-        value = self._find(key)  # apart, so that the traceback of an error does not keep the file open
-        if value is None:
-            raise UserError(f"{self.path}: key {key.decode()} is missing; copy the LMDB again or make it anew")
-        return value
-
-    def _find(self, key: bytes) -> bytes | None:
-        try:
-            with self._environment.begin() as transaction:
-                return transaction.get(key)
-        except _lmdb().Error as error:
-            raise UserError(f"{self.path}: damaged at key {key.decode()} ({error}); copy or make it again") from error
-
-
-def image_key(index: int) -> bytes:
-    """Key of the picture of sample ``index``, which counts from 0; keys count from 1."""
-    return b"image-%09d" % (index + 1)
-
-
-def label_key(index: int) -> bytes:
-    """Key of the label of sample ``index``, which counts from 0; keys count from 1."""
-    return b"label-%09d" % (index + 1)
-
-
-def is_lmdb(path: str | Path) -> bool:
-    """Whether ``path`` is a folder with a ``data.mdb``."""
-    return (Path(path) / "data.mdb").is_file()
 
 
 def write_lmdb(
@@ -171,32 +81,10 @@ def write_lmdb(
     return done
 
 
-def _open_readonly(path: Path) -> lmdb.Environment:
-    lmdb = _lmdb()
-    name = os.path.realpath(path)
-    environment = _open.get(name)
-    if environment is not None:
-        return environment
-    file = path / "data.mdb"
-    if not file.is_file():
-        raise UserError(f"{path}: no LMDB (a folder with data.mdb) there; check the path")
-    try:
-        environment = lmdb.open(name, readonly=True, lock=False, readahead=False, create=False)
-    except lmdb.Error as error:
-        raise UserError(f"{file}: no whole LMDB ({error}); copy it again or make it anew") from error
-    # A page beyond the end of the file would kill the process (SIGBUS), so look before the first read.
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if file.stat().st_size < needed:
-        environment.close()
-        raise UserError(f"{file}: truncated, {file.stat().st_size} of {needed} bytes; copy it again or make it anew")
-    _open[name] = environment
-    return environment
-
-
 def _committed(aside: Path) -> int:
     """Samples in an unfinished LMDB; one that was killed before its first commit has none."""
     file = aside / "data.mdb"
-    if not file.exists() or not file.stat().st_size or not _open_readonly(aside).stat()["entries"]:
+    if not file.exists() or not file.stat().st_size or not open_readonly(aside).stat()["entries"]:
         return 0
     with LmdbReader(aside) as reader:
         return len(reader)
@@ -220,7 +108,7 @@ def _append(aside: Path, stream: Iterator[tuple[bytes, str]], done: int) -> int:
     map_size = max(FIRST_MAP, 2 * file.stat().st_size if file.exists() else 0)
     with _explained(aside):
         aside.mkdir(parents=True, exist_ok=True)
-        environment = _lmdb().open(str(aside), map_size=map_size, lock=False)
+        environment = lmdb_package().open(str(aside), map_size=map_size, lock=False)
     try:
         for batch in _batches(stream, done):
             with _explained(aside):
@@ -239,9 +127,9 @@ def _commit(environment: lmdb.Environment, batch: list[tuple[bytes, bytes]], don
                 for index, (image, label) in enumerate(batch, start=done):
                     transaction.put(image_key(index), image)
                     transaction.put(label_key(index), label)
-                transaction.put(_LENGTH, b"%d" % (done + len(batch)))
+                transaction.put(NUM_SAMPLES, b"%d" % (done + len(batch)))
             return
-        except _lmdb().MapFullError:
+        except lmdb_package().MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])
 
 
@@ -264,15 +152,7 @@ def _batches(stream: Iterator[tuple[bytes, str]], done: int) -> Iterator[list[tu
 def _explained(aside: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, _lmdb().Error) as error:
+    except (OSError, lmdb_package().Error) as error:
         raise UserError(
             f"cannot write {aside}: {error}; free space or pass another folder; what is written can be resumed"
         ) from error
-
-
-def _lmdb() -> Any:
-    try:
-        import lmdb
-    except ImportError as error:
-        raise missing_package(error, "an LMDB", "train") from error
-    return lmdb

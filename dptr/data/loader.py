@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch.utils.data import DataLoader, Dataset
 
-from dptr.data.sources import Source, seeded_order
+from dptr.data.sources import Source
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
+from dptr.utils.permutations import seeded_order
 
 Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 2"]]
 

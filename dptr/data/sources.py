@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from math import gcd, lcm
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +13,7 @@ from jaxtyping import Int
 
 from dptr.data.augment import augment
 from dptr.data.crops import LabeledCrops
+from dptr.utils.permutations import seeded_order
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
 _GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
@@ -173,9 +173,3 @@ class LengthBuckets(Dealt):
         cut = indices[np.argsort(lengths, kind="stable")].reshape(self.pool, self.size)
         cut.sort(axis=1)  # kinds of crops stay evenly spread, so that each process gets of all
         return cut[seeded_order(self.seed, number, self.pool)].ravel()
-
-
-@lru_cache(maxsize=4)
-def seeded_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """A random order of ``count`` things, another one each epoch."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(count)

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from dptr.data.crops import UNREADABLE
-from dptr.data.labeled import LabeledDataset, open_labeled
+from dptr.data.labeled import LabeledDataset, open_labeled, parts_of
 from dptr.data.report import DropReport
 from dptr.evaluation import metrics
 from dptr.evaluation.accuracy import compare, read_batches
@@ -26,7 +26,7 @@ from dptr.inference.prediction import Prediction
 from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
-from dptr.utils.terminal import align_columns
+from dptr.utils.terminal import align_columns, markdown_table
 from dptr.version import __version__
 
 EMPTY_UNDER_PROTOCOL = "empty under protocol"
@@ -73,6 +73,18 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """Several data sets under one protocol: their mean, each set counted alike; and all crops together."""
+
+    protocol: str
+    sets: int
+    n: int
+    word_accuracy: float
+    one_minus_ned: float
+    word_accuracy_of_all: float  # of all crops together: large sets count more
+
+
+@dataclass(frozen=True)
 class Misread:
     """A crop that was read wrongly; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not.
 
@@ -100,23 +112,39 @@ class Report:
     drops: DropReport
 
     def to_json(self) -> dict[str, Any]:
-        """``{"dptr", "model", "results": [{"data", "protocol", "n", "word_accuracy", ...}], "dropped"}``."""
+        """``{"dptr", "model", "results": [{"data", "protocol", "n", "word_accuracy", ...}], "means", "dropped"}``."""
         return {
             "dptr": __version__,
             "model": self.model,
             "results": [asdict(result) for result in self.results],
+            "means": [asdict(mean) for mean in self.means],
             "dropped": self.drops.to_json(),
         }
 
+    @property
+    def means(self) -> list[Mean]:
+        """By protocol, of two data sets or more in which crops were compared."""
+        found = []
+        for protocol in dict.fromkeys(result.protocol for result in self.results):
+            some = [result for result in self.results if result.protocol == protocol and result.n]
+            if len(some) < 2:
+                continue
+            n, correct = sum(result.n for result in some), sum(result.correct for result in some)
+            accuracy = sum(result.word_accuracy or 0.0 for result in some) / len(some)
+            closeness = sum(result.one_minus_ned or 0.0 for result in some) / len(some)
+            found.append(Mean(protocol, len(some), n, accuracy, closeness, correct / n))
+        return found
+
     def to_terminal(self) -> str:
-        """A table of aligned columns."""
-        return align_columns([_COLUMNS, *map(_cells, self.results)])
+        """A table of aligned columns; the means below."""
+        return align_columns(self._table())
 
     def to_markdown(self) -> str:
         """A table for a document."""
-        rule = ("---", *("---:" for _ in _COLUMNS[1:]))
-        lines = [_COLUMNS, rule, *map(_cells, self.results)]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return markdown_table(self._table())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        return [_COLUMNS, *map(_cells, self.results), *(row for mean in self.means for row in _mean_rows(mean))]
 
     def to_html(self, limit: int = 500) -> str:
         """One self-contained page that shows the errors as pictures, the most confident first.
@@ -147,8 +175,8 @@ def evaluate(
 
     Args:
         reader: the recognizer.
-        paths: folders with ``labels.tsv``, or LMDBs, each read once; all labels are read before the first
-            picture is.
+        paths: folders with ``labels.tsv``, or LMDBs, each read once, and roots, whose data sets are judged one by one;
+            all labels are read before the first picture is.
         protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
         progress: called after each batch.
         allow_empty: count crops with an empty label: they show no text, and the right reading is none.
@@ -157,7 +185,7 @@ def evaluate(
         UserError: a data set cannot be opened, or there is no such protocol.
     """
     folds = {name: metrics.protocol(name) for name in protocols}
-    datasets = {str(path): open_labeled(path) for path in paths}
+    datasets = {f"{path}/{name}".rstrip("/"): part for path in paths for name, part in parts_of(open_labeled(path))}
     labels = {data: [dataset.label(i) for i in range(len(dataset))] for data, dataset in datasets.items()}
     report = Report(reader.name, [], [], DropReport())
     for data, dataset in datasets.items():
@@ -274,6 +302,16 @@ _INTRODUCTION = (
 )
 _RATES = ("word accuracy", "1-NED", "CER", "ECE")
 _COLUMNS = ("data", "protocol", "crops", *_RATES, "99 % right from", "dropped", "images/s")
+
+
+def _mean_rows(mean: Mean) -> list[tuple[str, ...]]:
+    where = (mean.protocol, str(mean.n))
+    each = (f"{100 * mean.word_accuracy:.2f} %", f"{100 * mean.one_minus_ned:.2f} %")
+    rows = [
+        (f"mean of {mean.sets} sets", *where, *each),
+        ("all crops together", *where, f"{100 * mean.word_accuracy_of_all:.2f} %"),
+    ]
+    return [(*row, *("-" for _ in _COLUMNS[len(row) :])) for row in rows]
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {
     "94": fold_94,
     "native": normalize_label,  # NFC, whitespace removed: the label as it stands, in any language
     "line": partial(normalize_label, spaces=True),  # the same with a space between words
+    "lower": lambda text: normalize_label(text.lower()),  # native without case, as OpenOCR's RecMetric for Chinese
 }
 
 

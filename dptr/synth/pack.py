@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.data.loader import pad_stops
-from dptr.data.sources import Sample, seeded_order
+from dptr.data.sources import Sample
 from dptr.synth import worker
 from dptr.synth.manifest import describe_recipe, same_crops
 from dptr.synth.source import RenderedWords
@@ -31,6 +31,7 @@ from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
 from dptr.utils.outputs import check_folder
+from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import by_shape
 
 SHARD = 5000  # crops, about 60 MB at 32x128

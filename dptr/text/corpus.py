@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import string
 import struct
+from array import array
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,16 +19,17 @@ import numpy as np
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text import casing
 from dptr.text.charset import OUTSIDE, SPACED, Charset, check_label
+from dptr.text.epochs import ShuffledEpochs
 from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.phrases import draw_phrase
-from dptr.text.sources import read_source
+from dptr.text.sources import label_sets, read_source
 from dptr.text.word_lists import PatternList, WordList, count_drops, cumulate
 from dptr.utils.errors import UserError
 
 Split = Literal["train", "heldout", "all"]
 
-NO_FIT = "pattern outside charset"
+NO_FIT = "pattern without a string that fits"
 
 # Signs put around a word, those of the charset only. Weights by repetition; judgment, not measured.
 _SIGNS = (
@@ -37,6 +42,15 @@ _SIGNS = (
 _SPLIT_IGNORES = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in _SIGNS)))
 _TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
 _MOST_REDRAWS = 2000  # per unit of the split's share
+_AT_ONCE = 10_000  # listed words that a limit judges together
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What words must be beside of the charset and short enough; which of some are, and the reason to drop others."""
+
+    reason: str
+    fits: Callable[[Sequence[str]], Sequence[bool]]
 
 
 def is_heldout(word: str, share: float) -> bool:
@@ -73,16 +87,27 @@ class Corpus:
         split: "train", "heldout" or "all".
         words: words in this split, by source; pattern sources are endless and not listed.
         dropped: entries left out while reading the sources, by reason, whatever the split.
+        epochs: with ``config.replacement`` off, the order of all entries; else None.
     """
 
     def __init__(
-        self, config: CorpusConfig, charset: Charset, max_length: int, seed: int, split: Split = "train"
+        self,
+        config: CorpusConfig,
+        charset: Charset,
+        max_length: int,
+        seed: int,
+        split: Split = "train",
+        limit: Limit | None = None,
     ) -> None:
         """Read all sources.
 
+        Args:
+            limit: what words must be besides; listed ones that are not are dropped and counted, and no other is drawn.
+
         Raises:
             UserError: a source is missing, unreadable or has no word left (the message counts why), the split is
-                empty, or the case styles add up to more than 1.
+                empty, the case styles add up to more than 1, or ``config.replacement`` is off and a source has no
+                entries to go through, weights differ, or there are phrases.
         """
         if config.upper + config.title + config.mixed > 1:
             raise UserError(
@@ -98,11 +123,15 @@ class Corpus:
             raise UserError("corpus: no sources; list at least one under [[corpus.sources]]")
         if split == "heldout" and config.heldout == 0:
             raise UserError("corpus: heldout is 0, so the held-out split is empty; set corpus.heldout above 0")
+        if not config.replacement:
+            _refuse_endless(config)
         self.config = config
         self.charset = charset
         self.max_length = max_length
         self.seed = seed
         self.split = split
+        self.limit = limit
+        self._notes: list[str] = []
         self._signs = [pair for pair in _SIGNS if charset.covers("".join(pair))]
         opened = [(source.weight, self._open(source)) for source in config.sources]
         self._fitting: dict[str, bool] = {}
@@ -119,27 +148,34 @@ class Corpus:
             if isinstance(source, WordList):
                 self.words[source.name] += len(source.words)
         self._cumulative = cumulate([weight for weight, _ in filled])
+        lists = [source for source in self.sources if isinstance(source, WordList)]
+        self.epochs = None if config.replacement else ShuffledEpochs(lists, seed)
 
     def word(self, index: int) -> str:
         """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
 
         A share ``config.phrases`` are phrases; these are in the split that their words are in.
         """
+        if self.epochs:
+            source, word = self.epochs.word_at(index)
+            return self._vary(source, word, self._bits(index)) if source.styled else word
         bits = self._bits(index)
         if self.config.phrases and _unit(bits[6]) < self.config.phrases:
             return self.phrase(index)
-        source = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
-        if isinstance(source, PatternList):
-            return self._draw_pattern(source, np.random.Generator(np.random.Philox(key=bits[1:3])))
-        word = source.word_at(_unit(bits[1]))
-        if not source.styled:
-            return word
+        drawn = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
+        if isinstance(drawn, PatternList):
+            return self._draw_pattern(drawn, np.random.Generator(np.random.Philox(key=bits[1:3])))
+        word = drawn.word_at(_unit(bits[1]))
+        return self._vary(drawn, word, bits) if drawn.styled else word
+
+    def _vary(self, source: WordList, word: str, bits: tuple[int, ...]) -> str:
+        """The word in a case style, and maybe with a sign."""
         word = self._style(word, source.language, _unit(bits[2]), bits[3])
         if self._signs and _unit(bits[4]) < self.config.punctuation:
             before, after = self._signs[int(_unit(bits[5]) * len(self._signs))]
             signed = before + word + after
-            if check_label(signed, self.charset, self.max_length)[1] is None:  # ؟ would not go with a Latin word
-                return signed
+            if check_label(signed, self.charset, self.max_length)[1] is None and self._within_limit(signed):
+                return signed  # else ؟ would not go with a Latin word
         return word
 
     def phrase(self, index: int) -> str:
@@ -153,7 +189,7 @@ class Corpus:
             return self.word(index)
         bits = self._bits(index)
         rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
-        return draw_phrase(rng, lists, self.charset, self.max_length)
+        return draw_phrase(rng, lists, self.charset, self.max_length, self._within_limit)
 
     def draw(self, index: int, names: tuple[str, ...]) -> str:
         """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
@@ -176,10 +212,15 @@ class Corpus:
     def describe(self) -> str:
         """One line a source: its share, its words, what was left out and why."""
         shares = np.diff(self._cumulative, prepend=0.0)
+        if self.epochs:
+            shares = np.array([sum(source.counts) / len(self.epochs) for source in self.epochs.lists])
         lines = [f"corpus, split {self.split} (held out {self.config.heldout:.1%}), charset '{self.charset.name}':"]
         lines += [f"  {share:.0%} {source.describe()}" for share, source in zip(shares, self.sources, strict=True)]
         empty = [name for name, count in self.words.items() if count == 0]
-        return "\n".join(lines + [f"  0% {name}: no word in this split" for name in empty])
+        lines += [f"  0% {name}: no word in this split" for name in empty]
+        if self.epochs:
+            lines.append(f"  without replacement: {len(self.epochs):,} entries an epoch, in a new order each time")
+        return "\n".join(lines + [f"  {note}" for note in self._notes])
 
     def _bits(self, index: int) -> tuple[int, ...]:
         """Eight times 64 random bits, those of ``index``."""
@@ -194,6 +235,9 @@ class Corpus:
         listed = source.kind in ("wordfreq", "cldr", "hunspell")
         language = source.language if listed or own not in casing.LANGUAGES else own
         entries, left_out = read_source(source)
+        if source.kind == "labels" and len(found := label_sets(source)) > 1:
+            names = ", ".join(place.relative_to(source.path).as_posix() for place in found)
+            self._notes.append(f"labels of {len(found)} data sets: {names}")
         weights, dropped = self._accept(entries, language, styled)
         dropped = {**left_out, **dropped}
         if not weights:
@@ -203,15 +247,31 @@ class Corpus:
             )
         words = [word for word in weights if self._in_split(word)]
         cumulative = cumulate([weights[word] for word in words])
-        return WordList(name, len(entries) + sum(left_out.values()), words, cumulative, language, styled, dropped)
+        read = sum(_times(weight) for _, weight in entries) + sum(left_out.values())
+        counts = array("q", [] if source.kind == "wordfreq" else [_times(weights[word]) for word in words])
+        return WordList(name, read, words, cumulative, counts, language, styled, dropped)
 
     def _accept(
-        self, entries: list[tuple[str, float]], language: str, styled: bool
+        self, entries: Sequence[tuple[str, float]], language: str, styled: bool
     ) -> tuple[dict[str, float], dict[str, int]]:
         """Words that fit, with the sum of their weights, and how many entries did not, by reason."""
         weights: dict[str, float] = {}
         dropped: Counter[str] = Counter()
         restyled = styled and self.config.upper + self.config.title + self.config.mixed > 0  # else as they stand
+        possible = self._possible(entries, language, restyled, dropped)
+        while some := list(islice(possible, _AT_ONCE)):
+            within = self.limit.fits([word for word, _ in some]) if self.limit else [True] * len(some)
+            for (word, weight), fits in zip(some, within, strict=True):
+                if fits:
+                    weights[word] = weights.get(word, 0.0) + weight
+                elif self.limit:
+                    dropped[self.limit.reason] += _times(weight)
+        return weights, dict(dropped)
+
+    def _possible(
+        self, entries: Sequence[tuple[str, float]], language: str, restyled: bool, dropped: Counter[str]
+    ) -> Iterator[tuple[str, float]]:
+        """Words that charset and length allow, with their weights; others are counted in ``dropped``."""
         for entry, weight in entries:
             word, reason = check_label(entry, self.charset, self.max_length)
             if reason == OUTSIDE and restyled:
@@ -219,10 +279,9 @@ class Corpus:
                 styles = (self.charset.normalize(cased(word, language)) for cased in cases)
                 word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
             if reason:
-                dropped[reason] += 1
+                dropped[reason] += _times(weight)
             else:
-                weights[word] = weights.get(word, 0.0) + weight
-        return weights, dict(dropped)
+                yield word, weight
 
     def _style(self, word: str, language: str, choice: float, bits: int) -> str:
         """The word in a case style of its language, or as listed where the styled one does not fit."""
@@ -240,7 +299,7 @@ class Corpus:
             styled = self.charset.normalize(styled)
             if not self._same_word(styled, word, language):
                 return word
-        return styled if self._fits(styled) else word
+        return styled if self._fits(styled) and self._within_limit(styled) else word
 
     @staticmethod
     def _same_word(styled: str, word: str, language: str) -> bool:
@@ -251,6 +310,9 @@ class Corpus:
 
     def _fits(self, word: str) -> bool:
         return len(word) <= self.max_length and self.charset.covers(word)
+
+    def _within_limit(self, word: str) -> bool:
+        return self.limit is None or self.limit.fits([word])[0]
 
     def _in_split(self, word: str) -> bool:
         return self.split == "all" or is_heldout(word, self.config.heldout) == (self.split == "heldout")
@@ -277,7 +339,9 @@ class Corpus:
 
     def _can_draw(self, name: str, rng: np.random.Generator) -> bool:
         draws = (PATTERNS[name](rng, self.charset, self.max_length) for _ in range(_TRIAL_DRAWS))
-        return any(check_label(text, self.charset, self.max_length)[1] is None for text in draws)
+        return any(
+            check_label(text, self.charset, self.max_length)[1] is None and self._within_limit(text) for text in draws
+        )
 
     def _has_strings(self, pattern: PatternList) -> bool:
         rng = np.random.Generator(np.random.Philox(key=0))
@@ -293,11 +357,35 @@ class Corpus:
             text, misfit = check_label(
                 PATTERNS[name](rng, self.charset, self.max_length), self.charset, self.max_length
             )
-            if misfit is None and self._in_split(text):
+            if misfit is None and self._in_split(text) and self._within_limit(text):
                 return text
         raise UserError(
             f"corpus patterns {', '.join(source.patterns)}: no string in split '{self.split}' after "
             f"{int(_MOST_REDRAWS / share):,} draws; add the pattern 'random' or raise corpus.heldout"
+        )
+
+
+def _times(weight: float) -> int:
+    """How many entries of its source a word stands for: a frequency, which is below 1, is of one."""
+    return max(1, round(weight))
+
+
+def _refuse_endless(config: CorpusConfig) -> None:
+    kinds = [source.kind for source in config.sources if source.kind in ("wordfreq", "pattern")]
+    if kinds:
+        raise UserError(
+            f"corpus.replacement = false with a source of kind {kinds[0]}, which has no entries to go through once an "
+            "epoch; set corpus.replacement=true, or name sources of kind file or labels"
+        )
+    if len({source.weight for source in config.sources}) > 1:
+        raise UserError(
+            "corpus.replacement = false with weights: an epoch has each entry of each source once; leave the weights "
+            "out, or set corpus.replacement=true"
+        )
+    if config.phrases:
+        raise UserError(
+            f"corpus.replacement = false with corpus.phrases = {config.phrases}: phrases are no entries; set "
+            "corpus.phrases=0"
         )
 
 

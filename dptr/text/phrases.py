@@ -96,8 +96,10 @@ def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -
     return text
 
 
-def draw_phrase(rng: np.random.Generator, lists: Sequence[WordList], charset: Charset, longest: int) -> str:
-    """A phrase of words of ``lists``, each as likely, that charset and length allow.
+def draw_phrase(
+    rng: np.random.Generator, lists: Sequence[WordList], charset: Charset, longest: int, fits: Callable[[str], bool]
+) -> str:
+    """A phrase of words of ``lists``, each as likely, that charset, length, and ``fits`` allow.
 
     Raises:
         UserError: none was found.
@@ -113,7 +115,7 @@ def draw_phrase(rng: np.random.Generator, lists: Sequence[WordList], charset: Ch
 
     for _ in range(_MOST_DRAWS):
         text, misfit = check_label(compose(rng, draw_word, draw_pattern, longest), charset, longest)
-        if misfit is None:
+        if misfit is None and fits(text):
             return text
     raise UserError(
         f"no phrase fits charset '{charset.name}' and max_length {longest} after {_MOST_DRAWS:,} draws; raise "

@@ -1,4 +1,4 @@
-"""Where a corpus reads its words: lists of packages, dictionaries, text files, the labels of a dataset folder."""
+"""Where a corpus reads its words: lists of packages, dictionaries, text files, the labels of data sets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import gzip
 import importlib
 import re
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from dptr.config.render import SourceConfig
 from dptr.text.cldr_words import cldr_words
 from dptr.text.hunspell import find_dictionary, read_dictionary
+from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
+from dptr.utils.lmdb import LmdbReader, is_lmdb
 
 PLACEHOLDER = "number placeholder"
 _MERGED = re.compile(r"0[.,]*0")
@@ -73,23 +77,29 @@ def read_words(source: SourceConfig) -> Entries:
 
 
 def read_labels(source: SourceConfig) -> Entries:
-    """The labels of ``labels.tsv`` (``path<TAB>label`` lines), given as the file or as its folder."""
+    """The distinct labels of data sets (``label_sets``), weighted by how often each stands there.
+
+    Data sets are read one after the other; no picture is read.
+    """
+    counts: Counter[str] = Counter()
+    for place in label_sets(source):
+        counts.update(_labels_of_lmdb(place) if is_lmdb(place) else _labels_of_table(place, source.path))
+    return [(label, float(count)) for label, count in counts.items()], {}
+
+
+def label_sets(source: SourceConfig) -> list[Path]:
+    """Where labels stand: ``labels.tsv`` or its folder, an LMDB, or a root with many of them.
+
+    Raises:
+        UserError: see ``find_data_sets``.
+    """
     path = Path(source.path)
-    if source.path and path.is_dir():
-        path /= "labels.tsv"
-        if not path.is_file():
-            raise UserError(
-                f"corpus source of kind labels: {path} does not exist; pass a folder that holds labels.tsv, or write "
-                "the labels to a text file and use kind = 'file'"
-            )
-    entries = []
-    for number, line in enumerate(_read_text(source.path and str(path), "labels").split("\n"), start=1):
-        _, tab, label = line.rstrip("\r").partition("\t")
-        if tab:
-            entries.append((label, 1.0))
-        elif line.strip():
-            raise UserError(f"{path}, line {number}: no tab; each line is path<TAB>label; add the tab")
-    return entries, {}
+    if path.name == "data.mdb" and path.is_file():
+        path = path.parent
+    if not source.path or not path.is_dir():
+        return [path]
+    found = [path] if is_data_set(path) else find_data_sets(path)
+    return [folder if is_lmdb(folder) else folder / LABELS for folder in found]
 
 
 READERS = {
@@ -99,6 +109,20 @@ READERS = {
     "file": read_words,
     "labels": read_labels,
 }
+
+
+def _labels_of_lmdb(folder: Path) -> Iterator[str]:
+    with LmdbReader(folder) as reader:
+        yield from (reader.label(index) for index in range(len(reader)))
+
+
+def _labels_of_table(path: Path, given: str) -> Iterator[str]:
+    for number, line in enumerate(_read_text(given and str(path), "labels").split("\n"), start=1):
+        _, tab, label = line.rstrip("\r").partition("\t")
+        if tab:
+            yield label
+        elif line.strip():
+            raise UserError(f"{path}, line {number}: no tab; each line is path<TAB>label; add the tab")
 
 
 def _read_text(path: str, kind: str) -> str:

@@ -17,6 +17,7 @@ class WordList:
     entries: int  # read, whatever became of them
     words: list[str]  # of this split
     cumulative: array[float]  # of the drawing probabilities; the last is 1
+    counts: array[int]  # how often each word stands in the list; empty where it is weighted by frequency
     language: str  # whose case rules hold
     styled: bool  # case styles and signs are applied
     dropped: dict[str, int]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import AdaptRecipe
 from dptr.data.augment import to_pixels
-from dptr.data.sources import Source, seeded_order
+from dptr.data.sources import Source
 from dptr.evaluation.accuracy import compare, read_batches, share_correct, slice_batches
 from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import Loaded, save_checkpoint
@@ -38,6 +38,7 @@ from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
+from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
 

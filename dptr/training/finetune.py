@@ -32,6 +32,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
+from dptr.training.epochs import settle_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
@@ -102,7 +103,10 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
     change = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
-    source, validation, notes = load_finetune_crops(recipe, charset, *([change] if recipe.init.model else []))
+    crops = load_finetune_crops(recipe, charset, *([change] if recipe.init.model else []))
+    run, lengths = settle_steps(recipe.run, crops.epoch, out)
+    recipe = recipe.model_copy(update={"run": run})
+    source, validation, notes = crops.source, crops.validation, crops.notes + lengths
     others, messages = load_others(recipe, charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:

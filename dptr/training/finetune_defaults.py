@@ -41,9 +41,12 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     Raises:
         UserError: see ``load_recipe``.
     """
-    recipe = load_recipe(FinetuneRecipe, None, [*FINETUNE_DEFAULTS, *overrides])
+    epochs = any(override.split("=")[0].strip() == "run.epochs" for override in overrides)
+    defaults = [default for default in FINETUNE_DEFAULTS if not (epochs and default.startswith("run.steps="))]
+    recipe = load_recipe(FinetuneRecipe, None, [*defaults, *overrides])
+    length = f"{recipe.run.epochs:g} epochs" if recipe.run.epochs else f"{recipe.run.steps} steps"
     messages = [
-        f"no recipe: going on with {recipe.init.model} for {recipe.run.steps} steps; kept is the state that reads most "
+        f"no recipe: going on with {recipe.init.model} for {length}; kept is the state that reads most "
         "of the crops held out, of those that forget little; settings of your own: --config, --set"
     ]
     return recipe, messages

@@ -29,9 +29,11 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset
-from dptr.text.corpus import Corpus
+from dptr.text.corpus import Corpus, Limit, Split
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
+from dptr.training.epochs import settle_steps
+from dptr.training.prompt_limit import prompt_limit
 from dptr.training.resolve import resolve_pretrain
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -89,18 +91,24 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
-    corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed)
+    limit = prompt_limit(resolved.parts.dual)
+    corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed, limit=limit)
+    run, lengths = settle_steps(recipe.run, len(corpus.epochs or ()), out)
+    recipe = recipe.model_copy(update={"run": run})
     encode: Encode = dual.encode_text
     if recipe.standardize:
         encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
     perturbed = make_perturbation(recipe.orp, bank, recipe.run.batch_size)
     check_characters(dual, charset, recipe.model.max_length)
-    notes = [corpus.describe()]
+    notes = [corpus.describe(), *lengths]
     if cached is not None:
         notes.append(cached.describe())
     noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
     notes += [f"dual encoder '{dual.name}', {noise}", *ambiguities(dual, charset)]
-    task = PretrainTask(recipe, out.name, charset, decoder, dual, encode, perturbed, corpus, accelerator.device)
+    validation = validation_words(recipe, charset, limit)
+    task = PretrainTask(
+        recipe, out.name, charset, decoder, dual, encode, perturbed, corpus, validation, accelerator.device
+    )
     Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes).run()
     return out / "model"
 
@@ -121,12 +129,13 @@ class PretrainTask(Task):
         encode: Encode,
         perturb: Perturbation,
         corpus: Corpus,
+        validation: dict[str, list[str]],
         device: torch.device,
     ):
         self.recipe, self.charset, self.decoder, self.device = recipe, charset, decoder, device
         self.encode, self.perturb, self.corpus = encode, perturb, corpus
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
-        self.validation = held_out_words(recipe.corpus, charset, recipe.model.max_length)
+        self.validation = validation
         self.objective = PretrainObjective(decoder)
         self.parts = [(decoder, 1.0)]
         self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
@@ -258,12 +267,25 @@ def make_perturbation(config: ORPConfig, bank: Bank | None, batch_size: int) -> 
     )
 
 
-def held_out_words(config: CorpusConfig, charset: Charset, max_length: int) -> dict[str, list[str]]:
-    """Distinct validation words: ``held_out_words`` that the corpus keeps out of training, ``random_strings``."""
+def validation_words(recipe: PretrainRecipe, charset: Charset, limit: Limit | None = None) -> dict[str, list[str]]:
+    """Distinct words of each kind: ``held_out_words`` that the corpus keeps out of training, ``validation_words`` of
+    ``recipe.validation``, ``random_strings``. They do not depend on the run's seed.
+
+    Raises:
+        UserError: see ``Corpus``.
+    """
     random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0.5)
-    corpora = {"held_out_words": Corpus(config, charset, max_length, 1, "heldout")} if config.heldout else {}
-    corpora["random_strings"] = Corpus(random, charset, max_length, 1, "heldout")
-    return {name: list(dict.fromkeys(map(corpus.word, range(VALIDATION)))) for name, corpus in corpora.items()}
+    kinds: dict[str, tuple[CorpusConfig, Split]] = {}
+    if recipe.corpus.heldout:
+        kinds["held_out_words"] = (recipe.corpus, "heldout")
+    if recipe.validation:
+        kinds["validation_words"] = (CorpusConfig(sources=recipe.validation, heldout=0), "all")
+    kinds["random_strings"] = (random, "heldout")
+    found = {}
+    for name, (config, split) in kinds.items():
+        corpus = Corpus(config, charset, recipe.model.max_length, 1, split, limit)
+        found[name] = list(dict.fromkeys(map(corpus.word, range(VALIDATION))))
+    return found
 
 
 def spelling_accuracy(decoder: Decoder, encode: Encode, tokenizer: Tokenizer, words: list[str]) -> float:

@@ -55,6 +55,7 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
             ``open_checkpoint``.
     """
     init, co_training = recipe.init, recipe.co_training
+    _refuse_epochs(recipe.run, "rendered words have no end")
     if recipe.run.gradient_accumulation_steps > 1:
         raise UserError(
             f"run.gradient_accumulation_steps = {recipe.run.gradient_accumulation_steps}: this command takes batches "
@@ -129,6 +130,11 @@ def resolve_pretrain(
             see ``load_dual``, ``build_decoder``.
     """
     _refuse_run(recipe.run)
+    if recipe.run.epochs and recipe.corpus.replacement:
+        raise UserError(
+            f"run.epochs = {recipe.run.epochs:g}: words are drawn with replacement, so that there are no epochs; set "
+            "corpus.replacement=false, or run.steps in place of run.epochs"
+        )
     charset = resolve_charset(recipe.model.charset)
     if (
         recipe.orp.strength
@@ -216,6 +222,7 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
             of several widths; see ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
+    _refuse_epochs(recipe.run, "words of the text and of the language are mixed by shares")
     if not recipe.text:
         raise UserError("no words; pass --text FILE, a word a line")
     if kinds := recipe.render.probabilities().kinds:
@@ -243,8 +250,15 @@ def _refuse_run(run: RunConfig) -> None:
         )
 
 
+def _refuse_epochs(run: RunConfig, reason: str) -> None:
+    if run.epochs:
+        raise UserError(f"run.epochs = {run.epochs:g}: {reason}; set run.steps in place of run.epochs")
+
+
 def _refuse_data(recipe: FinetuneRecipe) -> None:
     data = recipe.data
+    if data.rendered == 1 or not data.train:
+        _refuse_epochs(recipe.run, "without labeled crops, rendered words have no end")
     if data.rendered < 1 and not data.train:
         raise UserError("no labeled crops; pass --data DIR, or set data.rendered=1 to train on rendered words alone")
     if data.weights and len(data.weights) != len(data.train):

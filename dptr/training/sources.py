@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from dptr.config.train import FinetuneRecipe, RunConfig
 from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops, load_crops
 from dptr.data.held_out import RULE, is_held_out
+from dptr.data.labeled import LabeledRoot, open_labeled
 from dptr.data.report import DropReport
 from dptr.data.size_batches import in_size_batches
 from dptr.data.sources import LabeledSource, LengthBuckets, Mixture, Source, WeightedMixture, whole_weights
@@ -111,10 +112,25 @@ def draw(source: RenderedWords, count: int) -> LabeledCrops:
 Change = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # and lines for the log
 
 
+class FinetuneCrops(NamedTuple):
+    """What ``dptr finetune`` trains on, and validates on.
+
+    Attributes:
+        notes: for the log: which data sets, what was dropped, and why.
+        epoch: samples until each labeled crop was used, rendered ones among them; 0 where none is labeled. With
+            ``data.weights`` as many labeled samples as there are crops.
+    """
+
+    source: Source
+    validation: LabeledCrops
+    notes: list[str]
+    epoch: float
+
+
 def load_finetune_crops(
     recipe: FinetuneRecipe, charset: Charset, change: Change = lambda crops: (crops, [])
-) -> tuple[Source, LabeledCrops, list[str]]:
-    """What ``dptr finetune`` trains on and validates on, and notes for the log: what was dropped, and why.
+) -> FinetuneCrops:
+    """What ``dptr finetune`` trains on and validates on.
 
     Args:
         recipe: as ``dptr.training.resolve.resolve_finetune`` lets it pass.
@@ -123,9 +139,9 @@ def load_finetune_crops(
     Raises:
         UserError: see ``load_crops``, ``split``, ``weight_sources``, ``rendered_words``.
     """
-    source, validation, notes = _stage2(recipe, charset, change)
+    source, validation, notes, epoch = _stage2(recipe, charset, change)
     source, messages = in_batches(source, recipe.data.bucket, recipe.model.encoder, recipe.run)
-    return source, validation, notes + messages
+    return FinetuneCrops(source, validation, notes + messages, epoch)
 
 
 def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> tuple[Source, list[str]]:
@@ -139,7 +155,7 @@ def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig
     return (LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source), []
 
 
-def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[Source, LabeledCrops, list[str]]:
+def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> FinetuneCrops:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
     load = partial(
         load_crops,
@@ -157,9 +173,9 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
         )
         if not data.train:
             validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
-            return rendered, validation, notes + validation.drops.lines()
+            return FinetuneCrops(rendered, validation, notes + validation.drops.lines(), 0.0)
     crops = load(data.train)
-    notes += [f"labeled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
+    notes += [*describe_roots(data), f"labeled crops: {len(crops)} of {', '.join(data.train)}", *crops.drops.lines()]
     if data.validation:
         validation = load(data.validation)
         notes += validation.drops.lines()
@@ -177,7 +193,15 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change) -> tuple[S
     if data.weights:
         labeled, messages = weight_sources(crops, data, recipe.run.seed)
         notes += messages
-    return labeled if rendered is None else Mixture(labeled, rendered, data.rendered), validation, notes
+    epoch = len(crops) / (1 - data.rendered) if data.rendered < 1 else 0.0
+    source = labeled if rendered is None else Mixture(labeled, rendered, data.rendered)
+    return FinetuneCrops(source, validation, notes, epoch)
+
+
+def describe_roots(data: DataConfig) -> list[str]:
+    """A line for each path that is a root of many data sets: which were found."""
+    opened = [open_labeled(path) for path in (*data.train, *data.validation)]
+    return [dataset.describe() for dataset in opened if isinstance(dataset, LabeledRoot)]
 
 
 def weight_sources(crops: LabeledCrops, data: DataConfig, seed: int) -> tuple[WeightedMixture, list[str]]:

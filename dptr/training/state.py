@@ -49,7 +49,7 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         with lock_folder(out, alone=False):
             remove_partial(out)
     path = out / RECIPE
-    if not (out / "model").exists() and not _saved_states(out):
+    if not has_run(out):
         return
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
@@ -59,9 +59,10 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if "data.validation_split" in now and not unchanged.get("data.validation"):
         before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
+    settled = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
-        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE)
+        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - settled)
         if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
     if changed:
@@ -70,6 +71,11 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
             f"{out}: {', '.join(changed[:5])}{more}; a resumed run keeps its recipe; "
             "pass the same settings, or another --out"
         )
+
+
+def has_run(out: Path) -> bool:
+    """Whether there is a run in ``out`` that saved something."""
+    return (out / "model").exists() or bool(_saved_states(out))
 
 
 @dataclass

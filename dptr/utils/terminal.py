@@ -45,6 +45,13 @@ def align_columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table for a document: the first line is the header, the first column to the left, the others to the right."""
+    rule = ("---", *("---:" for _ in lines[0][1:]))
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in (lines[0], rule, *lines[1:]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
 def set_verbosity(level: int) -> None:
     """How much goes to standard error: -1 errors alone, 0 notes and progress too, 1 also what is chosen and timed."""
     global _verbosity

@@ -40,12 +40,13 @@ from dptr.cli.app import run
 from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
 from dptr.data.labeled import LabeledLmdb, open_labeled
-from dptr.data.lmdb import LmdbReader, image_key, label_key, write_lmdb
+from dptr.data.lmdb import write_lmdb
 from dptr.data.loader import batches
 from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image, to_array
+from dptr.utils.lmdb import LmdbReader, image_key, label_key
 from dptr.utils.terminal import to_json, write_text
 
 BAR = 5000

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dptr.config.size import CropSize
 from dptr.data.crops import UNREADABLE, load_crops
-from dptr.data.labeled import open_labeled
+from dptr.data.labeled import LabeledRoot, open_labeled
 from dptr.data.lmdb import write_lmdb
 from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, check_label, resolve_charset
@@ -115,11 +115,78 @@ def test_no_data_set_there(tmp_path):
     refused(lambda: open_labeled(tmp_path / "notes.txt"), "notes.txt", "not a data set")
     (tmp_path / "empty").mkdir()
     refused(lambda: open_labeled(tmp_path / "empty"), "neither labels.tsv nor data.mdb", "path<TAB>label")
-    make_folder(tmp_path / "all" / "iiit5k" / "train", ["x"])
-    make_lmdb(tmp_path / "all" / "b", ["x"])
-    refused(lambda: open_labeled(tmp_path / "all"), f"pass {tmp_path}/all/b, {tmp_path}/all/iiit5k/train")
-    (tmp_path / "all" / "b" / "labels.tsv").write_text("images/0.png\tx\n")
-    refused(lambda: open_labeled(tmp_path / "all" / "b"), "both")
+    make_lmdb(tmp_path / "b", ["x"])
+    (tmp_path / "b" / "labels.tsv").write_text("images/0.png\tx\n")
+    refused(lambda: open_labeled(tmp_path / "b"), "both")
+
+
+# roots
+
+
+def make_root(root: Path) -> Path:
+    """PARSeq's layout: sets at several depths, a test part that is trained on, a link, unfinished work."""
+    make_lmdb(root / "ArT" / "train", ["a", "bb"])
+    make_lmdb(root / "LSVT" / "test", ["ccc"])
+    make_folder(root / "own", ["d", "e"])
+    make_lmdb(root.parent / "elsewhere" / "deep", ["f"])
+    (root / "linked").symlink_to(root.parent / "elsewhere")
+    (root / "again").symlink_to(root)
+    make_lmdb(root / ".unfinished-x", ["g"])
+    make_folder(root / "ArT" / "train" / "below", ["h"])
+    return root
+
+
+def test_a_root_is_its_data_sets_one_after_the_other(tmp_path):
+    dataset = open_labeled(make_root(tmp_path / "real"))
+    assert isinstance(dataset, LabeledRoot)
+    assert [dataset.label(index) for index in range(len(dataset))] == ["a", "bb", "ccc", "f", "d", "e"]
+    keys = [dataset.key(index) for index in range(len(dataset))]
+    assert keys == [
+        "ArT/train/image-000000001", "ArT/train/image-000000002", "LSVT/test/image-000000001",
+        "linked/deep/image-000000001", "own/images/0.png", "own/images/1.png",
+    ]  # fmt: skip
+    assert dataset.describe() == (
+        f"{tmp_path}/real: 6 crops in 4 data sets: ArT/train 2, LSVT/test 1, linked/deep 1, own 2"
+    )
+    shown = [0, 1, 0, 0, 0, 1]  # which picture each is in its own set
+    for crop, number in zip(dataset, shown, strict=True):
+        assert np.array_equal(np.asarray(crop.image), np.asarray(picture(number)))
+    assert len(list(dataset.stamps())) == 5  # three LMDBs, two files
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_crops_of_a_root_know_their_path_and_their_place(cache, tmp_path):
+    """Beside another set, so that weights of ``data.train`` go by the paths given; decoded as each set alone is."""
+    root = make_root(tmp_path / "real")
+    alone = make_lmdb(tmp_path / "alone", ["x"])
+    size = CropSize(height=8, width=16)
+    crops = load_crops([alone, root], FULL, 25, size, tmp_path / "cache" if cache else "")
+    assert crops.labels == ["x", "a", "bb", "ccc", "f", "d", "e"]
+    assert crops.sources == [0, 1, 1, 1, 1, 1, 1]
+    assert crops.keys == ["image-000000001", *(open_labeled(root).key(index) for index in range(6))]
+    parts = [alone, root / "ArT" / "train", root / "LSVT" / "test", root / "linked" / "deep", root / "own"]
+    each = np.concatenate([load_crops([part], FULL, 25, size).arrays for part in parts])
+    assert np.array_equal(crops.arrays[0 : len(crops)], each)
+
+
+def test_a_test_folder_beside_others_is_no_part_of_a_root(tmp_path):
+    for name in ("train", "test"):
+        make_lmdb(tmp_path / "iiit5k" / name, ["x"])
+    refused(
+        lambda: open_labeled(tmp_path / "iiit5k"), "test", f"pass the folders that you mean: {tmp_path}/iiit5k/train"
+    )
+    assert len(open_labeled(tmp_path / "iiit5k" / "test")) == 1
+    assert len(open_labeled(tmp_path)) == 2  # below another root it is the project's own choice
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path):
+    root = make_root(tmp_path / "real")
+    (root / "LSVT").chmod(0)
+    try:
+        refused(lambda: open_labeled(root), "LSVT", "Permission denied")
+    finally:
+        (root / "LSVT").chmod(0o755)
 
 
 # load_crops

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from dptr.data import lmdb as lmdb_io
-from dptr.data.lmdb import UNFINISHED, LmdbReader, is_lmdb, write_lmdb
+from dptr.data.lmdb import UNFINISHED, write_lmdb
 from dptr.utils.errors import UserError
+from dptr.utils.lmdb import LmdbReader, is_lmdb
 
 
 def samples(count: int, seed: int = 0) -> Iterator[tuple[bytes, str]]:
@@ -126,7 +127,7 @@ def test_not_an_lmdb(tmp_path):
 
 READ_ALL = """
 import sys
-from dptr.data.lmdb import LmdbReader
+from dptr.utils.lmdb import LmdbReader
 from dptr.utils.errors import UserError
 for path in sys.argv[1:]:
     try:

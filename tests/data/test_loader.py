@@ -29,7 +29,6 @@ from dptr.data.sources import (
     LengthBuckets,
     Mixture,
     WeightedMixture,
-    seeded_order,
     whole_weights,
 )
 from dptr.synth import Renderer
@@ -37,6 +36,7 @@ from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
+from dptr.utils.permutations import seeded_order
 
 SIZE = {"height": 16, "width": 32}
 

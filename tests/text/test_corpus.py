@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.data.lmdb import write_lmdb
 from dptr.text import corpus as corpus_module
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, Charset, check_label, resolve_charset
-from dptr.text.corpus import NO_FIT, Corpus, is_heldout
+from dptr.text.corpus import NO_FIT, Corpus, Limit, is_heldout
 from dptr.text.patterns import PATTERNS
 from dptr.text.sources import PLACEHOLDER
 from dptr.utils.errors import UserError
@@ -107,7 +108,7 @@ def test_bad_file_is_one_clear_line(tmp_path, kind, content, named):
     path = tmp_path / "words.txt"
     if content == "folder":
         path.mkdir()
-        named = named if kind == "file" else "labels.tsv does not exist"
+        named = named if kind == "file" else "neither labels.tsv"
     elif content is not None:
         path.write_bytes(content)
     message = refusal(CorpusConfig(sources=(SourceConfig(kind=kind, path=str(path)),)))
@@ -463,3 +464,105 @@ def test_without_case_styles_words_stand_as_they_are(tmp_path):
         corpus = Corpus(CorpusConfig(**plain, upper=upper, title=0), resolve_charset("94"), 25, 0)
         assert {corpus.word(index) for index in range(100)} == expected
         assert ("outside charset 1" in corpus.describe()) == (upper == 0)
+
+
+# --- labels of LMDBs and of roots -------------------------------------------------------------------------------------
+
+
+def write_labels(folder: Path, labels: list[str]) -> Path:
+    write_lmdb(folder, ((b"no picture is read", label) for label in labels))
+    return folder
+
+
+def of_labels(path: Path, **settings) -> CorpusConfig:
+    return CorpusConfig(sources=(SourceConfig(kind="labels", path=str(path)),), **settings)
+
+
+def test_labels_are_read_from_lmdbs_and_from_roots_of_them(tmp_path):
+    root = tmp_path / "real"
+    write_labels(root / "ArT" / "train", ["tea", "Tea", "tea", "ünï"])
+    write_labels(root / "LSVT" / "test", ["oak", "x" * 26])
+    (root / "own").mkdir()
+    (root / "own" / "labels.tsv").write_text("1.png\toak\n2.png\tash\n", encoding="utf-8")
+    corpus = Corpus(of_labels(root, heldout=0), FULL, 25, 0)
+    (source,) = corpus.sources
+    assert dict(zip(source.words, source.counts, strict=True)) == {"tea": 2, "Tea": 1, "oak": 2, "ash": 1}
+    assert corpus.dropped == {OUTSIDE: 1, TOO_LONG: 1}
+    assert source.entries == 8
+    assert "labels of 3 data sets: ArT/train, LSVT/test, own/labels.tsv" in corpus.describe()
+    drawn = Counter(take(corpus, 6000))
+    assert [round(drawn[word] / 1000) for word in ("tea", "Tea", "oak", "ash")] == [2, 1, 2, 1]
+    for one in (root / "ArT" / "train", root / "ArT" / "train" / "data.mdb"):
+        assert set(Corpus(of_labels(one, heldout=0), FULL, 25, 0).sources[0].words) == {"tea", "Tea"}
+
+
+# --- without replacement ----------------------------------------------------------------------------------------------
+
+
+def test_each_entry_comes_once_an_epoch(tmp_path):
+    labels = [f"w{number % 37}" for number in range(90)] + ["twice", "twice"]
+    others = ["other", "twice"]
+    first, second = write_labels(tmp_path / "a", labels), write_labels(tmp_path / "b", others)
+    sources = tuple(SourceConfig(kind="labels", path=str(path)) for path in (first, second))
+    config = CorpusConfig(sources=sources, heldout=0, replacement=False)
+    corpus = Corpus(config, FULL, 25, seed=5)
+    size = len(labels + others)
+    assert corpus.epochs is not None and len(corpus.epochs) == size
+    epochs = [[corpus.word(index) for index in range(start * size, (start + 1) * size)] for start in range(3)]
+    assert all(Counter(epoch) == Counter(labels + others) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    again = Corpus(config, FULL, 25, seed=5)
+    assert [again.word(index) for index in reversed(range(size))] == epochs[0][::-1]
+    assert [Corpus(config, FULL, 25, seed=6).word(index) for index in range(size)] != epochs[0]
+    assert "98% labels" in corpus.describe() and "94 entries an epoch" in corpus.describe()
+
+
+def test_held_out_words_are_in_no_epoch(words):
+    config = of_file(words, heldout=0.2, replacement=False, **PLAIN)
+    train, held = Corpus(config, FULL, 25, 0), Corpus(config, FULL, 25, 0, "heldout")
+    assert len(train.epochs) + len(held.epochs) == 3000
+    drawn = take(train, len(train.epochs))
+    assert not any(is_heldout(word, 0.2) for word in drawn) and len(set(drawn)) == len(set(train.sources[0].words))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"sources": (SourceConfig(kind="pattern"),)}, "kind pattern"),
+        ({"sources": (SourceConfig(kind="wordfreq"),)}, "kind wordfreq"),
+        ({"phrases": 0.5}, "corpus.phrases"),
+        ({"sources": (SourceConfig(kind="file", path="a"), SourceConfig(kind="file", path="b", weight=2))}, "weights"),
+    ],
+)
+def test_what_has_no_epochs_is_refused(words, settings, named):
+    config = of_file(words, replacement=False).model_copy(update=settings)
+    assert named in refusal(config, resolve_charset("94+space"))
+
+
+# --- a limit on words besides charset and length ----------------------------------------------------------------------
+
+
+def test_a_limit_leaves_listed_words_out_counted_and_no_other_is_drawn(tmp_path):
+    """Here: at most two capitals and signs. Case styles, signs, patterns and phrases keep to it too."""
+
+    def few(text: str) -> bool:
+        return sum(not (character.islower() or character.isdigit()) for character in text) <= 2
+
+    path = tmp_path / "words.txt"
+    path.write_text("oak oak ABC tea ABC ABC Ab", encoding="utf-8")
+    limit = Limit("many capitals", lambda some: [few(text) for text in some])
+    config = CorpusConfig(
+        sources=(SourceConfig(kind="file", path=str(path)), SourceConfig(kind="pattern")),
+        heldout=0, upper=0.5, title=0.3, mixed=0.2, punctuation=0.5,
+    )  # fmt: skip
+    free, limited = Corpus(config, FULL, 25, 0), Corpus(config, FULL, 25, 0, limit=limit)
+    assert not all(map(few, take(free, 300)))
+    drawn = take(limited, 300)
+    assert all(map(few, drawn)) and {"oak", "tea", "Ab"} <= set(drawn)
+    assert limited.dropped == {"many capitals": 3, NO_FIT: 1} and "left out: many capitals 3" in limited.describe()
+    spaced = config.model_copy(update={"phrases": 1.0})
+    phrases = take(Corpus(spaced, resolve_charset("94+space"), 25, 0, limit=limit), 50)
+    assert all(map(few, phrases)) and any(" " in phrase for phrase in phrases)
+    nothing = Limit("nothing", lambda some: [False] * len(some))
+    with pytest.raises(UserError, match=r"no word left .*nothing 7"):
+        Corpus(of_file(path), FULL, 25, 0, limit=nothing)

@@ -49,8 +49,9 @@ def fresh(recipe: FinetuneRecipe, seed: int = 0) -> Recognizer:
 
 
 def data(parts: Parts, *more: str) -> tuple[Any, Any, list[str]]:
+    """What is trained on, what is validated on, notes."""
     recipe = parts.recipe("finetune", *more)
-    return load_finetune_crops(recipe, resolve_charset(recipe.model.charset))
+    return load_finetune_crops(recipe, resolve_charset(recipe.model.charset))[:3]
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from dptr.models.recognizer import build_decoder
 from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus, is_heldout
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.pretrain import find_bank, held_out_words, make_perturbation, pretrain, spelling_accuracy
+from dptr.training.pretrain import find_bank, make_perturbation, pretrain, spelling_accuracy, validation_words
 from dptr.training.resolve import resolve_pretrain
 from dptr.training.trainer import step_generator
 from dptr.utils.errors import UserError
@@ -45,7 +45,7 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
     charset = resolve_charset(recipe.model.charset)
     decoder = build_decoder(recipe.model, len(charset))
     tokenizer, dual = Tokenizer(charset, 4), glyph_of(parts)
-    words = [word for word in held_out_words(recipe.corpus, charset, 4)["held_out_words"] if len(word) == 4]
+    words = [word for word in validation_words(recipe, charset)["held_out_words"] if len(word) == 4]
     assert len(words) > 5 and all(is_heldout(word, 0.3) for word in words)
     decoder.eval().requires_grad_(False)
     assert spelling_accuracy(decoder, dual.encode_text, tokenizer, words) < 0.2
@@ -172,9 +172,9 @@ def test_the_checkpoint_names_its_teacher_and_leaves_it_out(parts: Parts, tmp_pa
 
 
 def test_nothing_held_out_leaves_random_strings_to_validate_on(parts: Parts) -> None:
-    corpus = parts.recipe("pretrain", "corpus.heldout=0").corpus
-    assert list(held_out_words(corpus, resolve_charset("36"), 5)) == ["random_strings"]
-    words = held_out_words(parts.recipe("pretrain").corpus, resolve_charset("36"), 5)
+    nothing = parts.recipe("pretrain", "corpus.heldout=0")
+    assert list(validation_words(nothing, resolve_charset("36"))) == ["random_strings"]
+    words = validation_words(parts.recipe("pretrain"), resolve_charset("36"))
     assert all(len(set(some)) == len(some) > 0 for some in words.values())
     assert all(is_heldout(word, 0.3) for word in words["held_out_words"])
 

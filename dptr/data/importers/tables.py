@@ -25,9 +25,9 @@ from dptr.data.importers.common import (
     usable,
 )
 from dptr.data.labeled import open_labeled
-from dptr.data.lmdb import is_lmdb
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
+from dptr.utils.lmdb import is_lmdb
 
 PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
 LABEL_NAMES = ("label", "labels", "text", "transcription", "word", "words", "gt", "ground_truth", "utf8_string")
@@ -56,7 +56,7 @@ def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
 def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
     """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels stay as they are written.
 
-    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.data.lmdb``.
+    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.utils.lmdb``.
 
     Raises:
         UserError: as ``open_labeled``, or a folder without LMDB.
