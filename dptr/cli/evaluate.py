@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -59,7 +58,7 @@ def evaluate(
     with progress_bars() as bars:
         report = evaluate(reader, paths, protocol or ["36"], bars, allow_empty)
     for line in report.drops.lines():
-        print(line, file=sys.stderr)
+        say(line, level=-1)
     write_report(report.to_json(), report.to_terminal, style, out)
     if html:
         write_text(html, report.to_html())

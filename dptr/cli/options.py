@@ -13,10 +13,11 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json, escape
 from dptr.utils.extras import describe_install, require_extras
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
-from dptr.utils.terminal import print_unfinished, set_verbosity, to_json, write_text
+from dptr.utils.terminal import print_unfinished, set_verbosity, write_text
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -265,7 +266,7 @@ def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str,
     Raises:
         UserError: the file cannot be written.
     """
-    text = to_json(report, indent=1) if style == "json" else to_text()
+    text = dump_json(report, indent=1) if style == "json" else escape(to_text(), keep="\n\t")
     if out == "-":
         print(text, flush=True)
         return

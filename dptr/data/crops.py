@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +161,8 @@ def _decode(
             continue
         hashes[count] = hash_picture(data)
         arrays[count] = to_array(image, height, width)
-        if views := turn_tall(image):
-            turned[count] = [to_array(view, height, width) for view in views]
+        if views := list(map(partial(to_array, height=height, width=width), turn_tall(image))):
+            turned[count] = views
         count += 1
     return arrays[:count], turned, hashes[:count], unreadable
 
@@ -180,8 +181,8 @@ def _decode_variable(
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
-        if views := turn_tall(image):
-            turned[len(crops)] = [fit(view, size) for view in views]
+        if views := list(map(partial(fit, sizes=size), turn_tall(image))):
+            turned[len(crops)] = views
         hashes[len(crops)] = hash_picture(data)
         crops.append(fit(image, size))
     return VariableSizeCrops(crops), turned, hashes[: len(crops)], unreadable

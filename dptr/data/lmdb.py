@@ -44,6 +44,12 @@ class LmdbReader:
             text = self._get(_LENGTH)
             if not text.isdigit():
                 raise UserError(f"{self.path}: {_LENGTH.decode()} is {text[:20]!r}, not a number; make the LMDB anew")
+            held = self._environment.stat()["entries"]
+            if len(text) > 18 or int(text) > held:
+                raise UserError(
+                    f"{self.path}: {_LENGTH.decode()} is {text[:20].decode()}, but there are {held} entries in all; "
+                    "copy the LMDB again or make it anew"
+                )
         except UserError:
             self.close()
             raise

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
 from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
+from dptr.utils.reading import check_depth, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -215,21 +217,27 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON into a folder of DPTR's own, whole or not at all."""
     with replace_file(path) as aside:
-        aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        aside.write_text(dump_json(value, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, what: str) -> Any:
     """Read JSON; ``what`` names the file's role in the error.
 
     Raises:
-        UserError: missing, unreadable or not JSON.
+        UserError: missing, unreadable or not JSON; NaN and infinity are none.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_file(path).decode("utf-8"), parse_constant=_refuse_constant)
+        check_depth(value)
+        return value
     except OSError as error:
         raise UserError(f"{what} {path}: {error.strerror}; check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{what} {path}: not valid JSON ({error}); the file is damaged, make it anew") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -265,7 +273,7 @@ def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], st
     from safetensors.torch import load
 
     with _readable(path, what):
-        data = Path(path).read_bytes()
+        data = read_file(path, sys.maxsize)
         return load(data), hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
