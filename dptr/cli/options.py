@@ -153,7 +153,16 @@ def config_options() -> Decorator[Any]:
 
 def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
     """``-o``, ``--out``, which must be given."""
-    return click.option("-o", "--out", metavar=metavar, required=True, type=click.Path(path_type=Path), help=help)
+    return click.option("-o", "--out", metavar=metavar, required=True, type=_Named(path_type=Path), help=help)
+
+
+class _Named(click.Path):
+    """A path that is not empty: as a path, nothing would be the folder where the command was started."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name; write . for the folder where you are", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def resume_option() -> Decorator[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,13 @@ class LabeledCrops:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """Their number, and a digest of their labels, names and pictures in this order."""
+        whole = hashlib.sha256(self.hashes.astype(">u4").tobytes())
+        for text in chain(self.labels, self.keys):
+            whole.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return f"{len(self)} ({whole.hexdigest()[:8]})"
 
     def sizes(self) -> Int[np.ndarray, "n 2"]:
         """Height and width of each crop."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGITS = 16  # of a digest, hexadecimal
+_locks: set[int] = set()  # descriptors of the folders that this process has locked
 
 
 @contextmanager
@@ -188,8 +189,8 @@ def unused_name(path: Path) -> Path:
 def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
     """Lock the folder ``out`` while the block runs, so that no other process writes there.
 
-    The system lifts the lock when the process ends, however it ends. Systems and file systems without such locks keep
-    nobody out.
+    The system lifts the lock when the process ends, however it ends, and whatever processes it forked live on. Systems
+    and file systems without such locks keep nobody out.
 
     Args:
         alone: whether nobody else may hold the lock; off = others may that also pass off.
@@ -203,6 +204,7 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
         yield
         return
     folder = os.open(out, os.O_RDONLY)
+    _locks.add(folder)
     try:
         try:
             fcntl.flock(folder, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -211,7 +213,20 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
                 raise UserError(f"{out}: another run writes in it; wait for its end, or pass another --out") from error
         yield
     finally:
-        os.close(folder)
+        if folder in _locks:
+            _locks.remove(folder)
+            os.close(folder)
+
+
+def _let_go() -> None:
+    """In a forked process: with its copies of the descriptors, a lock would outlive the process that holds it."""
+    for descriptor in _locks:
+        os.close(descriptor)
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -94,3 +94,19 @@ def test_an_lmdb_that_claims_more_samples_than_it_holds(count: bytes, crop: Path
     assert run(["data", "check", str(tmp_path / "set.lmdb")]) == 2
     err = capsys.readouterr().err
     assert "num-samples" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "align", "synth"])
+def test_an_empty_name_is_no_folder(command: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([command, "--out", ""]) == 2
+    assert "empty name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "setting", ["run.workers=100000", "run.batch_size=100000000", "model.decoder.refinements=10000000"]
+)
+def test_settings_that_would_bring_a_machine_down(setting: str, tmp_path: Path, capsys) -> None:
+    assert run(["finetune", "--set", setting, "--set", "data.rendered=1", "--out", str(tmp_path / "out")]) == 2
+    assert "less than or equal to" in capsys.readouterr().err
