@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from dptr.config.base import Config
 from dptr.utils.sizes import Sizes, check_sizes
 
-LONGEST_SIDE = 65_536  # pixels of a crop
+LONGEST_SIDE = 4096  # pixels of a crop
 Pixels = Annotated[int, Field(ge=8, le=LONGEST_SIDE)]
 
 
