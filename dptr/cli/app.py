@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -106,6 +108,8 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # paths that are no UTF-8 leave as they came
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures: the error says what matters
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     set_verbosity(0)
     name = f"dptr {arguments[0]}" if arguments else "dptr"
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +17,7 @@ from dptr.cli.options import (
     write_report,
 )
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import align_columns, progress_bars
+from dptr.utils.terminal import align_columns, progress_bars, say
 from dptr.version import __version__
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def bench(
     with progress_bars() as bars:
         report = bench(model, sets[0] if sets else None, batch_size or (1, 32), backend, repeats, threads, bars)
     for line in report.drops.lines():
-        print(line, file=sys.stderr)
+        say(line, level=-1)
     write_report(report.to_json(), lambda: "\n".join(_format(report)), style, out)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +106,7 @@ def build(
         source, out, kind, images, split, (names[0], names[1]) if names else None, language, quality, resume, overwrite
     )
     for line in built.drops.lines():
-        print(line, file=sys.stderr)
+        say(line, level=-1)
     print(f"{out}\t{built.words} words")
 
 

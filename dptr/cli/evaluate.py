@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ def evaluate(
     with progress_bars() as bars:
         report = evaluate(reader, paths, protocol or ["36"], bars, allow_empty)
     for line in report.drops.lines():
-        print(line, file=sys.stderr)
+        say(line, level=-1)
     content, text = report.to_json(), report.to_terminal()
     if chosen:
         accuracies, rows = _of_benchmark(chosen, sets, report)

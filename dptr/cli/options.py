@@ -13,10 +13,11 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json, escape
 from dptr.utils.extras import describe_install, require_extras
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
-from dptr.utils.terminal import print_unfinished, set_verbosity, to_json, write_text
+from dptr.utils.terminal import print_unfinished, set_verbosity, write_text
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -152,7 +153,16 @@ def config_options() -> Decorator[Any]:
 
 def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
     """``-o``, ``--out``, which must be given."""
-    return click.option("-o", "--out", metavar=metavar, required=True, type=click.Path(path_type=Path), help=help)
+    return click.option("-o", "--out", metavar=metavar, required=True, type=_Named(path_type=Path), help=help)
+
+
+class _Named(click.Path):
+    """A path that is not empty: as a path, nothing would be the folder where the command was started."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name; write . for the folder where you are", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def resume_option() -> Decorator[Any]:
@@ -265,7 +275,7 @@ def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str,
     Raises:
         UserError: the file cannot be written.
     """
-    text = to_json(report, indent=1) if style == "json" else to_text()
+    text = dump_json(report, indent=1) if style == "json" else escape(to_text(), keep="\n\t")
     if out == "-":
         print(text, flush=True)
         return

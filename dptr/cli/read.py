@@ -19,7 +19,8 @@ from dptr.cli.options import (
     report_options,
 )
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import say, say_error, to_json
+from dptr.utils.escapes import dump_json, escape
+from dptr.utils.terminal import say, say_error
 
 if TYPE_CHECKING:
     from dptr.inference.prediction import Prediction
@@ -61,8 +62,8 @@ def read(
     With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that these rule out.
 
     \b
-    tsv   path, text and confidence, separated by tabs; a path with tabs or line breaks needs csv or json
-    csv   the same with commas, quotes, and a first line of names
+    tsv   path, text and confidence, separated by tabs; a tab or a line break in a path is written as \\t or \\n
+    csv   the same with commas, quotes, and a first line of names; paths as they are
     json  a JSON object a line, with each character's confidence
     text  the text alone
     """
@@ -96,7 +97,7 @@ def read(
                 failed = True
                 continue
             for note in (*outcome.notes, *([RUNAWAY] if outcome.runaway else [])):
-                say(f"dptr: {path}: {note}")
+                say(f"dptr: {escape(path)}: {note}")
             accepted = outcome.confidence >= min_confidence
             low += not accepted
             written += 1
@@ -114,6 +115,7 @@ def _make_writer(style: str, file: TextIO, expects: bool) -> Callable[[str, Pred
     Args:
         expects: whether there is a pattern or a lexicon, so that tables have the probability outside it.
     """
+    seen = escape if file.isatty() else str  # csv: a program gets names as they are, a terminal no controls
     table: Any = csv.writer(file, lineterminator="\n")
     if style == "csv":
         table.writerow(("path", "text", "confidence", *(("outside",) if expects else ())))
@@ -123,12 +125,12 @@ def _make_writer(style: str, file: TextIO, expects: bool) -> Callable[[str, Pred
         numbers = [f"{reading.confidence:.4f}", *([] if reading.outside is None else [f"{reading.outside:.4f}"])]
         if style == "json":
             row = {"path": path, **reading.to_dict()}
-            file.write(to_json(row if accepted else {**row, "text": "", "rejected": reading.text}) + "\n")
+            file.write(dump_json(row if accepted else {**row, "text": "", "rejected": reading.text}) + "\n")
         elif style == "csv":
-            table.writerow((path, text, *numbers))
+            table.writerow((seen(path), text, *numbers))
         elif style == "text":
             file.write(f"{text}\n")
         else:
-            file.write("\t".join((path, text, *numbers)) + "\n")
+            file.write("\t".join((escape(path), text, *numbers)) + "\n")
 
     return write

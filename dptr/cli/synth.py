@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def synth(
     part = parse_shard(shard)
     first, last = shard_range(part, count)
     for line in [] if recipe.render.fonts else describe_embedded(find_fonts()):
-        print(line, file=sys.stderr)
+        say(line, level=-1)
     if sheet:
         _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
     with progress_bars() as bars:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -132,7 +131,7 @@ def bank(
                 encoder, paths, out, progress=lambda done: bars("images", done, len(paths)), center_crop=center_crop
             )
     for name, reason in built.provenance["dropped"]:
-        print(f"dropped {name}: {reason}", file=sys.stderr)
+        say(f"dropped {name}: {reason}", level=-1)
     images_held, tokens, width = built.tokens.shape
     print(f"{out}\t{images_held} images\t{tokens} tokens of {width}")
 

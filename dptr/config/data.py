@@ -36,7 +36,7 @@ class DataConfig(Config):
     train: tuple[str, ...] = ()  # folders with labels.tsv, or LMDBs
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()  # one a set of train; empty = by their numbers of crops
     cache: str = ""  # a folder where decoded crops are kept, and read from in place of memory
-    bucket: int = Field(1, ge=1)  # batches whose words are sorted by length together; 1 = as they come
+    bucket: int = Field(1, ge=1, le=100_000)  # batches whose words are sorted by length together; 1 = as they come
     validation: tuple[str, ...] = ()  # empty = a part of train
     validation_share: float = Field(0.1, ge=0, lt=1)
     # Which part: by a hash of each picture, or by a permutation of all crops, as before; runs begun then need order.

@@ -10,15 +10,19 @@ from dptr.config.base import KindConfig
 
 Initialization = Literal["fan-in", "published"]  # see dptr.models.layers.init_transformer, init_published
 
+# Far above any that was published; what a checkpoint asks for is bounded before it is allocated.
+WIDEST, DEEPEST = 16_384, 256  # dim, layers
+MOST_ROUNDS = 1000  # of decoding
+
 
 class DecoderConfig(KindConfig):
     """Keys of every decoder; ``kind`` is a key of ``dptr.models.decoders.DECODERS``."""
 
     default_kind: ClassVar[str] = "parseq"
 
-    dim: int = Field(128, ge=8)  # width of its tokens, and of the memory that it attends to
-    depth: int = Field(2, ge=1)  # layers
-    heads: int = Field(4, ge=1)
+    dim: int = Field(128, ge=8, le=WIDEST)  # width of its tokens, and of the memory that it attends to
+    depth: int = Field(2, ge=1, le=DEEPEST)  # layers
+    heads: int = Field(4, ge=1, le=WIDEST)
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @classmethod
@@ -30,8 +34,8 @@ class PARSeqConfig(DecoderConfig):
     """Permutation language modeling."""
 
     kind: Literal["parseq"] = "parseq"
-    permutations: int = Field(6, ge=1)  # orders a step, in mirrored pairs
-    refinements: int = Field(1, ge=0)  # cloze rounds after the first reading
+    permutations: int = Field(6, ge=1, le=1000)  # orders a step, in mirrored pairs
+    refinements: int = Field(1, ge=0, le=MOST_ROUNDS)  # cloze rounds after the first reading
     refinement_mask: Literal["causal", "cloze"] = "causal"  # of the content stream while refining; published: cloze
     autoregressive: bool = True  # decoding: left to right, or all positions at once
     initialization: Initialization = "fan-in"
@@ -41,15 +45,15 @@ class ABINetConfig(DecoderConfig):
     """A vision branch and a language model that corrects it."""
 
     kind: Literal["abinet"] = "abinet"
-    iterations: int = Field(3, ge=1)  # how often the language model corrects the reading
+    iterations: int = Field(3, ge=1, le=MOST_ROUNDS)  # how often the language model corrects the reading
 
 
 class MDiffConfig(DecoderConfig):
     """Mask diffusion."""
 
     kind: Literal["mdiff"] = "mdiff"
-    noisings: int = Field(3, ge=1)  # noised copies of each word a training step
-    steps: int = Field(3, ge=1)  # decoding: rounds of prediction at most
+    noisings: int = Field(3, ge=1, le=1000)  # noised copies of each word a training step
+    steps: int = Field(3, ge=1, le=MOST_ROUNDS)  # decoding: rounds of prediction at most
 
 
 DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # those with keys of their own; the others have the common ones

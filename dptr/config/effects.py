@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
 from dptr.config.model import Config
+from dptr.utils.reading import LARGEST_SETTINGS, parse_toml, read_file
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -206,7 +206,7 @@ def load_preset(name: str) -> Effects:
     if not name.endswith(".toml"):
         raise ValueError(f"unknown preset '{name}'; choose {', '.join(PRESETS)}, or pass a TOML file of effects")
     try:
-        return change_effects(PRESETS["default"], tomllib.loads(Path(name).read_text(encoding="utf-8-sig")))
+        return change_effects(PRESETS["default"], parse_toml(read_file(name, LARGEST_SETTINGS).decode("utf-8-sig")))
     except OSError as error:
         raise ValueError(f"preset {name}: {error.strerror}; pass an existing TOML file of effects") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from dptr.config.base import Config, KindConfig
 from dptr.config.renamed_render import explain_renamed
 from dptr.utils.errors import UserError
+from dptr.utils.reading import DEEPEST, LARGEST_SETTINGS, parse_toml, read_file
 
 R = TypeVar("R", bound=Config)
 
@@ -60,10 +61,10 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: Sequ
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+            values = parse_toml(read_file(path, LARGEST_SETTINGS).decode("utf-8-sig"))
         except OSError as error:
             raise UserError(f"recipe {path}: {error.strerror}; pass an existing TOML file to --config") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise UserError(f"recipe {path}: not valid TOML ({error}); see recipes/ for examples") from error
     for override in overrides:
         _apply(values, override)
@@ -79,10 +80,14 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise UserError(f"--set {override}: no key or no '='; write --set section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = parse_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    except ValueError as error:
+        raise UserError(f"--set {key}=...: {error}; write a value that the recipe takes") from error
     *parents, leaf = key.strip().split(".")
+    if len(parents) > DEEPEST:
+        raise UserError(f"--set {key[:60]}...: {len(parents)} sections; check the dotted key")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):

@@ -10,16 +10,18 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from dptr.config.base import Config, KindConfig
-from dptr.config.decoders import DecoderConfig, Initialization, PARSeqConfig
-from dptr.config.size import CropSize, Pixels
+from dptr.config.decoders import DEEPEST, WIDEST, DecoderConfig, Initialization, PARSeqConfig
+from dptr.config.size import LONGEST_SIDE, CropSize, Pixels
 from dptr.utils.sizes import check_sizes
+
+LONGEST = 4096  # characters of a word that a model may write
 
 
 class TowerConfig(Config):
     """A dual encoder's image tower, as ``dptr finetune`` finds it; a checkpoint that holds it reads without the hub."""
 
     vision: dict[str, Any]  # its configuration in transformers
-    projection: int = Field(ge=0)  # width of the joint space; 0: its tokens are not projected
+    projection: int = Field(ge=0, le=WIDEST)  # width of the joint space; 0: its tokens are not projected
     mean: tuple[float, float, float]  # of the pixels that it was trained with, a channel, from 0 to 1
     std: tuple[float, float, float]
 
@@ -29,8 +31,8 @@ class EncoderConfig(KindConfig):
 
     default_kind: ClassVar[str] = "svtr"
 
-    height: int = Field(32, ge=8)  # pixels
-    width: int = Field(128, ge=8)
+    height: int = Field(32, ge=8, le=LONGEST_SIDE)  # pixels
+    width: int = Field(128, ge=8, le=LONGEST_SIDE)
 
     @classmethod
     def kinds(cls) -> dict[str, type[EncoderConfig]]:  # type: ignore[override]
@@ -64,7 +66,7 @@ class SVTRConfig(EncoderConfig):
 
     kind: Literal["svtr"] = "svtr"
     size: Literal["nano", "micro", "tiny", "small"] = "micro"  # see dptr.models.encoders.svtr.SIZES
-    max_width: int = Field(0, ge=0)  # pixels; longer pictures keep their shape up to it; 0 = none do
+    max_width: int = Field(0, ge=0, le=LONGEST_SIDE)  # pixels; longer pictures keep their shape up to it; 0 = none do
     sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height, width of crops for less long pictures; see CropSize
 
     @property
@@ -96,9 +98,9 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
 class FMUConfig(Config):
     """Feature Merge Unit. ``queries = 0`` leaves it out."""
 
-    queries: int = Field(26, ge=0)
-    heads: int = Field(4, ge=1)
-    layers: int = Field(1, ge=1)
+    queries: int = Field(26, ge=0, le=2 * LONGEST)
+    heads: int = Field(4, ge=1, le=WIDEST)
+    layers: int = Field(1, ge=1, le=DEEPEST)
     count: bool = True  # image tokens are told how many characters stand left of them; not in the paper
     norms: Literal["all", "feed-forward"] = "all"  # of queries, output and before feed-forwards; published: the last
     dropout: float = Field(0.0, ge=0, lt=1)  # published: 0.1
@@ -110,7 +112,7 @@ class DecoderModelConfig(Config):
 
     decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()
     charset: str = "94"  # a named set, a language, or a file of characters
-    max_length: int = Field(25, ge=1)  # characters of the longest word
+    max_length: int = Field(25, ge=1, le=LONGEST)  # characters of the longest word
 
 
 class ModelConfig(DecoderModelConfig):
@@ -123,13 +125,13 @@ class ModelConfig(DecoderModelConfig):
 class GlyphConfig(Config):
     """The embedded dual encoder: character + position text tokens; image encoder + slots."""
 
-    dim: int = Field(128, ge=8)
+    dim: int = Field(128, ge=8, le=WIDEST)
     encoder: SerializeAsAny[EncoderConfig] = SVTRConfig()
-    heads: int = Field(4, ge=1)
-    layers: int = Field(1, ge=1)
+    heads: int = Field(4, ge=1, le=WIDEST)
+    layers: int = Field(1, ge=1, le=DEEPEST)
     count: bool = True  # see FMUConfig
     charset: str = "94"
-    max_length: int = Field(25, ge=1)
+    max_length: int = Field(25, ge=1, le=LONGEST)
 
 
 class DualConfig(KindConfig):

@@ -9,15 +9,16 @@ from pydantic import Field, model_validator
 from dptr.config.base import Config
 from dptr.utils.sizes import Sizes, check_sizes
 
-Pixels = Annotated[int, Field(ge=8)]
+LONGEST_SIDE = 4096  # pixels of a crop
+Pixels = Annotated[int, Field(ge=8, le=LONGEST_SIDE)]
 
 
 class CropSize(Sizes, Config):
     """Crops are ``height`` x ``width`` pixels; with ``max_width`` and ``sizes`` each has a size near its own shape."""
 
-    height: int = Field(32, ge=8)
-    width: int = Field(128, ge=8)
-    max_width: int = Field(0, ge=0)  # longer pictures get wider crops up to it, in steps of 32 pixels; 0 = none
+    height: int = Field(32, ge=8, le=LONGEST_SIDE)
+    width: int = Field(128, ge=8, le=LONGEST_SIDE)
+    max_width: int = Field(0, ge=0, le=LONGEST_SIDE)  # of crops of longer pictures, in steps of 32; 0 = none
     sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height and width of crops for pictures that are less long
 
     @model_validator(mode="after")

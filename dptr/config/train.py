@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 from dptr.config.base import Config
 from dptr.config.data import AdaptInitConfig, AlignInitConfig, DataConfig, DistillationConfig, InitConfig
 from dptr.config.decoders import DecoderConfig, PARSeqConfig
-from dptr.config.model import DecoderModelConfig, DualConfig, GlyphConfig, GlyphDualConfig, ModelConfig
+from dptr.config.model import LONGEST, DecoderModelConfig, DualConfig, GlyphConfig, GlyphDualConfig, ModelConfig
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 
@@ -38,12 +38,12 @@ class OptimConfig(Config):
 class RunConfig(Config):
     """What every training command has in common."""
 
-    seed: int = Field(0, ge=0)
-    steps: int = Field(2000, gt=0)
-    epochs: float = Field(0.0, ge=0)  # above 0, in place of steps: as many as so many passes over the data take
+    seed: int = Field(0, ge=0, lt=1 << 63)
+    steps: int = Field(2000, gt=0, le=1_000_000_000)
+    epochs: float = Field(0.0, ge=0, le=1_000_000)  # above 0, in place of steps: as many as so many passes take
     seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
-    batch_size: int = Field(128, gt=0)  # over all processes
-    gradient_accumulation_steps: int = Field(1, ge=1)  # parts that a batch is computed in, one after the other
+    batch_size: int = Field(128, gt=0, le=1_000_000)  # over all processes
+    gradient_accumulation_steps: int = Field(1, ge=1, le=10_000)  # parts that a batch is computed in, in turn
     activation_checkpointing: bool = False  # attention layers keep their inputs alone, and compute the rest twice
     compile: bool = False  # attention layers by torch.compile
     cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape
@@ -64,7 +64,7 @@ class RunConfig(Config):
 class CropRunConfig(RunConfig):
     """The same, for commands that read crops while they train."""
 
-    workers: int = Field(1, ge=0)  # processes that read or render crops; 0 = the training's own
+    workers: int = Field(1, ge=0, le=256)  # processes that read or render crops; 0 = the training's own
 
 
 class CoTrainingConfig(Config):
@@ -72,7 +72,7 @@ class CoTrainingConfig(Config):
 
     text: float = Field(0.0, ge=0)  # weight of spelling words from their text tokens, as stage 1 does
     images: float = Field(0.0, ge=0)  # weight of reading the rendered crops
-    words: int = Field(64, gt=0)  # words a step that are spelled from text tokens, over all processes
+    words: int = Field(64, gt=0, le=1_000_000)  # words a step that are spelled from text tokens, over all processes
     residuals: float = Field(0.0, ge=0)  # strength of perturbation by how this step's slots lie off their text
     decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()  # as wide as the glyph encoder
 
@@ -121,8 +121,8 @@ class AdaptRecipe(Config):
     text: tuple[str, ...] = ()  # files of words, a word a line or between white space; a repeated word weighs more
     words: WordsConfig = WordsConfig()
     domain_share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are of the language
-    domain_crops: int = Field(8000, ge=1)  # pictures of words of the text, each seen once by the image side
-    language_crops: int = Field(16_000, ge=1)  # pictures of words of the language, rehearsed beside them
+    domain_crops: int = Field(8000, ge=1, le=100_000_000)  # pictures of words of the text, each encoded once
+    language_crops: int = Field(16_000, ge=1, le=100_000_000)  # pictures of words of the language, beside them
     max_accuracy_loss: float = Field(0.02, ge=0, le=1)  # how much word accuracy on other words may fall
     pack: str = ""  # pictures of words of the language, rendered before by dptr synth
     corpus: CorpusConfig = CorpusConfig()  # words of the language
@@ -132,9 +132,9 @@ class AdaptRecipe(Config):
 class SynthRecipe(Config):
     """``dptr synth``: rendered crops into a pack, for training to read many times."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 63)
     charset: str = "94"
-    max_length: int = Field(25, ge=1)
+    max_length: int = Field(25, ge=1, le=LONGEST)
     size: CropSize = CropSize()
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
@@ -151,7 +151,7 @@ class PretrainRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     validation: tuple[SourceConfig, ...] = ()  # words to validate on besides, such as the labels of another set
     standardize: bool = False  # the mean is taken off text tokens and off the bank's (dptr.dual.standardize)
-    bucket: int = Field(16, ge=1)  # batches whose words are sorted by length together; 1 = as they come
+    bucket: int = Field(16, ge=1, le=100_000)  # batches whose words are sorted by length together; 1 = as they come
 
 
 class ForgettingConfig(Config):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +45,13 @@ class LabeledCrops:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """Their number, and a digest of their labels, names and pictures in this order."""
+        whole = hashlib.sha256(self.hashes.astype(">u4").tobytes())
+        for text in chain(self.labels, self.keys):
+            whole.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return f"{len(self)} ({whole.hexdigest()[:8]})"
 
     def sizes(self) -> Int[np.ndarray, "n 2"]:
         """Height and width of each crop."""
@@ -160,8 +170,8 @@ def _decode(
             continue
         hashes[count] = hash_picture(data)
         arrays[count] = to_array(image, height, width)
-        if views := turn_tall(image):
-            turned[count] = [to_array(view, height, width) for view in views]
+        if views := list(map(partial(to_array, height=height, width=width), turn_tall(image))):
+            turned[count] = views
         count += 1
     return arrays[:count], turned, hashes[:count], unreadable
 
@@ -180,8 +190,8 @@ def _decode_variable(
         except UserError as error:
             unreadable[source, index] = str(error)
             continue
-        if views := turn_tall(image):
-            turned[len(crops)] = [fit(view, size) for view in views]
+        if views := list(map(partial(fit, sizes=size), turn_tall(image))):
+            turned[len(crops)] = views
         hashes[len(crops)] = hash_picture(data)
         crops.append(fit(image, size))
     return VariableSizeCrops(crops), turned, hashes[: len(crops)], unreadable

@@ -15,6 +15,7 @@ from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image, read_encoded
 from dptr.utils.lmdb import LmdbReader, is_lmdb
+from dptr.utils.reading import read_file, resolve_inside
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class LabeledDataset(ABC):
 
 
 class LabeledFolder(LabeledDataset):
-    """A folder with ``labels.tsv``: UTF-8, one ``path<TAB>label`` a line, paths relative to the file."""
+    """A folder with ``labels.tsv``: UTF-8, one ``path<TAB>label`` a line, paths of files in the folder."""
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder)
@@ -81,13 +82,16 @@ class LabeledFolder(LabeledDataset):
         return self._rows[index][0]
 
     def image_bytes(self, index: int) -> bytes:
-        return read_encoded(self.path / self._rows[index][0])
+        return read_encoded(self._place(index))
 
     def open_bytes(self, index: int, data: bytes) -> Image.Image:
-        return open_image(data, str(self.path / self._rows[index][0]))
+        return open_image(data, str(self._place(index)))
 
     def stamps(self) -> Iterator[str]:
         return (f"{name}\t{_stamp(self.path / name)}" for name, _ in self._rows)
+
+    def _place(self, index: int) -> Path:
+        return resolve_inside(self.path, self._rows[index][0])
 
 
 class LabeledLmdb(LabeledDataset):
@@ -213,7 +217,7 @@ def _stamp(file: Path) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[str, str]]:
     try:
-        data = file.read_bytes()
+        data = read_file(file)
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; check the path") from error
     try:

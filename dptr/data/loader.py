@@ -103,8 +103,11 @@ def _start(loader: DataLoader) -> Iterator:
 
 
 def _start_worker(worker: int) -> None:
-    """Ctrl-C is the main process's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and a terminal that closes are the main process's to handle, which ends its workers by SIGTERM."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16) -> list[str]:

@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
 from dptr.export.quantize import halve, quantize
 from dptr.inference.locate import check_model
-from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata
+from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata, seal
 from dptr.utils.files import atomic_file, digest
 from dptr.utils.outputs import check_file
 
@@ -102,4 +102,4 @@ def export(
 def _save(graph: onnx.ModelProto, path: Path, metadata: str) -> None:
     onnx.helper.set_model_props(graph, {METADATA: metadata})
     graph.producer_name = "dptr"
-    path.write_bytes(graph.SerializeToString())
+    path.write_bytes(seal(graph.SerializeToString()))

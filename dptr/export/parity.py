@@ -85,7 +85,7 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
                 place = find_tie(one, two)
                 (different if place is None else ties)[index] = True
                 shown = shown if place is None else place + 1
-            difference = max(difference, float(np.abs(one[:shown] - two[:shown]).max()))
+            difference = float(np.maximum(difference, np.abs(one[:shown] - two[:shown]).max()))  # NaN stays
     times = milliseconds[0], milliseconds[1]
     return Parity(len(crops), len(words), int(different.sum()), difference, times, int((ties & ~different).sum()))
 

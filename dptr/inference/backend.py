@@ -15,8 +15,9 @@ from dptr.inference.providers import PACKAGES, PROVIDERS, device_kind, has_provi
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
+from dptr.utils.files import digest
 from dptr.utils.sizes import Sizes
-from dptr.weights import model_file
+from dptr.weights import SHIPPED, model_file
 
 Searches = Literal["prefixes", "paths", "positions"]
 
@@ -95,7 +96,15 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
     kind = device_kind(device)
     # The remedy for a missing OpenVINO is onnxruntime's to name: torch has no such device.
     if exported == Path(model) or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
-        return OnnxModel(exported, device)
+        opened = OnnxModel(exported, device)
+        weights = Path(model) / "model.safetensors"
+        both = exported != Path(model) and str(model) not in SHIPPED and weights.is_file()
+        if both and opened.metadata.get("weights") != digest(weights):
+            raise UserError(
+                f"model '{model}': its {exported.name} was exported from other weights than its {weights.name}; "
+                "export it anew, or remove one of the two"
+            )
+        return opened
     if kind == "openvino":
         raise UserError(
             f"device 'openvino': it reads exported files; type: dptr export --model {model} --out FILE{SUFFIX}"

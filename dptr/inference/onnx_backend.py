@@ -2,12 +2,16 @@
 
 The graph in such a file takes pixels and returns probabilities. All else that a reader needs (the charset, the longest
 word, the size of crops, the temperature, the model card) is JSON in the file's metadata, under the key ``METADATA``.
-``dump_metadata`` writes that JSON when a model is exported; ``OnnxModel`` reads it back.
+``dump_metadata`` writes that JSON when a model is exported; ``OnnxModel`` reads it back. The last bytes of the file are
+a digest of all before them (``seal``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +24,14 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 from dptr.utils.images import HALF_RANGE, to_pixels
+from dptr.utils.reading import check_depth, read_file
 from dptr.utils.sizes import WIDTH_STEP, CropSizes, Sizes
 from dptr.version import __version__
 
 FORMAT = 1  # of the JSON in the metadata; files of another format are refused
 METADATA = "dptr"
 SUFFIX = ".onnx"
+LARGEST_SIDE, LONGEST_WORD = 4096, 4096  # pixels, characters: far above any model; bounded before they are allocated
 GUIDE = "next", "missing", "keep", "gain", "other", "temperature", "beam_width"
 """Inputs of a graph that can search for the words of a language (``dptr.inference.beam.Rules``). Without them, or with
 a width of 0, it reads freely."""
@@ -50,12 +56,15 @@ class OnnxModel:
 
     Raises:
         UserError: there is no such file, it is damaged or was not written by ``dptr export``, another version of dptr
-            wrote it in another format, onnxruntime is not installed, or it cannot use the device.
+            wrote it in another format, onnxruntime is not installed, or it cannot use the device. Reading raises one
+            for a graph that fails, or that answers with something else than probabilities.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", threads: int = 0) -> None:
         if not Path(path).is_file():
             raise UserError(f"model '{path}': no such file; check the path, or write it with 'dptr export'")
+        self.path = path
+        sealed = _check_seal(path)
         self.session = open_session(path, device, threads)
         self.device = device
         outputs = {output.name for output in self.session.get_outputs()}
@@ -64,32 +73,106 @@ class OnnxModel:
             self.searches = "paths"
         elif outputs.issuperset(BEAM):
             self.searches = "prefixes"
-        held = self.metadata = _load_metadata(path, self.session.get_modelmeta().custom_metadata_map)
         try:
+            entries = self.session.get_modelmeta().custom_metadata_map
+        except ValueError as error:  # not UTF-8
+            raise _damaged(path, error) from error
+        held = self.metadata = _load_metadata(path, entries)
+        try:
+            if held.get("digest") and not sealed:
+                raise ValueError("its digest is missing")
             charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
             self.tokenizer = Tokenizer(charset, held["max_length"])
             self.card: dict[str, Any] = held["card"]
             self.temperature = float(held["temperature"] or 1.0)
+            if not 0 < self.temperature < math.inf or not isinstance(self.card, dict):
+                raise ValueError(f"temperature {self.temperature}, card of type {type(self.card).__name__}")
             sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
+            sides = [held["height"], held["width"], held.get("widest", 0), *(side for pair in sizes for side in pair)]
+            if not all(isinstance(side, int) and 0 <= side <= LARGEST_SIDE for side in sides) or not all(sides[:2]):
+                raise ValueError(f"crops of {sides[0]}x{sides[1]} pixels")
+            if not isinstance(held["max_length"], int) or not 1 <= held["max_length"] <= LONGEST_WORD:
+                raise ValueError(f"max_length {held['max_length']}")
             self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, UserError) as error:
             raise _damaged(path, error) from error
+        self._classes = len(charset) + 1
+        inputs = {each.name: (each.type, len(each.shape)) for each in self.session.get_inputs()}
+        if inputs.get("pixels") != ("tensor(float)", 4) or "probabilities" not in outputs:
+            raise UserError(f"{path}: a graph that takes {', '.join(inputs)}, not pixels of crops; export it again")
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
-        (probabilities,) = self.session.run(["probabilities"], {"pixels": to_pixels(crops)})
-        return probabilities
+        return self._rows("probabilities", crops)
 
     def paths(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Label the positions of a CTC network: see ``dptr.inference.backend.Backend.paths``."""
-        (paths,) = self.session.run(["paths"], {"pixels": to_pixels(crops)})
-        return paths
+        return self._rows("paths", crops)
 
     def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
         """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
         guide = dict(zip(GUIDE, (*rules.arrays(), np.array(width, np.int64)), strict=True))
-        found = self.session.run(BEAM, {"pixels": to_pixels(crops), **guide})
-        return Hypotheses(*found)
+        found = Hypotheses(*self._run(BEAM, {"pixels": to_pixels(crops), **guide}))
+        shape, symbols = (len(crops), width), found.symbols
+        if symbols.ndim != 3 or symbols.shape[:2] != shape or found.chances.shape != symbols.shape:
+            raise self._odd(f"symbols of shape {symbols.shape}")
+        if symbols.min() < 0 or symbols.max() >= self._classes or not np.isfinite(found.chances).all():
+            raise self._odd("symbols or chances outside their range")
+        return found
+
+    def _rows(self, output: str, crops: np.ndarray) -> np.ndarray:
+        (rows,) = self._run([output], {"pixels": to_pixels(crops)})
+        if rows.ndim != 3 or not rows.shape[1] or (len(rows), rows.shape[2]) != (len(crops), self._classes):
+            raise self._odd(f"{output} of shape {rows.shape} for {len(crops)} crops and {self._classes} classes")
+        if rows.dtype != np.float32 or not np.isfinite(rows).all():
+            raise self._odd(f"{output} that are not finite float32")
+        return rows
+
+    def _run(self, outputs: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+        try:
+            return self.session.run(outputs, inputs)
+        except Exception as error:  # onnxruntime's errors have no common class of their own
+            if not type(error).__module__.startswith("onnxruntime") and not isinstance(
+                error, RuntimeError | ValueError
+            ):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{self.path}: does not compute on {self.device} ({reason}); lower the batch size, or export it again"
+            ) from error
+
+    def _odd(self, what: str) -> UserError:
+        return UserError(f"{self.path}: gives {what}; damaged or not dptr's; copy the file anew, or export it again")
+
+
+_SEAL = b"dptr-digest"
+_ENTRY = b"\x72\x4f\x0a\x0b" + _SEAL + b"\x12\x40"  # ModelProto.metadata_props: key of 11 bytes, value of 64
+
+
+def seal(data: bytes) -> bytes:
+    """A serialized ONNX model with its SHA-256 as one more entry of its metadata, at its end.
+
+    A protocol buffer may be appended to: a repeated field goes on (encoding of protocol buffers, "last one wins").
+    """
+    return data + _ENTRY + hashlib.sha256(data).hexdigest().encode()
+
+
+def _check_seal(path: str | Path) -> bool:
+    """Whether the file has a digest, as those of earlier versions have not.
+
+    Raises:
+        UserError: it has another content than its digest says, or cannot be read.
+    """
+    try:
+        data = memoryview(read_file(path, 1 << 32))
+    except OSError as error:
+        raise UserError(f"model '{path}': {error.strerror}; check the path") from error
+    end = len(data) - len(_ENTRY) - 64
+    if end < 0 or data[end : end + len(_ENTRY)] != _ENTRY:
+        return False
+    if hashlib.sha256(data[:end]).hexdigest().encode() != data[end + len(_ENTRY) :]:
+        raise UserError(f"{path}: not whole, its content differs from its digest; copy it anew, or export it again")
+    return True
 
 
 def dump_metadata(
@@ -134,6 +217,7 @@ def dump_metadata(
             },
             "temperature": temperature,
             "numbers": numbers,
+            "digest": "sha256",
             "weights": weights,
             "dptr": __version__,
             "card": card,
@@ -147,7 +231,8 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
     if METADATA not in entries:
         raise UserError(f"{path}: an ONNX file of another program; pass one that 'dptr export' wrote")
     try:
-        metadata = json.loads(entries[METADATA])
+        metadata = json.loads(entries[METADATA], parse_constant=_refuse_constant)
+        check_depth(metadata)
         version = metadata.get("format")
     except (ValueError, RecursionError, AttributeError) as error:
         raise _damaged(path, error) from error
@@ -158,5 +243,11 @@ def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
     return metadata
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _damaged(path: str | Path, error: Exception) -> UserError:
-    return UserError(f"{path}: its metadata is damaged ({error!r}); copy the file anew, or export it again")
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = reason if len(reason) < 200 else f"{reason[:80]} ... {reason[-80:]}"
+    return UserError(f"{path}: its metadata is damaged ({reason}); copy the file anew, or export it again")

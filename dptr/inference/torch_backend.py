@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ class TorchModel:
 
     def __init__(self, model: str | Path, device: str = "cpu") -> None:
         self.device = device
+        self._process = os.getpid()
         self._device = _open_device(device)
         recognizer = load_recognizer(model)
         self.tokenizer = recognizer.tokenizer
@@ -49,6 +51,7 @@ class TorchModel:
 
     def probabilities(self, crops: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n t classes"]:
         """Recognize crops of one size: see ``dptr.inference.backend.Backend.probabilities``."""
+        self._check_process()
         with torch.inference_mode():
             return crop_probabilities(self.model, crops, self._device)
 
@@ -56,6 +59,7 @@ class TorchModel:
         """Label the positions of a CTC network: see ``dptr.inference.backend.Backend.paths``."""
         decoder = self.model.decoder
         assert isinstance(decoder, CTC)
+        self._check_process()
         with torch.inference_mode():
             memory = self.model.memory(to_pixels(crops, self._device))
             return to_probabilities(decoder.predict(memory, None))
@@ -64,12 +68,25 @@ class TorchModel:
         """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
         decoder = self.model.decoder
         assert isinstance(decoder, AutoregressiveDecoder)
+        self._check_process()
         with torch.inference_mode():
             guide = Guide(*(torch.as_tensor(each, device=self._device) for each in rules.arrays()))
             beam = search(decoder, self.model.memory(to_pixels(crops, self._device)), guide, width)
             ended = beam.states == len(guide.next) - 1
             found = beam.symbols, beam.chances, beam.scores, ended, beam.left, beam.cut
             return Hypotheses(*(each.cpu().numpy() for each in found))
+
+    def _check_process(self) -> None:
+        """OpenMP's threads do not survive a fork: torch would wait for them for ever.
+
+        Raises:
+            UserError: this is another process than the one that opened the model, and torch computes in threads.
+        """
+        if self._process != os.getpid() and torch.get_num_threads() > 1:
+            raise UserError(
+                "a model that torch computes, opened before this process was forked: it would hang; open it in this "
+                "process, or start processes by 'spawn'"
+            )
 
 
 def crop_probabilities(

@@ -7,7 +7,8 @@ help, and in which order, was chosen on validation crops (docs/LOG.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ Reading = TypeVar("Reading")
 ORIENTATIONS = 0, 90, 270  # degrees clockwise
 
 _REDUCE_ABOVE = 4  # times the height and width of a crop: larger pictures are shrunk before they are changed
+_SHORTEN_ABOVE = 64  # times a side of a crop: that side alone is shrunk, for changes add a share of it on all sides
 
 
 class ViewReading(Protocol):
@@ -54,11 +56,12 @@ def make_views(
     Returns:
         ``tta`` crops of each orientation, in the order of this module.
     """
-    return [
-        fit(view, size)
-        for upright in (image, *(turn_tall(image) if turn else ()))
-        for view in change_image(upright, tta, size.height, size.width)
-    ]
+
+    def crops(upright: Image.Image) -> list[np.ndarray]:
+        return [fit(view, size) for view in change_image(upright, tta, size.height, size.width)]
+
+    # By map, which lets go of a turned picture before the next one is made: a picture may be large.
+    return list(chain.from_iterable(map(crops, chain([image], turn_tall(image) if turn else ()))))
 
 
 def view_orientation(view: int, tta: int = 1) -> int:
@@ -105,11 +108,19 @@ def read_by_size(
     return [readings[index] for index in range(len(readings))]
 
 
-def change_image(image: Image.Image, count: int, height: int, width: int) -> list[Image.Image]:
-    """An RGB picture as the first ``count`` of ``CHANGES`` make it, for crops of ``height`` x ``width`` pixels."""
-    factor = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
-    smaller = image.reduce(factor) if factor > 1 and count > 1 else image
-    return [image, *(change(smaller) for change in CHANGES[1:count])]
+def change_image(image: Image.Image, count: int, height: int, width: int) -> Iterator[Image.Image]:
+    """An RGB picture as each of the first ``count`` of ``CHANGES`` makes it, for crops of ``height`` x ``width``."""
+    yield image
+    if count == 1:
+        return
+    both = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
+    factors = (
+        max(1, both, image.width // (_SHORTEN_ABOVE * width)),
+        max(1, both, image.height // (_SHORTEN_ABOVE * height)),
+    )
+    smaller = image.reduce(factors) if factors != (1, 1) else image
+    for change in CHANGES[1:count]:
+        yield change(smaller)
 
 
 def _keep(image: Image.Image) -> Image.Image:

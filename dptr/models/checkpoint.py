@@ -6,6 +6,7 @@ A folder holds ``config.json`` (format, kind, model settings, characters, the du
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 
 from dptr.config.model import DecoderModelConfig, ModelConfig
 from dptr.models.decoders import Decoder
-from dptr.models.loading import check_model_folder, load_strictly, match_character_rows, parse_settings, read_config
+from dptr.models.loading import (
+    check_amount,
+    check_model_folder,
+    load_strictly,
+    match_character_rows,
+    parse_settings,
+    read_config,
+)
 from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.models.resize_positions import ROWS, resize_rows
@@ -142,8 +150,10 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         )
     config, charset = parse_settings(described, "model", _SCHEMAS[kind], f"{folder}/config.json")
     tensors = load_tensors(model_file(model, "model.safetensors"), "model")
-    dual, temperature = described.get("dual", {}), float(described.get("temperature", 1.0))
-    return Checkpoint(folder, kind, config, charset, dual, tensors, temperature)
+    dual, temperature = described.get("dual", {}), described.get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise UserError(f"{folder}/config.json: temperature {temperature!r}, no number above 0; damaged, copy it anew")
+    return Checkpoint(folder, kind, config, charset, dual, tensors, float(temperature))
 
 
 def load_recognizer(model: str | Path) -> Loaded:
@@ -167,12 +177,24 @@ def build_loaded(checkpoint: Checkpoint) -> Loaded:
             f"{checkpoint.folder}: a stage 1 decoder, not a recognizer; fine-tune it first: "
             f"dptr finetune --set init.decoder={checkpoint.folder} --data CROPS"
         )
+    _check_amounts(checkpoint, config)
     with torch.random.fork_rng(devices=[]):
         recognizer = build_recognizer(config, len(checkpoint.charset))
     load_strictly(recognizer, checkpoint.tensors, str(checkpoint.folder))
     tokenizer = Tokenizer(checkpoint.charset, config.max_length)
     card = card_of(checkpoint.folder)
     return Loaded(recognizer.eval(), tokenizer, config, card, checkpoint.temperature)
+
+
+def _check_amounts(checkpoint: Checkpoint, config: ModelConfig) -> None:
+    """A layer has attention (4 matrices) or two linear layers, of ``dim`` x ``dim`` or more each."""
+    decoder, fmu = config.decoder, config.fmu
+    where, dim = str(checkpoint.folder), decoder.dim
+    parts = [("decoder.", 4 * decoder.depth * dim**2 + len(checkpoint.charset) * dim, f"decoder.dim = {dim}")]
+    if fmu.queries:
+        parts.append(("fmu.", 4 * fmu.layers * dim**2 + fmu.queries * dim, f"fmu.queries = {fmu.queries}"))
+    for prefix, needed, setting in parts:
+        check_amount(checkpoint.tensors, prefix, needed, setting, where)
 
 
 def card_of(model: str | Path) -> dict[str, Any]:

@@ -79,6 +79,23 @@ def match_character_rows(new: Charset, old: Charset, after: int) -> tuple[list[i
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
+def check_amount(tensors: dict[str, Tensor], prefix: str, needed: int, setting: str, where: str) -> None:
+    """A file holds about as many weights as its settings ask for, before a network of that size is allocated.
+
+    Args:
+        prefix: of the names of the part's weights.
+        needed: the part has at least so many weights.
+
+    Raises:
+        UserError: it holds less.
+    """
+    held = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith(prefix))
+    if held < needed:
+        raise UserError(
+            f"{where}: {setting} needs {needed:,} weights at least, the file holds {held:,}; damaged, copy it anew"
+        )
+
+
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fresh: tuple[str, ...] = ()) -> list[str]:
     """Load ``tensors`` (float16 is widened to float32); only names that start with one of ``fresh`` may be missing.
 
@@ -90,7 +107,8 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fre
         The names left as they were.
 
     Raises:
-        UserError: a missing, unexpected or differently shaped tensor.
+        UserError: a missing, unexpected or differently shaped tensor, one of another kind of numbers, or numbers that
+            are not finite.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in tensors]
@@ -98,6 +116,11 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fre
         f"{name} {tuple(tensors[name].shape)} where {tuple(own[name].shape)} is needed"
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    faults += [
+        f"{name} of {str(tensor.dtype).removeprefix('torch.')} where {str(own[name].dtype).removeprefix('torch.')} is"
+        for name, tensor in tensors.items()
+        if name in own and tensor.is_floating_point() != own[name].is_floating_point()
     ]
     faults += [f"{name} is missing" for name in missing if not name.startswith(fresh or ("\0",))]
     faults += [f"{name} is not part of this model" for name in tensors if name not in own]
@@ -107,5 +130,7 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fre
             "use the settings that they were trained with"
         )
     wide = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    if broken := [name for name, tensor in wide.items() if not bool(tensor.isfinite().all())]:
+        raise UserError(f"{where}: {broken[0]} has numbers that are not finite ({len(broken)} such); copy it anew")
     module.load_state_dict(wide, strict=False)
     return missing

@@ -17,6 +17,7 @@ from dptr.photo.page import Page
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES, count_frames, decode_frame, open_header
 from dptr.utils.inputs import STANDARD_INPUT
+from dptr.utils.reading import open_plain
 from dptr.version import __version__
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _open(source: str) -> Iterator[IO[bytes]]:
         yield io.BytesIO(_fetch(source))
     else:
         try:
-            file = open(source, "rb")  # noqa: SIM115
+            file = open(open_plain(source), "rb")  # noqa: SIM115
         except IsADirectoryError as error:
             raise UserError(f"{source}: a folder; pass a picture, or the pictures in it") from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name

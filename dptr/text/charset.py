@@ -14,6 +14,7 @@ from unicodedata import category, decimal, normalize
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import directions, is_mark
 from dptr.utils.errors import UserError
+from dptr.utils.reading import LARGEST_SETTINGS, read_file
 
 CHARSETS: dict[str, str] = {
     "10": string.digits,
@@ -188,7 +189,7 @@ def resolve_charset(spec: str) -> Charset:
             f"a file; {hint} one of these"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path, LARGEST_SETTINGS).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"charset {path}: {error.strerror}; check the path and its permissions") from error
     except UnicodeDecodeError as error:

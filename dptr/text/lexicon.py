@@ -8,6 +8,7 @@ from pathlib import Path
 from dptr.text.automaton import Automaton, make_automaton
 from dptr.text.charset import Charset, show
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 
 _SHOWN = 10  # characters that an error names
 
@@ -19,7 +20,7 @@ def load_words(path: str | Path) -> list[str]:
         UserError: the file is unreadable, not UTF-8, or has no such line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_file(path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"lexicon {path}: {error.strerror}; check the path and its permissions") from error
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import importlib
+import io
 import re
 import zlib
 from collections import Counter
@@ -19,6 +20,7 @@ from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
 from dptr.utils.lmdb import LmdbReader, is_lmdb
+from dptr.utils.reading import LARGEST, read_file
 
 PLACEHOLDER = "number placeholder"
 _MERGED = re.compile(r"0[.,]*0")
@@ -130,9 +132,11 @@ def _read_text(path: str, kind: str) -> str:
     if not path:
         raise UserError(f"corpus source of kind {kind}: path is empty; set it to a file")
     try:
-        content = Path(path).read_bytes()
+        content = read_file(path)
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise UserError(f"{where}: more than {LARGEST >> 20} MiB unpacked; cut it into several files")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error

@@ -102,16 +102,24 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
-    change = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
-    crops = load_finetune_crops(recipe, charset, *([change] if recipe.init.model else []))
+    turn = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    data: dict[str, str] = {}
+
+    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
+        data["training"] = crops.digest()
+        return turn(crops) if recipe.init.model else (crops, [])
+
+    crops = load_finetune_crops(recipe, charset, change)
     run, lengths = settle_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     source, validation, notes = crops.source, crops.validation, crops.notes + lengths
+    data["validation"] = validation.digest()
     others, messages = load_others(recipe, charset)
     parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr))
     task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
+    task.data = data
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *messages])
     trainer.run()
     if others:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
 from dptr.utils.files import replace_file
 from dptr.utils.terminal import say, shows_progress
 
@@ -65,7 +66,7 @@ class Log:
             return
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+                file.write(dump_json({"step": step, **values}) + "\n")
             if self._events is not None:
                 self._events.write(step, values)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Progress:
         best: of each model that trains (one has the name ""), the scores of its best state.
         baseline: of each, the scores of the first validation.
         validations_since_best: validations without a better state.
+        data: what it trains and validates on, by role: a number and a digest (``dptr.data.crops.LabeledCrops.digest``).
     """
 
     step: int = 0
@@ -95,6 +97,7 @@ class Progress:
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     baseline: dict[str, dict[str, float]] = field(default_factory=dict)
     validations_since_best: int = 0
+    data: dict[str, str] = field(default_factory=dict)
 
 
 def save_state(
@@ -159,8 +162,20 @@ def restore_state(
     if scaler is not None and described["scaler"]:
         scaler.load_state_dict(described["scaler"])
     for name in asdict(progress):
-        setattr(progress, name, described[name])
+        if name in described or name != "data":  # which came later
+            setattr(progress, name, described[name])
     return True
+
+
+def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
+    """A line for the log on each set that is not what the run began with; from now on it is known as it is."""
+    changed = [
+        f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; losses go on from others"
+        for role, now in data.items()
+        if progress.data.get(role, now) != now
+    ]
+    progress.data = dict(data)
+    return changed
 
 
 def _saved_states(out: Path) -> list[Path]:

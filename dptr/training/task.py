@@ -55,6 +55,7 @@ class Task(ABC):
         patience: validations in a row without a better state, after which training ends; 0 = never.
         clipped_apart: modules whose gradients are clipped each by its own norm; empty = the objective's as a whole.
         capturable: whether steps can be a CUDA graph (``dptr.training.cuda_graph``).
+        data: what labeled crops it learns from and is judged on, by role, as ``Progress.data`` tells; empty = none.
         capture_lock: held while that is captured, in which no other thread may use the GPU.
     """
 
@@ -67,6 +68,7 @@ class Task(ABC):
     clipped_apart: Sequence[nn.Module] = ()
     capturable: bool = False
     capture_lock: AbstractContextManager = nullcontext()
+    data: Mapping[str, str] = {}
 
     @abstractmethod
     def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:

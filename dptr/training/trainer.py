@@ -17,7 +17,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,10 +30,10 @@ from dptr.training.cuda_graph import CapturedStep
 from dptr.training.device import best_precision
 from dptr.training.logger import Log
 from dptr.training.optimizer import make_optimizer, one_cycle
-from dptr.training.state import RECIPE, Progress, restore_state, save_state
+from dptr.training.state import RECIPE, Progress, compare_data, restore_state, save_state
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
-from dptr.utils.files import lock_folder, save_tensors, unused_name, write_json
+from dptr.utils.files import lock_folder, read_json, save_tensors, unused_name, write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,8 +72,11 @@ class Trainer:
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
         accelerator.wait_for_everyone()  # all have checked ``out``
+        self.recipe = recipe.model_dump(mode="json")
         if accelerator.is_main_process:
-            write_json(out / RECIPE, recipe.model_dump(mode="json"))
+            out.mkdir(parents=True, exist_ok=True)
+            with lock_folder(out):
+                write_json(out / RECIPE, self.recipe)
         for layer in task.objective.modules():
             if isinstance(layer, Layer):
                 layer.recompute = run.activation_checkpointing
@@ -103,10 +106,10 @@ class Trainer:
         if restore_state(out, self.progress, self.module, self.optimizer, self.ema, accelerator.scaler):
             self.log.say(f"{out}: goes on after step {self.progress.step} of {run.steps}")
         self.log.begin(self.progress.step)
-        for line in notes:
+        for line in (*compare_data(self.progress, task.data), *notes):
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
-        self.interrupted = False  # Ctrl-C came to this process
+        self.interrupted = False  # Ctrl-C, or another signal to stop, came to this process
         self.finished = False  # the step before was the last one
         self.last_loss = math.nan  # that was looked at
         self.all_interrupted = False  # it had come to any process when the step's losses were put together
@@ -125,18 +128,33 @@ class Trainer:
             if self.out_of_patience() or self.seconds_left() == 0:
                 return
             with closing(task.batches(progress.step, config.steps, self.share)) as batches:
-                for batch in batches:
+                for batch in self.unless_stopped(batches):
                     with step_generator(config.seed, progress.step) as generator:
                         tensors, words = task.tensors(batch, progress.step, generator, self.share)
                         loss, others = self.learn(tensors, words, generator)
                     rate = self.log.progress(progress.step, config.steps, config.batch_size, loss, self.seconds_left())
                     if self.due(config.log_every):
+                        self.check_folder()
                         row = {name: float(value) for name, value in others.items()}
                         self.log.write(progress.step, {"loss": loss, **row, f"{task.unit}_per_second": round(rate, 1)})
                     if self.due(config.validate_every):
                         self.validate()
                     if self.end_step():
                         return
+
+    def unless_stopped(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches; if none comes because the signal that stops this process ended its workers, the state is saved.
+
+        Raises:
+            KeyboardInterrupt: that is so.
+        """
+        try:
+            yield from batches
+        except UserError:
+            if not self.interrupted or self.share.processes > 1:
+                raise
+            self.save()
+            raise KeyboardInterrupt from None
 
     def learn(
         self, tensors: dict[str, Tensor], words: Sequence[str], generator: torch.Generator
@@ -364,14 +382,25 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state of this step, from the main process."""
+        self.check_folder()
         if self.accelerator.is_main_process:
             save_state(self.out, self.progress, self.module, self.optimizer, self.ema, self.accelerator.scaler)
+
+    def check_folder(self) -> None:
+        """The folder of the run is still there, else nothing that is trained from now on would be kept.
+
+        Raises:
+            UserError: it was deleted, or moved.
+        """
+        if self.accelerator.is_main_process and not (self.out / RECIPE).is_file():
+            raise UserError(f"{self.out}: gone since the run began, deleted or moved; put it back and pass --resume")
 
     @contextmanager
     def stop_after_step(self) -> Iterator[None]:
         """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once.
 
-        Until then no other run may use the folder. The log is closed at the end, whatever that is.
+        So do SIGTERM and, but for a run that was started to outlive its terminal (nohup), SIGHUP. Until then no other
+        run may use the folder. The log is closed at the end, whatever that is.
 
         Raises:
             UserError: another run got hold of the folder since ``check_out``.
@@ -382,18 +411,24 @@ class Trainer:
                 raise KeyboardInterrupt
             self.interrupted = True
 
-        # in another thread the caller handles signals; SIGINT that was ignored at the start (nohup ... &) stays so
-        in_charge = (
-            threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
-        )
-        before = signal.signal(signal.SIGINT, handle) if in_charge else None
+        in_charge = threading.current_thread() is threading.main_thread()  # in another thread the caller handles them
+        before = {number: signal.signal(number, handle) for number in (_stop_signals() if in_charge else ())}
         try:
             with lock_folder(self.out) if self.accelerator.is_main_process else nullcontext():
+                if self.accelerator.is_main_process and read_json(self.out / RECIPE, "recipe") != self.recipe:
+                    raise UserError(f"{self.out}: another run began in it; pass another --out")
                 yield
         finally:
-            if in_charge:
-                signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             self.log.close()
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """SIGINT counts also where the shell that started the run in the background had it ignored."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    signals = [signal.Signals[name] for name in names]
+    return [each for each in signals if each.name != "SIGHUP" or signal.getsignal(each) != signal.SIG_IGN]
 
 
 @contextmanager

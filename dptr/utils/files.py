@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
 from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
+from dptr.utils.reading import check_depth, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGITS = 16  # of a digest, hexadecimal
+_locks: set[int] = set()  # descriptors of the folders that this process has locked
 
 
 @contextmanager
@@ -186,8 +189,8 @@ def unused_name(path: Path) -> Path:
 def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
     """Lock the folder ``out`` while the block runs, so that no other process writes there.
 
-    The system lifts the lock when the process ends, however it ends. Systems and file systems without such locks keep
-    nobody out.
+    The system lifts the lock when the process ends, however it ends, and whatever processes it forked live on. Systems
+    and file systems without such locks keep nobody out.
 
     Args:
         alone: whether nobody else may hold the lock; off = others may that also pass off.
@@ -201,6 +204,7 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
         yield
         return
     folder = os.open(out, os.O_RDONLY)
+    _locks.add(folder)
     try:
         try:
             fcntl.flock(folder, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -209,27 +213,46 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
                 raise UserError(f"{out}: another run writes in it; wait for its end, or pass another --out") from error
         yield
     finally:
-        os.close(folder)
+        if folder in _locks:
+            _locks.remove(folder)
+            os.close(folder)
+
+
+def _let_go() -> None:
+    """In a forked process: with its copies of the descriptors, a lock would outlive the process that holds it."""
+    for descriptor in _locks:
+        os.close(descriptor)
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON into a folder of DPTR's own, whole or not at all."""
     with replace_file(path) as aside:
-        aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        aside.write_text(dump_json(value, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, what: str) -> Any:
     """Read JSON; ``what`` names the file's role in the error.
 
     Raises:
-        UserError: missing, unreadable or not JSON.
+        UserError: missing, unreadable or not JSON; NaN and infinity are none.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_file(path).decode("utf-8"), parse_constant=_refuse_constant)
+        check_depth(value)
+        return value
     except OSError as error:
         raise UserError(f"{what} {path}: {error.strerror}; check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{what} {path}: not valid JSON ({error}); the file is damaged, make it anew") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -265,7 +288,7 @@ def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], st
     from safetensors.torch import load
 
     with _readable(path, what):
-        data = Path(path).read_bytes()
+        data = read_file(path, sys.maxsize)
         return load(data), hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 

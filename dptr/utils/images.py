@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
-import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias
@@ -19,6 +18,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 from dptr.utils.sizes import Sizes
 
 # What photographs and data sets come in. Left out: formats that start another program (EPS) or that Pillow
@@ -35,11 +35,9 @@ HALF_RANGE = 127.5  # of pixel values 0..255: their middle, and how far they rea
 DEEP_RANGES = 1023, 4095, 16383, 65535  # the greatest values of 10, 12, 14 and 16 bits
 FLOAT_GAP = 16  # floats above it are of 0..255: a picture that dark would hold nothing to read
 TALL_ASPECT = 1.2  # height / width above which a picture may hold a word that runs up or down (docs/LOG.md)
-
-_BROKEN = (
-    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, IndexError, KeyError, TypeError),
-    *(struct.error, zlib.error),
-)  # what Pillow raises on damaged files, found by changing bytes of each format at random
+LONGEST_SIDE = 1_000_000  # pixels; decoders take a second for so many rows
+_SHORTENED = 256  # times the side of a crop: a longer side is averaged down before it is resized
+_STRIP = 1 << 18  # pixels that are converted at once, where a conversion takes many bytes a pixel
 _SLACK = 1e-3  # of the range of floats, by which rounding may leave it
 _header = threading.Lock()  # warning filters belong to the process, not to a thread
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -77,19 +75,22 @@ def open_image(source: Picture, name: str = "") -> Image.Image:
     Args:
         name: what errors call a picture that is passed as bytes; empty = its number of bytes.
 
+    Memory: the file, 8 bytes a pixel, and some MiB; so 0.7 GiB for a picture as large as Pillow's guard lets pass.
+    Whatever a decoder raises is that picture's error.
+
     Returns:
         A PIL image of mode RGB, at least 1x1 pixel; the source is never changed.
 
     Raises:
-        UserError: missing, a folder, zero bytes, a file opened as text, not a picture, truncated, more pixels than
-            Pillow's guard against decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``), or values that no rule
-            above covers.
+        UserError: missing, a folder, a device, zero bytes, more than ``dptr.utils.reading.LARGEST`` bytes, a file
+            opened as text, not a picture, truncated, more pixels than Pillow's guard against decompression bombs
+            allows (``PIL.Image.MAX_IMAGE_PIXELS``), a side above ``LONGEST_SIDE``, or values that no rule above covers.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or f"image of mode {source.mode}, {source.width}x{source.height}"
-        return _decode(source, str(name))
+        return _decode(source, str(name), shared=True)
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), name or f"image of {len(bytes(source))} bytes")
     if isinstance(source, str | os.PathLike):
@@ -105,10 +106,10 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a picture's file, not decoded.
 
     Raises:
-        UserError: missing, a folder, or it cannot be read.
+        UserError: missing, a folder, a device, too large (``dptr.utils.reading.read_file``), or it cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        return read_file(path)
     except IsADirectoryError as error:
         raise UserError(f"{path}: a folder; pass a picture, or the pictures in it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -133,13 +134,18 @@ def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Ima
     try:
         with _header, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(file, formats=FORMATS)
+            image = Image.open(file, formats=FORMATS)
     except _BOMB as error:
         raise _too_large(error, name) from error
     except UnidentifiedImageError as error:
         raise UserError(f"{name}: not a picture; expected one of {', '.join([*FORMATS, *others])}") from error
-    except _BROKEN as error:
-        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+    except Exception as error:  # decoders raise whatever a damaged file makes them run into
+        raise _broken(error, name) from error
+    if max(image.size) > LONGEST_SIDE:
+        raise UserError(
+            f"{name}: {image.width}x{image.height} pixels, a side longer than {LONGEST_SIDE:,}; cut it into pieces"
+        )
+    return image
 
 
 def count_frames(image: Image.Image, name: str) -> int:
@@ -150,8 +156,8 @@ def count_frames(image: Image.Image, name: str) -> int:
     """
     try:
         return int(getattr(image, "n_frames", 1))
-    except _BROKEN as error:
-        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
+    except Exception as error:  # see ``open_header``
+        raise _broken(error, name) from error
 
 
 def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
@@ -166,9 +172,9 @@ def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
             image.seek(index)
     except _BOMB as error:
         raise _too_large(error, name) from error
-    except _BROKEN as error:
-        raise UserError(f"{name}: damaged ({error}); copy or download it again") from error
-    return _decode(image, name).copy()
+    except Exception as error:  # see ``open_header``
+        raise _broken(error, name) from error
+    return _decode(image, name, shared=True)
 
 
 def list_images(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[str]:
@@ -211,9 +217,18 @@ def to_array(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "
     """Stretch an RGB image to ``height`` x ``width`` pixels, aspect ratio ignored.
 
     Pillow's antialiased bicubic filter, as PARSeq's ``T.Resize((32, 128), BICUBIC)`` (baudm/parseq,
-    ``strhub/data/module.py``). Beside the input, memory for a strip of ``width`` columns or ``height`` rows is needed.
+    ``strhub/data/module.py``).
     """
-    return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(shorten(image, height, width).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def shorten(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Average a picture down along a side of more than ``_SHORTENED`` times the size that it is resized to.
+
+    Resizing first stretches one side, so a picture of one column and a million rows would take gigabytes.
+    """
+    factors = max(1, image.width // (_SHORTENED * width)), max(1, image.height // (_SHORTENED * height))
+    return image if factors == (1, 1) else image.reduce(factors)
 
 
 def crop_center(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
@@ -236,16 +251,15 @@ def fit(image: Image.Image, sizes: Sizes) -> UInt8[np.ndarray, "own_height own_w
     return to_array(image, *sizes.choose(image.width / image.height))
 
 
-def turn_tall(image: Image.Image) -> list[Image.Image]:
+def turn_tall(image: Image.Image) -> Iterator[Image.Image]:
     """Turn a picture by 90 and by 270 degrees clockwise if it is taller than ``TALL_ASPECT`` times its width.
 
-    Returns:
-        Both turned pictures; an empty list for a picture that is not so tall.
+    Yields:
+        Both turned pictures, one at a time; none for a picture that is not so tall.
     """
-    if image.height <= TALL_ASPECT * image.width:
-        return []
-    transposes = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90)  # Pillow counts against the clock
-    return [image.transpose(transpose) for transpose in transposes]
+    if image.height > TALL_ASPECT * image.width:
+        for transpose in (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_90):  # Pillow counts against the clock
+            yield image.transpose(transpose)
 
 
 def to_pixels(crops: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b 3 h w"]:
@@ -278,14 +292,30 @@ def _from_bytes(data: bytes, name: str) -> Image.Image:
         return decoded
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
+def _decode(image: Image.Image, name: str, shared: bool = False) -> Image.Image:
+    """``shared``: the picture is still needed as it is."""
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image), name)
+        if shared:
+            return _to_rgb(ImageOps.exif_transpose(image), name)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image, name)
     except _BOMB as error:  # a frame larger than the first
         raise _too_large(error, name) from error
-    except _BROKEN as error:
-        raise UserError(f"{name}: damaged or of an unknown kind ({error}); copy it again or save it as PNG") from error
+    except UserError:
+        raise
+    except Exception as error:  # see ``open_header``
+        raise UserError(
+            f"{name}: damaged or of an unknown kind ({_reason(error)}); copy it again or save it as PNG"
+        ) from error
+
+
+def _broken(error: Exception, name: str) -> UserError:
+    return UserError(f"{name}: damaged ({_reason(error)}); copy or download it again")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _too_large(error: Exception, name: str) -> UserError:
@@ -297,21 +327,49 @@ def _too_large(error: Exception, name: str) -> UserError:
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if min(image.size) < 1:
         raise UserError(f"{name}: no pixels; pass a picture of at least 1x1")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        gray = np.asarray(image)
-        values = _from_integers(gray, name, deep=True)
-        if "transparency" in image.info:
-            values[gray == image.info["transparency"]] = 255
-        return Image.fromarray(values).convert("RGB")
-    if image.mode == "F":
-        return Image.fromarray(_from_float(np.asarray(image), name)).convert("RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep(image, name).convert("RGB")
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image).convert("RGB")
+        return _over_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Rows of a picture of at most ``_STRIP`` pixels together, each strip with the number of its first row."""
+    rows = max(1, _STRIP // image.width)
+    if image.height <= rows:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        ground = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(ground, strip.convert("RGBA")).convert("RGB"), (0, top))
+    return result
+
+
+def _from_deep(image: Image.Image, name: str) -> Image.Image:
+    """A gray picture of more than 8 bits a pixel as one of 8."""
+    ranges = [(float(part.min()), float(part.max())) for part in (np.asarray(strip) for _, strip in _strips(image))]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    if any(math.isnan(end) for each in ranges for end in each):
+        low = high = math.nan
+    to_8_bit = _scale_floats(low, high, name) if image.mode == "F" else _scale_integers(low, high, name, deep=True)
+    clear = None if image.mode == "F" else image.info.get("transparency")
+    result = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        deep = np.asarray(strip)
+        gray = to_8_bit(deep)
+        if clear is not None:
+            gray[deep == clear] = 255
+        result.paste(Image.fromarray(gray), (0, top))
+    return result
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -323,9 +381,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     elif array.dtype.kind in "ui":
-        array = _from_integers(array, name, deep=array.dtype.kind == "u" and array.dtype.itemsize == 2)
+        if array.dtype != np.uint8:
+            deep = array.dtype.kind == "u" and array.dtype.itemsize == 2
+            array = _scale_integers(int(array.min()), int(array.max()), name, deep)(array)
     elif array.dtype.kind == "f":
-        array = _from_float(array, name)
+        array = _scale_floats(float(array.min()), float(array.max()), name)(array)
     else:
         raise UserError(f"{name}: no numbers of a picture; pass uint8")
     if array.ndim == 3 and array.shape[2] == 1:
@@ -333,23 +393,20 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
-def _from_integers(values: np.ndarray, name: str, deep: bool) -> np.ndarray:
-    """Integers of any type to 0..255, rounded; ``deep``: they may have more than 8 bits."""
-    if values.dtype == np.uint8:
-        return values
-    low, high = int(values.min()), int(values.max())
+def _scale_integers(low: float, high: float, name: str, deep: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns integers from ``low`` to ``high`` into 0..255, rounded; ``deep``: they may have more than 8 bits."""
     if low >= 0 and high <= 255:
-        return values.astype(np.uint8)
+        return lambda values: values.astype(np.uint8)
     if not deep:
         raise UserError(f"{name}: values {low}..{high} outside 0..255; clip or scale them, or pass uint16 for 16 bits")
     if low < 0 or high > DEEP_RANGES[-1]:
-        raise UserError(f"{name}: 32-bit values {low}..{high}; save it with 8 or 16 bits a channel")
+        raise UserError(f"{name}: 32-bit values {low:.0f}..{high:.0f}; save it with 8 or 16 bits a channel")
     full = next(each for each in DEEP_RANGES if each >= high)
-    return ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
+    return lambda values: ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
-def _from_float(values: np.ndarray, name: str) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
+def _scale_floats(low: float, high: float, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns floats from ``low`` to ``high`` into 0..255, rounded."""
     full = 255.0 if high > FLOAT_GAP else 1.0
     if 1 + _SLACK < high <= FLOAT_GAP and low >= -_SLACK:
         raise UserError(
@@ -357,4 +414,4 @@ def _from_float(values: np.ndarray, name: str) -> np.ndarray:
         )
     if not (low >= -_SLACK * full and high <= (1 + _SLACK) * full):  # also NaN
         raise UserError(f"{name}: floats {low:.4g}..{high:.4g}, neither 0..1 nor 0..255; clip or scale them")
-    return np.rint(np.clip(values, 0, full) * (255 / full)).astype(np.uint8)
+    return lambda values: np.rint(np.clip(values, 0, full) * (255 / full)).astype(np.uint8)

@@ -32,10 +32,15 @@ class LmdbReader:
         self.path = Path(path)
         self._environment = open_readonly(self.path)
         try:
-            text = self._get(NUM_SAMPLES)
+            text, name = self._get(NUM_SAMPLES), NUM_SAMPLES.decode()
             if not text.isdigit():
-                name = NUM_SAMPLES.decode()
                 raise UserError(f"{self.path}: {name} is {text[:20]!r}, not a number; make the LMDB anew")
+            held = self._environment.stat()["entries"]
+            if len(text) > 18 or int(text) > held:
+                raise UserError(
+                    f"{self.path}: {name} is {text[:20].decode()}, but there are {held} entries in all; "
+                    "copy the LMDB again or make it anew"
+                )
         except UserError:
             self.close()
             raise

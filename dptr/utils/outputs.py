@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 from dptr.version import __version__
 
 PARTIAL = ".partial-"  # begins the name of everything that is still being written
@@ -175,8 +176,8 @@ def check_folder(folder: str | Path, what: str, manifest: str, keys: Collection[
 def has_manifest(folder: str | Path, manifest: str, keys: Collection[str]) -> bool:
     """Whether ``manifest`` in ``folder`` is a JSON object that holds ``keys``."""
     try:
-        held = json.loads((Path(folder) / manifest).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        held = json.loads(read_file(Path(folder) / manifest))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(held, dict) and set(keys) <= held.keys()
 

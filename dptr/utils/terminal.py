@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dptr.utils.escapes import escape
 from dptr.utils.files import atomic_file
 
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 """tqdm's own, which shows seconds a piece where a piece takes more than one."""
 
 _verbosity = 0
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """As JSON; a path that is no UTF-8 becomes a JSON escape."""
-    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,6 +60,7 @@ def say(line: str, level: int = 0) -> None:
         level: the verbosity from which on it is shown (``set_verbosity``).
     """
     if _verbosity >= level:
+        line = escape(line, keep="\n")
         print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
 
 

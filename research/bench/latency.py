@@ -35,7 +35,8 @@ from dptr.data.labeled import open_labeled
 from dptr.evaluation.metrics import protocol, word_accuracy
 from dptr.synth import Renderer
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import to_json, write_text
+from dptr.utils.escapes import dump_json
+from dptr.utils.terminal import write_text
 
 RAPIDOCR = "3.10.0"
 BATCHES = (1, 32)
@@ -69,7 +70,7 @@ def main() -> None:
     for line in lines(report):
         print(line)
     if options.json:
-        write_text(options.json, to_json(report, indent=1) + "\n")
+        write_text(options.json, dump_json(report, indent=1) + "\n")
 
 
 def _real() -> Path | None:

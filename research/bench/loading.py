@@ -45,9 +45,10 @@ from dptr.data.loader import batches
 from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
 from dptr.utils.images import open_image, to_array
 from dptr.utils.lmdb import LmdbReader, image_key, label_key
-from dptr.utils.terminal import to_json, write_text
+from dptr.utils.terminal import write_text
 
 BAR = 5000
 BATCH = 64
@@ -92,7 +93,7 @@ def main() -> None:
         print(f"  workers / plain: {measured['by_clock']['workers'] / measured['by_clock']['plain']:.2f}")
         print("  microseconds a sample: " + ", ".join(f"{part} {t:.0f}" for part, t in measured["parts"].items()))
     if options.json:
-        write_text(options.json, to_json(report, indent=1) + "\n")
+        write_text(options.json, dump_json(report, indent=1) + "\n")
 
 
 def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:

@@ -28,7 +28,8 @@ from typing import Any
 from engines import RECIPES, Worker, color_map, corpus_words, environment, font_folder
 
 from dptr.utils.errors import UserError
-from dptr.utils.terminal import to_json, write_text
+from dptr.utils.escapes import dump_json
+from dptr.utils.terminal import write_text
 
 CROPS = {"ours": 400, "ours, photographs": 400, "trdg": 200, "synthtiger": 20}  # a round
 BARS = {"ours": 500, "trdg": 8, "synthtiger": 100}  # crops a second; ratios
@@ -49,7 +50,7 @@ def main() -> None:
     for line in lines(report):
         print(line)
     if options.json:
-        write_text(options.json, to_json(report, indent=1) + "\n")
+        write_text(options.json, dump_json(report, indent=1) + "\n")
 
 
 def _natural() -> Path | None:

@@ -30,7 +30,8 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import split
-from dptr.utils.terminal import to_json, write_text
+from dptr.utils.escapes import dump_json
+from dptr.utils.terminal import write_text
 
 SETS = ("iiit5k/train", "ic15/train")
 
@@ -68,7 +69,7 @@ def main() -> None:
         shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
         print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")
     if options.json:
-        write_text(options.json, to_json(found, indent=1) + "\n")
+        write_text(options.json, dump_json(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import inspect
 import json
 import os
 import re
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -74,7 +78,9 @@ def data(words: list[tuple[Path, str, float]], tmp_path: Path) -> Path:
     """Eight crops, five of them labeled with what the model reads; and one broken picture."""
     folder = tmp_path / "data"
     folder.mkdir()
-    lines = [f"{path}\t{text if index < 5 else text + 'x'}\n" for index, (path, text, _) in enumerate(words)]
+    for path, _, _ in words:
+        shutil.copy(path, folder)
+    lines = [f"{path.name}\t{text if index < 5 else text + 'x'}\n" for index, (path, text, _) in enumerate(words)]
     (folder / "labels.tsv").write_text("".join(lines) + "broken.png\tword\n")
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
     return folder
@@ -183,9 +189,7 @@ def test_eval_json_on_standard_output_is_nothing_but_json(data: Path, model: str
 
 
 def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_path: Path, capsys) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "labels.tsv").write_text((data / "labels.tsv").read_text())
+    other = shutil.copytree(data, tmp_path / "other")
     for several in (["--data", str(data), str(other)], ["--data", str(data), "--data", str(other)]):
         assert run(["eval", *several, "--model", model, "--json"]) == 0
         rows = json.loads(capsys.readouterr().out)["results"]
@@ -467,33 +471,36 @@ def test_other_system_errors_are_not_hidden(words, model, tmp_path, monkeypatch)
         call_with(OSError(errno.EIO, "odd"), "read", words, model, tmp_path, monkeypatch)
 
 
-def interrupt_at(fifo: Path, arguments: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a command, wait until it reads ``fifo``, press Ctrl-C."""
-    process = start([*DPTR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def interrupt_at_pipe(arguments: list[str]) -> tuple[int, bytes, bytes]:
+    """Run a command, wait until it has read what is in the pipe ``{pipe}``, press Ctrl-C while it waits for more."""
+    reader, writer = os.pipe()
+    named = [each.replace("{pipe}", f"/dev/fd/{reader}") for each in arguments]
+    process = start([*DPTR, *named], stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[reader])
+    os.write(writer, b"\x89PNG")
     while process.poll() is None:
-        try:
-            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # the command has not opened it yet
+        if struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, bytes(4)))[0]:
             time.sleep(0.02)
             continue
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        os.close(writer)
+        os.close(reader), os.close(writer)
         return process.returncode, out, err
     raise AssertionError(f"the command ended too early: {process.communicate()}")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs the names that a shell gives to pipes")
 def test_real_ctrl_c_while_reading_leaves_nothing_half_written(data: Path, model: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
     end = (130, b"", b"dptr: interrupted\n")
-    assert interrupt_at(tmp_path / "pipe.png", ["read", "--model", model, str(tmp_path / "pipe.png")]) == end
-    with open(data / "labels.tsv", "a") as file:
-        file.write(f"{tmp_path / 'pipe.png'}\tword\n")
+    assert interrupt_at_pipe(["read", "--model", model, "{pipe}"]) == end
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.json").write_text('{"dptr": ""}')
     files = ["--json", "-o", str(tmp_path / "out" / "old.json"), "--html", str(tmp_path / "out" / "new.html")]
-    assert interrupt_at(tmp_path / "pipe.png", ["eval", "--model", model, "--data", str(data), *files]) == end
+    (data / "labels.tsv").write_text((data / "labels.tsv").read_text() * 1000)  # seconds of work
+    command = [*DPTR, "eval", "-v", "--model", model, "--data", str(data), *files]
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr and process.stderr.readline().startswith(b"model ")  # it begins to read
+    process.send_signal(signal.SIGINT)
+    assert (*process.communicate(timeout=60), process.returncode) == (b"", b"dptr: interrupted\n", 130)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["old.json"]
     assert (tmp_path / "out" / "old.json").read_text() == '{"dptr": ""}'
 

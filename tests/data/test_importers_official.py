@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 
 from dptr.data.crops import UNREADABLE
 from dptr.data.importers import build
+from dptr.data.importers.benchmarks import _name_and_label
 from dptr.data.importers.common import ILLEGIBLE, OTHER_LANGUAGE, OTHER_SIZE
 from dptr.data.importers.geometry import DEGENERATE, OUTSIDE_PICTURE
 from dptr.text.charset import EMPTY
@@ -75,9 +76,62 @@ def test_iiit5k(tmp_path):
         refused(lambda: words_of(tmp_path, "iiit5k"), "testdata.mat", "no whole .mat file")
 
 
+def test_a_mat_file_that_ends_its_reader_is_one_line(tmp_path, monkeypatch):
+    """SciPy's reader is C code, which flipped bytes may crash: here for certain."""
+    mat_file(tmp_path, "traindata", [("a.png", "word")])
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").touch()
+    (tmp_path / "scipy" / "io.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    refused(lambda: words_of(tmp_path / "traindata.mat", "iiit5k"), "traindata.mat", "no whole .mat file")
+
+
+@pytest.mark.parametrize("line", ["a" + " " * 100_000 + "b", "a.png " + "1 " * 50_000, "a.png" + " x" * 50_001])
+def test_a_line_of_white_space_takes_no_time(tmp_path, line):
+    """A regular expression for "label, number, label" took minutes for 5,000 blanks."""
+    (tmp_path / "gt.txt").write_text(line + "\n")
+    begin = time.process_time()
+    words, drops = words_of(tmp_path, "cute80")
+    assert not words and drops.counts == {UNREADABLE: 1}
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("a.png AB 1 AB", "AB"),
+        ("a.png A B 1 A B", "A B"),
+        ("a.png, A 1 B", "A 1 B"),
+        ("a.png 1 1 1", "1"),
+        ("a.png  A ", "A"),
+        ("a.png A 1", "A 1"),
+        ("a.png 1 A", "1 A"),
+    ],
+)
+def test_the_label_of_cute80_may_be_written_twice(line, label):
+    assert _name_and_label(line, "") == ("a.png", label)
+
+
+def test_paths_that_lead_out_of_the_folder_are_refused(tmp_path):
+    (tmp_path / "gt.txt").write_text("../up.png word\n")
+    refused(lambda: words_of(tmp_path, "cute80"), "../up.png", "leads out of")
+
+
+def test_numbers_of_hundreds_of_digits_are_one_line(tmp_path):
+    big = 10**400
+    content = {
+        "imgs": {"1": {"file_name": "1.jpg", "width": big, "height": 1, "set": "train"}},
+        "anns": {"1": {"image_id": 1, "utf8_string": "a", "points": [0, 0, 9, 0, 9, 9, 0, 9]}},
+    }
+    (tmp_path / "TextOCR_0.1_train.json").write_text(json.dumps(content))
+    refused(lambda: words_of(tmp_path / "TextOCR_0.1_train.json", "textocr"), "is no list of x, y pairs")
+
+
 def test_iiit5k_without_scipy(tmp_path, monkeypatch):
     (tmp_path / "traindata.mat").write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").touch()  # with nothing in it
+    monkeypatch.syspath_prepend(str(tmp_path))
     refused(lambda: words_of(tmp_path, "iiit5k"), "needs scipy", "pip install '.[import]'")
 
 

@@ -24,9 +24,9 @@ def six(image: Image.Image) -> list[np.ndarray]:
 def test_the_first_way_is_the_picture_itself_and_fewer_ways_are_the_first_of_more() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
     views = six(image)
-    assert change_image(image, 1, 32, 128)[0] is image
+    assert next(change_image(image, 1, 32, 128)) is image
     for count in range(1, 7):
-        few = change_image(image, count, 32, 128)
+        few = list(change_image(image, count, 32, 128))
         assert len(few) == count and all(np.array_equal(a, b) for a, b in zip(few, views, strict=False))
 
 
@@ -76,3 +76,10 @@ def test_large_pictures_are_reduced_before_they_are_change_image() -> None:
     assert views[0].shape == (500, 2100, 3)
     means = np.asarray(image, float)[:498].reshape(166, 3, 700, 3, 3).mean((1, 3))
     assert np.abs(255 - views[2][:166].astype(float) - means).max() <= 1  # 500 // 128 = 3, 2100 // 512 = 4
+
+
+@pytest.mark.parametrize("size", [(10, 40_000), (1, 200_000), (200_000, 1), (500, 20_000)])
+def test_changes_of_a_long_picture_are_not_much_larger_than_it(size: tuple[int, int]) -> None:
+    """Padded by a tenth of its height on all sides, a picture of 10 x 40,000 had 385 million pixels."""
+    most = 2 * size[0] * size[1] + 2**22
+    assert all(view.width * view.height <= most for view in change_image(Image.new("RGB", size), 6, 32, 128))

@@ -119,6 +119,21 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     check_same(whole, out)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("whole", ["pretrain"], indirect=True)
+def test_other_signals_to_stop_save_too(
+    number: signal.Signals, whole: Whole, warm: Warm, parts: Parts, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = warm.start(*parts.arguments(whole.command, out))
+    wait_for_step(out, 4)
+    os.kill(process, number)
+    code, _, said = warm.end()
+    assert code == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n")
+    assert warm.run(*parts.arguments(whole.command, out), "--resume")[0] == 0
+    check_same(whole, out)
+
+
 @pytest.mark.parametrize("whole", ["bank"], indirect=True)
 def test_ctrl_c_while_a_bank_is_made(whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from dptr.training.finetune import finetune
 from dptr.training.pretrain import pretrain
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors
+from dptr.utils.files import load_tensors, lock_folder, read_json, write_json
 
 TRAIN = {"adapt": adapt, "align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
 
@@ -112,6 +115,74 @@ def test_a_second_ctrl_c_ends_at_once(parts: Parts, tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         pretrain(parts.recipe("pretrain"), tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == ["step-000000003"]
+
+
+def test_ctrl_c_counts_where_the_shell_had_it_ignored(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that starts a run in the background has SIGINT ignored."""
+
+    def interrupt(*arguments: object) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {"word_accuracy": 0.0}
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("dptr.training.trainer.Trainer.validate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(parts.recipe("pretrain"), tmp_path / "run")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == ["step-000000004"]
+
+
+def test_a_folder_that_is_gone_ends_the_run_and_is_not_made_anew(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, settings in enumerate((["run.log_every=1"], ["run.log_every=1000", "run.save_every=5"])):
+        out = tmp_path / f"run-{number}"
+        monkeypatch.setattr("dptr.training.trainer.Trainer.validate", lambda trainer: shutil.rmtree(trainer.out))
+        with pytest.raises(UserError, match="gone since the run began"):
+            pretrain(parts.recipe("pretrain", "run.tensorboard=false", *settings), out)
+        assert not out.exists()
+
+
+def test_a_run_does_not_go_on_where_another_began(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that pass ``check_out`` at the same time: one is refused, and the recipe is the other's."""
+    out, mine = tmp_path / "run", parts.recipe("pretrain", "run.tensorboard=false")
+    run = Trainer.run
+
+    def late(trainer: Trainer) -> None:
+        write_json(trainer.out / "recipe.json", {"run": {}, "optim": {}})
+        run(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", late)
+        with pytest.raises(UserError, match="another run began in it"):
+            pretrain(mine, out)
+    assert not (out / "state").exists()
+    monkeypatch.setattr("dptr.training.pretrain.check_out", lambda *arguments: None)
+    with lock_folder(out), pytest.raises(UserError, match="another run writes in it"):
+        pretrain(mine, out)
+    assert read_json(out / "recipe.json", "recipe") == {"run": {}, "optim": {}}
+
+
+def test_a_resumed_run_says_which_crops_have_changed(parts: Parts, tmp_path: Path, capsys) -> None:
+    crops = shutil.copytree(parts.folder / "crops", tmp_path / "crops")
+    recipe = parts.recipe("finetune", f"data.train=[{json.dumps(str(crops))}]", "run.tensorboard=false")
+    finetune(recipe, tmp_path / "run")
+    finetune(recipe, tmp_path / "run", resume=True)
+    assert "have changed" not in capsys.readouterr().err
+    lines = (crops / "labels.tsv").read_text().splitlines(keepends=True)
+    (crops / "labels.tsv").write_text("".join(lines[1:]))
+    finetune(recipe, tmp_path / "run", resume=True)
+    said = capsys.readouterr().err
+    assert re.search(
+        r"warning: the crops for (training|validation) have changed: \d+ \(\w+\) before, \d+ \(\w+\) now", said
+    )
 
 
 def test_there_is_something_to_lose(command: str, whole: Path) -> None:

@@ -17,6 +17,7 @@ from dptr.utils.files import (
     digest,
     list_files,
     load_tensors,
+    lock_folder,
     read_json,
     remove_folder,
     remove_partial,
@@ -365,3 +366,28 @@ def test_killed_at_random_moments(tmp_path, kills):
             lines = process.stdout.read().split()
         last = check_generation(tmp_path, max([finished, *map(int, lines)]))
     assert last > kills
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_ends_with_its_process_whatever_that_forked(tmp_path):
+    """Data workers live on for seconds when a run is killed; --resume need not wait for them."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from dptr.utils.files import lock_folder\n"
+        "with lock_folder(sys.argv[1]):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        time.sleep(60)\n"
+        "        os._exit(0)\n"
+        "    print(child, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        child = int(process.stdout.readline())
+        process.wait()
+        try:
+            with lock_folder(tmp_path):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)

@@ -1,5 +1,6 @@
 import inspect
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from dptr.utils.errors import UserError
-from dptr.utils.images import FORMATS, SUFFIXES, open_image, to_array
+from dptr.utils.images import FORMATS, SUFFIXES, open_image, shorten, to_array
 
 HEIGHT, WIDTH = 12, 20
 
@@ -425,6 +426,60 @@ def test_extreme_sizes(size, tmp_path):
     array = to_array(open_image(tmp_path / "crop.png"), 32, 128)
     assert array.shape == (32, 128, 3)
     assert (array == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("side", [(1, 900_000), (900_000, 1)])
+def test_a_line_of_pixels_takes_no_more_memory_than_it_has_pixels(side):
+    """Stretched to a crop's width before it is averaged, it would be 128 times as large."""
+    image = Image.new("RGB", side, (10, 200, 30))
+    shorter = shorten(image, 32, 128)
+    assert shorter.width * 32 <= 4 << 20 and shorter.height * 128 <= 4 << 20
+    assert (to_array(image, 32, 128) == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("size", [(8191, 600), (65_535, 91), (1, 16_383)])
+def test_pictures_that_are_no_lines_are_resized_in_one_step(size):
+    image = Image.new("RGB", size)
+    assert shorten(image, 32, 128) is image
+
+
+def test_memory_of_a_picture_is_bounded(tmp_path):
+    """8 bytes a pixel and the file, also where a conversion takes 20 bytes a pixel."""
+    Image.new("RGBA", (2000, 3000)).save(tmp_path / "clear.png", compress_level=1)
+    Image.new("F", (2000, 3000), 1).save(tmp_path / "deep.tif", compression="tiff_deflate")
+    code = (
+        "import resource, sys; from dptr.utils.images import open_image\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert open_image(sys.argv[1]).mode == 'RGB'\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    for path in sorted(tmp_path.iterdir()):
+        taken = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True, timeout=60)
+        assert int(taken.stdout) * 1024 < 8 * 6e6 + path.stat().st_size + (16 << 20), path.name
+
+
+def test_whatever_a_decoder_raises_is_the_error_of_that_picture(monkeypatch):
+    """As two damaged TIFFs did: OverflowError."""
+    whole = encoded(Image.fromarray(colors()))
+
+    def fail(*arguments, **options):
+        raise OverflowError("in the middle\nof a decoder")
+
+    for owner, name in ((PngImagePlugin.PngImageFile, "load"), (Image, "open")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            refused(whole, "image of", "in the middle of a decoder", "copy")
+
+
+def test_a_side_of_millions_of_pixels_is_refused_before_it_is_decoded():
+    refused(png(1, 2_000_000, 8, 0, b""), "1x2000000", "1,000,000", "cut it")
+
+
+def test_devices_and_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("/dev/zero")
+    refused(tmp_path / "pipe.png", "pipe.png", "not a file")
+    refused(tmp_path / "link.png", "link.png", "not a file")
 
 
 def test_resized_array_can_be_written_to():

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from PIL import Image
 
+from dptr.utils.images import shorten
+
 CELLS = 16  # across, and down
 FARTHEST = 52  # of 512 bits that may differ
 THUMBNAIL = (64, 16)  # pixels
@@ -27,7 +29,7 @@ def difference_hash(image: Image.Image) -> Bool[np.ndarray, " 512"]:
     The difference hash (Krawetz 2013), finer than its 64 bits because words differ in little, and in both directions.
     """
     across = down = CELLS
-    gray = image.convert("L")
+    gray = shorten(image, down, across).convert("L")
     left = np.asarray(gray.resize((across + 1, down), Image.Resampling.BOX), np.int16)
     upper = np.asarray(gray.resize((across, down + 1), Image.Resampling.BOX), np.int16)
     return np.concatenate([(np.diff(left, axis=1) > 0).ravel(), (np.diff(upper, axis=0) > 0).ravel()])
@@ -35,7 +37,9 @@ def difference_hash(image: Image.Image) -> Bool[np.ndarray, " 512"]:
 
 def thumbnail(image: Image.Image) -> Float32[np.ndarray, " 1024"]:
     """A small gray picture of mean 0 and length 1; all zeros for a plain one."""
-    small = np.asarray(image.convert("L").resize(THUMBNAIL, Image.Resampling.BOX), np.float32).ravel()
+    width, height = THUMBNAIL
+    gray = shorten(image, height, width).convert("L")
+    small = np.asarray(gray.resize(THUMBNAIL, Image.Resampling.BOX), np.float32).ravel()
     small = small - small.mean()
     length = float(np.linalg.norm(small))
     return small / length if length > 0 else small

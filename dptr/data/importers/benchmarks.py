@@ -7,9 +7,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from os.path import isfile  # unlike Path.is_file, no error for a name that is too long
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from dptr.data.importers.common import (
     Region,
@@ -24,9 +21,10 @@ from dptr.data.importers.common import (
     read_words,
 )
 from dptr.data.importers.geometry import box_points
+from dptr.data.importers.mat import read_records
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
-from dptr.utils.extras import missing_package
+from dptr.utils.reading import resolve_inside
 
 _Row = tuple[Path, str, str]  # picture, label, key
 
@@ -45,10 +43,8 @@ def import_iiit5k(source: Path, drops: DropReport, split: str | None = None) -> 
         UserError: SciPy is missing, no such file, or one that has not these fields.
     """
     path = one_file(source, ("traindata.mat", "testdata.mat"), split)
-    rows: list[_Row] = []
-    for number, record in enumerate(_mat_records(path, path.stem), start=1):
-        name, label = str(record["ImgName"]), record["GroundTruth"]
-        rows.append((path.parent / name, str(label) if np.size(label) else "", f"{name}, word {number}"))
+    records = enumerate(read_records(path, path.stem), start=1)
+    rows = [(resolve_inside(path.parent, name), label, f"{name}, word {number}") for number, (name, label) in records]
     yield from read_words(rows, drops)
 
 
@@ -80,7 +76,7 @@ def import_svt(source: Path, drops: DropReport, split: str | None = None) -> Ite
     if not scenes:
         raise UserError(f"{path}: no image element in it; pass train.xml or test.xml of SVT")
     for name, regions in scenes:
-        yield from cut_words(path.parent / name, regions, drops)
+        yield from cut_words(resolve_inside(path.parent, name), regions, drops)
 
 
 def import_svtp(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
@@ -130,25 +126,9 @@ def import_union14m(source: Path, drops: DropReport, images: Path | None = None)
     """
     rows = _mmocr_rows(source) if source.suffix.lower() == ".json" else _jsonl_rows(source)
     folder = images or _base(source, rows)
-    yield from read_words(((folder / name, label, f"{source.name}, {name}") for name, label in rows), drops)
-
-
-def _mat_records(path: Path, name: str) -> Any:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise missing_package(error, f"{path}, a .mat file,", "import") from error
-    try:
-        content = loadmat(path, squeeze_me=True)
-    except Exception as error:  # SciPy's reader raises whatever a damaged file makes it run into
-        raise UserError(f"{path}: no whole .mat file ({type(error).__name__}: {error}); download it again") from error
-    records = np.atleast_1d(content.get(name, np.empty(0)))
-    if not {"ImgName", "GroundTruth"} <= set(records.dtype.names or ()):
-        there = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-        raise UserError(
-            f"{path}: no struct '{name}' with ImgName and GroundTruth, only {there}; pass traindata.mat or testdata.mat"
-        )
-    return records
+    yield from read_words(
+        ((resolve_inside(folder, name), label, f"{source.name}, {name}") for name, label in rows), drops
+    )
 
 
 def _svt_region(element: ET.Element, name: str, path: Path) -> Region:
@@ -168,7 +148,7 @@ def _listed(source: Path, names: tuple[str, ...], images: Path | None, drops: Dr
         path = one_file(source, names)
         lines = [_name_and_label(line, f"{path}, line {number}") for number, line in read_lines(path)]
         folder = images or _beside(path, lines)
-        rows = [(folder / name, label, name) for name, label in lines]
+        rows = [(resolve_inside(folder, name), label, name) for name, label in lines]
     yield from read_words(rows, drops)
 
 
@@ -186,10 +166,14 @@ def _one_file_a_label(source: Path) -> list[_Row]:
 
 
 def _name_and_label(line: str, where: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(\S+)\s+(.+?)\s+\d+\s+\2\s*", line) or re.fullmatch(r"(\S+)\s+(.+?)\s*", line)
-    if not match:
+    spans = [match.span() for match in re.finditer(r"\S+", line)]
+    if len(spans) < 2 or spans[0][0]:
         raise UserError(f"{where}: {line[:60]!r}; expected a picture and its label, a space between")
-    return match[1].rstrip(","), match[2]
+    label = line[spans[1][0] : spans[-1][1]]
+    begin, end = (place - spans[1][0] for place in spans[len(spans) // 2])  # what may stand between a label and itself
+    if label[begin:end].isdecimal() and label[:begin].rstrip() == label[end:].lstrip():
+        label = label[:begin].rstrip()
+    return line[: spans[0][1]].rstrip(","), label
 
 
 def _beside(path: Path, lines: list[tuple[str, str]]) -> Path:

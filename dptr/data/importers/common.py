@@ -18,6 +18,7 @@ from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, normalize_label
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES, open_image
+from dptr.utils.reading import read_file
 
 ILLEGIBLE = "marked illegible"
 BROKEN_LINES = "tab or line break in the label"
@@ -127,7 +128,7 @@ def read_text(path: Path) -> str:
         UserError: missing or unreadable, or not UTF-8, with the line.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; check the path") from error
     try:

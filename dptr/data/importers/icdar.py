@@ -24,6 +24,7 @@ from dptr.data.importers.common import (
 from dptr.data.importers.geometry import box_points
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
+from dptr.utils.reading import resolve_inside
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _QUAD = re.compile(",".join([_NUMBER] * 8) + ",(.*)", re.DOTALL)
@@ -51,7 +52,7 @@ def import_icdar_words(source: Path, drops: DropReport, images: Path | None = No
         name, comma, label = line.partition(",")
         if not comma or not name.strip():
             raise UserError(f'{path}, line {number}: {line[:60]!r}; expected word_1.png, "label"')
-        rows.append(((images or path.parent) / name.strip(), _unquoted(label.strip()), name.strip()))
+        rows.append((resolve_inside(images or path.parent, name.strip()), _unquoted(label.strip()), name.strip()))
     yield from read_words(rows, drops)
 
 
@@ -99,7 +100,8 @@ def import_mlt(
         if len(values) != 3:
             raise UserError(f"{path}, line {number}: {line[:60]!r}; expected word_1.png,script,text")
         if asked_for(values[1], languages, values[0], drops):
-            rows.append(((images or path.parent) / values[0].strip(), values[2].strip(), values[0].strip()))
+            name = values[0].strip()
+            rows.append((resolve_inside(images or path.parent, name), values[2].strip(), name))
     yield from read_words(rows, drops)
 
 

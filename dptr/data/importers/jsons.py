@@ -24,6 +24,7 @@ from dptr.data.importers.common import (
 from dptr.data.importers.geometry import box_points
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
+from dptr.utils.reading import resolve_inside
 
 _NUMBER = (int, float)
 _RegionOf = Callable[[dict[str, Any], str, str, tuple[str, ...], DropReport], Region | None]
@@ -116,7 +117,7 @@ def import_art(
                 drops.add(ILLEGIBLE, key, label)
                 continue
             regions.append(Region(points, label, key))
-        yield from cut_words(pictures.get(name, folder / f"{name}.jpg"), regions, drops)
+        yield from cut_words(pictures.get(name, resolve_inside(folder, f"{name}.jpg")), regions, drops)
 
 
 def _annotated(
@@ -143,8 +144,9 @@ def _annotated(
         if words[name]:
             where = f"{path}, picture {name}"
             file = field(record, "filename" if "filename" in record else "file_name", str, where)
-            size = (field(record, "width", _NUMBER, where), field(record, "height", _NUMBER, where))
-            yield from cut_words(_find(folder, file), words[name], drops, size)
+            sides = [field(record, name, _NUMBER, where) for name in ("width", "height")]
+            (size,) = outline(sides, where).tolist()
+            yield from cut_words(_find(folder, file), words[name], drops, tuple(size))
 
 
 def _coco_region(
@@ -182,5 +184,5 @@ def _folder_beside(parent: Path, name: str) -> Path:
 
 def _find(folder: Path, file: str) -> Path:
     """The picture where the annotations say, or under its bare name."""
-    whole = folder / file
-    return whole if isfile(whole) or not isfile(folder / whole.name) else folder / whole.name
+    bare = folder / Path(file).name
+    return bare if isfile(bare) and not isfile(folder / file) else resolve_inside(folder, file)

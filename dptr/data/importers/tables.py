@@ -28,6 +28,7 @@ from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.utils.errors import UserError
 from dptr.utils.lmdb import is_lmdb
+from dptr.utils.reading import resolve_inside
 
 PATH_NAMES = ("path", "image", "images", "image_path", "img", "img_path", "file", "filename", "file_name")
 LABEL_NAMES = ("label", "labels", "text", "transcription", "word", "words", "gt", "ground_truth", "utf8_string")
@@ -88,7 +89,9 @@ def import_table(
     read_rows = _json_rows if source.suffix.lower() in JSON_LINES else _separated_rows
     rows = read_rows(source, columns)
     folder = images or source.parent
-    yield from read_words(((folder / path, label, f"{path}, line {number}") for number, path, label in rows), drops)
+    yield from read_words(
+        ((resolve_inside(folder, path), label, f"{path}, line {number}") for number, path, label in rows), drops
+    )
 
 
 def import_quads(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
@@ -118,7 +121,7 @@ def import_quads(source: Path, drops: DropReport, images: Path | None = None) ->
         points = outline([float(value) for value in values[1:9]], f"{path}, line {number}")
         regions.append((values[0], Region(points, values[9], f"{values[0]}, line {number}")))
     for name, group in groupby(regions, key=lambda item: item[0]):
-        yield from cut_words(folder / name, [region for _, region in group], drops)
+        yield from cut_words(resolve_inside(folder, name), [region for _, region in group], drops)
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from dptr.photo.outputs.base import Shown, encode
-from dptr.utils.terminal import to_json
+from dptr.utils.escapes import dump_json, escape
 from dptr.version import __version__
 
 PAGE_BREAK = "\f"
@@ -14,13 +14,12 @@ COLUMNS = (
     *("image", "page", "block", "line", "word"),
     *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "confidence", "text"),
 )
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def write_text(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """The text of each page; a form feed stands before every page but the first."""
     for index, (page, _) in enumerate(pages):
-        file.write(encode(PAGE_BREAK * (index > 0) + page.text + "\n" * bool(page.lines)))
+        file.write(encode(PAGE_BREAK * (index > 0) + escape(page.text, keep="\n") + "\n" * bool(page.lines)))
         file.flush()
 
 
@@ -28,15 +27,16 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """A line of names (``COLUMNS``), then a line for each word, with its confidence and its box's corners in pixels.
 
     Page, block, line and word count from 1, block and line within the page, word within the line. In the name of the
-    image a tab, an end of line and a backslash are escaped by a backslash.
+    image a tab, an end of line, other controls and a backslash are escaped by a backslash.
     """
     file.write(encode("\t".join(COLUMNS) + "\n"))
     for page, _ in pages:
-        name = page.source.translate(_ESCAPES)
+        name = escape(page.source.replace("\\", "\\\\"))
         for number, line in enumerate(page.lines, 1):
             for place, word in enumerate(line.words, 1):
                 box = [f"{value:.2f}".rstrip("0").rstrip(".") for point in word.box for value in point]
-                cells = [name, page.number, line.block + 1, number, place, *box, f"{word.confidence:.4f}", word.text]
+                places = [name, page.number, line.block + 1, number, place]
+                cells = [*places, *box, f"{word.confidence:.4f}", escape(word.text)]
                 file.write(encode("\t".join(map(str, cells)) + "\n"))
         file.flush()
 
@@ -44,5 +44,5 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
 def write_json(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """A line for each page: ``Page.to_dict`` as a JSON object, after DPTR's version."""
     for page, _ in pages:
-        file.write(encode(to_json({"dptr": __version__, **page.to_dict()}) + "\n"))
+        file.write(encode(dump_json({"dptr": __version__, **page.to_dict()}) + "\n"))
         file.flush()

@@ -1,0 +1,105 @@
+"""Files in: what a user, a label, or an archive names is opened without waiting, and read if it is a plain file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dptr.utils.errors import UserError
+
+LARGEST = 1 << 30  # bytes of a file that is read whole
+LARGEST_SETTINGS = 16 << 20  # bytes of a recipe, or of a charset
+DEEPEST = 64  # levels of dicts and lists in settings
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_SHELL_PIPES = "/dev/fd/", "/proc/self/fd/", "/dev/stdin"  # that have a writer, such as <(command)
+
+
+def read_file(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
+    """The bytes of a file.
+
+    Of pipes only those that the shell made (``<(command)``) are read: others may never begin.
+
+    Args:
+        largest: in bytes.
+
+    Raises:
+        OSError: as ``open``; with its own ``strerror`` for a device, a pipe, a socket, or a file above ``largest``.
+        ValueError: a NUL in the name.
+    """
+    with open(open_plain(path), "rb", buffering=0) as file:
+        kind = os.fstat(file.fileno())
+        if stat.S_ISREG(kind.st_mode) and kind.st_size <= largest:
+            return file.readall()
+        data = bytearray()
+        while len(data) <= largest and (piece := file.read(1 << 20)):
+            data += piece
+    if len(data) > largest:
+        raise OSError(errno.EFBIG, f"larger than {largest >> 20} MiB", str(path))
+    return bytes(data)
+
+
+def open_plain(path: str | os.PathLike[str]) -> int:
+    """A descriptor to read a file from, which the caller closes. Opening never waits.
+
+    Raises:
+        OSError, ValueError: as ``read_file``.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISFIFO(kind) and str(path).startswith(_SHELL_PIPES):
+            os.set_blocking(descriptor, True)
+        elif not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "a device or a pipe, not a file", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML.
+
+    Raises:
+        ValueError: not TOML, a number of thousands of digits, or nested too deeply (``check_depth``).
+    """
+    try:
+        parsed = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    check_depth(parsed)
+    return parsed
+
+
+def check_depth(value: Any) -> None:
+    """Settings can be walked through by a function that calls itself.
+
+    Raises:
+        ValueError: dicts and lists in each other in more than ``DEEPEST`` levels.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        insides = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for inside in insides for each in inside if isinstance(each, dict | list)]
+    if level:
+        raise ValueError(f"nested in more than {DEEPEST} levels")
+
+
+def resolve_inside(folder: str | os.PathLike[str], name: str) -> Path:
+    """The path of a file that a label or an annotation in ``folder`` names; links in it are not followed here.
+
+    Raises:
+        UserError: it leads out of the folder.
+    """
+    if os.path.isabs(name) or ".." in name:
+        whole = os.path.abspath(folder)
+        if not os.path.abspath(os.path.join(whole, name)).startswith(os.path.join(whole, "")):
+            raise UserError(f"{name}: leads out of {folder}; name files in that folder")
+    return Path(folder) / name
