@@ -128,8 +128,8 @@ def read_boxes(path: str) -> Boxes:
             raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and eight numbers")
         if len(points) < 4 or len(points) % 2 or not _is_long(points):
             raise UserError(
-                f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the top "
-                "of the text, and as many back along its bottom"
+                f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "
+                "top of the text, and as many back along its bottom"
             )
         rows.setdefault((_unescape(row["image"]), page), []).append((number, points))
     if not rows:

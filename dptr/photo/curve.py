@@ -103,15 +103,14 @@ def find_outlines(
     Returns:
         Of 2k points each, as for ``dptr.photo.strip.Strip``, the text running to the right, or down where it is steep.
     """
-    sides = box[1] - box[0], box[3] - box[0]
-    height, width = sorted(float(np.hypot(*side)) for side in sides)
+    height, width = sorted(float(np.hypot(*side)) for side in (box[1] - box[0], box[3] - box[0]))
     if height < LEAST_HEIGHT or len(pixels) > MOST_FILLED * width * height:
         return []
     kernel = _unroll_ring(pixels)
     if kernel is None:
         if width < LEAST_ASPECT * height:
             return []
-        kernel = _unroll_straight(pixels, max(sides, key=lambda side: float(np.hypot(*side))))
+        kernel = _unroll_straight(pixels)
         if kernel.height < LEAST_HEIGHT:
             return []
     middle = kernel.fit((kernel.top + kernel.bottom) / 2)
@@ -123,12 +122,12 @@ def find_outlines(
         bent = outer.bend >= least and middle.bend >= least / 2 and outer.rises == middle.rises
         if not bent or min(outer.explained, middle.explained) < LEAST_EXPLAINED:
             return []
-    center = kernel.roll(np.stack((places := kernel.places(), middle.curve(places)), 1))
-    lines = [(center, kernel.height)]
+    center = _follow_middle(pixels, kernel, middle.curve)
     around = _follow_outer_edge(pixels, kernel, outer_is_top)
-    if around is not None:
-        apart = np.hypot(*(around[0][:, None] - center).transpose(2, 0, 1)).min(1).max()
-        lines = [around] if apart < _SAME * kernel.height else [around, *lines]
+    if around is None:
+        return [grow_line(center, kernel.height, unclip)]
+    apart = np.hypot(*(around[0][:, None] - center).transpose(2, 0, 1)).min(1).max()
+    lines = [around] if apart < _SAME * kernel.height else [around, (center, kernel.height)]
     return [grow_line(line, thick, unclip) for line, thick in lines]
 
 
@@ -166,10 +165,12 @@ def grow_line(line: Float[np.ndarray, "k 2"], height: float, unclip: float) -> F
     return np.concatenate((line - down, (line + down)[::-1]))
 
 
-def _unroll_straight(pixels: Float[np.ndarray, "n 2"], along: Float[np.ndarray, " 2"]) -> _Unrolled:
-    u = along / np.hypot(*along)
+def _unroll_straight(pixels: Float[np.ndarray, "n 2"]) -> _Unrolled:
+    """Along the principal axis: on an arc it is the chord, which the smallest rectangle need not follow."""
+    middle = pixels.mean(0)
+    u = np.linalg.eigh(np.cov((pixels - middle).T))[1][:, 1]
     u = u * _forward(u)
-    axes, middle = np.array((u, (-u[1], u[0]))), pixels.mean(0)
+    axes = np.array((u, (-u[1], u[0])))
     return _Unrolled(*_edges((pixels - middle) @ axes.T), lambda points: points @ axes + middle, 0)
 
 
@@ -208,6 +209,16 @@ class _Ring:
         along, across = self.way * points.T
         turn, radius = self.middle + along / self.radius, self.radius - across
         return self.center + radius[:, None] * np.stack((np.cos(turn), np.sin(turn)), 1)
+
+
+def _follow_middle(pixels: Float[np.ndarray, "n 2"], kernel: _Unrolled, curve: Polynomial) -> Float[np.ndarray, "k 2"]:
+    """The center line along the middles of columns that stand on a circle through a first guess, as the ends do."""
+    if not kernel.ring:
+        ring = _Ring(*fit_circle(kernel.roll(np.stack((kernel.x, curve(kernel.x)), 1)[kernel.inner()])), pixels)
+        kernel = _Unrolled(*_edges(ring.unroll(pixels)), ring.roll, ring.way)
+        curve = kernel.fit((kernel.top + kernel.bottom) / 2).curve
+    places = kernel.places()
+    return kernel.roll(np.stack((places, curve(places)), 1))
 
 
 def _follow_outer_edge(
