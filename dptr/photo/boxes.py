@@ -111,8 +111,10 @@ def read_boxes(path: str) -> Boxes:
     if lines and not {"x1", _OUTLINE}.isdisjoint(lines[0]):
         columns = [name.removeprefix("#").strip() for name in lines[0]]
         begin = 1
-    wanted = ("image",) if _OUTLINE in columns else ("image", *CORNERS)
-    if missing := [name for name in wanted if name not in columns]:
+    needed, wanted = ("image", *CORNERS), "eight numbers"
+    if _OUTLINE in columns:
+        needed, wanted = ("image",), "an outline, as x,y x,y ..., or eight numbers"
+    if missing := [name for name in needed if name not in columns]:
         raise UserError(f"{path}: no column {missing[0]!r}; name image and {' '.join(CORNERS)} in the first line")
     rows: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
     for number, cells in enumerate(lines[begin:], begin + 1):
@@ -123,9 +125,9 @@ def read_boxes(path: str) -> Boxes:
             points = _read_outline(row[_OUTLINE]) if row.get(_OUTLINE) else _read_corners(row)
             page = int(row.get("page", "1"))
         except (KeyError, ValueError) as error:
-            raise UserError(f"{path}: line {number}: no box; write the picture's name and eight numbers") from error
+            raise UserError(f"{path}: line {number}: no box; write the picture's name and {wanted}") from error
         if not np.isfinite(points).all():
-            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and eight numbers")
+            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and {wanted}")
         if len(points) < 4 or len(points) % 2 or not _is_long(points):
             raise UserError(
                 f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "

@@ -16,7 +16,7 @@ _HEAD = f"""{XML_HEAD}<!DOCTYPE html>
 <title>dptr</title>
 <meta charset="utf-8" />
 <meta name="ocr-system" content="dptr {__version__}" />
-<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrx_cinfo ocrp_dir" />
+<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrx_cinfo ocrp_dir ocrp_poly" />
 </head>
 <body>
 """
