@@ -111,10 +111,9 @@ def read_boxes(path: str) -> Boxes:
     if lines and not {"x1", _OUTLINE}.isdisjoint(lines[0]):
         columns = [name.removeprefix("#").strip() for name in lines[0]]
         begin = 1
-    needed, wanted = ("image", *CORNERS), "eight numbers"
-    if _OUTLINE in columns:
-        needed, wanted = ("image",), "an outline, as x,y x,y ..., or eight numbers"
-    if missing := [name for name in needed if name not in columns]:
+    outlined = _OUTLINE in columns
+    wanted = "an outline, as x,y x,y ..., or eight numbers" if outlined else "eight numbers"
+    if missing := [name for name in ("image", *(() if outlined else CORNERS)) if name not in columns]:
         raise UserError(f"{path}: no column {missing[0]!r}; name image and {' '.join(CORNERS)} in the first line")
     rows: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
     for number, cells in enumerate(lines[begin:], begin + 1):

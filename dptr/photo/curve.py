@@ -237,7 +237,9 @@ def _follow_outer_edge(
     return ring.roll(np.stack((places, np.full_like(places, ring.way * height / 2)), 1)), height
 
 
-def _edges(points: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, " m"], ...]:
+def _edges(
+    points: Float[np.ndarray, "n 2"],
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """The middles of columns of ``_COLUMN`` pixels that are not empty, and y of their tops and of their bottoms."""
     begin = points[:, 0].min() - 0.5
     column = ((points[:, 0] - begin) / _COLUMN).astype(int)

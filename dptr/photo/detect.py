@@ -207,7 +207,9 @@ def find_boxes(
     scores = total / np.maximum(np.bincount(labels, after - first, count), 1)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(count + 1))
-    boxes, kept, outlines = [], [], {}
+    boxes: list[Float[np.ndarray, "4 2"]] = []
+    kept: list[float] = []
+    outlines: dict[int, list[Float[np.ndarray, "points 2"]]] = {}
     for label in np.flatnonzero(scores >= min_score):
         members = runs[order[ends[label] : ends[label + 1]]]
         corners = [members[:, [column, 0]] + (0, down) for column in (1, 2) for down in (0, 1)]

@@ -134,6 +134,11 @@ class LineViews:
                 best = view
         return best
 
+    def settle(self) -> None:
+        """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""
+        if any(len(view.outline) > 4 for view in self.views):
+            self.views = [self.choose()]
+
 
 def view_lines(
     image: Image.Image,

@@ -143,14 +143,14 @@ def make_scene(photographs: list[Path], seed: int, index: int) -> Scene:
     length = face.getlength(text) / capital
     radius = max(radius, length / np.radians(LONGEST_ARC))
     reach = (length / 2 + 1) * height
-    middle = tuple(float(rng.uniform(min(reach, side / 2), max(side - reach, side / 2))) for side in ground.size)
-    arc = draw_arc(text, font, height, radius * height, middle, up, np.radians(rng.uniform(-TURN, TURN)), ground.size)
-    pixels = np.asarray(ground, np.float32)
+    x, y = (float(rng.uniform(min(reach, side / 2), max(side - reach, side / 2))) for side in ground.size)
+    arc = draw_arc(text, font, height, radius * height, (x, y), up, np.radians(rng.uniform(-TURN, TURN)), ground.size)
+    pixels = np.asarray(ground, float)
     around = pixels[arc.mask > 0.5].mean(0)
     ink = rng.uniform(200, 255, 3) if around.mean() < 110 else rng.uniform(0, 50, 3)
     pixels = pixels + arc.mask[..., None] * (ink - pixels)
     blurred = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0, 1)))
-    noisy = np.asarray(blurred, np.float32) + rng.normal(0, rng.uniform(0, 6), pixels.shape)
+    noisy = np.asarray(blurred, float) + rng.normal(0, rng.uniform(0, 6), pixels.shape)
     return Scene(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), arc, radius, up)
 
 
