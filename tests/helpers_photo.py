@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 from PIL import Image
 
 from dptr.photo.page import Box, Character, Line, Page, Word
@@ -138,3 +139,29 @@ def make_pdf(
 def show(text: str, x: float, y: float, size: float = 20, matrix: str = "") -> str:
     """The operators that write a text, its base line beginning at a point; ``matrix`` are the first four of Tm."""
     return f"BT /F1 {size} Tf {matrix or '1 0 0 1'} {x} {y} Tm ({text}) Tj ET"
+
+
+def ring_outline(
+    center: tuple[float, float], radius: float, height: float, span: float, up: bool, count: int
+) -> np.ndarray:
+    """(2 count, 2): the outline of a text along a circle: an arch (``up``) or a bowl, over ``span`` degrees."""
+    sign = 1 if up else -1
+    turn = np.radians(np.linspace(-span / 2, span / 2, count))
+    rays = np.stack((np.sin(turn), -sign * np.cos(turn)), 1)
+    return np.concatenate(((radius + sign * height / 2) * rays, ((radius - sign * height / 2) * rays)[::-1])) + center
+
+
+def bend_picture(
+    straight: Image.Image, size: tuple[int, int], center: tuple[float, float], radius: float, up: bool
+) -> Image.Image:
+    """A straight line bent along a circle on white, pixel by pixel, to the nearest of nine times as many."""
+    sign = 1 if up else -1
+    x, y = np.meshgrid(np.arange(size[0]) + 0.5 - center[0], np.arange(size[1]) + 0.5 - center[1])
+    along = radius * np.arctan2(x, -sign * y) + straight.width / 2
+    across = sign * (radius - np.hypot(x, y)) + straight.height / 2
+    fine = np.asarray(straight.resize((3 * straight.width, 3 * straight.height), Image.Resampling.BILINEAR))
+    column, row = (3 * along).astype(int), (3 * across).astype(int)
+    inside = (along >= 0) & (across >= 0) & (column < fine.shape[1]) & (row < fine.shape[0])
+    pixels = np.full((size[1], size[0], 3), 255, np.uint8)
+    pixels[inside] = fine[row[inside], column[inside]]
+    return Image.fromarray(pixels)

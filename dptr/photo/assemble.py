@@ -11,9 +11,10 @@ from jaxtyping import Float
 from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
 from dptr.photo.order import measure_angle, order_boxes
-from dptr.photo.page import Box, Character, Line, Page, Word
+from dptr.photo.page import Box, Character, Line, Outline, Page, Word
 from dptr.photo.rectify import locate
 from dptr.photo.shapes import runs_left
+from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
 
 INSET = 0.12  # of the height of a detected box, which is grown to be read, above and below the text
@@ -24,7 +25,7 @@ class _Part:
     """The words read in one detected box, from left to right, and the box around them."""
 
     words: tuple[Word, ...]
-    corners: Float[np.ndarray, "4 2"]
+    box: Float[np.ndarray, "4 2"]
 
 
 def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequence[LineViews]) -> Page:
@@ -34,14 +35,14 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
         size: width and height of the picture, in pixels.
     """
     parts = [part for line in lines if (part := _read_part(line.choose())).words]
-    corners = np.array([part.corners for part in parts]).reshape(-1, 4, 2)
+    boxes = np.array([part.box for part in parts]).reshape(-1, 4, 2)
     texts = [word.text for part in parts for word in part.words]
     leftward = 2 * sum(map(runs_left, texts)) > len(texts)
     ordered = []
-    for row in order_boxes(corners, leftward):
+    for row in order_boxes(boxes, leftward):
         own = [parts[index] for index in row.boxes]
         words = tuple(word for part in own for word in (part.words[::-1] if leftward else part.words))
-        ordered.append(Line(words, _around(words), measure_angle(own[0].corners), row.block))
+        ordered.append(_line(words, measure_angle(own[0].box), row.block))
     return Page(source, number, *size, tuple(ordered))
 
 
@@ -51,8 +52,8 @@ def _read_part(view: View) -> _Part:
     read = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
     words = tuple(word for (left, right), reading in read for word in _words(view, reading, left, right))
     if not words:
-        return _Part((), view.corners)
-    return _Part(words, np.array(_place(view, read[0][0][0], read[-1][0][1])))
+        return _Part((), enclose(view.outline))
+    return _Part(words, enclose(np.array(_place(view, read[0][0][0], read[-1][0][1]))))
 
 
 def _words(view: View, reading: Prediction, left: float, right: float) -> list[Word]:
@@ -72,22 +73,42 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
             own = spots[start:end]
             confidence = reading.confidence if len(pieces) == 1 else float(np.prod(probabilities[start:end]))
             characters = tuple(
-                Character(character, probability, _place(view, *spot, leftward))
+                Character(character, probability, _corners(_place(view, *spot, leftward)))
                 for character, probability, spot in zip(piece, probabilities[start:end], own, strict=True)
             )
             ends = min(spot[0] for spot in own), max(spot[1] for spot in own)
-            words.append(Word(piece, confidence, _place(view, *ends, leftward), characters))
+            outline = _place(view, *ends, leftward)
+            curved = outline if len(outline) > 4 else ()
+            words.append(Word(piece, confidence, _enclose(outline), characters, curved))
         start = end + 1
     return words[::-1] if leftward else words
 
 
-def _place(view: View, left: float, right: float, leftward: bool = False) -> Box:
+def _place(view: View, left: float, right: float, leftward: bool = False) -> Outline:
     """A stretch of a line in the picture."""
-    a, b, c, d = locate(view.corners, left, INSET, right, 1 - INSET)
-    return (b, a, d, c) if leftward else (a, b, c, d)
+    outline = locate(view.outline, left, INSET, right, 1 - INSET)
+    half = len(outline) // 2
+    return outline[half - 1 :: -1] + outline[: half - 1 : -1] if leftward else outline
 
 
-def _around(words: tuple[Word, ...]) -> Box:
-    """A box from where the first word begins to where the last ends."""
+def _corners(outline: Outline) -> Box:
+    """Where an outline begins and ends."""
+    half = len(outline) // 2
+    return outline[0], outline[half - 1], outline[half], outline[-1]
+
+
+def _line(words: tuple[Word, ...], angle: float, block: int) -> Line:
+    """From where the first word begins to where the last ends."""
     first, last = words[0].box, words[-1].box
-    return first[0], last[1], last[2], first[3]
+    if not any(word.outline for word in words):
+        return Line(words, (first[0], last[1], last[2], first[3]), angle, block)
+    halves = [(word.polygon, len(word.polygon) // 2) for word in words]
+    top = [point for polygon, half in halves for point in polygon[:half]]
+    bottom = [point for polygon, half in reversed(halves) for point in polygon[half:]]
+    outline = (*top, *bottom)
+    return Line(words, _enclose(outline), angle, block, outline)
+
+
+def _enclose(outline: Outline) -> Box:
+    a, b, c, d = ((x, y) for x, y in enclose(np.array(outline)).tolist())
+    return a, b, c, d

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,11 @@ from jaxtyping import Float64
 from PIL import Image
 
 from dptr.photo.detect import Detection
+from dptr.photo.page import Outline
+from dptr.photo.strip import enclose
 from dptr.utils.errors import UserError
 
+_OUTLINE = "outline"
 _BOXES = "dptr boxes"  # in a picture's info: its boxes
 CORNERS = "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"
 
@@ -24,14 +28,15 @@ class Boxes:
     Attributes:
         path: of the file.
         rows: by the name of the picture, as the file writes it, and the number of the page: the number of the line in
-            the file, and four corners, clockwise from where the text begins at the top, in pixels.
+            the file, and the points of a box in pixels, clockwise from where the text begins at the top: four corners,
+            or more along a curved text, half of them along its top.
     """
 
     path: str
-    rows: dict[tuple[str, int], list[tuple[int, tuple[float, ...]]]]
+    rows: dict[tuple[str, int], list[tuple[int, Outline]]]
 
-    def of(self, source: str, number: int, picture: Image.Image) -> Float64[np.ndarray, "n 4 2"]:
-        """The boxes of a picture; none if the file has none of it.
+    def of(self, source: str, number: int, picture: Image.Image) -> list[Float64[np.ndarray, "points 2"]]:
+        """The boxes of a picture, in the order of the file; none if the file has none of it.
 
         Names in the file are as the picture was passed, or paths from the folder of the file or the current one.
 
@@ -54,17 +59,17 @@ class Boxes:
                 ),
                 [],
             )
-        boxes = np.array([corners for _, corners in found], np.float64).reshape(-1, 4, 2)
-        outside = (boxes.max(axis=1, initial=-np.inf) <= 0) | (boxes.min(axis=1, initial=np.inf) >= picture.size)
-        for index in np.flatnonzero(outside.any(axis=1)):
-            raise UserError(
-                f"{self.path}: line {found[index][0]}: the box lies outside {source}, {picture.width}x{picture.height} "
-                "pixels; correct it"
-            )
+        boxes = [np.array(points, np.float64) for _, points in found]
+        for (line, _), box in zip(found, boxes, strict=True):
+            if (box.max(0) <= 0).any() or (box.min(0) >= picture.size).any():
+                raise UserError(
+                    f"{self.path}: line {line}: the box lies outside {source}, {picture.width}x{picture.height} "
+                    "pixels; correct it"
+                )
         return boxes
 
 
-def give_boxes(picture: Image.Image, boxes: Float64[np.ndarray, "n 4 2"]) -> None:
+def give_boxes(picture: Image.Image, boxes: Sequence[Float64[np.ndarray, "points 2"]]) -> None:
     """Let a picture carry its boxes; ``take_boxes`` gives them back."""
     picture.info[_BOXES] = boxes
 
@@ -78,7 +83,8 @@ def take_boxes(picture: Image.Image) -> Detection:
     boxes = picture.info.get(_BOXES)
     if boxes is None:
         raise UserError(f"image of {picture.width}x{picture.height}: carries no boxes; pass it to give_boxes first")
-    return Detection(boxes, np.ones(len(boxes)))
+    corners = np.array([enclose(box) for box in boxes]).reshape(-1, 4, 2)
+    return Detection(corners, np.ones(len(boxes)), {index: [box] for index, box in enumerate(boxes) if len(box) > 4})
 
 
 def read_boxes(path: str) -> Boxes:
@@ -86,6 +92,9 @@ def read_boxes(path: str) -> Boxes:
 
     A first line that names columns says where they stand: ``image``, ``x1`` to ``y4``, and ``page``, which may be
     missing. Other columns, such as ``text``, are not looked at. What ``dptr ocr --format tsv`` writes is such a table.
+    A column ``outline`` holds curved text, as 2k points ``x,y`` with spaces between them: k along the top and k back
+    along the bottom, each across from its partner. Where it is not empty, the corners are not looked at, and may be
+    missing.
 
     Raises:
         UserError: the file is missing, no UTF-8, or empty, or a line holds no box.
@@ -99,27 +108,50 @@ def read_boxes(path: str) -> Boxes:
         raise UserError(f"{path}: no table of boxes ({error}); pass a file of lines separated by tabs") from error
     columns = ["image", *CORNERS]
     begin = 0
-    if lines and "x1" in lines[0]:
+    if lines and not {"x1", _OUTLINE}.isdisjoint(lines[0]):
         columns = [name.removeprefix("#").strip() for name in lines[0]]
         begin = 1
-    if missing := [name for name in ("image", *CORNERS) if name not in columns]:
+    outlined = _OUTLINE in columns
+    wanted = "an outline, as x,y x,y ..., or eight numbers" if outlined else "eight numbers"
+    if missing := [name for name in ("image", *(() if outlined else CORNERS)) if name not in columns]:
         raise UserError(f"{path}: no column {missing[0]!r}; name image and {' '.join(CORNERS)} in the first line")
-    rows: dict[tuple[str, int], list[tuple[int, tuple[float, ...]]]] = {}
+    rows: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
     for number, cells in enumerate(lines[begin:], begin + 1):
         if not cells or (len(cells) == 1 and not cells[0].strip()):
             continue
         row = dict(zip(columns, cells, strict=False))
         try:
-            corners = tuple(float(row[name]) for name in CORNERS)
+            points = _read_outline(row[_OUTLINE]) if row.get(_OUTLINE) else _read_corners(row)
             page = int(row.get("page", "1"))
         except (KeyError, ValueError) as error:
-            raise UserError(f"{path}: line {number}: no box; write the picture's name and eight numbers") from error
-        if not np.isfinite(corners).all():
-            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and eight numbers")
-        rows.setdefault((_unescape(row["image"]), page), []).append((number, corners))
+            raise UserError(f"{path}: line {number}: no box; write the picture's name and {wanted}") from error
+        if not np.isfinite(points).all():
+            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and {wanted}")
+        if len(points) < 4 or len(points) % 2 or not _is_long(points):
+            raise UserError(
+                f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "
+                "top of the text, and as many back along its bottom"
+            )
+        rows.setdefault((_unescape(row["image"]), page), []).append((number, points))
     if not rows:
         raise UserError(f"{path}: no boxes in it; write a picture's name and eight numbers a line")
     return Boxes(path, rows)
+
+
+def _read_corners(row: Mapping[str, str]) -> Outline:
+    numbers = [float(row[name]) for name in CORNERS]
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _read_outline(cell: str) -> Outline:
+    pairs = [point.split(",") for point in cell.split()]
+    return tuple((float(x), float(y)) for x, y in pairs)
+
+
+def _is_long(points: Outline) -> bool:
+    """Whether the center line has a length; boxes of four points are looked at where they are cut out."""
+    sides = np.array(points).reshape(2, -1, 2)
+    return len(points) == 4 or bool(np.ptp(sides[0] + sides[1, ::-1], axis=0).any())
 
 
 def _unescape(name: str) -> str:

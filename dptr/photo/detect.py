@@ -6,19 +6,20 @@ the wheel of rapidocr holds; a file of the same family that a user has is anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from dptr.inference.providers import open_session
 from dptr.photo.components import label_runs, smallest_rectangle
+from dptr.photo.curve import find_outlines
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
 
@@ -41,10 +42,13 @@ class Detection:
     Attributes:
         boxes: quadrilaterals (n, 4, 2) in pixels of the picture: x, y; corners clockwise as one looks at it.
         scores: 0 to 1, how sure the detector is of each.
+        outlines: of curved text, by the number of its box: one or more that it may have, of 2k points each, as for
+            ``dptr.photo.strip.Strip``; reading decides. Boxes that are not in it are straight, and so are four points.
     """
 
     boxes: Float[np.ndarray, "n 4 2"]
     scores: Float[np.ndarray, " n"]
+    outlines: Mapping[int, Sequence[Float[np.ndarray, "points 2"]]] = field(default_factory=dict)
 
 
 class Detector(Protocol):
@@ -105,8 +109,9 @@ class DBDetector:
     def _find(self, image: Image.Image, scale: float) -> Detection:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         found = find_boxes(self.map_text(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)))
-        boxes = found.boxes * (image.width / size[0], image.height / size[1])
-        return Detection(boxes, found.scores)
+        scales = image.width / size[0], image.height / size[1]
+        outlines = {number: [each * scales for each in may] for number, may in found.outlines.items()}
+        return Detection(found.boxes * scales, found.scores, outlines)
 
     def map_text(self, image: Image.Image) -> Float[np.ndarray, "h w"]:
         """How likely each pixel of an RGB picture is text, 0 to 1; long pictures are read in tiles."""
@@ -180,7 +185,8 @@ def find_boxes(
     """Turn a map of how likely each pixel is text into boxes, as DB does (Liao et al. 2020, arXiv 1911.08947, 3.5).
 
     The network marks kernels: regions shrunk by area / perimeter. Each kernel's smallest rectangle is grown again by
-    ``unclip`` * area / perimeter on all sides.
+    ``unclip`` * area / perimeter on all sides. Curved kernels have outlines too: their box and, grown alike, those of
+    ``dptr.photo.curve.find_outlines``.
 
     Args:
         text: 0 to 1.
@@ -201,7 +207,9 @@ def find_boxes(
     scores = total / np.maximum(np.bincount(labels, after - first, count), 1)
     order = np.argsort(labels, kind="stable")
     ends = np.searchsorted(labels[order], np.arange(count + 1))
-    boxes, kept = [], []
+    boxes: list[Float[np.ndarray, "4 2"]] = []
+    kept: list[float] = []
+    outlines: dict[int, list[Float[np.ndarray, "points 2"]]] = {}
     for label in np.flatnonzero(scores >= min_score):
         members = runs[order[ends[label] : ends[label + 1]]]
         corners = [members[:, [column, 0]] + (0, down) for column in (1, 2) for down in (0, 1)]
@@ -209,9 +217,19 @@ def find_boxes(
         width, height = np.hypot(*(box[1] - box[0])), np.hypot(*(box[3] - box[0]))
         if min(width, height) < min_side:
             continue
-        boxes.append(grow(box, unclip * width * height / (2 * (width + height))))
+        straight = grow(box, unclip * width * height / (2 * (width + height)))
+        if bent := find_outlines(_pixels(members), box, unclip):
+            outlines[len(boxes)] = [straight, *bent]
+        boxes.append(straight)
         kept.append(scores[label])
-    return Detection(np.array(boxes).reshape(-1, 4, 2), np.array(kept))
+    return Detection(np.array(boxes).reshape(-1, 4, 2), np.array(kept), outlines)
+
+
+def _pixels(runs: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 2"]:
+    """The centers of the pixels of runs (``label_runs``)."""
+    lengths = runs[:, 2] - runs[:, 1]
+    starts = np.repeat(runs[:, 1] - lengths.cumsum() + lengths, lengths)
+    return np.stack((starts + np.arange(len(starts)), np.repeat(runs[:, 0], lengths)), 1) + 0.5
 
 
 def grow(box: Float[np.ndarray, "4 2"], margin: float) -> Float[np.ndarray, "4 2"]:

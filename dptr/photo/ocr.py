@@ -200,7 +200,9 @@ class OCR:
         """The pages of what was found; ``check`` is called before each batch."""
         lines = [line for page in found for line in page.lines]
         self._read_views([view for line in lines for view in line.views], check)
-        self._read_views([line.turn_around() for line in lines if line.is_doubtful()], check)
+        self._read_views([view for line in lines if line.is_doubtful() for view in line.turn_around()], check)
+        for line in lines:
+            line.settle()
         chosen = [line.choose() for line in lines]
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now

@@ -21,17 +21,17 @@ _SIZES = 9, 48  # pixels: the smallest and the largest text
 
 
 class Placed(Protocol):
-    """What is drawn: a text and the four corners of its box, x and y in pixels, clockwise as one reads."""
+    """What is drawn: a text and the points around it, x and y in pixels, along its top and back along its bottom."""
 
     @property
     def text(self) -> str: ...
 
     @property
-    def box(self) -> Sequence[tuple[float, float]]: ...
+    def polygon(self) -> Sequence[tuple[float, float]]: ...
 
 
 def draw_overlay(words: Sequence[Placed], picture: Image.Image) -> Image.Image:
-    """A copy of the picture with a box around each word and its text above it.
+    """A copy of the picture with a line around each word and its text above it.
 
     What the font has no glyph for is drawn as an empty box.
 
@@ -44,13 +44,13 @@ def draw_overlay(words: Sequence[Placed], picture: Image.Image) -> Image.Image:
     draw = ImageDraw.Draw(layer)
     width = max(1, round(min(shown.size) / 700))
     for word in words:
-        draw.line([*word.box, word.box[0]], BOX_COLOR, width, joint="curve")
+        draw.line([*word.polygon, word.polygon[0]], BOX_COLOR, width, joint="curve")
     for word in words:
-        height = math.dist(word.box[0], word.box[3])
+        height = math.dist(word.polygon[0], word.polygon[-1])
         font = _font(min(max(round(_TEXT_HEIGHT * height), _SIZES[0]), _SIZES[1]))
         left, top, right, bottom = font.getbbox(word.text)
-        x = min(max(min(x for x, _ in word.box), 0), max(shown.width - right, 0))
-        y = max(min(y for _, y in word.box) - bottom - width - 2, 0)
+        x = min(max(min(x for x, _ in word.polygon), 0), max(shown.width - right, 0))
+        y = max(min(y for _, y in word.polygon) - bottom - width - 2, 0)
         draw.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), PAPER)
         draw.text((x, y), word.text, TEXT_COLOR, font)
     return Image.alpha_composite(shown, layer).convert("RGB")

@@ -19,6 +19,9 @@ LEAST_CONFIDENCE = 0.4  # of a word that ``dptr ocr`` shows; chosen on photograp
 SCHEMA = 1  # of to_dict; raised when a key changes its meaning or goes
 
 Point = tuple[float, float]
+Outline = tuple[Point, ...]
+"""2k points: k along the top as one reads, where the text begins to where it ends, and k back along the bottom."""
+
 Box = tuple[Point, Point, Point, Point]
 """Four corners, clockwise as one reads: the text begins and ends at the first two, at the top; then at the bottom."""
 
@@ -39,13 +42,21 @@ class Word:
     Attributes:
         text: as one writes it, also in scripts that run from right to left.
         confidence: 0 to 1, how likely the whole word is right.
+        box: of curved text, the rectangle around its outline.
         characters: in the order of ``text``; empty where their places are not known.
+        outline: of curved text; empty where the box is it.
     """
 
     text: str
     confidence: float
     box: Box
     characters: tuple[Character, ...] = ()
+    outline: Outline = ()
+
+    @property
+    def polygon(self) -> Outline:
+        """The outline, or the box of straight text."""
+        return self.outline or self.box
 
 
 @dataclass(frozen=True)
@@ -56,17 +67,24 @@ class Line:
         words: in reading order, at least one.
         angle: of the writing, degrees clockwise from the horizontal, above -180 to 180.
         block: number of the column or paragraph, from 0; lines of one block follow each other.
+        box, outline: as of a word.
     """
 
     words: tuple[Word, ...]
     box: Box
     angle: float = 0.0
     block: int = 0
+    outline: Outline = ()
 
     @property
     def text(self) -> str:
         """The words, with a space between them."""
         return " ".join(word.text for word in self.words)
+
+    @property
+    def polygon(self) -> Outline:
+        """The outline, or the box of straight text."""
+        return self.outline or self.box
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,7 @@ class Page:
             "lines": [
                 {
                     "text": line.text,
-                    "box": _points(line.box),
+                    **_places(line),
                     "angle": round(line.angle, 2),
                     "block": line.block,
                     "words": [
@@ -156,8 +174,13 @@ class Page:
 
 
 def _spelled(part: Word | Character) -> dict[str, Any]:
-    return {"text": part.text, "confidence": float(f"{part.confidence:.6g}"), "box": _points(part.box)}
+    return {"text": part.text, "confidence": float(f"{part.confidence:.6g}"), **_places(part)}
 
 
-def _points(box: Box) -> list[list[float]]:
-    return [[round(x, 2), round(y, 2)] for x, y in box]
+def _places(part: Line | Word | Character) -> dict[str, Any]:
+    outline = () if isinstance(part, Character) else part.outline
+    return {"box": _points(part.box), **({"outline": _points(outline)} if outline else {})}
+
+
+def _points(outline: Outline) -> list[list[float]]:
+    return [[round(x, 2), round(y, 2)] for x, y in outline]

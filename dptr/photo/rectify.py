@@ -1,4 +1,7 @@
-"""Quadrilaterals cut out of a picture and made straight, and the way back."""
+"""Outlines of text cut out of a picture and made straight, and the way back.
+
+Four points are a quadrilateral, seen in perspective. More are a curved strip (``dptr.photo.strip``).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from dptr.photo.page import Box
+from dptr.photo.page import Outline
+from dptr.photo.strip import Strip
 
 MAX_SIDE = 4096  # pixels of a crop; longer sides are shrunk: recognizers read crops of 32 to 64 rows
+_FINER = 4  # stretches that a nearly straight piece of a strip is cut in
 _OVERSIZE = 2  # times the side of a crop that its part of the picture may have before it is shrunk first
 
 
@@ -21,24 +26,28 @@ class Crop:
 
     Attributes:
         image: RGB, the text running from left to right.
-        corners: of the part in the picture, where the crop's top left, top right, bottom right and bottom left lie.
+        outline: of the part in the picture: where the crop's upper side lies, from left to right, and its lower side,
+            from right to left.
     """
 
     image: Image.Image
-    corners: Float[np.ndarray, "4 2"]
+    outline: Float[np.ndarray, "points 2"]
 
 
-def locate(corners: Float[np.ndarray, "4 2"], left: float, top: float, right: float, bottom: float) -> Box:
-    """A rectangle of a crop as a quadrilateral of the picture.
+def locate(outline: Float[np.ndarray, "points 2"], left: float, top: float, right: float, bottom: float) -> Outline:
+    """A rectangle of a crop as an outline in the picture.
 
     Args:
-        corners: of the crop in the picture.
+        outline: of the crop in the picture.
         left, top, right, bottom: as fractions of the crop's width and height.
     """
-    matrix = _from_unit_square(corners.astype(float).tobytes())
-    points = np.array(((left, top, 1), (right, top, 1), (right, bottom, 1), (left, bottom, 1))) @ matrix.T
-    (a, b), (c, d), (e, f), (g, h) = (points[:, :2] / points[:, 2:]).tolist()
-    return (a, b), (c, d), (e, f), (g, h)
+    if len(outline) > 4:
+        points = Strip(outline).outline(left, top, right, bottom)
+    else:
+        matrix = _from_unit_square(outline.astype(float).tobytes())
+        mapped = np.array(((left, top, 1), (right, top, 1), (right, bottom, 1), (left, bottom, 1))) @ matrix.T
+        points = mapped[:, :2] / mapped[:, 2:]
+    return tuple((x, y) for x, y in points.tolist())
 
 
 @lru_cache(maxsize=64)
@@ -61,17 +70,18 @@ def homography(source: Float[np.ndarray, "4 2"], target: Float[np.ndarray, "4 2"
     return np.append(solved, 1).reshape(3, 3)
 
 
-def rectify(image: Image.Image, corners: Float[np.ndarray, "4 2"]) -> Crop:
-    """Cut out a convex quadrilateral as a rectangle of about its size; what lies outside the picture repeats its edge.
+def rectify(image: Image.Image, outline: Float[np.ndarray, "points 2"]) -> Crop:
+    """Cut out an outline as a rectangle of about its size; what lies outside the picture repeats its edge.
 
     Args:
-        corners: where the crop's top left, top right, bottom right and bottom left lie in the picture; their middle is
-            in it.
+        outline: where the crop's top left, top right, bottom right and bottom left lie in the picture, a convex
+            quadrilateral; or more points. Their middle is in the picture.
     """
-    width, height = (max(1, round(side)) for side in side_lengths(corners))
+    strip = Strip(outline) if len(outline) > 4 else None
+    width, height = (max(1, round(side)) for side in side_lengths(outline))
     shrink = min(1.0, MAX_SIDE / max(width, height))
     size = max(1, round(shrink * width)), max(1, round(shrink * height))
-    (left, top), (right, bottom) = (corners.min(0) - 2).astype(int).tolist(), (corners.max(0) + 3).astype(int).tolist()
+    (left, top), (right, bottom) = (outline.min(0) - 2).astype(int).tolist(), (outline.max(0) + 3).astype(int).tolist()
     bounds = (
         *(min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)),
         *(max(min(right, image.width), 1), max(min(bottom, image.height), 1)),
@@ -80,24 +90,62 @@ def rectify(image: Image.Image, corners: Float[np.ndarray, "4 2"]) -> Crop:
     factor = max(1, int(max(width / size[0], height / size[1]) / _OVERSIZE))
     part = part.reduce(factor) if factor > 1 else part
     beyond = [max(0, side) // factor + 1 for side in (-left, -top, right - image.width, bottom - image.height)]
-    edged = np.pad(np.asarray(part), ((beyond[1], beyond[3]), (beyond[0], beyond[2]), (0, 0)), mode="edge")
-    inside = (corners - np.array(bounds[:2])) / factor + beyond[:2]
+    edged = Image.fromarray(np.pad(np.asarray(part), ((beyond[1], beyond[3]), (beyond[0], beyond[2]), (0, 0)), "edge"))
+
+    corner = np.array(bounds[:2]) - factor * np.array(beyond[:2])  # of what is cut out, in the picture
     frame = np.array(((0, 0), (size[0], 0), size, (0, size[1])), float)
-    matrix = homography(frame, inside)
-    straight = Image.fromarray(edged).transform(
-        size, Image.Transform.PERSPECTIVE, matrix.reshape(-1)[:8].tolist(), Image.Resampling.BICUBIC
-    )
-    return Crop(straight, corners)
+    if strip is None:
+        matrix = homography(frame, (outline - bounds[:2]) / factor + beyond[:2])
+        straight = edged.transform(
+            size, Image.Transform.PERSPECTIVE, matrix.reshape(-1)[:8].tolist(), Image.Resampling.BICUBIC
+        )
+    else:
+        mesh = _mesh(strip, size, corner, factor)
+        straight = edged.transform(size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+    return Crop(straight, outline)
 
 
-def lengthen(corners: Float[np.ndarray, "4 2"], beside: float) -> Float[np.ndarray, "4 2"]:
-    """A quadrilateral that begins earlier and ends later by ``beside`` pixels, along its upper and its lower side."""
-    above, below = corners[1] - corners[0], corners[2] - corners[3]
-    above, below = (beside * side / max(float(np.hypot(*side)), 1e-6) for side in (above, below))
-    return corners + np.array((-above, above, below, -below))
+def _mesh(
+    strip: Strip, size: tuple[int, int], corner: Float[np.ndarray, " 2"], factor: int
+) -> list[tuple[tuple[int, int, int, int], tuple[float, ...]]]:
+    """Upright stretches of a crop and the quadrilaterals they come from, as Pillow takes them.
+
+    Args:
+        size: of the crop, in pixels.
+        corner: of what is transformed, in the picture.
+        factor: pixels of the picture that one of its pixels is wide.
+    """
+    columns = np.linspace(0, size[0], min(size[0], _FINER * strip.pieces) + 1).round().astype(int)
+    top, bottom = ((strip.locate(columns / size[0], side) - corner) / factor for side in (0.0, 1.0))
+    return [
+        ((int(columns[i]), 0, int(columns[i + 1]), size[1]), (*top[i], *bottom[i], *bottom[i + 1], *top[i + 1]))
+        for i in range(len(columns) - 1)
+    ]
 
 
-def side_lengths(corners: Float[np.ndarray, "4 2"]) -> tuple[float, float]:
-    """Mean width and height of a quadrilateral, along its text and across it."""
-    lengths = np.hypot(*(np.roll(corners, -1, 0) - corners).T)
+def lengthen(outline: Float[np.ndarray, "points 2"], beside: float) -> Float[np.ndarray, "more 2"]:
+    """An outline that begins earlier and ends later by ``beside`` pixels.
+
+    A quadrilateral is longer along its upper and its lower side; more points get one more pair at each end.
+    """
+    if len(outline) > 4:
+        half = len(outline) // 2
+        center = (outline[:half] + outline[: half - 1 : -1]) / 2
+        begin, end = (beside * _unit(step) for step in (center[0] - center[1], center[-1] - center[-2]))
+        top = outline[0] + begin, *outline[:half], outline[half - 1] + end
+        return np.array([*top, outline[half] + end, *outline[half:], outline[-1] + begin])
+    above, below = (beside * _unit(side) for side in (outline[1] - outline[0], outline[2] - outline[3]))
+    return outline + np.array((-above, above, below, -below))
+
+
+def side_lengths(outline: Float[np.ndarray, "points 2"]) -> tuple[float, float]:
+    """Mean width and height of an outline, along its text and across it."""
+    if len(outline) > 4:
+        strip = Strip(outline)
+        return strip.length, strip.height
+    lengths = np.hypot(*(np.roll(outline, -1, 0) - outline).T)
     return float(lengths[0] + lengths[2]) / 2, float(lengths[1] + lengths[3]) / 2
+
+
+def _unit(step: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
+    return step / max(float(np.hypot(*step)), 1e-6)

@@ -1,4 +1,4 @@
-"""What several outputs ask of a page: rectangles around boxes, blocks of lines, and which way a text runs."""
+"""What several outputs ask of a page: rectangles around outlines, blocks of lines, and which way a text runs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from dptr.photo.page import Box, Line, Page
+from dptr.photo.page import Line, Outline, Page
 
 
-def bounds(boxes: Iterable[Box], width: int, height: int) -> tuple[int, int, int, int]:
-    """The smallest rectangle of whole pixels around boxes: left, top, right, bottom.
+def bounds(outlines: Iterable[Outline], width: int, height: int) -> tuple[int, int, int, int]:
+    """The smallest rectangle of whole pixels around outlines: left, top, right, bottom.
 
     Args:
         width, height: of the picture, beyond which the rectangle does not reach.
     """
-    points = [point for box in boxes for point in box]
+    points = [point for outline in outlines for point in outline]
     across, down = [x for x, _ in points], [y for _, y in points]
     return (
         _clip(math.floor(min(across)), width),
@@ -26,9 +26,9 @@ def bounds(boxes: Iterable[Box], width: int, height: int) -> tuple[int, int, int
     )
 
 
-def corners(box: Box, width: int, height: int) -> list[tuple[int, int]]:
-    """The corners of a box in whole pixels, within the picture."""
-    return [(_clip(round(x), width), _clip(round(y), height)) for x, y in box]
+def corners(outline: Outline, width: int, height: int) -> list[tuple[int, int]]:
+    """The points of an outline in whole pixels, within the picture."""
+    return [(_clip(round(x), width), _clip(round(y), height)) for x, y in outline]
 
 
 def blocks(page: Page) -> list[list[Line]]:
@@ -38,8 +38,8 @@ def blocks(page: Page) -> list[list[Line]]:
 
 def lines_box(lines: Sequence[Line], width: int, height: int) -> tuple[int, int, int, int]:
     """``bounds`` of lines and all their words."""
-    boxes = [line.box for line in lines] + [word.box for line in lines for word in line.words]
-    return bounds(boxes, width, height)
+    outlines = [line.polygon for line in lines] + [word.polygon for line in lines for word in line.words]
+    return bounds(outlines, width, height)
 
 
 def runs_left(text: str) -> bool:

@@ -23,6 +23,7 @@ from dptr.photo.split import (
     split_reading,
     weigh_spaces,
 )
+from dptr.photo.strip import direction
 
 BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
 TALL = 1.5  # height / width from which on text may run up or down
@@ -36,7 +37,7 @@ class View:
     """A line in one of the ways that its text may run.
 
     Attributes:
-        corners: where the line's top left, top right, bottom right and bottom left lie in the picture.
+        outline: of the line in the picture (``dptr.photo.rectify.Crop``).
         columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
         crops: of each span, uint8 RGB, of a size that the recognizer reads.
         readings: of the spans that were read.
@@ -45,7 +46,7 @@ class View:
         likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
     """
 
-    corners: Float[np.ndarray, "4 2"]
+    outline: Float[np.ndarray, "points 2"]
     columns: Columns
     gaps: Gaps
     spans: list[Span]
@@ -57,6 +58,16 @@ class View:
 
     def __post_init__(self) -> None:
         self.likely_gaps = self.gaps
+
+    def turn_around(self) -> View:
+        """The same line upside down, not read yet."""
+        last = len(self.gaps.pieces) - 1
+        pieces = tuple((1 - right, 1 - left) for left, right in reversed(self.gaps.pieces))
+        columns = Columns(self.columns.blank[::-1], self.columns.edges[::-1], self.columns.height)
+        crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in self.crops.items()}
+        outline, gaps = np.roll(self.outline, len(self.outline) // 2, 0), Gaps(pieces, self.gaps.spaces[::-1])
+        line_crop = None if self.line_crop is None else self.line_crop[::-1, ::-1]
+        return View(outline, columns, gaps, list(crops), crops, line_crop=line_crop)
 
     def take_line(self, reading: Prediction) -> None:
         """Take the reading of ``line_crop``."""
@@ -94,25 +105,25 @@ class View:
 
 @dataclass
 class LineViews:
-    """A detected box in all the ways that its text may run; the first is the usual one."""
+    """A detected box in all the ways that its text may run; the first is the usual one.
+
+    Attributes:
+        turned: whether each line is there both ways.
+    """
 
     views: list[View]
+    turned: bool = False
 
     def is_doubtful(self) -> bool:
-        """Whether no view is read with confidence."""
-        return len(self.views) == 1 and self.views[0].words()[1] < np.log(DOUBTFUL)
+        """Whether no view is read with confidence, and none was turned around."""
+        return not self.turned and self.choose().words()[1] < np.log(DOUBTFUL)
 
-    def turn_around(self) -> View:
-        """Add the only view upside down, not read yet."""
-        (view,) = self.views
-        last = len(view.gaps.pieces) - 1
-        pieces = tuple((1 - right, 1 - left) for left, right in reversed(view.gaps.pieces))
-        columns = Columns(view.columns.blank[::-1], view.columns.edges[::-1], view.columns.height)
-        crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in view.crops.items()}
-        corners, gaps = np.roll(view.corners, 2, 0), Gaps(pieces, view.gaps.spaces[::-1])
-        line_crop = None if view.line_crop is None else view.line_crop[::-1, ::-1]
-        self.views.append(View(corners, columns, gaps, list(crops), crops, line_crop=line_crop))
-        return self.views[-1]
+    def turn_around(self) -> list[View]:
+        """Add each view upside down, not read yet."""
+        added = [view.turn_around() for view in self.views]
+        self.views += added
+        self.turned = True
+        return added
 
     def choose(self) -> View:
         """The view that is read with most confidence; another than the first has two characters or more."""
@@ -122,6 +133,11 @@ class LineViews:
             if longer and view.words()[1] > best.words()[1]:
                 best = view
         return best
+
+    def settle(self) -> None:
+        """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""
+        if any(len(view.outline) > 4 for view in self.views):
+            self.views = [self.choose()]
 
 
 def view_lines(
@@ -134,38 +150,59 @@ def view_lines(
     """Cut the detected boxes out of a picture and find where their spaces may be.
 
     A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
-    Boxes without area, and those whose middle is outside the picture, are left out.
+    Curved text is seen along each of its outlines. Boxes without area, and those whose middle is outside the picture,
+    are left out.
 
     Args:
         longest_line: width / height of the longest line that is read whole too; 0 = none is.
     """
-    lines: list[list[tuple[Crop, float]]] = []
-    for box in detection.boxes:
+    lines: list[list[tuple[Crop, float, bool]]] = []
+    both_ways: list[bool] = []
+    for number, box in enumerate(detection.boxes):
         if _area(box) < 1 or not _is_inside(box, image.size):
             continue
-        width, height = side_lengths(box)
-        turns = (0, -1, 1) if height > TALL * width else (0,)
-        beside = BEYOND * min(width, height)
-        straight = [rectify(image, lengthen(np.roll(box, turn, 0), beside)) for turn in turns]
-        lines.append([(crop, beside / max(side_lengths(crop.corners)[0], 1.0)) for crop in straight])
-    columns = iter(find_spaces([crop.image for turned in lines for crop, _ in turned]))
+        outlines = detection.outlines.get(number, (box,))
+        crops: list[tuple[Crop, float, bool]] = []
+        for outline in outlines:
+            beside = BEYOND * min(side_lengths(outline))
+            turns = _turns(outline)
+            for turn in turns:
+                crop = rectify(image, lengthen(np.roll(outline, turn, 0), beside))
+                upright = len(turns) > 1 and turn == 0 and len(outline) == 4
+                crops.append((crop, beside / max(side_lengths(crop.outline)[0], 1.0), upright))
+        lines.append(crops)
+        both_ways.append(all(len(_turns(outline)) > 1 for outline in outlines))
+    columns = iter(find_spaces([crop.image for crops in lines for crop, _, _ in crops]))
     found = []
-    for turned in lines:
+    for crops, turned in zip(lines, both_ways, strict=True):
         views: list[View] = []
-        for crop, outer in turned:
+        for crop, outer, upright in crops:
             own = next(columns)
-            if len(turned) > 1 and not views:
+            if upright:
                 gaps = Gaps(((outer, 1 - outer),), ())
             else:
                 gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
             spans = possible_words(gaps, crop.image.width / crop.image.height)
-            crops = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
+            words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
             ends = gaps.bounds((0, len(gaps.pieces) - 1))
             whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
             line_crop = fit(_cut(crop.image, ends)) if whole else None
-            views.append(View(crop.corners, own, gaps, spans, crops, line_crop=line_crop))
-        found.append(LineViews(views))
+            views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop))
+        found.append(LineViews(views, turned))
     return found
+
+
+def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
+    """By how many points to roll an outline, for each way that its text may run.
+
+    A quadrilateral much taller than wide may be upright, or run down or up. A curved line that is as steep on the whole
+    may run the other way too.
+    """
+    if len(outline) == 4:
+        width, height = side_lengths(outline)
+        return (0, -1, 1) if height > TALL * width else (0,)
+    x, y = np.abs(direction(outline))
+    return (0, len(outline) // 2) if y > TALL * x else (0,)
 
 
 def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:

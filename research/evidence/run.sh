@@ -25,3 +25,4 @@ $python research/evidence/retrieval.py --figure docs/assets/tokens.png
 $python research/bench/worth.py --out runs/worth-200k --crops 200000 --engines trdg ours --jobs 2
 $python research/bench/worth.py --out runs/worth-20k --crops 20000 --engines synthtiger ours --ablate --jobs 2 $clone
 $python research/evidence/scenes.py --scenes "$DPTR_DATA/ic15/scenes" --out runs/scenes
+$python research/evidence/curved.py --photographs "$DPTR_DATA/natural" --seed 2

@@ -5,18 +5,20 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, bend_picture, ring_outline
 from PIL import Image, ImageDraw, ImageFont
 
 import dptr
 from dptr import OCR, Page, Reader, UserError
 from dptr.inference.prediction import Prediction
 from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
+from dptr.photo.strip import enclose
 from dptr.photo.views import View
 from dptr.synth.fonts import EMBEDDED  # the fonts that ship
 
@@ -64,6 +66,51 @@ def reader() -> Reader:
 
 def test_a_photograph_is_read_with_the_detector_of_the_extra(reader: Reader) -> None:
     assert OCR(reader=reader)(PHOTOGRAPH).text == PHOTOGRAPHED
+
+
+def test_straight_text_is_read_as_without_outlines(reader: Reader) -> None:
+    detector = open_detector("rapidocr")
+    ocrs = [
+        OCR(detector=each, reader=reader) for each in (detector, lambda image: replace(detector(image), outlines={}))
+    ]
+    assert ocrs[0](PHOTOGRAPH) == ocrs[1](PHOTOGRAPH)
+
+
+def _arc(text: str, radius: float, up: bool) -> tuple[Image.Image, np.ndarray, np.ndarray]:
+    """A word along a circle on white, the outline around it, and the middles of its letters."""
+    font = _font(40)
+    ends = np.array([font.getlength(text[:count]) for count in range(len(text) + 1)])
+    straight = Image.new("RGB", (round(ends[-1]) + 12, 56), "white")
+    ImageDraw.Draw(straight).text((6, 0), text, (20, 30, 60), font)
+    center = (300.0, 330.0 if up else 70.0)
+    picture = bend_picture(straight, (600, 400), center, radius, up)
+    outline = ring_outline(center, radius, 56, np.degrees(straight.width / radius), up, 9)
+    turn = (6 + (ends[:-1] + ends[1:]) / 2 - straight.width / 2) / radius
+    middles = np.stack((np.sin(turn), (-1 if up else 1) * np.cos(turn)), 1) * radius + center
+    return picture, outline, middles
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_curved_word_is_found_and_read_along_its_arc(reader: Reader, up: bool) -> None:
+    picture, _, middles = _arc("Harbour", 120, up)
+    (word,) = OCR(reader=reader)(picture).words
+    assert word.text == "Harbour" and len(word.outline) > 4
+    assert word.characters and all(len(character.box) == 4 for character in word.characters)
+    found = np.array([np.mean(character.box, axis=0) for character in word.characters])
+    assert np.hypot(*(found - middles).T).max() < 0.35 * 40
+
+
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("upside_down", [True, False])
+def test_outlines_that_are_given_are_read_also_upside_down(reader: Reader, up: bool, upside_down: bool) -> None:
+    picture, outline, middles = _arc("Bakery", 90, up)
+    given = np.roll(outline, 9, 0) if upside_down else outline
+    ocr = OCR(detector=lambda _: Detection(enclose(given)[None], np.ones(1), {0: [given]}), reader=reader)
+    (line,) = ocr(picture).lines
+    assert line.text == "Bakery" and line.angle == pytest.approx(0, abs=3)
+    found = np.array([np.mean(character.box, axis=0) for character in line.words[0].characters])
+    assert np.hypot(*(found - middles).T).max() < 0.3 * 40
+    assert np.ptp(np.hypot(*(np.array(line.outline) - (300, 330 if up else 70)).T)) == pytest.approx(0.76 * 56, abs=3)
 
 
 def test_lines_become_words_in_their_places(reader: Reader) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
-from helpers_photo import box, page, word
+from helpers_photo import box, page, ring_outline, word
 from hocr_spec.validate import HocrValidator
 from lxml import etree
 from PIL import Image
@@ -46,8 +46,15 @@ TURNED = Page(
         Line((word("over", box(280, 480, 330, 520), spelled=False),), box(-5.4, 480, 330, 520), 180.0, 1),
     ),
 )  # fmt: skip
+ARC = tuple((float(x), float(y)) for x, y in ring_outline((150, 160), 90, 30, 120, True, 7))
+AROUND = box(59.06, 55, 240.93, 122.5)  # the rectangle around it
+CURVED = Page(
+    "curved.png", 1, 300, 200,
+    (Line((replace(word("arched", AROUND, spelled=False), outline=ARC), word("on", box(260, 110, 290, 140))),
+          box(59.06, 55, 290, 140), outline=(*ARC[:7], (260, 110), (290, 110), (290, 140), (260, 140), *ARC[7:])),),
+)  # fmt: skip
 EMPTY = Page("empty.png", 1, 40, 30)
-ALL = [LATIN, SCRIPTS, TURNED, EMPTY]
+ALL = [LATIN, SCRIPTS, TURNED, CURVED, EMPTY]
 
 
 def _picture(page: Page, dpi: float | None = None) -> Image.Image:
@@ -82,6 +89,9 @@ def test_tsv_has_a_line_for_each_word() -> None:
         assert float(row["confidence"]) == pytest.approx(one.confidence, abs=1e-4)
         corners = [float(row[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
         assert np.allclose(corners, np.ravel(one.box), atol=0.005)
+        points = [tuple(map(float, point.split(","))) for point in row["outline"].split()]
+        assert np.allclose(points, one.outline, atol=0.005)
+    assert [row["outline"] != "" for row in rows if row["image"] == CURVED.source] == [True, False]
 
 
 def test_json_has_a_line_for_each_page() -> None:
@@ -89,13 +99,16 @@ def test_json_has_a_line_for_each_page() -> None:
     assert all(next(iter(row)) == "dptr" and row["schema"] == 1 for row in rows)
     for row, each in zip(rows, ALL, strict=True):
         assert {key: row[key] for key in row if key != "dptr"} == json.loads(json.dumps(each.to_dict()))
+    (line,) = rows[ALL.index(CURVED)]["lines"]
+    assert np.allclose(line["outline"], CURVED.lines[0].outline, atol=0.005)
+    assert np.allclose(line["words"][0]["outline"], ARC, atol=0.005) and "outline" not in line["words"][1]
 
 
 def _bounds(words: list[Word], each: Page) -> list[tuple[int, int, int, int]]:
     """The upright rectangles around words, in whole pixels of the picture."""
     found = []
     for one in words:
-        (left, top), (right, bottom) = np.min(one.box, axis=0), np.max(one.box, axis=0)
+        (left, top), (right, bottom) = np.min(one.polygon, axis=0), np.max(one.polygon, axis=0)
         limits = np.array([each.width, each.height] * 2)
         found.append(
             tuple(np.clip([math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)], 0, limits))
@@ -120,7 +133,10 @@ def test_hocr_is_valid_and_complete(tmp_path: Path) -> None:
             line.text.replace("\a", "\ufffd") for line in each.lines
         ]
         words = element.findall(f".//{HTML}span[@class='ocrx_word']")
-        titles = [re.match(r"bbox (\d+) (\d+) (\d+) (\d+); x_wconf (\d+)$", one.get("title")) for one in words]
+        titles = [
+            re.match(r"bbox (\d+) (\d+) (\d+) (\d+)(?:; poly [\d ]+)?; x_wconf (\d+)$", one.get("title"))
+            for one in words
+        ]
         assert [tuple(map(int, title.groups()[:4])) for title in titles if title] == _bounds(each.words, each)  # type: ignore[arg-type]
         assert [int(title[5]) for title in titles if title] == [round(100 * one.confidence) for one in each.words]
         for one, ours in zip(words, each.words, strict=True):
@@ -132,6 +148,9 @@ def test_hocr_is_valid_and_complete(tmp_path: Path) -> None:
         None,
         None,
     ]
+    (arched,) = (one.get("title") for one in pages[3].iter(f"{HTML}span") if "".join(one.itertext()) == "arched")
+    points = np.array(arched.split("poly ")[1].split(";")[0].split(), float).reshape(-1, 2)
+    assert np.allclose(points, ARC, atol=0.5)
     turned = [line.get("title") for line in pages[2].iter(f"{HTML}span") if line.get("class") == "ocr_line"]
     assert turned[0].endswith("; textangle 90.00") and turned[1].endswith("; textangle 180.00")  # against the clock
 
@@ -200,6 +219,9 @@ def test_alto_is_valid_and_complete() -> None:
         areas = [tuple(float(one.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")) for one in strings]
         assert [(x, y, x + w, y + h) for x, y, w, h in areas] == _bounds(each.words, each)  # type: ignore[arg-type]
         assert all(len(glyph.get("CONTENT")) == 1 for glyph in element.iter(f"{ALTO}Glyph"))
+        for one, ours in zip(strings, each.words, strict=True):
+            points = [point.split(",") for point in one.find(f"{ALTO}Shape/{ALTO}Polygon").get("POINTS").split()]
+            assert np.allclose(np.array(points, float), np.clip(ours.polygon, 0, (each.width, each.height)), atol=0.5)
 
 
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.source)
@@ -220,7 +242,7 @@ def test_page_xml_is_valid_and_complete(each: Page) -> None:
     ]
     for one, ours in zip(words, each.words, strict=True):
         points = [tuple(map(int, point.split(","))) for point in one.find(f"{PAGE}Coords").get("points").split()]
-        assert np.allclose(points, np.clip(ours.box, 0, (each.width, each.height)), atol=0.5)
+        assert np.allclose(points, np.clip(ours.polygon, 0, (each.width, each.height)), atol=0.5)
         assert len(one.findall(f"{PAGE}Glyph")) == len(ours.characters)
         assert float(one.find(f"{PAGE}TextEquiv").get("conf")) == pytest.approx(ours.confidence)
     if each is TURNED:  # clockwise until it stands upright, -179.999 to 180
@@ -245,7 +267,7 @@ def _extract(data: bytes, number: int = 1) -> tuple[str, list[tuple[str, tuple[f
         return text.get_text_range(), characters
 
 
-@pytest.mark.parametrize("each", [LATIN, SCRIPTS, TURNED], ids=lambda each: each.source)
+@pytest.mark.parametrize("each", [LATIN, SCRIPTS, TURNED, CURVED], ids=lambda each: each.source)
 def test_the_words_of_a_pdf_are_found_again_in_order(each: Page) -> None:
     text, _ = _extract(_write("pdf", each))
     assert [line for line in text.splitlines() if line.strip()] == [line.text for line in each.lines]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_photo import FakeOCR, box, page, word
+from helpers_photo import FakeOCR, box, page, ring_outline, word
 from PIL import Image
 
 from dptr.photo.boxes import give_boxes, read_boxes, take_boxes
@@ -17,6 +17,7 @@ from dptr.photo.inputs import Failure, Sheet
 from dptr.photo.overlay import BOX_COLOR, draw_overlay
 from dptr.photo.page import Line, Page
 from dptr.photo.run import keep_confident, run_ocr
+from dptr.photo.strip import enclose
 from dptr.utils.errors import UserError
 
 
@@ -84,14 +85,29 @@ def test_boxes_are_found_by_name_from_either_folder(tmp_path: Path, monkeypatch:
     picture = Image.new("RGB", (20, 10))
     wanted = [[[0, 0], [9, 0], [9, 5], [0, 5]], [[-3, 1], [4, 1], [4, 5], [-3, 5]]]
     for source in ("images/a.png", "./images/a.png", str(tmp_path / "images/a.png")):
-        assert read_boxes(str(table)).of(source, 1, picture).tolist() == wanted
-    assert read_boxes(str(table)).of("images/b.png", 1, picture).shape == (0, 4, 2)
-    assert read_boxes(str(table)).of("images/a.png", 2, picture).shape == (0, 4, 2)
-    give_boxes(picture, np.array(wanted, float))
+        assert [each.tolist() for each in read_boxes(str(table)).of(source, 1, picture)] == wanted
+    assert read_boxes(str(table)).of("images/b.png", 1, picture) == []
+    assert read_boxes(str(table)).of("images/a.png", 2, picture) == []
+    give_boxes(picture, list(np.array(wanted, float)))
     found = take_boxes(picture)
-    assert found.boxes.tolist() == wanted and found.scores.tolist() == [1, 1]
+    assert found.boxes.tolist() == wanted and found.scores.tolist() == [1, 1] and not found.outlines
     with pytest.raises(UserError, match="carries no boxes"):
         take_boxes(Image.new("RGB", (20, 10)))
+
+
+def test_outlines_of_curved_text_are_boxes_too(tmp_path: Path) -> None:
+    outline = ring_outline((100, 100), 60, 20, 150, True, 5)
+    cell = " ".join(f"{x},{y}" for x, y in outline)
+    table = tmp_path / "words.tsv"
+    picture = Image.new("RGB", (200, 150))
+    for head, rows in (("image\toutline", f"a.png\t{cell}"), ("image\tx1\toutline", f"a.png\t\t{cell}")):
+        table.write_text(f"{head}\n{rows}\n")
+        (given,) = read_boxes(str(table)).of("a.png", 1, picture)
+        assert given == pytest.approx(outline)
+        give_boxes(picture, [box_array := np.array(box(1, 2, 30, 9)), given])
+        found = take_boxes(picture)
+        assert found.boxes[0] == pytest.approx(box_array) and found.boxes[1] == pytest.approx(enclose(outline))
+        assert list(found.outlines) == [1] and found.outlines[1][0] == pytest.approx(outline)
 
 
 @pytest.mark.parametrize("row", ["9 0 12 0 12 5 9 5", "0 10 5 10 5 12 0 12", "-9 0 0 0 0 5 -9 5", "0 -9 5 -9 5 0 0 0"])
@@ -109,6 +125,11 @@ def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
         ("a.png\t1\t2\t3\t4\t5\t6\t7\tx\n", "line 1: no box"),
         ("a.png\t1\t2\t3\t4\t5\t6\t7\tnan\n", "line 1: a corner is no number"),
         ("image\tx1\ty1\nb\t1\t2\n", "no column 'x2'"),
+        ("image\toutline\nb\t1,2 3\n", "line 2: no box"),
+        ("image\toutline\nb\t\n", "line 2: no box"),
+        ("image\toutline\nb\t1,2 3,4 5,6 7,8 9,10\n", "line 2: an outline of 5 points"),
+        ("image\toutline\nb\t1,1 1,1 1,1 1,9 1,9 1,9\n", "line 2: an outline of 6 points"),
+        ("image\toutline\nb\t1,1 2,1 inf,1 1,9 1,9 1,9\n", "line 2: a corner is no number"),
         ("\n", "no boxes in it"),
         ("\xff\n", "no table of boxes"),
     ],

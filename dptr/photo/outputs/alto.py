@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import IO
 
 from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape, probability
-from dptr.photo.page import Box, Line, Page, Word
+from dptr.photo.page import Line, Outline, Page, Word
 from dptr.photo.shapes import blocks, bounds, corners, lines_box, runs_left
 from dptr.version import __version__
 
@@ -17,7 +17,7 @@ NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 def write_alto(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """All pages in one document, in pixels; ``fileName`` is the source of the first.
 
-    A word has its corners as a ``Shape`` and, where its characters are single code points, ``Glyph`` elements.
+    A word has its outline as a ``Shape`` and, where its characters are single code points, ``Glyph`` elements.
     """
     begun = False
     for index, (page, _) in enumerate(pages, 1):
@@ -61,7 +61,7 @@ def _line(line: Line, name: str, page: Page) -> str:
     direction = "rtl" if runs_left(line.text) else None
     place = _place(lines_box([line], page.width, page.height))
     words = "<SP/>\n".join(_word(word, f"{name}_word_{index}", page) for index, word in enumerate(line.words, 1))
-    shape = _shape([line.box], page)
+    shape = _shape(line.polygon, page)
     return f"<TextLine{attributes(ID=name)}{place}{attributes(BASEDIRECTION=direction)}>{shape}\n{words}</TextLine>\n"
 
 
@@ -73,13 +73,13 @@ def _word(word: Word, name: str, page: Page) -> str:
             f"{_place(bounds([each.box], page.width, page.height))}/>"
             for each in word.characters
         )
-    place = _place(bounds([word.box], page.width, page.height))
+    place = _place(bounds([word.polygon], page.width, page.height))
     content = attributes(ID=name, CONTENT=word.text, WC=probability(word.confidence))
-    return f"<String{content}{place}>{_shape([word.box], page)}{glyphs}</String>"
+    return f"<String{content}{place}>{_shape(word.polygon, page)}{glyphs}</String>"
 
 
-def _shape(boxes: Sequence[Box], page: Page) -> str:
-    points = " ".join(f"{x},{y}" for box in boxes for x, y in corners(box, page.width, page.height))
+def _shape(outline: Outline, page: Page) -> str:
+    points = " ".join(f"{x},{y}" for x, y in corners(outline, page.width, page.height))
     return f"<Shape><Polygon{attributes(POINTS=points)}/></Shape>"
 
 

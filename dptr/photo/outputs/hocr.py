@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import IO
 
 from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape
-from dptr.photo.page import Line, Page, Word
-from dptr.photo.shapes import blocks, bounds, lines_box, runs_left
+from dptr.photo.page import Box, Line, Outline, Page, Word
+from dptr.photo.shapes import blocks, bounds, corners, lines_box, runs_left
 from dptr.version import __version__
 
 _HEAD = f"""{XML_HEAD}<!DOCTYPE html>
@@ -16,7 +16,7 @@ _HEAD = f"""{XML_HEAD}<!DOCTYPE html>
 <title>dptr</title>
 <meta charset="utf-8" />
 <meta name="ocr-system" content="dptr {__version__}" />
-<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrx_cinfo ocrp_dir" />
+<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrx_cinfo ocrp_dir ocrp_poly" />
 </head>
 <body>
 """
@@ -25,8 +25,8 @@ _HEAD = f"""{XML_HEAD}<!DOCTYPE html>
 def write_hocr(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """All pages in one document: an ``ocr_page`` each, in it areas, lines, words, and characters.
 
-    Boxes are the upright rectangles around ours, in whole pixels; the angle of a line is in ``textangle``, counted
-    against the clock as hOCR does.
+    Boxes are the upright rectangles around ours, in whole pixels; curved text has its outline too, as ``poly``. The
+    angle of a line is in ``textangle``, counted against the clock as hOCR does.
     """
     file.write(encode(_HEAD))
     for index, (page, _) in enumerate(pages, 1):
@@ -50,7 +50,7 @@ def _page(page: Page, name: str) -> str:
 
 
 def _line(line: Line, name: str, page: Page) -> str:
-    title = _box(lines_box([line], page.width, page.height))
+    title = _box(lines_box([line], page.width, page.height)) + _poly(line.outline, page)
     if angle := -line.angle % 360:
         title += f"; textangle {angle:.2f}"
     direction = "rtl" if runs_left(line.text) else None
@@ -59,7 +59,8 @@ def _line(line: Line, name: str, page: Page) -> str:
 
 
 def _word(word: Word, name: str, page: Page) -> str:
-    title = f"{_box(bounds([word.box], page.width, page.height))}; x_wconf {100 * word.confidence:.0f}"
+    place = _box(bounds([word.polygon], page.width, page.height)) + _poly(word.outline, page)
+    title = f"{place}; x_wconf {100 * word.confidence:.0f}"
     if not word.characters:
         text = escape(word.text)
     else:
@@ -71,8 +72,14 @@ def _word(word: Word, name: str, page: Page) -> str:
     return f"<span{attributes(class_='ocrx_word', id=name, title=title)}>{text}</span>"
 
 
-def _character(box: tuple[tuple[float, float], ...], confidence: float, page: Page) -> str:
-    left, top, right, bottom = bounds([box], page.width, page.height)  # type: ignore[list-item]
+def _poly(outline: Outline, page: Page) -> str:
+    """The outline of curved text, as a property of it."""
+    points = " ".join(f"{x} {y}" for x, y in corners(outline, page.width, page.height))
+    return f"; poly {points}" if points else ""
+
+
+def _character(box: Box, confidence: float, page: Page) -> str:
+    left, top, right, bottom = bounds([box], page.width, page.height)
     return f"x_bboxes {left} {top} {right} {bottom}; x_confs {100 * confidence:.0f}"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import IO
 
 from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape, probability
-from dptr.photo.page import Box, Character, Line, Page, Word
+from dptr.photo.page import Character, Line, Outline, Page, Word
 from dptr.photo.shapes import blocks, corners, lines_box, runs_left
 from dptr.utils.errors import UserError
 from dptr.version import __version__
@@ -16,9 +16,9 @@ NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 
 
 def write_page_xml(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """The one page that the format holds: regions in reading order, lines, words, and glyphs with their corners.
+    """The one page that the format holds: regions in reading order, lines, words, and glyphs with their outlines.
 
-    Corners are whole pixels within the picture, as the schema wants them.
+    Points are whole pixels within the picture, as the schema wants them.
 
     Raises:
         UserError: there is more than one page.
@@ -64,13 +64,13 @@ def _region(lines: Sequence[Line], name: str, page: Page) -> str:
 def _line(line: Line, name: str, page: Page) -> str:
     words = "\n".join(_word(word, f"{name}_w{number}", page) for number, word in enumerate(line.words, 1))
     head = attributes(id=name, readingDirection=_direction(line.text))
-    return f"<TextLine{head}>{_corners(line.box, page)}\n{words}\n{_text(line.text)}</TextLine>\n"
+    return f"<TextLine{head}>{_corners(line.polygon, page)}\n{words}\n{_text(line.text)}</TextLine>\n"
 
 
 def _word(word: Word, name: str, page: Page) -> str:
     glyphs = "".join(_glyph(each, f"{name}_g{number}", page) for number, each in enumerate(word.characters, 1))
     head = attributes(id=name, readingDirection=_direction(word.text))
-    return f"<Word{head}>{_corners(word.box, page)}{glyphs}{_text(word.text, word.confidence)}</Word>"
+    return f"<Word{head}>{_corners(word.polygon, page)}{glyphs}{_text(word.text, word.confidence)}</Word>"
 
 
 def _glyph(character: Character, name: str, page: Page) -> str:
@@ -83,8 +83,8 @@ def _text(text: str, confidence: float | None = None) -> str:
     return f"<TextEquiv{attributes(conf=conf)}><Unicode>{escape(text)}</Unicode></TextEquiv>"
 
 
-def _corners(box: Box, page: Page) -> str:
-    points = " ".join(f"{x},{y}" for x, y in corners(box, page.width, page.height))
+def _corners(outline: Outline, page: Page) -> str:
+    points = " ".join(f"{x},{y}" for x, y in corners(outline, page.width, page.height))
     return f"<Coords{attributes(points=points)}/>"
 
 

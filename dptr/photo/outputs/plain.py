@@ -12,7 +12,7 @@ from dptr.version import __version__
 PAGE_BREAK = "\f"
 COLUMNS = (
     *("image", "page", "block", "line", "word"),
-    *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "confidence", "text"),
+    *("x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4", "confidence", "text", "outline"),
 )
 
 
@@ -27,16 +27,18 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """A line of names (``COLUMNS``), then a line for each word, with its confidence and its box's corners in pixels.
 
     Page, block, line and word count from 1, block and line within the page, word within the line. In the name of the
-    image a tab, an end of line, other controls and a backslash are escaped by a backslash.
+    image a tab, an end of line, other controls and a backslash are escaped by a backslash. Curved text has its outline
+    too, as points ``x,y`` with spaces between them, along its top and back along its bottom.
     """
     file.write(encode("\t".join(COLUMNS) + "\n"))
     for page, _ in pages:
         name = escape(page.source.replace("\\", "\\\\"))
         for number, line in enumerate(page.lines, 1):
             for place, word in enumerate(line.words, 1):
-                box = [f"{value:.2f}".rstrip("0").rstrip(".") for point in word.box for value in point]
-                places = [name, page.number, line.block + 1, number, place]
-                cells = [*places, *box, f"{word.confidence:.4f}", escape(word.text)]
+                box = [_number(value) for point in word.box for value in point]
+                outline = " ".join(f"{_number(x)},{_number(y)}" for x, y in word.outline)
+                where = [name, page.number, line.block + 1, number, place, *box]
+                cells = [*where, f"{word.confidence:.4f}", escape(word.text), outline]
                 file.write(encode("\t".join(map(str, cells)) + "\n"))
         file.flush()
 
@@ -46,3 +48,7 @@ def write_json(pages: Iterable[Shown], file: IO[bytes]) -> None:
     for page, _ in pages:
         file.write(encode(dump_json({"dptr": __version__, **page.to_dict()}) + "\n"))
         file.flush()
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
