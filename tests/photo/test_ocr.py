@@ -113,6 +113,15 @@ def test_outlines_that_are_given_are_read_also_upside_down(reader: Reader, up: b
     assert np.ptp(np.hypot(*(np.array(line.outline) - (300, 330 if up else 70)).T)) == pytest.approx(0.76 * 56, abs=3)
 
 
+@pytest.mark.parametrize("turn", [0, 9])
+def test_steep_arcs_are_read_either_way(reader: Reader, turn: int) -> None:
+    picture, outline, _ = _arc("Bakery", 90, True)
+    upward = np.roll(np.stack((outline[:, 1], picture.width - outline[:, 0]), 1), turn, 0)
+    ocr = OCR(detector=lambda _: Detection(enclose(upward)[None], np.ones(1), {0: [upward]}), reader=reader)
+    (line,) = ocr(picture.transpose(Image.Transpose.ROTATE_90)).lines
+    assert line.text == "Bakery" and line.angle == pytest.approx(-90, abs=3)
+
+
 def test_lines_become_words_in_their_places(reader: Reader) -> None:
     image, boxes, inks = _draw()
     page = OCR(detector=Given(boxes[::-1]), reader=reader)(image)
