@@ -178,7 +178,7 @@ def test_folding_a_language_twice_is_folding_it_once(text: str, code: str) -> No
 
 
 def test_unknown_protocol_names_those_there_are() -> None:
-    known = "36, 62, 94, native, line, lower, or a language: en, de"
+    known = "36, 62, 94, native, line, lower, or a language: af, am"
     with pytest.raises(UserError, match=f"'37': not known; use one of {known}"):
         metrics.protocol("37")
 
