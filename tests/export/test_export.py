@@ -41,7 +41,7 @@ from dptr.export.graph import to_onnx
 from dptr.export.quantize import halve, quantize
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, make_constraint
-from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata
+from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata, seal
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import TorchModel
@@ -136,7 +136,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
         onnx.helper.set_model_props(
             graph, {METADATA: dump_metadata(kind, TOKENIZER, CropSizes(16, 32), {}, "", "float32", 1.0)}
         )
-        onnx.save(graph, path)
+        path.write_bytes(seal(graph.SerializeToString()))
         return model, path
 
     return made
