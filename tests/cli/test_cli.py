@@ -423,6 +423,7 @@ INNER = {
     "finetune": ("dptr.training.finetune.finetune", ["--out", "out", "--set", "init.glyph=glyph-en"]),
     "bench": ("dptr.bench.bench", []),
     "export": ("dptr.export.export", ["-m", "MODEL", "-o", "out.onnx"]),
+    "new-language": ("dptr.new_language.chain.new_language", ["ka", "--out", "out"]),
     "import": ("dptr.models.published.read_published", ["weights.pth", "-o", "out"]),
     "fonts": ("dptr.synth.fonts.scan_fonts", []),
 }
@@ -454,7 +455,7 @@ def call_with(error: BaseException, command: str, words, model: str, tmp_path: P
 def test_ctrl_c_is_one_line_and_exit_code_130(command: str, words, model, tmp_path, monkeypatch, capsys) -> None:
     assert call_with(KeyboardInterrupt(), command, words, model, tmp_path, monkeypatch) == 130
     out, err = capsys.readouterr()
-    hint = "; go on with --resume" if command in {*TRAINING, "synth"} else ""
+    hint = "; go on with --resume" if command in {*TRAINING, "synth", "new-language"} else ""
     assert (out, err) == ("", f"dptr: interrupted{hint}\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     monkeypatch.setattr(safetensors.torch, "load_file", counting(safetensors.torch.load_file))
     monkeypatch.setattr(Path, "read_bytes", counting(Path.read_bytes))
     monkeypatch.setattr(builtins, "open", counting(builtins.open))
+    monkeypatch.setattr(os, "open", counting(os.open))
     yield count
 
 

@@ -123,7 +123,7 @@ def test_the_recipe_chooses_how_a_bank_is_added() -> None:
 
     def added(bank: Bank | None, positions: str) -> Tensor:
         config = ORPConfig.model_validate({"strength": 0.5, "positions": positions})
-        return make_perturbation(config, bank)(memory, mask, words, generator(3), len(words), slice(None))
+        return make_perturbation(config, bank, len(words))(memory, mask, words, generator(3), len(words), slice(None))
 
     assert added(None, "symbols") is memory
     assert added(bank, "symbols").equal(perturb_by_symbol(memory, words, tabulate_residuals(bank), 0.5, generator(3)))
