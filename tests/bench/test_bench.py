@@ -93,7 +93,7 @@ def test_steps_read_what_the_reader_reads(backend: Any, model: str) -> None:
         torch.set_num_threads(threads)
     expected = Reader().read([draw_word(index) for index in range(16)])
     assert [word.text for word in value] == [word.text for word in expected]
-    assert [word.confidence for word in value] == pytest.approx([word.confidence for word in expected], abs=1e-4)
+    assert [word.confidence for word in value] == pytest.approx([word.product for word in expected], abs=1e-4)
     names = ["graph"] if backend == "onnx" else ["encoder", "decoder"]
     assert list(staged.steps) == ["open", "preprocess", *names, "text"]
 
