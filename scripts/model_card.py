@@ -108,6 +108,11 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
+def _accents(card: dict[str, Any]) -> str:
+    """What of the charset lies beyond ASCII, for the sentence that says what is read."""
+    return "" if card["recipe"]["model"]["charset"].startswith("94") else "letters with diacritics, "
+
+
 def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
@@ -120,7 +125,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         f"# {card['name']}",
         "",
         f"Reads {'a word or a line' if _reads_spaces(card) else 'one word'} in a cropped photograph: Latin letters of "
-        f"both cases, digits, ASCII punctuation{', spaces' if _reads_spaces(card) else ''}, at most "
+        f"both cases, {_accents(card)}digits, ASCII punctuation{', spaces' if _reads_spaces(card) else ''}, at most "
         f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
         f"`{model['encoder']['kind']}` {model['encoder']['size']} for {_sizes(model['encoder'])} "
         f"pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
