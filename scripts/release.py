@@ -42,7 +42,8 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
         "*.py", "py.typed",
         "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
-        "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml", "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
+        "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
+        "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
 }  # fmt: skip

@@ -27,8 +27,11 @@ install_import_hook(CHECKED, "beartype.beartype")
 hypothesis.settings.register_profile("dptr", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("dptr")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: programs under test would inherit it
+# Started in the background or by nohup: programs under test would inherit that they ignore these.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 FONTS = Path(__file__).parent / "fonts"  # of other scripts than Latin, cut down; sources and licenses in FONTS.md
