@@ -73,8 +73,8 @@ class Settings:
 def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     """Make a recognizer of a language in the folder ``out``.
 
-    ``out/model`` is the recognizer, ``out/model.onnx`` the same in one file, ``out/report.html`` shows what of the test
-    it misreads, and ``out/sheet.png`` what it was tested on.
+    ``out/finetune/model`` is the recognizer, ``out/model.onnx`` the same in one file. ``out/report.html`` shows what it
+    misreads of the test, ``out/sheet.png`` the first crops of the test.
 
     Returns:
         ``out/model.onnx``.
@@ -82,19 +82,20 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     Raises:
         UserError: see ``survey``, ``plan``; ``out`` holds something else, or another run; what training raises.
     """
-    spent = plan(settings.minutes, settings.method)
-    asked = describe_settings(settings)
-    going_on = check_folder(out, "a new language", MANIFEST, tuple(asked))
-    if going_on and not resume:
+    times = plan(settings.minutes, settings.method)
+    manifest = describe_settings(settings)
+    begun = check_folder(out, "a new language", MANIFEST, tuple(manifest))
+    if begun and not resume:
         raise UserError(f"{out}: holds a run already; pass --resume to go on with it, or another --out")
-    if going_on and (changed := [key for key in asked if read_json(out / MANIFEST, "run").get(key) != asked[key]]):
+    held = read_json(out / MANIFEST, "run") if begun else manifest
+    if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
     found = survey(settings.request)
-    for line in (*found.notes, spent.describe()):
+    for line in (*found.notes, times.describe()):
         say(line)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / MANIFEST, asked)
-    return Chain(settings, found, spent, out).run()
+    write_json(out / MANIFEST, manifest)
+    return Chain(settings, found, times, out).run()
 
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
@@ -106,8 +107,8 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
 class Chain:
     """The stages of one run, in order."""
 
-    def __init__(self, settings: Settings, found: Survey, spent: Plan, out: Path):
-        self.settings, self.spent, self.out = settings, spent, out
+    def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path):
+        self.settings, self.times, self.out = settings, times, out
         self.longest = longest_word(found.charset)
         words = sum(Corpus(found.corpus, found.charset, self.longest, 0, "all").words.values())
         heldout = 0.02 if words > LARGE_LIST else 0.1
@@ -129,26 +130,26 @@ class Chain:
         model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
         result = self.read(model, test)
         file = self.out / "model.onnx"
-        self.tell("ONNX")
+        self.say_stage("ONNX")
         parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
         say(f"reads {result.word_accuracy or 0:.1%} of {result.n} rendered words that training held out")
         return file
 
-    def tell(self, stage: str) -> None:
+    def say_stage(self, stage: str) -> None:
         say(f"== {stage}")
 
-    def drawn(self) -> dict[str, Any]:
+    def render_settings(self) -> dict[str, Any]:
         """Words and looks, as every stage that renders has them."""
         looks = {"fonts": self.found.train_fonts, "backgrounds": str(self.settings.photographs or "")}
         return {"corpus": self.found.corpus, "render": looks}
 
-    def timed(self, stage: str, batch: int, every: int) -> dict[str, Any]:
+    def run_settings(self, stage: str, batch: int, every: int) -> dict[str, Any]:
         """How long a stage trains; it is saved and judged ``every`` so many steps."""
         return {
             "seed": self.settings.seed,
             "steps": MOST_STEPS,
-            "seconds": self.spent.seconds[stage],
+            "seconds": self.times.seconds[stage],
             "batch_size": batch,
             "validate_every": every,
             "save_every": min(every, 100),
@@ -157,39 +158,41 @@ class Chain:
 
     def train_on_rendered(self) -> Path:
         """Go on with a recognizer that reads; characters that it lacks begin anew."""
-        self.tell(f"training on rendered words, from {self.settings.model}")
+        self.say_stage(f"training on rendered words, from {self.settings.model}")
         return finetune(
             self.finetune_recipe({"model": self.settings.model}), self.out / "finetune", self.begun("finetune")
         )
 
     def train_on_text(self) -> Path:
         """Align a dual encoder, teach a decoder on its text tokens with ORP, fine-tune both."""
-        self.tell("alignment: a dual encoder learns that a rendered word and its spelling belong together")
+        self.say_stage("alignment: a dual encoder learns that a rendered word and its spelling belong together")
         recipe = AlignRecipe.model_validate(
             {
-                "run": {**self.timed("align", 64, 500), "workers": self.spent.workers},
+                "run": {**self.run_settings("align", 64, 500), "workers": self.times.workers},
                 "optim": {"lr": 4e-3, "grad_clip": 5.0},
                 "glyph": {"charset": self.charset, "max_length": self.longest},
                 "init": {"glyph": "glyph-en"},
-                **self.drawn(),
+                **self.render_settings(),
             }
         )
         dual = align(recipe, self.out / "align", self.begun("align"))
         bank = dual / "residuals.safetensors"
         if not bank.is_file():
-            self.tell("ORP: how the slots of rendered crops lie off the text tokens of their words")
+            self.say_stage("ORP: how the slots of rendered crops lie off the text tokens of their words")
             pack = self.out / "pack"
-            rendered = SynthRecipe.model_validate({"charset": self.charset, "max_length": self.longest, **self.drawn()})
+            rendered = SynthRecipe.model_validate(
+                {"charset": self.charset, "max_length": self.longest, **self.render_settings()}
+            )
             with progress_bars() as bars:
                 write_pack(
                     rendered, RESIDUALS, pack, 1, pack.exists(), lambda done: bars("crops", done, RESIDUALS), (0, 1)
                 )
             glyph = load_glyph(GlyphDualConfig(model=str(dual)))
             build_residual_bank(glyph, packed_batches(pack, glyph, RESIDUALS), bank)
-        self.tell("stage 1: a decoder learns to spell from text tokens")
+        self.say_stage("stage 1: a decoder learns to spell from text tokens")
         text = PretrainRecipe.model_validate(
             {
-                "run": self.timed("pretrain", 256, 250),
+                "run": self.run_settings("pretrain", 256, 250),
                 "optim": {"lr": 2e-3, "weight_decay": 0.0, "grad_clip": 5.0},
                 "model": {"charset": self.charset, "max_length": self.longest, "decoder": DECODER},
                 "dual": {"kind": "glyph", "model": str(dual)},
@@ -198,21 +201,20 @@ class Chain:
             }
         )
         decoder = pretrain(text, self.out / "pretrain", self.begun("pretrain"))
-        self.tell("stage 2: image encoder, FMU, and that decoder")
+        self.say_stage("stage 2: image encoder, FMU, and that decoder")
         start = {"glyph": str(dual), "decoder": str(decoder)}
         return finetune(self.finetune_recipe(start), self.out / "finetune", self.begun("finetune"))
 
     def finetune_recipe(self, start: dict[str, str]) -> FinetuneRecipe:
         crops = [str(path) for path in self.settings.crops]
-        drawn = self.drawn()
         return FinetuneRecipe.model_validate(
             {
-                "run": {**self.timed("finetune", 64, 250), "workers": self.spent.workers},
+                "run": {**self.run_settings("finetune", 64, 250), "workers": self.times.workers},
                 "optim": {"lr": 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
                 "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
                 "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},
-                **drawn,
+                **self.render_settings(),
             }
         )
 
@@ -226,7 +228,7 @@ class Chain:
         labels = folder / "labels.tsv"
         if labels.is_file():
             return folder
-        self.tell(f"{TEST} rendered words for the test")
+        self.say_stage(f"{TEST} rendered words for the test")
         charset = self.found.charset
         looks = RenderConfig(fonts=self.found.test_fonts, backgrounds=str(self.settings.photographs or ""))
         words = Corpus(self.found.corpus, charset, self.longest, TEST_SEED, "heldout")
@@ -249,7 +251,7 @@ class Chain:
 
     def read(self, model: Path, test: Path) -> Result:
         """Read the test; write ``report.html``."""
-        self.tell("test")
+        self.say_stage("test")
         protocol = self.settings.request.code or "native"
         with progress_bars() as bars:
             report = evaluate(Reader(str(model)), [str(test)], [protocol], bars)

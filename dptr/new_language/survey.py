@@ -77,8 +77,8 @@ def survey(request: Request) -> Survey:
     charset = _find_charset(request, language)
     name = language.name if language else (request.words or Path(charset.name)).stem
     corpus, notes = _find_words(request, language, charset)
-    trained, tested, told = _find_fonts(request.fonts, charset, name)
-    return Survey(name, charset, corpus, trained, tested, (*notes, *told))
+    train_fonts, test_fonts, font_notes = _find_fonts(request.fonts, charset, name)
+    return Survey(name, charset, corpus, train_fonts, test_fonts, (*notes, *font_notes))
 
 
 def _find_language(request: Request) -> Language | None:
