@@ -7,7 +7,7 @@ What a stage wrote stays, and ``resume`` goes on after it; a stage of training g
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
 MOST_STEPS = 10_000_000  # the clock ends the training
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0}  # that of dptr-en
-LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,8 @@ class Chain:
     """The stages of one run, in order."""
 
     def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path):
-        self.settings, self.times, self.out = settings, times, out
+        self.settings, self.found, self.times, self.out = settings, found, times, out
         self.longest = longest_word(found.charset)
-        words = sum(Corpus(found.corpus, found.charset, self.longest, 0, "all").words.values())
-        heldout = 0.02 if words > LARGE_LIST else 0.1
-        self.found = replace(found, corpus=found.corpus.model_copy(update={"heldout": heldout}))
         self.charset = self.name_charset()
 
     def name_charset(self) -> str:
@@ -242,11 +238,11 @@ class Chain:
                 Image.fromarray(crop).save(folder / "images" / f"{index:04d}.png")
                 samples.append((crop, word))
                 bars("crops", index + 1, TEST)
-        with atomic_file(labels) as aside:
-            lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
-            aside.write_text("".join(lines), encoding="utf-8")
         with atomic_file(self.out / "sheet.png") as aside:
             draw_labeled_sheet(samples[:SHOWN], fonts).save(aside, "PNG")
+        with atomic_file(labels) as aside:  # last: it says that the rest is there
+            lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
+            aside.write_text("".join(lines), encoding="utf-8")
         return folder
 
     def read(self, model: Path, test: Path) -> Result:

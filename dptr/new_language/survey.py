@@ -11,7 +11,7 @@ from pathlib import Path
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.synth import EMBEDDED
 from dptr.synth.fonts import describe_embedded, find_fonts
-from dptr.text.charset import SPACED, Charset, resolve_charset
+from dptr.text.charset import SPACED, Charset, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.hunspell import find_dictionary
 from dptr.text.language import ASCII, Language
@@ -25,6 +25,7 @@ FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
 DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
 HELD_OUT = 0.2  # of the font families, for the test
 RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
+LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
 SHARES = {"words": 0.6, "names": 0.15, "patterns": 0.25}  # of the corpus
 
 
@@ -52,7 +53,7 @@ class Survey:
     Attributes:
         name: of the language, for people.
         charset: its characters, without the space.
-        corpus: where words come from.
+        corpus: where words come from, and which share of them is held out.
         train_fonts: files of families to train with; ``test_fonts`` of others, or the same where there is one family.
             Both hold the embedded Latin fonts.
         notes: lines for the user: counts, what is missing, what would help.
@@ -112,12 +113,14 @@ def _find_charset(request: Request, language: Language | None) -> Charset:
 def infer_charset(words: Path) -> Charset:
     """ASCII's 94 characters, then those that at least ``RARE`` entries of a word list hold, by code point.
 
+    Entries are composed first (NFC): an accent typed apart is part of its letter.
+
     Raises:
         UserError: no file, not UTF-8.
     """
     entries, _ = read_source(SourceConfig(kind="file", path=str(words)))
-    held = Counter(character for entry, _ in entries for character in set(entry))
-    others = sorted(each for each, count in held.items() if count >= RARE and each not in ASCII)
+    counts = Counter(character for entry, _ in entries for character in set(normalize_label(entry)))
+    others = sorted(character for character, count in counts.items() if count >= RARE and character not in ASCII)
     return Charset(words.stem, (*ASCII, *others))
 
 
@@ -132,14 +135,16 @@ def _find_words(request: Request, language: Language | None, charset: Charset) -
             sources, notes = _add_dictionary(language, sources)
     patterns = SourceConfig(kind="pattern", weight=SHARES["patterns"])
     corpus = CorpusConfig(sources=(*sources, patterns))
-    drawn = Corpus(corpus, charset, longest_word(charset), seed=0, split="all")
-    count = sum(drawn.words.values())
+    every_word = Corpus(corpus, charset, longest_word(charset), seed=0, split="all")
+    count = sum(every_word.words.values())
     if count < FEWEST_WORDS:
         raise UserError(
             f"{request.words or request.code}: {count} words that charset '{charset.name}' can write"
-            f"{count_drops(drawn.dropped, ' (left out: ', ')')}; pass at least {FEWEST_WORDS}, better tens of thousands"
+            f"{count_drops(every_word.dropped, ' (left out: ', ')')}; pass at least {FEWEST_WORDS}, better tens of "
+            "thousands"
         )
-    return corpus, [*drawn.describe().splitlines(), *notes]
+    corpus = corpus.model_copy(update={"heldout": 0.02 if count > LARGE_LIST else 0.1})
+    return corpus, [*every_word.describe().splitlines(), *notes]
 
 
 def longest_word(charset: Charset) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -85,6 +86,13 @@ def test_own_words_bring_their_characters(maltese):
     found = survey(Request("", maltese, "", FONTS))
     assert "".join(found.charset.characters) == ASCII + "àċġħż", "a letter of one entry alone is a slip"
     assert found.name == "kliem" and found.corpus.sources[0].path == str(maltese)
+
+
+def test_accents_typed_apart_are_part_of_their_letters(tmp_path, maltese):
+    apart = tmp_path / "apart.txt"
+    apart.write_text(normalize("NFD", maltese.read_text(encoding="utf-8")), encoding="utf-8")
+    assert "\u0307" in apart.read_text(encoding="utf-8")
+    assert infer_charset(apart).characters == infer_charset(maltese).characters
 
 
 def test_infer_charset_reads_gzip(tmp_path, maltese):
