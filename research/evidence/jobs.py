@@ -1,6 +1,7 @@
 """Runs of the evidence scripts: each a command of ``dptr``, started when those that it builds on are done, resumable.
 
-A run's folder stands beside its log and, once it is done, a ``.done`` file that holds the command.
+A run's folder stands beside its log, its ``.cpu`` file (CPU seconds, one line each time that it was started), and,
+once it is done, a ``.done`` file that holds the command.
 """
 
 from __future__ import annotations
@@ -106,7 +107,11 @@ def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
     command = [sys.executable, "-m", "dptr", name, *common, *arguments, "--out", str(out / job.name), *job.flags]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **quiet}).returncode
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **quiet})
+        _, status, usage = os.wait4(process.pid, 0)
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+    with open(out / f"{job.name}.cpu", "a", encoding="utf-8") as seconds:
+        seconds.write(f"{usage.ru_utime + usage.ru_stime:.1f}\n")
     if code == 0:
         (out / f"{job.name}.done").write_text(" ".join(command) + "\n", encoding="utf-8")
     print(f"{job.name}: {'done' if code == 0 else f'exit code {code}'}", flush=True)

@@ -25,7 +25,8 @@ from dptr.evaluation.accuracy import score_crops
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import save_checkpoint
-from dptr.models.recognizer import build_recognizer
+from dptr.models.recognizer import Recognizer, build_recognizer
+from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
@@ -45,15 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("zero_shot: DPTR_DATA is not set; set it to the folder that holds iiit5k and ic15")
-    parts = [f"init.glyph={options.glyph}", f"init.decoder={options.decoder}"]
-    resolved = resolve_finetune(load_recipe(FinetuneRecipe, None, [*parts, "data.rendered=1"]))
-    recipe, charset = resolved.recipe, resolved.charset
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_recognizer(recipe.model, len(charset)).eval()
-    for line in initialize(model, resolved):
-        print(line)
-    save_checkpoint(options.out, "recognizer", model, recipe.model, charset, {}, {"name": options.out.name})
+    model, charset, recipe = join_parts(options.glyph, options.decoder, options.out)
     encoder, length = recipe.model.encoder, recipe.model.max_length
     paths = [Path(os.environ["DPTR_DATA"]) / name for name in SETS]
     every = load_crops(paths, charset, length, encoder.crop_size)
@@ -70,6 +63,20 @@ def main() -> None:
         print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")
     if options.json:
         write_text(options.json, dump_json(found, indent=1) + "\n")
+
+
+def join_parts(glyph: str | Path, decoder: str | Path | None, out: Path) -> tuple[Recognizer, Charset, FinetuneRecipe]:
+    """Write the recognizer that fine-tuning starts from; without ``decoder`` it has one as torch's seed 0 draws it."""
+    parts = [f"init.glyph={glyph}", *([f"init.decoder={decoder}"] if decoder else []), "data.rendered=1"]
+    resolved = resolve_finetune(load_recipe(FinetuneRecipe, None, parts))
+    recipe, charset = resolved.recipe, resolved.charset
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_recognizer(recipe.model, len(charset)).eval()
+    for line in initialize(model, resolved):
+        print(line)
+    save_checkpoint(out, "recognizer", model, recipe.model, charset, {}, {"name": out.name})
+    return model, charset, recipe
 
 
 if __name__ == "__main__":
