@@ -33,7 +33,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
 PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread", "open daily", "from nine"]
-EXTRAS = ("train", "export", "clip", "import", "photo")  # of users; the others are of this project's developers
+EXTRAS = ("train", "export", "clip", "import", "photo", "serve")
+"""Of users; the others are of this project's developers."""
 PACKAGES = 12  # of the base install at most, dptr among them
 RELEASED = ("dptr-*.tar.gz", "dptr_weights-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
 METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
@@ -42,6 +43,7 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
         "*.py", "py.typed",
         "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
+        "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
         "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
         "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),

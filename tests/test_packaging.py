@@ -111,11 +111,17 @@ sys.exit(run(["ocr", "--text-layer", "use", "pdf"]))
     assert (tmp_path / "seen.png").exists()
 
 
-@pytest.mark.parametrize("command", ["finetune", "synth"])
-def test_training_without_its_packages_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
-    arguments = [command, "--out", str(tmp_path), *(["--count", "1"] if command == "synth" else [])]
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["finetune", "--out", "new"], "train"),
+        (["synth", "--out", "new", "--count", "1"], "train"),
+        (["serve", "--port", "0"], "serve"),
+    ],
+)
+def test_what_needs_other_packages_is_refused_in_one_line(arguments: list[str], extra: str) -> None:
     done = run_with_base("from dptr.cli.app import run; sys.exit(run(sys.argv[1:]))", *arguments)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and ".[train]" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and f".[{extra}]" in done.stderr
 
 
 def test_the_base_install_is_eleven_packages() -> None:

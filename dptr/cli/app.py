@@ -30,6 +30,7 @@ from dptr.cli import (
     new_language,
     ocr,
     read,
+    serve,
     synth,
     train,
 )
@@ -40,7 +41,7 @@ from dptr.utils.terminal import say, say_error, set_verbosity
 from dptr.version import __version__
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Read": (read.read, ocr.ocr, models.models),
+    "Read": (read.read, ocr.ocr, serve.serve, models.models),
     "Your data": (data.app, evaluate.evaluate),
     "Train": (
         train.finetune,

@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -34,6 +34,22 @@ from dptr.utils.images import FRAMES, Picture, fit, open_image
 from dptr.weights import DEFAULT_MODEL
 
 _SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture that is open and cut into what is read.
+
+    Attributes:
+        views: see ``Reader.views``.
+        width, height: of the picture, in pixels.
+        frames: how many its file has.
+    """
+
+    views: list[UInt8[np.ndarray, "own_height own_width 3"]]
+    width: int
+    height: int
+    frames: int = 1
 
 
 class Reader:
@@ -189,12 +205,9 @@ class Reader:
     def _stream(self, rest: Iterator[Picture]) -> Iterator[Prediction | UserError]:
         while batch := list(islice(rest, self.batch_size)):
             opened = [self._open(source) for source in batch]
-            predictions = iter(self.predict_views([each[0] for each in opened if not isinstance(each, UserError)]))
+            predictions = iter(self.read_prepared([each for each in opened if isinstance(each, Prepared)]))
             for each in opened:
-                if isinstance(each, UserError):
-                    yield each
-                else:
-                    yield self._note(next(predictions), *each[1])
+                yield each if isinstance(each, UserError) else next(predictions)
 
     def least_confidence(self, precision: float) -> float:
         """From which confidence on at least a share ``precision`` of the readings is right, 0 to 1.
@@ -223,6 +236,36 @@ class Reader:
     def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
         """The crops that an RGB picture is read from: ``tta`` of it and, where it is tall, of each way to turn it."""
         return make_views(image, self.tta, self.turn, self.size)
+
+    def prepare(self, source: Picture, name: str = "") -> Prepared:
+        """Open a picture, and cut it into what is read.
+
+        Args:
+            source, name: as for ``dptr.utils.images.open_image``.
+
+        Raises:
+            UserError: it cannot be opened.
+        """
+        image = open_image(source, name)
+        return Prepared(self.views(image), *image.size, image.info.get(FRAMES, 1))
+
+    def read_prepared(self, pictures: Sequence[Prepared]) -> list[Prediction]:
+        """Read pictures that ``prepare`` has opened; the result is that of ``read``."""
+        readings = self.predict_views([picture.views for picture in pictures])
+        return [self._note(*each) for each in zip(readings, pictures, strict=True)]
+
+    def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
+        """Another reader with the same open model that reads these words only; arguments as for the class.
+
+        Raises:
+            UserError: as the class.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.charset, other.pattern = charset, pattern
+        other.lexicon = lexicon if lexicon is None or isinstance(lexicon, str | Path) else tuple(lexicon)
+        other._use(self.backend)
+        return other
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
         """Read the views of each picture, and keep the reading that ``dptr.inference.views.choose_view`` chooses.
@@ -286,21 +329,20 @@ class Reader:
         own = self._word_confidence
         return prediction if own is None else _calibrate(prediction, own, prediction.confidence)
 
-    def _note(self, prediction: Prediction, width: int, height: int, frames: int) -> Prediction:
-        """The prediction for a picture of that size, with what may be wrong with it."""
+    def _note(self, prediction: Prediction, picture: Prepared) -> Prediction:
+        """The prediction, with what may be wrong with it."""
+        width, height = picture.width, picture.height
         if prediction.turned:
             width, height = height, width
         high, wide = self.size.every[-1]
-        notes = note_picture(width, height, wide / high, prediction.product) + note_frames(frames)
+        notes = note_picture(width, height, wide / high, prediction.product) + note_frames(picture.frames)
         return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
-    def _open(self, source: Picture) -> tuple[list[np.ndarray], tuple[int, int, int]] | UserError:
-        """The views of a picture; its width and height in pixels, and how many frames its file has."""
+    def _open(self, source: Picture) -> Prepared | UserError:
         try:
-            image = open_image(source)
+            return self.prepare(source)
         except UserError as error:
             return error
-        return self.views(image), (*image.size, image.info.get(FRAMES, 1))
 
     def _use(self, backend: Backend) -> None:
         self.backend = backend

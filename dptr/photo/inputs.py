@@ -81,12 +81,14 @@ class InputOptions:
         text_layer: what to do with a PDF page that holds text itself: ``use`` it, or ``ignore`` it and read the
             picture.
         draw: draw pages also whose own text is used.
+        most_pixels: of a page or frame; None = what Pillow's guard against decompression bombs allows.
     """
 
     pages: Pages = Pages()
     dpi: int = DPI
     text_layer: Literal["use", "ignore"] = "ignore"
     draw: bool = True
+    most_pixels: int | None = None
 
     def __post_init__(self) -> None:
         low, high = DPI_RANGE
@@ -131,7 +133,8 @@ def open_sheets(sources: Iterable[str], options: InputOptions = InputOptions()) 
     """
     for source in sources:
         try:
-            yield from _sheets(source, options)
+            with _open(source) as file:
+                yield from _sheets(file, source, options)
         except UserError as error:
             yield Failure(source, 0, error)
 
@@ -146,13 +149,7 @@ def list_pages(source: str, options: InputOptions = InputOptions()) -> list[int]
         return None
     try:
         with _open(source) as file:
-            if not _is_pdf(file):
-                with open_header(file, source) as image:
-                    return options.pages.choose(count_frames(image, source), source)
-        from dptr.photo.pdf import Pdf
-
-        with Pdf(source, source) as pdf:
-            return options.pages.choose(len(pdf), source)
+            return _list(file, source, options)
     except UserError:
         return None
 
@@ -162,20 +159,58 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
-def _sheets(source: str, options: InputOptions) -> Iterator[Sheet | Failure]:
-    with _open(source) as file:
-        if not _is_pdf(file):
-            with open_header(file, source, others=["PDF"]) as image:
-                numbers = options.pages.choose(count_frames(image, source), source)
-                yield from _each(source, numbers, lambda number: _frame(image, source, number))
-            return
-        # pdfium reads a file piece by piece; what came another way is at hand
-        content = file.getvalue() if isinstance(file, io.BytesIO) else source
+def open_content(content: bytes, name: str, options: InputOptions = InputOptions()) -> Iterator[Sheet | Failure]:
+    """As ``open_sheets``, of one file whose bytes are at hand.
+
+    Args:
+        name: the source of its pages, and what errors call it.
+    """
+    try:
+        yield from _sheets(io.BytesIO(content), name, options)
+    except UserError as error:
+        yield Failure(name, 0, error)
+
+
+def list_content(content: bytes, name: str, options: InputOptions = InputOptions()) -> list[int]:
+    """As ``list_pages``, of one file whose bytes are at hand.
+
+    Raises:
+        UserError: it is neither a picture nor a PDF, is damaged or too large, or lacks a page that is asked for.
+    """
+    return _list(io.BytesIO(content), name, options)
+
+
+def is_pdf(content: bytes) -> bool:
+    """Whether the bytes of a file are a PDF's."""
+    return b"%PDF-" in content[:_PDF_HEAD]
+
+
+def _list(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
+    if not _is_pdf(file):
+        with open_header(file, name, others=["PDF"]) as image:
+            return options.pages.choose(count_frames(image, name), name)
     from dptr.photo.pdf import Pdf
 
-    with Pdf(content, source) as pdf:
-        numbers = options.pages.choose(len(pdf), source)
-        yield from _each(source, numbers, lambda number: _draw(pdf, number, options))
+    with Pdf(_content(file, name), name) as pdf:
+        return options.pages.choose(len(pdf), name)
+
+
+def _sheets(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet | Failure]:
+    if not _is_pdf(file):
+        with open_header(file, name, others=["PDF"]) as image:
+            numbers = options.pages.choose(count_frames(image, name), name)
+            yield from _each(name, numbers, lambda number: _frame(image, name, number, options))
+        return
+    from dptr.photo.pdf import Pdf
+
+    with Pdf(_content(file, name), name) as pdf:
+        numbers = options.pages.choose(len(pdf), name)
+        yield from _each(name, numbers, lambda number: _draw(pdf, number, options))
+
+
+def _content(file: IO[bytes], name: str) -> str | bytes:
+    """What pdfium opens: it reads a file of the disk piece by piece; what came another way is at hand."""
+    return file.getvalue() if isinstance(file, io.BytesIO) else name
 
 
 def _each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet]) -> Iterator[Sheet | Failure]:
@@ -186,13 +221,13 @@ def _each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet])
             yield Failure(source, number, error)
 
 
-def _frame(image: Image.Image, source: str, number: int) -> Sheet:
-    return Sheet(source, number, decode_frame(image, number - 1, source))
+def _frame(image: Image.Image, source: str, number: int, options: InputOptions) -> Sheet:
+    return Sheet(source, number, decode_frame(image, number - 1, source, options.most_pixels))
 
 
 def _draw(pdf: Pdf, number: int, options: InputOptions) -> Sheet:
     page = pdf.read(number, options.dpi) if options.text_layer == "use" else None
-    picture = pdf.draw(number, options.dpi) if page is None or options.draw else None
+    picture = pdf.draw(number, options.dpi, options.most_pixels) if page is None or options.draw else None
     return Sheet(pdf.name, number, picture, page)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dptr.photo.page import Page
 from dptr.photo.text_layer import read_text_layer
-from dptr.utils.errors import UserError
+from dptr.utils.errors import TooLarge, UserError
 from dptr.utils.extras import missing_package
 
 try:
@@ -72,22 +72,22 @@ class Pdf:
         with PDFIUM:
             self._document.close()
 
-    def draw(self, number: int, dpi: int) -> Image.Image:
+    def draw(self, number: int, dpi: int, most_pixels: int | None = None) -> Image.Image:
         """A page as an RGB picture, as it is shown.
 
         Args:
             number: of the page, from 1.
             dpi: pixels an inch; the picture knows them (``info["dpi"]``).
+            most_pixels: None = what Pillow's guard against decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``).
 
         Raises:
-            UserError: the page is damaged, or it has more pixels than Pillow's guard against decompression bombs
-                allows (``PIL.Image.MAX_IMAGE_PIXELS``).
+            UserError: the page is damaged, or it has more than ``most_pixels``.
         """
         with self._page(number) as page:
             width, height = _pixels(page, dpi)
-            limit = Image.MAX_IMAGE_PIXELS
+            limit = Image.MAX_IMAGE_PIXELS if most_pixels is None else most_pixels
             if limit is not None and width * height > limit:
-                raise UserError(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
+                raise TooLarge(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
             bitmap = page.render(scale=_scale(dpi))
             picture: Image.Image = bitmap.to_pil().convert("RGB").copy()
             bitmap.close()

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and two kinds of it that a server answers in their own way."""
 
 
 class UserError(Exception):
@@ -7,3 +7,11 @@ class UserError(Exception):
     The message is one line that names the value, the rule it breaks and the remedy. The command line prints it
     after ``dptr: error:`` and exits with code 2; library callers catch it like any exception.
     """
+
+
+class UnknownKind(UserError):
+    """A file of a kind that is not read."""
+
+
+class TooLarge(UserError):
+    """A picture of more pixels than are read."""

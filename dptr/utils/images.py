@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dptr.utils.errors import UserError
+from dptr.utils.errors import TooLarge, UnknownKind, UserError
 from dptr.utils.reading import read_file
 from dptr.utils.sizes import Sizes
 
@@ -138,11 +138,11 @@ def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Ima
     except _BOMB as error:
         raise _too_large(error, name) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: not a picture; expected one of {', '.join([*FORMATS, *others])}") from error
+        raise UnknownKind(f"{name}: not a picture; expected one of {', '.join([*FORMATS, *others])}") from error
     except Exception as error:  # decoders raise whatever a damaged file makes them run into
         raise _broken(error, name) from error
     if max(image.size) > LONGEST_SIDE:
-        raise UserError(
+        raise TooLarge(
             f"{name}: {image.width}x{image.height} pixels, a side longer than {LONGEST_SIDE:,}; cut it into pieces"
         )
     return image
@@ -160,11 +160,21 @@ def count_frames(image: Image.Image, name: str) -> int:
         raise _broken(error, name) from error
 
 
-def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
+def check_pixels(width: int, height: int, most: int | None, name: str) -> None:
+    """Check the size of a picture, before its pixels are decoded.
+
+    Raises:
+        TooLarge: it has more than ``most`` pixels; None = any number.
+    """
+    if most is not None and width * height > most:
+        raise TooLarge(f"{name}: {width}x{height} pixels, more than the {most:,} that are read; shrink it")
+
+
+def decode_frame(image: Image.Image, index: int, name: str, most_pixels: int | None = None) -> Image.Image:
     """A frame of an open picture, from 0, as ``open_image`` gives the first: a picture of its own.
 
     Raises:
-        UserError: see ``open_image``.
+        UserError: see ``open_image``; or the frame has more than ``most_pixels``.
     """
     try:
         with _header, warnings.catch_warnings():
@@ -174,6 +184,7 @@ def decode_frame(image: Image.Image, index: int, name: str) -> Image.Image:
         raise _too_large(error, name) from error
     except Exception as error:  # see ``open_header``
         raise _broken(error, name) from error
+    check_pixels(*image.size, most_pixels, name)
     return _decode(image, name, shared=True)
 
 
@@ -318,8 +329,8 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _too_large(error: Exception, name: str) -> UserError:
-    return UserError(
+def _too_large(error: Exception, name: str) -> TooLarge:
+    return TooLarge(
         f"{name}: {str(error).rstrip('.')}; cut the word out or shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
     )
 

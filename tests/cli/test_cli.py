@@ -426,6 +426,7 @@ INNER = {
     "new-language": ("dptr.new_language.chain.new_language", ["ka", "--out", "out"]),
     "import": ("dptr.models.published.read_published", ["weights.pth", "-o", "out"]),
     "fonts": ("dptr.synth.fonts.scan_fonts", []),
+    "serve": ("dptr.serve.recognizers.open_models", ["--port", "0"]),
 }
 
 

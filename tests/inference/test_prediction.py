@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dptr.inference.prediction import Prediction, note_cut, note_photograph, note_picture
-from dptr.inference.reader import Reader
+from dptr.inference.reader import Prepared, Reader
 
 
 def test_a_prediction_is_its_text_and_json() -> None:
@@ -67,8 +67,8 @@ def test_what_is_too_small_or_too_long_is_said(width: int, height: int, said: li
 def test_a_turned_picture_is_as_long_as_it_was_read(tmp_path: Path) -> None:
     reader = Reader("dptr-en-tiny")
     prediction = replace(reader(Image.new("RGB", (40, 40), "white")), text="x")
-    assert not reader._note(replace(prediction, turned=90), 32, 300, 1).notes
-    (note,) = reader._note(replace(prediction, turned=90, confidence=0.9), 32, 2000, 1).notes
+    assert not reader._note(replace(prediction, turned=90), Prepared([], 32, 300)).notes
+    (note,) = reader._note(replace(prediction, turned=90, confidence=0.9), Prepared([], 32, 2000)).notes
     assert note.startswith("62 times as long")
 
 

@@ -1,0 +1,56 @@
+"""``dptr serve``: the recognizers as an HTTP server, with a page to use them from."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from dptr.cli.options import command, device_options
+from dptr.utils.terminal import say
+from dptr.weights import DEFAULT_MODEL
+
+
+@command("serve", "serve")
+@click.option(
+    "-m", "--model", "models", metavar="NAME|DIR|ONNX", multiple=True, type=click.Path(), default=(DEFAULT_MODEL,),
+    help=f"A model to serve; repeatable, the first is the default. Default: {DEFAULT_MODEL}.",
+)  # fmt: skip
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
+@click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
+@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
+@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of the body of a request. Default: 32.")
+@click.option("--max-megapixels", metavar="N", type=float, default=50, help="Of a picture or a page. Default: 50.")
+@click.option("--max-pictures", metavar="N", type=int, default=64, help="Files and pages of one request. Default: 64.")
+@click.option("--queue", metavar="N", type=int, default=256, help="Pictures that wait at most. Default: 256.")
+@click.option("--timeout", metavar="S", type=float, default=60, help="Seconds to an answer. Default: 60.")
+@click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
+@device_options()
+def serve(
+    models: tuple[str, ...], host: str, port: int, detector: str, max_megabytes: float, max_megapixels: float,
+    max_pictures: int, queue: int, timeout: float, log: bool, device: str, batch_size: int,
+) -> None:  # fmt: skip
+    """Serve recognizers over HTTP, and a page to use them from.
+
+    / is the page, /docs describes the API. Requests of different callers are read together. Pictures are neither kept
+    nor logged. Ctrl-C and SIGTERM let the requests that run come to their end.
+
+    By default only this machine is served. Other addresses need DPTR_TOKENS, an environment variable with one or
+    several secrets, of which each request has to bring one.
+    """
+    from dptr.photo.detect import open_detector
+    from dptr.serve.app import create_app
+    from dptr.serve.guard import TOKENS, check_address, parse_tokens
+    from dptr.serve.limits import Limits
+    from dptr.serve.recognizers import Recognizers, open_models
+    from dptr.serve.server import address_of, bind
+    from dptr.serve.server import serve as run
+
+    tokens = parse_tokens(os.environ.get(TOKENS, ""))
+    check_address(host, tokens)
+    limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
+    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device))
+    bound = bind(host, port)
+    say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
+    run(create_app(recognizers, limits, tokens), bound, timeout, log)
+    say("dptr: stopped")

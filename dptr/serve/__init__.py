@@ -1,0 +1,1 @@
+"""The recognizers as an HTTP server, and a page to use them from."""

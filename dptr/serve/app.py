@@ -1,0 +1,271 @@
+"""The routes of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+
+from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Prepared
+from dptr.photo.page import Page
+from dptr.serve.answers import Failed, write_pages, write_readings
+from dptr.serve.batcher import Batcher, Busy, cancel
+from dptr.serve.bodies import Body, Intake
+from dptr.serve.guard import Guard, answer_error
+from dptr.serve.limits import Limits, Refusal, refuse_busy
+from dptr.serve.metrics import CONTENT_TYPE, Metrics
+from dptr.serve.options import MEDIA_TYPES, OcrFields, ReadFields, describe_body, parse_fields
+from dptr.serve.pages import FOLDER, page_file
+from dptr.serve.recognizers import Recognizers, Sheet, Upload, Wanted, list_sheets, prepare
+from dptr.text.named_patterns import NAMED_PATTERNS
+from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
+from dptr.version import __version__
+
+WAIT = 0.003  # seconds for which a picture waits for others to be read with
+CROPS, PAGES = 64, 64  # that are read together at most
+
+Outcome = TypeVar("Outcome")
+
+
+def create_app(recognizers: Recognizers, limits: Limits, tokens: Sequence[str] = ()) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        tokens: one of them has to come with each request; none = requests from this machine are served.
+    """
+    service = Service(recognizers, limits)
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.close)
+
+    app = FastAPI(
+        title="DPTR", version=__version__, docs_url=None, redoc_url=None, lifespan=run,
+        description="Reads words in photographs, scans, and PDFs.",
+    )  # fmt: skip
+    app.add_middleware(Guard, tokens=tokens, metrics=service.metrics)
+    app.mount("/static", StaticFiles(directory=FOLDER), "static")
+
+    @app.post("/v1/ocr", summary="Find and read the words of photographs, scans, and PDFs",
+              openapi_extra=describe_body(OcrFields), responses=_ANSWERS)  # fmt: skip
+    async def ocr(request: Request) -> Response:
+        return await service.answer(request, service.read_pages)
+
+    @app.post("/v1/read", summary="Read crops of one word each",
+              openapi_extra=describe_body(ReadFields), responses=_ANSWERS)  # fmt: skip
+    async def read(request: Request) -> Response:
+        return await service.answer(request, service.read_crops)
+
+    @app.get("/v1/models", summary="What is served: models, named patterns, limits")
+    async def models() -> Response:
+        shown = {
+            key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
+        }
+        return _json({"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown})
+
+    @app.get("/health", summary="Whether the server is there")
+    async def health() -> Response:
+        return _json({"status": "ok", "dptr": __version__})
+
+    @app.get("/ready", summary="Whether it takes requests")
+    async def ready() -> Response:
+        if not service.ready:
+            return answer_error(503, "the queue is full, or the server stops", {"Retry-After": "1"})
+        return _json({"status": "ready"})
+
+    @app.get("/metrics", summary="Counters, for Prometheus")
+    async def metrics() -> Response:
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(page_file("index.html"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(page_file("docs.html"))
+
+    @app.exception_handler(Refusal)
+    async def refuse(request: Request, refusal: Refusal) -> Response:
+        return answer_error(refusal.status, refusal.message, refusal.headers)
+
+    @app.exception_handler(HTTPException)
+    async def fail(request: Request, error: HTTPException) -> Response:
+        return answer_error(error.status_code, error.detail, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def break_down(request: Request, error: Exception) -> Response:
+        return answer_error(500, "an error of the server; its log says more")
+
+    return app
+
+
+class Service:
+    """Takes requests apart, has their pictures read, and answers."""
+
+    def __init__(self, recognizers: Recognizers, limits: Limits) -> None:
+        self.metrics = Metrics()
+        self._recognizers, self._limits, self._intake = recognizers, limits, Intake(limits)
+        observe_pages, observe_crops = (self.metrics.together.labels(kind).observe for kind in ("pages", "crops"))
+        self._pages: Batcher[Sheet, Page | UserError] = Batcher(
+            recognizers.read_pages, limits.queue, PAGES, WAIT, "dptr-pages", observe_pages
+        )
+        self._crops: Batcher[Prepared, Prediction] = Batcher(
+            recognizers.read_crops, limits.queue, CROPS, WAIT, "dptr-crops", observe_crops
+        )
+        self._compiling = CapacityLimiter(1)  # large patterns take seconds; those who wait for them take no thread
+        self.metrics.watch_queue("pages", lambda: self._pages.waiting)
+        self.metrics.watch_queue("crops", lambda: self._crops.waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a picture would be taken now."""
+        return all(each.alive and each.waiting < self._limits.queue for each in (self._pages, self._crops))
+
+    def close(self) -> None:
+        """Finish what is being read."""
+        self._pages.close()
+        self._crops.close()
+
+    async def answer(self, request: Request, read: Callable[[Body], Awaitable[Response]]) -> Response:
+        """Take the body, read what it holds, and answer; whoever goes away first is forgotten.
+
+        Raises:
+            Refusal: see ``Intake.receive``, and 504 if it took too long.
+        """
+        with self._intake.hold() as count:
+            try:
+                body = await self._intake.receive(request, count)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            work = asyncio.ensure_future(read(body))
+            gone = asyncio.ensure_future(_await_departure(request))
+            try:
+                await asyncio.wait((work, gone), timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    return work.result()
+                if gone.done():
+                    return Response(status_code=499)
+                raise Refusal(504, f"not read within {self._limits.seconds:g} s; send fewer or smaller pictures")
+            finally:
+                work.cancel()
+                gone.cancel()
+
+    async def read_pages(self, body: Body) -> Response:
+        """The answer to ``/v1/ocr``."""
+        fields = parse_fields(OcrFields, body.fields)
+        wanted = await self._open(fields, body.uploads)
+        listed = await run_in_threadpool(self._list_sheets, body.uploads, fields)
+        sheets = [each for each in listed if isinstance(each, Sheet)]
+        if len(sheets) > self._limits.pictures:
+            raise Refusal(413, f"{len(sheets)} pages; {self._limits.pictures} are read at once")
+        read = iter(await _gather(_submit(self._pages, wanted, sheets)))
+        outcomes: list[tuple[Sheet, Page] | Failed] = []
+        for each in listed:
+            if isinstance(each, Failed):
+                outcomes.append(each)
+            elif isinstance(page := next(read), UserError):
+                outcomes.append(Failed(each.upload.name, each.number, page))
+            else:
+                outcomes.append((each, page))
+        return Response(await run_in_threadpool(write_pages, outcomes, fields), media_type=MEDIA_TYPES[fields.format])
+
+    async def read_crops(self, body: Body) -> Response:
+        """The answer to ``/v1/read``."""
+        fields = parse_fields(ReadFields, body.fields)
+        wanted = await self._open(fields, body.uploads)
+        prepared = await run_in_threadpool(self._prepare, wanted, body.uploads)
+        crops = [each for each in prepared if isinstance(each, Prepared)]
+        read = iter(await _gather(_submit(self._crops, wanted, crops)))
+        outcomes = [
+            each if isinstance(each, Failed) else (upload.name, next(read))
+            for upload, each in zip(body.uploads, prepared, strict=True)
+        ]
+        return _raw(write_readings(outcomes, fields.min_confidence))
+
+    async def _open(self, fields: ReadFields, uploads: Sequence[Upload]) -> Wanted:
+        """The recognizer that is asked for, which is open then."""
+        if not uploads:
+            raise Refusal(400, "no file; send one or several in 'files', see /docs")
+        if len(uploads) > self._limits.pictures:
+            raise Refusal(413, f"{len(uploads)} files; {self._limits.pictures} are read at once")
+        wanted = fields.wanted(self._recognizers.default, self._limits)
+        try:
+            await to_thread.run_sync(self._recognizers.open, wanted, limiter=self._compiling)
+        except UserError as error:
+            raise Refusal(400, str(error)) from error
+        return wanted
+
+    def _list_sheets(self, uploads: Sequence[Upload], fields: OcrFields) -> list[Sheet | Failed]:
+        listed: list[Sheet | Failed] = []
+        for upload in uploads:
+            try:
+                listed += list_sheets(upload, fields.pages, fields.dpi, self._limits.most_pixels)
+            except UserError as error:
+                listed.append(Failed(upload.name, 0, error))
+        return listed
+
+    def _prepare(self, wanted: Wanted, uploads: Sequence[Upload]) -> list[Prepared | Failed]:
+        reader, _ = self._recognizers.open(wanted)
+        prepared: list[Prepared | Failed] = []
+        for upload in uploads:
+            try:
+                prepared.append(prepare(reader, upload, self._limits.most_pixels))
+            except UserError as error:
+                prepared.append(Failed(upload.name, 0, error))
+        return prepared
+
+
+async def _gather(futures: Sequence[Future[Outcome]]) -> list[Outcome]:
+    """What futures of another thread hold; if nobody waits for it any more, they are given up."""
+    try:
+        return [await asyncio.wrap_future(future) for future in futures]
+    finally:
+        cancel(futures)
+
+
+def _submit(batcher: Batcher[Any, Outcome], wanted: Wanted, items: Sequence[Any]) -> list[Future[Outcome]]:
+    try:
+        return batcher.submit(wanted, items)
+    except Busy as busy:
+        raise refuse_busy(busy.seconds) from busy
+
+
+async def _await_departure(request: Request) -> None:
+    """Return once whoever sent the request has gone; its body has to be taken before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(value: Any) -> Response:
+    return _raw(dump_json(value).encode())
+
+
+def _raw(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "What was read; 'errors' lists what could not be."},
+    400: {"description": "A field or the body is broken."},
+    401: {"description": "No valid token."},
+    408: {"description": "The body came too slowly."},
+    413: {"description": "Too many bytes, pixels, or pictures."},
+    415: {"description": "Neither a picture nor a PDF."},
+    422: {"description": "A damaged picture."},
+    503: {"description": "The queue is full; Retry-After says when to try again."},
+    504: {"description": "Not read in time."},
+}

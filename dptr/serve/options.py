@@ -1,0 +1,106 @@
+"""The fields of requests, beside their files."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dptr.photo.inputs import DPI, DPI_RANGE
+from dptr.photo.page import LEAST_CONFIDENCE
+from dptr.serve.limits import Limits, Refusal
+from dptr.serve.recognizers import Wanted
+
+STYLES = ("json", "text", "tsv", "hocr", "alto", "page", "pdf")
+Style = Literal["json", "text", "tsv", "hocr", "alto", "page", "pdf"]
+
+MEDIA_TYPES: dict[str, str] = {
+    "json": "application/json",
+    "text": "text/plain; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
+    "hocr": "text/html; charset=utf-8",
+    "alto": "application/xml",
+    "page": "application/xml",
+    "pdf": "application/pdf",
+}
+
+
+class ReadFields(BaseModel):
+    """The fields of ``/v1/read``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field("", description="A name of /v1/models; empty = the first of them.")
+    charset: str = Field("", description="Read only these characters: 10 (digits), 36, 62, 94, or a language.")
+    pattern: str = Field("", description="Read only words that match: date, price, iban, plate-de, or an expression.")
+    lexicon: list[str] = Field([], description="Read only these words; in a form, one a line.")
+    min_confidence: float = Field(0.0, ge=0, le=1, description="Leave the text of less sure readings empty.")
+
+    def wanted(self, default: str, limits: Limits) -> Wanted:
+        """The recognizer that is asked for.
+
+        Raises:
+            Refusal: the pattern or the lexicon is too large.
+        """
+        if len(self.pattern) > limits.pattern:
+            raise Refusal(400, f"a pattern of {len(self.pattern)} characters; {limits.pattern} are taken at most")
+        words = tuple(word for word in self.lexicon if word.strip())
+        if len(words) > limits.words:
+            raise Refusal(400, f"a lexicon of {len(words)} words; {limits.words} are taken at most")
+        return Wanted(self.model or default, self.charset, self.pattern, words or None)
+
+
+class OcrFields(ReadFields):
+    """The fields of ``/v1/ocr``."""
+
+    min_confidence: float = Field(LEAST_CONFIDENCE, ge=0, le=1, description="Leave less sure words out.")
+    pages: str = Field("", max_length=200, description="Read these pages or frames, such as 1-3,7; empty = all.")
+    dpi: int = Field(DPI, ge=DPI_RANGE[0], le=DPI_RANGE[1], description="Pixels an inch of PDF pages.")
+    format: Style = Field("json", description="What to answer with; as 'dptr ocr --format'.")
+    pictures: bool = Field(False, description="With json: each page's picture too, as it was read, as a data URL.")
+
+
+Fields = TypeVar("Fields", bound=ReadFields)
+
+
+def parse_fields(kind: type[Fields], fields: dict[str, Any]) -> Fields:
+    """Check the fields of a request.
+
+    Raises:
+        Refusal: 400, one is unknown or has a value that it cannot have.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:50]
+        known = f"; there are {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise Refusal(400, f"field '{where}': {first['msg'].lower()}{known}") from error
+
+
+def describe_body(kind: type[ReadFields]) -> dict[str, Any]:
+    """The body of a request, as OpenAPI describes it: a form, or JSON."""
+    schema = kind.model_json_schema()
+    properties = schema["properties"]
+    binary = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "The pictures."}
+    encoded = {
+        "type": "array",
+        "description": "The pictures in base64, each alone or with a name.",
+        "items": {
+            "anyOf": [
+                {"type": "string", "format": "byte"},
+                {"type": "object", "properties": {"name": {"type": "string"}, "data": {"type": "string"}}},
+            ]
+        },
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                media: {
+                    "schema": {"type": "object", "required": ["files"], "properties": {"files": files, **properties}}
+                }
+                for media, files in (("multipart/form-data", binary), ("application/json", encoded))
+            },
+        }
+    }

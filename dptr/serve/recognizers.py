@@ -1,0 +1,199 @@
+"""The models that a server has open, and what they compute for it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Prepared, Reader
+from dptr.photo.detect import Detector
+from dptr.photo.inputs import Failure, InputOptions, is_pdf, list_content, open_content, parse_pages
+from dptr.photo.ocr import OCR
+from dptr.photo.page import Page
+from dptr.text.charset import CHARSETS
+from dptr.text.languages import LANGUAGES
+from dptr.utils.errors import UserError
+from dptr.utils.images import check_pixels, open_header
+from dptr.weights import SHIPPED
+
+KEPT = 16  # recognizers with expectations, the last ones used
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A recognizer: which model, and what it may read; see ``Reader``."""
+
+    model: str
+    charset: str = ""
+    pattern: str = ""
+    lexicon: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent: what it is called, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page or frame, from 1, of a file that was sent; it is opened when its turn comes."""
+
+    upload: Upload
+    number: int
+    dpi: int
+    most_pixels: int
+
+    def open(self) -> Image.Image:
+        """The picture, RGB and upright.
+
+        Raises:
+            UserError: it is damaged or too large.
+        """
+        options = InputOptions(parse_pages(str(self.number)), self.dpi, most_pixels=self.most_pixels)
+        (opened,) = open_content(self.upload.content, self.upload.name, options)
+        if isinstance(opened, Failure):
+            raise opened.error
+        assert opened.picture is not None, "pages without text of their own are drawn"
+        return opened.picture
+
+
+def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int) -> list[Sheet]:
+    """The pages of a file that are to be read; only the head of the file is read for it.
+
+    Args:
+        pages: as ``dptr.photo.inputs.parse_pages`` reads them.
+
+    Raises:
+        UserError: the file is of another kind, damaged, or too large, or has no such page.
+    """
+    _check_size(upload, most_pixels)
+    numbers = list_content(upload.content, upload.name, InputOptions(parse_pages(pages), dpi))
+    return [Sheet(upload, number, dpi, most_pixels) for number in numbers]
+
+
+def prepare(reader: Reader, upload: Upload, most_pixels: int) -> Prepared:
+    """Open a crop of one word.
+
+    Raises:
+        UserError: it is no picture, damaged, or too large.
+    """
+    with open_header(io.BytesIO(upload.content), upload.name) as image:
+        check_pixels(*image.size, most_pixels, upload.name)
+    return reader.prepare(upload.content, upload.name)
+
+
+class Recognizers:
+    """Open models by name, and those derived of them that read only what is expected.
+
+    Args:
+        models: readers by name; the first is the default.
+        detector: finds text.
+    """
+
+    def __init__(self, models: dict[str, Reader], detector: Detector) -> None:
+        self.models = models
+        self.default = next(iter(models))
+        self._detector = detector
+        self._lock = threading.Lock()
+        self._expecting: OrderedDict[Wanted, tuple[Reader, OCR]] = OrderedDict()
+        self._plain = {Wanted(name): self._pair(reader) for name, reader in models.items()}
+
+    def open(self, wanted: Wanted) -> tuple[Reader, OCR]:
+        """A recognizer for crops and one for photographs; what is expected is compiled once.
+
+        Raises:
+            UserError: no such model is served, or its ``charset``, ``pattern`` or ``lexicon`` cannot be used.
+        """
+        if wanted in self._plain:
+            return self._plain[wanted]
+        if wanted.model not in self.models:
+            raise UserError(f"model '{wanted.model}': not served; there are {', '.join(self.models)}")
+        if wanted.charset and wanted.charset not in CHARSETS and wanted.charset not in LANGUAGES:
+            raise UserError(f"charset '{wanted.charset}': unknown; pass one of {', '.join([*CHARSETS, *LANGUAGES])}")
+        with self._lock:
+            pair = self._expecting.get(wanted)
+            if pair is None:
+                model = self.models[wanted.model]
+                pair = self._pair(model.expect(wanted.charset, wanted.pattern, wanted.lexicon))
+                self._expecting[wanted] = pair
+                while len(self._expecting) > KEPT:
+                    self._expecting.popitem(last=False)
+            else:
+                self._expecting.move_to_end(wanted)
+            return pair
+
+    def read_pages(self, wanted: Wanted, sheets: Iterator[Sheet]) -> Iterable[Page | UserError]:
+        """Read pages of photographs; see ``OCR.stream``."""
+        _, ocr = self.open(wanted)
+        return ocr.stream((sheet.upload.name, sheet.number, _open(sheet)) for sheet in sheets)
+
+    def read_crops(self, wanted: Wanted, crops: Iterator[Prepared]) -> Sequence[Prediction]:
+        """Read crops, those of one size together."""
+        reader, _ = self.open(wanted)
+        return reader.read_prepared([*crops])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What is to be known of each model, as JSON holds it."""
+        return [
+            {
+                "name": name,
+                "default": name == self.default,
+                "charset": reader.tokenizer.charset.name,
+                "characters": "".join(reader.tokenizer.charset.characters),
+                "spaces": " " in reader.tokenizer.charset.characters,
+                "longest": reader.tokenizer.max_length,
+                "device": reader.device,
+                "trained_on": reader.card.get("trained_on", []),
+            }
+            for name, reader in self.models.items()
+        ]
+
+    def _pair(self, reader: Reader) -> tuple[Reader, OCR]:
+        return reader, OCR(reader=reader, detector=self._detector)
+
+
+def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str, Reader]:
+    """Open models, by the names that a server gives them: of a path, what its last part is called.
+
+    Raises:
+        UserError: one cannot be opened, or two have one name.
+    """
+    opened: dict[str, Reader] = {}
+    for model in models:
+        if (name := _name(model)) in opened:
+            raise UserError(f"model '{model}': another one is called '{name}' too; rename its folder or file")
+        opened[name] = Reader(model, device, batch_size)
+    return opened
+
+
+def _name(model: str) -> str:
+    """``runs/mine/model`` and ``runs/mine/model.onnx`` are both called ``mine``: so ``dptr`` calls the inner one."""
+    if model in SHIPPED:
+        return model
+    path = Path(model).resolve()
+    name = path.stem if path.suffix == ".onnx" else path.name
+    return path.parent.name if name == "model" and path.parent.name else name
+
+
+def _open(sheet: Sheet) -> Image.Image | UserError:
+    try:
+        return sheet.open()
+    except UserError as error:
+        return error
+
+
+def _check_size(upload: Upload, most_pixels: int) -> None:
+    if not is_pdf(upload.content):
+        with open_header(io.BytesIO(upload.content), upload.name, others=["PDF"]) as image:
+            check_pixels(*image.size, most_pixels, upload.name)

@@ -1,0 +1,110 @@
+"""Running the server: its socket, its time limits, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import errno
+import signal
+import socket
+from contextlib import suppress
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dptr.utils.errors import UserError
+
+HEAD_SECONDS = 10.0  # that the head of a request may take
+_BACKLOG = 512
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP, where a head that does not come to its end in time closes the connection; uvicorn waits for ever."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_timer()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:  # the head is complete
+            self._stop_timer()
+        elif self._timer is None:
+            self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        port: 0 = any that is free.
+
+    Raises:
+        UserError: the port is in use or may not be used, or there is no such address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"host '{host}': no such address; pass one of this machine, such as 127.0.0.1") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port}: in use; stop the other program, or pass another --port") from error
+        if error.errno == errno.EACCES:
+            raise UserError(f"port {port}: only root may use it; pass a --port above 1023") from error
+        raise UserError(f"host '{host}', port {port}: {error.strerror}; pass an address of this machine") from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """The address of a socket as browsers write it."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def configure(app: FastAPI, seconds: float, logs: bool) -> uvicorn.Config:
+    """How uvicorn serves; see ``serve``."""
+    log_config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    log_config["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    return uvicorn.Config(
+        app, http=TimedProtocol, ws="none", server_header=False, timeout_graceful_shutdown=max(1, round(seconds)),
+        log_level="info" if logs else "warning", access_log=logs,
+        log_config=log_config,
+    )  # fmt: skip
+
+
+def serve(app: FastAPI, bound: socket.socket, seconds: float, logs: bool) -> None:
+    """Serve until SIGINT or SIGTERM; requests that run then are answered.
+
+    Args:
+        seconds: that these are waited for.
+        logs: whether a line is logged for each request: its sender, path and status, and nothing else of it.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises signals again once it has stopped
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(configure(app, seconds, logs)).run(sockets=[bound])

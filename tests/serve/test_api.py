@@ -1,0 +1,389 @@
+"""The API answers as the command line does, and refuses what is too much, broken, or not allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import struct
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from helpers_photo import make_pdf, show
+from helpers_serve import CROPS, encode, find_all, make_app, make_client, tiny
+from PIL import Image
+
+from dptr.photo.detect import Detection
+from dptr.photo.ocr import OCR
+from dptr.photo.outputs import FORMATS
+from dptr.photo.pdf import Pdf
+from dptr.serve.guard import HEADERS, check_address, parse_tokens
+from dptr.serve.limits import Limits
+from dptr.serve.options import MEDIA_TYPES, STYLES
+from dptr.utils.errors import UserError
+
+CLEAN = (CROPS / "clean.png").read_bytes()
+DIGITS = (CROPS / "digits.png").read_bytes()
+TOKEN = "a-secret-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with make_client(make_app(pictures=8, megabytes=6, pixels=1)) as made:
+        yield made
+
+
+def form(*contents: bytes, name: str = "crop.png") -> list[tuple[str, tuple[str, bytes]]]:
+    return [("files", (name, content)) for content in contents]
+
+
+def ocr(style: str, *contents: bytes) -> bytes:
+    """What ``dptr ocr`` writes of pictures that are all called ``crop.png``."""
+    reader = OCR(reader=tiny(), detector=find_all)
+    pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
+    pages = reader.stream(("crop.png", 1, picture) for picture in pictures)
+    file = io.BytesIO()
+    FORMATS[style].write(zip(pages, pictures, strict=True), file)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+def test_photographs_are_read_as_by_the_command_line(client: TestClient) -> None:
+    answer = client.post("/v1/ocr", files=form(CLEAN, DIGITS), data={"min_confidence": "0"})
+    assert answer.status_code == 200
+    pages = answer.json()["pages"]
+    assert [page.pop("left_out") for page in pages] == [0, 0]
+    assert pages == [json.loads(line) for line in ocr("json", CLEAN, DIGITS).splitlines()]
+    assert answer.json()["errors"] == []
+    (page,) = client.post("/v1/ocr", files=form(CLEAN), data={"min_confidence": "1"}).json()["pages"]
+    assert page["left_out"] == 1 and page["lines"] == []
+
+
+def test_json_with_base64_is_read_as_a_form_is(client: TestClient) -> None:
+    encoded = base64.b64encode(CLEAN).decode()
+    files = [{"name": "crop.png", "data": encoded}, {"name": "crop.png", "data": "data:image/png;base64," + encoded}]
+    answer = client.post("/v1/ocr", json={"files": files, "min_confidence": 0})
+    assert answer.json() == client.post("/v1/ocr", files=form(CLEAN, CLEAN), data={"min_confidence": "0"}).json()
+    assert client.post("/v1/read", json={"files": [encoded]}).json()["readings"][0]["path"] == "file-1"
+
+
+def test_crops_are_read_as_by_the_library_and_failures_stand_beside_them(client: TestClient) -> None:
+    answer = client.post("/v1/read", files=form(CLEAN, b"no picture", DIGITS, CLEAN[:300]))
+    assert answer.status_code == 200
+    readings = [{"path": "crop.png", **tiny().read(content).to_dict()} for content in (CLEAN, DIGITS)]
+    assert answer.json()["readings"] == json.loads(json.dumps(readings))
+    assert [error["status"] for error in answer.json()["errors"]] == [415, 422]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_format_is_written_as_by_the_command_line(client: TestClient, style: str) -> None:
+    answer = client.post("/v1/ocr", files=form(CLEAN), data={"format": style})
+    assert answer.status_code == 200 and answer.headers["content-type"] == MEDIA_TYPES[style]
+    if style == "pdf":
+        with Pdf(answer.content, "answer") as pdf:
+            page = pdf.read(1, 200)
+            assert len(pdf) == 1 and page is not None and page.text == "Market"
+    elif style != "json":
+        assert answer.content == ocr(style, CLEAN)
+
+
+def test_pages_of_a_pdf_are_drawn_and_chosen(client: TestClient) -> None:
+    pdf = make_pdf([show("one", 20, 100), show("two", 20, 100), show("three", 20, 100)], box="0 0 90 40")
+    answer = client.post("/v1/ocr", files=form(pdf), data={"pages": "2-3", "dpi": "72", "pictures": "true"})
+    pages = answer.json()["pages"]
+    assert [(page["page"], page["width"], page["height"]) for page in pages] == [(2, 90, 40), (3, 90, 40)]
+    shown = Image.open(io.BytesIO(base64.b64decode(pages[0]["picture"].removeprefix("data:image/jpeg;base64,"))))
+    assert shown.size == (90, 40)
+    assert client.post("/v1/ocr", files=form(pdf), data={"pages": "4"}).status_code == 422
+
+
+def test_what_is_expected_is_read(client: TestClient) -> None:
+    def text(**fields: Any) -> str:
+        return client.post("/v1/read", files=form(CLEAN), data=fields).json()["readings"][0]["text"]
+
+    assert text() == "Market"
+    assert text(lexicon="Basket\nMarker\n") == "Marker"
+    assert text(pattern="[A-Z]+") == "MARKET"
+    assert text(charset="10").isdecimal() or text(charset="10") == ""
+    assert text(min_confidence="1") == ""
+
+
+def test_models_and_limits_are_told(client: TestClient) -> None:
+    told = client.get("/v1/models").json()
+    assert [model["name"] for model in told["models"]] == ["tiny"] and told["models"][0]["default"]
+    assert told["limits"]["megabytes"] == 6 and "iban" in told["patterns"]
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/v1/ocr", "/v1/read", "/v1/models", "/health", "/ready", "/metrics"} <= set(paths)
+    assert client.get("/health").json()["status"] == "ok" and client.get("/ready").status_code == 200
+    assert 'dptr_requests_total{route="/v1/models",status="200"} 1.0' in client.get("/metrics").text
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that says it has 30,000 x 30,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    )
+
+
+LARGE = encode(Image.new("L", (1001, 1000)))
+FRAMES = [Image.new("L", (20, 20)), Image.new("L", (1001, 1000))]
+GROWING = encode(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:])
+
+
+@pytest.mark.parametrize("route", ["/v1/ocr", "/v1/read"])
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"", 422, "zero bytes"),
+        (b"<svg onload=alert(1)>", 415, "not a picture"),
+        (b"%!PS-Adobe-3.0\n", 415, "not a picture"),
+        (CLEAN[: len(CLEAN) // 2], 422, "damaged"),
+        (bomb(), 413, "exceeds limit"),
+        (LARGE, 413, "1001x1000 pixels, more than the 1,000,000"),
+        (bytes(6_000_001), 413, "more than 6 MB"),
+    ],
+    ids=["empty", "svg", "postscript", "truncated", "bomb", "pixels", "bytes"],
+)
+def test_pictures_that_cannot_be_read(client: TestClient, route: str, content: bytes, status: int, said: str) -> None:
+    answer = client.post(route, files=form(content))
+    assert answer.status_code == status and said in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_limits_hold_for_later_frames_and_for_pages(client: TestClient) -> None:
+    answer = client.post("/v1/ocr", files=form(GROWING)).json()
+    assert [page["page"] for page in answer["pages"]] == [1]
+    assert [(error["page"], error["status"]) for error in answer["errors"]] == [(2, 413)]
+    assert client.post("/v1/ocr", files=form(GROWING), data={"format": "tsv"}).status_code == 413  # nothing is lost
+    pdf = make_pdf([show("one", 20, 100)], box="0 0 900 900")
+    assert client.post("/v1/ocr", files=form(pdf)).status_code == 413
+    many = make_pdf([show("x", 20, 100)] * 9, box="0 0 9 9")
+    assert client.post("/v1/ocr", files=form(many)).status_code == 413
+    assert client.post("/v1/read", files=form(*[CLEAN] * 9)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model": "/etc/passwd"}, "not served"),
+        ({"charset": "/etc/passwd"}, "unknown"),
+        ({"pattern": "(?=x)"}, "lookahead"),
+        ({"pattern": "x" * 501}, "501 characters"),
+        ({"lexicon": "\n".join(map(str, range(10_001)))}, "10001 words"),
+        ({"lexicon": "ünknöwn"}, "not among"),
+        ({"min_confidence": "2"}, "less than or equal to 1"),
+        ({"device": "cuda"}, "there are model, charset"),
+    ],
+)
+def test_fields_that_cannot_be_used(client: TestClient, fields: dict[str, str], said: str) -> None:
+    answer = client.post("/v1/read", files=form(CLEAN), data=fields)
+    assert answer.status_code == 400 and said in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status"),
+    [
+        ("application/json", b"{", 400),
+        ("application/json", b"[" * 100_000, 400),
+        ("application/json", b"[]", 400),
+        ("application/json", b'{"files": [7]}', 400),
+        ("application/json", b'{"files": ["!"]}', 400),
+        ("application/json", b'{"files": []}', 400),
+        ("application/json", b'{"files": ["YQ=="], "lexicon": [[]]}', 400),
+        ("multipart/form-data", b"", 400),
+        ("multipart/form-data; boundary=x", b"--y\r\n", 400),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nab',
+            400,
+        ),
+        ("text/plain", b"x", 415),
+        ("", b"", 415),
+    ],
+)
+def test_bodies_that_are_broken(client: TestClient, kind: str, content: bytes, status: int) -> None:
+    answer = client.post("/v1/read", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == status and answer.json()["error"]
+
+
+def test_files_of_hostile_names_come_back_as_they_were(client: TestClient) -> None:
+    for name in ("<img src=x onerror=alert(1)>.png", "../../etc/passwd", "\u202egnp.exe", "n" * 300):
+        (reading,) = client.post("/v1/read", files=form(CLEAN, name=name)).json()["readings"]
+        assert reading["path"] == name[:255]
+
+
+def run_app(
+    app: Any, chunks: Iterator[bytes], delay: float = 0, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> tuple[int, int]:
+    """Send a body piece by piece; the status of the answer, and how many pieces were taken."""
+    taken, status = 0, 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        await asyncio.sleep(delay)
+        piece = next(chunks, None)
+        taken += piece is not None
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    head = [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers]
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/read", "headers": head, "query_string": b"", "root_path": "",
+        "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    return status, taken
+
+
+def test_a_body_is_refused_before_all_of_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dptr.serve.bodies._LINGER", 0.0)
+    pieces = [bytes(100_000)] * 50
+    assert run_app(make_app(megabytes=1), iter(pieces)) == (413, 11)
+    declared = ((b"content-length", b"5000000"),)
+    assert run_app(make_app(megabytes=1), iter(pieces), headers=declared) == (413, 0)
+    status, taken = run_app(make_app(megabytes=4, held=1), iter(pieces))  # of all requests together
+    assert (status, taken) == (503, 11)
+
+
+def test_a_body_that_comes_too_slowly_is_given_up() -> None:
+    status, taken = run_app(make_app(upload=0.05), iter([b"x"] * 1000), delay=0.01)
+    assert status == 408 and taken < 50
+
+
+class Gate:
+    """A detector that waits."""
+
+    def __init__(self) -> None:
+        self.open, self.begun = threading.Event(), threading.Event()
+
+    def __call__(self, image: Image.Image) -> Detection:
+        self.begun.set()
+        assert self.open.wait(30)
+        return find_all(image)
+
+
+def test_a_full_queue_and_a_long_wait_are_told_while_others_are_served() -> None:
+    gate = Gate()
+    with make_client(make_app(gate, queue=4, pictures=4, seconds=1)) as client:
+        late: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: late.append(client.post("/v1/ocr", files=form(*[CLEAN] * 4)).status_code))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        assert gate.begun.wait(10)
+        crops = client.post("/v1/read", files=form(CLEAN))
+        for thread in threads:
+            thread.join(10)
+        gate.open.set()
+        assert crops.status_code == 200 and crops.json()["readings"][0]["text"] == "Market"
+        assert set(late) == {503, 504} and len(late) == 6
+        assert client.post("/v1/ocr", files=form(CLEAN)).status_code == 200  # what was given up is gone
+
+
+def test_503_says_when_to_try_again() -> None:
+    gate = Gate()
+    with make_client(make_app(gate, queue=2, pictures=2, seconds=5)) as client:
+        statuses: dict[int, str | None] = {}
+
+        def post() -> None:
+            answer = client.post("/v1/ocr", files=form(CLEAN, CLEAN))
+            statuses[answer.status_code] = answer.headers.get("retry-after")
+            gate.open.set()
+
+        threads = [threading.Thread(target=post) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert set(statuses) == {200, 503}
+        assert 1 <= int(statuses[503] or 0) <= 60 and statuses[200] is None
+
+
+def test_nothing_is_written_to_the_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    noise = encode(Image.effect_noise((900, 900), 99), "TIFF")
+    assert len(noise) > 600_000
+    answer = client.post("/v1/read", files=form(*[noise] * 6))
+    assert answer.status_code == 200 and len(answer.json()["readings"]) == 6
+
+
+# --- who may ask ------------------------------------------------------------------------------------------------------
+
+
+def test_tokens() -> None:
+    with make_client(make_app(tokens=(TOKEN, TOKEN + "-2"))) as client:
+        for path in ("/", "/docs", "/health", "/ready", "/openapi.json"):
+            assert client.get(path).status_code == 200
+        assert client.get("/v1/models", headers={"Host": "ocr.example"}).status_code == 401
+        for given in ("", f"Basic {TOKEN}", "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKEN}\xe4"):
+            answer = client.post("/v1/read", files=form(CLEAN), headers={"Authorization": given.encode("latin-1")})  # type: ignore[dict-item]
+            assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+        assert client.get("/metrics").status_code == 401
+        for token in (TOKEN, TOKEN + "-2"):
+            assert (
+                client.post("/v1/read", files=form(CLEAN), headers={"Authorization": f"Bearer {token}"}).status_code
+                == 200
+            )
+
+
+def test_others_are_let_in_with_a_token_only() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", ""):
+        with pytest.raises(UserError, match="others can reach it"):
+            check_address(host, ())
+        check_address(host, (TOKEN,))
+    for host in ("127.0.0.1", "127.0.0.2", "localhost", "::1"):
+        check_address(host, ())
+    assert parse_tokens(" \n") == () and parse_tokens(f"{TOKEN},\n{TOKEN}2 ") == (TOKEN, TOKEN + "2")
+    for weak in ("short", "ä" * 20):
+        with pytest.raises(UserError, match="token 1"):
+            parse_tokens(weak)
+
+
+def test_other_sites_are_refused(client: TestClient) -> None:
+    assert client.get("/health", headers={"Host": "rebound.example:8000"}).status_code == 421
+    assert client.get("/health", headers={"Host": "[::1]:8000"}).status_code == 200
+    for site in ("cross-site", "same-site"):
+        answer = client.post("/v1/read", files=form(CLEAN), headers={"Sec-Fetch-Site": site})
+        assert answer.status_code == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+    assert client.get("/metrics", headers=link).status_code == 403
+    origin = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for answer in (client.options("/v1/read", headers=origin), client.get("/v1/models", headers=origin)):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/v1/models", "/nothing", "/static/nothing", "/static/../app.py"])
+def test_every_answer_has_the_headers_of_safety(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert {key: answer.headers[key] for key in HEADERS} == HEADERS
+    assert answer.status_code in (200, 404)
+    policy = HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy and "http:" not in policy and "*" not in policy
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    for wrong in ({"megabytes": 0}, {"seconds": -1}, {"queue": 3, "pictures": 4}):
+        with pytest.raises(UserError, match="limit"):
+            Limits(**wrong)  # type: ignore[arg-type]
