@@ -1,0 +1,50 @@
+// What the page asks the server. Paths are relative, so that it also works below a path of a proxy.
+
+const TOKEN = "dptr-token";
+
+export class Refused extends Error {
+  constructor(status, message, wait) {
+    super(message);
+    this.status = status;
+    this.wait = wait; // seconds after which it is worth another try
+  }
+}
+
+export function keepToken(token) {
+  sessionStorage.setItem(TOKEN, token);
+}
+
+async function ask(path, body) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  let answer;
+  try {
+    answer = await fetch(path, body ? { method: "POST", body, headers } : { headers });
+  } catch {
+    throw new Refused(0, "The server does not answer. Is it still running?");
+  }
+  if (!answer.ok) {
+    const told = await answer.json().catch(() => ({}));
+    throw new Refused(answer.status, told.error || `The server answers ${answer.status}.`, Number(answer.headers.get("Retry-After")));
+  }
+  return answer;
+}
+
+export async function loadModels() {
+  return (await ask("v1/models")).json();
+}
+
+// files: of the page; fields: of /v1/ocr. Waits and tries again while the server is busy.
+export async function ocr(files, fields) {
+  const form = new FormData();
+  for (const file of files) form.append("files", file, file.name || "pasted.png");
+  for (const [key, value] of Object.entries(fields)) if (value !== "") form.append(key, value);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await ask("v1/ocr", form);
+    } catch (error) {
+      if (error.status !== 503 || tries === 20) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (error.wait || 1)));
+    }
+  }
+}
