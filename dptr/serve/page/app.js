@@ -296,7 +296,8 @@ press("boxes", () => get("boxes").setAttribute("aria-pressed", String(toggleBoxe
 press("options-open", openOptions);
 press("options-cancel", () => get("options").close());
 press("options-use", useOptions);
-press("ask-use", () => {
+get("ask-form").addEventListener("submit", (event) => {
+  event.preventDefault();
   keepToken(get("token").value.trim());
   get("ask").close();
   start();
@@ -314,7 +315,6 @@ get("least").addEventListener("input", () => {
   get("least-shown").textContent = `${get("least").value} %`;
   render();
 });
-get("token").addEventListener("keydown", (event) => event.key === "Enter" && get("ask-use").click());
 document.addEventListener("click", (event) => event.target.closest(".menu") || openMenu(false));
 get("saves").addEventListener("keydown", (event) => {
   const list = [...get("saves").children];
@@ -356,7 +356,7 @@ document.addEventListener("dragenter", (event) => {
 document.addEventListener("dragleave", (event) => {
   if (!holdsFiles(event)) return;
   depth -= 1;
-  get("veil").hidden = depth > 0 ? false : true;
+  get("veil").hidden = depth <= 0;
 });
 document.addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefault());
 document.addEventListener("drop", (event) => {

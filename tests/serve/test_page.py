@@ -1,0 +1,221 @@
+"""The page in a real browser: Debian's Chromium, driven by playwright."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, make_pdf, show
+from helpers_serve import CROPS, find_all, make_app
+
+from dptr.photo.detect import Detector, open_detector
+from dptr.photo.pdf import Pdf
+from dptr.serve.server import address_of, bind, configure
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+]
+HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"&amp;'
+TOKEN = "a-secret-of-the-tests"
+
+
+@contextmanager
+def serving(detector: Detector = find_all, **options: Any) -> Iterator[str]:
+    running = uvicorn.Server(configure(make_app(detector, **options), 1, logs=False))
+    bound = bind("127.0.0.1", 0)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+    thread.start()
+    yield address_of(bound)
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving() as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        # as root, as CI runs, Chromium has no sandbox
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def visiting(browser: Any, address: str, **options: Any) -> Iterator[Any]:
+    """A page that must not complain, nor ask any other host for anything."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    yield page
+    context.close()
+    assert said == []
+    assert len(asked) > 3 and all(url.startswith((address, "blob:", "data:")) for url in asked)
+
+
+def test_from_a_picture_to_its_text(browser: Any) -> None:
+    with serving(open_detector("rapidocr")) as address, visiting(browser, address) as page:
+        page.set_input_files("#files", PHOTOGRAPH)
+        page.wait_for_selector("polygon")
+        lines = PHOTOGRAPHED.split("\n")
+        assert page.locator("#text p").all_inner_texts() == lines
+        assert page.locator("polygon").count() == 6
+        page.click("#copy")
+        page.get_by_text("Copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == PHOTOGRAPHED
+        page.hover("#text .word >> nth=3")
+        (marked,) = page.locator("polygon.at").all()
+        box = marked.bounding_box()
+        page.mouse.move(5, 5)
+        assert page.locator(".at").count() == 0
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        assert page.locator(".word.at").inner_text() == "daily"
+        saved = {}
+        for style, name in (("json", "photograph.json"), ("hocr", "photograph.hocr"), ("pdf", "photograph.pdf")):
+            page.click("#save")
+            with page.expect_download() as download:
+                page.click(f"[data-style={style}]")
+            assert download.value.suggested_filename == name
+            saved[style] = Path(download.value.path()).read_bytes()
+        assert json.loads(saved["json"])["text"] == PHOTOGRAPHED
+        assert saved["hocr"].count(b"ocrx_word") == 6 + 1  # and once in the head
+        with Pdf(saved["pdf"], "saved") as pdf:
+            read = pdf.read(1, 200)
+            assert read is not None and read.text.split() == PHOTOGRAPHED.split()
+
+
+def test_several_pages_and_what_fails(browser: Any, address: str, tmp_path: Path) -> None:
+    (tmp_path / "two.pdf").write_bytes(make_pdf([show("one", 20, 12), show("two", 20, 12)], box="0 0 80 40"))
+    with visiting(browser, address) as page:
+        page.set_input_files("#files", [CROPS / "clean.png", tmp_path / "two.pdf"])
+        page.locator(".thumb:not(.waiting) >> nth=2").wait_for()
+        assert page.locator("#title").inner_text() == "clean.png"
+        page.locator(".thumb").nth(2).click()
+        assert page.locator("#title").inner_text() == "two.pdf, page 2"
+        assert page.locator("#sheet img").evaluate("image => image.naturalWidth") == 223  # drawn by the server
+        page.keyboard.press("PageUp")
+        assert page.locator("#title").inner_text() == "two.pdf, page 1"
+        page.click("#options-open")
+        page.check("input[value=lexicon]", force=True)
+        page.fill("#lexicon", "Market\nBasket")
+        page.click("#options-use")
+        page.locator(".thumb:not(.waiting) >> nth=2").wait_for()
+        assert page.locator("#text").inner_text() == "Market"
+        page.locator(".thumb").nth(1).click()
+        assert page.locator("#text").inner_text() == "No text found."
+        page.click("#clear")
+        assert page.locator("#welcome").is_visible()
+
+
+def fulfill(content: str, route: Any) -> None:
+    route.fulfill(body=content, content_type="application/json")
+
+
+def test_nothing_that_was_read_or_named_becomes_html(browser: Any, address: str) -> None:
+    word = {"text": HOSTILE, "confidence": 0.9, "box": [[0, 0], [50, 0], [50, 20], [0, 20]], "characters": []}
+    line = {"text": HOSTILE, "box": word["box"], "angle": 0, "block": 0, "words": [word]}
+    told = {"schema": 1, "source": HOSTILE, "page": 1, "width": 60, "height": 40, "text": HOSTILE, "lines": [line]}
+    with visiting(browser, address) as page:
+        for answer in ({"pages": [told], "errors": []}, {"pages": [], "errors": [{"error": HOSTILE}]}):
+            page.route("**/v1/ocr", partial(fulfill, json.dumps(answer)))
+            file = {"name": f"{HOSTILE}.png", "mimeType": "image/png", "buffer": (CROPS / "clean.png").read_bytes()}
+            page.set_input_files("#files", [file])
+            page.wait_for_selector("#text p")
+            assert page.locator("#text p").inner_text() == HOSTILE
+            assert page.locator("#title").inner_text().startswith("<img src=x")
+            assert page.locator("#text img, #text script, #title *, #strip script").count() == 0
+            page.click("#clear")
+        assert page.evaluate("window.hit") is None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser: Any, address: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def check(page: Any, where: str) -> None:
+        found = axe.run(page).response["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert not serious, f"{where}: {[(each['id'], each['nodes'][0]['html']) for each in serious]}"
+
+    with visiting(browser, address, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True) as page:
+        check(page, "empty")
+        page.set_input_files("#files", [CROPS / "clean.png", CROPS / "digits.png"])
+        page.locator(".thumb:not(.waiting) >> nth=1").wait_for()
+        check(page, "read")
+        page.click("#save")
+        check(page, "menu")
+        page.keyboard.press("Escape")
+        page.click("#options-open")
+        check(page, "options")
+        page.goto(f"{address}/docs")
+        page.wait_for_selector(".route")
+        check(page, "docs")
+
+
+def test_by_keyboard_and_on_a_phone(browser: Any, address: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    with visiting(browser, address, **phone) as page:
+        assert page.locator("#photograph").is_visible()
+        page.set_input_files("#camera", CROPS / "clean.png")
+        page.wait_for_selector("polygon")
+        page.focus("#text")
+        page.keyboard.press("ArrowDown")
+        assert page.locator(".word.at").inner_text() == "Market"
+        assert page.locator("polygon.at").count() == 1
+        assert "Market" in page.locator("#detail").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.focus("#save")
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.dataset.style") == "json"
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.id") == "save"
+
+
+def test_a_picture_from_the_clipboard_and_one_that_is_dropped(browser: Any, address: str) -> None:
+    content = list((CROPS / "clean.png").read_bytes())
+    event = """([kind, key, content]) => {
+        const held = new DataTransfer();
+        held.items.add(new File([new Uint8Array(content)], "held.png", { type: "image/png" }));
+        document.dispatchEvent(Object.assign(new Event(kind, { bubbles: true, cancelable: true }), { [key]: held }));
+    }"""
+    with visiting(browser, address) as page:
+        for kind, key in (("paste", "clipboardData"), ("drop", "dataTransfer")):
+            dispatched = event.replace("document.dispatchEvent", "document.body.dispatchEvent")
+            page.evaluate(dispatched, [kind, key, content])
+            page.wait_for_selector(".word")
+            assert page.locator(".word").inner_text() == "Market"
+            page.click("#clear")
+
+
+def test_the_page_asks_for_a_token(browser: Any) -> None:
+    with serving(tokens=(TOKEN,)) as address:
+        page = browser.new_context().new_page()  # 401 is an error to the console
+        page.goto(address)
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        page.set_input_files("#files", CROPS / "clean.png")
+        page.wait_for_selector("polygon")
+        assert page.locator(".word").inner_text() == "Market"
+        page.context.close()
