@@ -23,7 +23,7 @@ from dptr.weights import DEFAULT_MODEL
 @click.option("--max-megapixels", metavar="N", type=float, default=50, help="Of a picture or a page. Default: 50.")
 @click.option("--max-pictures", metavar="N", type=int, default=64, help="Files and pages of one request. Default: 64.")
 @click.option("--queue", metavar="N", type=int, default=256, help="Pictures that wait at most. Default: 256.")
-@click.option("--timeout", metavar="S", type=float, default=60, help="Seconds to an answer. Default: 60.")
+@click.option("--timeout", metavar="S", type=float, default=120, help="Seconds to an answer. Default: 120.")
 @click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
 @device_options()
 def serve(

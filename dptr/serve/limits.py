@@ -28,7 +28,7 @@ class Limits:
     pixels: float = 50
     pictures: int = 64
     queue: int = 256
-    seconds: float = 60
+    seconds: float = 120
     upload: float = 30
     words: int = 10_000
     pattern: int = 500

@@ -15,6 +15,7 @@ let current = 0;
 let running = 0;
 let served = { models: [], patterns: [], limits: {} };
 let wanted = { model: "", pattern: "", lexicon: "" };
+let locked = false; // until there is a valid token
 let round = 0; // what was asked for before the options changed is dropped
 
 // --- taking files ---------------------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ function clear() {
 // --- reading --------------------------------------------------------------------------------------------------------
 
 function proceed() {
-  while (running < AT_ONCE) {
+  while (running < AT_ONCE && !locked) {
     const item = items.find((each) => each.state === "waiting");
     if (!item) return;
     running += 1;
@@ -262,6 +263,7 @@ async function useOptions() {
 }
 
 function askToken() {
+  locked = true;
   if (!get("ask").open) get("ask").showModal();
 }
 
@@ -276,6 +278,7 @@ async function start() {
   get("patterns").replaceChildren(...served.patterns.map((name) => new Option(name)));
   wanted.model = served.models[0].name;
   describeModel();
+  locked = false;
   proceed();
 }
 

@@ -39,6 +39,6 @@ export function drawSample() {
   write("Fresh bread and coffee", -25, "52px Georgia, 'DejaVu Serif', serif", "#e9d8a6");
   write("Open daily 7:30 to 18:00", 90, "bold 54px system-ui, 'DejaVu Sans', sans-serif");
   write("Pier Street 42", 185, "46px system-ui, 'DejaVu Sans', sans-serif", "#a9cfc2");
-  write("Est. 1897, F. Ødegård & Søn", 232, "italic 22px Georgia, 'DejaVu Serif', serif", "#5d8a7c");
+  write("Est. 1897, Baker & Daughters", 232, "italic 22px Georgia, 'DejaVu Serif', serif", "#5d8a7c");
   return new Promise((resolve) => canvas.toBlob((blob) => resolve(new File([blob], "sample.png", { type: "image/png" })), "image/png"));
 }
