@@ -106,10 +106,6 @@ def create_app(recognizers: Recognizers, limits: Limits, tokens: Sequence[str] =
     async def fail(request: Request, error: HTTPException) -> Response:
         return answer_error(error.status_code, error.detail, dict(error.headers or {}))
 
-    @app.exception_handler(Exception)
-    async def break_down(request: Request, error: Exception) -> Response:
-        return answer_error(500, "an error of the server; its log says more")
-
     return app
 
 

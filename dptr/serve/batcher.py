@@ -158,10 +158,10 @@ class Batcher(Generic[Item, Outcome]):
                 items = self._waiting.get(kind)
                 while items:
                     future, item = items.popleft()
-                    if not items:
-                        del self._waiting[kind]
-                    elif items:
+                    if items:
                         self._waiting.move_to_end(kind)
+                    else:
+                        del self._waiting[kind]
                     if future.set_running_or_notify_cancel():
                         return future, item
                 rest = deadline - time.monotonic()

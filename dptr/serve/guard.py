@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_log = logging.getLogger("uvicorn.error")
 _LEAST_TOKEN = 16  # characters
 _TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]+")  # ASCII that can be seen, but for the comma
 
@@ -93,7 +95,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        status = 500
+        status = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -110,6 +112,11 @@ class Guard:
         with self._metrics.running.track_inprogress():
             try:
                 await (refused or self._app)(scope, receive, answer)
+            except Exception:
+                if status:
+                    raise
+                _log.exception("a request failed")
+                await answer_error(500, "an error of the server; its log says more")(scope, receive, answer)
             finally:
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.requests.labels(route, str(status)).inc()

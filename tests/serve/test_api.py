@@ -6,11 +6,13 @@ import asyncio
 import base64
 import io
 import json
+import shutil
 import struct
 import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,9 @@ from dptr.photo.pdf import Pdf
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
 from dptr.serve.limits import Limits
 from dptr.serve.options import MEDIA_TYPES, STYLES
+from dptr.serve.recognizers import open_models
 from dptr.utils.errors import UserError
+from dptr.weights import model_file
 
 CLEAN = (CROPS / "clean.png").read_bytes()
 DIGITS = (CROPS / "digits.png").read_bytes()
@@ -381,6 +385,29 @@ def test_every_answer_has_the_headers_of_safety(client: TestClient, path: str) -
     assert answer.status_code in (200, 404)
     policy = HEADERS["Content-Security-Policy"]
     assert "unsafe" not in policy and "http:" not in policy and "*" not in policy
+
+
+def test_an_error_of_ours_is_told_and_the_next_request_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    def detect(image: Image.Image) -> Detection:
+        if image.size == (7, 7):
+            raise ValueError("of the detector")
+        return find_all(image)
+
+    with make_client(make_app(detect)) as client:
+        broken = client.post("/v1/ocr", files=form(encode(Image.new("RGB", (7, 7))), name="secret.png"))
+        assert broken.status_code == 500 and "log" in broken.json()["error"]
+        assert {key: broken.headers[key] for key in HEADERS} == HEADERS
+        assert "of the detector" in caplog.text and "secret" not in caplog.text
+        assert client.post("/v1/ocr", files=form(CLEAN)).status_code == 200
+
+
+def test_models_are_called_by_the_last_part_of_their_path(tmp_path: Path) -> None:
+    shutil.copytree(model_file("dptr-en-tiny", "model.onnx").parent, tmp_path / "mine" / "model")
+    shutil.copy(model_file("dptr-en-tiny", "model.onnx"), tmp_path / "other.onnx")
+    paths = [str(tmp_path / "mine" / "model"), "dptr-en-tiny", str(tmp_path / "other.onnx")]
+    assert [*open_models(paths, "cpu", 8)] == ["mine", "dptr-en-tiny", "other"]
+    with pytest.raises(UserError, match="called 'mine' too"):
+        open_models([paths[0], paths[0]], "cpu", 8)
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:
