@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from dptr.utils.errors import TooLarge, UnknownKind, UserError
@@ -35,7 +36,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            if getattr(self, each.name) <= 0:
+            if not 0 < getattr(self, each.name) < math.inf:
                 raise UserError(f"limit {each.name} {getattr(self, each.name)}: pass a number above 0")
         if self.pictures > self.queue:
             raise UserError(

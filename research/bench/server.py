@@ -132,7 +132,7 @@ async def resident(port: int) -> float:
 
 
 async def measure(port: int, requests: list[tuple[bytes, str]], options: argparse.Namespace) -> bool:
-    await send_all(port, requests, 200, max(options.together))  # the first batch of each size allocates memory
+    await send_all(port, requests, 1000, max(options.together))  # the first batch of each size allocates memory
     fine = True
     print("| connections | requests | a second | p50 ms | p99 ms | 200 | 503 | others | wrong | MB before | after |")
     print("|---" * 11 + "|")

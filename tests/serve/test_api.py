@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import math
 import shutil
 import struct
 import tempfile
@@ -411,6 +412,12 @@ def test_models_are_called_by_the_last_part_of_their_path(tmp_path: Path) -> Non
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:
-    for wrong in ({"megabytes": 0}, {"seconds": -1}, {"queue": 3, "pictures": 4}):
+    for wrong in (
+        {"megabytes": 0},
+        {"seconds": -1},
+        {"seconds": math.nan},
+        {"pixels": math.inf},
+        {"queue": 3, "pictures": 4},
+    ):
         with pytest.raises(UserError, match="limit"):
             Limits(**wrong)  # type: ignore[arg-type]
