@@ -1,8 +1,9 @@
-"""Build both distributions as they are released, check them, and read with the wheel in a bare environment.
+"""Build the distributions as they are released, check them, and read with the wheel in a bare environment.
 
     python scripts/release.py            # into dist; needs Python 3.11 or later and a package index, nothing installed
 
-It writes sdist and wheel of ``dptr`` and ``dptr-weights``, and dist/sbom: what an install brings, in CycloneDX's JSON.
+It writes sdist and wheel of ``dptr``, ``dptr-weights``, and each of recognizers/, and dist/sbom: what an install
+brings, in CycloneDX's JSON.
 It uploads nothing, and says how large the installs are. It fails where a file is in a distribution that may not be,
 ``twine check --strict`` complains, the base install is not what it should be, or the wheel does not read a crop and,
 with the extra ``photo``, a photograph.
@@ -36,12 +37,13 @@ PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread"
 EXTRAS = ("train", "export", "clip", "import", "photo", "serve")
 """Of users; the others are of this project's developers."""
 PACKAGES = 12  # of the base install at most, dptr among them
-RELEASED = ("dptr-*.tar.gz", "dptr_weights-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
+RELEASED = ("dptr-*.tar.gz", "dptr_*-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
 METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
 ALLOWED = {  # what may be in each wheel, below its package or its metadata
     "dptr": (
         "*.py", "py.typed",
         "weights/*/model.onnx", "weights/*/config.json", "weights/*/card.json", "weights/*/README.md",
+        "weights/recognizers.json",
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
         "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
         "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
@@ -49,6 +51,8 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
     ),
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
 }  # fmt: skip
+RECOGNIZERS = sorted(path.parent for path in (ROOT / "recognizers").glob("*/pyproject.toml"))
+RECOGNIZER = ("__init__.py", "model.onnx", "card.json", "README.md", "sheet.png", "entry_points.txt", *METADATA)
 SDIST = {  # and in each sdist, beside the package
     "dptr": ("recipes/*.toml", "docs/licenses.md", "CHANGELOG.md"),
     "dptr_weights": (),
@@ -67,12 +71,15 @@ def main() -> None:
         venv.create(Path(scratch) / "tools", with_pip=True)
         tools = programs_of(Path(scratch) / "tools")
         install(tools, tools, *PROJECT["optional-dependencies"]["release"])
-        built = [build(tools, folder, out) for folder in (ROOT, ROOT / "weights")]
+        built = [build(tools, folder, out) for folder in (ROOT, ROOT / "weights", *RECOGNIZERS)]
         run(tools / "python", "-m", "twine", "check", "--strict", *(str(file) for files in built for file in files))
-        for name, files in zip(ALLOWED, built, strict=True):
-            check_files(name, *files)
-        wheel, weights = (str(wheel) for _, wheel in built)
+        for name, files in zip(ALLOWED, built, strict=False):
+            check_files(name, *files, ALLOWED[name], SDIST[name])
+        for folder, files in zip(RECOGNIZERS, built[len(ALLOWED) :], strict=True):
+            check_files(f"dptr_{folder.name.replace('-', '_')}", *files, RECOGNIZER)
+        wheel, weights = (str(wheel) for _, wheel in built[: len(ALLOWED)])
         check_reading(tools, Path(scratch) / "base", wheel, out / "sbom" / "dptr.cdx.json")
+        check_recognizers(tools, Path(scratch) / "base", wheel, out)
         if not options.base_only:
             whole = make_environment(Path(scratch) / "whole")
             measure(whole, install(tools, whole, f"{wheel}[train]", weights), "with train")
@@ -128,15 +135,14 @@ def build(tools: Path, folder: Path, out: Path) -> tuple[Path, Path]:
     return next(file for file in made if file.suffix == ".gz"), next(file for file in made if file.suffix == ".whl")
 
 
-def check_files(name: str, sdist: Path, wheel: Path) -> None:
-    """Ends the program where a file is in ``sdist`` or ``wheel`` that neither ``ALLOWED`` nor ``SDIST`` knows."""
-    inside = ALLOWED[name]
+def check_files(name: str, sdist: Path, wheel: Path, inside: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Ends the program where a file is in ``wheel`` that is not ``inside``, or in ``sdist`` and neither of the two."""
     with zipfile.ZipFile(wheel) as packed:
         files = [entry.partition("/")[2] for entry in packed.namelist()]
     refuse(wheel, [file for file in files if not matches(file, inside)])
     with tarfile.open(sdist) as unpacked:
         files = [entry.name.partition("/")[2] for entry in unpacked.getmembers() if entry.isfile()]
-    beside = (*SDIST_BOTH, *SDIST[name])
+    beside = (*SDIST_BOTH, *beside)
     package = f"{name}/"
     refuse(
         sdist,
@@ -176,6 +182,16 @@ def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
     if read.splitlines() != LINES:
         sys.exit(f"release: the wheel reads {read!r} where {PHOTOGRAPH.name} shows {LINES}")
     measure(programs, seconds, "with photo")
+
+
+def check_recognizers(tools: Path, folder: Path, wheel: str, out: Path) -> None:
+    """Install each recognizer by its extra, from ``out`` alone, into the environment of ``folder``, and read a crop."""
+    programs = programs_of(folder)
+    for name in (each.name for each in RECOGNIZERS):
+        install(tools, programs, "--no-index", "--find-links", str(out), f"{wheel}[{name}]")
+        if not run_bare(programs, "models", name).startswith(f"# {name}"):
+            sys.exit(f"release: dptr-{name} is not found where it is installed")
+        run_bare(programs, "read", "--model", name, str(CROP))
 
 
 def run_bare(programs: Path, *arguments: str) -> str:

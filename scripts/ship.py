@@ -70,7 +70,7 @@ def main() -> None:
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
         "trained_on": [*card["trained_on"], *options.note],
     }
-    card["recipe"] = _without_paths(card["recipe"])
+    card["recipe"] = without_paths(card["recipe"])
     if read_json(options.source / "config.json", "model")["kind"] == "glyph":
         dual = load_glyph(GlyphDualConfig(model=str(options.source)))
         card["parameters"] = sum(parameter.numel() for parameter in dual.model.parameters())
@@ -133,12 +133,12 @@ def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float 
         return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset), temperature)
 
 
-def _without_paths(value: object) -> object:
+def without_paths(value: object) -> object:
     """Absolute paths of the machine that trained it say nothing to others: keep their last two parts."""
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
+        return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
+        return [without_paths(item) for item in value]
     if isinstance(value, str) and value.startswith("/"):
         return "/".join(Path(value).parts[-2:])
     return value

@@ -29,6 +29,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
 from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL, SHIPPED, model_file
+from dptr.weights.packages import find_folder
 
 __all__ = ["STARTS", "WARM_UP", "Measurement", "Report", "Timing", "bench"]
 
@@ -172,7 +173,7 @@ def _in_a_process(plan: Plan) -> Measurement:
 
 def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     """The model as each backend takes it, and of the other backends why they cannot."""
-    if model not in SHIPPED and not Path(model).exists():
+    if model not in SHIPPED and not find_folder(model).exists():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder or a file; check the path, "
             "or see 'dptr models'"

@@ -43,7 +43,7 @@ def info(style: str, out: str) -> None:
 
 def collect() -> dict[str, Any]:
     """What ``dptr info`` prints, by topic."""
-    from dptr.inference.zoo import model_cards
+    from dptr.inference.zoo import model_cards, recognizer_cards
 
     return {
         "dptr": __version__,
@@ -53,7 +53,7 @@ def collect() -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "devices": _devices(),
         "extras": {extra: _state(extra) for extra in EXTRAS},
-        "models": [card["name"] for card in model_cards(None)],
+        "models": [card["name"] for card in (*model_cards(), *recognizer_cards())],
         "fonts": _count_fonts(),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }

@@ -1,34 +1,43 @@
-"""``dptr models``: the models that ship."""
+"""``dptr models``: the models that ship, and the recognizers of other scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dptr.cli.options import check_outputs, command, report_options, write_report
 from dptr.utils.terminal import align_columns
 
+if TYPE_CHECKING:
+    from dptr.weights.packages import Package
+
 TESTS = (("IIIT5K", "iiit5k/test"), ("IC15", "ic15/test"))  # the accuracy that the list shows
+MOST_SHOWN = 8  # languages in a line of the list
 
 
 @command("models")
 @click.argument("name", required=False, metavar="[NAME]")
 @report_options("text", "json")
 def models(name: str | None, style: str, out: str) -> None:
-    """List the shipped models, or describe one.
+    """List the shipped models and the recognizers of other scripts, or describe one.
 
-    The list has sizes and measured accuracy. With a NAME: what that model was trained on, what it reads, and where it
-    fails.
+    The list has sizes and measured accuracy, and says which recognizers could be installed. With a NAME: what that
+    model was trained on, what it reads, and where it fails.
     """
-    from dptr.inference.zoo import model_cards, model_readme
+    from dptr.inference.zoo import missing_recognizers, model_cards, model_readme, recognizer_cards
 
     check_outputs(out, style)
-    page = model_readme(name) if name is not None else None
-    cards = model_cards(name)
-    lines = _table(cards) if name is None else _describe(cards[0])
-    write_report({"models": cards}, lambda: (page or "\n".join(lines)).rstrip("\n"), style, out)
+    if name is not None:
+        page, cards = model_readme(name), model_cards(name)
+        write_report({"models": cards}, lambda: (page or "\n".join(_describe(cards[0]))).rstrip("\n"), style, out)
+        return
+    shipped, installed, missing = model_cards(), recognizer_cards(), missing_recognizers()
+    report = {"models": [*shipped, *installed], "not_installed": [asdict(package) for package in missing]}
+    lines = [*_table(shipped), *_recognizer_table(installed, missing)]
+    write_report(report, lambda: "\n".join(lines), style, out)
 
 
 def _table(cards: list[dict[str, Any]]) -> Iterator[str]:
@@ -42,6 +51,29 @@ def _table(cards: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield "Accuracy in %, of words of test sets: letters and digits, whatever their case."
     yield "'dptr models NAME' prints everything known."
+
+
+def _recognizer_table(installed: list[dict[str, Any]], missing: Sequence[Package]) -> Iterator[str]:
+    if not installed and not missing:
+        return
+    rows = [("recognizer", "MB", "words", "", "languages")]
+    for card in installed:
+        accuracy = f"{100 * card['results'][0]['word_accuracy']:.1f}" if card.get("results") else "-"
+        languages = _shorten(card.get("languages", ()))
+        rows.append((card["name"], f"{card['megabytes']:.1f}", accuracy, "installed", languages))
+    for package in missing:
+        accuracy, remedy = f"{100 * package.word_accuracy:.1f}", f"pip install ./recognizers/{package.name}"
+        rows.append((package.name, f"{package.megabytes:.1f}", accuracy, remedy, _shorten(package.languages)))
+    yield ""
+    yield align_columns(rows)
+    yield ""
+    yield "Words: accuracy in %, of rendered words and fonts that training held out; case and punctuation count."
+    yield "'dptr read --lang CODE' picks the recognizer. The others install in the folder of DPTR's source."
+
+
+def _shorten(languages: Sequence[str]) -> str:
+    shown = " ".join(languages[:MOST_SHOWN])
+    return f"{shown} and {len(languages) - MOST_SHOWN} more" if len(languages) > MOST_SHOWN else shown
 
 
 def _describe(card: dict[str, Any]) -> Iterator[str]:

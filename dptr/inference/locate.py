@@ -11,6 +11,7 @@ from dptr.inference.zoo import model_cards
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 from dptr.weights import SHIPPED, model_folders
+from dptr.weights.packages import describe_package, find_folder, find_packages, read_catalog
 
 RECOGNIZER = "recognizer", "recogniser"  # the second as format 1 of checkpoints spelled it
 
@@ -18,7 +19,7 @@ _WANTED = f"the 'model' folder that 'dptr finetune' wrote, or an {SUFFIX} file t
 
 
 def check_model(model: str | Path) -> None:
-    """Check that a shipped name or a path is a recognizer's.
+    """Check that a shipped name, that of an installed recognizer, or a path is a recognizer's.
 
     Raises:
         UserError: there is no such name or path, or what is there is no recognizer.
@@ -27,7 +28,7 @@ def check_model(model: str | Path) -> None:
         folders = model_folders(str(model))
         _check_kind(_kind(folders[0] / "config.json") if folders else "glyph", model)
         return
-    path = Path(model)
+    path = find_folder(model)
     if path.is_file():
         if path.suffix != SUFFIX:
             raise UserError(f"model '{model}': a file of another kind; pass {_WANTED}")
@@ -61,11 +62,13 @@ def _absent(name: str) -> str:
     """The error for a name or path that nothing has; the more alike of the names that ship come first."""
     if os.sep in name or "/" in name or Path(name).suffix in (SUFFIX, ".safetensors", ".pt", ".pth"):
         return f"model '{name}': no such file or folder; check the path, or pass one of {', '.join(_recognizers())}"
+    if name in read_catalog():
+        return f"model '{name}': dptr-{name} is not installed; {describe_package(name)}"
     names = _recognizers()
     alike = difflib.get_close_matches(name.casefold(), names, len(names), 0)
     return f"model '{name}': no such model; there are {', '.join(alike)}; or pass {_WANTED}"
 
 
 def _recognizers() -> list[str]:
-    """The names of the recognizers that ship; other things that ship cannot read."""
-    return [card["name"] for card in model_cards() if card.get("kind") in RECOGNIZER]
+    """The names of the recognizers that ship or are installed; other things that ship cannot read."""
+    return [*(card["name"] for card in model_cards() if card.get("kind") in RECOGNIZER), *find_packages()]

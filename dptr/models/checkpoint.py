@@ -130,6 +130,11 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         UserError: no such folder, not a checkpoint of this kind or format, damaged files.
     """
     folder = model_file(model, "config.json").parent
+    if not (folder / "config.json").is_file() and (folder / "model.onnx").is_file():
+        raise UserError(
+            f"model '{model}': an exported file alone, not the weights that torch reads; pass the 'model' folder that "
+            "training wrote"
+        )
     if not (folder / "config.json").is_file():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "

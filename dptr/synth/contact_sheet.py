@@ -30,22 +30,31 @@ def draw_contact_sheet(renderer: Renderer, words: Sequence[str], columns: int = 
     return Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.BICUBIC)
 
 
-def draw_labeled_sheet(samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6) -> Image.Image:
+def draw_labeled_sheet(
+    samples: Sequence[tuple[np.ndarray, str]], fonts: FontIndex, columns: int = 6, misread: Sequence[str] = ()
+) -> Image.Image:
     """Crops (h, w, 3), each with its word below, row by row; crops are twice as large, words as typed.
+
+    Args:
+        misread: of each crop what was read instead of the word, which stands in red above it, or ""; empty = no crop
+            was read.
 
     Raises:
         UserError: no font draws one of the words.
     """
     height, width = (2 * max(crop.shape[axis] for crop, _ in samples) for axis in (0, 1))
+    below = 2 * _LABEL if misread else _LABEL
     rows = -(-len(samples) // columns)
-    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + _LABEL + 6)), "white")
+    sheet = Image.new("RGB", (columns * (width + 6), rows * (height + below + 6)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (crop, word) in enumerate(samples):
-        y, x = number // columns * (height + _LABEL + 6), number % columns * (width + 6)
+        y, x = number // columns * (height + below + 6), number % columns * (width + 6)
         doubled = Image.fromarray(crop).resize((2 * crop.shape[1], 2 * len(crop)), Image.Resampling.BICUBIC)
         sheet.paste(doubled, (x, y + height - doubled.height))
-        if word:
-            pen.text((x, y + height + 1), word, fill="black", font=_plain_face(fonts, word, width))
+        wrong = misread[number] if misread else ""
+        for text, color, top in ((wrong, "red", 1), (word, "black", 1 + _LABEL * bool(wrong))):
+            if text:
+                pen.text((x, y + height + top), text, fill=color, font=_plain_face(fonts, text, width))
     return sheet
 
 

@@ -1,7 +1,8 @@
 """The models that ship: their names, and where their files lie.
 
 This folder holds what onnxruntime reads. What needs torch, the recognizers' ``model.safetensors`` and the dual encoder
-with its banks, is a distribution of its own, ``dptr-weights``; the extra ``train`` brings it.
+with its banks, is a distribution of its own, ``dptr-weights``; the extra ``train`` brings it. Recognizers of other
+scripts are distributions too (``dptr.weights.packages``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dptr.utils.errors import UserError
+from dptr.weights.packages import find_folder
 
 DEFAULT_MODEL = "dptr-en"
 SHIPPED = ("dptr-en", "dptr-en-tiny", "glyph-en")
@@ -19,14 +21,14 @@ def model_file(model: str | Path, file: str) -> Path:
     """The path of a model's file; the file need not be there.
 
     Args:
-        model: a shipped name or a folder.
+        model: a shipped name, that of an installed recognizer, or a folder.
         file: its name in the folder, such as ``config.json``.
 
     Raises:
         UserError: the file of a shipped model is not in this folder, and dptr-weights is not installed.
     """
     if str(model) not in SHIPPED:
-        return Path(model) / file
+        return find_folder(model) / file
     paths = [folder / str(model) / file for folder in _folders()]
     found = next((path for path in paths if path.exists()), None)
     if found is None and len(paths) == 1:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import onnx
 import pytest
 import torch
 from helpers_clip import make_tiny, make_tiny_clip
+from helpers_export import unchecked
 from helpers_reference import loud
 from helpers_train import write_crops
 from helpers_weights import copy_for_torch
@@ -108,20 +106,6 @@ class Small:
     def probabilities(self, pictures: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return self.model(to_pixels(pictures)).softmax(-1).numpy()
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Tracing without the checks of shapes and without pytest's capture of torch's own trace: three times as fast."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    trace = logging.getLogger("torch.__trace")
-    level = trace.level
-    trace.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        trace.setLevel(level)
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ out of CLDR's sets, or added to them, a comment in the file says.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from dptr.text.language import ASCII, Language, WordListName
 from dptr.text.languages.codec import rows
@@ -84,3 +85,14 @@ def _word_list(table: dict[str, Any], path: Path) -> WordListName:
 
 
 LANGUAGES: Mapping[str, Language] = _Languages(FOLDER)
+
+
+def written_languages(characters: Iterable[str]) -> tuple[str, ...]:
+    """The codes of the languages all of whose letters and marks are among ``characters``.
+
+    Languages that need ASCII's letters alone, which every charset holds, count only where there are no others.
+    """
+    known = {*characters}
+    spelled = {code: {each for each in LANGUAGES[code].charset if category(each)[0] in "LM"} for code in LANGUAGES}
+    written = tuple(code for code, letters in spelled.items() if letters <= known)
+    return tuple(code for code in written if not "".join(spelled[code]).isascii()) or written

@@ -1,0 +1,254 @@
+"""Make a distribution of a recognizer, so that 'pip install' brings it and 'dptr read --lang CODE' finds it.
+
+    python scripts/ship_recognizer.py runs/cyrillic cyrillic                # a run of dptr new-language
+    python scripts/ship_recognizer.py models/dptr-latin latin --test crops  # a model's folder, and crops to judge it on
+
+It writes recognizers/NAME: the float16 ONNX file, the card with its accuracy on the test, a page, and a sheet of test
+crops with what was read on each. It adds the name to dptr/weights/recognizers.json and, as an extra, to pyproject.toml.
+With --out, another folder than recognizers, neither of the two changes. Needs [train] and [export].
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from ship import without_paths
+
+from dptr import __version__
+from dptr.data.labeled import open_labeled
+from dptr.evaluation.evaluate import evaluate
+from dptr.evaluation.metrics import protocol
+from dptr.export import export
+from dptr.inference.reader import Reader
+from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
+from dptr.new_language.chain import MANIFEST
+from dptr.synth import FontIndex, draw_labeled_sheet, find_fonts
+from dptr.text.languages import LANGUAGES, written_languages
+from dptr.utils.errors import UserError
+from dptr.utils.files import read_json, write_json
+from dptr.utils.images import to_array
+from dptr.utils.terminal import markdown_table
+from dptr.weights import SHIPPED
+from dptr.weights.packages import CATALOG, GROUP
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "recognizers"
+LARGEST = 8.0  # megabytes of an ONNX file
+PARITY = 128  # crops that the file is compared with the checkpoint on
+SHOWN, HIGH, WIDE = 48, 32, 160  # crops of the sheet; pixels of each, at most
+MARKER = "# recognizers of other scripts, by scripts/ship_recognizer.py\n"
+PROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "dptr-{name}"
+version = "{version}"
+description = "A recognizer for DPTR: {about}"
+readme = "dptr_{module}/README.md"
+license = "Apache-2.0"
+license-files = ["LICENSE"]
+requires-python = ">=3.11"
+authors = [{{ name = "The DPTR authors" }}]
+classifiers = [
+    "Development Status :: 4 - Beta",
+    "Intended Audience :: Developers",
+    "Intended Audience :: Science/Research",
+    "Operating System :: OS Independent",
+    "Programming Language :: Python :: 3",
+    "Programming Language :: Python :: 3 :: Only",
+    "Topic :: Scientific/Engineering :: Image Recognition",
+]
+
+[project.entry-points."{group}"]
+{name} = "dptr_{module}"
+
+[tool.hatch.build.targets.wheel]
+packages = ["dptr_{module}"]
+"""
+
+
+def main() -> None:
+    """Read the arguments; make the distribution."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="a run of dptr new-language, or a model's folder")
+    parser.add_argument("name", help="of the recognizer, such as cyrillic")
+    parser.add_argument("--test", type=Path, help="labeled crops that training did not see; default: those of the run")
+    parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
+    parser.add_argument("--out", type=Path, default=HOME, help="default: recognizers")
+    options = parser.parse_args()
+    try:
+        folder = ship(options.source, options.name, options.test, options.note, options.out)
+    except UserError as error:
+        sys.exit(f"ship recognizer: {error}")
+    print(folder)
+
+
+def ship(source: Path, name: str, test: Path | None, notes: Sequence[str], out: Path) -> Path:
+    """Write the distribution of a recognizer; an earlier one is replaced.
+
+    Args:
+        source: a run of ``dptr new-language``, or a checkpoint's folder.
+        name: lower-case ASCII letters, digits and hyphens.
+        test: labeled crops; None = those of the run.
+        notes: lines for the card's ``trained_on``.
+        out: the folder that gets a folder ``name``.
+
+    Raises:
+        UserError: a name that may not be, no test crops, a file above ``LARGEST``; see ``export``, ``evaluate``.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in (*SHIPPED, "weights"):
+        raise UserError(f"name '{name}': pass lower-case letters, digits and hyphens, such as cyrillic")
+    run = source / "finetune" / "model"
+    model, test = (run if run.is_dir() else source), test or source / "test"
+    if not test.is_dir():
+        raise UserError(f"{test}: no such folder; pass --test with labeled crops that training did not see")
+    card = make_card(model, name, notes)
+    code = read_json(source / MANIFEST, "run")["code"] if run.is_dir() else ""
+    named = card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
+    fonts = [path for path in named if Path(path).exists()]
+    with tempfile.TemporaryDirectory(prefix="dptr-recognizer-") as scratch:
+        half = Path(scratch) / name
+        save_half(model, half, card)
+        card["results"] = [judge(half, test, name, code or "native")]
+        write_json(half / "card.json", card)
+        made = Path(scratch) / "made"
+        package = made / f"dptr_{name.replace('-', '_')}"
+        package.mkdir(parents=True)
+        file = package / "model.onnx"
+        _, parity = export(half, file, [test], min(PARITY, card["results"][0]["n"]), half=True)
+        assert parity is not None
+        print(f"{name}: {parity.describe()}")
+        size = file.stat().st_size / 1e6
+        if size > LARGEST:
+            raise UserError(f"{name}: {size:.1f} MB; a recognizer has {LARGEST:g} MB at most; train a smaller one")
+        write_json(package / "card.json", card)
+        write_sheet(file, test, card["results"][0]["protocol"], fonts, package / "sheet.png")
+        write_texts(made, package, name, card, size)
+        target = out / name
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(made, target)
+    if out == HOME:
+        register(name, card, target)
+    return target
+
+
+def make_card(model: Path, name: str, notes: Sequence[str]) -> dict[str, Any]:
+    """The checkpoint's card, with what a user of the recognizer wants to know and without this machine's paths."""
+    held, loaded = without_paths(card_of(model)), load_recognizer(model)
+    assert isinstance(held, dict)
+    return held | {
+        "name": name,
+        "version": __version__,
+        "created": datetime.date.today().isoformat(),
+        "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True, cwd=ROOT).strip(),
+        "trained_on": [*held.get("trained_on", ()), *notes],
+        "languages": list(written_languages(loaded.tokenizer.charset.characters)),
+        "characters": len(loaded.tokenizer.charset),
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+    }
+
+
+def save_half(model: Path, out: Path, card: dict[str, Any]) -> None:
+    """The checkpoint as float16 stores it."""
+    checkpoint, loaded = open_checkpoint(model), load_recognizer(model)
+    save_checkpoint(
+        out, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
+        temperature=loaded.temperature,
+    )  # fmt: skip
+
+
+def judge(model: Path, test: Path, name: str, protocol: str) -> dict[str, Any]:
+    """The result of the test, for the card."""
+    row = evaluate(Reader(model), [test], [protocol]).results[0]
+    if row.word_accuracy is None or row.one_minus_ned is None:
+        raise UserError(f"{test}: no crop left under protocol {protocol}; check its labels")
+    return {
+        "data": f"rendered words of {name}, held out",
+        "protocol": protocol,
+        "n": row.n,
+        "word_accuracy": round(row.word_accuracy, 4),
+        "one_minus_ned": round(row.one_minus_ned, 4),
+    }
+
+
+def write_sheet(file: Path, test: Path, protocol_name: str, font_files: Sequence[str], out: Path) -> None:
+    """The first crops of the test; below each its word, and in red what was read where that is another one."""
+    crops, fold = open_labeled(test), protocol(protocol_name)
+    shown = range(min(SHOWN, len(crops)))
+    images, labels = [crops.image(row) for row in shown], [crops.label(row) for row in shown]
+    fonts = FontIndex(find_fonts(font_files))
+    misread = []
+    for reading, label in zip(Reader(file).read(images), labels, strict=True):
+        drawn = reading.text if fonts.can_draw(reading.text) else ascii(reading.text)
+        misread.append("" if fold(reading.text) == fold(label) else drawn)
+    samples = [(_small(image), label) for image, label in zip(images, labels, strict=True)]
+    draw_labeled_sheet(samples, fonts, misread=misread).save(out, "PNG", optimize=True)
+
+
+def _small(image: Image.Image) -> Any:
+    scale = min(HIGH / image.height, WIDE / image.width)
+    return to_array(image, max(1, round(scale * image.height)), max(1, round(scale * image.width)))
+
+
+def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size: float) -> None:
+    """pyproject.toml, the license, the page, and the module."""
+    languages = [f"{LANGUAGES[code].name} (`{code}`)" for code in card["languages"]]
+    result = card["results"][0]
+    about = ", ".join(LANGUAGES[code].name for code in card["languages"]) or f"the characters of {name}"
+    accuracy = f"{100 * result['word_accuracy']:.1f} %", f"{100 * result['one_minus_ned']:.1f} %"
+    table = markdown_table([("test", "crops", "words", "1-NED"), (result["data"], f"{result['n']:,}", *accuracy)])
+    page = [
+        f"# {name}",
+        f"A recognizer of word crops for DPTR: {', '.join(languages) or about}.",
+        f"It writes {card['characters']:,} characters and has {card['parameters'] / 1e6:.1f} M parameters, in "
+        f"{size:.1f} MB. Version {card['version']}, made on {card['created']} at commit {card['commit']}.",
+        "## Accuracy",
+        table,
+        f"Protocol {result['protocol']}: case and punctuation count. Rendered words are easier than photographs of "
+        "signs. `sheet.png` shows the first crops of the test; what was misread is red.",
+        "## Trained on",
+        "\n".join(f"- {line}" for line in card["trained_on"]),
+    ]
+    (package / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    (package / "__init__.py").write_text('"""A recognizer; ``dptr.weights.packages`` finds it."""\n', encoding="utf-8")
+    settings = PROJECT.format(name=name, module=name.replace("-", "_"), version=__version__, about=about, group=GROUP)
+    (made / "pyproject.toml").write_text(settings, encoding="utf-8")
+    shutil.copy(ROOT / "LICENSE", made / "LICENSE")
+
+
+def register(name: str, card: dict[str, Any], target: Path) -> None:
+    """Name it in the catalog of the base package, and among its extras."""
+    files = [path for path in target.rglob("*") if path.is_file() and path.parent != target]
+    entry = {
+        "languages": card["languages"],
+        "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 2),
+        "word_accuracy": card["results"][0]["word_accuracy"],
+    }
+    catalog = read_json(CATALOG, "catalog of recognizers") | {name: entry}
+    CATALOG.write_text(json.dumps(dict(sorted(catalog.items())), indent=1) + "\n", encoding="utf-8")
+    path = ROOT / "pyproject.toml"
+    path.write_text(add_extra(path.read_text(encoding="utf-8"), name), encoding="utf-8")
+
+
+def add_extra(project: str, name: str) -> str:
+    """``pyproject.toml`` with the extra of a recognizer, in place of an earlier one."""
+    others = re.sub(rf'^{re.escape(name)} = \["dptr-.*\n', "", project, flags=re.MULTILINE)
+    return others.replace(MARKER, f'{MARKER}{name} = ["dptr-{name}>={__version__}"]\n')
+
+
+if __name__ == "__main__":
+    main()
