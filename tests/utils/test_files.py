@@ -377,10 +377,11 @@ def test_a_lock_ends_with_its_process_whatever_that_forked(tmp_path):
         "with lock_folder(sys.argv[1]):\n"
         "    child = os.fork()\n"
         "    if not child:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        os.kill(os.getppid(), signal.SIGKILL)\n"
         "        time.sleep(60)\n"
         "        os._exit(0)\n"
-        "    print(child, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout
