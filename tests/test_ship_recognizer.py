@@ -124,6 +124,18 @@ def test_it_is_found_by_the_languages_that_it_writes(installed: Path) -> None:
         find_recognizer("sr")
 
 
+def test_the_commands_find_it_by_language(installed: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(next((model / "test").glob("*.png")))
+    assert run(["read", "--lang", "mk", picture]) == 0
+    by_language = capsys.readouterr().out
+    assert run(["read", "--model", "balkan-test", picture]) == 0
+    assert by_language == capsys.readouterr().out
+    assert run(["ocr", "--lang", "sr", picture]) == 2
+    assert "no recognizer that reads Serbian is installed" in capsys.readouterr().err
+    assert run(["read", "--lang", "mk", "--model", "dptr-en", picture]) == 2
+    assert "--model and --lang: the one names a recognizer" in capsys.readouterr().err
+
+
 def test_without_it_nothing_is_found() -> None:
     assert "balkan-test" not in find_packages()
     with pytest.raises(UserError, match="no recognizer that reads Macedonian is installed; make one"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import command, device_options, expected_options, model_option
+from dptr.cli.options import choose_recognizer, command, device_options, expected_options, recognizer_options
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
@@ -26,7 +26,7 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 
 @command("ocr", "photo")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...", type=click.Path(allow_dash=True))
-@model_option()
+@recognizer_options()
 @click.option(
     "--format", "style", type=click.Choice(STYLES), help="What to write. Default: by the suffix of -o, else text."
 )
@@ -57,9 +57,10 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
 @device_options()
 def ocr(
-    inputs: tuple[str, ...], model: str, style: str | None, out: str, overlay: str | None, boxes: str | None,
-    recursive: bool, pages: str, text_layer: str, dpi: int, min_confidence: float, charset: str, pattern: str,
-    lexicon: str | None, detector: str, device: str, batch_size: int,
+    inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
+    overlay: str | None, boxes: str | None, recursive: bool, pages: str, text_layer: str, dpi: int,
+    min_confidence: float, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
+    batch_size: int,
 ) -> None:  # fmt: skip
     """Find and read the words of photographs, scans, and PDFs.
 
@@ -92,8 +93,9 @@ def ocr(
     plan.check()
     total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
     finder = take_boxes if given else detector
-    reader = OCR(model, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
-    say(f"model {model}, device {reader.reader.device}", level=1)
+    recognizer = choose_recognizer(model, language)
+    reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
+    say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
     sheets = open_sheets(sources, options)
     outcomes = run_ocr(reader, _with_boxes(sheets, given) if given else sheets, draws)

@@ -114,6 +114,35 @@ def model_option(
     return click.option("-m", "--model", metavar=metavar, default=default, type=click.Path(), help=shown)
 
 
+def recognizer_options() -> Decorator[Any]:
+    """Which recognizer reads: ``--model``, ``--lang`` (``choose_recognizer``)."""
+    return stack(
+        click.option(
+            "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
+            help=f"A shipped model (dptr models), a folder, or a file of dptr export. Default: {DEFAULT_MODEL}.",
+        ),
+        click.option(
+            "--lang", "language", metavar="CODE",
+            help="Read with the installed recognizer of a language, such as ko, instead of --model.",
+        ),
+    )  # fmt: skip
+
+
+def choose_recognizer(model: str | None, language: str | None) -> str:
+    """The recognizer that ``--model`` names or ``--lang`` finds; the default one without both.
+
+    Raises:
+        UserError: both are given; see ``find_recognizer``.
+    """
+    if language is None:
+        return model or DEFAULT_MODEL
+    if model is not None:
+        raise UserError("--model and --lang: the one names a recognizer, the other finds it; pass one of them")
+    from dptr.inference.zoo import find_recognizer
+
+    return find_recognizer(language)
+
+
 def data_option(help: str, as_arguments: bool = False) -> Decorator[Any]:
     """``-d``, ``--data``, repeatable; with ``as_arguments`` the folders may stand alone too (``join_data``)."""
     dashed = click.option("-d", "--data", metavar="DIR", multiple=True, type=click.Path(), help=help)

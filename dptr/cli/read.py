@@ -11,11 +11,12 @@ import click
 
 from dptr.cli.options import (
     check_outputs,
+    choose_recognizer,
     command,
     expected_options,
-    model_option,
     open_output,
     reading_options,
+    recognizer_options,
     report_options,
 )
 from dptr.utils.errors import UserError
@@ -30,7 +31,7 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 
 @command("read")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR|GLOB|-...", type=click.Path(allow_dash=True))
-@model_option()
+@recognizer_options()
 @report_options("tsv", "csv", "json", "text")
 @click.option("-r", "--recursive", is_flag=True, help="Read the pictures in sub-folders too.")
 @click.option(
@@ -49,9 +50,9 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 @expected_options()
 @reading_options()
 def read(
-    images: tuple[str, ...], model: str, style: str, out: str, recursive: bool, min_confidence: float,
-    precision: float | None, charset: str, pattern: str, lexicon: str | None, device: str, batch_size: int, turn: bool,
-    tta: int,
+    images: tuple[str, ...], model: str | None, language: str | None, style: str, out: str, recursive: bool,
+    min_confidence: float, precision: float | None, charset: str, pattern: str, lexicon: str | None, device: str,
+    batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Read word crops.
 
@@ -72,10 +73,11 @@ def read(
 
     if images.count(STANDARD_INPUT) > 1:
         raise UserError("-: standard input can be read once; pass it once")
-    check_outputs(out, inputs=[model, *images, *([lexicon] if lexicon else [])])
+    chosen = choose_recognizer(model, language)
+    check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
-    reader = Reader(model, device, batch_size, turn, tta, charset, pattern, lexicon)
+    reader = Reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)
