@@ -79,6 +79,24 @@ class SVTRConfig(EncoderConfig):
         return self
 
 
+class PPOCRConfig(EncoderConfig):
+    """The encoder of PP-OCRv6's small recognizer; ``init.encoder`` brings its published weights."""
+
+    kind: Literal["ppocr"] = "ppocr"
+    height: int = Field(48, ge=16, le=LONGEST_SIDE)  # pixels; the published weights are for 48
+    width: int = Field(64, ge=8, le=LONGEST_SIDE)
+    max_width: int = Field(960, ge=0, le=LONGEST_SIDE)  # pixels; pictures keep their shape from width up to it
+
+    @property
+    def crop_size(self) -> CropSize:
+        return CropSize(height=self.height, width=self.width, max_width=self.max_width)
+
+    @model_validator(mode="after")
+    def _possible_sizes(self) -> PPOCRConfig:
+        check_sizes(self.height, self.width, self.max_width, ())
+        return self
+
+
 class ClipVisionConfig(EncoderConfig):
     """The image tower of a dual encoder that stage 1 was taught with."""
 
@@ -91,6 +109,7 @@ class ClipVisionConfig(EncoderConfig):
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "vit": ViTConfig,
     "svtr": SVTRConfig,
+    "ppocr": PPOCRConfig,
     "clip-vision": ClipVisionConfig,
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dptr.config.model import DecoderModelConfig, EncoderConfig, ModelConfig
 from dptr.models.decoders import DECODERS, Decoder
 from dptr.models.encoders.clip_vision import build_clip_vision
+from dptr.models.encoders.ppocr import build_ppocr
 from dptr.models.encoders.svtr import build_svtr
 from dptr.models.encoders.vit import build_vit
 from dptr.models.fmu import FMU
@@ -22,6 +23,7 @@ from dptr.utils.errors import UserError
 ENCODERS: dict[str, Callable[[Any], Encoder]] = {  # of the kind's config
     "vit": build_vit,
     "svtr": build_svtr,
+    "ppocr": build_ppocr,
     "clip-vision": build_clip_vision,
 }
 

@@ -46,9 +46,11 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             load_strictly(model.fmu, slots, f"slots of {init.glyph}")
             fitted += more
         messages += [f"{eyes} from {init.glyph}", *fitted]
-    elif parts.tower is not None and isinstance(encoder, ClipVisionConfig):
-        load_strictly(model.encoder, parts.tower, encoder.model)
-        messages.append(f"encoder from {encoder.model}" + (", frozen" if encoder.frozen else ""))
+    elif parts.encoder is not None:
+        tower = encoder if isinstance(encoder, ClipVisionConfig) else None
+        source = tower.model if tower else init.encoder
+        load_strictly(model.encoder, parts.encoder, source)
+        messages.append(f"encoder from {source}" + (", frozen" if tower and tower.frozen else ""))
         fresh += [] if model.fmu is None else ["fmu."]
     else:
         fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]

@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from dptr.config.base import Config, KindConfig
-from dptr.config.model import ClipVisionConfig, DecoderConfig, EncoderConfig, ModelConfig
+from dptr.config.model import ClipVisionConfig, DecoderConfig, EncoderConfig, ModelConfig, PPOCRConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.dual.clip.vision_tower import tower_settings, tower_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.models.checkpoint import Checkpoint
+from dptr.models.encoders.ppocr_weights import find_file, read_weights
 from dptr.utils.errors import UserError
 
 _KINDS: dict[str, type[KindConfig]] = {"encoder": EncoderConfig, "decoder": DecoderConfig}
@@ -27,23 +28,36 @@ def merge_model(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: Gl
         base = overlay(base, {**brought, "max_length": held.max_length})
     if checkpoint is not None:
         base = overlay(base, checkpoint.config.model_dump())
+    if recipe.init.encoder:
+        base = {**base, "encoder": PPOCRConfig().model_dump()}
     own = set_keys(recipe.model)
     if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
         base = overlay(base, {"fmu": {"queries": recipe.model.max_length + 1}})
     return ModelConfig.model_validate(overlay(base, own))
 
 
-def with_tower(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfig, dict[str, Tensor] | None]:
-    """The same with the settings of ``clip-vision``'s tower, and its weights; a whole recognizer has its own."""
-    encoder = model.encoder
+def with_encoder(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfig, dict[str, Tensor] | None]:
+    """The same with the settings of ``clip-vision``'s tower, and the weights of an image encoder that comes alone.
+
+    Raises:
+        UserError: two origins of an image encoder; see ``tower_settings``, ``read_weights``.
+    """
+    encoder, init = model.encoder, recipe.init
+    if init.encoder:
+        if not isinstance(encoder, PPOCRConfig):
+            raise UserError(
+                f"init.encoder = '{init.encoder}': weights of an encoder of kind 'ppocr', not of "
+                f"model.encoder.kind = '{encoder.kind}'; leave that out"
+            )
+        return model, read_weights(find_file(init.encoder))
     if not isinstance(encoder, ClipVisionConfig):
         return model, None
-    if recipe.init.glyph or (recipe.init.model and "model" in recipe.model.encoder.model_fields_set):
+    if init.glyph or (init.model and "model" in recipe.model.encoder.model_fields_set):
         raise UserError(
             f"model.encoder.model = '{encoder.model}' together with init.glyph or init.model: each brings an image "
             "encoder; set one or the other"
         )
-    if recipe.init.model:
+    if init.model:
         return model, None
     encoder = encoder.model_copy(update={"tower": tower_settings(encoder.model)})
     return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model)

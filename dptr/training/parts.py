@@ -58,14 +58,14 @@ class FinetuneParts:
         model: a whole recognizer; then the three after it are None.
         decoder: a stage 1 checkpoint, or any recognizer.
         glyph: image encoder and FMU.
-        tower: weights of a dual encoder's image tower.
+        encoder: weights of an image encoder alone: of a dual encoder's image tower, or of ``init.encoder``.
         teacher: for distillation.
     """
 
     model: Checkpoint | None
     decoder: Checkpoint | None
     glyph: GlyphDual | None
-    tower: dict[str, Tensor] | None
+    encoder: dict[str, Tensor] | None
     teacher: Teacher | None
 
     @property

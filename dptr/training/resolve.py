@@ -30,7 +30,7 @@ from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
 from dptr.training.co_training import has_co_training
 from dptr.training.distillation import open_teacher
-from dptr.training.merge import merge_model, overlay, overlay_part, set_keys, with_tower
+from dptr.training.merge import merge_model, overlay, overlay_part, set_keys, with_encoder
 from dptr.training.parts import AdaptParts, AlignParts, FinetuneParts, Opener, PretrainParts, Resolved
 from dptr.utils.errors import UserError
 
@@ -170,7 +170,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     """Stage 2, with the settings of the parts named in ``init``.
 
     A whole recognizer (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
-    maximal length; a glyph encoder brings the image encoder, the queries and the width. Rendered words are of the
+    maximal length; a glyph encoder brings the image encoder, the queries and the width; ``init.encoder`` brings the image
+    encoder. Rendered words are of the
     charset's language. An image encoder ``clip-vision`` gets the settings of its tower. Keys that the recipe sets win;
     where it sets the maximal length and no queries, queries that were one a character and one for the end become as
     many of the new length. With ``data.extend_charset`` the charset gets the characters of the labels to train on.
@@ -192,7 +193,12 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     if whole is not None and whole.kind != "recognizer":
         raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
-    model, tower = with_tower(merge_model(recipe, whole or decoder, glyph), recipe)
+    if init.encoder and (init.model or init.glyph):
+        raise UserError(
+            f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; set "
+            "one or the other"
+        )
+    model, encoder = with_encoder(merge_model(recipe, whole or decoder, glyph), recipe)
     origin = whole or decoder
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
@@ -211,7 +217,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     larger = opened(recipe.distillation.model)
     teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
     recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
-    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, tower, teacher))
+    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, encoder, teacher))
 
 
 def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:

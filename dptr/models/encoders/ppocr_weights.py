@@ -1,0 +1,132 @@
+"""Weights of PP-OCRv6's small recognizer, from the ONNX file that ``rapidocr`` installs.
+
+The file names tensors by number; they are told apart by the order in which the graph uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dptr.models.encoders.ppocr import PPOCR
+from dptr.models.loading import load_strictly
+from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
+
+if TYPE_CHECKING:
+    import onnx
+
+INSTALLED = "rapidocr"  # stands for the file below in the installed package
+FILE = Path("models", "PP-OCRv6_rec_small.onnx")
+BATCH_NORM_EPS = 1e-5
+
+
+def find_file(weights: str) -> Path:
+    """``weights`` as a path; ``rapidocr`` is the file in that installed package.
+
+    Raises:
+        UserError: there is none.
+    """
+    if weights == INSTALLED:
+        found = find_spec(INSTALLED)
+        if found is None or found.origin is None:
+            raise UserError(
+                "model.encoder.weights = 'rapidocr': the package is not installed; type: pip install 'dptr[photo]'"
+            )
+        path = Path(found.origin).parent / FILE
+    else:
+        path = Path(weights)
+    if not path.is_file():
+        raise UserError(f"model.encoder.weights = '{weights}': no file {path}; pass {FILE.name} of rapidocr 3.10")
+    return path
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by the names of ``PPOCR``.
+
+    Raises:
+        UserError: the file is no ONNX graph of this network, or ``onnx`` is missing.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing_package(error, "model.encoder.kind = 'ppocr'", "export", "onnx") from error
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(path)).graph
+    except (DecodeError, OSError) as error:
+        raise UserError(f"{path}: not an ONNX file that can be read; copy it anew") from error
+    found = list(_layers(graph))
+    model = PPOCR(48, 64)
+    layers = [(name, layer) for name, layer in _in_order(model)]
+    if len(found) < len(layers):
+        raise UserError(f"{path}: {len(found)} layers where {len(layers)} are; pass {FILE.name} of rapidocr 3.10")
+    tensors: dict[str, Tensor] = {}
+    for (name, layer), (weight, bias) in zip(layers, found, strict=False):  # the last is the head, left out
+        if isinstance(layer, nn.Linear):
+            weight = weight.T
+        tensors |= {f"{name}.weight": torch.from_numpy(weight.copy()), f"{name}.bias": torch.from_numpy(bias.copy())}
+    tensors = dict(_split_projections(tensors))
+    first = "stem.first.weight"
+    tensors[first] = tensors[first].flip(1)  # theirs reads blue, green, red
+    load_strictly(model, tensors, str(path))
+    return tensors
+
+
+class _Projection(nn.Linear):
+    """Stands for query, key and value of an ``Attention``, which the file holds as one matrix."""
+
+
+def _in_order(model: PPOCR) -> Iterator[tuple[str, nn.Module]]:
+    """Layers with weights in the order in which the network uses them; in the stem the branch before the rest."""
+    for name, module in model.named_modules():
+        if name.endswith("attention.query"):
+            yield name.removesuffix("query") + "projection", _Projection(1, 1)
+        elif not name.endswith("attention.key_value") and isinstance(module, nn.Conv2d | nn.Linear | nn.LayerNorm):
+            yield name, module
+
+
+def _split_projections(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors.items():
+        if ".projection." in name:
+            width = len(tensor) // 3
+            yield name.replace("projection", "query"), tensor[:width]
+            yield name.replace("projection", "key_value"), tensor[width:]
+        else:
+            yield name, tensor
+
+
+def _layers(graph: onnx.GraphProto) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Weight and bias of each layer, in the order of the graph; batch norms folded into the convolution before them.
+
+    A layer is a convolution or a product with a matrix, then a sum with a vector; a layer norm ends in a product with a
+    vector and a sum with one.
+    """
+    from onnx import numpy_helper
+
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weight: np.ndarray | None = None
+    for node in graph.node:
+        if node.op_type == "Constant":
+            held[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Identity" and node.input[0] in held:
+            held[node.output[0]] = held[node.input[0]]
+        arrays = [held[name] for name in node.input if name in held and held[name].size > 1]
+        if node.op_type in ("Conv", "MatMul", "Mul") and arrays:
+            weight = arrays[0]
+        elif node.op_type == "Add" and weight is not None and arrays:
+            yield weight, arrays[0].reshape(-1)
+            weight = None
+        elif node.op_type == "BatchNormalization" and weight is not None:
+            scale, shift, mean, variance = arrays
+            ratio = scale / np.sqrt(variance + BATCH_NORM_EPS)
+            yield weight * ratio.reshape(-1, *[1] * (weight.ndim - 1)), shift - mean * ratio
+            weight = None
+
