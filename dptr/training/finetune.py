@@ -182,6 +182,8 @@ class FinetuneTask(Task):
             used.insert(0, "labeled crops: " + ", ".join(folders))
         if teacher is not None:
             used.append(f"what {Path(recipe.distillation.model).name} reads")
+        if recipe.init.encoder:
+            used.append("image encoder of PP-OCRv6_rec_small, whose makers trained it on photographs")
         dumped = recipe.model_dump(mode="json")
         held_out = describe_validation(recipe.data)
         self.card = {"name": name, "kind": "recognizer", "trained_on": used, "validation": held_out, "recipe": dumped}

@@ -170,11 +170,11 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     """Stage 2, with the settings of the parts named in ``init``.
 
     A whole recognizer (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
-    maximal length; a glyph encoder brings the image encoder, the queries and the width; ``init.encoder`` brings the image
-    encoder. Rendered words are of the
-    charset's language. An image encoder ``clip-vision`` gets the settings of its tower. Keys that the recipe sets win;
-    where it sets the maximal length and no queries, queries that were one a character and one for the end become as
-    many of the new length. With ``data.extend_charset`` the charset gets the characters of the labels to train on.
+    maximal length; a glyph encoder brings the image encoder, the queries and the width; ``init.encoder`` brings the
+    image encoder. Rendered words are of the charset's language. An image encoder ``clip-vision`` gets the settings of
+    its tower. Keys that the recipe sets win; where it sets the maximal length and no queries, queries that were one a
+    character and one for the end become as many of the new length. With ``data.extend_charset`` the charset gets the
+    characters of the labels to train on.
 
     Raises:
         UserError: settings that contradict each other; parts that do not fit each other (``build_recognizer``); a
@@ -195,8 +195,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
     if init.encoder and (init.model or init.glyph):
         raise UserError(
-            f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; set "
-            "one or the other"
+            f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; "
+            "set one or the other"
         )
     model, encoder = with_encoder(merge_model(recipe, whole or decoder, glyph), recipe)
     origin = whole or decoder

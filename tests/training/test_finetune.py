@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -12,7 +13,7 @@ from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, 
 from PIL import Image
 
 from dptr.config.load import load_recipe
-from dptr.config.model import GlyphDualConfig
+from dptr.config.model import GlyphDualConfig, PPOCRConfig
 from dptr.config.render import RenderConfig, plain_render
 from dptr.config.size import CropSize
 from dptr.config.train import FinetuneRecipe, SynthRecipe
@@ -27,6 +28,7 @@ from dptr.inference.confidence import apply_temperature
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
+from dptr.models.encoders.ppocr_weights import find_file, read_weights
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.synth import Renderer
 from dptr.synth.pack import Pack, write_pack
@@ -121,6 +123,30 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
         assert moved == set(names) - set(frozen)
     with pytest.raises(UserError, match="encoder_lr, decoder_lr, fmu_lr are all 0"):
         finetune(parts.recipe("finetune", *(f"{name}_lr=0" for name in names)), tmp_path / "all")
+
+
+def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> None:
+    keys = [
+        "init.glyph=",
+        "init.decoder=",
+        "init.encoder=rapidocr",
+        "encoder_lr=0",
+        'model.encoder={kind="ppocr", max_width=96}',
+    ]
+    finetune(parts.recipe("finetune", *keys, "run.steps=1"), tmp_path / "run")
+    trained = load_recognizer(tmp_path / "run" / "model")
+    assert trained.config.encoder == PPOCRConfig(max_width=96)
+    published = read_weights(find_file("rapidocr"))
+    state = trained.model.encoder.state_dict()
+    assert state.keys() == published.keys()
+    for name, tensor in published.items():
+        assert torch.equal(state[name], tensor), name
+    card = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
+    assert any("PP-OCRv6_rec_small" in line for line in card["trained_on"])
+    with pytest.raises(UserError, match=r"init.encoder = 'rapidocr' together with init.model or init.glyph"):
+        finetune(parts.recipe("finetune", "init.encoder=rapidocr"), tmp_path / "two")
+    with pytest.raises(UserError, match=r"not of model.encoder.kind = 'vit'"):
+        finetune(parts.recipe("finetune", *keys[:4], "model.encoder={kind='vit'}"), tmp_path / "vit")
 
 
 def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:

@@ -25,7 +25,9 @@ DIM, HEADS, BLOCKS = 120, 8, 2  # of the attention blocks
 ROWS = 16  # pixels of height that make one row at the end; a token for each 8 columns
 
 
-def _convolution(inside: int, out: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int, int] = 1) -> nn.Conv2d:
+def _convolution(
+    inside: int, out: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int, int] = 1
+) -> nn.Conv2d:
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     return nn.Conv2d(inside, out, kernel, stride, padding=(sides[0] // 2, sides[1] // 2))
 
@@ -80,7 +82,7 @@ class MixBlock(nn.Module):
             _convolution(channels, out or 2 * channels), nn.GELU(), _convolution(out or 2 * channels, out or channels)
         )
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c hh w"]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e hh w"]:
         x = self.weights(self.places(x))
         mixed = self.channels(x)
         return x + mixed if self.residual else mixed
@@ -112,8 +114,7 @@ class PPOCR(Encoder):
 
     def __init__(self, height: int, width: int):
         super().__init__()
-        if height % ROWS or width % 8:
-            raise ValueError(f"image {height}x{width} is not a multiple of 16x8 pixels; choose another height or width")
+        check_size(height, width)
         self.dim = DIM
         self.grid = (1, width // 8)
         self.rows = height // ROWS
@@ -150,6 +151,22 @@ class PPOCR(Encoder):
         return self.norm(x) + shortcut.flatten(2).transpose(1, 2), (1, maps.shape[3])
 
 
+def check_size(height: int, width: int) -> None:
+    """Images of this size make whole tokens.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if height % ROWS or width % 8:
+        raise ValueError(f"image {height}x{width} is not a multiple of 16x8 pixels; choose another height or width")
+
+
 def build_ppocr(config: PPOCRConfig) -> PPOCR:
-    """The encoder with fresh weights, from its part of a recipe."""
+    """The encoder with fresh weights, from its part of a recipe.
+
+    Raises:
+        ValueError: a size of crops that makes no whole tokens.
+    """
+    for height, width in config.crop_size.every:
+        check_size(height, width)
     return PPOCR(config.height, config.width)

@@ -129,4 +129,3 @@ def _layers(graph: onnx.GraphProto) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             ratio = scale / np.sqrt(variance + BATCH_NORM_EPS)
             yield weight * ratio.reshape(-1, *[1] * (weight.ndim - 1)), shift - mean * ratio
             weight = None
-
