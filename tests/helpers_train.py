@@ -131,7 +131,7 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
     return parts
 
 
-def settled(recipe: Any) -> tuple[Any, Any]:
+def resolved_recipe(recipe: Any) -> tuple[Any, Any]:
     """The recipe that ``dptr finetune`` makes of one, and the charset; without data sets it is of rendered words."""
     resolved = _resolved(recipe)
     return resolved.recipe, resolved.charset

@@ -202,7 +202,7 @@ class OCR:
         self._read_views([view for line in lines for view in line.views], check)
         self._read_views([view for line in lines if line.is_doubtful() for view in line.turn_around()], check)
         for line in lines:
-            line.settle()
+            line.drop_other_curves()
         chosen = [line.choose() for line in lines]
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now

@@ -134,7 +134,7 @@ class LineViews:
                 best = view
         return best
 
-    def settle(self) -> None:
+    def drop_other_curves(self) -> None:
         """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""
         if any(len(view.outline) > 4 for view in self.views):
             self.views = [self.choose()]

@@ -14,7 +14,7 @@ from dptr.utils.files import read_json
 R = TypeVar("R", bound=RunConfig)
 
 
-def settle_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
+def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
     """``run`` with the steps that its epochs take, and a line for the log; as it is where ``epochs`` is 0.
 
     Batches go on across the end of an epoch, so that each sample is used exactly once in each; the last batch is

@@ -32,7 +32,7 @@ from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
-from dptr.training.epochs import settle_steps
+from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
 from dptr.training.optimizer import Parts
@@ -110,7 +110,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         return turn(crops) if recipe.init.model else (crops, [])
 
     crops = load_finetune_crops(recipe, charset, change)
-    run, lengths = settle_steps(recipe.run, crops.epoch, out)
+    run, lengths = count_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     source, validation, notes = crops.source, crops.validation, crops.notes + lengths
     data["validation"] = validation.digest()

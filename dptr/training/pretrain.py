@@ -32,7 +32,7 @@ from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus, Limit, Split
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
-from dptr.training.epochs import settle_steps
+from dptr.training.epochs import count_steps
 from dptr.training.prompt_limit import prompt_limit
 from dptr.training.resolve import resolve_pretrain
 from dptr.training.state import check_out
@@ -93,7 +93,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         decoder = build_decoder(recipe.model, len(charset))
     limit = prompt_limit(resolved.parts.dual)
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed, limit=limit)
-    run, lengths = settle_steps(recipe.run, len(corpus.epochs or ()), out)
+    run, lengths = count_steps(recipe.run, len(corpus.epochs or ()), out)
     recipe = recipe.model_copy(update={"run": run})
     encode: Encode = dual.encode_text
     if recipe.standardize:

@@ -91,9 +91,9 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
         )
     if decoder is not None:
         _refuse_pupil(decoder, recipe, charset)
-    settled = DecoderConfig.model_validate(overlay_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
+    own_decoder = DecoderConfig.model_validate(overlay_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
     corpus = in_language(recipe.corpus, charset)
-    co_training = co_training.model_copy(update={"decoder": settled})
+    co_training = co_training.model_copy(update={"decoder": own_decoder})
     recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
     return Resolved(recipe, charset, AlignParts(glyph, decoder))
 

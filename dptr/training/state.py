@@ -60,10 +60,10 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if "data.validation_split" in now and not unchanged.get("data.validation"):
         before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
-    settled = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
+    computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
-        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - settled)
+        for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - computed)
         if before.get(key) != now.get(key) and not (key not in now and unread_before(key))
     ]
     if changed:

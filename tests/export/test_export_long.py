@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_reference import loud
-from helpers_train import initialized, settled
+from helpers_train import initialized, resolved_recipe
 from helpers_weights import copy_for_torch
 from PIL import Image
 
@@ -75,7 +75,7 @@ def recognizer(kind: str, folder: Path) -> Path:
         taught = pretrain(load_recipe(PretrainRecipe, None, [*TAUGHT, *decoder]), folder / "taught")
         decoder = [f"init.decoder={taught}"]
     recipe = load_recipe(FinetuneRecipe, None, ["init.glyph=glyph-en", *decoder])
-    recipe, charset = settled(recipe)
+    recipe, charset = resolved_recipe(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(recipe.model, len(charset))

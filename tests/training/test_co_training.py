@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_train import VALIDATION, Parts, initialized, records, settled
+from helpers_train import VALIDATION, Parts, initialized, records, resolved_recipe
 from torch import Tensor
 
 from dptr.config.load import load_recipe
@@ -133,7 +133,7 @@ def test_a_taught_decoder_goes_on_in_stage_2(parts: Parts, tmp_path: Path) -> No
     with pytest.raises(UserError, match="a stage 1 decoder"):
         load_recognizer(tmp_path / "run" / "decoder")
     start = [f"init.glyph={tmp_path / 'run' / 'model'}", f"init.decoder={tmp_path / 'run' / 'decoder'}"]
-    stage2, charset = settled(load_recipe(FinetuneRecipe, None, start))
+    stage2, charset = resolved_recipe(load_recipe(FinetuneRecipe, None, start))
     model = build_recognizer(stage2.model, len(charset)).eval()
     messages = initialized(model, stage2, charset)
     assert not any(line.startswith("fresh") for line in messages)

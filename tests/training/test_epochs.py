@@ -14,7 +14,7 @@ from helpers_train import Parts, contents
 from dptr.config.load import load_recipe
 from dptr.config.train import AdaptRecipe, AlignRecipe, FinetuneRecipe, PretrainRecipe, RunConfig
 from dptr.data.lmdb import write_lmdb
-from dptr.training.epochs import settle_steps
+from dptr.training.epochs import count_steps
 from dptr.training.finetune import FinetuneTask, finetune
 from dptr.training.finetune_defaults import finetune_defaults
 from dptr.training.pretrain import PretrainTask, pretrain
@@ -78,14 +78,14 @@ def crash_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [(20, 3_224_143, 768, 83_963), (1, 768, 768, 1), (1, 769, 768, 2), (0.5, 10, 4, 2), (0.01, 5, 100, 1)],
 )
 def test_the_last_batch_is_filled(epochs: float, samples: int, batch: int, steps: int, tmp_path: Path) -> None:
-    run, lines = settle_steps(RunConfig(epochs=epochs, batch_size=batch), samples, tmp_path)
+    run, lines = count_steps(RunConfig(epochs=epochs, batch_size=batch), samples, tmp_path)
     assert run.steps == steps and f"{steps:,} steps" in lines[0]
     assert (run.steps - 1) * batch < epochs * samples <= run.steps * batch
 
 
 def test_without_epochs_nothing_changes(tmp_path: Path) -> None:
     run = RunConfig(steps=7)
-    assert settle_steps(run, 1000, tmp_path) == (run, [])
+    assert count_steps(run, 1000, tmp_path) == (run, [])
 
 
 def test_stage_1_uses_each_label_once_an_epoch(

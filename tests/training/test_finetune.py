@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, records, settled, write_crops
+from helpers_train import RUN, VALIDATION, WORDS, Parts, contents, initialized, records, resolved_recipe, write_crops
 from PIL import Image
 
 from dptr.config.load import load_recipe
@@ -312,8 +312,8 @@ def test_a_run_from_before_keeps_its_validation_crops_or_says_so(parts: Parts, t
     with pytest.raises(
         UserError, match=r'data\.validation_split was "order" and is now "picture"; a resumed run keeps'
     ):
-        check_out(out, settled(parts.recipe("finetune", "run.steps=1"))[0], resume=True)
-    check_out(out, settled(parts.recipe("finetune", split_by_order, "run.steps=1"))[0], resume=True)
+        check_out(out, resolved_recipe(parts.recipe("finetune", "run.steps=1"))[0], resume=True)
+    check_out(out, resolved_recipe(parts.recipe("finetune", split_by_order, "run.steps=1"))[0], resume=True)
 
 
 def test_cards_say_which_crops_validated(parts: Parts, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_train import Parts, settled
+from helpers_train import Parts, resolved_recipe
 
 from dptr.config.data import InitConfig
 from dptr.config.load import load_recipe
@@ -43,14 +43,14 @@ def decoder(tmp_path):
 
 
 def test_a_whole_recognizer_brings_everything(recognizer):
-    recipe, charset = settled(FinetuneRecipe(init=InitConfig(model=recognizer)))
+    recipe, charset = resolved_recipe(FinetuneRecipe(init=InitConfig(model=recognizer)))
     assert recipe.model == MODEL
     assert charset == CHARSET
 
 
 def test_keys_of_the_recipe_stand_above(recognizer):
     overrides = [f'init.model="{recognizer}"', "model.decoder.dropout=0.3", 'model.charset="36"']
-    recipe, charset = settled(load_recipe(FinetuneRecipe, None, overrides))
+    recipe, charset = resolved_recipe(load_recipe(FinetuneRecipe, None, overrides))
     assert recipe.model.decoder == MODEL.decoder.model_copy(update={"dropout": 0.3})
     assert recipe.model.encoder == ENCODER
     assert charset.name == "36"
@@ -61,7 +61,7 @@ def test_a_decoder_and_a_glyph_encoder_meet(tmp_path, decoder):
     model, charset = build_glyph(config)
     save_glyph(tmp_path / "glyph", model, charset, config, {})
     init = InitConfig(decoder=decoder, glyph=str(tmp_path / "glyph"))
-    recipe, charset = settled(FinetuneRecipe(init=init))
+    recipe, charset = resolved_recipe(FinetuneRecipe(init=init))
     assert recipe.model.encoder == ENCODER
     assert recipe.model.fmu == FMUConfig(queries=9, heads=2, layers=2)
     assert recipe.model.decoder == MODEL.decoder
@@ -75,7 +75,7 @@ def test_queries_follow_the_longest_word(tmp_path, recognizer, decoder):
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
 
     def sizes(*overrides: str) -> tuple[int, int]:
-        model = settled(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
+        model = resolved_recipe(load_recipe(FinetuneRecipe, None, list(overrides)))[0].model
         return model.max_length, model.fmu.queries
 
     glyph = f"init.glyph={tmp_path / 'glyph'}"
@@ -94,7 +94,7 @@ def test_the_charset_grows_by_the_labels_to_train_on(recognizer, tmp_path):
     (tmp_path / "labels.tsv").write_text("1.png\tabé\n2.png\té\n3.png\tß\n", encoding="utf-8")
     messages = [f"init.model={recognizer}", f'data.train=["{tmp_path}"]']
     for least, characters in ((0, "abc"), (1, "abcßé"), (2, "abcé")):
-        _, charset = settled(load_recipe(FinetuneRecipe, None, [*messages, f"data.extend_charset={least}"]))
+        _, charset = resolved_recipe(load_recipe(FinetuneRecipe, None, [*messages, f"data.extend_charset={least}"]))
         assert charset == Charset("three", tuple(characters))
 
 
@@ -107,7 +107,7 @@ def test_a_grown_charset_is_of_its_language_still():
 
 
 def test_without_parts_the_defaults_stand():
-    recipe, charset = settled(FinetuneRecipe())
+    recipe, charset = resolved_recipe(FinetuneRecipe())
     assert recipe.model == ModelConfig()
     assert charset.name == "94"
 
@@ -125,14 +125,14 @@ def test_stage_1_takes_the_width_of_the_tokens():
 @pytest.mark.parametrize("schema", [SynthRecipe, AlignRecipe, FinetuneRecipe])
 def test_words_are_of_the_charsets_language_unless_sources_are_named(schema: type[Config], tmp_path: Path) -> None:
     key = {SynthRecipe: "charset", AlignRecipe: "glyph.charset", FinetuneRecipe: "model.charset"}[schema]
-    settle = {
+    resolve = {
         SynthRecipe: resolve_synth,
         AlignRecipe: lambda recipe: resolve_align(recipe).recipe,
-        FinetuneRecipe: lambda recipe: settled(recipe)[0],
+        FinetuneRecipe: lambda recipe: resolved_recipe(recipe)[0],
     }
 
     def words(*overrides: str) -> list[str]:
-        recipe = settle[schema](load_recipe(schema, None, list(overrides)))
+        recipe = resolve[schema](load_recipe(schema, None, list(overrides)))
         return [source.language for source in recipe.corpus.sources if source.kind == "wordfreq"]
 
     assert words(f"{key}=de", "corpus.upper=0.5") == ["de"]
