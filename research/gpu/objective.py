@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dptr.models.decoders.parseq import PARSeq, Sequences
+from dptr.models.decoders.parseq import PARSeq
+from dptr.models.decoders.permutations import Sequences
 from dptr.models.recognizer import Recognizer
 
 WEIGHT = 0.5  # of the first model's predictions, as a part of the others' loss

@@ -42,7 +42,7 @@ from dptr.evaluation.calibration import calibrate_on, count_as
 from dptr.evaluation.metrics import one_minus_ned, validation_protocol, word_accuracy
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, open_checkpoint, save_checkpoint
-from dptr.models.decoders.parseq import build_sequences, draw_permutations
+from dptr.models.decoders.permutations import build_sequences, draw_permutations
 from dptr.models.recognizer import Recognizer
 from dptr.training.cuda_graph import WARM_UP
 from dptr.training.device import make_accelerator

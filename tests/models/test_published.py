@@ -22,7 +22,8 @@ from dptr.cli.app import run
 from dptr.config.decoders import PARSeqConfig
 from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import load_recognizer
-from dptr.models.decoders.parseq import PARSeq, build_sequences
+from dptr.models.decoders.parseq import PARSeq
+from dptr.models.decoders.permutations import build_sequences
 from dptr.models.encoders.vit import ViT
 from dptr.models.fmu import FMU
 from dptr.models.published import Published, import_published, read_published

@@ -36,7 +36,7 @@ from dptr.data.labeled import open_labeled
 from dptr.dual.base import load_dual
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
-from dptr.models.decoders.parseq import build_sequences, draw_permutations
+from dptr.models.decoders.permutations import build_sequences, draw_permutations
 from dptr.models.recognizer import build_recognizer
 from dptr.synth import find_fonts
 from dptr.synth.worker import make_source

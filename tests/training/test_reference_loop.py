@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from dptr.config.model import ClipDualConfig, FMUConfig, ModelConfig, PARSeqConfig, ViTConfig
 from dptr.dual.clip.encoder import ClipDual, load_clip
-from dptr.models.decoders.parseq import PARSeq, draw_permutations
+from dptr.models.decoders.parseq import PARSeq
+from dptr.models.decoders.permutations import draw_permutations
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer

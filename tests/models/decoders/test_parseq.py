@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from helpers_reference import attend, feed_forward, loud, norm
 from torch import Tensor
 
-from dptr.models.decoders.parseq import PARSeq, build_sequences, draw_permutations
+from dptr.models.decoders.parseq import PARSeq
+from dptr.models.decoders.permutations import build_sequences, draw_permutations
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
