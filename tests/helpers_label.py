@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dptr.label.store import Item, Proposal, State, Store
+from dptr.label.item import Item, Proposal, State
+from dptr.label.store import Store
 from dptr.photo.page import Outline
 
 SIZE = 200, 100  # of photographs

@@ -15,8 +15,9 @@ from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from dptr.inference.reader import Reader
+    from dptr.label.finder import Finder
     from dptr.label.store import Store
-    from dptr.photo.ocr import OCR
 
 EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "label-studio.json"}
 """The formats of an export, and how it is called in the set's folder."""
@@ -45,11 +46,12 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
 @click.option("--no-page", is_flag=True, help="Find words, and end; do not serve the page.")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
 @click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
+@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of what is uploaded. Default: 32.")
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
     detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool, host: str, port: int,
-    device: str, batch_size: int,
+    max_megabytes: float, device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Label words in photographs: a recognizer proposes, a page asks.
 
@@ -59,6 +61,7 @@ def label(
 
     Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
     """
+    from dptr.label.finder import Finder
     from dptr.label.store import Store
 
     if to is not None and style is None:
@@ -77,9 +80,12 @@ def label(
             return
         if no_page and not sources:
             raise UserError("--no-page without photographs: pass some, or leave it out to see the page")
-        ocr = _open(store, model, device, batch_size, detector)
-        if _propose(store, sources, ocr, crops, threshold):
-            raise click.exceptions.Exit(2)
+        models = _open_model(store, model, device, batch_size)
+        if no_page:
+            if _propose(store, sources, next(iter(models.values())), detector, device, crops, threshold):
+                raise click.exceptions.Exit(2)
+            return
+        _serve(Finder(store, crops, threshold), sources, models, detector, device, host, port, max_megabytes)
     finally:
         store.close()
 
@@ -100,23 +106,53 @@ def list_sources(photos: Iterable[str], recursive: bool) -> list[str]:
     )
 
 
-def _open(store: Store, model: str | None, device: str, batch_size: int, detector: str) -> OCR:
-    from dptr.photo.ocr import OCR
+def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:
+    from dptr.serve.recognizers import open_models
 
-    return OCR(model or DEFAULT_MODEL, device, batch_size, detector=detector)
+    return open_models([model or DEFAULT_MODEL], device, batch_size)
 
 
-def _propose(store: Store, sources: list[str], ocr: OCR, crops: bool, threshold: float) -> bool:
+def _propose(
+    store: Store, sources: list[str], reader: Reader, detector: str, device: str, crops: bool, threshold: float
+) -> bool:
     """Find words with a progress bar; whether something could not be read."""
     from dptr.label.propose import propose
+    from dptr.photo.ocr import OCR
 
     with progress_bars(" files") as show:
         found = propose(
-            store, sources, ocr, crops, threshold,
+            store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
             done=lambda files: show("read", files, len(sources)), complain=say_error,
         )  # fmt: skip
     say(found.describe())
     return bool(found.failed)
+
+
+def _serve(
+    finder: Finder, sources: list[str], models: dict[str, Reader], detector: str, device: str, host: str, port: int,
+    megabytes: float,
+) -> None:  # fmt: skip
+    """Serve the page until it is stopped, and find words meanwhile."""
+    from dptr.photo.detect import open_detector
+    from dptr.photo.ocr import OCR
+    from dptr.serve.app import create_app
+    from dptr.serve.guard import TOKENS, check_address, parse_tokens
+    from dptr.serve.labeling import Labeling
+    from dptr.serve.limits import Limits
+    from dptr.serve.recognizers import Recognizers
+    from dptr.serve.server import address_of, bind
+    from dptr.serve.server import serve as run
+
+    tokens = parse_tokens(os.environ.get(TOKENS, ""))
+    check_address(host, tokens)
+    limits = Limits(megabytes=megabytes)
+    opened = open_detector(detector, device)
+    app = create_app(Recognizers(models, opened), limits, tokens, Labeling(finder, limits.most_pixels))
+    bound = bind(host, port)
+    say(f"dptr: label on {address_of(bound)}/label (Ctrl-C stops; all is saved)")
+    finder.start(sources, OCR(detector=opened, reader=next(iter(models.values()))))
+    run(app, bound, limits.seconds, logs=False)
+    say("dptr: stopped")
 
 
 def _import(store: Store, source: Path) -> None:

@@ -12,8 +12,9 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import usable
 from dptr.data.importers.output import Sample, own_dataset, replace_dataset, write_dataset
 from dptr.data.report import DropReport
+from dptr.label.item import ACCEPTED, State
 from dptr.label.pictures import Pictures, encode_crop, name_of
-from dptr.label.store import ACCEPTED, State, Store
+from dptr.label.store import Store
 from dptr.utils.errors import UserError
 from dptr.utils.outputs import lies_in
 

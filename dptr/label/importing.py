@@ -11,8 +11,9 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import ILLEGIBLE_TEXT
 from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
+from dptr.label.item import Proposal, check_text
 from dptr.label.label_studio import BROKEN_LABEL, import_label_studio
-from dptr.label.store import Proposal, Store, check_text
+from dptr.label.store import Store
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
 

@@ -18,8 +18,9 @@ from typing import Any
 from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import field, parse_json, read_text
 from dptr.data.report import DropReport
+from dptr.label.item import Item, Photo, Proposal, State, check_text
 from dptr.label.pictures import check_outline
-from dptr.label.store import Item, Photo, Proposal, State, Store, check_text
+from dptr.label.store import Store
 from dptr.photo.inputs import Failure, InputOptions, open_sheets, parse_pages
 from dptr.photo.page import Outline
 from dptr.utils.errors import UserError

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dptr.label.store import Item, Photo, Store
+from dptr.label.item import Item, Photo
+from dptr.label.store import Store
 from dptr.photo.inputs import Failure, InputOptions, open_content, open_sheets, parse_pages
 from dptr.photo.page import Outline
 from dptr.photo.rectify import rectify

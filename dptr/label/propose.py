@@ -9,9 +9,11 @@ from itertools import islice
 
 import numpy as np
 
+from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader
+from dptr.label.item import Proposal, State
 from dptr.label.pictures import check_outline
-from dptr.label.store import Proposal, State, Store
+from dptr.label.store import Store
 from dptr.photo.detect import grow
 from dptr.photo.inputs import Failure, InputOptions, Sheet, open_sheets
 from dptr.photo.ocr import ALL_PAGES, OCR
@@ -167,10 +169,12 @@ def _read_crops(sources: Iterable[str], ocr: OCR, options: InputOptions, thresho
 def read_crops(reader: Reader, sheets: Iterable[Sheet], threshold: float) -> list[Proposal]:
     """A word for each picture of one word."""
     prepared = [reader.prepare(sheet.picture) for sheet in sheets if sheet.picture is not None]
-    return [
-        Proposal((), reading.text, reading.confidence, _state(reading.text, reading.confidence, threshold))
-        for reading in reader.read_prepared(prepared)
-    ]
+    return [crop_of(reading, threshold) for reading in reader.read_prepared(prepared)]
+
+
+def crop_of(reading: Prediction, threshold: float) -> Proposal:
+    """The word of a picture that holds it alone."""
+    return Proposal((), reading.text, reading.confidence, _state(reading.text, reading.confidence, threshold))
 
 
 def words_of(page: Page, threshold: float) -> list[Proposal]:

@@ -10,121 +10,23 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from dptr.label.database import Database
+from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, check_text, storable
 from dptr.photo.page import Outline
-from dptr.text.charset import normalize_label
 from dptr.utils.errors import UserError
 
 DATABASE = "label.db"
-State = Literal["open", "sure", "labeled", "illegible"]
-"""Of a word: waits for somebody; accepted because the recognizer was sure; labeled by somebody; nobody can read it."""
-
-STATES: tuple[State, ...] = get_args(State)
-ACCEPTED: tuple[State, ...] = ("sure", "labeled")
-LONGEST = 200  # characters of a label
-
-_APPLICATION = 0x44505452  # "DPTR" in the database's header
-_SCHEMA = 1
-_WAIT = 10.0  # seconds for another program's transaction
 _CHUNK = 500  # rows that are fetched together
 
-_TABLES = f"""
-CREATE TABLE photo (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL, number INTEGER NOT NULL, width INTEGER NOT NULL,
-    height INTEGER NOT NULL, error TEXT NOT NULL, UNIQUE (path, number));
-CREATE TABLE content (photo INTEGER PRIMARY KEY REFERENCES photo, bytes BLOB NOT NULL);
-CREATE TABLE finished (path BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE count (state TEXT PRIMARY KEY, items INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE item (
-    id INTEGER PRIMARY KEY, photo INTEGER NOT NULL REFERENCES photo, outline TEXT NOT NULL, proposed TEXT NOT NULL,
-    confidence REAL NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN {STATES!r}),
-    version INTEGER NOT NULL, changed REAL NOT NULL);
-CREATE INDEX by_use ON item (state, confidence, id);
-CREATE TRIGGER added AFTER INSERT ON item BEGIN
-    UPDATE count SET items = items + 1 WHERE state = new.state; END;
-CREATE TRIGGER moved AFTER UPDATE OF state ON item WHEN new.state <> old.state BEGIN
-    UPDATE count SET items = items - 1 WHERE state = old.state;
-    UPDATE count SET items = items + 1 WHERE state = new.state; END;
-"""
 _ITEM = (
     "SELECT item.id, photo, path, number, width, height, outline, proposed, confidence, text, state, version "
     "FROM item JOIN photo ON photo.id = item.photo"
 )
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photograph, a page, or a crop.
-
-    Attributes:
-        path: of the file; of one whose bytes are kept in the set, its name.
-        number: of the page or frame in its file, from 1.
-        width, height: in pixels; 0 where it could not be opened.
-        error: why it could not be opened; empty if it could.
-    """
-
-    id: int
-    path: str
-    number: int
-    width: int
-    height: int
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A word that was found.
-
-    Attributes:
-        outline: as ``dptr.photo.page.Word.polygon``; empty = the whole picture.
-        text: what was read.
-        confidence: 0 to 1.
-        state: what becomes of it.
-    """
-
-    outline: Outline
-    text: str
-    confidence: float
-    state: State = "open"
-
-
-@dataclass(frozen=True)
-class Item:
-    """A word of the set.
-
-    Attributes:
-        photo: where it stands.
-        outline: as of ``Proposal``.
-        proposed, confidence: what the recognizer read, and how sure it was, 0 to 1.
-        text: the label; of an open word what is proposed, or what somebody has begun to write.
-        version: of this state of it, from 1.
-    """
-
-    id: int
-    photo: Photo
-    outline: Outline
-    proposed: str
-    confidence: float
-    text: str
-    state: State
-    version: int
-
-
-class Conflict(UserError):
-    """Somebody else changed the word; ``item`` is what it is now."""
-
-    def __init__(self, item: Item) -> None:
-        super().__init__(f"word {item.id}: changed by somebody else meanwhile, to '{item.text}' ({item.state})")
-        self.item = item
 
 
 class Store:
@@ -142,18 +44,11 @@ class Store:
         self.folder = Path(os.path.abspath(folder))
         self.path = self.folder / DATABASE
         _check_folder(self.folder)
-        self._lock = threading.RLock()
-        with self._explained():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, _WAIT, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-        self._prepare()
+        self._database = Database(self.path)
 
     def close(self) -> None:
         """Close the database; the set can be opened again."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     # --- what is found ------------------------------------------------------------------------------------------------
 
@@ -170,48 +65,48 @@ class Store:
 
         Args:
             size: width and height in pixels.
-            content: its file, if the set is to keep it.
+            content: its file, if the set is to keep it; once for all its pages.
             error: why it could not be opened.
 
         Returns:
             Whether it is new, or could not be opened before; one that is there stays as it is, with its words.
         """
         now = time.time()
-        with self._change() as connection:
+        with self._database.change() as connection:
             added = connection.execute(
                 "INSERT INTO photo (path, number, width, height, error) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO UPDATE SET width = excluded.width, height = excluded.height, error = excluded.error "
                 "WHERE error <> '' RETURNING id",
-                (os.fsencode(path), number, *size, _storable(error)),
+                (os.fsencode(path), number, *size, storable(error)),
             ).fetchone()
             if added is None:
                 return False
             (photo,) = added
             if content is not None:
-                connection.execute("INSERT INTO content VALUES (?, ?)", (photo, content))
+                connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?)", (os.fsencode(path), content))
             connection.executemany(
                 "INSERT INTO item (photo, outline, proposed, confidence, text, state, version, changed) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
                 [
                     (photo, _dump(each.outline), text, each.confidence, text, each.state, now)
                     for each in proposals
-                    for text in (_storable(each.text),)
+                    for text in (storable(each.text),)
                 ],
             )
         return True
 
     def finish(self, path: str) -> None:
         """Note that all pages of a file are in the set."""
-        with self._change() as connection:
+        with self._database.change() as connection:
             connection.execute("INSERT OR IGNORE INTO finished VALUES (?)", (os.fsencode(path),))
 
     def is_finished(self, path: str) -> bool:
         """Whether all pages of a file are in the set."""
-        return bool(self._all("SELECT 1 FROM finished WHERE path = ?", os.fsencode(path)))
+        return bool(self._database.fetch("SELECT 1 FROM finished WHERE path = ?", os.fsencode(path)))
 
     def content(self, photo: Photo) -> bytes | None:
         """The file of a picture that the set keeps; None for one that lies elsewhere."""
-        rows = self._all("SELECT bytes FROM content WHERE photo = ?", photo.id)
+        rows = self._database.fetch("SELECT bytes FROM content WHERE path = ?", os.fsencode(photo.path))
         return rows[0][0] if rows else None
 
     # --- what people say ----------------------------------------------------------------------------------------------
@@ -238,7 +133,7 @@ class Store:
             UserError: there is no such word, the label cannot be kept (``check_text``), or the disk is full; nothing is
                 changed then.
         """
-        with self._change() as connection:
+        with self._database.change() as connection:
             found = connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone()
             if found is None:
                 raise UserError(f"word {item}: not in {self.folder}; load the page again")
@@ -255,7 +150,7 @@ class Store:
                 "UPDATE item SET text = ?, state = ?, outline = ?, proposed = ?, confidence = ?, version = ?, "
                 "changed = ? WHERE id = ?",
                 (
-                    text, state, _dump(outline), _storable(proposed), confidence, version + 1, time.time(), item,
+                    text, state, _dump(outline), storable(proposed), confidence, version + 1, time.time(), item,
                 ),
             )  # fmt: skip
             return _item(connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone())
@@ -266,7 +161,7 @@ class Store:
         Raises:
             UserError: there is none of this id.
         """
-        rows = self._all(f"{_ITEM} WHERE item.id = ?", item)
+        rows = self._database.fetch(f"{_ITEM} WHERE item.id = ?", item)
         if not rows:
             raise UserError(f"word {item}: not in {self.folder}; load the page again")
         return _item(rows[0])
@@ -277,7 +172,7 @@ class Store:
         Args:
             after: confidence and id of the last one that is known.
         """
-        rows = self._all(
+        rows = self._database.fetch(
             f"{_ITEM} WHERE state = ? AND (confidence, item.id) > (?, ?) ORDER BY confidence, item.id LIMIT ?",
             state, *after, limit,
         )  # fmt: skip
@@ -287,7 +182,7 @@ class Store:
         """All words of some states, photograph by photograph; they are fetched piece by piece."""
         marks = ", ".join("?" * len(states))
         last = 0
-        while rows := self._all(
+        while rows := self._database.fetch(
             f"{_ITEM} WHERE item.id > ? AND state IN ({marks}) ORDER BY item.id LIMIT {_CHUNK}", last, *states
         ):
             for row in rows:
@@ -296,89 +191,24 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """How many words have each state."""
-        return dict(self._all("SELECT state, items FROM count"))
+        return dict(self._database.fetch("SELECT state, items FROM count"))
 
     def photos(self) -> tuple[int, int]:
         """How many photographs were read, and how many could not be."""
-        rows = dict(self._all("SELECT error <> '', count(*) FROM photo GROUP BY 1"))
+        rows = dict(self._database.fetch("SELECT error <> '', count(*) FROM photo GROUP BY 1"))
         return rows.get(0, 0), rows.get(1, 0)
 
     # --- notes --------------------------------------------------------------------------------------------------------
 
     def note(self, key: str) -> Any:
         """What was noted under a key, as JSON holds it; None if nothing was."""
-        rows = self._all("SELECT value FROM note WHERE key = ?", key)
+        rows = self._database.fetch("SELECT value FROM note WHERE key = ?", key)
         return json.loads(rows[0][0]) if rows else None
 
     def write_note(self, key: str, value: Any) -> None:
         """Note something about the set."""
-        with self._change() as connection:
+        with self._database.change() as connection:
             connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
-
-    # --- SQLite -------------------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        with self._change() as connection:
-            application, version = (
-                connection.execute(f"PRAGMA {key}").fetchone()[0] for key in ("application_id", "user_version")
-            )
-            if application == _APPLICATION and version == _SCHEMA:
-                return
-            if application or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                raise UserError(f"{self.path}: no set of labels of this version of dptr; pass another folder")
-            for statement in _statements(_TABLES):
-                connection.execute(statement)
-            connection.executemany("INSERT INTO count VALUES (?, 0)", [(state,) for state in STATES])
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is on the disk at the end, or nothing."""
-        with self._lock, self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite rolls back by itself where the disk is full
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _all(self, query: str, *values: Any) -> list[Any]:
-        with self._lock, self._explained():
-            return self._connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            remedy = "check the folder and its disk"
-            if "full" in str(error):
-                remedy = "free space and save again; what was saved before is safe"
-            elif "locked" in str(error):
-                remedy = "another program writes in it; try again"
-            raise UserError(f"{self.path}: {error}; {remedy}") from error
-
-
-def check_text(text: str, empty: bool = False) -> str:
-    """A label as it is kept: Unicode NFC, each run of white space inside one space, and none at its ends.
-
-    Args:
-        empty: whether it may be empty.
-
-    Raises:
-        UserError: it holds controls, is too long, or is empty.
-    """
-    text = normalize_label(text, spaces=True)
-    if any(ord(each) < 32 or each == "\x7f" for each in text) or _storable(text) != text:
-        raise UserError(f"label {text[:40]!r}: holds a control or half a character; write what is to be read")
-    if len(text) > LONGEST:
-        raise UserError(f"label of {len(text)} characters: {LONGEST} are kept at most; cut the box into words")
-    if not text and not empty:
-        raise UserError("an empty label; write what is to be read, or mark it illegible")
-    return text
 
 
 def _check_folder(folder: Path) -> None:
@@ -406,17 +236,3 @@ def _dump(outline: Outline) -> str:
 
 def _load(outline: str) -> Outline:
     return tuple((x, y) for x, y in json.loads(outline)) if outline else ()
-
-
-def _storable(text: str) -> str:
-    """Text that is Unicode: halves of characters are replaced."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _statements(script: str) -> Iterator[str]:
-    held = ""
-    for line in script.splitlines():
-        held += line + "\n"
-        if sqlite3.complete_statement(held):
-            yield held
-            held = ""

@@ -17,9 +17,10 @@ from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.label.export import export_crops
 from dptr.label.importing import import_labels
+from dptr.label.item import Proposal
 from dptr.label.label_studio import export_label_studio
 from dptr.label.pictures import Pictures
-from dptr.label.store import Proposal, Store
+from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
 HOSTILE = '<img src=x onerror="alert(1)">'

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from helpers_label import SIZE, make_set, proposal, save_photo, told
 
-from dptr.label.store import LONGEST, STATES, Conflict, Store, check_text
+from dptr.label.item import LONGEST, STATES, Conflict, check_text
+from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
 
@@ -113,11 +114,11 @@ def test_what_was_saved_before_a_kill_is_there(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_what_was_saved_stays(tmp_path: Path) -> None:
     code = (
-        "import resource, sys\nfrom dptr.label.store import Store\nfrom dptr.utils.errors import UserError\n"
+        "import sys\nfrom dptr.label.store import Store\nfrom dptr.utils.errors import UserError\n"
         "store = Store(sys.argv[1])\n"
         "item = store.change(1, 1, 'kept', 'labeled')\n"
-        "pages = store._connection.execute('PRAGMA page_count').fetchone()[0]\n"
-        "store._connection.execute(f'PRAGMA max_page_count = {pages}')\n"
+        "pages = store._database._connection.execute('PRAGMA page_count').fetchone()[0]\n"
+        "store._database._connection.execute(f'PRAGMA max_page_count = {pages}')\n"
         "try:\n    store.add('/b.png', 1, (9, 9), [], content=bytes(100_000))\n"
         "except UserError as error:\n    print(error)\n"
         "print(store.get(1).text, store.photos())\n"
@@ -168,8 +169,10 @@ def test_a_folder_of_others_is_not_touched(tmp_path: Path) -> None:
     other.mkdir()
     with sqlite3.connect(other / "label.db") as connection:
         connection.execute("CREATE TABLE theirs (id)")
+    before = (other / "label.db").read_bytes()
     with pytest.raises(UserError, match="no set of labels of this version"):
         Store(other)
+    assert (other / "label.db").read_bytes() == before
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "label.db").write_bytes(b"x" * 5000)
     with pytest.raises(UserError, match="not a database"):
