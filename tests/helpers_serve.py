@@ -16,6 +16,7 @@ from PIL import Image
 from dptr.inference.reader import Reader
 from dptr.photo.detect import Detection
 from dptr.serve.app import create_app
+from dptr.serve.labeling import Labeling
 from dptr.serve.limits import Limits
 from dptr.serve.recognizers import Recognizers
 
@@ -36,9 +37,12 @@ def find_all(image: Image.Image) -> Detection:
 
 
 def make_app(
-    detector: Callable[[Image.Image], Detection] = find_all, tokens: tuple[str, ...] = (), **limits: Any
+    detector: Callable[[Image.Image], Detection] = find_all,
+    tokens: tuple[str, ...] = (),
+    labeling: Labeling | None = None,
+    **limits: Any,
 ) -> FastAPI:
-    return create_app(Recognizers({"tiny": tiny()}, detector), Limits(**limits), tokens)
+    return create_app(Recognizers({"tiny": tiny()}, detector), Limits(**limits), tokens, labeling)
 
 
 def make_client(app: FastAPI) -> TestClient:

@@ -117,6 +117,7 @@ sys.exit(run(["ocr", "--text-layer", "use", "pdf"]))
         (["finetune", "--out", "new"], "train"),
         (["synth", "--out", "new", "--count", "1"], "train"),
         (["serve", "--port", "0"], "serve"),
+        (["label", "-o", "set"], "serve"),
     ],
 )
 def test_what_needs_other_packages_is_refused_in_one_line(arguments: list[str], extra: str) -> None:

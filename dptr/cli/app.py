@@ -26,6 +26,7 @@ from dptr.cli import (
     export,
     import_weights,
     info,
+    label,
     models,
     new_language,
     ocr,
@@ -42,7 +43,7 @@ from dptr.version import __version__
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Read": (read.read, ocr.ocr, serve.serve, models.models),
-    "Your data": (data.app, evaluate.evaluate),
+    "Your data": (label.label, data.app, evaluate.evaluate),
     "Train": (
         train.finetune,
         adapt.adapt,

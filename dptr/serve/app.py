@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +24,7 @@ from dptr.serve.answers import Failed, write_pages, write_readings
 from dptr.serve.batcher import Batcher, Busy, cancel
 from dptr.serve.bodies import Body, Intake
 from dptr.serve.guard import Guard, answer_error
+from dptr.serve.labeling import Labeling, answer_problem, make_router
 from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.metrics import CONTENT_TYPE, Metrics
 from dptr.serve.options import MEDIA_TYPES, OcrFields, ReadFields, describe_body, parse_fields
@@ -39,17 +41,22 @@ CROPS, PAGES = 64, 64  # that are read together at most
 Outcome = TypeVar("Outcome")
 
 
-def create_app(recognizers: Recognizers, limits: Limits, tokens: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    recognizers: Recognizers, limits: Limits, tokens: Sequence[str] = (), labeling: Labeling | None = None
+) -> FastAPI:
     """The server as an ASGI application.
 
     Args:
         tokens: one of them has to come with each request; none = requests from this machine are served.
+        labeling: the set of labels that is served beside; None = there is none.
     """
     service = Service(recognizers, limits)
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         yield
+        if labeling is not None:
+            await run_in_threadpool(labeling.close)
         await run_in_threadpool(service.close)
 
     app = FastAPI(
@@ -74,7 +81,8 @@ def create_app(recognizers: Recognizers, limits: Limits, tokens: Sequence[str] =
         shown = {
             key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
         }
-        return _json({"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown})
+        told = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown}
+        return _json({**told, "label": labeling is not None})
 
     @app.get("/health", summary="Whether the server is there")
     async def health() -> Response:
@@ -97,6 +105,13 @@ def create_app(recognizers: Recognizers, limits: Limits, tokens: Sequence[str] =
     @app.get("/docs", include_in_schema=False)
     async def docs() -> FileResponse:
         return FileResponse(page_file("docs.html"))
+
+    if labeling is not None:
+        app.include_router(make_router(labeling, service.answer, service.read_word, service.read_files))
+
+    @app.exception_handler(UserError)
+    async def tell(request: Request, error: UserError) -> Response:
+        return answer_problem(error)
 
     @app.exception_handler(Refusal)
     async def refuse(request: Request, refusal: Refusal) -> Response:
@@ -164,19 +179,7 @@ class Service:
         """The answer to ``/v1/ocr``."""
         fields = parse_fields(OcrFields, body.fields)
         wanted = await self._open(fields, body.uploads)
-        listed = await run_in_threadpool(self._list_sheets, body.uploads, fields)
-        sheets = [each for each in listed if isinstance(each, Sheet)]
-        if len(sheets) > self._limits.pictures:
-            raise Refusal(413, f"{len(sheets)} pages; {self._limits.pictures} are read at once")
-        read = iter(await _gather(_submit(self._pages, wanted, sheets)))
-        outcomes: list[tuple[Sheet, Page] | Failed] = []
-        for each in listed:
-            if isinstance(each, Failed):
-                outcomes.append(each)
-            elif isinstance(page := next(read), UserError):
-                outcomes.append(Failed(each.upload.name, each.number, page))
-            else:
-                outcomes.append((each, page))
+        outcomes = await self._read_sheets(wanted, body.uploads, fields)
         return Response(await run_in_threadpool(write_pages, outcomes, fields), media_type=MEDIA_TYPES[fields.format])
 
     async def read_crops(self, body: Body) -> Response:
@@ -191,6 +194,36 @@ class Service:
             for upload, each in zip(body.uploads, prepared, strict=True)
         ]
         return _raw(write_readings(outcomes, fields.min_confidence))
+
+    async def read_files(self, uploads: Sequence[Upload]) -> list[tuple[Sheet, Page] | Failed]:
+        """All pages of files, read with the default recognizer."""
+        fields = OcrFields.model_validate({})
+        return await self._read_sheets(await self._open(fields, uploads), uploads, fields)
+
+    async def read_word(self, crop: Image.Image) -> Prediction:
+        """A crop, read with the default recognizer."""
+        wanted = Wanted(self._recognizers.default)
+        reader, _ = self._recognizers.open(wanted)
+        (reading,) = await _gather(_submit(self._crops, wanted, [await run_in_threadpool(reader.prepare, crop)]))
+        return reading
+
+    async def _read_sheets(
+        self, wanted: Wanted, uploads: Sequence[Upload], fields: OcrFields
+    ) -> list[tuple[Sheet, Page] | Failed]:
+        listed = await run_in_threadpool(self._list_sheets, uploads, fields)
+        sheets = [each for each in listed if isinstance(each, Sheet)]
+        if len(sheets) > self._limits.pictures:
+            raise Refusal(413, f"{len(sheets)} pages; {self._limits.pictures} are read at once")
+        read = iter(await _gather(_submit(self._pages, wanted, sheets)))
+        outcomes: list[tuple[Sheet, Page] | Failed] = []
+        for each in listed:
+            if isinstance(each, Failed):
+                outcomes.append(each)
+            elif isinstance(page := next(read), UserError):
+                outcomes.append(Failed(each.upload.name, each.number, page))
+            else:
+                outcomes.append((each, page))
+        return outcomes
 
     async def _open(self, fields: ReadFields, uploads: Sequence[Upload]) -> Wanted:
         """The recognizer that is asked for, which is open then."""

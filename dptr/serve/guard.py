@@ -20,7 +20,7 @@ from dptr.utils.escapes import dump_json
 TOKENS = "DPTR_TOKENS"
 """The environment variable that holds the tokens, with commas or white space between them."""
 
-OPEN = ("/", "/docs", "/health", "/ready", "/openapi.json")
+OPEN = ("/", "/docs", "/label", "/health", "/ready", "/openapi.json")
 """What is answered without a token, beside what is below ``OPEN_BELOW``: the page and its parts, nobody's data."""
 
 OPEN_BELOW = "/static/"

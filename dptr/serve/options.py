@@ -60,7 +60,7 @@ class OcrFields(ReadFields):
     pictures: bool = Field(False, description="With json: each page's picture too, as it was read, as a data URL.")
 
 
-Fields = TypeVar("Fields", bound=ReadFields)
+Fields = TypeVar("Fields", bound=BaseModel)
 
 
 def parse_fields(kind: type[Fields], fields: dict[str, Any]) -> Fields:

@@ -427,6 +427,7 @@ INNER = {
     "import": ("dptr.models.published.read_published", ["weights.pth", "-o", "out"]),
     "fonts": ("dptr.synth.fonts.scan_fonts", []),
     "serve": ("dptr.serve.recognizers.open_models", ["--port", "0"]),
+    "label": ("dptr.label.store.Store", ["--out", "out"]),
 }
 
 

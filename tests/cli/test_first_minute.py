@@ -163,7 +163,7 @@ def test_help_needs_nothing_and_says_which_extra_the_command_does(command: list[
         done = run_bare(bare, [*command, flag], folder)
         assert done.returncode == 0 and done.stderr == b"" and b"Usage: dptr" in done.stdout
     needs = {"export": "[train,export]", "new-language": "[train,export]", "ocr": "[photo]", "import": "[train]"}
-    needs |= {"serve": "[serve]"}
+    needs |= {"serve": "[serve]", "label": "[serve]"}
     needs |= dict.fromkeys(NEEDS_TRAIN, "[train]")
     wanted = needs.get(" ".join(command))
     text = " ".join(done.stdout.decode().split())

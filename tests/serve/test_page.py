@@ -3,75 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from helpers_browser import NEEDS_CHROMIUM, serving, visiting
 from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, make_pdf, show
-from helpers_serve import CROPS, find_all, make_app
+from helpers_serve import CROPS
 
-from dptr.photo.detect import Detector, open_detector
+from dptr.photo.detect import open_detector
 from dptr.photo.pdf import Pdf
-from dptr.serve.server import address_of, bind, configure
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"&amp;'
 TOKEN = "a-secret-of-the-tests"
-
-
-@contextmanager
-def serving(detector: Detector = find_all, **options: Any) -> Iterator[str]:
-    running = uvicorn.Server(configure(make_app(detector, **options), 1, logs=False))
-    bound = bind("127.0.0.1", 0)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
-    thread.start()
-    yield address_of(bound)
-    running.should_exit = True
-    thread.join(10)
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with serving() as where:
         yield where
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        # as root, as CI runs, Chromium has no sandbox
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@contextmanager
-def visiting(browser: Any, address: str, **options: Any) -> Iterator[Any]:
-    """A page that must not complain, nor ask any other host for anything."""
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    yield page
-    context.close()
-    assert said == []
-    assert len(asked) > 3 and all(url.startswith((address, "blob:", "data:")) for url in asked)
 
 
 def test_from_a_picture_to_its_text(browser: Any) -> None:

@@ -53,14 +53,15 @@ def test_scripts_make_no_html_of_text_and_name_what_is_there(path: Path) -> None
         assert way not in script
     assert set(re.findall(r"https?://[^\s\"'`]+", script)) <= {"http://www.w3.org/2000/svg"}
     assert all((FOLDER / name).is_file() for name in re.findall(r'from "\./([^"]+)"', script))
-    home = FOLDER / ("docs.html" if path.name == "docs.js" else "index.html")
+    home = FOLDER / ("docs.html" if path.name == "docs.js" else "label.html" if "label" in path.name else "index.html")
     ids = {attributes["id"] for _, attributes in Elements(home).found if "id" in attributes}
     wanted = re.findall(r'(?<!headers\.)\b(?:get|press|getElementById)\("([\w-]+)"', script)
     assert set(wanted) <= ids
 
 
-def test_styles_load_nothing() -> None:
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.css")), ids=lambda path: path.name)
+def test_styles_load_nothing(path: Path) -> None:
+    style = path.read_text(encoding="utf-8")
     assert "url(" not in style and "@import" not in style
 
 

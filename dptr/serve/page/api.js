@@ -3,10 +3,11 @@
 const TOKEN = "dptr-token";
 
 export class Refused extends Error {
-  constructor(status, message, wait) {
+  constructor(status, message, wait, told = {}) {
     super(message);
     this.status = status;
     this.wait = wait; // seconds after which it is worth another try
+    this.told = told; // all that the server said
   }
 }
 
@@ -14,9 +15,14 @@ export function keepToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
-async function ask(path, body) {
+// body: a form, or an object that is sent as JSON
+export async function ask(path, body) {
   const token = sessionStorage.getItem(TOKEN);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  if (body && !(body instanceof FormData)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
   let answer;
   try {
     answer = await fetch(path, body ? { method: "POST", body, headers } : { headers });
@@ -25,7 +31,7 @@ async function ask(path, body) {
   }
   if (!answer.ok) {
     const told = await answer.json().catch(() => ({}));
-    throw new Refused(answer.status, told.error || `The server answers ${answer.status}.`, Number(answer.headers.get("Retry-After")));
+    throw new Refused(answer.status, told.error || `The server answers ${answer.status}.`, Number(answer.headers.get("Retry-After")), told);
   }
   return answer;
 }

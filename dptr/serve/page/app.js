@@ -278,6 +278,7 @@ async function start() {
   get("patterns").replaceChildren(...served.patterns.map((name) => new Option(name)));
   wanted.model = served.models[0].name;
   describeModel();
+  get("label").hidden = !served.label;
   locked = false;
   proceed();
 }
@@ -290,6 +291,7 @@ press("add", () => get("files").click());
 press("photograph", () => get("camera").click());
 press("sample", async () => take([await drawSample()]));
 press("clear", clear);
+press("label", () => (location.href = "label"));
 press("copy", copy);
 press("save", () => openMenu(get("saves").hidden));
 press("smaller", () => resizeBy(1 / 1.4));

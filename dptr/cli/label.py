@@ -1,0 +1,183 @@
+"""``dptr label``: words of photographs, proposed by a recognizer and corrected by people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dptr.cli.options import command, device_options, out_option
+from dptr.utils.errors import UserError
+from dptr.utils.terminal import progress_bars, say, say_error
+from dptr.weights import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from dptr.inference.reader import Reader
+    from dptr.label.finder import Finder
+    from dptr.label.store import Store
+
+EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "label-studio.json"}
+"""The formats of an export, and how it is called in the set's folder."""
+
+
+@command("label", "serve")
+@click.argument("photos", nargs=-1, metavar="[FILE|DIR|GLOB]...", type=click.Path())
+@out_option("The set: what was labeled is kept there.", "SET/")
+@click.option("--crops", is_flag=True, help="Each picture is one word.")
+@click.option(
+    "--threshold", metavar="P", type=click.FloatRange(0), default=0.99,
+    help="Accept words surer than P unseen, 0 to 1; 2 = none. Default: 0.99.",
+)  # fmt: skip
+@click.option("-r", "--recursive", is_flag=True, help="Take what is in sub-folders too.")
+@click.option(
+    "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
+    help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
+)  # fmt: skip
+@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
+@click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
+@click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
+@click.option(
+    "--import", "labels", metavar="JSON|LMDB|DIR", multiple=True, type=click.Path(path_type=Path),
+    help="Add labels of Label Studio, an LMDB, or a folder with labels.tsv; repeatable.",
+)  # fmt: skip
+@click.option("--no-page", is_flag=True, help="Find words, and end; do not serve the page.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
+@click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
+@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of what is uploaded. Default: 32.")
+@device_options()
+def label(
+    photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
+    detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool, host: str, port: int,
+    max_megabytes: float, device: str, batch_size: int,
+) -> None:  # fmt: skip
+    """Label words in photographs: a recognizer proposes, a page asks.
+
+    Finds and reads words, accepts those that it is sure of, and serves a page that shows the others, the least sure
+    first. Every change is saved at once in SET/label.db. Run it again to go on; photographs that are in the set are not
+    read again. Exit code 2 when one could not be read; the others still are.
+
+    Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
+    """
+    from dptr.label.finder import Finder
+    from dptr.label.store import Store
+
+    if to is not None and style is None:
+        raise UserError("--to without --export: say what to write, such as --export labels.tsv")
+    if style is not None and (photos or labels):
+        raise UserError("--export with photographs or --import: run dptr label for those first, then export")
+    sources = list_sources(photos, recursive)
+    store = Store(out)
+    try:
+        for path in labels:
+            _import(store, path)
+        if style is not None:
+            _export(store, style, to or store.folder / EXPORTS[style])
+            return
+        if labels and not sources and no_page:
+            return
+        if no_page and not sources:
+            raise UserError("--no-page without photographs: pass some, or leave it out to see the page")
+        models = _open_model(store, model, device, batch_size)
+        if no_page:
+            if _propose(store, sources, next(iter(models.values())), detector, device, crops, threshold):
+                raise click.exceptions.Exit(2)
+            return
+        _serve(Finder(store, crops, threshold), sources, models, detector, device, host, port, max_megabytes)
+    finally:
+        store.close()
+
+
+def list_sources(photos: Iterable[str], recursive: bool) -> list[str]:
+    """The files that the arguments stand for, each once.
+
+    Raises:
+        UserError: one stands for none.
+    """
+    from dptr.photo.inputs import SUFFIXES_READ
+    from dptr.utils.inputs import STANDARD_INPUT, expand
+
+    if STANDARD_INPUT in photos:
+        raise UserError("'-': a set of labels names its photographs; save the picture as a file and pass that")
+    return list(
+        dict.fromkeys(os.path.abspath(path) for each in photos for path in expand(each, recursive, SUFFIXES_READ))
+    )
+
+
+def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:
+    from dptr.serve.recognizers import open_models
+
+    return open_models([model or DEFAULT_MODEL], device, batch_size)
+
+
+def _propose(
+    store: Store, sources: list[str], reader: Reader, detector: str, device: str, crops: bool, threshold: float
+) -> bool:
+    """Find words with a progress bar; whether something could not be read."""
+    from dptr.label.propose import propose
+    from dptr.photo.ocr import OCR
+
+    with progress_bars(" files") as show:
+        found = propose(
+            store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
+            done=lambda files: show("read", files, len(sources)), complain=say_error,
+        )  # fmt: skip
+    say(found.describe())
+    return bool(found.failed)
+
+
+def _serve(
+    finder: Finder, sources: list[str], models: dict[str, Reader], detector: str, device: str, host: str, port: int,
+    megabytes: float,
+) -> None:  # fmt: skip
+    """Serve the page until it is stopped, and find words meanwhile."""
+    from dptr.photo.detect import open_detector
+    from dptr.photo.ocr import OCR
+    from dptr.serve.app import create_app
+    from dptr.serve.guard import TOKENS, check_address, parse_tokens
+    from dptr.serve.labeling import Labeling
+    from dptr.serve.limits import Limits
+    from dptr.serve.recognizers import Recognizers
+    from dptr.serve.server import address_of, bind
+    from dptr.serve.server import serve as run
+
+    tokens = parse_tokens(os.environ.get(TOKENS, ""))
+    check_address(host, tokens)
+    limits = Limits(megabytes=megabytes)
+    opened = open_detector(detector, device)
+    app = create_app(Recognizers(models, opened), limits, tokens, Labeling(finder, limits.most_pixels))
+    bound = bind(host, port)
+    say(f"dptr: label on {address_of(bound)}/label (Ctrl-C stops; all is saved)")
+    finder.start(sources, OCR(detector=opened, reader=next(iter(models.values()))))
+    run(app, bound, limits.seconds, logs=False)
+    say("dptr: stopped")
+
+
+def _import(store: Store, source: Path) -> None:
+    from dptr.data.report import DropReport
+    from dptr.label.importing import import_labels
+
+    drops = DropReport()
+    added = import_labels(store, source, drops)
+    for line in drops.lines():
+        say(line, level=-1)
+    say(f"dptr: {source}: {added} words added")
+
+
+def _export(store: Store, style: str, out: Path) -> None:
+    from dptr.data.report import DropReport
+    from dptr.label.export import export_crops
+    from dptr.label.label_studio import export_label_studio
+
+    if style == "label-studio":
+        print(f"{out}\t{export_label_studio(store, out)} words")
+        return
+    if (style == "lmdb") != (out.suffix == ".lmdb"):
+        raise UserError(f"--to {out}: a name that ends in .lmdb is an LMDB, any other a folder with labels.tsv")
+    drops = DropReport()
+    words = export_crops(store, out, drops)
+    for line in drops.lines():
+        say(line, level=-1)
+    print(f"{out}\t{words} words")

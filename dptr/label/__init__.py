@@ -1,0 +1,1 @@
+"""Labeling: words proposed by a recognizer, corrected by people, and trained on."""

@@ -1,0 +1,205 @@
+"""Words proposed by a recognizer: of photographs with the places of their words, or of crops of one word each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from dptr.inference.prediction import Prediction
+from dptr.inference.reader import Reader
+from dptr.label.item import Proposal, State
+from dptr.label.pictures import check_outline
+from dptr.label.store import Store
+from dptr.photo.detect import grow
+from dptr.photo.inputs import Failure, InputOptions, Sheet, open_sheets
+from dptr.photo.ocr import ALL_PAGES, OCR
+from dptr.photo.page import Outline, Page, Word
+from dptr.photo.run import run_ocr
+from dptr.utils.errors import UserError
+
+THRESHOLD = 0.99  # confidence from which on a word is accepted unseen
+MARGIN = 0.12  # of a word's height, that its box is larger than what the letters fill
+
+Done = Callable[[int], None]
+
+
+@dataclass
+class Proposed:
+    """What ``propose`` did.
+
+    Attributes:
+        photos: that are new in the set.
+        failed: pictures or files that could not be opened.
+        words: that were found.
+        sure: of them, those that were accepted.
+        slivers: of words whose outline is no area, and which are left out.
+        known: files that were in the set before.
+    """
+
+    photos: int = 0
+    failed: int = 0
+    words: int = 0
+    sure: int = 0
+    slivers: int = 0
+    known: int = 0
+
+    def describe(self) -> str:
+        """One line for people."""
+        parts = [f"{self.photos} pictures", f"{self.words} words", f"{self.sure} accepted unseen"]
+        parts += [f"{self.known} files known before"] if self.known else []
+        parts += [f"{self.slivers} slivers left out"] if self.slivers else []
+        parts += [f"{self.failed} not readable"] if self.failed else []
+        return f"dptr: {', '.join(parts)}"
+
+
+def propose(
+    store: Store,
+    sources: Iterable[str],
+    ocr: OCR,
+    crops: bool = False,
+    threshold: float = THRESHOLD,
+    options: InputOptions = ALL_PAGES,
+    done: Done = lambda files: None,
+    stopped: Callable[[], bool] = lambda: False,
+    complain: Callable[[UserError], None] = lambda error: None,
+) -> Proposed:
+    """Find and read words, and add them to a set.
+
+    A photograph and its words are added together. An interrupted run goes on where it was: files that are in the set
+    are not opened again, but those that could not be. In memory are the pictures that are being read, and no others.
+
+    Args:
+        sources: paths of pictures and PDFs.
+        ocr: reads photographs; of crops its reader alone is used.
+        crops: whether each picture is one word.
+        threshold: words of this confidence or more are accepted; above 1 none is.
+        done: called with the number of files so far.
+        stopped: asked before each file; True ends it.
+        complain: told why a picture could not be opened.
+
+    Raises:
+        UserError: the set cannot be written; or ``threshold`` is below 0.
+    """
+    if not threshold >= 0:
+        raise UserError(f"threshold {threshold:g}: below 0; pass a confidence, 0 to 1")
+    proposed = Proposed()
+    begun = 0
+
+    def fresh() -> Iterator[str]:
+        nonlocal begun
+        for path in map(os.path.abspath, sources):
+            if stopped():
+                return
+            begun += 1
+            if store.is_finished(path):
+                proposed.known += 1
+                done(begun)
+            else:
+                yield path
+
+    def take(found: _Found, path: str, number: int, error: str = "") -> None:
+        if not store.add(path, number, found.size, found.words, error=error):
+            return
+        proposed.photos += not error
+        proposed.words += len(found.words)
+        proposed.sure += sum(word.state == "sure" for word in found.words)
+        proposed.slivers += found.slivers
+
+    def finish(path: str, whole: bool) -> None:
+        if path and whole:
+            store.finish(path)
+        done(begun)
+
+    before, whole = "", True
+    read = _read_crops if crops else _read_photographs
+    for path, number, outcome in read(fresh(), ocr, options, threshold):
+        if path != before:
+            finish(before, whole)
+            before, whole = path, True
+        if isinstance(outcome, UserError):
+            complain(outcome)
+            proposed.failed += 1
+            whole = False
+            take(_Found([], (0, 0)), path, max(number, 1), " ".join(str(outcome).split()))
+        else:
+            take(outcome, path, number)
+    finish(before, whole)
+    return proposed
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The words of a picture, its width and height, and how many words were left out."""
+
+    words: list[Proposal]
+    size: tuple[int, int]
+    slivers: int = 0
+
+
+_Outcomes = Iterator[tuple[str, int, _Found | UserError]]
+
+
+def _read_photographs(sources: Iterable[str], ocr: OCR, options: InputOptions, threshold: float) -> _Outcomes:
+    for outcome in run_ocr(ocr, open_sheets(sources, options), keep_pictures=False):
+        if isinstance(outcome.page, UserError):
+            yield outcome.source, outcome.number, outcome.page
+            continue
+        words = words_of(outcome.page, threshold)
+        size = outcome.page.width, outcome.page.height
+        yield outcome.source, outcome.number, _Found(words, size, len(outcome.page.words) - len(words))
+
+
+def _read_crops(sources: Iterable[str], ocr: OCR, options: InputOptions, threshold: float) -> _Outcomes:
+    reader = ocr.reader
+    sheets = open_sheets(sources, options)
+    while batch := list(islice(sheets, reader.batch_size)):
+        words = iter(read_crops(reader, [each for each in batch if isinstance(each, Sheet)], threshold))
+        for each in batch:
+            if isinstance(each, Failure):
+                yield each.source, each.number, each.error
+            else:
+                assert each.picture is not None, "pages without text of their own are drawn"
+                yield each.source, each.number, _Found([next(words)], each.picture.size)
+
+
+def read_crops(reader: Reader, sheets: Iterable[Sheet], threshold: float) -> list[Proposal]:
+    """A word for each picture of one word."""
+    prepared = [reader.prepare(sheet.picture) for sheet in sheets if sheet.picture is not None]
+    return [crop_of(reading, threshold) for reading in reader.read_prepared(prepared)]
+
+
+def crop_of(reading: Prediction, threshold: float) -> Proposal:
+    """The word of a picture that holds it alone."""
+    return Proposal((), reading.text, reading.confidence, _state(reading.text, reading.confidence, threshold))
+
+
+def words_of(page: Page, threshold: float) -> list[Proposal]:
+    """The words of a page, with some margin around each; slivers, which cannot be cut out, are missing."""
+    words = []
+    for word in page.words:
+        outline = _outline(word, (page.width, page.height))
+        if outline:
+            words.append(Proposal(outline, word.text, word.confidence, _state(word.text, word.confidence, threshold)))
+    return words
+
+
+def _outline(word: Word, size: tuple[int, int]) -> Outline:
+    """The outline with some margin; empty for a sliver that cannot be cut out."""
+    points = np.array(word.polygon, np.float64)
+    if len(points) == 4:
+        heights = np.linalg.norm(points[3] - points[0]), np.linalg.norm(points[2] - points[1])
+        points = grow(points, MARGIN * float(np.mean(heights)))
+    outline = tuple((float(x), float(y)) for x, y in points)
+    try:
+        check_outline(outline, size)
+    except UserError:
+        return ()
+    return outline
+
+
+def _state(text: str, confidence: float, threshold: float) -> State:
+    return "sure" if text and confidence >= threshold else "open"

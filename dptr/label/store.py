@@ -1,0 +1,238 @@
+"""A set of labels: photographs, the words in them, and what people say of each, in one SQLite database.
+
+Every change is one transaction that is on the disk when the call returns (WAL, ``synchronous=FULL``): a killed program
+or a full disk loses nothing that was saved before. Each word has a version, which every change raises by one, and a
+change names the version that it was made to. So of two people who change one word the second is told, and nothing is
+overwritten unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dptr.label.database import Database
+from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, check_text, storable
+from dptr.photo.page import Outline
+from dptr.utils.errors import UserError
+
+DATABASE = "label.db"
+_CHUNK = 500  # rows that are fetched together
+
+_ITEM = (
+    "SELECT item.id, photo, path, number, width, height, outline, proposed, confidence, text, state, version "
+    "FROM item JOIN photo ON photo.id = item.photo"
+)
+
+
+class Store:
+    """A set of labels in a folder; several threads may use it, and several programs the same folder.
+
+    Args:
+        folder: new, empty, or one that this class made.
+
+    Raises:
+        UserError: a folder with other things in it, or a database that is damaged, of a later version, or cannot be
+            written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self.path = self.folder / DATABASE
+        _check_folder(self.folder)
+        self._database = Database(self.path)
+
+    def close(self) -> None:
+        """Close the database; the set can be opened again."""
+        self._database.close()
+
+    # --- what is found ------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        path: str,
+        number: int,
+        size: tuple[int, int],
+        proposals: Sequence[Proposal] = (),
+        content: bytes | None = None,
+        error: str = "",
+    ) -> bool:
+        """Add a photograph with its words, all or nothing.
+
+        Args:
+            size: width and height in pixels.
+            content: its file, if the set is to keep it; once for all its pages.
+            error: why it could not be opened.
+
+        Returns:
+            Whether it is new, or could not be opened before; one that is there stays as it is, with its words.
+        """
+        now = time.time()
+        with self._database.change() as connection:
+            added = connection.execute(
+                "INSERT INTO photo (path, number, width, height, error) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET width = excluded.width, height = excluded.height, error = excluded.error "
+                "WHERE error <> '' RETURNING id",
+                (os.fsencode(path), number, *size, storable(error)),
+            ).fetchone()
+            if added is None:
+                return False
+            (photo,) = added
+            if content is not None:
+                connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?)", (os.fsencode(path), content))
+            connection.executemany(
+                "INSERT INTO item (photo, outline, proposed, confidence, text, state, version, changed) "
+                "VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
+                [
+                    (photo, _dump(each.outline), text, each.confidence, text, each.state, now)
+                    for each in proposals
+                    for text in (storable(each.text),)
+                ],
+            )
+        return True
+
+    def finish(self, path: str) -> None:
+        """Note that all pages of a file are in the set."""
+        with self._database.change() as connection:
+            connection.execute("INSERT OR IGNORE INTO finished VALUES (?)", (os.fsencode(path),))
+
+    def is_finished(self, path: str) -> bool:
+        """Whether all pages of a file are in the set."""
+        return bool(self._database.fetch("SELECT 1 FROM finished WHERE path = ?", os.fsencode(path)))
+
+    def content(self, photo: Photo) -> bytes | None:
+        """The file of a picture that the set keeps; None for one that lies elsewhere."""
+        rows = self._database.fetch("SELECT bytes FROM content WHERE path = ?", os.fsencode(photo.path))
+        return rows[0][0] if rows else None
+
+    # --- what people say ----------------------------------------------------------------------------------------------
+
+    def change(
+        self,
+        item: int,
+        version: int,
+        text: str | None = None,
+        state: State | None = None,
+        outline: Outline | None = None,
+        reading: tuple[str, float] | None = None,
+    ) -> Item:
+        """Change a word; it is on the disk when this returns.
+
+        Args:
+            item: its id.
+            version: of what the change was made to.
+            text, state, outline: the new values; None = as before.
+            reading: what the recognizer reads now, and its confidence.
+
+        Raises:
+            Conflict: the word has another version by now.
+            UserError: there is no such word, the label cannot be kept (``check_text``), or the disk is full; nothing is
+                changed then.
+        """
+        with self._database.change() as connection:
+            found = connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone()
+            if found is None:
+                raise UserError(f"word {item}: not in {self.folder}; load the page again")
+            before = _item(found)
+            if before.version != version:
+                raise Conflict(before)
+            state = before.state if state is None else state
+            text = before.text if text is None else check_text(text, empty=state not in ACCEPTED)
+            if state in ACCEPTED and not text:
+                raise UserError(f"word {item}: an empty label; write what is to be read, or mark it illegible")
+            outline = before.outline if outline is None else outline
+            proposed, confidence = reading or (before.proposed, before.confidence)
+            connection.execute(
+                "UPDATE item SET text = ?, state = ?, outline = ?, proposed = ?, confidence = ?, version = ?, "
+                "changed = ? WHERE id = ?",
+                (
+                    text, state, _dump(outline), storable(proposed), confidence, version + 1, time.time(), item,
+                ),
+            )  # fmt: skip
+            return _item(connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone())
+
+    def get(self, item: int) -> Item:
+        """A word.
+
+        Raises:
+            UserError: there is none of this id.
+        """
+        rows = self._database.fetch(f"{_ITEM} WHERE item.id = ?", item)
+        if not rows:
+            raise UserError(f"word {item}: not in {self.folder}; load the page again")
+        return _item(rows[0])
+
+    def items(self, state: State, after: tuple[float, int] = (-1.0, 0), limit: int = 20) -> list[Item]:
+        """Words of a state, the least sure first.
+
+        Args:
+            after: confidence and id of the last one that is known.
+        """
+        rows = self._database.fetch(
+            f"{_ITEM} WHERE state = ? AND (confidence, item.id) > (?, ?) ORDER BY confidence, item.id LIMIT ?",
+            state, *after, limit,
+        )  # fmt: skip
+        return [_item(row) for row in rows]
+
+    def each(self, states: Sequence[State] = STATES) -> Iterator[Item]:
+        """All words of some states, photograph by photograph; they are fetched piece by piece."""
+        marks = ", ".join("?" * len(states))
+        last = 0
+        while rows := self._database.fetch(
+            f"{_ITEM} WHERE item.id > ? AND state IN ({marks}) ORDER BY item.id LIMIT {_CHUNK}", last, *states
+        ):
+            for row in rows:
+                yield _item(row)
+            last = rows[-1][0]
+
+    def counts(self) -> dict[str, int]:
+        """How many words have each state."""
+        return dict(self._database.fetch("SELECT state, items FROM count"))
+
+    def photos(self) -> tuple[int, int]:
+        """How many photographs were read, and how many could not be."""
+        rows = dict(self._database.fetch("SELECT error <> '', count(*) FROM photo GROUP BY 1"))
+        return rows.get(0, 0), rows.get(1, 0)
+
+    # --- notes --------------------------------------------------------------------------------------------------------
+
+    def note(self, key: str) -> Any:
+        """What was noted under a key, as JSON holds it; None if nothing was."""
+        rows = self._database.fetch("SELECT value FROM note WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
+
+    def write_note(self, key: str, value: Any) -> None:
+        """Note something about the set."""
+        with self._database.change() as connection:
+            connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot write {folder}: a file; pass the name of a folder")
+    try:
+        names = sorted(os.listdir(folder)) if folder.exists() else []
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass another folder") from error
+    if names and DATABASE not in names:
+        raise UserError(
+            f"{folder}: not empty ({', '.join(names[:3])}) and no set of labels that dptr made; pass another folder"
+        )
+
+
+def _item(row: Sequence[Any]) -> Item:
+    id, photo, path, number, width, height, outline, proposed, confidence, text, state, version = row
+    place = Photo(photo, os.fsdecode(path), number, width, height)
+    return Item(id, place, _load(outline), proposed, confidence, text, state, version)
+
+
+def _dump(outline: Outline) -> str:
+    return json.dumps([[round(x, 1), round(y, 1)] for x, y in outline]) if outline else ""
+
+
+def _load(outline: str) -> Outline:
+    return tuple((x, y) for x, y in json.loads(outline)) if outline else ()
