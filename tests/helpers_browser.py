@@ -15,13 +15,27 @@ CHROMIUM = shutil.which("chromium")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
+    isolated = False
+
+    def end_headers(self) -> None:
+        if self.isolated:
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
 
 
+class _Isolated(_Quiet):
+    isolated = True
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+def serving(folder: Path, isolated: bool = False) -> Iterator[str]:
+    """The address of a folder; ``isolated``: with the headers that let its pages use several threads."""
+    handler = _Isolated if isolated else _Quiet
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from dptr.browser import FOLDER, runtime
+from dptr.browser import FOLDER, export_page, runtime
 from dptr.cli.app import run
 from dptr.weights import model_file
 
 PARTS = {name: f"content of {name}".encode() for name in runtime.FILES}
+NETWORKS = ["models/detector.onnx", "models/spaces.onnx", "licenses/detector.txt"]
 LISTED = ["index.html", "page.json", "licenses/DPTR.txt", "licenses/onnxruntime.txt", "licenses/onnxruntime-parts.txt"]
 SCRIPTS = sorted(FOLDER.glob("*.js"))
 
@@ -48,9 +49,9 @@ def test_the_folder_holds_all_that_it_names(package: Path, tmp_path: Path, capsy
     held = files(out)
     assert sorted(line.partition("\t")[0] for line in printed[:-1]) == sorted(held)
     facts = json.loads((out / "page.json").read_text(encoding="utf-8"))
-    assert facts["model"] == "dptr-en-tiny"
+    assert (facts["model"], facts["photographs"]) == ("dptr-en-tiny", True)
     assert facts["files"] == {path: size for path, size in held.items() if path != "page.json"}
-    assert set(LISTED) <= held.keys() and all(held.values())
+    assert {*LISTED, *NETWORKS} <= held.keys() and all(held.values())
     assert (out / "models/recognizer.onnx").read_bytes() == model_file("dptr-en-tiny", "model.onnx").read_bytes()
     for name, own in runtime.FILES.items():
         assert (out / "runtime" / own).read_bytes() == PARTS[name]
@@ -60,6 +61,13 @@ def test_the_folder_holds_all_that_it_names(package: Path, tmp_path: Path, capsy
             r'URL\("([^"]+\.js)"', script
         ):
             assert (path.parent / named).is_file(), f"{path.name}: {named}"
+
+
+def test_a_page_for_crops_has_no_detector(package: Path, tmp_path: Path) -> None:
+    export_page(tmp_path / "out", "dptr-en-tiny", photographs=False, runtime=package)
+    held = files(tmp_path / "out")
+    assert set(LISTED) <= held.keys() and not {*NETWORKS} & held.keys()
+    assert json.loads((tmp_path / "out/page.json").read_text())["photographs"] is False
 
 
 def test_a_page_is_replaced_and_nothing_else(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

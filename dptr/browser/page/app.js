@@ -249,7 +249,7 @@ get("saves").addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, dialog");
+  const typing = event.target.closest("input:not([type=radio]), dialog");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || !items.length) return;
   const actions = {
     "+": () => resizeBy(1.4), "-": () => resizeBy(1 / 1.4), 0: () => resizeBy(0), b: () => get("boxes").click(),

@@ -16,15 +16,16 @@ self.addEventListener("message", ({ data }) => {
   last = last.then(() => answer(data));
 });
 
-async function answer({ id, blob, sizes }) {
+async function answer({ id, blob, mode, sizes }) {
   const tell = (doing) => self.postMessage({ id, doing });
   try {
     const load = loader(sizes, tell);
     const recognizer = await once("recognizer", () => openRecognizer(load));
+    const ocr = mode === "photograph" && (await once("ocr", () => openOcr(load, recognizer)));
     tell("Reading …");
     const begun = performance.now();
     const picture = await openPicture(blob);
-    const page = asPage(picture, await recognizer.readWord(picture));
+    const page = ocr ? await ocr.read(picture, tell) : asPage(picture, await recognizer.readWord(picture));
     self.postMessage({ id, page, seconds: (performance.now() - begun) / 1000 });
   } catch (error) {
     self.postMessage({ id, error: error.message || String(error) });
@@ -40,6 +41,11 @@ function once(name, open) {
 async function openRecognizer(load) {
   const [ort, bytes] = [await once("ort", () => openRuntime(load)), await load("models/recognizer.onnx")];
   return Recognizer.open(ort, bytes);
+}
+
+async function openOcr(load, recognizer) {
+  const { Ocr } = await import("./ocr.js");
+  return Ocr.open(recognizer, await load("models/detector.onnx"), await load("models/spaces.onnx"));
 }
 
 async function openRuntime(load) {
