@@ -46,6 +46,7 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
         "weights/recognizers.json",
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
         "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
+        "browser/page/*.html", "browser/page/*.css", "browser/page/*.js",
         "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
         "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),

@@ -24,6 +24,7 @@ from dptr.cli import (
     data,
     evaluate,
     export,
+    export_page,
     import_weights,
     info,
     label,
@@ -56,6 +57,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Tools": (
         import_weights.import_weights,
         export.export,
+        export_page.export_page,
         bench.bench,
         synth.fonts,
         info.info,

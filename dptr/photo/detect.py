@@ -148,14 +148,23 @@ def _stretches(length: int) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
-def _open_rapidocr(device: str) -> Detector:
+def find_rapidocr() -> Path:
+    """The file of the network that rapidocr brings.
+
+    Raises:
+        UserError: it is not installed, or a version without one.
+    """
     spec = find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"detector 'rapidocr': not installed; {describe_install('photo')}")
     files = sorted(path for place in spec.submodule_search_locations for path in Path(place).glob("models/*det*.onnx"))
     if not files:
         raise UserError("detector 'rapidocr': this version of it brings no detector; pip install 'rapidocr>=3.10'")
-    return DBDetector(files[-1], device, bgr=True)
+    return files[-1]
+
+
+def _open_rapidocr(device: str) -> Detector:
+    return DBDetector(find_rapidocr(), device, bgr=True)
 
 
 DETECTORS: dict[str, Callable[[str], Detector]] = {"rapidocr": _open_rapidocr}

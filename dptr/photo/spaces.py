@@ -25,7 +25,7 @@ FLAT = 0.15  # deviation of a column's pixels, of the line's, below which nothin
 SURELY = 0.995  # probability of blank in flat stretches wider than half the height, which rendered lines hardly have
 CONTRAST = 4.0  # gray levels added to a line's deviation, so that empty ones stay empty
 
-_FILE = Path(__file__).with_name("spaces.onnx")
+FILE = Path(__file__).with_name("spaces.onnx")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Columns:
 class SpaceFinder:
     """The network, open in onnxruntime on the CPU; several threads may use it at once."""
 
-    def __init__(self, file: str | Path = _FILE) -> None:
+    def __init__(self, file: str | Path = FILE) -> None:
         self.session = open_session(file, "cpu")
 
     def __call__(self, lines: Sequence[Image.Image]) -> list[Columns]:

@@ -1,0 +1,74 @@
+// What was read in lines as a page, as 'dptr ocr --format json' writes it (dptr/photo/assemble.py).
+
+import { alignCharacters } from "./align.js";
+import { measureAngle, orderBoxes } from "./order.js";
+import { locate } from "./rectify.js";
+import { runsLeft } from "./script.js";
+import { bounds } from "./split.js";
+
+const SCHEMA = 1;
+const INSET = 0.12; // of the height of a detected box, which is grown to be read, above and below the text
+
+export function assemblePage({ width, height }, lines) {
+  const parts = lines.map((line) => readPart(line.choose())).filter((part) => part.words.length);
+  const texts = parts.flatMap((part) => part.words.map((word) => word.text));
+  const leftward = 2 * texts.filter(runsLeft).length > texts.length;
+  const ordered = orderBoxes(parts.map((part) => part.box), leftward).map(({ boxes, block }) => {
+    const own = boxes.map((index) => parts[index]);
+    const words = own.flatMap((part) => (leftward ? [...part.words].reverse() : part.words));
+    const [first, last] = [words[0].box, words.at(-1).box];
+    const angle = Math.round(100 * measureAngle(own[0].box)) / 100;
+    const text = words.map((word) => word.text).join(" ");
+    return { text, box: [first[0], last[1], last[2], first[3]], angle, block, words };
+  });
+  const text = ordered
+    .map((line, index) => (index && line.block !== ordered[index - 1].block ? "\n" : "") + line.text)
+    .join("\n");
+  return { schema: SCHEMA, source: "", page: 1, width, height, text, lines: ordered, notes: [] };
+}
+
+// The words read in one box, from left to right, and the box around them.
+function readPart(view) {
+  const read = view.chosen().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
+  const words = read.flatMap(([[left, right], reading]) => wordsOf(view, reading, left, right));
+  return { words, box: read.length ? place(view, read[0][0][0], read.at(-1)[0][1]) : [] };
+}
+
+// The words that were read between two places of a line; more than one if the reading holds spaces.
+function wordsOf(view, reading, left, right) {
+  const leading = reading.characters.findIndex(([character]) => character.trim());
+  const trailing = reading.characters.findLastIndex(([character]) => character.trim());
+  const pairs = reading.characters.slice(leading, trailing + 1);
+  const characters = pairs.map(([character]) => character);
+  const leftward = runsLeft(reading.text);
+  const spots = alignCharacters(leftward ? characters.toReversed() : characters, view.columns, left, right);
+  if (leftward) spots.reverse();
+  const words = [];
+  for (let start = 0; start < pairs.length; start += 1) {
+    let end = start;
+    while (end < pairs.length && characters[end] !== " ") end += 1;
+    if (end === start) continue;
+    const alone = !characters.includes(" ");
+    const own = spots.slice(start, end);
+    words.push({
+      text: characters.slice(start, end).join(""),
+      confidence: short(alone ? reading.confidence : pairs.slice(start, end).reduce((product, [, each]) => product * each, 1)),
+      box: place(view, Math.min(...own.map(([begin]) => begin)), Math.max(...own.map(([, stop]) => stop)), leftward),
+      characters: own.map((spot, index) => ({
+        text: characters[start + index], confidence: short(pairs[start + index][1]), box: place(view, ...spot, leftward),
+      })),
+    });
+    start = end;
+  }
+  return leftward ? words.reverse() : words;
+}
+
+// A stretch of a line in the picture.
+function place(view, left, right, leftward = false) {
+  const points = locate(view.box, left, INSET, right, 1 - INSET).map((point) => point.map((side) => Math.round(100 * side) / 100));
+  return leftward ? [points[1], points[0], points[3], points[2]] : points;
+}
+
+function short(probability) {
+  return Number(probability.toPrecision(6));
+}

@@ -1,0 +1,88 @@
+// Photographs: finds lines, splits them into words, and reads these (dptr/photo/ocr.py).
+
+import { assemblePage } from "./assemble.js";
+import { Detector } from "./detect.js";
+import { viewLines } from "./lines.js";
+import { extend, invert } from "./picture.js";
+import { SpaceFinder } from "./spaces.js";
+import { round } from "./sizes.js";
+
+const LINE_SQUEEZED = 1.25; // times as long as the longest crop that a line is which is read whole too, at most
+const SURE = 0.9; // confidence of a word below which it is read again
+
+export class Ocr {
+  static async open(recognizer, detector, spaces) {
+    const { ort } = recognizer;
+    return new Ocr(recognizer, await Detector.open(ort, detector), await SpaceFinder.open(ort, spaces));
+  }
+
+  constructor(recognizer, detector, spaces) {
+    Object.assign(this, { recognizer, detector, spaces });
+    this.longest = recognizer.readsSpaces ? LINE_SQUEEZED * recognizer.sizes.longest : 0;
+  }
+
+  async read(picture, tell) {
+    const boxes = await this.detector.find(picture, tell);
+    tell(`Reading ${boxes.length} ${boxes.length === 1 ? "line" : "lines"} …`);
+    const fit = (part) => this.recognizer.sizes.fit(part);
+    const lines = await viewLines(picture, boxes, this.spaces, fit, this.longest);
+    await this.readViews(lines.flatMap((line) => line.views));
+    await this.readViews(lines.filter((line) => line.isDoubtful()).flatMap((line) => line.turnAround()));
+    const chosen = lines.map((line) => line.choose());
+    await this.readAgain(chosen);
+    await this.readWords(chosen); // of which others may be the best now
+    return assemblePage(picture, lines);
+  }
+
+  async readViews(views) {
+    const whole = views.filter((view) => view.lineCrop);
+    const readings = await this.readCrops(whole.map((view) => view.lineCrop));
+    whole.forEach((view, index) => view.takeLine(readings[index]));
+    await this.readWords(views);
+  }
+
+  // Until the best way to split each line holds no other words: far from all that are possible.
+  async readWords(views) {
+    for (let words; (words = views.flatMap((view) => view.unread())).length; ) {
+      const readings = await this.readCrops(words.map((word) => word.crop));
+      words.forEach((word, index) => (word.reading = readings[index]));
+    }
+  }
+
+  // Confidences are those before calibration, which is for pictures of one word, not for boxes.
+  async readCrops(crops) {
+    const readings = await this.recognizer.readCrops(crops);
+    return readings.map((reading) => ({ ...reading, confidence: reading.product }));
+  }
+
+  // Words that are not sure are read in some changed views, and what most of these agree on is kept.
+  async readAgain(views) {
+    const words = views.flatMap((view) => {
+      const inLine = view.wordsOfLine();
+      const chosen = view.chosen().map((word, index) => ({ word, inLine: inLine[index] }));
+      return chosen.filter(({ word }) => word.reading.confidence < SURE);
+    });
+    const changed = words.map(({ word }) => changes(word.crop).map((crop) => this.recognizer.sizes.fit(crop)));
+    const readings = await this.readCrops(changed.flat());
+    for (const [index, { word, inLine }] of words.entries()) {
+      const own = readings.splice(0, changed[index].length);
+      word.reading = agree([word.reading, ...own, ...(inLine ? [inLine] : [])]);
+    }
+  }
+}
+
+// A crop with more of its edge, in negative, and longer (dptr/inference/views.py).
+function changes(crop) {
+  const share = (part) => Math.max(1, round(part * crop.height));
+  const [edge, ends] = [share(0.1), share(0.15)];
+  return [extend(crop, edge, edge, edge, edge), invert(crop), extend(crop, ends, 0, ends, 0)];
+}
+
+// The text of most confidence in sum; its confidence is that sum over the number of all readings.
+function agree(readings) {
+  const sums = new Map();
+  for (const { text, confidence, runaway } of readings) sums.set(text, (sums.get(text) || 0) + (runaway ? 0 : confidence));
+  const [text, sum] = [...sums].reduce((best, each) => (each[1] > best[1] ? each : best));
+  const best = readings.filter((reading) => reading.text === text).reduce((one, two) => (two.confidence > one.confidence ? two : one));
+  return { ...best, confidence: sum / readings.length };
+}

@@ -1,0 +1,136 @@
+// A recognizer that 'dptr export' wrote, in onnxruntime-web: crops in, readings out. All that it knows is in its file.
+
+import { WordConfidence, applyTemperature } from "./confidence.js";
+import { readMetadata } from "./metadata.js";
+import { views } from "./picture.js";
+import { Sizes } from "./sizes.js";
+
+const BATCH = 16; // crops that are read at once
+const HALF_RANGE = 127.5;
+
+export class Recognizer {
+  // bytes: of the file; ort: onnxruntime-web
+  static async open(ort, bytes) {
+    const held = await readMetadata(bytes);
+    return new Recognizer(ort, await openSession(ort, bytes), held);
+  }
+
+  constructor(ort, session, held) {
+    Object.assign(this, { ort, session, held });
+    this.sizes = new Sizes(held);
+    this.characters = ["", ...held.charset.characters];
+    this.temperature = held.temperature || 1;
+    this.confidence = held.card.confidence && new WordConfidence(held.card.confidence);
+  }
+
+  get readsSpaces() {
+    return this.characters.includes(" ");
+  }
+
+  // A picture of one word, also turned where it is tall; the surest reading counts.
+  async readWord(picture) {
+    const readings = await this.readCrops(views(picture).map((view) => this.sizes.fit(view)));
+    const best = chooseView(readings);
+    const reading = { ...readings[best], turned: [0, 90, 270][best] };
+    const [width, height] = best ? [picture.height, picture.width] : [picture.width, picture.height];
+    return { ...reading, notes: [...notePicture(width, height, this.sizes.longest, reading.product), ...reading.notes] };
+  }
+
+  // Crops of sizes that the model reads to readings, in their order; those of one size are read together.
+  async readCrops(crops) {
+    const readings = [];
+    const groups = new Map();
+    crops.forEach((crop, index) => {
+      const size = `${crop.height}x${crop.width}`;
+      groups.set(size, [...(groups.get(size) || []), index]);
+    });
+    for (const indices of groups.values()) {
+      for (let start = 0; start < indices.length; start += BATCH) {
+        const batch = indices.slice(start, start + BATCH);
+        const found = await this.run(batch.map((index) => crops[index]));
+        batch.forEach((index, place) => (readings[index] = found[place]));
+      }
+    }
+    return readings;
+  }
+
+  async run(crops) {
+    const { width, height } = crops[0];
+    const plane = width * height;
+    const pixels = new Float32Array(crops.length * 3 * plane);
+    crops.forEach(({ data }, number) => {
+      for (let index = 0; index < plane; index += 1) {
+        for (let channel = 0; channel < 3; channel += 1) {
+          pixels[(number * 3 + channel) * plane + index] = Math.fround(data[index * 3 + channel] / HALF_RANGE) - 1;
+        }
+      }
+    });
+    const input = new this.ort.Tensor("float32", pixels, [crops.length, 3, height, width]);
+    const { probabilities } = await this.session.run({ pixels: input }, ["probabilities"]);
+    const [, places, classes] = probabilities.dims;
+    if (classes !== this.characters.length) throw new Error("The model is damaged. Load the page anew.");
+    applyTemperature(probabilities.data, classes, this.temperature);
+    return crops.map((_, number) => this.decode(probabilities.data, number * places, places, classes));
+  }
+
+  // The likeliest class at each place, up to the first end.
+  decode(data, first, places, classes) {
+    const [rows, best] = [[], []];
+    for (let place = 0; place < places && best.at(-1) !== 0; place += 1) {
+      const row = data.subarray((first + place) * classes, (first + place + 1) * classes);
+      let likeliest = 0;
+      for (let index = 1; index < classes; index += 1) if (row[index] > row[likeliest]) likeliest = index;
+      rows.push(row);
+      best.push(likeliest);
+    }
+    const ended = best.at(-1) === 0;
+    const read = ended ? best.slice(0, -1) : best;
+    const characters = read.map((index, place) => [this.characters[index], rows[place][index]]);
+    const text = characters.map(([character]) => character).join("");
+    const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
+    const runaway = !ended && hasRepeatedEnding(read);
+    return {
+      text,
+      confidence: this.confidence ? this.confidence.calibrate(rows, best) : product,
+      product, // before calibration: readings of one picture are compared by it
+      characters,
+      runaway,
+      turned: 0,
+      notes: ended || runaway ? [] : [`The reading stops at ${read.length} characters, the most that this model writes.`],
+    };
+  }
+}
+
+export function openSession(ort, bytes) {
+  return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+}
+
+// A turned view counts if it is surer and has two characters or more: one tall letter turned is a dash.
+function chooseView(readings) {
+  let best = 0;
+  readings.forEach((reading, view) => {
+    const possible = view && !reading.runaway && reading.characters.length > 1;
+    if (possible && reading.product > readings[best].product) best = view;
+  });
+  return best;
+}
+
+// Whether the same one to four characters stand three times at the end, as a decoder writes that lost its place.
+function hasRepeatedEnding(read) {
+  return [1, 2, 3, 4].some((unit) => {
+    const end = read.slice(-3 * unit);
+    return end.length === 3 * unit && end.every((index, place) => index === end[place % unit]);
+  });
+}
+
+// What may be wrong with a picture (dptr/inference/prediction.py).
+function notePicture(width, height, longest, product) {
+  const notes = [];
+  const [shorter, longer] = [Math.min(width, height), Math.max(width, height)];
+  if (shorter >= 300 && longer <= 2.5 * shorter && product <= 0.4) {
+    notes.push("This looks like a whole photograph, not like a crop of one word.");
+  }
+  if (height < 6) notes.push(`${height} pixels are too few in height to tell letters apart.`);
+  if (width > 2.5 * longest * height) notes.push("It is much longer than this model reads. Cut it into shorter pieces.");
+  return notes;
+}

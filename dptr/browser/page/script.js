@@ -1,0 +1,15 @@
+// What the page knows of scripts.
+
+const LEFTWARD = /^[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]$/u;
+const WIDE = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303e\uff01-\uff60]$/u;
+
+// Whether a text runs from right to left: by its first letter.
+export function runsLeft(text) {
+  const letter = [...text].find((character) => /\p{L}/u.test(character));
+  return letter !== undefined && LEFTWARD.test(letter);
+}
+
+// Whether a character is as wide as it is high.
+export function isWide(character) {
+  return WIDE.test(character);
+}

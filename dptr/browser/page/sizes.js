@@ -1,0 +1,43 @@
+// The size of the crop that a picture is read in: that whose shape is nearest to its own (dptr/utils/sizes.py).
+
+import { reduce, resize } from "./resize.js";
+
+const WIDTH_STEP = 32; // pixels between one width and the next
+const SHORTENED = 256; // times the side of a crop: a longer side is averaged down before it is resized
+
+// As Python rounds: halves to the even number.
+export function round(value) {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 ? below + 1 : below;
+}
+
+export class Sizes {
+  // of: the metadata of a model: height, width, widest, and sizes, further pairs of height and width
+  constructor({ height, width, widest = 0, sizes = [] }) {
+    Object.assign(this, { height, width, widest: Math.max(widest, width), sizes });
+  }
+
+  // [height, width] for a picture of that width / height
+  choose(aspect) {
+    const steps = round((this.height * aspect - this.width) / WIDTH_STEP);
+    const width = Math.min(Math.max(this.width + steps * WIDTH_STEP, this.width), this.widest);
+    let best = [this.height, width];
+    for (const size of this.sizes) {
+      if (Math.abs(size[1] / size[0] - aspect) < Math.abs(best[1] / best[0] - aspect)) best = size;
+    }
+    return best;
+  }
+
+  // width / height of the longest crop
+  get longest() {
+    return Math.max(this.widest / this.height, ...this.sizes.map(([height, width]) => width / height));
+  }
+
+  fit(picture) {
+    const [height, width] = this.choose(picture.width / picture.height);
+    const across = Math.max(1, Math.floor(picture.width / (SHORTENED * width)));
+    const down = Math.max(1, Math.floor(picture.height / (SHORTENED * height)));
+    return resize(reduce(picture, across, down), width, height);
+  }
+}

@@ -1,0 +1,123 @@
+// Lines to words: which gaps between letters are spaces, decided by what is read on either side (dptr/photo/split.py).
+// A span is [first, last]: a word as the numbers of its pieces, which lie between gaps.
+
+import { alignCharacters } from "./align.js";
+import { runsLeft } from "./script.js";
+import { round } from "./sizes.js";
+
+const EAGERNESS = 1.4; // log odds for a space, added to those that the columns say
+const WEIGHT = 0.6; // exponent of the confidences of words, beside the probabilities of gaps
+const CERTAIN = 0.97; // probability of a space from which on no word runs across it
+const POSSIBLE = 0.01; // probability, of a column, below which it is of no gap
+const LONGEST = 12; // heights of a line that a word is long at most
+const MOST_INNER = 5; // gaps that a word may run across
+const LINE_ODDS = 3; // log odds for a space that a reading of the whole line adds, or takes off, times its confidence
+const NEAR = 0.15; // of the height, that the middle of a space may be outside of its gap
+const WORST = 1e-4; // confidence below which readings are equally bad
+
+const probable = (value) => Math.min(Math.max(value, 1e-3), 1 - 1e-3);
+
+// Where a word begins and ends, as fractions of the line's width.
+export function bounds(gaps, [first, last]) {
+  return [gaps.pieces[first][0], gaps.pieces[last][1]];
+}
+
+// Cuts a line where a space may be: pieces as fractions of its width, and how likely the gap after each is a space.
+export function findGaps(blank, height) {
+  const first = blank.findIndex((value) => value < 0.5);
+  if (first < 0) return { pieces: [[0, 1]], spaces: [] };
+  const end = blank.findLastIndex((value) => value < 0.5) + 1;
+  const gaps = [];
+  for (let left = first; left < end; left += 1) {
+    if (!(blank[left] > POSSIBLE)) continue;
+    let right = left;
+    while (right < end && blank[right] > POSSIBLE) right += 1;
+    const stretch = blank.slice(left, right);
+    const most = Math.max(...stretch);
+    const core = (value) => value >= Math.min(0.5, most);
+    if (left !== first && right !== end) {
+      const sides = [left + stretch.findIndex(core), left + stretch.findLastIndex(core) + 1];
+      const odds = (Math.exp(EAGERNESS) * most) / Math.max(1 - most, 1e-4);
+      gaps.push({ sides, space: probable(odds / (1 + odds)) });
+    }
+    left = right;
+  }
+  const most = Math.max(3, round((2 * (end - first)) / height));
+  const likely = [...gaps].sort((one, two) => two.space - one.space).slice(0, most).sort((one, two) => one.sides[0] - two.sides[0]);
+  const edges = [first, ...likely.flatMap((gap) => gap.sides), end].map((edge) => edge / blank.length);
+  const pieces = Array.from({ length: edges.length / 2 }, (_, index) => [edges[2 * index], edges[2 * index + 1]]);
+  return { pieces, spaces: likely.map((gap) => gap.space) };
+}
+
+// Without the pieces at either end whose middle is outside; all of them if none is inside.
+export function keepInner(gaps, left, right) {
+  const inside = ([begin, end]) => left <= (begin + end) / 2 && (begin + end) / 2 <= right;
+  const [first, last] = [gaps.pieces.findIndex(inside), gaps.pieces.findLastIndex(inside)];
+  if (first < 0) return gaps;
+  return { pieces: gaps.pieces.slice(first, last + 1), spaces: gaps.spaces.slice(first, last) };
+}
+
+// The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
+export function weighSpaces(gaps, columns, reading) {
+  const [left, right] = bounds(gaps, [0, gaps.pieces.length - 1]);
+  const characters = [...reading.text.trim()];
+  if (runsLeft(reading.text)) characters.reverse();
+  const spots = alignCharacters(characters, columns, left, right);
+  const near = (NEAR * columns.height) / columns.blank.length;
+  const read = spots.filter((_, index) => characters[index] === " ").map(([begin, end]) => (begin + end) / 2);
+  const spaces = gaps.spaces.map((probability, index) => {
+    const [begin, end] = [gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near];
+    const sign = read.some((middle) => begin <= middle && middle <= end) ? 1 : -1;
+    const odds = Math.log(probability / (1 - probability)) + sign * LINE_ODDS * reading.confidence;
+    return probable(1 / (1 + Math.exp(-odds)));
+  });
+  return { pieces: gaps.pieces, spaces };
+}
+
+// The words of a reading with spaces, each with the product of its characters' probabilities as confidence.
+export function splitReading(reading) {
+  const words = [[]];
+  for (const pair of reading.characters) {
+    if (pair[0] === " ") words.push([]);
+    else words.at(-1).push(pair);
+  }
+  return words.filter((word) => word.length).map((characters) => ({
+    ...reading,
+    characters,
+    text: characters.map(([character]) => character).join(""),
+    confidence: characters.reduce((product, [, probability]) => product * probability, 1),
+  }));
+}
+
+// The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line.
+export function possibleWords(gaps, aspect) {
+  const spans = [];
+  gaps.pieces.forEach((_, first) => {
+    for (let last = first; last < Math.min(gaps.pieces.length, first + MOST_INNER + 1); last += 1) {
+      const [left, right] = bounds(gaps, [first, last]);
+      if (last > first && (gaps.spaces[last - 1] >= CERTAIN || (right - left) * aspect > LONGEST)) break;
+      spans.push([first, last]);
+    }
+  });
+  return spans;
+}
+
+// The way to split a line that is worth most; confidence: of what is read in a span, undefined for one not to be read.
+export function chooseWords(gaps, confidence) {
+  const across = [0];
+  for (const space of gaps.spaces) across.push(across.at(-1) + Math.log1p(-space)); // running across the first gaps
+  const best = [{ worth: 0, words: [] }];
+  for (let last = 0; last < gaps.pieces.length; last += 1) {
+    let chosen = null;
+    for (let first = 0; first <= last; first += 1) {
+      const sure = confidence([first, last]);
+      if (sure === undefined) continue;
+      const worth =
+        best[first].worth + WEIGHT * Math.log(Math.max(sure, WORST)) + (across[last] - across[first]) +
+        (first ? Math.log(gaps.spaces[first - 1]) : 0);
+      if (!chosen || worth > chosen.worth) chosen = { worth, words: [...best[first].words, [first, last]] };
+    }
+    best.push(chosen);
+  }
+  return best.at(-1).words;
+}

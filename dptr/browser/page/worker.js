@@ -1,0 +1,78 @@
+// The work, in a thread of its own: loads what is needed, once, and reads one picture after the other.
+
+import { asPage } from "./crop.js";
+import { openPicture } from "./picture.js";
+import { Recognizer } from "./recognizer.js";
+
+const HOME = new URL("../", import.meta.url); // of the page
+const THREADS = 4; // at most; browsers allow several only where the server isolates the page
+const RUNTIME = "runtime/ort-wasm-simd-threaded";
+
+let last = Promise.resolve();
+const opened = new Map(); // promises by name
+
+// data: { id, blob, mode: "photograph" | "crop", sizes: bytes of the files of the page, by path }
+self.addEventListener("message", ({ data }) => {
+  last = last.then(() => answer(data));
+});
+
+async function answer({ id, blob, mode, sizes }) {
+  const tell = (doing) => self.postMessage({ id, doing });
+  try {
+    const load = loader(sizes, tell);
+    const recognizer = await once("recognizer", () => openRecognizer(load));
+    const ocr = mode === "photograph" && (await once("ocr", () => openOcr(load, recognizer)));
+    tell("Reading …");
+    const begun = performance.now();
+    const picture = await openPicture(blob);
+    const page = ocr ? await ocr.read(picture, tell) : asPage(picture, await recognizer.readWord(picture));
+    self.postMessage({ id, page, seconds: (performance.now() - begun) / 1000 });
+  } catch (error) {
+    self.postMessage({ id, error: error.message || String(error) });
+  }
+}
+
+// What failed to open is tried again with the next picture.
+function once(name, open) {
+  if (!opened.has(name)) opened.set(name, open().catch((error) => (opened.delete(name), Promise.reject(error))));
+  return opened.get(name);
+}
+
+async function openRecognizer(load) {
+  const [ort, bytes] = [await once("ort", () => openRuntime(load)), await load("models/recognizer.onnx")];
+  return Recognizer.open(ort, bytes);
+}
+
+async function openOcr(load, recognizer) {
+  const { Ocr } = await import("./ocr.js");
+  return Ocr.open(recognizer, await load("models/detector.onnx"), await load("models/spaces.onnx"));
+}
+
+async function openRuntime(load) {
+  const ort = await import("../runtime/ort.wasm.min.js");
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(THREADS, navigator.hardwareConcurrency || 1) : 1;
+  ort.env.wasm.wasmPaths = { mjs: new URL(`${RUNTIME}.js`, HOME).href, wasm: new URL(`${RUNTIME}.wasm`, HOME).href };
+  ort.env.wasm.wasmBinary = await load(`${RUNTIME}.wasm`);
+  return ort;
+}
+
+// Loads a file of the page, and says how far it is.
+function loader(sizes, tell) {
+  return async (path) => {
+    const failed = (why) => new Error(`${path} could not be loaded (${why}). Check the connection, and try again.`);
+    const answered = await fetch(new URL(path, HOME)).catch((error) => Promise.reject(failed(error.message)));
+    if (!answered.ok) throw failed(answered.status);
+    const bytes = new Uint8Array(sizes[path]);
+    let at = 0;
+    for (const reader = answered.body.getReader(); ; ) {
+      const { done, value } = await reader.read().catch((error) => Promise.reject(failed(error.message)));
+      if (done) break;
+      if (at + value.length > bytes.length) throw failed("another size than expected");
+      bytes.set(value, at);
+      at += value.length;
+      tell(`Loading ${(at / 1e6).toFixed(1)} of ${(bytes.length / 1e6).toFixed(1)} MB …`);
+    }
+    if (at < bytes.length) throw failed("another size than expected");
+    return bytes;
+  };
+}
