@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from helpers_serve import CROPS
 from PIL import Image
 
 from dptr.label.item import Item, Proposal, State
 from dptr.label.store import Store
 from dptr.photo.page import Outline
+from dptr.weights import model_file
 
 SIZE = 200, 100  # of photographs
 
@@ -39,3 +43,45 @@ def make_set(folder: Path, *words: tuple[str, float, State]) -> Store:
 
 def told(items: list[Item]) -> list[tuple[str, str]]:
     return [(item.text, item.state) for item in items]
+
+
+def make_words(folder: Path, count: int = 6) -> Store:
+    """A set in ``folder/set`` of crops of one word each, all labeled."""
+    store = Store(folder / "set")
+    rows = (line.split("\t") for line in (CROPS / "labels.tsv").read_text(encoding="utf-8").splitlines())
+    for name, label in islice(rows, count):
+        with Image.open(CROPS / name) as image:
+            word = Proposal((), label, 0.5, "labeled")
+            store.add(str(CROPS / name), 1, image.size, [word])
+    return store
+
+
+def fake_training(folder: Path) -> tuple[str, ...]:
+    """A program that is told what ``dptr`` is, says so, and leaves what ``dptr`` would, without training.
+
+    Words to learn make it behave: with ``slow`` it waits until its standard input closes, with ``broken`` it fails.
+    """
+    script = folder / "fake.py"
+    script.write_text(
+        "import json, os, pathlib, shutil, sys\n"
+        "words = sys.argv[1:]\n"
+        "print(json.dumps(words), flush=True)\n"
+        "out = pathlib.Path(words[words.index('--out') + 1])\n"
+        "if words[0] == 'export':\n"
+        f"    shutil.copy({str(model_file('dptr-en-tiny', 'model.onnx'))!r}, out)\n"
+        "    sys.exit()\n"
+        "(out / 'state' / 'step-000000005').mkdir(parents=True, exist_ok=True)\n"
+        "(out / 'state' / 'step-000000005' / 'state.json').write_text('{\"seconds\": 7.5}')\n"
+        "(out / 'recipe.json').write_text(json.dumps({'run': {'steps': 10, 'batch_size': 8}}))\n"
+        "name = 'word_accuracy' if words[0] == 'finetune' else 'domain'\n"
+        "rows = [{'step': 0, 'validation_' + name: 0.5}, {'step': 5, 'loss': 1.0, 'crops_per_second': 9}]\n"
+        "(out / 'log.jsonl').write_text(''.join(json.dumps(row) + '\\n' for row in rows))\n"
+        "text = pathlib.Path(words[2]).read_text() if words[0] == 'adapt' else ''\n"
+        "if 'broken' in text:\n"
+        "    sys.exit('dptr: error: the disk is full')\n"
+        "if 'slow' in text:\n"
+        "    while os.read(0, 99):\n"
+        "        pass\n"
+        "    sys.exit(130)\n"
+    )
+    return sys.executable, str(script)

@@ -107,8 +107,13 @@ def list_sources(photos: Iterable[str], recursive: bool) -> list[str]:
 
 
 def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:
+    """The recognizer that proposes, by its name: the one that is asked for, or the one that the page switched to."""
+    from dptr.inference.reader import Reader
     from dptr.serve.recognizers import open_models
+    from dptr.serve.trainings import find_used
 
+    if model is None and (used := find_used(store)) is not None:
+        return {used[0]: Reader(used[1], device, batch_size)}
     return open_models([model or DEFAULT_MODEL], device, batch_size)
 
 

@@ -27,9 +27,10 @@ from dptr.serve.guard import Guard, answer_error
 from dptr.serve.labeling import Labeling, answer_problem, make_router
 from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.metrics import CONTENT_TYPE, Metrics
-from dptr.serve.options import MEDIA_TYPES, OcrFields, ReadFields, describe_body, parse_fields
+from dptr.serve.options import ANSWERS, MEDIA_TYPES, OcrFields, ReadFields, describe_body, parse_fields
 from dptr.serve.pages import FOLDER, page_file
 from dptr.serve.recognizers import Recognizers, Sheet, Upload, Wanted, list_sheets, prepare
+from dptr.serve.trainings import Trained, make_training_router
 from dptr.text.named_patterns import NAMED_PATTERNS
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
@@ -51,12 +52,14 @@ def create_app(
         labeling: the set of labels that is served beside; None = there is none.
     """
     service = Service(recognizers, limits)
+    trained = Trained(labeling.store, recognizers) if labeling is not None else None
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         yield
-        if labeling is not None:
+        if labeling is not None and trained is not None:
             await run_in_threadpool(labeling.close)
+            await run_in_threadpool(trained.close)
         await run_in_threadpool(service.close)
 
     app = FastAPI(
@@ -67,12 +70,12 @@ def create_app(
     app.mount("/static", StaticFiles(directory=FOLDER), "static")
 
     @app.post("/v1/ocr", summary="Find and read the words of photographs, scans, and PDFs",
-              openapi_extra=describe_body(OcrFields), responses=_ANSWERS)  # fmt: skip
+              openapi_extra=describe_body(OcrFields), responses=ANSWERS)  # fmt: skip
     async def ocr(request: Request) -> Response:
         return await service.answer(request, service.read_pages)
 
     @app.post("/v1/read", summary="Read crops of one word each",
-              openapi_extra=describe_body(ReadFields), responses=_ANSWERS)  # fmt: skip
+              openapi_extra=describe_body(ReadFields), responses=ANSWERS)  # fmt: skip
     async def read(request: Request) -> Response:
         return await service.answer(request, service.read_crops)
 
@@ -106,8 +109,9 @@ def create_app(
     async def docs() -> FileResponse:
         return FileResponse(page_file("docs.html"))
 
-    if labeling is not None:
+    if labeling is not None and trained is not None:
         app.include_router(make_router(labeling, service.answer, service.read_word, service.read_files))
+        app.include_router(make_training_router(trained, service.answer))
 
     @app.exception_handler(UserError)
     async def tell(request: Request, error: UserError) -> Response:
@@ -285,16 +289,3 @@ def _json(value: Any) -> Response:
 
 def _raw(content: bytes) -> Response:
     return Response(content, media_type="application/json")
-
-
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "What was read; 'errors' lists what could not be."},
-    400: {"description": "A field or the body is broken."},
-    401: {"description": "No valid token."},
-    408: {"description": "The body came too slowly."},
-    413: {"description": "Too many bytes, pixels, or pictures."},
-    415: {"description": "Neither a picture nor a PDF."},
-    422: {"description": "A damaged picture."},
-    503: {"description": "The queue is full; Retry-After says when to try again."},
-    504: {"description": "Not read in time."},
-}

@@ -144,7 +144,7 @@ def describe(item: Item) -> dict[str, Any]:
         "outline": item.outline,
         "frame": frame_around(item),
         "proposed": item.proposed,
-        "confidence": round(item.confidence, 6),
+        "confidence": item.confidence,
         "text": item.text,
         "state": item.state,
         "version": item.version,

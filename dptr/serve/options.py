@@ -24,6 +24,19 @@ MEDIA_TYPES: dict[str, str] = {
     "pdf": "application/pdf",
 }
 
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "What was read; 'errors' lists what could not be."},
+    400: {"description": "A field or the body is broken."},
+    401: {"description": "No valid token."},
+    408: {"description": "The body came too slowly."},
+    413: {"description": "Too many bytes, pixels, or pictures."},
+    415: {"description": "Neither a picture nor a PDF."},
+    422: {"description": "A damaged picture."},
+    503: {"description": "The queue is full; Retry-After says when to try again."},
+    504: {"description": "Not read in time."},
+}
+"""What a request may be answered with, as OpenAPI describes it."""
+
 
 class ReadFields(BaseModel):
     """The fields of ``/v1/read``."""

@@ -109,6 +109,16 @@ class Recognizers:
         self._expecting: OrderedDict[Wanted, tuple[Reader, OCR]] = OrderedDict()
         self._plain = {Wanted(name): self._pair(reader) for name, reader in models.items()}
 
+    def use(self, name: str, reader: Reader) -> None:
+        """Serve a model from now on, as the default; what is read with another one is read to its end."""
+        with self._lock:
+            others = {other: held for other, held in self.models.items() if other != name}
+            self._plain = {**self._plain, Wanted(name): self._pair(reader)}
+            self.models = {name: reader, **others}
+            self.default = name
+            for wanted in [each for each in self._expecting if each.model == name]:
+                del self._expecting[wanted]
+
     def open(self, wanted: Wanted) -> tuple[Reader, OCR]:
         """A recognizer for crops and one for photographs; what is expected is compiled once.
 

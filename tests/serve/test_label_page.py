@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers_browser import NEEDS_CHROMIUM, serving, visiting
-from helpers_label import make_set
+from helpers_label import fake_training, make_set, make_words
 from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
 from helpers_serve import CROPS
 
@@ -169,3 +169,46 @@ def test_the_page_of_reading_leads_here(browser: Any, tmp_path: Path) -> None:
     with labeling(store) as address, visiting(browser, address) as page:
         page.click("#label")
         shown(page, "one")
+
+
+def test_a_training_is_begun_stopped_resumed_and_used(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a program that does not train, but leaves what a training does."""
+    monkeypatch.setattr("dptr.label.trainings.COMMAND", fake_training(tmp_path))
+    with labeling(make_words(tmp_path)) as address, visiting(browser, address, "/label") as page:
+        page.click("#view-train")
+        page.fill("#words", "slow words")
+        page.fill("#minutes", "1")
+        page.click("#adapt")
+        page.get_by_text("50.0 %").wait_for()
+        assert page.locator("#phase").inner_text() == "Training …" and page.locator("#train").is_disabled()
+        page.click("#stop")
+        page.locator("#phase.stopped").wait_for()
+        (tmp_path / "set" / "runs" / "1" / "words.txt").write_text("quick\n")
+        page.click("#resume")
+        page.locator("#phase.done").wait_for()
+        assert "6 labeled crops; 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
+        page.click("#use")
+        page.get_by_text("set-1 reads from now on").wait_for()
+        page.click("#train")
+        page.get_by_text("2: labels, done").wait_for(state="attached")
+        with page.expect_download() as download:
+            page.click("#download")
+        assert download.value.suggested_filename == "set-2.onnx"
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_axe_finds_no_serious_fault_in_training(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    monkeypatch.setattr("dptr.label.trainings.COMMAND", fake_training(tmp_path))
+    with labeling(make_words(tmp_path)) as address, visiting(browser, address, "/label", bypass_csp=True) as page:
+        page.click("#view-train")
+        page.click("#train")
+        page.locator("#phase.done").wait_for()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found = axe.run(page).response["violations"]
+            serious = [each for each in found if each["impact"] in ("serious", "critical")]
+            assert not serious, f"{scheme}: {[(each['id'], each['nodes'][0]['html']) for each in serious]}"

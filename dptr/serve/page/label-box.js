@@ -35,7 +35,7 @@ export function makeBox(stage, changed) {
   }
 
   function resize() {
-    if (!shown) return;
+    if (!shown || !stage.clientWidth) return;
     const [wide, high] = size();
     const scale = Math.min(stage.clientWidth / wide, stage.clientHeight / high);
     sheet.style.width = `${wide * scale}px`;

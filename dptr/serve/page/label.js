@@ -2,6 +2,7 @@
 
 import { Refused, ask, keepToken } from "./api.js";
 import { makeBox } from "./label-box.js";
+import { showTraining, startTraining } from "./label-train.js";
 
 const get = (id) => document.getElementById(id);
 const AHEAD = 8; // words that are fetched together
@@ -270,7 +271,7 @@ async function choose(wanted) {
   keepDraft();
   state = wanted;
   [queue, past, last, more, fetching] = [[], [], "-1,0", true, null];
-  for (const tab of document.querySelectorAll(".tab")) tab.setAttribute("aria-pressed", String(tab.dataset.state === state));
+  for (const tab of document.querySelectorAll("[data-state]")) tab.setAttribute("aria-pressed", String(tab.dataset.state === state));
   await show();
 }
 
@@ -307,6 +308,17 @@ function pick(crops) {
   get("files").click();
 }
 
+// --- training -------------------------------------------------------------------------------------------------------
+
+function view(training) {
+  keepDraft();
+  get("labeling").hidden = training;
+  get("view-label").setAttribute("aria-pressed", String(!training));
+  get("view-train").setAttribute("aria-pressed", String(training));
+  showTraining(training);
+  if (!training) show();
+}
+
 // --- token ----------------------------------------------------------------------------------------------------------
 
 function askToken() {
@@ -326,6 +338,9 @@ get("form").addEventListener("submit", (event) => {
   event.preventDefault();
   accept();
 });
+press("view-label", () => view(false));
+press("view-train", () => view(true));
+startTraining((message) => (message ? toast(message) : askToken()));
 press("illegible", refuse);
 press("later", later);
 press("back", back);
@@ -340,7 +355,7 @@ get("files").addEventListener("change", () => {
   add([...get("files").files]);
   get("files").value = "";
 });
-for (const tab of document.querySelectorAll(".tab")) tab.addEventListener("click", () => choose(tab.dataset.state));
+for (const tab of document.querySelectorAll("[data-state]")) tab.addEventListener("click", () => choose(tab.dataset.state));
 get("text").addEventListener("input", () => {
   get("problem").hidden = true;
   describe(current());
@@ -348,7 +363,7 @@ get("text").addEventListener("input", () => {
   draft = setTimeout(keepDraft, DRAFT);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !current()) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !current() || get("labeling").hidden) return;
   if (event.target.closest("dialog, textarea, select") || (event.target.closest("input") && event.target !== get("text"))) return;
   const action = { Escape: refuse, ArrowDown: later, ArrowUp: back }[event.key];
   if (!action) return;

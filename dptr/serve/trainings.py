@@ -1,0 +1,186 @@
+"""The routes of trainings: a set of labels becomes a recognizer, which is used at once or taken away as a file."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from dptr.inference.reader import Reader
+from dptr.label.curves import read_curves
+from dptr.label.item import LONGEST
+from dptr.label.run import Run
+from dptr.label.store import Store
+from dptr.label.trainings import WORDS, Trainings
+from dptr.serve.bodies import Body
+from dptr.serve.labeling import Answer
+from dptr.serve.limits import Refusal
+from dptr.serve.options import parse_fields
+from dptr.serve.recognizers import Recognizers
+from dptr.utils.errors import UserError
+from dptr.utils.escapes import dump_json
+from dptr.utils.extras import describe_install, find_missing
+from dptr.utils.files import read_json
+
+USED = "model"
+"""The note of a set that says which run's recognizer is used."""
+
+_CROP = re.compile(r"[0-9]{9}\.(?:png|jpg)")
+
+
+class Start(BaseModel):
+    """A training to begin."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["finetune", "adapt"] = "finetune"
+    minutes: float = Field(10.0, gt=0)
+    may_forget: bool = Field(False, description="Keep also what reads less of other words.")
+    words: list[str] = Field([], max_length=WORDS + 1, description="To learn, with 'adapt'.")
+
+
+class Step(BaseModel):
+    """What is to become of a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["stop", "resume", "use"]
+
+
+class Trained:
+    """The trainings of a set, as a server shows them."""
+
+    def __init__(self, store: Store, recognizers: Recognizers) -> None:
+        self.store, self.recognizers = store, recognizers
+        self.trainings = Trainings(store)
+
+    def close(self) -> None:
+        """Stop a training that goes on; its state is saved."""
+        self.trainings.close()
+
+    def summarize(self) -> dict[str, Any]:
+        """All runs, the last one first, and which recognizer is used."""
+        missing = find_missing("train", "export")
+        return {
+            "runs": [_brief(run) for run in self.trainings.runs()],
+            "busy": self.trainings.busy,
+            "model": self.recognizers.default,
+            "missing": f"training needs {missing[0]}; {describe_install('train', 'export')}" if missing else "",
+        }
+
+    def show(self, number: int) -> dict[str, Any]:
+        """A run with its curves, and what it changed."""
+        run = self.trainings.get(number)
+        compared = read_json(run.compared, "comparison") if run.phase == "done" and run.compared.exists() else None
+        return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared}
+
+    def use(self, run: Run) -> None:
+        """Read with the recognizer of a run from now on, here and after a restart.
+
+        Raises:
+            UserError: it is not there yet.
+        """
+        if run.phase != "done":
+            raise UserError(f"run {run.number}: it is {run.phase}; its recognizer can be used once it is done")
+        held = self.recognizers.models[self.recognizers.default]
+        self.recognizers.use(served_name(self.store, run.number), Reader(run.exported, batch_size=held.batch_size))
+        self.store.write_note(USED, run.number)
+
+    async def start(self, body: Body) -> Response:
+        """Begin a training from the recognizer that is used."""
+        words = body.fields.get("words")
+        if isinstance(words, str):
+            body.fields["words"] = words.split()
+        wanted = parse_fields(Start, body.fields)
+        if any(len(word) > LONGEST for word in wanted.words):
+            raise Refusal(400, f"a word of more than {LONGEST} characters; write one a line")
+        reader = self.recognizers.models[self.recognizers.default]
+        run = await run_in_threadpool(
+            self.trainings.start, wanted.kind, reader, wanted.minutes, wanted.words, wanted.may_forget
+        )
+        return _json(_brief(run))
+
+    async def step(self, number: int, body: Body) -> Response:
+        """Stop, resume, or use a run."""
+        action = parse_fields(Step, body.fields).action
+        run = await run_in_threadpool(self.trainings.get, number)
+        if action == "stop":
+            if self.trainings.busy == number:
+                self.trainings.stop()
+        elif action == "resume":
+            await run_in_threadpool(self.trainings.resume, number)
+        else:
+            await run_in_threadpool(self.use, run)
+        return _json(await run_in_threadpool(self.summarize))
+
+
+def served_name(store: Store, number: int) -> str:
+    """What the recognizer of a run is called where it is served."""
+    return f"{store.folder.name}-{number}"
+
+
+def find_used(store: Store) -> tuple[str, Path] | None:
+    """The name and the file of the recognizer that the page switched to; None if there is none."""
+    number = store.note(USED)
+    run = next((run for run in Trainings(store).runs() if run.number == number), None)
+    return None if run is None or not run.exported.is_file() else (served_name(store, run.number), run.exported)
+
+
+def make_training_router(trained: Trained, answer: Answer) -> APIRouter:
+    """The routes of trainings; ``answer`` as of ``dptr.serve.labeling.make_router``."""
+    router = APIRouter(prefix="/v1/label/trainings")
+
+    @router.get("", summary="All trainings, the last one first")
+    def trainings() -> Response:
+        return _json(trained.summarize())
+
+    @router.post("", summary="Begin a training")
+    async def start(request: Request) -> Response:
+        return await answer(request, trained.start)
+
+    @router.get("/{number}", summary="A training: its curves, and what it changed")
+    def show(number: int) -> Response:
+        return _json(trained.show(number))
+
+    @router.post("/{number}", summary="Stop or resume a training, or use its recognizer")
+    async def step(number: int, request: Request) -> Response:
+        return await answer(request, partial(trained.step, number))
+
+    @router.get("/{number}/model.onnx", summary="The recognizer of a training, as one file")
+    def model(number: int) -> Response:
+        run = trained.trainings.get(number)
+        if run.phase != "done":
+            raise UserError(f"run {number}: it is {run.phase}; its recognizer can be taken once it is done")
+        name = f"{served_name(trained.store, number)}.onnx"
+        return FileResponse(run.exported, media_type="application/octet-stream", filename=name)
+
+    @router.get("/{number}/crops/{name}", summary="A crop of those that a training was compared on")
+    def crop(number: int, name: str) -> Response:
+        path = trained.trainings.get(number).crops / "images" / name
+        if not _CROP.fullmatch(name) or not path.is_file():
+            raise UserError(f"crop '{name[:40]}': not in run {number}; load the page again")
+        return FileResponse(path)
+
+    return router
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    return {
+        "number": run.number,
+        "kind": run.kind,
+        "base": run.base_name,
+        "minutes": run.minutes,
+        "phase": run.phase,
+        "error": run.error,
+    }
+
+
+def _json(value: Any) -> Response:
+    return Response(dump_json(value), media_type="application/json")
