@@ -32,7 +32,7 @@ FINETUNE_DEFAULTS = (
 def continues_model(recipe: FinetuneRecipe) -> bool:
     """Whether ``recipe`` starts from a whole recognizer, or leaves open from what, and of what network."""
     init, model = recipe.init, recipe.model.model_fields_set
-    return bool(init.model) or not (init.decoder or init.glyph or model & {"encoder", "fmu", "decoder"})
+    return bool(init.model) or not (init.decoder or init.glyph or init.encoder or model & {"encoder", "fmu", "decoder"})
 
 
 def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:

@@ -32,6 +32,7 @@ def recipes(monkeypatch) -> list[FinetuneRecipe]:
         (["--set", "init.model=runs/other"], "runs/other", 3),
         (["--set", 'init={model="runs/other"}'], "runs/other", 3),
         (["--set", "init.decoder=runs/decoder"], "", 0),
+        (["--set", "init.encoder=rapidocr"], "", 0),
         (["--set", 'init={glyph="runs/glyph"}'], "", 0),
         (["--set", "model.decoder.kind=nrtr"], "", 0),
         (["--model", "runs/other", "--set", "model.encoder.max_width=320"], "runs/other", 3),
