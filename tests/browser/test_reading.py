@@ -24,6 +24,7 @@ pytestmark = [
 ]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CROPS = sorted((GOLDEN / "crops").glob("*.png"))
+LINES = GOLDEN.parent.parent / "models" / "dptr-en-lines"
 FONT = GOLDEN / "Poppins-Regular.ttf"
 
 
@@ -188,3 +189,28 @@ def test_axe_finds_no_serious_fault(browser: Any, folder: Path, scheme: str) -> 
         check(page, "read")
         page.click("#save")
         check(page, "menu")
+
+
+def test_a_model_of_several_sizes_that_writes_spaces_is_read_as_in_python(browser: Any, tmp_path: Path) -> None:
+    """Sizes, charset, and confidence come from the file: crops, and lines that are read whole beside their words."""
+    pytest.importorskip("onnxscript")
+    from dptr.export import export
+
+    file = tmp_path / "lines.onnx"
+    export(LINES, file, count=8)
+    folder = write(tmp_path / "page", str(file))
+    with serving(folder) as address, visiting(browser, address) as page:
+        page.check("input[value=crop]", force=True)
+        page.set_input_files("#files", CROPS)
+        page.locator(".thumb:not(.waiting)").nth(len(CROPS) - 1).wait_for()
+        crops = save(page)
+        page.click("#clear")
+        page.check("input[value=photograph]", force=True)
+        page.locator("#least").evaluate("each => { each.value = 0; each.dispatchEvent(new Event('input')); }")
+        page.set_input_files("#files", PHOTOGRAPH)
+        page.wait_for_selector("polygon")
+        (photograph,) = save(page)
+    for own, other in zip(Reader(file).read(CROPS), crops, strict=True):
+        assert (other["text"], other["turned"]) == (own.text, own.turned)
+        assert other["confidence"] == pytest.approx(own.confidence, abs=1e-4)
+    assert photograph["text"] == OCR(file)(PHOTOGRAPH).text
