@@ -213,6 +213,7 @@ def test_axe_finds_no_serious_fault(browser: Any, folder: Path, scheme: str) -> 
         check(page, "menu")
 
 
+@pytest.mark.timeout(900)  # exports a model first
 def test_a_model_of_several_sizes_that_writes_spaces_is_read_as_in_python(browser: Any, tmp_path: Path) -> None:
     """Sizes, charset, and confidence come from the file: crops, and lines that are read whole beside their words."""
     pytest.importorskip("onnxscript")
