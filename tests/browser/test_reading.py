@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers_browser import CHROMIUM, browsing, serving_folder, visiting
 from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from dptr import OCR
 from dptr.browser import export_page
@@ -24,6 +24,7 @@ pytestmark = [
 ]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CROPS = sorted((GOLDEN / "crops").glob("*.png"))
+LINES = GOLDEN.parent.parent / "models" / "dptr-en-lines"
 FONT = GOLDEN / "Poppins-Regular.ttf"
 
 
@@ -123,6 +124,28 @@ def test_several_threads_compute_where_the_server_isolates_the_page(browser: Any
         assert page.locator("#text p").all_inner_texts() == PHOTOGRAPHED.split("\n")
 
 
+def test_pictures_are_upright_and_transparency_is_white(browser: Any, folder: Path, tmp_path: Path) -> None:
+    upright = Image.open(CROPS[2]).convert("RGB")
+    lying, exif = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise
+    lying.save(tmp_path / "lying.jpg", quality=95, exif=exif)
+    clear = Image.new("LA", (220, 64), (255, 0))
+    ImageDraw.Draw(clear).text((12, 4), "Garden", (0, 255), ImageFont.truetype(FONT, 44))
+    clear.save(tmp_path / "clear.png")
+    paths = [tmp_path / "lying.jpg", tmp_path / "clear.png"]
+    with serving(folder) as address, visiting(browser, address) as page:
+        page.check("input[value=crop]", force=True)
+        page.set_input_files("#files", paths)
+        page.locator(".thumb:not(.waiting)").nth(1).wait_for()
+        sides = page.locator("#sheet svg").get_attribute("viewBox")
+        found = save(page)
+    assert sides == f"0 0 {upright.width} {upright.height}"
+    for own, other in zip(Reader().read(paths), found, strict=True):
+        assert (other["text"], other["turned"]) == (own.text, own.turned)
+        assert other["confidence"] == pytest.approx(own.confidence, abs=0.01)
+    assert [other["text"] for other in found] == ["Market", "Garden"]
+
+
 def test_what_fails_is_told_and_the_rest_is_read(browser: Any, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "<b>none.png").write_bytes(b"no picture")
     with serving_folder(folder) as address, visiting(browser, address) as page:
@@ -188,3 +211,29 @@ def test_axe_finds_no_serious_fault(browser: Any, folder: Path, scheme: str) -> 
         check(page, "read")
         page.click("#save")
         check(page, "menu")
+
+
+@pytest.mark.timeout(900)  # exports a model first
+def test_a_model_of_several_sizes_that_writes_spaces_is_read_as_in_python(browser: Any, tmp_path: Path) -> None:
+    """Sizes, charset, and confidence come from the file: crops, and lines that are read whole beside their words."""
+    pytest.importorskip("onnxscript")
+    from dptr.export import export
+
+    file = tmp_path / "lines.onnx"
+    export(LINES, file, count=8)
+    folder = write(tmp_path / "page", str(file))
+    with serving(folder) as address, visiting(browser, address) as page:
+        page.check("input[value=crop]", force=True)
+        page.set_input_files("#files", CROPS)
+        page.locator(".thumb:not(.waiting)").nth(len(CROPS) - 1).wait_for()
+        crops = save(page)
+        page.click("#clear")
+        page.check("input[value=photograph]", force=True)
+        page.locator("#least").evaluate("each => { each.value = 0; each.dispatchEvent(new Event('input')); }")
+        page.set_input_files("#files", PHOTOGRAPH)
+        page.wait_for_selector("polygon")
+        (photograph,) = save(page)
+    for own, other in zip(Reader(file).read(CROPS), crops, strict=True):
+        assert (other["text"], other["turned"]) == (own.text, own.turned)
+        assert other["confidence"] == pytest.approx(own.confidence, abs=1e-4)
+    assert photograph["text"] == OCR(file)(PHOTOGRAPH).text

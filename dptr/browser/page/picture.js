@@ -7,7 +7,7 @@ const MOST_PIXELS = 100e6;
 export async function openPicture(blob) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   } catch {
     throw new Error("This browser does not open it as a picture. JPEG, PNG, WebP, GIF, BMP, and AVIF work.");
   }
