@@ -133,7 +133,7 @@ def test_pictures_are_upright_and_transparency_is_white(browser: Any, folder: Pa
     ImageDraw.Draw(clear).text((12, 4), "Garden", (0, 255), ImageFont.truetype(FONT, 44))
     clear.save(tmp_path / "clear.png")
     paths = [tmp_path / "lying.jpg", tmp_path / "clear.png"]
-    with serving(folder) as address, visiting(browser, address) as page:
+    with serving_folder(folder) as address, visiting(browser, address) as page:
         page.check("input[value=crop]", force=True)
         page.set_input_files("#files", paths)
         page.locator(".thumb:not(.waiting)").nth(1).wait_for()
@@ -222,7 +222,7 @@ def test_a_model_of_several_sizes_that_writes_spaces_is_read_as_in_python(browse
     file = tmp_path / "lines.onnx"
     export(LINES, file, count=8)
     folder = write(tmp_path / "page", str(file))
-    with serving(folder) as address, visiting(browser, address) as page:
+    with serving_folder(folder) as address, visiting(browser, address) as page:
         page.check("input[value=crop]", force=True)
         page.set_input_files("#files", CROPS)
         page.locator(".thumb:not(.waiting)").nth(len(CROPS) - 1).wait_for()
