@@ -428,6 +428,7 @@ INNER = {
     "fonts": ("dptr.synth.fonts.scan_fonts", []),
     "serve": ("dptr.serve.recognizers.open_models", ["--port", "0"]),
     "label": ("dptr.label.store.Store", ["--out", "out"]),
+    "export-page": ("dptr.browser.export_page", ["--out", "out"]),
 }
 
 

@@ -295,8 +295,8 @@ def test_a_charset_restricts_what_is_read() -> None:
 
 def test_only_words_that_fit_are_on_the_page() -> None:
     image, boxes, _ = _draw(("Total 12.50", "Thank you"))
-    assert OCR(detector=Given(boxes), pattern="price")(image).text == "12.50"
-    page = OCR(detector=Given(boxes), lexicon=["Bank", "you"])(image)
+    assert OCR("dptr-en", detector=Given(boxes), pattern="price")(image).text == "12.50"
+    page = OCR("dptr-en", detector=Given(boxes), lexicon=["Bank", "you"])(image)
     assert [word.text for word in page.words] == ["you"]
     assert OCR(detector=Given(boxes), pattern="iban")(image).lines == ()
 
