@@ -87,7 +87,8 @@ class Trained:
         """A run with its curves, and what it changed."""
         run = self.trainings.get(number)
         compared = read_json(run.compared, "comparison") if run.phase == "done" and run.compared.exists() else None
-        return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared}
+        forgot = (run.train / "model-unlimited").is_dir()
+        return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared, "forgot": forgot}
 
     def use(self, run: Run) -> None:
         """Read with the recognizer of a run from now on, here and after a restart; open words are read again.

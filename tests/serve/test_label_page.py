@@ -207,7 +207,7 @@ def test_a_training_is_begun_stopped_resumed_and_used(
         (tmp_path / "set" / "runs" / "1" / "words.txt").write_text("quick\n")
         page.click("#resume")
         page.locator("#phase.done").wait_for()
-        assert "6 labeled crops; 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
+        assert "6 labeled crops. 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
         page.click("#use")
         page.get_by_text("set-1 reads from now on").wait_for()
         page.click("#train")
