@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 
 OLDEST := build/oldest
 NEWEST := build/newest
-SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth photo serve)
+SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth photo serve label)
 
 .PHONY: help demo test slow oldest quality format picture evidence constraints release
 

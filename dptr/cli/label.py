@@ -62,13 +62,15 @@ def label(
     Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
     """
     from dptr.label.finder import Finder
-    from dptr.label.store import Store
+    from dptr.label.store import DATABASE, Store
 
     if to is not None and style is None:
         raise UserError("--to without --export: say what to write, such as --export labels.tsv")
     if style is not None and (photos or labels):
         raise UserError("--export with photographs or --import: run dptr label for those first, then export")
-    sources = list_sources(photos, recursive)
+    if style is not None and not (out / DATABASE).is_file():
+        raise UserError(f"{out}: no set of labels; make one first: dptr label PHOTOS -o {out}")
+    sources = list_sources(photos, recursive, out)
     store = Store(out)
     try:
         for path in labels:
@@ -90,8 +92,8 @@ def label(
         store.close()
 
 
-def list_sources(photos: Iterable[str], recursive: bool) -> list[str]:
-    """The files that the arguments stand for, each once.
+def list_sources(photos: Iterable[str], recursive: bool, out: Path) -> list[str]:
+    """The files that the arguments stand for, each once; what lies in the set's folder is its own work.
 
     Raises:
         UserError: one stands for none.
@@ -101,9 +103,9 @@ def list_sources(photos: Iterable[str], recursive: bool) -> list[str]:
 
     if STANDARD_INPUT in photos:
         raise UserError("'-': a set of labels names its photographs; save the picture as a file and pass that")
-    return list(
-        dict.fromkeys(os.path.abspath(path) for each in photos for path in expand(each, recursive, SUFFIXES_READ))
-    )
+    paths = (os.path.abspath(path) for each in photos for path in expand(each, recursive, SUFFIXES_READ))
+    own = os.path.join(os.path.abspath(out), "")
+    return list(dict.fromkeys(path for path in paths if not path.startswith(own)))
 
 
 def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:

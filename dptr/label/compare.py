@@ -39,7 +39,7 @@ class Compared:
         words: how many crops.
         before, after: word accuracy, 0 to 1.
         protocol: how words were compared, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
-        held_out: whether nobody trained on these crops.
+        held_out: whether the training did not learn from these crops; it chose its best state by them.
         changes: how many words are read otherwise.
         changed: the first of them, those that were right before and are not any more first.
     """

@@ -155,6 +155,28 @@ class Store:
             )  # fmt: skip
             return _item(connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone())
 
+    def propose_again(self, readings: Sequence[tuple[Item, str, float]]) -> int:
+        """Note what another recognizer reads of open words, all or nothing.
+
+        Words that somebody has changed meanwhile, or begun to write, stay as they are. Versions do not rise: whoever
+        looks at a word sends the text that is shown, so nothing is lost by it.
+
+        Args:
+            readings: a word, what is read now, and its confidence, 0 to 1.
+
+        Returns:
+            How many words have a new proposal.
+        """
+        changed = 0
+        with self._database.change() as connection:
+            for item, text, confidence in readings:
+                changed += connection.execute(
+                    "UPDATE item SET proposed = ?1, text = ?1, confidence = ?2 "
+                    "WHERE id = ?3 AND version = ?4 AND state = 'open' AND text = proposed",
+                    (storable(text), confidence, item.id, item.version),
+                ).rowcount
+        return changed
+
     def get(self, item: int) -> Item:
         """A word.
 

@@ -18,6 +18,7 @@ from dptr.inference.reader import Reader
 from dptr.label.compare import compare, hold_out
 from dptr.label.curves import read_spent
 from dptr.label.export import export_crops
+from dptr.label.item import ACCEPTED, State
 from dptr.label.run import BUSY, RUNS, Kind, Run, list_runs, new_folder, open_run
 from dptr.label.store import Store
 from dptr.text.charset import normalize_label
@@ -48,7 +49,7 @@ class Trainings:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -62,16 +63,18 @@ class Trainings:
 
     def runs(self) -> list[Run]:
         """All runs, the last one first. A run that was cut off, by a kill or a power cut, is a stopped one."""
-        runs = list_runs(self._store.folder)
-        if all(run.phase not in BUSY or run.number == self.busy for run in runs):
-            return runs
-        try:
-            with lock_folder(self._store.folder / RUNS):
-                return [
-                    run if run.phase not in BUSY else run.write(phase="stopped", spent=read_spent(run)) for run in runs
-                ]
-        except UserError:  # it goes on, in this program or another one's
-            return runs
+        with self._lock:  # nobody begins one meanwhile
+            runs = list_runs(self._store.folder)
+            if all(run.phase not in BUSY or run.number == self.busy for run in runs):
+                return runs
+            try:
+                with lock_folder(self._store.folder / RUNS):
+                    return [
+                        run if run.phase not in BUSY else run.write(phase="stopped", spent=read_spent(run))
+                        for run in runs
+                    ]
+            except UserError:  # one goes on, in this program or another one's
+                return runs
 
     def get(self, number: int) -> Run:
         """A run.
@@ -105,7 +108,7 @@ class Trainings:
         listed = list(dict.fromkeys(word for each in words if (word := normalize_label(each))))
         if kind == "adapt" and not 0 < len(listed) <= WORDS:
             raise UserError(f"{len(listed)} words: pass 1 to {WORDS:,}, one a line")
-        if kind == "finetune" and sum(self._store.counts()[state] for state in ("sure", "labeled")) < 2:
+        if kind == "finetune" and sum(self._store.counts()[state] for state in ACCEPTED) < 2:
             raise UserError("less than two labeled words: one is held out, so two are needed; label more")
         settings: tuple[str, ...] = (f"run.seconds={60 * minutes:g}",)
         settings += _SHORT_SETTINGS[kind] if minutes < _SHORT else ()
@@ -114,6 +117,7 @@ class Trainings:
         settings += () if loss is None else (f"{_LOSS[kind]}={loss:g}",)
         with self._lock:
             self._check_free()
+            self.runs()  # those that were cut off are told apart from this one
             folder = new_folder(self._store.folder)
             run = Run(folder, int(folder.name), kind, base, name_of(reader), minutes, settings).write()
             if listed:
@@ -171,6 +175,7 @@ class Trainings:
             raise UserError(f"run {self.busy} goes on; stop it, or wait for its end")
 
     def _begin(self, run: Run, reader: Reader) -> None:
+        """Start the thread; the lock is held."""
         self._stopping = False
         self._thread = threading.Thread(target=self._work, args=(run, reader), name=str(run.number), daemon=True)
         self._thread.start()
@@ -205,10 +210,10 @@ class Trainings:
 
     def _prepare(self, run: Run) -> Run:
         """Export what is labeled. A word list needs none of it: then it is only compared, if somebody labeled some."""
-        states = ("sure", "labeled") if run.kind == "finetune" else ("labeled",)
+        states: tuple[State, ...] = ACCEPTED if run.kind == "finetune" else ("labeled",)
         if run.kind == "adapt" and not self._store.counts()["labeled"]:
             return run
-        export_crops(self._store, run.crops, DropReport(), states)  # type: ignore[arg-type]
+        export_crops(self._store, run.crops, DropReport(), states)
         if run.kind == "adapt":
             return run
         share = hold_out(run.crops)

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +36,9 @@ from dptr.utils.escapes import dump_json
 Answer = Callable[[Request, Callable[[Body], Awaitable[Response]]], Awaitable[Response]]
 ReadWord = Callable[[Image.Image], Awaitable[Prediction]]
 ReadPages = Callable[[Sequence[Upload]], Awaitable[list[tuple[Sheet, Page] | Failed]]]
+
+Number = Annotated[int, Path(ge=1, lt=1 << 63)]
+"""The id of a word."""
 
 _MOST = 50  # words of one answer
 _AHEAD = 4  # times as many are looked at for those that nobody else has
@@ -180,19 +183,19 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
         return _json(labeling.choose(state, (float(confidence), int(item)), limit, person))
 
     @router.get("/v1/label/items/{item}", summary="A word")
-    def one(item: int) -> Response:
+    def one(item: Number) -> Response:
         return _json(describe(labeling.store.get(item)))
 
     @router.post("/v1/label/items/{item}", summary="Change a word: its text, its state, its box")
-    async def change(item: int, request: Request) -> Response:
+    async def change(item: Number, request: Request) -> Response:
         return await answer(request, partial(labeling.change, item, read_word))
 
     @router.get("/v1/label/items/{item}/crop", summary="A word, cut out")
-    def crop(item: int) -> Response:
+    def crop(item: Number) -> Response:
         return Response(encode_crop(labeling.pictures.cut(labeling.store.get(item))), media_type="image/png")
 
     @router.get("/v1/label/items/{item}/around", summary="A word where it stands: the part 'frame' of its photograph")
-    def around(item: int) -> Response:
+    def around(item: Number) -> Response:
         found = labeling.pictures.surroundings(labeling.store.get(item))
         return Response(encode_view(found.image), media_type="image/jpeg")
 

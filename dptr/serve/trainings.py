@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from dptr.inference.reader import Reader
 from dptr.label.curves import read_curves
 from dptr.label.item import LONGEST
+from dptr.label.reread import read_again
 from dptr.label.run import Run
 from dptr.label.store import Store
 from dptr.label.trainings import WORDS, Trainings
@@ -28,6 +30,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.utils.extras import describe_install, find_missing
 from dptr.utils.files import read_json
+from dptr.utils.terminal import say_error
 
 USED = "model"
 """The note of a set that says which run's recognizer is used."""
@@ -60,10 +63,15 @@ class Trained:
     def __init__(self, store: Store, recognizers: Recognizers) -> None:
         self.store, self.recognizers = store, recognizers
         self.trainings = Trainings(store)
+        self._stop = threading.Event()
+        self._rereading: threading.Thread | None = None
 
     def close(self) -> None:
         """Stop a training that goes on; its state is saved."""
+        self._stop.set()
         self.trainings.close()
+        if self._rereading is not None:
+            self._rereading.join()
 
     def summarize(self) -> dict[str, Any]:
         """All runs, the last one first, and which recognizer is used."""
@@ -79,10 +87,11 @@ class Trained:
         """A run with its curves, and what it changed."""
         run = self.trainings.get(number)
         compared = read_json(run.compared, "comparison") if run.phase == "done" and run.compared.exists() else None
-        return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared}
+        forgot = (run.train / "model-unlimited").is_dir()
+        return {**_brief(run), "curves": read_curves(run).to_dict(), "compared": compared, "forgot": forgot}
 
     def use(self, run: Run) -> None:
-        """Read with the recognizer of a run from now on, here and after a restart.
+        """Read with the recognizer of a run from now on, here and after a restart; open words are read again.
 
         Raises:
             UserError: it is not there yet.
@@ -90,8 +99,23 @@ class Trained:
         if run.phase != "done":
             raise UserError(f"run {run.number}: it is {run.phase}; its recognizer can be used once it is done")
         held = self.recognizers.models[self.recognizers.default]
-        self.recognizers.use(served_name(self.store, run.number), Reader(run.exported, batch_size=held.batch_size))
+        reader = Reader(run.exported, batch_size=held.batch_size)
+        self.recognizers.use(served_name(self.store, run.number), reader)
         self.store.write_note(USED, run.number)
+        before = self._rereading
+        self._rereading = threading.Thread(
+            target=self._read_again, args=(reader, before), name="dptr-again", daemon=True
+        )
+        self._rereading.start()
+
+    def _read_again(self, reader: Reader, before: threading.Thread | None) -> None:
+        """Propose the open words anew, once an earlier recognizer has done so."""
+        if before is not None:
+            before.join()
+        try:
+            read_again(self.store, reader, self._stop.is_set)
+        except UserError as error:
+            say_error(error)
 
     async def start(self, body: Body) -> Response:
         """Begin a training from the recognizer that is used."""

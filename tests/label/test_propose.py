@@ -14,6 +14,7 @@ from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, page
 from helpers_serve import CROPS, tiny
 
 from dptr.cli.app import run
+from dptr.cli.label import list_sources
 from dptr.label.pictures import Pictures
 from dptr.label.propose import propose
 from dptr.label.store import Store
@@ -110,6 +111,25 @@ def test_photographs_are_read_as_dptr_ocr_reads_them(tmp_path: Path, capsys: pyt
     assert "1 files known before" in capsys.readouterr().err
 
 
+def test_what_lies_in_the_set_is_not_read(tmp_path: Path) -> None:
+    mine = save_photo(tmp_path / "a.png")
+    save_photo(tmp_path / "set" / "labeled" / "images" / "1.png")
+    save_photo(tmp_path / "set-of-others" / "b.png")
+    found = list_sources([str(tmp_path)], True, tmp_path / "set")
+    assert found == [mine, str(tmp_path / "set-of-others" / "b.png")]
+
+
+def test_an_empty_set_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(tmp_path / "set").close()
+    for arguments, said in (
+        (["--export", "labels.tsv"], "no word to export"),
+        (["--export", "label-studio"], "no word in it"),
+        (["--export", "lmdb", "--to", "x"], "ends in .lmdb"),
+    ):
+        assert run(["label", "-o", str(tmp_path / "set"), *arguments]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_crops_are_read_whole(tmp_path: Path) -> None:
     store = Store(tmp_path / "set")
     ocr = OCR(reader=tiny(), detector=lambda image: pytest.fail("searched"))
@@ -149,9 +169,7 @@ def test_a_photograph_that_has_changed_is_not_cut(tmp_path: Path) -> None:
         (["--to", "x"], "--to without --export"),
         (["a.png", "--export", "lmdb"], "--export with photographs"),
         (["--no-page"], "--no-page without photographs"),
-        (["--export", "labels.tsv"], "no word to export"),
-        (["--export", "label-studio"], "no word in it"),
-        (["--export", "lmdb", "--to", "x"], "ends in .lmdb"),
+        (["--export", "labels.tsv"], "no set of labels; make one first"),
         (["--import", "nothing.json"], "No such file"),
         (["--import", "nothing"], "no such folder"),
     ],

@@ -22,9 +22,12 @@ from dptr.label.compare import SHARE, compare, hold_out
 from dptr.label.curves import read_curves, read_spent
 from dptr.label.export import export_crops
 from dptr.label.finder import Finder
+from dptr.label.propose import propose
+from dptr.label.reread import read_again
 from dptr.label.run import Run, list_runs, open_run
 from dptr.label.store import Store
 from dptr.label.trainings import Trainings
+from dptr.photo.ocr import OCR
 from dptr.serve.labeling import Labeling
 from dptr.serve.trainings import find_used
 from dptr.utils.errors import UserError
@@ -210,6 +213,22 @@ def test_a_recognizer_is_used_without_a_restart(store: Store, tmp_path: Path) ->
         assert client.post(where, json={"kind": "finetune", "minutes": 1}).json()["base"]
         assert open_run(store.folder / "runs" / "2").base == str(store.folder / "runs" / "1" / "train" / "model")
     assert find_used(store) == ("set-1", store.folder / "runs" / "1" / "model.onnx")
+
+
+def test_open_words_are_read_again_by_another_recognizer(tmp_path: Path) -> None:
+    store = Store(tmp_path / "set")
+    paths = [str(CROPS / f"{name}.png") for name in ("clean", "digits", "letter")]
+    propose(store, paths, OCR(reader=tiny()), crops=True, threshold=2)
+    clean, digits, letter = store.each()
+    store.change(digits.id, 1, "somebody writes")
+    store.change(letter.id, 1, "X", "labeled")
+    before = [*store.each()]
+    assert read_again(store, tiny().expect(charset="10"), stopped=lambda: True) == 0
+    assert read_again(store, tiny().expect(charset="10")) == 1
+    again, *others = store.each()
+    assert others == before[1:]
+    assert again.proposed == again.text != clean.text and again.confidence != clean.confidence
+    assert store.change(clean.id, clean.version, clean.text, "labeled").text == "Market"  # whoever looked at it
 
 
 def test_an_exported_file_cannot_be_trained(store: Store, tmp_path: Path) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
-from helpers_label import make_set, save_photo, upright
+from helpers_label import make_set, proposal, save_photo, upright
 from helpers_photo import make_pdf, show
 from helpers_serve import CROPS, find_all, make_app, make_client, tiny
+from helpers_signal import start
 from PIL import Image
 
 from dptr.label.claims import Claims
@@ -188,3 +193,26 @@ def test_words_are_found_while_the_page_is_served(tmp_path: Path) -> None:
     finder._thread.join(60)  # type: ignore[union-attr]
     assert finder.progress.done == 5 and not finder.progress.running and finder.store.photos() == (4, 1)
     finder.stop()
+
+
+def test_a_killed_server_has_lost_no_correction(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    store = Store(folder)
+    store.add(save_photo(tmp_path / "a.png"), 1, (200, 100), [proposal(str(number)) for number in range(40)])
+    store.close()
+    command = [sys.executable, "-m", "dptr", "label", "-o", str(folder), "--port", "0", "-m", "dptr-en-tiny"]
+    saved = []
+    with start(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", running.stderr.readline())
+        assert found
+        with httpx.Client(base_url=found[0]) as client:
+            for item in client.get("/v1/label/items?limit=40").json()["items"]:
+                change = {"version": item["version"], "text": f"label {item['id']}", "state": "labeled"}
+                if client.post(f"/v1/label/items/{item['id']}", json=change).status_code == 200:
+                    saved.append(item["id"])
+        running.kill()
+    again = Store(folder)
+    assert len(saved) == 40 and again.counts()["labeled"] == 40
+    assert all(again.get(item).text == f"label {item}" for item in saved)
+    again.close()

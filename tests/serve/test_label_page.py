@@ -19,6 +19,7 @@ from dptr.photo.detect import open_detector
 from dptr.serve.labeling import Labeling
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
+TOKEN = "a-secret-of-the-tests"
 HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
 WORDS = [("one", 0.1, "open"), ("two", 0.2, "open"), ("three", 0.3, "open"), ("four", 0.4, "open"), ("ok", 1.0, "sure")]
 
@@ -61,7 +62,9 @@ def test_words_are_accepted_corrected_and_marked_by_keyboard(browser: Any, tmp_p
         page.keyboard.press("ArrowDown")
         shown(page, "four")
         page.keyboard.press("ArrowDown")
-        page.get_by_text("None here").or_(page.get_by_text("All done")).wait_for()
+        page.get_by_text("1 word waits").wait_for()
+        page.click("#again")
+        shown(page, "four")
         page.wait_for_function("() => document.getElementById('count-labeled').textContent === '2'")
         assert told(store) == {
             "one": "one labeled", "two": "due labeled", "three": "three illegible", "four": "four open", "ok": "ok sure"
@@ -164,6 +167,22 @@ def test_axe_finds_no_serious_fault(browser: Any, tmp_path: Path, scheme: str) -
             assert not serious, f"{state}: {[(each['id'], each['nodes'][0]['html']) for each in serious]}"
 
 
+def test_the_page_asks_for_a_token_once(browser: Any, tmp_path: Path) -> None:
+    with labeling(make_set(tmp_path, *WORDS), tokens=(TOKEN,)) as address:  # type: ignore[arg-type]
+        page = browser.new_context().new_page()  # 401 is an error to the console
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{address}/label")
+        page.locator("#ask[open]").wait_for()
+        page.wait_for_timeout(6000)
+        assert sum("/v1/" in url for url in asked) <= 3
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        shown(page, "one")
+        page.wait_for_selector("#around polygon")
+        page.context.close()
+
+
 def test_the_page_of_reading_leads_here(browser: Any, tmp_path: Path) -> None:
     store = make_set(tmp_path, *WORDS)  # type: ignore[arg-type]
     with labeling(store) as address, visiting(browser, address) as page:
@@ -188,7 +207,7 @@ def test_a_training_is_begun_stopped_resumed_and_used(
         (tmp_path / "set" / "runs" / "1" / "words.txt").write_text("quick\n")
         page.click("#resume")
         page.locator("#phase.done").wait_for()
-        assert "6 labeled crops; 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
+        assert "6 labeled crops. 0 of them are read otherwise" in page.locator("#compared-told").inner_text()
         page.click("#use")
         page.get_by_text("set-1 reads from now on").wait_for()
         page.click("#train")

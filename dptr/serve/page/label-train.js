@@ -127,11 +127,12 @@ function showCompared(run, compared) {
   get("compared").hidden = !compared;
   if (!compared || get("changed").dataset.of === String(run.number)) return;
   get("changed").dataset.of = run.number;
-  const what = compared.held_out ? "held-out crops, which nobody trained on" : "labeled crops";
+  const what = compared.held_out ? "held-out crops, not trained on; they chose the state that is kept" : "labeled crops";
   const fold = compared.protocol === "36" ? " Letters and digits count, case does not." : "";
+  const forgot = run.forgot ? " A state that read more was not kept, for it forgot too much of other words." : "";
   get("before").textContent = percent(compared.before);
   get("after").textContent = percent(compared.after);
-  get("compared-told").textContent = `${compared.words} ${what}; ${compared.changes} of them are read otherwise.${fold}`;
+  get("compared-told").textContent = `${compared.words} ${what}. ${compared.changes} of them ${compared.changes === 1 ? "is" : "are"} read otherwise.${fold}${forgot}`;
   urls.splice(0).forEach(URL.revokeObjectURL);
   get("changed").replaceChildren(...compared.changed.map((word) => showChanged(run.number, word)));
 }

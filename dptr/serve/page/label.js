@@ -141,10 +141,14 @@ function showNothing() {
   const [title, text] = !words
     ? finding ? ["Looking for words", "The first ones come in a moment."] : ["No words yet", "Drop photographs here, or choose some."]
     : state === "open"
-      ? finding ? ["All found so far is done", "More words are being found."] : ["All done", "Each word was looked at, or accepted because the recognizer was sure."]
+      ? counts.open ? ["All seen", `${counts.open.toLocaleString("en")} ${counts.open === 1 ? "word waits" : "words wait"}: for later, or somebody else looks at them.`]
+      : finding ? ["All found so far is done", "More words are being found."]
+      : ["All done", "Each word was looked at, or accepted because the recognizer was sure."]
       : ["None here", "No word has this state, or you have seen all of them."];
   get("nothing-title").textContent = title;
   get("nothing-text").textContent = text;
+  get("again").hidden = state !== "open" || !counts.open;
+  get("choose").classList.toggle("main", get("again").hidden);
 }
 
 function showSummary(told) {
@@ -164,6 +168,7 @@ function showSummary(told) {
 }
 
 async function look() {
+  if (get("ask").open) return;
   try {
     showSummary(await json(""));
     if (!current()) {
@@ -191,7 +196,8 @@ function save(change) {
   clearTimeout(draft);
   const item = current();
   if (!item) return saving;
-  saving = saving.then(() => send(item, change));
+  const begin = () => send(item, change);
+  saving = saving.then(begin, begin);
   return saving;
 }
 
@@ -348,6 +354,7 @@ press("reset", () => current()?.before && save({ outline: current().before }).th
   delete current().before;
   describe(current());
 }));
+press("again", () => choose("open"));
 press("add", () => pick(summary?.crops || false));
 press("choose", () => pick(false));
 press("choose-crops", () => pick(true));
