@@ -10,12 +10,15 @@ OLDEST := build/oldest
 NEWEST := build/newest
 SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth photo serve label)
 
-.PHONY: help demo test slow oldest quality format picture evidence constraints release
+MINUTES := 10
+
+.PHONY: help demo test slow fuzz oldest quality format picture evidence constraints release
 
 help:
 	@echo 'make demo     dptr-en reads; then the whole method in miniature (3 to 8 minutes on two cores)'
 	@echo 'make test     the tests, two files at once (JOBS=8: eight); more of them run with DPTR_DATA set (see CONTRIBUTING.md)'
 	@echo 'make slow     the longer checks'
+	@echo 'make fuzz     damaged and hostile inputs of all kinds, for MINUTES=10; what is found is in build/fuzz'
 	@echo 'make oldest   part of the tests, with the lowest versions of the dependencies (constraints-oldest.txt)'
 	@echo 'make quality  ruff, mypy, import-linter, the documentation site'
 	@echo 'make format   let ruff put the code in shape'
@@ -38,6 +41,13 @@ test: $(INSTALLED)
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
+$(VENV)/fuzzer: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	touch $@
+
+fuzz: $(VENV)/fuzzer
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz.run --minutes $(MINUTES)
+
 $(OLDEST)/installed: pyproject.toml weights/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --only-binary :all: --constraint constraints-oldest.txt --editable ./weights \
@@ -52,7 +62,7 @@ constraints: # torch stays as it is: which of its builds there are depends on th
 	$(PYTHON) -m venv --clear $(NEWEST)
 	grep '^torch==' constraints.txt >$(NEWEST)/torch.txt
 	$(NEWEST)/bin/pip install --quiet --constraint $(NEWEST)/torch.txt --editable ./weights \
-		--editable '.[train,export,clip,import,serve,dev,release]'
+		--editable '.[train,export,clip,import,serve,dev,fuzz,release]'
 	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
 	$(NEWEST)/bin/pip freeze --exclude-editable >$(NEWEST)/frozen.txt
 	sed 's/+.*//' $(NEWEST)/frozen.txt | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt

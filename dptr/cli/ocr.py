@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -10,16 +11,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import choose_recognizer, command, device_options, expected_options, recognizer_options
+from dptr.cli.options import (
+    choose_recognizer,
+    command,
+    device_options,
+    expected_options,
+    isolate_option,
+    recognizer_options,
+)
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 
 if TYPE_CHECKING:
     from dptr.photo.boxes import Boxes
-    from dptr.photo.inputs import Failure, Sheet
+    from dptr.photo.inputs import Failure, InputOptions, Sheet
     from dptr.photo.outputs import Shown
     from dptr.photo.run import Outcome
+    from dptr.utils.isolation import Isolation
 
 STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 
@@ -53,13 +62,14 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
     default=LEAST_CONFIDENCE,
     help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
 )
+@isolate_option()
 @expected_options()
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
 @device_options()
 def ocr(
     inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
     overlay: str | None, boxes: str | None, recursive: bool, pages: str, text_layer: str, dpi: int,
-    min_confidence: float, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
+    min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
     batch_size: int,
 ) -> None:  # fmt: skip
     """Find and read the words of photographs, scans, and PDFs.
@@ -78,18 +88,21 @@ def ocr(
     A DIR/ gets a file for each input. With --pattern or --lexicon only the words that fit are written.
     """
     from dptr.photo.boxes import read_boxes, take_boxes
-    from dptr.photo.inputs import InputOptions, list_pages, open_sheets, parse_pages
+    from dptr.photo.inputs import InputOptions, open_sheets, parse_pages
+    from dptr.photo.isolated import open_apart
     from dptr.photo.ocr import OCR
     from dptr.photo.outputs import FORMATS, choose_format
     from dptr.photo.plan import Plan
     from dptr.photo.run import run_ocr
+    from dptr.utils.isolation import Isolation
 
     chosen = choose_format(style, out)
     draws = FORMATS[chosen].draws or overlay is not None
     options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
     given = read_boxes(boxes) if boxes else None
     sources, failed = _expand(inputs, recursive)
-    plan = Plan(chosen, out, overlay, {source: list_pages(source, options) for source in sources})
+    apart = Isolation() if isolate else None
+    plan = Plan(chosen, out, overlay, {source: _list_pages(source, pages, options, apart) for source in sources})
     plan.check()
     total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
     finder = take_boxes if given else detector
@@ -97,7 +110,7 @@ def ocr(
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
-    sheets = open_sheets(sources, options)
+    sheets = open_apart(apart, sources, pages, options) if apart else open_sheets(sources, options)
     outcomes = run_ocr(reader, _with_boxes(sheets, given) if given else sheets, draws)
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
@@ -108,6 +121,19 @@ def ocr(
         say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out")
     if tally.failed:
         raise click.exceptions.Exit(2)
+
+
+def _list_pages(source: str, pages: str, options: InputOptions, apart: Isolation | None) -> list[int] | None:
+    """As ``dptr.photo.inputs.list_pages``."""
+    from dptr.photo.inputs import list_pages
+    from dptr.photo.isolated import list_apart
+
+    if apart is None or not os.path.isfile(source):
+        return list_pages(source, options)
+    try:
+        return list_apart(apart, source, pages, options)
+    except UserError:
+        return None
 
 
 def _silent(name: str, done: int, total: int) -> None:

@@ -93,6 +93,14 @@ def _verbosity_options(made: click.Command) -> click.Command:
     return made
 
 
+ISOLATE = "Decode files in another process, with limits on its memory and time: for files of strangers."
+
+
+def isolate_option() -> Decorator[Any]:
+    """``--isolate``."""
+    return click.option("--isolate", is_flag=True, help=ISOLATE)
+
+
 def stack(*decorators: Decorator[Any]) -> Decorator[Any]:
     """Several options as one decorator, in the order of the help."""
 

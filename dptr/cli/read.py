@@ -14,6 +14,7 @@ from dptr.cli.options import (
     choose_recognizer,
     command,
     expected_options,
+    isolate_option,
     open_output,
     reading_options,
     recognizer_options,
@@ -47,12 +48,13 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
     type=click.FloatRange(0, 1),
     help="Answer only where a share P of the readings is right, such as 0.99; leave the other texts empty.",
 )
+@isolate_option()
 @expected_options()
 @reading_options()
 def read(
     images: tuple[str, ...], model: str | None, language: str | None, style: str, out: str, recursive: bool,
-    min_confidence: float, precision: float | None, charset: str, pattern: str, lexicon: str | None, device: str,
-    batch_size: int, turn: bool, tta: int,
+    min_confidence: float, precision: float | None, isolate: bool, charset: str, pattern: str, lexicon: str | None,
+    device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Read word crops.
 
@@ -77,7 +79,7 @@ def read(
     check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
-    reader = Reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon)
+    reader = Reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from dptr.cli.options import command, device_options
+from dptr.cli.options import ISOLATE, command, device_options
 from dptr.utils.terminal import say
 from dptr.weights import DEFAULT_MODEL
 
@@ -24,11 +24,12 @@ from dptr.weights import DEFAULT_MODEL
 @click.option("--max-pictures", metavar="N", type=int, default=64, help="Files and pages of one request. Default: 64.")
 @click.option("--queue", metavar="N", type=int, default=256, help="Pictures that wait at most. Default: 256.")
 @click.option("--timeout", metavar="S", type=float, default=120, help="Seconds to an answer. Default: 120.")
+@click.option("--isolate/--no-isolate", default=True, help=f"{ISOLATE} Default: --isolate.")
 @click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
 @device_options()
 def serve(
     models: tuple[str, ...], host: str, port: int, detector: str, max_megabytes: float, max_megapixels: float,
-    max_pictures: int, queue: int, timeout: float, log: bool, device: str, batch_size: int,
+    max_pictures: int, queue: int, timeout: float, isolate: bool, log: bool, device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Serve recognizers over HTTP, and a page to use them from.
 
@@ -45,11 +46,13 @@ def serve(
     from dptr.serve.recognizers import Recognizers, open_models
     from dptr.serve.server import address_of, bind
     from dptr.serve.server import serve as run
+    from dptr.utils.isolation import Isolation, call_here
 
     tokens = parse_tokens(os.environ.get(TOKENS, ""))
     check_address(host, tokens)
     limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
-    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device))
+    call = Isolation(workers=min(4, os.cpu_count() or 1)).call if isolate else call_here
+    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device), call)
     bound = bind(host, port)
     say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
     run(create_app(recognizers, limits, tokens), bound, timeout, log)

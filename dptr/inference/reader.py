@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -31,9 +31,10 @@ from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, fit, open_image
+from dptr.utils.isolation import Isolation
 from dptr.weights import DEFAULT_MODEL
 
-_SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon"
+_SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon", "isolate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,8 @@ class Reader:
         pattern: read only words that match it: a name (``dptr.text.named_patterns.NAMED_PATTERNS``) or a regular
             expression of whole words (``dptr.text.regular``); empty = any.
         lexicon: read only these words: a file with one a line, or the words; None = any.
+        isolate: whether another process decodes files, with limits on its memory and time
+            (``dptr.utils.isolation``): for files of strangers.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
@@ -99,6 +102,7 @@ class Reader:
         charset: str = "",
         pattern: str = "",
         lexicon: Lexicon = None,
+        isolate: bool = False,
         *,
         batch: int | None = None,
     ) -> None:
@@ -116,7 +120,9 @@ class Reader:
         self.charset = charset
         self.pattern = pattern
         self.lexicon = lexicon if lexicon is None or isinstance(lexicon, str | Path) else tuple(lexicon)
+        self.isolate = isolate
         self._asked_device = device
+        self._open_image = _opener(isolate)
         self._use(open_backend(model, device))
 
     @classmethod
@@ -130,14 +136,16 @@ class Reader:
         charset: str = "",
         pattern: str = "",
         lexicon: Lexicon = None,
+        isolate: bool = False,
     ) -> Self:
         """The same as ``Reader(name_or_path, ...)``; nothing is downloaded."""
-        return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon)
+        return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
 
     def __repr__(self) -> str:
         settings = [repr(self.name), f"device={self.device!r}", f"batch_size={self.batch_size}"]
         settings += [] if self.turn else ["turn=False"]
         settings += [f"tta={self.tta}"] if self.tta > 1 else []
+        settings += ["isolate=True"] if self.isolate else []
         settings += [f"charset={self.charset!r}"] if self.charset else []
         settings += [f"pattern={self.pattern!r}"] if self.pattern else []
         if isinstance(self.lexicon, tuple):
@@ -151,6 +159,7 @@ class Reader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._open_image = _opener(self.isolate)
         self._use(_reopen(self.name, self._asked_device))
 
     # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
@@ -246,7 +255,10 @@ class Reader:
         Raises:
             UserError: it cannot be opened.
         """
-        image = open_image(source, name)
+        return self.prepare_image(self._open_image(source, name))
+
+    def prepare_image(self, image: Image.Image) -> Prepared:
+        """Cut a picture that ``dptr.utils.images.open_image`` has opened into what is read."""
         return Prepared(self.views(image), *image.size, image.info.get(FRAMES, 1))
 
     def read_prepared(self, pictures: Sequence[Prepared]) -> list[Prediction]:
@@ -358,6 +370,10 @@ class Reader:
         if self.pattern or self.lexicon is not None:
             longest = backend.tokenizer.max_length
             self._constraint = make_constraint(charset, longest, self.pattern, self.lexicon, allowed)
+
+
+def _opener(isolate: bool) -> Callable[[Picture, str], Image.Image]:
+    return Isolation().open_image if isolate else open_image
 
 
 def _calibrate(prediction: Prediction, own: WordConfidence, product: float) -> Prediction:

@@ -180,6 +180,16 @@ def list_content(content: bytes, name: str, options: InputOptions = InputOptions
     return _list(io.BytesIO(content), name, options)
 
 
+def read_source(source: str) -> bytes:
+    """The bytes of a file, an address, or standard input.
+
+    Raises:
+        UserError: it cannot be read, or is larger than ``LARGEST``.
+    """
+    with _open(source) as file:
+        return file.getvalue() if isinstance(file, io.BytesIO) else _read_all(file, source)
+
+
 def is_pdf(content: bytes) -> bool:
     """Whether the bytes of a file are a PDF's."""
     return b"%PDF-" in content[:_PDF_HEAD]

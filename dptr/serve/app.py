@@ -244,9 +244,10 @@ class Service:
 
     def _list_sheets(self, uploads: Sequence[Upload], fields: OcrFields) -> list[Sheet | Failed]:
         listed: list[Sheet | Failed] = []
+        call = self._recognizers.call
         for upload in uploads:
             try:
-                listed += list_sheets(upload, fields.pages, fields.dpi, self._limits.most_pixels)
+                listed += list_sheets(upload, fields.pages, fields.dpi, self._limits.most_pixels, call)
             except UserError as error:
                 listed.append(Failed(upload.name, 0, error))
         return listed
@@ -256,7 +257,7 @@ class Service:
         prepared: list[Prepared | Failed] = []
         for upload in uploads:
             try:
-                prepared.append(prepare(reader, upload, self._limits.most_pixels))
+                prepared.append(prepare(reader, upload, self._limits.most_pixels, self._recognizers.call))
             except UserError as error:
                 prepared.append(Failed(upload.name, 0, error))
         return prepared

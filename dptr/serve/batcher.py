@@ -70,6 +70,8 @@ class Batcher(Generic[Item, Outcome]):
         with self._changed:
             if self._closed:
                 raise Busy(1)
+            if not items:  # a kind without items would be taken for work, again and again
+                return []
             if self._count() + len(items) > self._queue:
                 self._forget_cancelled()
             if (waiting := self._count()) + len(items) > self._queue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +14,13 @@ from PIL import Image
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Prepared, Reader
 from dptr.photo.detect import Detector
-from dptr.photo.inputs import Failure, InputOptions, is_pdf, list_content, open_content, parse_pages
+from dptr.photo.isolated import list_numbers, open_number
 from dptr.photo.ocr import OCR
 from dptr.photo.page import Page
 from dptr.text.charset import CHARSETS
 from dptr.text.languages import LANGUAGES
 from dptr.utils.errors import UserError
-from dptr.utils.images import check_pixels, open_header
+from dptr.utils.isolation import Call, call_here, decode, odd_answer, whole_numbers
 from dptr.weights import SHIPPED
 
 KEPT = 16  # recognizers with expectations, the last ones used
@@ -54,21 +53,20 @@ class Sheet:
     dpi: int
     most_pixels: int
 
-    def open(self) -> Image.Image:
+    def open(self, call: Call = call_here) -> Image.Image:
         """The picture, RGB and upright.
 
         Raises:
             UserError: it is damaged or too large.
         """
-        options = InputOptions(parse_pages(str(self.number)), self.dpi, most_pixels=self.most_pixels)
-        (opened,) = open_content(self.upload.content, self.upload.name, options)
-        if isinstance(opened, Failure):
-            raise opened.error
-        assert opened.picture is not None, "pages without text of their own are drawn"
-        return opened.picture
+        upload, settings = self.upload, {"dpi": self.dpi, "most_pixels": self.most_pixels}
+        _, picture = call(open_number, upload.content, upload.name, number=self.number, **settings)
+        if picture is None:
+            raise odd_answer(upload.name)
+        return picture
 
 
-def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int) -> list[Sheet]:
+def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int, call: Call = call_here) -> list[Sheet]:
     """The pages of a file that are to be read; only the head of the file is read for it.
 
     Args:
@@ -77,20 +75,21 @@ def list_sheets(upload: Upload, pages: str, dpi: int, most_pixels: int) -> list[
     Raises:
         UserError: the file is of another kind, damaged, or too large, or has no such page.
     """
-    _check_size(upload, most_pixels)
-    numbers = list_content(upload.content, upload.name, InputOptions(parse_pages(pages), dpi))
-    return [Sheet(upload, number, dpi, most_pixels) for number in numbers]
+    settings = {"pages": pages, "dpi": dpi, "most_pixels": most_pixels}
+    numbers, _ = call(list_numbers, upload.content, upload.name, **settings)
+    return [Sheet(upload, number, dpi, most_pixels) for number in whole_numbers(numbers, upload.name)]
 
 
-def prepare(reader: Reader, upload: Upload, most_pixels: int) -> Prepared:
+def prepare(reader: Reader, upload: Upload, most_pixels: int, call: Call = call_here) -> Prepared:
     """Open a crop of one word.
 
     Raises:
         UserError: it is no picture, damaged, or too large.
     """
-    with open_header(io.BytesIO(upload.content), upload.name) as image:
-        check_pixels(*image.size, most_pixels, upload.name)
-    return reader.prepare(upload.content, upload.name)
+    _, image = call(decode, upload.content, upload.name, most_pixels=most_pixels)
+    if image is None:
+        raise odd_answer(upload.name)
+    return reader.prepare_image(image)
 
 
 class Recognizers:
@@ -99,10 +98,12 @@ class Recognizers:
     Args:
         models: readers by name; the first is the default.
         detector: finds text.
+        call: how files are decoded: here, or in another process (``dptr.utils.isolation``).
     """
 
-    def __init__(self, models: dict[str, Reader], detector: Detector) -> None:
+    def __init__(self, models: dict[str, Reader], detector: Detector, call: Call = call_here) -> None:
         self.models = models
+        self.call = call
         self.default = next(iter(models))
         self._detector = detector
         self._lock = threading.Lock()
@@ -146,7 +147,7 @@ class Recognizers:
     def read_pages(self, wanted: Wanted, sheets: Iterator[Sheet]) -> Iterable[Page | UserError]:
         """Read pages of photographs; see ``OCR.stream``."""
         _, ocr = self.open(wanted)
-        return ocr.stream((sheet.upload.name, sheet.number, _open(sheet)) for sheet in sheets)
+        return ocr.stream((sheet.upload.name, sheet.number, _open(sheet, self.call)) for sheet in sheets)
 
     def read_crops(self, wanted: Wanted, crops: Iterator[Prepared]) -> Sequence[Prediction]:
         """Read crops, those of one size together."""
@@ -196,14 +197,8 @@ def _name(model: str) -> str:
     return path.parent.name if name == "model" and path.parent.name else name
 
 
-def _open(sheet: Sheet) -> Image.Image | UserError:
+def _open(sheet: Sheet, call: Call) -> Image.Image | UserError:
     try:
-        return sheet.open()
+        return sheet.open(call)
     except UserError as error:
         return error
-
-
-def _check_size(upload: Upload, most_pixels: int) -> None:
-    if not is_pdf(upload.content):
-        with open_header(io.BytesIO(upload.content), upload.name, others=["PDF"]) as image:
-            check_pixels(*image.size, most_pixels, upload.name)

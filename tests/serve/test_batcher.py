@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 
@@ -73,6 +74,22 @@ def test_a_full_queue_refuses_all_or_none(recorder: Recorder, batcher: Batcher) 
     recorder.gate.set()
     assert [future.result(10) for future in (*kept[4:], *more)] == [10, 12, 14, 16, 18, 20, 22]
     assert not {1, 2, 3, 4} & {number for _, numbers in recorder.batches for number in numbers}
+
+
+def test_nothing_to_compute_is_no_work(batcher: Batcher) -> None:
+    """As of a request all of whose pictures are damaged: its kind kept the thread busy until the next one came."""
+
+    class Kind:
+        asked = 0
+
+        def __hash__(self) -> int:
+            self.asked += 1
+            return 0
+
+    kind = Kind()
+    assert batcher.submit(kind, []) == [] and batcher.waiting == 0
+    time.sleep(0.1)
+    assert kind.asked <= 2
 
 
 def test_an_error_goes_to_those_whose_items_were_taken(recorder: Recorder, batcher: Batcher) -> None:
