@@ -12,7 +12,7 @@ SMOKE := $(addprefix tests/, test_packaging.py weights inference models text eva
 
 MINUTES := 10
 
-.PHONY: help demo test slow fuzz oldest quality format picture evidence constraints release
+.PHONY: help demo test slow fuzz oldest quality format picture evidence constraints lock digests release
 
 help:
 	@echo 'make demo     dptr-en reads; then the whole method in miniature (3 to 8 minutes on two cores)'
@@ -20,9 +20,10 @@ help:
 	@echo 'make slow     the longer checks'
 	@echo 'make fuzz     damaged and hostile inputs of all kinds, for MINUTES=10; what is found is in build/fuzz'
 	@echo 'make oldest   part of the tests, with the lowest versions of the dependencies (constraints-oldest.txt)'
-	@echo 'make quality  ruff, mypy, import-linter, the documentation site'
+	@echo 'make quality  ruff, mypy, import-linter, known vulnerabilities, the documentation site'
 	@echo 'make format   let ruff put the code in shape'
 	@echo 'make constraints  renew constraints.txt: the newest versions that go together'
+	@echo 'make lock     renew requirements.txt; make digests: digests.sha256'
 	@echo 'make release  build and check what is released, into dist'
 	@echo 'make evidence the tables of docs/evidence (hours; resumable; needs DPTR_DATA)'
 	@echo 'make picture  draw the README'\''s picture anew'
@@ -68,6 +69,12 @@ constraints: # torch stays as it is: which of its builds there are depends on th
 	sed 's/+.*//' $(NEWEST)/frozen.txt | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt
 	cp $(NEWEST)/constraints.txt constraints.txt
 
+lock: # requirements.txt: what 'pip install dptr' brings, with hashes; needs pip-tools
+	$(BIN)/python scripts/lock.py
+
+digests: # of weights and fonts, for 'sha256sum --check digests.sha256'
+	git ls-files 'dptr/*.onnx' 'dptr/*.ttf' 'weights/*.safetensors' | LC_ALL=C sort | xargs sha256sum >digests.sha256
+
 release:
 	$(PYTHON) scripts/release.py
 
@@ -76,6 +83,7 @@ quality: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/audit.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict # into build/site
 
 format: $(INSTALLED)
