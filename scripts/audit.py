@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"
-SECONDS = 300
+SECONDS = 60
 
 
 def main() -> None:
