@@ -127,7 +127,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         f"Reads {'a word or a line' if _reads_spaces(card) else 'one word'} in a cropped photograph: Latin letters of "
         f"both cases, {_accents(card)}digits, ASCII punctuation{', spaces' if _reads_spaces(card) else ''}, at most "
         f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
-        f"`{model['encoder']['kind']}` {model['encoder']['size']} for {_sizes(model['encoder'])} "
+        f"`{model['encoder']['kind']}`{_size(model['encoder'])} for {_sizes(model['encoder'])} "
         f"pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
         f"`{model['decoder']['kind']}`. Version {card['version']}, {card['created']}, commit {card['commit']}.",
         "",
@@ -141,7 +141,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         + "; ".join(SOURCES.get("/".join(Path(path).parts[-2:]), path) for path in card["recipe"]["data"]["train"])
         + ") and the backgrounds of rendered words (BSDS500, Arbelaez et al. 2011) are research data, under the terms "
         f"of their projects. No picture is contained here. Fonts: {fonts}. Words: wordfreq (CC BY-SA 4.0). Whether "
-        "rights in photographs extend to weights is for you to judge.",
+        f"rights in photographs extend to weights is for you to judge.{_rights_in_encoder(model['encoder'])}",
         "",
     ]
     return lines
@@ -254,6 +254,19 @@ def _reads_spaces(card: dict[str, Any]) -> bool:
 def _sizes(encoder: dict[str, Any]) -> str:
     sizes = tuple((high, wide) for high, wide in encoder.get("sizes", ()))
     return str(CropSizes(encoder["height"], encoder["width"], encoder.get("max_width", 0), sizes))
+
+
+def _size(encoder: dict[str, Any]) -> str:
+    return f" {encoder['size']}" if "size" in encoder else ""
+
+
+def _rights_in_encoder(encoder: dict[str, Any]) -> str:
+    if encoder["kind"] != "ppocr":
+        return ""
+    return (
+        " The image encoder goes on from that of PP-OCRv6_rec_small (PaddleOCR, Apache-2.0). Its makers do not list "
+        "what they trained it on; that may include pictures of the test sets below."
+    )
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------

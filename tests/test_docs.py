@@ -77,7 +77,7 @@ SMALL = {  # settings that make make slow's trainings short
 }
 COUNTS = {"synth": "--count=64", "bank": "--count=32", "export": "--crops=8", "bench": "--repeats=1"}
 WORDS = "open EXIT Hotel 24h taxi BAKERY stop menu Room 305 pull push sale Cafe door NORTH east west 1978 home"
-MODELS = {"dptr-en", "dptr-en-tiny", "models/dptr-en-lines", "models/dptr-en-small", "models/dptr-latin"}
+MODELS = {"dptr-latin", "dptr-en", "dptr-en-tiny", "models/dptr-en-lines", "models/dptr-en-small"}
 
 
 # --- blocks and commands ----------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from dptr.cli.options import command, config_options, model_option, out_option, resume_option
-from dptr.weights import DEFAULT_MODEL
+from dptr.weights import START_MODEL
 
 
 @command("adapt", "train")
 @click.option("-t", "--text", metavar="FILE", multiple=True, help="Words of the domain, a word a line; repeatable.")
-@model_option(f"The recognizer to adapt. Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
+@model_option(f"The recognizer to adapt. Default: {START_MODEL}.", "NAME|DIR", default=None)
 @out_option("Where checkpoints and logs go.")
 @config_options()
 @resume_option()

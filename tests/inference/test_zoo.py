@@ -19,5 +19,5 @@ def test_what_ships_has_a_card() -> None:
 
 def test_what_does_not_ship_is_named() -> None:
     for look in (model_cards, model_readme):
-        with pytest.raises(UserError, match="no model 'other' ships; there are dptr-en"):
+        with pytest.raises(UserError, match="no model 'other' ships; there are dptr-latin"):
             look("other")
