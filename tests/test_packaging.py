@@ -63,7 +63,7 @@ from dptr.weights import model_file
 crops = Path({str(CROPS)!r})
 reader = Reader()
 assert evaluate(reader, [crops], ["36", "de"]).to_html()
-assert [card["name"] for card in model_cards()] == ["dptr-en", "dptr-en-tiny"]
+assert [card["name"] for card in model_cards()] == ["dptr-latin", "dptr-en", "dptr-en-tiny"]
 assert measure(Plan("onnx", str(model_file("dptr-en", "model.onnx")), None, [0], [1], 1, 1, time.time())).timings
 assert render_data_sets(check([crops], resolve_charset("94"), 25, []), [crops], [])
 out = Path({str(tmp_path / "set")!r})

@@ -30,7 +30,7 @@ from dptr.models.encoders.svtr import LocalBlock
 from dptr.models.fmu import FMU
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
-from dptr.weights import model_file
+from dptr.weights import DEFAULT_MODEL, model_file
 
 FILE = str(model_file("dptr-en", "model.onnx"))
 
@@ -91,7 +91,7 @@ def test_steps_read_what_the_reader_reads(backend: Any, model: str) -> None:
         assert staged.version == {"torch": torch, "onnx": onnxruntime}[backend].__version__
     finally:
         torch.set_num_threads(threads)
-    expected = Reader().read([draw_word(index) for index in range(16)])
+    expected = Reader("dptr-en").read([draw_word(index) for index in range(16)])
     assert [word.text for word in value] == [word.text for word in expected]
     assert [word.confidence for word in value] == pytest.approx([word.product for word in expected], abs=1e-4)
     names = ["graph"] if backend == "onnx" else ["encoder", "decoder"]
@@ -182,11 +182,11 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, mo
         *("model", "dptr", "cpu", "cores", "threads", "crops", "warm_up", "repeats", "starts"),
         *("parameters", "flops", "backends", "left_out", "dropped"),
     }
-    assert (stored["model"], stored["dptr"], stored["threads"]) == ("dptr-en", __version__, 1)
+    assert (stored["model"], stored["dptr"], stored["threads"]) == (DEFAULT_MODEL, __version__, 1)
     assert (stored["warm_up"], stored["repeats"], stored["starts"]) == (WARM_UP, 2, 1)
     assert stored["crops"] == {"source": "drawn", "count": CROPS}
     assert stored["left_out"] == stored["dropped"] == {}
-    assert stored["parameters"] == json.loads(model_file("dptr-en", "card.json").read_text())["parameters"]
+    assert stored["parameters"] == json.loads(model_file(DEFAULT_MODEL, "card.json").read_text())["parameters"]
     assert set(stored["flops"]) == {"encoder", "decoder"}
     assert [row["backend"] for row in stored["backends"]] == ["torch", "onnx"]
     inner = {"torch": {"encoder", "decoder"}, "onnx": {"graph"}}
@@ -200,7 +200,7 @@ def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, mo
             assert timing["median_ms"] <= timing["p95_ms"]
     assert min(numbers([stored["flops"], [row["start_seconds"] for row in stored["backends"]]])) > 0
     tables = [[line.split() for line in table.splitlines()] for table in out.split("\n\n")]
-    assert out.splitlines()[0].startswith(f"dptr-en, dptr {__version__}, 1 thread on ")
+    assert out.splitlines()[0].startswith(f"{DEFAULT_MODEL}, dptr {__version__}, 1 thread on ")
     assert [len(table) for table in tables] == [2, 5, 5, 3]
     shown = [float(cell) for cell in tables[1][4][3:]]
     timing = stored["backends"][1]["timings"][1]

@@ -280,12 +280,12 @@ def test_what_ships_is_listed_with_measured_accuracy(capsys) -> None:
     assert run(["models", "--json"]) == 0
     models = {card["name"]: card for card in json.loads(capsys.readouterr().out)["models"]}
     assert {"dptr-en", "dptr-en-tiny", "glyph-en"} <= set(models)
-    assert sum(card["megabytes"] for card in models.values()) <= 40
+    assert sum(card["megabytes"] for card in models.values()) <= 50
     measured = {result["data"] for result in models["dptr-en"]["results"]}
     assert measured >= {"iiit5k/test", "ic15/test"} and models["dptr-en"]["trained_on"]
 
 
-@pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])
+@pytest.mark.parametrize("name", ["dptr-latin", "dptr-en", "dptr-en-tiny"])
 def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
     assert run(["models", name]) == 0
     page = capsys.readouterr().out
@@ -299,7 +299,7 @@ def test_one_model_is_told_of_at_length(name: str, capsys) -> None:
     assert run(["models", "--json", "glyph-en"]) == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)["models"]] == ["glyph-en"]
     assert run(["models", "dptr-fr"]) == 2
-    assert "no model 'dptr-fr' ships; there are dptr-en" in capsys.readouterr().err
+    assert "no model 'dptr-fr' ships; there are dptr-latin" in capsys.readouterr().err
 
 
 TRAINING = {"adapt": AdaptRecipe, "align": AlignRecipe, "pretrain": PretrainRecipe, "finetune": FinetuneRecipe}

@@ -46,11 +46,14 @@ WRONG: list[tuple[str, str]] = [
     ("read word.png --precision 0.99 --min-confidence 0.5", "pass one of them"),
     ("read word.png --charset missing.txt", "missing.txt"),
     ("read word.png --pattern [A-Z", "pattern '[A-Z': at position 1: '[' without ']'"),
-    ("read word.png --pattern €+", "matches no word over the 94 characters"),
-    ("read word.png --pattern x{26}", "its shortest words have 26 characters, the model reads 25 at most"),
+    ("read word.png --model dptr-en --pattern €+", "matches no word over the 94 characters"),
+    (
+        "read word.png --model dptr-en --pattern x{26}",
+        "its shortest words have 26 characters, the model reads 25 at most",
+    ),
     ("read word.png --lexicon missing.txt", "missing.txt"),
     ("read word.png --lexicon blank.txt", "no words"),
-    ("read word.png --lexicon euro.txt", "'€' (U+20AC) not among the 94 characters"),
+    ("read word.png --model dptr-en --lexicon euro.txt", "'€' (U+20AC) not among the 94 characters"),
     ("read word.png -o empty", "a folder; pass the name of a file"),
     ("predict missing.png", "missing.png: No such file"),
     ("eval", "pass --data DIR"),
@@ -211,7 +214,7 @@ def test_characters_are_restricted(bare: Path, folder: Path) -> None:
 
 def test_verbose_says_what_computes(bare: Path, folder: Path) -> None:
     done = run_bare(bare, ["read", "word.png", "-v"], folder)
-    assert b"model dptr-en, device cpu" in done.stderr
+    assert b"model dptr-latin, device cpu" in done.stderr
 
 
 def test_info_and_version(bare: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
-SMALL = {"svtr": "nano", "vit": "tiny"}
+SMALL = {"svtr": {"size": "nano"}, "vit": {"size": "tiny"}, "ppocr": {"max_width": 0}}
 TOWER = TowerConfig(
     vision={
         "model_type": "clip_vision_model", "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -32,7 +32,7 @@ TOKENIZER = Tokenizer(resolve_charset("36"), 5)
 
 
 def config(kind: str = "svtr", queries: int = 6, dim: int = 16, heads: int = 2, decoder: str = "parseq") -> ModelConfig:
-    own = {"tower": TOWER} if kind == "clip-vision" else {"size": SMALL[kind]}
+    own = {"tower": TOWER} if kind == "clip-vision" else SMALL[kind]
     return ModelConfig(
         encoder=EncoderConfig.of(kind=kind, height=16, width=32, **own),
         fmu=FMUConfig(queries=queries, heads=2),
@@ -45,7 +45,8 @@ def config(kind: str = "svtr", queries: int = 6, dim: int = 16, heads: int = 2, 
 def build(model: ModelConfig, seed: int = 0) -> Recognizer:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return loud(build_recognizer(model, 36), seed, 0.1)
+        scale = 0.02 if model.encoder.kind == "ppocr" else 0.1  # without batch norms, more saturates its hard sigmoids
+        return loud(build_recognizer(model, 36), seed, scale)
 
 
 def pixels(count: int) -> torch.Tensor:

@@ -61,7 +61,7 @@ class Given:
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    return Reader()
+    return Reader("dptr-en")
 
 
 def test_a_photograph_is_read_with_the_detector_of_the_extra(reader: Reader) -> None:

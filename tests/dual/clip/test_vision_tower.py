@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers_clip import make_tiny, make_tiny_clip
-from helpers_train import RUN, WORDS, initialized, settled, write_crops
+from helpers_train import RUN, WORDS, initialized, resolved_recipe, write_crops
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -73,7 +73,7 @@ def recipe_of(folder: Path | str, *more: str) -> FinetuneRecipe:
 
 
 def started(recipe: FinetuneRecipe) -> tuple[Recognizer, FinetuneRecipe, list[str]]:
-    whole, charset = settled(recipe)
+    whole, charset = resolved_recipe(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_recognizer(whole.model, len(charset))
@@ -153,11 +153,11 @@ def test_every_decoder_with_and_without_an_fmu(decoder: str, queries: int, tower
 
 
 def test_frozen_it_is_left_alone(towers: dict[str, Path]) -> None:
-    model, settled, messages = started(recipe_of(towers["clip"], "model.encoder.frozen=true"))
+    model, resolved_recipe, messages = started(recipe_of(towers["clip"], "model.encoder.frozen=true"))
     assert messages[0] == f"encoder from {towers['clip']}, frozen"
     model.train()
     assert model.fmu.training and not any(module.training for module in model.encoder.modules())
-    optimizer = make_optimizer([(model.encoder, 1.0), (model.fmu, 1.0), (model.decoder, 1.0)], settled.optim)
+    optimizer = make_optimizer([(model.encoder, 1.0), (model.fmu, 1.0), (model.decoder, 1.0)], resolved_recipe.optim)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held == {id(parameter) for part in (model.fmu, model.decoder) for parameter in part.parameters()}
     targets = torch.from_numpy(Tokenizer(resolve_charset("36"), 5).encode(["ab", "c"]))
@@ -208,7 +208,7 @@ def test_a_whole_recognizer_goes_on_without_the_hub(towers: dict[str, Path], tmp
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     own = [f"init.model={tmp_path / 'model'}", "model.encoder.kind=clip-vision", "model.encoder.model=another/one"]
-    refused(lambda: settled(load_recipe(FinetuneRecipe, None, own)), "init.model", "another/one", "one or the")
+    refused(lambda: resolved_recipe(load_recipe(FinetuneRecipe, None, own)), "init.model", "another/one", "one or the")
 
 
 def test_from_stage_1_the_decoder_has_the_width_of_the_tokens(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -231,21 +231,21 @@ def test_from_stage_1_the_decoder_has_the_width_of_the_tokens(towers: dict[str, 
 
 def test_no_model_is_named() -> None:
     kind = ["model.encoder.kind=clip-vision"]
-    refused(lambda: settled(load_recipe(FinetuneRecipe, None, kind)), "whose tower?", "model.encoder.model")
+    refused(lambda: resolved_recipe(load_recipe(FinetuneRecipe, None, kind)), "whose tower?", "model.encoder.model")
 
 
 @pytest.mark.parametrize("model", ["openai/none-at-hand", "nowhere", "./no/such/folder"])
 def test_no_such_model(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     remedies = ("pass --set model.encoder.model=FOLDER", "hf download", "model.encoder.kind=svtr")
-    refused(lambda: settled(recipe_of(model)), f"model.encoder.model = '{model}'", *remedies)
+    refused(lambda: resolved_recipe(recipe_of(model)), f"model.encoder.model = '{model}'", *remedies)
 
 
 def test_a_model_without_an_image_tower(towers: dict[str, Path], tmp_path: Path) -> None:
     copy = shutil.copytree(towers["clip"], tmp_path / "copy")
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
-    refused(lambda: settled(recipe_of(copy)), "model_type 'bert' has no image tower", "chinese_clip", "pass")
+    refused(lambda: resolved_recipe(recipe_of(copy)), "model_type 'bert' has no image tower", "chinese_clip", "pass")
 
 
 def test_weights_without_the_image_tower(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_weights_without_the_image_tower(towers: dict[str, Path], tmp_path: Path
     (copy / "model.safetensors").write_bytes(b"no weights")
     refused(lambda: started(recipe_of(copy)), "not a whole CLIP checkpoint")
     (copy / "model.safetensors").unlink()
-    refused(lambda: settled(recipe_of(copy)), "lacks model.safetensors")
+    refused(lambda: resolved_recipe(recipe_of(copy)), "lacks model.safetensors")
 
 
 def test_a_checkpoint_needs_no_tokenizer(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -271,7 +271,11 @@ def test_transformers_missing(towers: dict[str, Path], tmp_path: Path, monkeypat
     model, first, _ = started(recipe_of(towers["clip"]))
     save_checkpoint(tmp_path / "model", "recognizer", model, first.model, resolve_charset("36"), {}, {})
     monkeypatch.setitem(sys.modules, "transformers", None)
-    refused(lambda: settled(recipe_of(towers["clip"])), "model.encoder.model", "pip install ./weights '.[train,clip]'")
+    refused(
+        lambda: resolved_recipe(recipe_of(towers["clip"])),
+        "model.encoder.model",
+        "pip install ./weights '.[train,clip]'",
+    )
     refused(lambda: load_recognizer(tmp_path / "model"), "needs transformers", "pip install ./weights '.[train,clip]'")
 
 
@@ -299,7 +303,7 @@ def test_two_image_encoders_contradict(towers: dict[str, Path], tmp_path: Path) 
     config = GlyphConfig(dim=16, encoder=SVTRConfig(size="nano", height=16, width=32), heads=2, max_length=5)
     save_glyph(tmp_path / "glyph", *build_glyph(config), config, {})
     both = recipe_of(towers["clip"], f"init.glyph={tmp_path / 'glyph'}")
-    refused(lambda: settled(both), "init.glyph", "one or the other")
+    refused(lambda: resolved_recipe(both), "init.glyph", "one or the other")
     own = load_recipe(AlignRecipe, None, ["glyph.encoder.kind=clip-vision"])
     refused(lambda: resolve_align(own), "glyph.encoder.kind = 'clip-vision'", "vit or svtr")
 
