@@ -15,7 +15,7 @@ from dptr.weights.packages import find_folder
 
 DEFAULT_MODEL = "dptr-latin"
 START_MODEL = "dptr-en"
-"""What trainings start from unless told otherwise: a step of it takes a third of the time that one of the default model takes."""
+"""What trainings start from unless they name another; a step takes a third of the time of one of ``DEFAULT_MODEL``."""
 SHIPPED = ("dptr-latin", "dptr-en", "dptr-en-tiny", "glyph-en")
 
 
