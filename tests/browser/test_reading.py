@@ -52,7 +52,7 @@ def save(page: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("model", ["dptr-en-tiny", "dptr-en"])
+@pytest.mark.parametrize("model", ["dptr-en-tiny", "dptr-en", "dptr-latin"])
 def test_golden_crops_are_read_as_in_python(browser: Any, model: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "page", model, photographs=False)
     with serving_folder(folder) as address, visiting(browser, address) as page:
