@@ -80,7 +80,7 @@ def test_a_photograph_is_read_as_in_python(browser: Any, folder: Path) -> None:
         page.get_by_text("Copied").wait_for()
         assert page.evaluate("navigator.clipboard.readText()") == PHOTOGRAPHED
         (found,) = save(page)
-    own = OCR()(PHOTOGRAPH).to_dict()
+    own = OCR("dptr-en")(PHOTOGRAPH).to_dict()
     assert found["text"] == own["text"] and (found["width"], found["height"]) == (own["width"], own["height"])
     for line, other in zip(own["lines"], found["lines"], strict=True):
         assert line["text"] == other["text"] and line["block"] == other["block"]
@@ -110,7 +110,7 @@ def test_lines_that_run_up_and_columns_are_read_as_in_python(browser: Any, folde
         page.set_input_files("#files", path)
         page.wait_for_selector("polygon")
         (found,) = save(page)
-    own = [line for line in OCR()(path).to_dict()["lines"] if any(word["confidence"] >= 0.4 for word in line["words"])]
+    own = [line for line in OCR("dptr-en")(path).to_dict()["lines"] if any(word["confidence"] >= 0.4 for word in line["words"])]
     assert [line["text"] for line in found["lines"]] == [line["text"] for line in own]
     assert [line["block"] for line in found["lines"]] == [line["block"] for line in own]
     assert sum(line["text"] == "Library" for line in own) == 2
@@ -140,7 +140,7 @@ def test_pictures_are_upright_and_transparency_is_white(browser: Any, folder: Pa
         sides = page.locator("#sheet svg").get_attribute("viewBox")
         found = save(page)
     assert sides == f"0 0 {upright.width} {upright.height}"
-    for own, other in zip(Reader().read(paths), found, strict=True):
+    for own, other in zip(Reader("dptr-en").read(paths), found, strict=True):
         assert (other["text"], other["turned"]) == (own.text, own.turned)
         assert other["confidence"] == pytest.approx(own.confidence, abs=0.01)
     assert [other["text"] for other in found] == ["Market", "Garden"]
