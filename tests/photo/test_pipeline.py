@@ -18,8 +18,12 @@ def _run(items, find=lambda item: item, read=lambda found, check: found, togethe
     )
 
 
-def _names() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("dptr-")}
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Threads of other tests, such as those of servers, may be there before."""
+    before = set(threading.enumerate())
+    yield
+    assert not [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("dptr-")]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
@@ -33,7 +37,6 @@ def test_outcomes_come_in_order_and_groups_do_not_depend_on_time(count: int) -> 
     assert list(_run(range(count), lambda item: 10 * item, read)) == [str(10 * item) for item in range(count)]
     expected = [[10 * item for item in range(count)[start : start + 3]] for start in range(0, count, 3)]
     assert [group for group in groups if group] == expected
-    assert not _names()
 
 
 def test_the_steps_run_at_the_same_time() -> None:
@@ -96,7 +99,6 @@ def test_an_error_is_raised_in_its_turn(step: str) -> None:
         for outcome in _run(items(), find, read):
             outcomes.append(outcome)
     assert outcomes == list(range(7))
-    assert not _names()
 
 
 def test_all_ends_when_the_caller_gives_up() -> None:
@@ -120,4 +122,3 @@ def test_all_ends_when_the_caller_gives_up() -> None:
     threading.Timer(0.05, given_up.set).start()
     outcomes.close()
     assert read_up_to == [0, 1] and ends == [2]
-    assert not _names()
