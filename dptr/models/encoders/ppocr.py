@@ -25,16 +25,13 @@ DIM, HEADS, BLOCKS = 120, 8, 2  # of the attention blocks
 ROWS = 16  # pixels of height that make one row at the end; a token for each 8 columns
 
 
-def _convolution(
-    inside: int, out: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int, int] = 1
-) -> nn.Conv2d:
-    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-    return nn.Conv2d(inside, out, kernel, stride, padding=(sides[0] // 2, sides[1] // 2))
+def _convolution(inside: int, out: int, kernel: int = 1, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inside, out, kernel, stride, kernel // 2)
 
 
-def _depthwise(channels: int, kernel: int | tuple[int, int] = 3, stride: int | tuple[int, int] = 1) -> nn.Conv2d:
-    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-    return nn.Conv2d(channels, channels, kernel, stride, (sides[0] // 2, sides[1] // 2), groups=channels)
+def _depthwise(channels: int, kernel: tuple[int, int] = (3, 3), stride: tuple[int, int] = (1, 1)) -> nn.Conv2d:
+    padding = kernel[0] // 2, kernel[1] // 2
+    return nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels)
 
 
 class Stem(nn.Module):
@@ -76,7 +73,7 @@ class MixBlock(nn.Module):
     def __init__(self, channels: int, weigh: bool, out: int = 0):
         super().__init__()
         self.residual = not out
-        self.places = _depthwise(channels, stride=(2, 1) if out else 1)
+        self.places = _depthwise(channels, stride=(2, 1) if out else (1, 1))
         self.weights = ChannelWeights(channels) if weigh else nn.Identity()
         self.channels = nn.Sequential(
             _convolution(channels, out or 2 * channels), nn.GELU(), _convolution(out or 2 * channels, out or channels)

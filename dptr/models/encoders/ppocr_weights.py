@@ -65,7 +65,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not an ONNX file that can be read; copy it anew") from error
     found = list(_layers(graph))
     model = PPOCR(48, 64)
-    layers = [(name, layer) for name, layer in _in_order(model)]
+    layers = list(_in_order(model))
     if len(found) < len(layers):
         raise UserError(f"{path}: {len(found)} layers where {len(layers)} are; pass {FILE.name} of rapidocr 3.10")
     tensors: dict[str, Tensor] = {}
