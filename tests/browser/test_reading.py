@@ -110,7 +110,8 @@ def test_lines_that_run_up_and_columns_are_read_as_in_python(browser: Any, folde
         page.set_input_files("#files", path)
         page.wait_for_selector("polygon")
         (found,) = save(page)
-    own = [line for line in OCR("dptr-en")(path).to_dict()["lines"] if any(word["confidence"] >= 0.4 for word in line["words"])]
+    lines = OCR("dptr-en")(path).to_dict()["lines"]
+    own = [line for line in lines if any(word["confidence"] >= 0.4 for word in line["words"])]
     assert [line["text"] for line in found["lines"]] == [line["text"] for line in own]
     assert [line["block"] for line in found["lines"]] == [line["block"] for line in own]
     assert sum(line["text"] == "Library" for line in own) == 2
