@@ -177,4 +177,5 @@ class FinetuneRecipe(Config):
     encoder_lr: float = Field(1.0, ge=0)  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
     fmu_lr: float = Field(1.0, ge=0)
     decoder_lr: float = Field(1.0, ge=0)
+    counting: float = Field(0.0, ge=0)  # weight of ``dptr.models.fmu.counting_loss``; needs model.fmu.count
     patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dptr.config.decoders import Initialization
@@ -127,6 +127,15 @@ class FMU(nn.Module):
         queries = layer.norm1(self.queries.expand(tokens.shape[0], -1, -1))
         shares = layer.attention.shares(queries, layer.attention.project(tokens)).mean(1)
         return shares[..., self.leading :].unflatten(2, grid).sum(2)
+
+
+def counting_loss(density: Float[Tensor, "b w"], characters: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+    """The share of characters that the columns count too many or too few: absolute differences of each crop's sum and
+    the length of its label, over the symbols (characters and end) of all labels.
+
+    A count that is one off near the start of a line moves all that follow, so that long lines need exact ones.
+    """
+    return (density.sum(1) - characters).abs().sum() / (characters + 1).sum()
 
 
 def running_count(density: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:

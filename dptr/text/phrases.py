@@ -65,6 +65,21 @@ _TEMPLATES = (
         "CHANGE {price}",
         "{number} PCS",
     ),
+    # lines of documents
+    *(
+        "W W W W W W W W W W",
+        "W W W W W W W W",
+        "W W W W, W W W W.",
+        "W W W W. W W W",
+        "{number}, W W {number}/{number}, W W",
+        "No. {number}, W W W, {number} W W",
+        "{date} {time} W W {code} {price}",
+        "{code} {number} W W W {price}",
+        "W: {phone} / W: {phone}",
+        "W W ({code}) W : {price}",
+        "W W W W {number}% W : {price}",
+        "*** W W W W W W ***",
+    ),
 )
 _STYLES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
 _MOST_DRAWS = 1000

@@ -18,7 +18,7 @@ from dptr.config.data import DistillationConfig
 from dptr.config.model import ModelConfig
 from dptr.config.size import CropSize
 from dptr.models.checkpoint import Checkpoint, build_loaded
-from dptr.models.decoders.base import AutoregressiveDecoder
+from dptr.models.decoders.base import AutoregressiveDecoder, Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
@@ -84,7 +84,8 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
 
 
 def distillation_loss(
-    student: Recognizer,
+    memory: Float[Tensor, "b m d"],
+    student: Decoder,
     teacher: Teacher,
     pixels: Float[Tensor, "b 3 h w"],
     targets: Int[Tensor, "b t"],
@@ -94,15 +95,13 @@ def distillation_loss(
 
     Hinton et al. 2015, section 2: T^2 keeps the gradient's size as the temperature T changes.
     """
-    assert isinstance(student.decoder, AutoregressiveDecoder) and isinstance(
-        teacher.model.decoder, AutoregressiveDecoder
-    )
+    assert isinstance(student, AutoregressiveDecoder) and isinstance(teacher.model.decoder, AutoregressiveDecoder)
     state = generator.get_state()
     with torch.no_grad():
         known, _ = teacher.model.decoder.teacher_forced_logits(teacher.model.memory(pixels), None, targets, generator)
     generator.set_state(state)
-    logits, wanted = student.decoder.teacher_forced_logits(student.memory(pixels), None, targets, generator)
-    counted = wanted != student.decoder.pad
+    logits, wanted = student.teacher_forced_logits(memory, None, targets, generator)
+    counted = wanted != student.pad
     logits, known, wanted = logits[counted].float(), known[counted].float(), wanted[counted]
     ours, theirs = ((each / teacher.temperature).log_softmax(-1) for each in (logits, known))
     divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -27,6 +27,7 @@ from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import CHECKPOINT_FILES, save_checkpoint
+from dptr.models.fmu import counting_loss
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
@@ -53,9 +54,23 @@ OTHERS = "others_"  # before the name of a set of other crops, in scores and in 
 
 
 class FinetuneObjective(nn.Module):
-    def __init__(self, model: Recognizer, teacher: Teacher | None, frozen: Sequence[nn.Module] = ()):
+    """The decoder's loss, or that of distillation, and ``counting`` times the FMU's loss of counting.
+
+    Computed in parts, a batch's counting loss weighs each part by the decoder's terms, not by its symbols.
+    """
+
+    def __init__(
+        self,
+        model: Recognizer,
+        tokenizer: Tokenizer,
+        teacher: Teacher | None,
+        frozen: Sequence[nn.Module] = (),
+        counting: float = 0.0,
+    ):
         super().__init__()
         self.model = model
+        self.pad = tokenizer.pad
+        self.counting = counting
         self.teacher = teacher  # no module: neither trained nor saved
         self.frozen = tuple(part.requires_grad_(False) for part in frozen)
         self.train()
@@ -70,9 +85,19 @@ class FinetuneObjective(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"], generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        if self.teacher is not None:
-            return {"loss": distillation_loss(self.model, self.teacher, pixels, targets, generator)}
-        return {"loss": self.model.loss(pixels, targets, generator)}
+        tokens, grid = self.model.encoder.with_grid(pixels)
+        fmu, decoder = self.model.fmu, self.model.decoder
+        memory = tokens if fmu is None else fmu(tokens, grid)
+        if self.teacher is None:
+            loss = decoder.loss(memory, None, targets, generator)
+        else:
+            loss = distillation_loss(memory, decoder, self.teacher, pixels, targets, generator)
+        if not self.counting:
+            return {"loss": loss}
+        assert fmu is not None
+        characters = (targets != self.pad).sum(1) - 2  # without BOS and EOS
+        counting = counting_loss(fmu.density(tokens, grid), characters)
+        return {"loss": loss + self.counting * counting, "counting": counting.detach()}
 
 
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
@@ -175,7 +200,8 @@ class FinetuneTask(Task):
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
-        self.objective = FinetuneObjective(model, teacher, [part for part, rate in parts if not rate])
+        frozen = [part for part, rate in parts if not rate]
+        self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting)
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)

@@ -208,6 +208,11 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             "leave data.cache out, or set model.encoder.max_width=0 and model.encoder.sizes=[]"
         )
     _refuse_frozen(recipe, model)
+    if recipe.counting and not (model.fmu.queries and model.fmu.count):
+        raise UserError(
+            f"counting = {recipe.counting:g}: the FMU of this model counts no characters; set counting=0, or "
+            "model.fmu.count=true and model.fmu.queries"
+        )
     with torch.device("meta"):  # no weights: do the parts fit?
         build_recognizer(model, len(charset))
     if recipe.data.extend_charset:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers_reference import attend, feed_forward, loud, norm
 
-from dptr.models.fmu import FMU, running_count, sinusoids
+from dptr.models.fmu import FMU, counting_loss, running_count, sinusoids
 
 GRID = (2, 5)  # rows and columns
 
@@ -136,3 +136,31 @@ def test_gradient_reaches_every_parameter(count):
     fmu(tokens(), GRID).square().sum().backward()
     assert [name for name, parameter in fmu.named_parameters() if not parameter.grad.any()] == []
     assert bool(fmu.queries.grad.any(-1).all())  # every query, not only some
+
+
+def test_the_counting_loss_is_the_share_of_symbols_counted_wrong():
+    """By hand: 3 counted where 4 stand, 1 where 1 stands, half a character where nothing is written: 1.5 of 8."""
+    density = torch.tensor([[1.0, 2.0], [0.75, 0.25], [0.25, 0.25]])
+    torch.testing.assert_close(counting_loss(density, torch.tensor([4, 1, 0])), torch.tensor(1.5 / 8))
+
+
+def test_the_counting_loss_leads_to_the_number_of_characters():
+    """Columns with and without a letter, eight a crop, teach to count in lines of 64."""
+    generator = torch.Generator().manual_seed(0)
+    fmu = FMU(16, 5, 4, 1, 12, count=True)
+    letter, ground = torch.randn(2, 12, generator=generator)
+
+    def crops(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        written = torch.rand(32, width, generator=generator) < 0.4
+        return torch.where(written[..., None], letter, ground), written.sum(1)
+
+    optimizer = torch.optim.Adam(fmu.counter.parameters(), 0.1)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 300)
+    for _ in range(300):
+        image, characters = crops(8)
+        optimizer.zero_grad()
+        counting_loss(fmu.density(image, (1, 8)), characters).backward()
+        optimizer.step()
+        decay.step()
+    image, characters = crops(64)
+    assert (fmu.density(image, (1, 64)).sum(1) - characters).abs().max() < 1

@@ -56,6 +56,12 @@ CASES = [
     ("finetune", ["data.weights=[1, 2]"], ["data.weights: 2 for 1 data sets"]),
     ("finetune", ["data.validation_share=0"], ["nothing to validate on"]),
     ("finetune", ["data.cache=kept", "model.encoder.max_width=64"], ["crops of one size", "reads 16x32 to 16x64"]),
+    (
+        "finetune",
+        [*FRESH, "counting=1", "model.fmu.count=false"],
+        ["counting = 1", "counts no characters", "counting=0"],
+    ),
+    ("finetune", [*FRESH, "counting=1", "model.fmu.queries=0"], ["counting = 1", "counts no characters"]),
     ("finetune", ["encoder_lr=0", "fmu_lr=0", "decoder_lr=0"], ["are all 0", "nothing would be trained"]),
     (
         "finetune",

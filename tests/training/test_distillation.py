@@ -50,7 +50,9 @@ def test_the_loss_is_that_of_its_definition(kind: str, weight: float, temperatur
     student, _, charset = recognizer(parts, 0, kind=kind)
     model, _, _ = recognizer(parts, 1, kind=kind)
     pixels, targets = inputs(charset)
-    loss = distillation_loss(student, Teacher(model, weight, temperature), pixels, targets, step_generator())
+    loss = distillation_loss(
+        student.memory(pixels), student.decoder, Teacher(model, weight, temperature), pixels, targets, step_generator()
+    )
     hard, soft = [], []
     ours, wanted = student.decoder.teacher_forced_logits(student.memory(pixels), None, targets, step_generator())
     theirs, again = model.decoder.teacher_forced_logits(model.memory(pixels), None, targets, step_generator())
@@ -76,7 +78,7 @@ def test_orders_are_drawn_once_for_both(parts: Parts) -> None:
     pixels, targets = inputs(charset)
     one, two = step_generator(), step_generator()
     student.loss(pixels, targets, one)
-    loss = distillation_loss(student, Teacher(student, 1.0, 2.0), pixels, targets, two)
+    loss = distillation_loss(student.memory(pixels), student.decoder, Teacher(student, 1.0, 2.0), pixels, targets, two)
     assert torch.equal(one.get_state(), two.get_state())
     assert abs(loss.item()) < 1e-6
 
@@ -89,7 +91,7 @@ def test_a_student_comes_to_read_as_its_teacher_does_against_the_labels(parts: P
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-2)
     losses = []
     for _ in range(150):
-        loss = distillation_loss(student, teacher, pixels, targets, step_generator())
+        loss = distillation_loss(student.memory(pixels), student.decoder, teacher, pixels, targets, step_generator())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

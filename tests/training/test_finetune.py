@@ -35,7 +35,8 @@ from dptr.synth.pack import Pack, write_pack
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.finetune import finetune
+from dptr.training.distillation import Teacher
+from dptr.training.finetune import FinetuneObjective, finetune
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import load_finetune_crops, split
 from dptr.training.state import check_out
@@ -574,3 +575,27 @@ def test_the_temperature_is_that_of_words_being_right() -> None:
     found = calibrate(crops, tokenizer, recognize, "36").temperature
     assert found == pytest.approx(fit_temperature(list(logits.softmax(-1).numpy()), [label == "0" for label in labels]))
     assert apply_temperature(logits.softmax(-1).numpy(), found).max(-1).prod(-1).mean() < 0.6
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_counting_adds_what_the_columns_count_wrong(teacher: bool, parts: Parts) -> None:
+    """Beside the decoder's own loss, or that of distillation, with the same draws."""
+    recipe = parts.recipe("finetune")
+    charset = resolve_charset(recipe.model.charset)
+    tokenizer = Tokenizer(charset, 5)
+    model, other = (build_recognizer(recipe.model, len(charset)).eval() for _ in range(2))
+    known = Teacher(other, 0.5, 2.0) if teacher else None
+    pixels = torch.rand((3, 3, 16, 32), generator=torch.Generator().manual_seed(1)) * 2 - 1
+    targets = torch.from_numpy(tokenizer.encode(["apple", "b", ""]))
+
+    def losses(counting: float) -> dict[str, torch.Tensor]:
+        objective = FinetuneObjective(model, tokenizer, known, counting=counting).eval()
+        return objective(pixels, targets, torch.Generator().manual_seed(2))
+
+    tokens, grid = model.encoder.with_grid(pixels)
+    counts = model.fmu.density(tokens, grid).sum(1)
+    wrong = sum(abs(count - length) for count, length in zip(counts, (5, 1, 0), strict=True)) / (6 + 2 + 1)
+    plain, with_counting = losses(0), losses(0.5)
+    assert set(plain) == {"loss"}
+    torch.testing.assert_close(with_counting["counting"], wrong.detach())
+    torch.testing.assert_close(with_counting["loss"], plain["loss"] + 0.5 * wrong)

@@ -58,7 +58,7 @@ class CropsTask(FinetuneTask):
     """The objective of ``dptr finetune``, without its data."""
 
     def __init__(self, model: Recognizer) -> None:
-        self.model, self.objective, self.parts = model, FinetuneObjective(model, None), [(model, 1.0)]
+        self.model, self.objective, self.parts = model, FinetuneObjective(model, TOKENIZER, None), [(model, 1.0)]
 
 
 def gradients(
