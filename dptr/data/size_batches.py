@@ -16,6 +16,7 @@ from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import Size, by_shape
 
 BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB
+FIRST_BLOCK = 8  # the first block is so many times smaller, and the next ones grow, so that training begins soon
 STRETCH = 2.0  # how many times wider or narrower a crop of a rare size is made at most
 _WHOLE = 1_000_000  # shares are dealt out in millionths
 
@@ -92,10 +93,13 @@ class BlockBatches(Dealt):
     These are made a block of batches at a time, as many as the block needs, and are held in memory; the block is then
     batched as if they had lain there (``batch_by_size``). Each of them is seen about once.
 
+    The first block has ``steps`` / ``FIRST_BLOCK`` batches. Until ``steps`` batches are made, each has as many as all
+    before it.
+
     Args:
         parts: supplies with weights > 0, with and without sizes.
         batch_size: crops a step.
-        steps: of a block.
+        steps: of a block after the first ``steps``.
         pool, seed: as ``batch_by_size`` takes them.
     """
 
@@ -107,26 +111,33 @@ class BlockBatches(Dealt):
     _blocks: dict[int, SizeBatches] = field(default_factory=dict, repr=False, compare=False)  # the last one
 
     def deal(self, index: int) -> tuple[Source, int]:
-        block, own = divmod(index, self.steps * self.batch_size)
-        return self._block(block), own
+        begin, steps = self._span(index // self.batch_size)
+        return self._block(begin, steps), index - begin * self.batch_size
 
-    def _block(self, number: int) -> SizeBatches:
-        if number not in self._blocks:
+    def _span(self, step: int) -> tuple[int, int]:
+        """The first step of the block that has a step, and how many it has."""
+        if step >= self.steps:
+            return step - step % self.steps, self.steps
+        begin, steps = 0, max(1, self.steps // FIRST_BLOCK)
+        while step >= begin + steps:
+            begin += steps
+            steps = min(begin, self.steps - begin)
+        return begin, steps
+
+    def _block(self, begin: int, steps: int) -> SizeBatches:
+        if begin not in self._blocks:
             self._blocks.clear()
-            parts = [(self._known(source, weight, number), weight) for source, weight in self.parts]
-            before = number * self.steps * self.batch_size
-            self._blocks[number], _ = batch_by_size(
-                parts, self.batch_size, self.pool, self.seed + number, before, self.steps
-            )
-        return self._blocks[number]
+            parts = [(self._known(source, weight, begin, steps), weight) for source, weight in self.parts]
+            before = begin * self.batch_size
+            self._blocks[begin], _ = batch_by_size(parts, self.batch_size, self.pool, self.seed + begin, before, steps)
+        return self._blocks[begin]
 
-    def _known(self, source: Source, weight: float, number: int) -> SizedSource:
+    def _known(self, source: Source, weight: float, begin: int, steps: int) -> SizedSource:
         if isinstance(source, SizedSource):
             return source
-        share = weight / sum(weight for _, weight in self.parts)
-        count = ceil(share * self.steps * self.batch_size)
-        samples = [source.sample(index) for index in range(number * count, (number + 1) * count)]
-        return MadeCrops(samples, np.arange(count), self.seed)
+        a_step = weight / sum(weight for _, weight in self.parts) * self.batch_size
+        numbers = range(ceil(a_step * begin), ceil(a_step * (begin + steps)))
+        return MadeCrops([source.sample(number) for number in numbers], np.arange(len(numbers)), self.seed)
 
 
 def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
@@ -154,7 +165,7 @@ def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 
         return batch_by_size(sized, batch_size, pool, seed)
     made = 1 - sum(share for _, share in sized)
     steps = max(1, round(BLOCK / (made * batch_size)))
-    message = f"batches of one size: {BLOCK:,} crops are rendered at a time, for {steps:,} batches"
+    message = f"batches of one size: up to {BLOCK:,} crops are rendered at a time, for {steps:,} batches"
     return BlockBatches(tuple(parts), batch_size, steps, pool, seed), [message]
 
 

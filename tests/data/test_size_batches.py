@@ -122,7 +122,7 @@ def test_crops_made_during_training_come_in_batches_of_one_size_too(monkeypatch:
     source = Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), Made(), 0.5)
     mixed, messages = in_size_batches(source, BATCH)
     assert isinstance(mixed, BlockBatches) and mixed.steps == 30
-    assert messages == ["batches of one size: 60 crops are rendered at a time, for 30 batches"]
+    assert messages == ["batches of one size: up to 60 crops are rendered at a time, for 30 batches"]
     seen: Counter[str] = Counter()
     for crops, words, stops in batches(mixed, BATCH, 0, 180, 0):  # six blocks
         assert len({crop.shape for crop in crops}) == 1
@@ -154,3 +154,17 @@ def test_crops_made_during_training_are_a_function_of_the_index(monkeypatch: pyt
     for index in (70 * BATCH, 71 * BATCH + 1, 65 * BATCH, 179 * BATCH, 70 * BATCH):
         assert again.sample(index)[1] == again.word(index) == expected[index]
     assert set(late.asked) == {*range(120, 180), *range(300, 360)}, "made are those of the blocks that were asked for"
+
+
+def test_few_crops_are_made_before_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 10, 10, 20, 40 steps, then of 80; each makes the crops of its own steps, none twice, none left out."""
+    monkeypatch.setattr(size_batches, "BLOCK", 160)
+    made = Made()
+    mixed, _ = in_size_batches(Mixture(labeled({SQUARE: 12, WIDE: 24}, "a"), made, 0.5), BATCH)
+    known = []
+    for step in range(200):
+        mixed.word(step * BATCH)
+        known.append(len(made.asked))
+    blocks = {0: 10, 10: 10, 20: 20, 40: 40, 80: 80, 160: 80}
+    expected = [2 * (begin + steps) for begin, steps in blocks.items() for _ in range(min(steps, 200 - begin))]
+    assert known == expected and made.asked == list(range(480))
