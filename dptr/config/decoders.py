@@ -41,6 +41,16 @@ class PARSeqConfig(DecoderConfig):
     initialization: Initialization = "fan-in"
 
 
+class CTCConfig(DecoderConfig):
+    """Connectionist Temporal Classification, over learned queries or over the image tokens themselves.
+
+    ``depth``, ``heads`` and ``dropout`` are those of the queries' layers; ``tokens`` has none, and takes no FMU.
+    """
+
+    kind: Literal["ctc"] = "ctc"
+    path: Literal["queries", "tokens"] = "queries"
+
+
 class ABINetConfig(DecoderConfig):
     """A vision branch and a language model that corrects it."""
 
@@ -58,6 +68,7 @@ class MDiffConfig(DecoderConfig):
 
 DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # those with keys of their own; the others have the common ones
     "parseq": PARSeqConfig,
+    "ctc": CTCConfig,
     "abinet": ABINetConfig,
     "mdiff": MDiffConfig,
 }

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from dptr.inference.backend import Backend
 from dptr.inference.beam import Rules, search_words
@@ -53,7 +53,9 @@ class Constraint:
             return search_words(backend, crops, replace(self.rules, temperature=backend.temperature))
         rows = backend.paths(crops) if backend.searches == "paths" else backend.probabilities(crops)
         rows = self.restriction.apply(apply_temperature(rows, backend.temperature))
-        return find_paths(rows, self.paths) if backend.searches == "paths" else find_words(rows, self.trellis)
+        if backend.searches != "paths":
+            return find_words(rows, self.trellis)
+        return find_paths(_add_blanks(rows, 2 * len(self.trellis) - 1), self.paths)
 
     @cached_property
     def paths(self) -> Paths:
@@ -111,6 +113,14 @@ def make_constraint(
     used = {charset.characters[symbol - 1] for symbol in set(automaton.symbols.tolist())}
     kept = [each for each in own.characters if each in used or each.swapcase() not in used]
     return Constraint(automaton, keep_characters(charset, kept), unroll(automaton, max_length))
+
+
+def _add_blanks(rows: Float[np.ndarray, "n t classes"], length: int) -> Float[np.ndarray, "n k classes"]:
+    """Paths with certain blanks at their end, at least ``length`` positions: a short one would spell no long word."""
+    missing = max(0, length - rows.shape[1])
+    blanks = np.zeros((len(rows), missing, rows.shape[2]), rows.dtype)
+    blanks[..., 0] = 1
+    return np.concatenate((rows, blanks), axis=1)
 
 
 def _match_pattern(pattern: str, charset: Charset, max_length: int) -> Automaton:

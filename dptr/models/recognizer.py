@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dptr.config.model import DecoderModelConfig, EncoderConfig, ModelConfig
 from dptr.models.decoders import DECODERS, Decoder
+from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.encoders.clip_vision import build_clip_vision
 from dptr.models.encoders.ppocr import build_ppocr
 from dptr.models.encoders.svtr import build_svtr
@@ -106,6 +107,11 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
                 f"words of {config.max_length} characters; set model.fmu.queries={needed} or encoder.width larger"
             )
         return Recognizer(encoder, None, decoder)
+    if isinstance(decoder, TokenCTC):
+        raise UserError(
+            f"decoder.path = 'tokens' with fmu.queries = {config.fmu.queries}: the path is the image tokens, without "
+            "an FMU; set model.fmu.queries=0, or model.decoder.path=queries"
+        )
     if config.fmu.queries < needed:
         raise UserError(
             f"fmu.queries = {config.fmu.queries}: decoder {config.decoder.kind!r} needs {needed} memory tokens for "

@@ -64,7 +64,15 @@ needs_clip = pytest.mark.skipif(
 )
 CHARSET = Charset("abcd", tuple("abcd"))
 TOKENIZER = Tokenizer(CHARSET, 5)
-SEEDS = {"parseq": 16, "parseq at once": 7, "nrtr": 24, "ctc": 1, "abinet": 3, "mdiff": 21}  # that read many words
+SEEDS = {
+    "parseq": 16,
+    "parseq at once": 7,
+    "nrtr": 24,
+    "ctc": 1,
+    "ctc over tokens": 1,
+    "abinet": 3,
+    "mdiff": 21,
+}  # that read many words
 
 
 def crops(count: int, seed: int = 3) -> np.ndarray:
@@ -96,8 +104,9 @@ class Small:
     def __post_init__(self) -> None:
         name, _, at_once = self.kind.partition(" ")
         depth = 2 if self.kind == "parseq" else 1  # two layers show that the content stream has a cache too
-        parseq = {"refinements": 1, "autoregressive": not at_once} if name == "parseq" else {}
-        decoder = DecoderConfig.of(kind=name, dim=16, depth=depth, heads=2, **parseq)
+        own = {"refinements": 1, "autoregressive": not at_once} if name == "parseq" else {}
+        own |= {"path": "tokens"} if self.kind == "ctc over tokens" else {}
+        decoder = DecoderConfig.of(kind=name, dim=16, depth=depth, heads=2, **own)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             built = build_decoder(ModelConfig(decoder=decoder, max_length=5), len(CHARSET))
@@ -253,8 +262,9 @@ def test_a_file_searches_as_its_model_does(kind: str, width: int, exported) -> N
         assert width == 1 or np.isclose(hypotheses.cut, beam.cut.numpy(), rtol=1e-4).all()
 
 
-def test_a_file_holds_the_paths_of_its_model(exported) -> None:
-    model, path = exported("ctc")
+@pytest.mark.parametrize("kind", ["ctc", "ctc over tokens"])
+def test_a_file_holds_the_paths_of_its_model(kind: str, exported) -> None:
+    model, path = exported(kind)
     file = OnnxModel(path)
     assert file.searches == "paths"
     with torch.no_grad():

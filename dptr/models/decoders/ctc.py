@@ -1,18 +1,24 @@
-"""CTC decoder: learned queries ask the memory at once; Connectionist Temporal Classification (Graves et al. 2006).
+"""CTC decoders: all positions are read at once; Connectionist Temporal Classification (Graves et al. 2006).
 
-A CTC network labels a row of positions with characters and blanks; a word is what is left of a row when repeats are
-merged and blanks dropped. Here the row is not the memory, which may be a few slots or text tokens and too short, but
-2L - 1 learned queries, the fewest that can spell each word of L characters: L equal ones need L - 1 blanks between.
+A CTC network labels a row of positions, its path, with characters and blanks; a word is what is left of a path when
+repeats are merged and blanks dropped. There are two kinds:
+
+- ``QueryCTC``: the path is 2L - 1 learned queries that attend to the memory, whatever that is: slots, text tokens. They
+  are the fewest that can spell each word of L characters: L equal ones need L - 1 blanks between.
+- ``TokenCTC``: the path is the memory itself, the image tokens from left to right (CRNN, Shi et al. 2015). The head is
+  the same at all places, so that lines need not be as common in training as words.
 """
 
 from __future__ import annotations
+
+from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.decoders import DecoderConfig
+from dptr.config.decoders import CTCConfig
 from dptr.models.decoders.base import Decoder
 from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_memory
 
@@ -36,7 +42,7 @@ def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k 
     members = shown[:, None] & (run[:, None] == torch.arange(length, device=logits.device)[:, None])
     peak = score[:, None].masked_fill(~members, -1.0).argmax(-1)
     characters = logits.gather(1, peak[..., None].expand(-1, -1, logits.shape[-1]))
-    doubt = score.masked_fill(shown, 1.0).argmin(-1)
+    doubt = score.masked_fill(shown, 2.0).argmin(-1)  # above what a certain blank scores
     certain = torch.full_like(logits[:, 0], float("-inf"))
     certain[:, 0] = 0.0
     end = torch.where(shown.all(1, keepdim=True), certain, logits[torch.arange(logits.shape[0]), doubt])
@@ -44,32 +50,78 @@ def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k 
 
 
 class CTC(Decoder):
-    """The decoder.
+    """What both kinds share: classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
+
+    Attributes:
+        characters: n.
+        max_length: the longest word in characters that ``decode`` returns.
+    """
+
+    blank = 0
+    spells_all = True  # whether each word of up to ``max_length`` characters has a path
+
+    def __init__(self, characters: int, max_length: int, dim: int):
+        super().__init__()
+        self.dim, self.characters, self.max_length = dim, characters, max_length
+        self.head = nn.Linear(dim, characters + 1)
+
+    @abstractmethod
+    def predict(
+        self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
+    ) -> Float[Tensor, "b t c"]:
+        """Logits of the t positions of a path."""
+
+    def per_character(self) -> dict[str, str]:
+        return {"head.weight": "classes", "head.bias": "classes"}
+
+    def loss(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
+
+        By character, then mean over the words, as ``torch.nn.CTCLoss`` does by default. A word that has no path counts
+        as 0 where that can be (``spells_all``).
+        """
+        shown = (targets > self.blank) & (targets <= self.characters)
+        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
+        words = targets.masked_fill(~shown, self.blank)[:, 1:]
+        positions = torch.full_like(targets[:, 0], shares.shape[1])
+        return F.ctc_loss(
+            shares.transpose(0, 1), words, positions, shown.sum(1), self.blank, zero_infinity=not self.spells_all
+        )
+
+    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
+        """Words."""
+        return len(targets)
+
+    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
+        """The best path as ``max_length`` + 1 rows of logits, see ``collapse``."""
+        return collapse(self.predict(memory, memory_mask), self.max_length + 1)
+
+
+class QueryCTC(CTC):
+    """Learned queries as the path.
 
     Args:
-        characters: n, how many characters; classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
-        max_length: the longest word in characters.
+        characters, max_length: see ``CTC``.
         dim, depth, heads, dropout: of the cross-attention layers.
     """
 
     def __init__(self, characters: int, max_length: int, dim: int, depth: int, heads: int, dropout: float = 0.1):
-        super().__init__()
-        self.dim = dim
-        self.blank, self.characters = 0, characters
-        self.max_length = max_length
+        super().__init__(characters, max_length, dim)
         self.queries = nn.Parameter(torch.empty(1, 2 * max_length - 1, dim))
         self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, characters + 1)
         self.apply(init_transformer)
         nn.init.trunc_normal_(self.queries, std=0.5)  # as PARSeq's positions
 
     def min_memory(self, max_length: int) -> int:
         """One: the 2L - 1 positions that CTC needs are the decoder's own queries."""
         return 1
-
-    def per_character(self) -> dict[str, str]:
-        return {"head.weight": "classes", "head.bias": "classes"}
 
     def per_position(self) -> dict[str, str]:
         """The 2L - 1 queries of a path; of a longer one, the first are kept and the others copy the last.
@@ -90,32 +142,45 @@ class CTC(Decoder):
             x = layer(x, projected, allowed)
         return self.head(self.norm(x))
 
-    def loss(
-        self,
-        memory: Float[Tensor, "b m d"],
-        memory_mask: Bool[Tensor, "b m"] | None,
-        targets: Int[Tensor, "b t"],
-        generator: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
 
-        By character, then mean over the words, as ``torch.nn.CTCLoss`` does by default.
-        """
-        shown = (targets > self.blank) & (targets <= self.characters)
-        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
-        words = targets.masked_fill(~shown, self.blank)[:, 1:]
-        positions = torch.full_like(targets[:, 0], shares.shape[1])
-        return F.ctc_loss(shares.transpose(0, 1), words, positions, shown.sum(1), self.blank)
+class TokenCTC(CTC):
+    """The memory as the path: a linear layer names the character of each token, or none.
 
-    def term_count(self, targets: Int[Tensor, "b t"]) -> int:
-        """Words."""
-        return len(targets)
+    k tokens spell words of up to k characters, fewer where equal ones follow each other.
 
-    def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """The best path as ``max_length`` + 1 rows of logits, see ``collapse``."""
-        return collapse(self.predict(memory, memory_mask), self.max_length + 1)
+    Args:
+        characters, max_length: see ``CTC``.
+        dim: of the tokens.
+    """
+
+    spells_all = False
+
+    def __init__(self, characters: int, max_length: int, dim: int):
+        super().__init__(characters, max_length, dim)
+        self.apply(init_transformer)
+
+    def min_memory(self, max_length: int) -> int:
+        """One: how many tokens a crop has goes by its width, and longer words stand in wider crops."""
+        return 1
+
+    def per_position(self) -> dict[str, str]:
+        """None: all tokens are read alike."""
+        return {}
+
+    def predict(
+        self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
+    ) -> Float[Tensor, "b m c"]:
+        """Logits of each token; of those that the mask leaves out, certain blanks."""
+        logits = self.head(memory)
+        if memory_mask is None:
+            return logits
+        blank = torch.full_like(logits[:1, :1], float("-inf"))
+        blank[..., self.blank] = 0.0
+        return torch.where(memory_mask[..., None], logits, blank)
 
 
-def build_ctc(config: DecoderConfig, characters: int, max_length: int) -> CTC:
+def build_ctc(config: CTCConfig, characters: int, max_length: int) -> CTC:
     """CTC from its part of a recipe."""
-    return CTC(characters, max_length, config.dim, config.depth, config.heads, config.dropout)
+    if config.path == "tokens":
+        return TokenCTC(characters, max_length, config.dim)
+    return QueryCTC(characters, max_length, config.dim, config.depth, config.heads, config.dropout)

@@ -10,7 +10,7 @@ import torch
 from helpers_reference import cross_layer, loud, norm
 from torch import Tensor
 
-from dptr.models.decoders.ctc import CTC, collapse
+from dptr.models.decoders.ctc import QueryCTC, TokenCTC, collapse
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
@@ -19,10 +19,10 @@ TOKENIZER = Tokenizer(ABC, 3)
 WORDS = ["abc", "c", "bba", "ab", "", "ccc"]
 
 
-def build(seed: int = 0, depth: int = 2, length: int = 3, dtype: torch.dtype = torch.float64) -> CTC:
+def build(seed: int = 0, depth: int = 2, length: int = 3, dtype: torch.dtype = torch.float64) -> QueryCTC:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return loud(CTC(3, length, 16, depth, 2, 0.0).to(dtype), seed, 0.5).eval()
+        return loud(QueryCTC(3, length, 16, depth, 2, 0.0).to(dtype), seed, 0.5).eval()
 
 
 def memories(count: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -115,6 +115,14 @@ def test_collapse_equals_brute_force_on_every_path():
         assert word.confidence == pytest.approx(math.prod(peaks) * min(blanks, default=1.0), abs=1e-5)
 
 
+def test_certain_blanks_end_a_word():
+    """Probabilities of 1 exactly: which position is the least certain blank must not fall on a character."""
+    path = planted((1, 0, 2, 0), (0.9, 0.9, 0.9, 0.9))
+    path[:, 1::2] = torch.tensor([0.0, float("-inf"), float("-inf"), float("-inf")])
+    word = TOKENIZER.decode(collapse(path, 4).softmax(-1).numpy())[0]
+    assert word.text == "ab" and word.confidence == pytest.approx(0.81)
+
+
 def test_a_path_of_too_many_characters_is_read_up_to_the_last_position():
     path, scores = (1, 2, 3, 1, 2), (0.9,) * 5
     assert TOKENIZER.decode(collapse(planted(path, scores), 4).softmax(-1).numpy())[0].text == "abca"
@@ -131,3 +139,50 @@ def test_decoding_is_the_collapsed_prediction():
 
 def test_any_memory_will_do():
     assert build().min_memory(25) == 1
+
+
+def build_of_tokens(length: int = 3) -> TokenCTC:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return loud(TokenCTC(3, length, 16).double(), 0, 0.5).eval()
+
+
+@torch.no_grad()
+def test_a_path_of_tokens_is_the_head_of_each():
+    decoder, memory = build_of_tokens(), memories(4)
+    torch.testing.assert_close(decoder.predict(memory, None), memory @ decoder.head.weight.T + decoder.head.bias)
+    shares = decoder.predict(memory, None).log_softmax(-1).transpose(0, 1)
+    words = ["abc", "c", "bba", ""]
+    flat = torch.tensor([ABC.characters.index(character) + 1 for word in words for character in word])
+    expected = torch.nn.CTCLoss()(shares, flat, torch.full((4,), 7), torch.tensor([3, 1, 3, 0]))
+    loss = decoder.loss(memory, None, torch.from_numpy(TOKENIZER.encode(words)), generator())
+    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_path_of_tokens_ends_with_the_memory():
+    """Tokens that the mask leaves out are blanks: a row reads what its own tokens read alone."""
+    decoder, memory = build_of_tokens(7), memories(6)
+    counts = [1, 3, 7, 4, 6, 2]
+    mask = torch.arange(7) < torch.tensor(counts)[:, None]
+    tokenizer = Tokenizer(ABC, 7)
+    read = [word.text for word in tokenizer.decode(decoder.decode(memory, mask).softmax(-1).numpy())]
+    alone = [
+        tokenizer.decode(decoder.decode(memory[row : row + 1, :count], None).softmax(-1).numpy())[0].text
+        for row, count in enumerate(counts)
+    ]
+    assert read == alone and len(set(read)) > 3
+
+
+def test_a_word_without_a_path_of_tokens_moves_nothing():
+    """Two tokens spell no word of three characters, nor "bb"; the others are learned as if those were not there."""
+    decoder = build_of_tokens()
+    memory = memories(4)[:, :2]
+
+    def gradient(words: list[str], rows: list[int]) -> Tensor:
+        decoder.zero_grad()
+        decoder.loss(memory[rows], None, torch.from_numpy(TOKENIZER.encode(words)), generator()).backward()
+        return decoder.head.weight.grad * len(words)
+
+    every = gradient(["abc", "bb", "ab", "c"], [0, 1, 2, 3])
+    torch.testing.assert_close(every, gradient(["ab", "c"], [2, 3]))
