@@ -15,7 +15,9 @@ class InitConfig(Config):
     model: str = ""  # a whole recognizer to go on with
     decoder: str = ""  # a stage 1 checkpoint, or any recognizer
     glyph: str = ""  # image encoder and FMU from a glyph dual encoder
-    encoder: str = ""  # image encoder of PP-OCRv6's small recognizer: "rapidocr" (the package's), or its ONNX file
+    # Image encoder of PP-OCRv6's small recognizer: "rapidocr" (the package's), or its ONNX file; for CTC over image
+    # tokens its head too, unless a decoder is named.
+    encoder: str = ""
 
 
 class AlignInitConfig(Config):

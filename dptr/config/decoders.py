@@ -25,6 +25,11 @@ class DecoderConfig(KindConfig):
     heads: int = Field(4, ge=1, le=WIDEST)
     dropout: float = Field(0.1, ge=0, lt=1)
 
+    @property
+    def layers(self) -> int:
+        """How many layers with attention it has."""
+        return self.depth
+
     @classmethod
     def kinds(cls) -> dict[str, type[DecoderConfig]]:  # type: ignore[override]
         return DECODER_CONFIGS
@@ -49,6 +54,10 @@ class CTCConfig(DecoderConfig):
 
     kind: Literal["ctc"] = "ctc"
     path: Literal["queries", "tokens"] = "queries"
+
+    @property
+    def layers(self) -> int:
+        return 0 if self.path == "tokens" else self.depth
 
 
 class ABINetConfig(DecoderConfig):

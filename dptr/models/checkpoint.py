@@ -195,7 +195,7 @@ def _check_amounts(checkpoint: Checkpoint, config: ModelConfig) -> None:
     """A layer has attention (4 matrices) or two linear layers, of ``dim`` x ``dim`` or more each."""
     decoder, fmu = config.decoder, config.fmu
     where, dim = str(checkpoint.folder), decoder.dim
-    parts = [("decoder.", 4 * decoder.depth * dim**2 + len(checkpoint.charset) * dim, f"decoder.dim = {dim}")]
+    parts = [("decoder.", 4 * decoder.layers * dim**2 + len(checkpoint.charset) * dim, f"decoder.dim = {dim}")]
     if fmu.queries:
         parts.append(("fmu.", 4 * fmu.layers * dim**2 + fmu.queries * dim, f"fmu.queries = {fmu.queries}"))
     for prefix, needed, setting in parts:

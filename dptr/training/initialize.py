@@ -5,6 +5,8 @@ from __future__ import annotations
 from dptr.config.model import ClipVisionConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import transfer
+from dptr.models.decoders.ctc import TokenCTC
+from dptr.models.encoders.ppocr_weights import load_head
 from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer
 from dptr.models.resize_positions import resize_rows
@@ -58,6 +60,9 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
         new, fitted = transfer(model.decoder, origin, resolved.charset)
         messages.append(f"decoder from {origin.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
         messages += fitted
+    elif parts.head is not None and isinstance(model.decoder, TokenCTC):
+        new = load_head(model.decoder.head, parts.head, resolved.charset)
+        messages.append(f"head from {init.encoder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
     else:
         fresh.append("decoder.")
     if fresh:

@@ -12,7 +12,7 @@ from dptr.config.train import FinetuneRecipe
 from dptr.dual.clip.vision_tower import tower_settings, tower_weights
 from dptr.dual.glyph.model import GlyphDual
 from dptr.models.checkpoint import Checkpoint
-from dptr.models.encoders.ppocr_weights import find_file, read_weights
+from dptr.models.encoders.ppocr_weights import Head, find_file, read_weights
 from dptr.utils.errors import UserError
 
 _KINDS: dict[str, type[KindConfig]] = {"encoder": EncoderConfig, "decoder": DecoderConfig}
@@ -36,8 +36,10 @@ def merge_model(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: Gl
     return ModelConfig.model_validate(overlay(base, own))
 
 
-def with_encoder(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfig, dict[str, Tensor] | None]:
-    """The same with the settings of ``clip-vision``'s tower, and the weights of an image encoder that comes alone.
+def with_encoder(
+    model: ModelConfig, recipe: FinetuneRecipe
+) -> tuple[ModelConfig, dict[str, Tensor] | None, Head | None]:
+    """The same with the settings of ``clip-vision``'s tower, and weights of an image encoder of its own and its head.
 
     Raises:
         UserError: two origins of an image encoder; see ``tower_settings``, ``read_weights``.
@@ -49,18 +51,18 @@ def with_encoder(model: ModelConfig, recipe: FinetuneRecipe) -> tuple[ModelConfi
                 f"init.encoder = '{init.encoder}': weights of an encoder of kind 'ppocr', not of "
                 f"model.encoder.kind = '{encoder.kind}'; leave that out"
             )
-        return model, read_weights(find_file(init.encoder))
+        return model, *read_weights(find_file(init.encoder))
     if not isinstance(encoder, ClipVisionConfig):
-        return model, None
+        return model, None, None
     if init.glyph or (init.model and "model" in recipe.model.encoder.model_fields_set):
         raise UserError(
             f"model.encoder.model = '{encoder.model}' together with init.glyph or init.model: each brings an image "
             "encoder; set one or the other"
         )
     if init.model:
-        return model, None
+        return model, None, None
     encoder = encoder.model_copy(update={"tower": tower_settings(encoder.model)})
-    return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model)
+    return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model), None
 
 
 def set_keys(config: Config) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dptr.config.base import Config
 from dptr.dual.base import DualEncoder
 from dptr.dual.glyph.model import GlyphDual
 from dptr.models.checkpoint import Checkpoint, Loaded, open_checkpoint
+from dptr.models.encoders.ppocr_weights import Head
 from dptr.text.charset import Charset
 from dptr.training.distillation import Teacher
 from dptr.weights import model_file
@@ -59,6 +60,7 @@ class FinetuneParts:
         decoder: a stage 1 checkpoint, or any recognizer.
         glyph: image encoder and FMU.
         encoder: weights of an image encoder alone: of a dual encoder's image tower, or of ``init.encoder``.
+        head: of ``init.encoder``, for CTC over image tokens; other decoders do not use it.
         teacher: for distillation.
     """
 
@@ -66,6 +68,7 @@ class FinetuneParts:
     decoder: Checkpoint | None
     glyph: GlyphDual | None
     encoder: dict[str, Tensor] | None
+    head: Head | None
     teacher: Teacher | None
 
     @property

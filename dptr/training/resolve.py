@@ -198,7 +198,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; "
             "set one or the other"
         )
-    model, encoder = with_encoder(merge_model(recipe, whole or decoder, glyph), recipe)
+    model, encoder, head = with_encoder(merge_model(recipe, whole or decoder, glyph), recipe)
     origin = whole or decoder
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
@@ -222,7 +222,7 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     larger = opened(recipe.distillation.model)
     teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
     recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
-    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, encoder, teacher))
+    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, encoder, head, teacher))
 
 
 def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:

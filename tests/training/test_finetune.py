@@ -137,7 +137,7 @@ def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> 
     finetune(parts.recipe("finetune", *keys, "run.steps=1"), tmp_path / "run")
     trained = load_recognizer(tmp_path / "run" / "model")
     assert trained.config.encoder == PPOCRConfig(max_width=96)
-    published = read_weights(find_file("rapidocr"))
+    published, _ = read_weights(find_file("rapidocr"))
     state = trained.model.encoder.state_dict()
     assert state.keys() == published.keys()
     for name, tensor in published.items():
@@ -148,6 +148,20 @@ def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> 
         finetune(parts.recipe("finetune", "init.encoder=rapidocr"), tmp_path / "two")
     with pytest.raises(UserError, match=r"not of model.encoder.kind = 'vit'"):
         finetune(parts.recipe("finetune", *keys[:4], "model.encoder={kind='vit'}"), tmp_path / "vit")
+
+
+def test_ctc_over_image_tokens_begins_with_the_published_head(parts: Parts, tmp_path: Path) -> None:
+    keys = ["init.glyph=", "init.decoder=", "init.encoder=rapidocr", "encoder_lr=0", "decoder_lr=1e-9"]
+    own = ['model.encoder={kind="ppocr", max_width=96}', 'model.decoder={kind="ctc", path="tokens", dim=120}']
+    recipe = parts.recipe("finetune", *keys, *own, "model.fmu.queries=0", "run.steps=1")
+    finetune(recipe, tmp_path / "run")
+    trained = load_recognizer(tmp_path / "run" / "model")
+    _, head = read_weights(find_file("rapidocr"))
+    rows = [0, *(head.characters.index(character) + 1 for character in trained.tokenizer.charset.characters)]
+    torch.testing.assert_close(trained.model.decoder.head.weight, head.weight[rows], atol=1e-4, rtol=0)
+    torch.testing.assert_close(trained.model.decoder.head.bias, head.bias[rows], atol=1e-4, rtol=0)
+    with pytest.raises(UserError, match=r"decoder.path = 'tokens' with fmu.queries = \d+.*set model.fmu.queries=0"):
+        finetune(parts.recipe("finetune", *keys, *own), tmp_path / "fmu")
 
 
 def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -> None:

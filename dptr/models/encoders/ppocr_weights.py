@@ -1,4 +1,4 @@
-"""Weights of PP-OCRv6's small recognizer, from the ONNX file that ``rapidocr`` installs.
+"""Weights of PP-OCRv6's small recognizer, encoder and head, from the ONNX file that ``rapidocr`` installs.
 
 The file names tensors by number; they are told apart by the order in which the graph uses them.
 """
@@ -6,16 +6,19 @@ The file names tensors by number; they are told apart by the order in which the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from dptr.models.encoders.ppocr import PPOCR
+from dptr.models.encoders.ppocr import DIM, PPOCR
 from dptr.models.loading import load_strictly
+from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 
@@ -47,8 +50,22 @@ def find_file(weights: str) -> Path:
     return path
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by the names of ``PPOCR``.
+@dataclass(frozen=True)
+class Head:
+    """The linear layer that names the character of each image token.
+
+    Attributes:
+        characters: of the classes from 1 on; class 0 is the blank of CTC.
+        weight, bias: a row a class.
+    """
+
+    characters: tuple[str, ...]
+    weight: Float[Tensor, "classes dim"]
+    bias: Float[Tensor, " classes"]
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Head]:
+    """Tensors by the names of ``PPOCR``, and the head.
 
     Raises:
         UserError: the file is no ONNX graph of this network, or ``onnx`` is missing.
@@ -60,16 +77,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     from google.protobuf.message import DecodeError
 
     try:
-        graph = onnx.load(str(path)).graph
+        file = onnx.load(str(path))
     except (DecodeError, OSError) as error:
         raise UserError(f"{path}: not an ONNX file that can be read; copy it anew") from error
-    found = list(_layers(graph))
+    found = list(_layers(file.graph))
     model = PPOCR(48, 64)
     layers = list(_in_order(model))
-    if len(found) < len(layers):
-        raise UserError(f"{path}: {len(found)} layers where {len(layers)} are; pass {FILE.name} of rapidocr 3.10")
+    characters = "".join(entry.value for entry in file.metadata_props if entry.key == "character").split("\n")
+    if len(found) != len(layers) + 1 or found[-1][0].shape != (DIM, len(characters) + 2):
+        raise UserError(f"{path}: not the network of {FILE.name} of rapidocr 3.10; pass that file")
     tensors: dict[str, Tensor] = {}
-    for (name, layer), (weight, bias) in zip(layers, found, strict=False):  # the last is the head, left out
+    for (name, layer), (weight, bias) in zip(layers, found, strict=False):
         if isinstance(layer, nn.Linear):
             weight = weight.T
         tensors |= {f"{name}.weight": torch.from_numpy(weight.copy()), f"{name}.bias": torch.from_numpy(bias.copy())}
@@ -77,7 +95,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     first = "stem.first.weight"
     tensors[first] = tensors[first].flip(1)  # theirs reads blue, green, red
     load_strictly(model, tensors, str(path))
-    return tensors
+    rows, biases = (torch.from_numpy(each.copy()) for each in found[-1])
+    return tensors, Head((*characters, " "), rows.T, biases)
+
+
+def load_head(layer: nn.Linear, head: Head, charset: Charset) -> list[str]:
+    """Set the rows of a layer with classes 0 and ``charset``; characters that the head lacks get the median bias.
+
+    Returns:
+        These characters, whose weights stay as they are.
+    """
+    rows = {character: row for row, character in enumerate(head.characters, 1)}
+    known = [rows.get(character) for character in charset.characters]
+    with torch.no_grad():
+        layer.bias.fill_(float(head.bias.median()))
+        for place, row in enumerate([0, *known]):
+            if row is not None:
+                layer.weight[place], layer.bias[place] = head.weight[row], head.bias[row]
+    return [character for character, row in zip(charset.characters, known, strict=True) if row is None]
 
 
 class _Projection(nn.Linear):

@@ -9,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from dptr.models.encoders.ppocr import PPOCR
-from dptr.models.encoders.ppocr_weights import find_file, read_weights
+from dptr.models.encoders.ppocr_weights import find_file, load_head, read_weights
+from dptr.text.charset import Charset
 from dptr.utils.errors import UserError
 
 MATRIX = (120, 18710)  # of the head: what multiplies it is what the encoder gives
@@ -25,7 +27,7 @@ def published() -> Path:
 @pytest.fixture(scope="module")
 def model(published: Path) -> PPOCR:
     model = PPOCR(48, 64)
-    model.load_state_dict(read_weights(published))
+    model.load_state_dict(read_weights(published)[0])
     return model.eval()
 
 
@@ -58,6 +60,25 @@ def test_equals_the_published_graph(model: PPOCR, session: onnxruntime.Inference
     np.testing.assert_allclose(tokens.numpy(), expected, atol=2e-4 * np.abs(expected).max())
 
 
+def test_the_head_names_what_the_published_graph_names(model: PPOCR, published: Path) -> None:
+    """Among the characters of a charset: the probabilities of the whole graph, of these classes alone."""
+    session = onnxruntime.InferenceSession(str(published), providers=["CPUExecutionProvider"])
+    picture = Image.new("RGB", (160, 48), "white")
+    ImageDraw.Draw(picture).text((8, 2), "A z", "black", ImageFont.load_default(40))
+    pixels = (np.asarray(picture, np.float32) / 127.5 - 1).transpose(2, 0, 1)[None].copy()
+    (every,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(pixels[:, ::-1])})
+    characters = session.get_modelmeta().custom_metadata_map["character"].split("\n")
+    charset = Charset("mixed", ("z", " ", "A", "\u1eaf", "中"))  # the fourth is not among theirs
+    classes = [0, characters.index("z") + 1, every.shape[2] - 1, characters.index("A") + 1, characters.index("中") + 1]
+    expected = every[..., classes] / every[..., classes].sum(-1, keepdims=True)
+    layer = torch.nn.Linear(120, 6)
+    assert load_head(layer, read_weights(published)[1], charset) == ["\u1eaf"]
+    with torch.no_grad():
+        logits = layer(model(torch.from_numpy(pixels)))[..., [0, 1, 2, 3, 5]]
+    np.testing.assert_allclose(logits.softmax(-1).numpy(), expected, atol=2e-3)
+    assert set(expected.argmax(-1).ravel()) >= {0, 1, 3}
+
+
 def test_sides_that_strides_do_not_divide_are_refused() -> None:
     with pytest.raises(ValueError, match="image 48x60 is not a multiple of 16x8 pixels"):
         PPOCR(48, 60)
@@ -74,5 +95,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [])
     other = tmp_path / "other.onnx"
     onnx.save(onnx.helper.make_model(graph), str(other))
-    with pytest.raises(UserError, match=r"0 layers where \d+ are"):
+    with pytest.raises(UserError, match=r"other\.onnx: not the network of PP-OCRv6_rec_small\.onnx"):
         read_weights(other)
