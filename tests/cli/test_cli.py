@@ -33,7 +33,7 @@ from dptr.models.recognizer import build_recognizer
 from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.images import list_images
+from dptr.utils.inputs import list_images
 from dptr.weights import model_file
 
 CONFIG = ModelConfig(
