@@ -30,7 +30,8 @@ def test_every_job_loads_its_recipe(scripts: dict[str, ModuleType], recipes: str
     gain, decoders, languages = (scripts[name] for name in ("gain", "decoders", "languages"))
     common = {
         "glyph": "glyph-en", "pack": "runs/pack-en", "out": tmp_path, "times": 1.0,
-        "recipes": ROOT / "research" / "recipes" / recipes, "direct_steps": 9, "joint_steps": 9, "rendered_steps": 9, "starts": gain.STARTS,
+        "recipes": ROOT / "research" / "recipes" / recipes,
+        "direct_steps": 9, "joint_steps": 9, "rendered_steps": 9, "starts": gain.STARTS,
         "decoders": list(DECODERS), "crops": list(decoders.STEPS), "shares": True, "share_decoder": "parseq",
     }  # fmt: skip
     options = Namespace(**common)
