@@ -23,7 +23,7 @@ from dptr.weights import START_MODEL
     help="Fonts, folders or files; repeatable. Default: those of the system.",
 )  # fmt: skip
 @click.option(
-    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as grounds."
+    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as backgrounds."
 )
 @data_option("Labeled crops to learn from as well, labels.tsv or LMDB; repeatable.")
 @click.option(

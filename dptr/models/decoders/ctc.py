@@ -1,4 +1,4 @@
-"""CTC decoder: learned queries ask the memory at once; Connectionist Temporal Classification (Graves et al. 2006).
+"""CTC decoder: learned queries attend to the memory at once; Connectionist Temporal Classification (Graves et al.).
 
 A CTC network labels a row of positions with characters and blanks; a word is what is left of a row when repeats are
 merged and blanks dropped. Here the row is not the memory, which may be a few slots or text tokens and too short, but
