@@ -33,7 +33,7 @@ from dptr.evaluation.metrics import (
 )
 from dptr.inference.reader import Reader
 from dptr.utils.files import read_json
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 from dptr.utils.sizes import CropSizes
 from dptr.weights import SHIPPED, model_file
 

@@ -37,7 +37,7 @@ from dptr.synth import FontIndex, draw_labeled_sheet, find_fonts
 from dptr.text.languages import LANGUAGES, written_languages
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 from dptr.utils.terminal import markdown_table
 from dptr.weights import SHIPPED
 from dptr.weights.packages import CATALOG, GROUP

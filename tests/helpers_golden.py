@@ -22,7 +22,8 @@ from dptr.data.augment import to_pixels
 from dptr.dual.glyph.model import load_glyph
 from dptr.inference.reader import Prediction, Reader
 from dptr.inference.torch_backend import TorchModel
-from dptr.utils.images import open_image, to_array
+from dptr.utils.images import open_image
+from dptr.utils.resize import to_array
 from dptr.weights import SHIPPED, model_folders
 
 FOLDER = Path(__file__).resolve().parent / "golden"

@@ -14,7 +14,7 @@ from dptr.inference.confidence import apply_temperature
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.text.tokenizer import Decoded
 from dptr.utils.extras import missing_package
-from dptr.utils.images import fit, to_pixels
+from dptr.utils.resize import fit, to_pixels
 from dptr.utils.sizes import group_by_size
 
 if TYPE_CHECKING:

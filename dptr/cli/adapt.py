@@ -22,9 +22,9 @@ def adapt(
 ) -> None:
     """Teach a recognizer the words of a domain from a word list.
 
-    The words are rendered, and the decoder trains on what the frozen image side makes of them. Rendered words of its
-    language are rehearsed, so that it does not forget them. No labeled crop of the domain is needed. Prints the folder
-    of the adapted recognizer.
+    The words are rendered, and the decoder trains on them; image encoder and FMU are frozen. Rendered words of its
+    language are mixed in, so that they are not forgotten. No labeled crop of the domain is needed. Prints the folder of
+    the adapted recognizer.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import AdaptRecipe

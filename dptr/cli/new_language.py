@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from dptr.cli.options import command, data_option, model_option, out_option, resume_option
+from dptr.weights import START_MODEL
 
 
 @command("new-language", "train", "export")
@@ -22,7 +23,7 @@ from dptr.cli.options import command, data_option, model_option, out_option, res
     help="Fonts, folders or files; repeatable. Default: those of the system.",
 )  # fmt: skip
 @click.option(
-    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as grounds."
+    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as backgrounds."
 )
 @data_option("Labeled crops to learn from as well, labels.tsv or LMDB; repeatable.")
 @click.option(
@@ -34,7 +35,7 @@ from dptr.cli.options import command, data_option, model_option, out_option, res
     default="rendered",
     help="rendered: --model learns from rendered words; text: DPTR's two stages. Default: rendered.",
 )
-@model_option("The recognizer that 'rendered' starts from.", "NAME|DIR")
+@model_option("The recognizer that 'rendered' starts from.", "NAME|DIR", default=START_MODEL)
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of all that is drawn. Default: 0.")
 @resume_option()
 def new_language(

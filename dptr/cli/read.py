@@ -46,7 +46,7 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
     "--precision",
     metavar="P",
     type=click.FloatRange(0, 1),
-    help="Answer only where a share P of the readings is right, such as 0.99; leave the other texts empty.",
+    help="Leave the least confident texts empty, so that a share P of the others is right, such as 0.99.",
 )
 @isolate_option()
 @expected_options()

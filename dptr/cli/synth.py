@@ -42,8 +42,8 @@ def synth(
 ) -> None:  # fmt: skip
     """Render words into crops to train on.
 
-    A pack is read many times, by align (pack=DIR) and finetune (data.pack=DIR). Jobs of one pack may share --out;
-    folders and LMDBs take one --out each.
+    A pack is a folder of rendered crops, on which align (pack=DIR) and finetune (data.pack=DIR) train many times. Jobs
+    of one pack may share --out; folders and LMDBs take one --out each.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe

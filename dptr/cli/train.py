@@ -108,7 +108,7 @@ def bank(
     from dptr.dual.base import load_dual
     from dptr.dual.orp.bank import build_bank
     from dptr.dual.orp.residuals import build_residual_bank
-    from dptr.utils.images import list_images
+    from dptr.utils.inputs import list_images
 
     if bool(images) == bool(pack):
         raise UserError("pass either --images, a folder of photographs, or --pack, a folder of rendered crops")

@@ -1,1 +1,1 @@
-"""Data in: labeled crops, their formats, transforms, and the renderer."""
+"""Labeled crops: formats, importers, checks, augmentation, and the batches of a training."""

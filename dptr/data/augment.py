@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dptr.utils import images
+from dptr.utils import resize
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 
@@ -29,17 +29,17 @@ Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
 def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None = None) -> Float[Tensor, "b 3 h w"]:
-    """``dptr.utils.images.to_pixels`` as a tensor, computed on the device: bytes travel there, not floats.
+    """``dptr.utils.resize.to_pixels`` as a tensor, computed on the device: bytes travel there, not floats.
 
     CUDA divides by multiplying with the reciprocal, so pixels there may be off by the last bit.
     """
     if device is None or device.type == "cpu":
-        return torch.from_numpy(images.to_pixels(batch))
+        return torch.from_numpy(resize.to_pixels(batch))
     return _scaled(torch.from_numpy(batch).to(device))
 
 
 def _scaled(crops: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    return crops.permute(0, 3, 1, 2).contiguous().float().div_(images.HALF_RANGE).sub_(1)
+    return crops.permute(0, 3, 1, 2).contiguous().float().div_(resize.HALF_RANGE).sub_(1)
 
 
 def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dptr.data.augment import LAYERS, MOTION, SIGMA, blur_side, slope_share
-from dptr.utils import images
+from dptr.utils import resize
 
 _OPERATIONS = (
     "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "perspective", "gaussian_blur", "motion_blur",
@@ -149,7 +149,7 @@ def augment_batch(
         among: as ``draw`` takes it.
     """
     draws = draw(strength, crops.shape[1], crops.shape[2], generator, among)
-    return apply_draws(crops, draws, noise).div_(images.HALF_RANGE).sub_(1)
+    return apply_draws(crops, draws, noise).div_(resize.HALF_RANGE).sub_(1)
 
 
 def apply_draws(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:

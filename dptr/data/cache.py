@@ -23,7 +23,7 @@ from jaxtyping import Int, UInt8, UInt32
 from dptr.data.held_out import hash_picture
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, replace_file, write_json
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 
 if TYPE_CHECKING:
     from dptr.data.labeled import LabeledDataset

@@ -18,7 +18,7 @@ from dptr.data.labeled import LabeledDataset, open_labeled, parts_of
 from dptr.data.report import DropReport
 from dptr.text.charset import EMPTY, Charset, check_label
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_array, turn_tall
+from dptr.utils.resize import fit, to_array, turn_tall
 from dptr.utils.sizes import Sizes, VariableSizeCrops, group_by_size
 
 UNREADABLE = "unreadable image"
@@ -31,7 +31,7 @@ class LabeledCrops:
 
     Attributes:
         hashes: of the pictures (``dptr.data.held_out.hash_picture``); empty where they are no files, but rendered.
-        turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.images.turn_tall``), at the
+        turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.resize.turn_tall``), at the
             target size; of crops on disk none.
     """
 

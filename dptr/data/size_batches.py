@@ -11,8 +11,8 @@ from jaxtyping import Int
 from PIL import Image
 
 from dptr.data.sources import Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
-from dptr.utils.images import to_array
 from dptr.utils.permutations import seeded_order
+from dptr.utils.resize import to_array
 from dptr.utils.sizes import Size, by_shape
 
 BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB

@@ -14,7 +14,7 @@ from dptr.config.render import CorpusConfig, RenderConfig
 from dptr.inference.backend import Backend
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit
+from dptr.utils.resize import fit
 from dptr.utils.sizes import Sizes, group_by_size
 
 TOLERANCE = 1e-4  # of probabilities
@@ -105,7 +105,7 @@ def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> in
 
 
 def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
-    """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.images.fit``; labels do not count.
+    """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.resize.fit``; labels do not count.
 
     Raises:
         UserError: a data set or a picture that cannot be opened; fewer crops.

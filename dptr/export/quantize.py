@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxscript import optimizer
 
-from dptr.utils.images import to_pixels
+from dptr.utils.resize import to_pixels
 
 _MIN_ELEMENTS = 256  # of a tensor that is halved; for fewer the cast takes as many bytes as it saves
 

@@ -1,4 +1,4 @@
-"""The branch of a graph that searches for the words of a language, as ``dptr.models.decoders.search`` does.
+"""The branch of a graph that reads only the words of a pattern or lexicon, as ``dptr.models.decoders.search`` does.
 
 An ONNX ``Loop`` runs ``advance_beam`` until the likeliest prefix of each word of the batch has ended.
 """

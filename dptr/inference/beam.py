@@ -1,4 +1,6 @@
-"""The likeliest word of a language, from a backend that searches as it reads; searched again where that is not certain.
+"""Constrained reading of decoders that read left to right: beam search, with a wider beam where the first is not exact.
+
+The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
 
 The probability of a word is the product of those of its characters, each given the ones before it, and of the end.
 """

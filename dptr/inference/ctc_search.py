@@ -1,4 +1,6 @@
-"""The likeliest path of a language through the probabilities of a CTC network, and how likely the language is.
+"""Constrained reading of CTC decoders: the likeliest path of a word that an automaton accepts.
+
+The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
 
 A path has a label or a blank at each position; merging repeats and dropping blanks leaves its word (Graves et al.
 2006). So the automaton of a language is composed with that rule: a path is at a state behind a blank, or in the run of

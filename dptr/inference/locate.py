@@ -1,4 +1,4 @@
-"""Where a model is that a user named; and what is wrong where there is none."""
+"""Finds the folder or file of the model that a user names, or says what is wrong with the name."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from dptr.inference.providers import open_session
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.images import HALF_RANGE, to_pixels
 from dptr.utils.reading import check_depth, read_file
+from dptr.utils.resize import HALF_RANGE, to_pixels
 from dptr.utils.sizes import WIDTH_STEP, CropSizes, Sizes
 from dptr.version import __version__
 

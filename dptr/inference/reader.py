@@ -30,8 +30,9 @@ from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size,
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
-from dptr.utils.images import FRAMES, Picture, fit, open_image
+from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
+from dptr.utils.resize import fit
 from dptr.weights import DEFAULT_MODEL
 
 _SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon", "isolate"
@@ -66,7 +67,7 @@ class Reader:
         device: ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, ``auto`` (``cuda`` where it works, else ``cpu``), or with
             torch any device that it knows. ``cuda`` needs onnxruntime-gpu or torch, ``openvino`` onnxruntime-openvino.
         batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
-        turn: whether to read a picture taller than ``dptr.utils.images.TALL_ASPECT`` times its width also turned by 90
+        turn: whether to read a picture taller than ``dptr.utils.resize.TALL_ASPECT`` times its width also turned by 90
             degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
             down.
         tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and

@@ -1,4 +1,4 @@
-"""Reading some characters of a model's charset alone: digits of a meter, capitals of a plate."""
+"""Restricts a reader to some characters of its model's charset: digits of a meter, capitals of a plate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The likeliest word of a language, and how likely the language is, from probabilities by position.
+"""Constrained reading of decoders that predict all positions at once: the likeliest word that an automaton accepts.
+
+The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
 
 A word's probability is the product of those of its characters, each at its position, and of the end behind them. The
 automaton of the language, laid out by position, is a trellis: each path through it is one word. So the best path is

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter, ImageOps
 
-from dptr.utils.images import fit, turn_tall
+from dptr.utils.resize import fit, turn_tall
 from dptr.utils.sizes import Sizes, group_by_size
 
 Change = Callable[[Image.Image], Image.Image]
@@ -50,7 +50,7 @@ def make_views(
     Args:
         image: RGB.
         tta: how many of ``CHANGES`` to read, 1 to ``len(CHANGES)``.
-        turn: whether to read a tall picture (``dptr.utils.images.turn_tall``) turned as well.
+        turn: whether to read a tall picture (``dptr.utils.resize.turn_tall``) turned as well.
         size: of the crops that the model reads.
 
     Returns:

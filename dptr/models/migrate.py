@@ -1,4 +1,4 @@
-"""Settings of checkpoints in the formats of before, brought to the present one when they are read; no file changes.
+"""Settings of checkpoints in older formats, converted to the present one when they are read; no file changes.
 
 Format 1 had one flat section for all kinds of encoders, one for all kinds of decoders, and settings of image encoder
 and FMU in stage 1 decoders too, which have none.

@@ -1,4 +1,4 @@
-"""From one longest word to another: rows that stand for places in a word are kept, and continued or cut."""
+"""Another longest word (``max_length``) for trained weights: rows of positions are kept, and added or cut."""
 
 from __future__ import annotations
 

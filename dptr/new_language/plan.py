@@ -1,4 +1,4 @@
-"""How the minutes are spent."""
+"""How ``dptr new-language`` divides its minutes among its steps."""
 
 from __future__ import annotations
 

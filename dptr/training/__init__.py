@@ -1,1 +1,1 @@
-"""The three training commands: align the glyph encoder, pre-train a decoder on text, fine-tune a recognizer."""
+"""Training: one loop (``trainer``), and a task for each command: ``align``, ``pretrain``, ``finetune``, ``adapt``."""

@@ -1,4 +1,4 @@
-"""A fresh recognizer takes over what the parts of stage 2 know."""
+"""Weights of a new recognizer in stage 2, copied from what it starts from: a recognizer, an encoder, a decoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
         UserError: a checkpoint that does not fit; see ``transfer``.
     """
     init, encoder, parts = resolved.recipe.init, resolved.recipe.model.encoder, resolved.parts
-    eyes = "encoder" if model.fmu is None else "encoder and FMU"
+    image_side = "encoder" if model.fmu is None else "encoder and FMU"
     messages: list[str] = []
     fresh: list[str] = []  # prefixes of keys
     if parts.model is not None:
@@ -37,7 +37,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             places |= {f"fmu.{name}": kind for name, kind in model.fmu.per_position().items()}
         tensors, fitted = resize_rows(model, places, tensors, "")
         load_strictly(model, tensors, str(parts.model.folder), fresh=("decoder.",))
-        messages += [f"{eyes} from {init.model}", *fitted]
+        messages += [f"{image_side} from {init.model}", *fitted]
     elif parts.glyph is not None:
         glyph = parts.glyph.model
         columns = model.encoder.per_position()
@@ -47,7 +47,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             slots, more = resize_rows(model.fmu, model.fmu.per_position(), glyph.slots.state_dict(), "fmu.")
             load_strictly(model.fmu, slots, f"slots of {init.glyph}")
             fitted += more
-        messages += [f"{eyes} from {init.glyph}", *fitted]
+        messages += [f"{image_side} from {init.glyph}", *fitted]
     elif parts.encoder is not None:
         tower = encoder if isinstance(encoder, ClipVisionConfig) else None
         source = tower.model if tower else init.encoder

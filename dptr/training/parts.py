@@ -1,4 +1,4 @@
-"""What a training command works with: its recipe made whole, and the parts that were opened for it."""
+"""What ``dptr.training.resolve`` returns: a complete recipe, and the models that the training starts from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Recipes made whole: parts to start from are opened once, bring their settings along, and contradictions are refused.
+"""Recipes completed: models to start from are opened once and bring their settings; contradictions are refused.
 
-What a recipe sets itself stands above what its parts bring. All this comes before fonts, packs and crops are opened, so
+What a recipe sets itself overrides what these models bring. All this comes before fonts, packs and crops are opened, so
 that a run that cannot be ends at once.
 """
 

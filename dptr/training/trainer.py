@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -28,6 +25,8 @@ from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.layers import Layer
 from dptr.training.cuda_graph import CapturedStep
 from dptr.training.device import best_precision
+from dptr.training.ema import averaged_weights, begin_average, move_average
+from dptr.training.interruption import Interruption
 from dptr.training.logger import Log
 from dptr.training.optimizer import make_optimizer, one_cycle
 from dptr.training.state import RECIPE, Progress, compare_data, restore_state, save_state
@@ -95,7 +94,7 @@ class Trainer:
             self.captured = CapturedStep(self.compute, self.zero_grad, task.capture_lock)
         self.prepared, self.optimizer = accelerator.prepare(task.objective, optimizer)
         self.module = accelerator.unwrap_model(self.prepared)
-        self.ema = {n: t.detach().clone() for n, t in self.module.state_dict().items()} if optim.ema_decay else None
+        self.ema = begin_average(self.module) if optim.ema_decay else None
         self.log = Log(out, run.tensorboard, accelerator.is_main_process, task.unit)
         self.log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
         if run.precision == "bf16" and best_precision(run.device) == "no":
@@ -109,20 +108,20 @@ class Trainer:
         for line in (*compare_data(self.progress, task.data), *notes):
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
-        self.interrupted = False  # Ctrl-C, or another signal to stop, came to this process
+        self.interruption = Interruption()
         self.finished = False  # the step before was the last one
         self.last_loss = math.nan  # that was looked at
-        self.all_interrupted = False  # it had come to any process when the step's losses were put together
+        self.all_interrupted = False  # any process was, when the losses of the step were put together
 
     def run(self) -> None:
         """Train to the last step.
 
         Raises:
             UserError: a loss or gradient is not finite; what the task raises; another run writes in ``out``.
-            KeyboardInterrupt: Ctrl-C; the state is saved after the current step.
+            KeyboardInterrupt: Ctrl-C or another signal to stop; the state of the current step is saved.
         """
         progress, config, task = self.progress, self.run_config, self.task
-        with self.stop_after_step():
+        with self.interruption.caught(), self.hold_folder():
             if progress.step == 0 and task.validate_first:
                 self.validate()
             if self.out_of_patience() or self.seconds_left() == 0:
@@ -151,7 +150,7 @@ class Trainer:
         try:
             yield from batches
         except UserError:
-            if not self.interrupted or self.share.processes > 1:
+            if not self.interruption.came or self.share.processes > 1:
                 raise
             self.save()
             raise KeyboardInterrupt from None
@@ -167,7 +166,8 @@ class Trainer:
             loss, others = self.backward(tensors, generator)
             self.update(loss, tensors, words)
         self.progress.step += 1
-        self.average()
+        if self.ema is not None:
+            move_average(self.ema, self.module, self.optim.ema_decay, self.progress.step)
         if self.run_config.seconds:
             self.progress.seconds = time.monotonic() - self.started
         self.finished = self.progress.step == self.run_config.steps or self.seconds_left() == 0
@@ -277,7 +277,8 @@ class Trainer:
         processes = self.share.processes
         if processes == 1:
             return loss, 1.0
-        mine = torch.tensor([loss * terms, terms, float(self.interrupted)], dtype=torch.float64, device=self.device)
+        stopped = float(self.interruption.came)
+        mine = torch.tensor([loss * terms, terms, stopped], dtype=torch.float64, device=self.device)
         total, everything, stop = self.accelerator.reduce(mine, "sum").tolist()
         self.all_interrupted = stop > 0
         return total / everything, terms * processes / everything
@@ -308,39 +309,11 @@ class Trainer:
             "lower optim.lr or optim.grad_clip, or with run.precision=no"
         )
 
-    def average(self) -> None:
-        """Move the EMA towards the weights; counters of batch norms are copied."""
-        if self.ema is None:
-            return
-        step = self.progress.step
-        keep = min(self.optim.ema_decay, (1 + step) / (10 + step))  # as TensorFlow's: a shorter memory at the start
-        for name, tensor in self.module.state_dict().items():
-            if tensor.is_floating_point():
-                self.ema[name].lerp_(tensor.detach(), 1 - keep)
-            else:
-                self.ema[name].copy_(tensor)
-
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """The objective in eval mode, with the EMA's weights where EMA is on; both are put back afterwards."""
-        own = None
-        if self.ema is not None:
-            own = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
-            self.module.load_state_dict(self.ema)
-        self.module.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.module.train()
-            if own is not None:
-                self.module.load_state_dict(own)
-
     def validate(self) -> None:
         """Judge the state; the task saves each model that is better than its best one before."""
         progress, task = self.progress, self.task
         progress.validations_since_best += 1
-        with self.averaged_weights():
+        with averaged_weights(self.module, self.ema):
             for found in task.validate(progress.step, progress.baseline):
                 scores, best = found.scores, progress.best.get(found.model, {})
                 baseline = progress.baseline.setdefault(found.model, dict(scores))
@@ -371,7 +344,7 @@ class Trainer:
         Raises:
             KeyboardInterrupt: the run was interrupted; its state is saved.
         """
-        stop = self.interrupted if self.share.processes == 1 else self.all_interrupted
+        stop = self.interruption.came if self.share.processes == 1 else self.all_interrupted
         done = self.out_of_patience()
         if self.due(self.run_config.save_every) or stop or done:
             self.save()
@@ -396,39 +369,19 @@ class Trainer:
             raise UserError(f"{self.out}: gone since the run began, deleted or moved; put it back and pass --resume")
 
     @contextmanager
-    def stop_after_step(self) -> Iterator[None]:
-        """Ctrl-C ends the run after the current step with its state saved; a second Ctrl-C ends it at once.
-
-        So do SIGTERM and, but for a run that was started to outlive its terminal (nohup), SIGHUP. Until then no other
-        run may use the folder. The log is closed at the end, whatever that is.
+    def hold_folder(self) -> Iterator[None]:
+        """Keep other runs out of the folder; the log is closed at the end, whatever that is.
 
         Raises:
             UserError: another run got hold of the folder since ``check_out``.
         """
-
-        def handle(number: int, frame: types.FrameType | None) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        in_charge = threading.current_thread() is threading.main_thread()  # in another thread the caller handles them
-        before = {number: signal.signal(number, handle) for number in (_stop_signals() if in_charge else ())}
         try:
             with lock_folder(self.out) if self.accelerator.is_main_process else nullcontext():
                 if self.accelerator.is_main_process and read_json(self.out / RECIPE, "recipe") != self.recipe:
                     raise UserError(f"{self.out}: another run began in it; pass another --out")
                 yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self.log.close()
-
-
-def _stop_signals() -> list[signal.Signals]:
-    """SIGINT counts also where the shell that started the run in the background had it ignored."""
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    signals = [signal.Signals[name] for name in names]
-    return [each for each in signals if each.name != "SIGHUP" or signal.getsignal(each) != signal.SIG_IGN]
 
 
 @contextmanager

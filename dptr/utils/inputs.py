@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Collection
+from pathlib import Path
 
 from dptr.utils.errors import UserError
-from dptr.utils.images import SUFFIXES, list_images, natural_key
+from dptr.utils.images import SUFFIXES
 
 STANDARD_INPUT = "-"
 
@@ -33,3 +35,39 @@ def expand(source: str, recursive: bool, suffixes: Collection[str] = SUFFIXES) -
     if not found:
         raise UserError(f"{source}: no file matches this pattern; check it, and keep it in quotes")
     return sorted(found, key=natural_key)
+
+
+def list_images(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[str]:
+    """The paths of the pictures in a folder, by suffix, in natural order (2 before 10).
+
+    Args:
+        recursive: in its sub-folders too; links to folders are not followed.
+        suffixes: of what is listed, in lower case.
+
+    Raises:
+        UserError: it is no folder, cannot be read or holds no picture.
+    """
+    try:
+        listed = os.listdir(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; pass a folder of pictures") from error
+    if recursive:
+        walk = os.walk(folder, onerror=_refuse_folder)
+        parents = ((os.path.relpath(parent, folder), files) for parent, _, files in walk)
+        listed = [os.path.normpath(os.path.join(parent, name)) for parent, files in parents for name in files]
+    names = [name for name in listed if os.path.splitext(name)[1].lower() in suffixes]
+    if not names:
+        where = "in it or in its sub-folders" if recursive else "directly in it"
+        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(suffixes))})")
+    return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: {error.strerror}; make it readable, or pass the other folders") from error
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names in natural order: numbers by value, letters whatever their case."""
+    parts: list[str | int] = [part.casefold() for part in re.split(r"(\d+)", name)]
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return parts, name

@@ -46,8 +46,9 @@ from dptr.data.sources import LabeledSource, Sample, Source
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
-from dptr.utils.images import open_image, to_array
+from dptr.utils.images import open_image
 from dptr.utils.lmdb import LmdbReader, image_key, label_key
+from dptr.utils.resize import to_array
 from dptr.utils.terminal import write_text
 
 BAR = 5000

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.inference.onnx_backend import OnnxModel
-from dptr.utils.images import fit
+from dptr.utils.resize import fit
 from dptr.utils.sizes import Size
 from dptr.utils.terminal import align_columns
 

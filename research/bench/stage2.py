@@ -115,7 +115,7 @@ def our_step(
     """As ``dptr.training.finetune`` steps."""
     model, batch = fresh(recipe.model), recipe.run.batch_size
     accelerator = make_accelerator(recipe.run)
-    task = StepTask(FinetuneObjective(model, None), model.decoder, "crops")
+    task = StepTask(FinetuneObjective(model, tokenizer, None), model.decoder, "crops")
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task)
     places = spread(corpus, batch, pool)
 

@@ -52,7 +52,7 @@ from dptr.inference.reader import Reader
 from dptr.synth import pack
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, save_tensors, write_json
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 
 SETS = ("iiit5k/train", "ic15/train")
 CHUNK = 200  # words a request

@@ -142,18 +142,17 @@ def shares(options: argparse.Namespace) -> Sequence[float]:
 
 def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
     """Each decoder from both starts at both budgets; the share decoder's other texts at 500 crops."""
-    base = (*finetuning(options, data), *told(f"init.glyph={options.glyph}"))
     starts = [(kind, start, crops) for crops in options.crops for kind in options.decoders for start in ("none", kind)]
     starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
     jobs = []
     for kind, start, crops in starts:
-        settings = [f"model.decoder.kind={kind}", steps(options, STEPS[crops]), f"data.max_crops={crops}"]
+        settings = [f"init.glyph={options.glyph}", steps(options, STEPS[crops]), f"data.max_crops={crops}"]
         needs: tuple[str, ...] = ()
         if start != "none":
             settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")
             needs = (f"text-{start}",)
         name = f"{kind if start == 'none' else start}-{'scratch' if start == 'none' else 'text'}-{crops or 'all'}"
-        jobs.append(Job(name, (*base, *told(*settings)), needs))
+        jobs.append(Job(name, (*finetuning(options, data, kind), *told(*settings)), needs))
     return jobs
 
 

@@ -29,7 +29,7 @@ from dptr.synth import Renderer
 from dptr.text.charset import resolve_charset
 from dptr.text.named_patterns import NAMED_PATTERNS
 from dptr.text.patterns import PATTERNS
-from dptr.utils.images import fit
+from dptr.utils.resize import fit
 from dptr.utils.terminal import align_columns
 
 SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"

@@ -53,13 +53,19 @@ def data_folder() -> Path:
     return Path(os.environ["DPTR_DATA"])
 
 
-def finetuning(options: argparse.Namespace, data: Path) -> tuple[str, ...]:
-    """The command that fine-tunings on real crops share."""
+def finetuning(options: argparse.Namespace, data: Path, decoder: str = "parseq") -> tuple[str, ...]:
+    """The command that fine-tunings of one kind of decoder on real crops share."""
     return (
-        "finetune", "--config", str(options.recipes / "gain.toml"),
+        "finetune", "--config", str(options.recipes / "gain.toml"), *network(decoder),
         *told(f"data.pack={options.pack}", f"render.backgrounds={data / 'natural'}"),
         "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
     )  # fmt: skip
+
+
+def network(decoder: str) -> tuple[str, ...]:
+    """The kind of decoder, and what that kind alone has to be told."""
+    own = ("model.decoder.permutations=4",) if decoder == "parseq" else ()
+    return told(f"model.decoder.kind={decoder}", *own)
 
 
 def told(*settings: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import os
 import sys
 from pathlib import Path
 
-from jobs import RECIPES, Job, done, finish, scores, told
+from jobs import RECIPES, Job, done, finish, network, scores, told
 
 from dptr.models.checkpoint import open_checkpoint
 from dptr.synth.fonts import find_fonts
@@ -80,7 +80,8 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
         *told("orp.strength=1", "orp.positions=aligned"),
     )  # fmt: skip
     finetune = (
-        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), "--data", str(out / f"labeled-{code}"),
+        "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), *network("parseq"),
+        "--data", str(out / f"labeled-{code}"),
         *told(f"data.pack={pack}", photographs, trained, f"data.validation=[\"{out / f'validation-{code}'}\"]"),
         *told(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}", "render.font_split=all"),
     )  # fmt: skip

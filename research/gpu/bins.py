@@ -15,7 +15,7 @@ from PIL import Image
 
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 from dptr.utils.sizes import Size, Sizes, by_shape
 
 WIDTHS = (160, 192, 224, 256, 320, 384, 512, 640)  # pixels; crops of a width between go to the next one

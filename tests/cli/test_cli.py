@@ -33,8 +33,8 @@ from dptr.models.recognizer import build_recognizer
 from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.images import list_images
-from dptr.weights import model_file
+from dptr.utils.inputs import list_images
+from dptr.weights import START_MODEL, model_file
 
 CONFIG = ModelConfig(
     encoder=SVTRConfig(size="nano", height=16, width=32),
@@ -367,6 +367,19 @@ class StillDual:
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         return pixels.mean((2, 3))[:, None].repeat(1, 2, 1)
+
+
+def test_trainings_without_a_model_start_from_the_same_one(tmp_path: Path, monkeypatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, *rest: started.append(recipe.init.model))
+    monkeypatch.setattr("dptr.training.adapt.adapt", lambda recipe, *rest: started.append(recipe.init.model))
+    monkeypatch.setattr("dptr.new_language.chain.new_language", lambda settings, *rest: started.append(settings.model))
+    words = tmp_path / "words.txt"
+    words.write_text("eins\nzwei\n", encoding="utf-8")
+    out = str(tmp_path / "out")
+    for arguments in (["finetune", "-d", "x"], ["adapt", "-t", str(words)], ["new-language", "ka"]):
+        assert run([*arguments, "-o", out]) == 0
+    assert started == [START_MODEL] * 3
 
 
 def test_bank_embeds_a_folder_and_lists_what_it_drops(tmp_path: Path, monkeypatch, capsys) -> None:

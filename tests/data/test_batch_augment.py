@@ -11,7 +11,7 @@ import torch
 
 from dptr.data import augment as transforms
 from dptr.data.batch_augment import Draws, apply_draws, augment_batch, draw, identity_draws
-from dptr.utils.images import to_pixels
+from dptr.utils.resize import to_pixels
 
 HEIGHT, WIDTH = 32, 128
 

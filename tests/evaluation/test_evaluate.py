@@ -18,7 +18,7 @@ from dptr.evaluation.evaluate import Report, evaluate
 from dptr.inference.prediction import Prediction
 from dptr.utils.errors import UserError
 from dptr.utils.html import Card, Section, render_page
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 
 # label, what the reader says (None: the picture is broken), confidence
 TABLE = [

@@ -45,7 +45,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.optimizer import make_optimizer
 from dptr.utils.errors import UserError
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 from dptr.utils.sizes import CropSizes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,7 +24,7 @@ from dptr.text.corpus import Corpus
 from dptr.training.orientation import orient_by_label
 from dptr.training.sources import load_finetune_crops
 from dptr.utils.errors import UserError
-from dptr.utils.images import to_array
+from dptr.utils.resize import to_array
 
 CPU = torch.device("cpu")
 WAYS = {0: None, 90: Image.Transpose.ROTATE_90, 270: Image.Transpose.ROTATE_270}  # as the word lies in the picture

@@ -20,6 +20,7 @@ from dptr.dual.glyph.model import build_glyph
 from dptr.models.recognizer import build_recognizer
 from dptr.training import align, finetune, pretrain
 from dptr.training.device import make_accelerator
+from dptr.training.ema import averaged_weights
 from dptr.training.logger import Log
 from dptr.training.optimizer import Parts, make_optimizer, one_cycle
 from dptr.training.state import Progress, check_out
@@ -291,7 +292,7 @@ def test_averaged_swaps_weights_in_and_out(tmp_path: Path, fails: bool) -> None:
     own = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
     assert run.ema is not None
     try:
-        with run.averaged_weights():
+        with averaged_weights(run.module, run.ema):
             assert not run.module.training and not torch.is_grad_enabled()
             assert all(torch.equal(tensor, run.ema[name]) for name, tensor in run.module.state_dict().items())
             if fails:

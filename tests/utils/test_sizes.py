@@ -26,7 +26,7 @@ from dptr.text.charset import resolve_charset
 from dptr.training.finetune import FinetuneTask, finetune
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.images import fit, to_array
+from dptr.utils.resize import fit, to_array
 from dptr.utils.sizes import WIDTH_STEP, CropSizes, group_by_size
 
 SIZES = ((32, 32), (24, 40))  # of aspects 1 and 1.67, beside 2

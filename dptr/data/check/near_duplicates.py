@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from PIL import Image
 
-from dptr.utils.images import shorten
+from dptr.utils.resize import shorten
 
 CELLS = 16  # across, and down
 FARTHEST = 52  # of 512 bits that may differ

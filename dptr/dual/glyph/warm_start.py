@@ -1,4 +1,4 @@
-"""A glyph dual encoder for another charset, begun from one that reads: what is known of images stays."""
+"""Starts a glyph dual encoder from one of another charset: the image side is kept, new characters start fresh."""
 
 from __future__ import annotations
 

@@ -26,8 +26,9 @@ from torch import Tensor
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_files, remove_folder, remove_partial, save_tensors, write_json
-from dptr.utils.images import crop_center, open_image, to_array
+from dptr.utils.images import open_image
 from dptr.utils.outputs import check_file, check_folder, writes_through
+from dptr.utils.resize import crop_center, to_array
 from dptr.version import __version__
 
 FORMAT = "dptr-bank-1"

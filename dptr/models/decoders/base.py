@@ -1,4 +1,4 @@
-"""What every recognition decoder can do."""
+"""The contract of recognition decoders: ``loss`` in both stages of training, ``decode`` in reading."""
 
 from __future__ import annotations
 

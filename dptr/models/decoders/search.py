@@ -1,4 +1,6 @@
-"""Beam search through an automaton: the likeliest word of a language under a decoder that reads left to right.
+"""Beam search for the likeliest word that an automaton accepts, under a decoder that reads left to right.
+
+The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
 
 A step of the beam keeps the ``width`` likeliest prefixes that some word of the language begins with. Since a prefix
 only loses probability as it grows, the best finished word is the best of the whole language wherever no prefix that was

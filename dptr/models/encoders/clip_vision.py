@@ -1,4 +1,4 @@
-"""Image tower of CLIP and its kin: what stage 1's dual encoder makes of a picture, as a recognizer's image encoder."""
+"""The image tower of CLIP and its kin, stage 1's dual encoders, as a recognizer's image encoder."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from dptr.inference.torch_backend import to_probabilities
 from dptr.models.checkpoint import open_checkpoint, transfer
 from dptr.models.recognizer import build_decoder
 from dptr.text.tokenizer import Tokenizer
-from dptr.utils.images import crop_center
+from dptr.utils.resize import crop_center
 
 GOLDEN = golden()
 
