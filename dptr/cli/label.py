@@ -175,9 +175,12 @@ def _import(store: Store, source: Path) -> None:
 
 def _export(store: Store, style: str, out: Path) -> None:
     from dptr.data.report import DropReport
+    from dptr.label.check import summarize
     from dptr.label.export import export_crops
     from dptr.label.label_studio import export_label_studio
 
+    if (checked := summarize(store)) is not None:
+        say(f"dptr: {checked.describe()}", level=-1)
     if style == "label-studio":
         print(f"{out}\t{export_label_studio(store, out)} words")
         return

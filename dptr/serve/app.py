@@ -24,6 +24,8 @@ from dptr.serve.answers import Failed, write_pages, write_readings
 from dptr.serve.batcher import Batcher, Busy, cancel
 from dptr.serve.bodies import Body, Intake
 from dptr.serve.guard import Guard, answer_error
+from dptr.serve.label_check import make_check_router
+from dptr.serve.label_photos import make_photo_router
 from dptr.serve.labeling import Labeling, answer_problem, make_router
 from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.metrics import CONTENT_TYPE, Metrics
@@ -111,6 +113,8 @@ def create_app(
 
     if labeling is not None and trained is not None:
         app.include_router(make_router(labeling, service.answer, service.read_word, service.read_files))
+        app.include_router(make_photo_router(labeling, service.answer, service.read_word))
+        app.include_router(make_check_router(labeling, service.answer))
         app.include_router(make_training_router(trained, service.answer))
 
     @app.exception_handler(UserError)
