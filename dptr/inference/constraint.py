@@ -101,7 +101,8 @@ def make_constraint(
     own = charset
     if allowed is not None:
         own = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
-    automaton = _match_pattern(pattern, own, max_length) if pattern else None
+    expression = NAMED_PATTERNS.get(pattern, pattern)
+    automaton = compile_expression(expression, own, max_length) if pattern else None
     if lexicon is not None:
         automaton = _list_words(lexicon, own, max_length, automaton, pattern)
     if automaton is None:
@@ -111,17 +112,6 @@ def make_constraint(
     used = {charset.characters[symbol - 1] for symbol in set(automaton.symbols.tolist())}
     kept = [each for each in own.characters if each in used or each.swapcase() not in used]
     return Constraint(automaton, keep_characters(charset, kept), unroll(automaton, max_length))
-
-
-def _match_pattern(pattern: str, charset: Charset, max_length: int) -> Automaton:
-    automaton = compile_expression(NAMED_PATTERNS.get(pattern, pattern), charset)
-    least = int(steps_to_end(automaton, len(automaton.accepting))[0])
-    if least > max_length:
-        raise UserError(
-            f"pattern '{pattern}': its shortest words have {least} characters, the model reads {max_length} at most; "
-            "pass a pattern of shorter words"
-        )
-    return automaton
 
 
 def _list_words(
