@@ -154,7 +154,7 @@ def _serve(
     check_address(host, tokens)
     limits = Limits(megabytes=megabytes)
     opened = open_detector(detector, device)
-    app = create_app(Recognizers(models, opened), limits, tokens, Labeling(finder, limits.most_pixels))
+    app = create_app(Recognizers(models, opened, device=device), limits, tokens, Labeling(finder, limits.most_pixels))
     bound = bind(host, port)
     say(f"dptr: label on {address_of(bound)}/label (Ctrl-C stops; all is saved)")
     finder.start(sources, OCR(detector=opened, reader=next(iter(models.values()))))

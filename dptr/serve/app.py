@@ -81,13 +81,13 @@ def create_app(
     async def read(request: Request) -> Response:
         return await service.answer(request, service.read_crops)
 
-    @app.get("/v1/models", summary="What is served: models, named patterns, limits")
-    async def models() -> Response:
+    @app.get("/v1/models", summary="What is served: models, languages, named patterns, limits")
+    def models() -> Response:
         shown = {
             key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
         }
         told = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown}
-        return _json({**told, "label": labeling is not None})
+        return _json({**told, "languages": recognizers.languages(), "label": labeling is not None})
 
     @app.get("/health", summary="Whether the server is there")
     async def health() -> Response:
@@ -241,6 +241,8 @@ class Service:
             raise Refusal(413, f"{len(uploads)} files; {self._limits.pictures} are read at once")
         wanted = fields.wanted(self._recognizers.default, self._limits)
         try:
+            if fields.language:
+                wanted = await run_in_threadpool(self._recognizers.speak, wanted, fields.language)
             await to_thread.run_sync(self._recognizers.open, wanted, limiter=self._compiling)
         except UserError as error:
             raise Refusal(400, str(error)) from error
