@@ -204,7 +204,10 @@ def test_the_page_asks_for_a_token_once(browser: Any, tmp_path: Path) -> None:
 
 def test_the_page_of_reading_leads_here(browser: Any, tmp_path: Path) -> None:
     store = make_set(tmp_path, *WORDS)  # type: ignore[arg-type]
-    with labeling(store) as address, visiting(browser, address) as page:
+    with labeling(store) as address, visiting(browser, address, viewport={"width": 390, "height": 844}) as page:
+        page.set_input_files("#files", CROPS / "clean.png")
+        page.wait_for_selector("polygon")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.click("#label")
         shown(page, "one")
 

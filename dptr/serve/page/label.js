@@ -2,11 +2,11 @@
 
 import { Refused, ask, keepToken } from "./api.js";
 import { makeBox } from "./label-box.js";
+import { CHECKED, describeCheck, showCheck } from "./label-check.js";
 import { showPhotos, startPhotos } from "./label-photo.js";
 import { showTraining, startTraining } from "./label-train.js";
 import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
 
-const CHECKED = 50; // words that are drawn at a time
 const AHEAD = 8; // words that are fetched together
 const DRAFT = 400; // milliseconds after the last key, until what is written so far is saved
 const LOOK = 5000; // milliseconds between two looks at what is found meanwhile
@@ -155,31 +155,9 @@ function showNothing() {
   get("choose").classList.toggle("main", get("again").hidden);
 }
 
-const share = (value) => `${(100 * value).toFixed(value < 0.1 && value > 0 ? 1 : 0)} %`;
-
-// What a sample tells of all words that were accepted unseen.
-function describeCheck({ right, wrong, illegible, low, high, level, share: part }) {
-  const seen = right + wrong;
-  if (part === null) return "None of the sample was looked at yet.";
-  const others = illegible ? ` ${illegible} more ${illegible === 1 ? "is" : "are"} illegible.` : "";
-  return `${wrong} of ${seen} checked ${seen === 1 ? "word" : "words"} ${wrong === 1 ? "is" : "are"} wrong: ${share(part)}. Of all that were accepted unseen, between ${share(low)} and ${share(high)} are (${share(level)} confidence).${others}`;
-}
-
-function showCheck({ counts, check }) {
-  const waits = check ? check.drawn - check.right - check.wrong - check.illegible : 0;
-  const left = check ? check.population - check.drawn : counts.sure;
-  get("count-check").textContent = waits.toLocaleString("en");
-  document.querySelector("[data-state=check]").hidden = !check;
-  get("check").hidden = !["sure", "check"].includes(state) || !(check || counts.sure);
-  get("check-go").hidden = state === "check" || !waits;
-  get("check-more").hidden = !left || waits > 0;
-  get("check-more").textContent = `Check ${Math.min(CHECKED, left)}${check ? " more" : ""} at random`;
-  get("check-told").textContent = check ? describeCheck(check) : "Nobody has looked at these words. How many of them are wrong? A random sample tells.";
-}
-
 function showSummary(told) {
   summary = told;
-  showCheck(told);
+  showCheck(told, state);
   const { counts, finding } = told;
   const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
   const seen = counts.labeled + counts.illegible;
@@ -304,7 +282,7 @@ async function sample() {
 async function choose(wanted) {
   keepDraft();
   state = wanted;
-  if (summary) showCheck(summary);
+  if (summary) showCheck(summary, state);
   [queue, past, last, more, fetching] = [[], [], "-1,0", true, null];
   for (const tab of document.querySelectorAll("[data-state]")) tab.setAttribute("aria-pressed", String(tab.dataset.state === state));
   await show();
