@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int64
 
 LARGEST = 20_000  # states of an automaton that is made from an expression; beyond, it is refused
 EDGES = 500_000  # of such an automaton, one for each symbol that a state takes
-STEPS = 4_000_000  # that making one may take: a few seconds
+STEPS = 9_000_000  # that making one may take: a few seconds
 
 Masks = list[tuple[int, int]]
 """Where one state leads: (set of symbols, next state). Bit s of a set stands for symbol s."""
