@@ -18,7 +18,7 @@ from typing import Any
 
 from dptr.label.database import Database
 from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, check_text, storable
-from dptr.label.rows import ITEM, dump_outline, make_item
+from dptr.label.rows import ADD, HIGHEST, ITEM, dump_outline, make_item, new_row, next_id
 from dptr.photo.page import Outline
 from dptr.utils.errors import UserError
 
@@ -81,15 +81,8 @@ class Store:
             (photo,) = added
             if content is not None:
                 connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?)", (os.fsencode(path), content))
-            connection.executemany(
-                "INSERT INTO item (photo, outline, proposed, confidence, text, state, version, changed) "
-                "VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
-                [
-                    (photo, dump_outline(each.outline), text, each.confidence, text, each.state, now)
-                    for each in proposals
-                    for text in (storable(each.text),)
-                ],
-            )
+            first = next_id(connection)
+            connection.executemany(ADD, [new_row(id, photo, each, now) for id, each in enumerate(proposals, first)])
         return True
 
     def finish(self, path: str) -> None:
@@ -114,12 +107,8 @@ class Store:
         """
         held = self.photo(photo)
         with self._database.change() as connection:
-            text = storable(word.text)
-            (number,) = connection.execute(
-                "INSERT INTO item (photo, outline, proposed, confidence, text, state, version, changed) "
-                "VALUES (?, ?, ?, ?, ?, ?, 1, ?) RETURNING id",
-                (held.id, dump_outline(word.outline), text, word.confidence, text, word.state, time.time()),
-            ).fetchone()
+            number = next_id(connection)
+            connection.execute(ADD, new_row(number, held.id, word, time.time()))
             return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (number,)).fetchone())
 
     # --- what people say ----------------------------------------------------------------------------------------------
@@ -178,6 +167,7 @@ class Store:
         """
         with self._database.change() as connection:
             before = self._hold(connection, item, version)
+            connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (HIGHEST, next_id(connection) - 1))
             connection.execute("DELETE FROM item WHERE id = ?", (item,))
             connection.execute("UPDATE count SET items = items - 1 WHERE state = ?", (before.state,))
             return before

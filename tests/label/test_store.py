@@ -228,6 +228,21 @@ def test_a_word_is_added_and_taken_away(tmp_path: Path) -> None:
     assert [item.id for item in store.some([2, drawn.id, 1])] == [2, 1] and store.ids("sure") == [2]
 
 
+def test_the_id_of_a_word_that_was_taken_away_is_not_used_again(tmp_path: Path) -> None:
+    """Somebody may still look at the former word, of the same version, and would change the new one unseen."""
+    store = make_set(tmp_path, ("one", 0.4, "open"), ("two", 0.4, "open"))
+    store.remove(2, 1)
+    assert store.add_word(1, proposal("new")).id == 3
+    store.remove(3, 1)
+    store.remove(1, 1)
+    store.close()
+    again = Store(tmp_path / "set")
+    again.add("/b.png", 1, SIZE, [proposal("x"), proposal("y")])
+    assert [item.id for item in again.each()] == [4, 5]
+    with pytest.raises(UserError, match="word 3: not in"):
+        again.change(3, 1, "of the former word", "labeled")
+
+
 def test_photographs_follow_each_other_and_those_that_could_not_be_opened_are_left_out(tmp_path: Path) -> None:
     store = make_set(tmp_path, ("one", 0.4, "open"))
     store.add("/bad.png", 1, (0, 0), error="broken")
