@@ -40,9 +40,11 @@ def make_app(
     detector: Callable[[Image.Image], Detection] = find_all,
     tokens: tuple[str, ...] = (),
     labeling: Labeling | None = None,
+    reader: Reader | None = None,
     **limits: Any,
 ) -> FastAPI:
-    return create_app(Recognizers({"tiny": tiny()}, detector), Limits(**limits), tokens, labeling)
+    models = {"tiny": tiny()} if reader is None else {reader.name: reader}
+    return create_app(Recognizers(models, detector), Limits(**limits), tokens, labeling)
 
 
 def make_client(app: FastAPI) -> TestClient:

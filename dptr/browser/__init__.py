@@ -24,7 +24,7 @@ from dptr.version import __version__
 from dptr.weights import model_file
 
 FOLDER = Path(__file__).with_name("page")
-SHARED = "style.css", "icon.svg", "page.js", "sample.js", "view.js"
+SHARED = "style.css", "icon.svg", "desk.js", "page.js", "parts.js", "sample.js", "view.js"
 MANIFEST = "page.json"
 KEYS = "dptr", "model", "photographs", "files"
 

@@ -154,7 +154,7 @@ def _serve(
     check_address(host, tokens)
     limits = Limits(megabytes=megabytes)
     opened = open_detector(detector, device)
-    app = create_app(Recognizers(models, opened), limits, tokens, Labeling(finder, limits.most_pixels))
+    app = create_app(Recognizers(models, opened, device=device), limits, tokens, Labeling(finder, limits.most_pixels))
     bound = bind(host, port)
     say(f"dptr: label on {address_of(bound)}/label (Ctrl-C stops; all is saved)")
     finder.start(sources, OCR(detector=opened, reader=next(iter(models.values()))))
@@ -175,9 +175,12 @@ def _import(store: Store, source: Path) -> None:
 
 def _export(store: Store, style: str, out: Path) -> None:
     from dptr.data.report import DropReport
+    from dptr.label.check import summarize
     from dptr.label.export import export_crops
     from dptr.label.label_studio import export_label_studio
 
+    if (checked := summarize(store)) is not None:
+        say(f"dptr: {checked.describe()}", level=-1)
     if style == "label-studio":
         print(f"{out}\t{export_label_studio(store, out)} words")
         return

@@ -52,7 +52,7 @@ def serve(
     check_address(host, tokens)
     limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
     call = Isolation(workers=min(4, os.cpu_count() or 1)).call if isolate else call_here
-    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device), call)
+    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device), call, device)
     bound = bind(host, port)
     say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
     run(create_app(recognizers, limits, tokens), bound, timeout, log)

@@ -103,7 +103,8 @@ def make_constraint(
     own = charset
     if allowed is not None:
         own = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
-    automaton = _match_pattern(pattern, own, max_length) if pattern else None
+    expression = NAMED_PATTERNS.get(pattern, pattern)
+    automaton = compile_expression(expression, own, max_length) if pattern else None
     if lexicon is not None:
         automaton = _list_words(lexicon, own, max_length, automaton, pattern)
     if automaton is None:
@@ -121,17 +122,6 @@ def _add_blanks(rows: Float[np.ndarray, "n t classes"], length: int) -> Float[np
     blanks = np.zeros((len(rows), missing, rows.shape[2]), rows.dtype)
     blanks[..., 0] = 1
     return np.concatenate((rows, blanks), axis=1)
-
-
-def _match_pattern(pattern: str, charset: Charset, max_length: int) -> Automaton:
-    automaton = compile_expression(NAMED_PATTERNS.get(pattern, pattern), charset)
-    least = int(steps_to_end(automaton, len(automaton.accepting))[0])
-    if least > max_length:
-        raise UserError(
-            f"pattern '{pattern}': its shortest words have {least} characters, the model reads {max_length} at most; "
-            "pass a pattern of shorter words"
-        )
-    return automaton
 
 
 def _list_words(

@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from dptr.text.automaton import Automaton, steps_to_end
+from dptr.utils.errors import UserError
 
+LARGEST = 4_000_000  # edges of a trellis; beyond, it is refused
 LEAST = float(np.finfo(np.float32).tiny)  # probabilities below it count as this, so that every word can be compared
 
 
@@ -54,10 +56,15 @@ class Found:
 
 
 def unroll(automaton: Automaton, length: int) -> list[Layer]:
-    """The trellis of the words of up to ``length`` symbols; without layers if there are none."""
+    """The trellis of the words of up to ``length`` symbols; without layers if there are none.
+
+    Raises:
+        UserError: it would have more than ``LARGEST`` edges.
+    """
     missing = steps_to_end(automaton, length)
     layers: list[Layer] = []
     states = np.flatnonzero(missing[:1] <= length)
+    size = 0
     for place in range(length + 1):
         if not len(states):
             break
@@ -69,6 +76,11 @@ def unroll(automaton: Automaton, length: int) -> list[Layer]:
         sources = local[automaton.sources[edges]]
         layers.append(Layer(automaton.accepting[states], states, sources, automaton.symbols[edges], firsts))
         states = following
+        if (size := size + len(edges)) > LARGEST:
+            raise UserError(
+                f"pattern or lexicon: more than {LARGEST:,} ways to write its words; pass fewer words, or a simpler "
+                "pattern"
+            )
     return layers
 
 

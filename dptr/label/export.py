@@ -12,6 +12,7 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import usable
 from dptr.data.importers.output import Sample, own_dataset, replace_dataset, write_dataset
 from dptr.data.report import DropReport
+from dptr.label.check import summarize
 from dptr.label.item import ACCEPTED, State
 from dptr.label.pictures import Pictures, encode_crop, name_of
 from dptr.label.store import Store
@@ -30,6 +31,8 @@ def export_crops(
     done: Done = lambda words: None,
 ) -> int:
     """Write the accepted words, each cut out and straightened, as labeled crops.
+
+    The record beside them says what a sample told of the words that were accepted unseen (``dptr.label.check``).
 
     Args:
         out: an LMDB where it ends in ``.lmdb``, else a folder with ``labels.tsv`` and ``images``.
@@ -61,7 +64,9 @@ def export_crops(
             done(count)
 
     def describe(count: int) -> dict[str, Any]:
-        return {"kind": "label", "source": str(store.folder), "words": count, "dropped": drops.to_json()}
+        checked = summarize(store)
+        told = {} if checked is None else {"checked": checked.to_dict()}
+        return {"kind": "label", "source": str(store.folder), "words": count, "dropped": drops.to_json(), **told}
 
     if older:
         return replace_dataset(out, counted(), describe, older)

@@ -23,6 +23,7 @@ KEPT = 4  # photographs that are held open
 KEPT_PIXELS = 60_000_000  # of them together, but for the last one
 AROUND = 2.5  # heights of a word that are shown of what is around it, on each side
 SIDE = 1600  # pixels of the longer side of what is shown around a word
+WHOLE_SIDE = 2600  # and of a whole photograph
 
 Frame = tuple[int, int, int, int]
 """Left, top, right, and bottom in pixels of a photograph."""
@@ -104,6 +105,19 @@ class Pictures:
         part = image.crop(frame)
         part.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2)
         return Surroundings(part, frame)
+
+    def whole(self, photo: Photo) -> Image.Image:
+        """A photograph, RGB, scaled down where it is large.
+
+        Raises:
+            UserError: see ``open``.
+        """
+        image = self.open(photo)
+        if max(image.size) <= WHOLE_SIDE:
+            return image
+        scale = WHOLE_SIDE / max(image.size)
+        size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+        return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
 
     def _decode(self, photo: Photo) -> Image.Image:
         options = InputOptions(parse_pages(str(photo.number)), most_pixels=self._most_pixels)

@@ -11,22 +11,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 from dptr.label.database import Database
 from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, check_text, storable
+from dptr.label.rows import ADD, HIGHEST, ITEM, dump_outline, make_item, new_row, next_id
 from dptr.photo.page import Outline
 from dptr.utils.errors import UserError
 
 DATABASE = "label.db"
 _CHUNK = 500  # rows that are fetched together
-
-_ITEM = (
-    "SELECT item.id, photo, path, number, width, height, outline, proposed, confidence, text, state, version "
-    "FROM item JOIN photo ON photo.id = item.photo"
-)
 
 
 class Store:
@@ -84,15 +81,8 @@ class Store:
             (photo,) = added
             if content is not None:
                 connection.execute("INSERT OR IGNORE INTO content VALUES (?, ?)", (os.fsencode(path), content))
-            connection.executemany(
-                "INSERT INTO item (photo, outline, proposed, confidence, text, state, version, changed) "
-                "VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
-                [
-                    (photo, _dump(each.outline), text, each.confidence, text, each.state, now)
-                    for each in proposals
-                    for text in (storable(each.text),)
-                ],
-            )
+            first = next_id(connection)
+            connection.executemany(ADD, [new_row(id, photo, each, now) for id, each in enumerate(proposals, first)])
         return True
 
     def finish(self, path: str) -> None:
@@ -108,6 +98,18 @@ class Store:
         """The file of a picture that the set keeps; None for one that lies elsewhere."""
         rows = self._database.fetch("SELECT bytes FROM content WHERE path = ?", os.fsencode(photo.path))
         return rows[0][0] if rows else None
+
+    def add_word(self, photo: int, word: Proposal) -> Item:
+        """Add a word that the detector missed to a photograph of the set.
+
+        Raises:
+            UserError: there is no such photograph, or the disk is full; nothing is added then.
+        """
+        held = self.photo(photo)
+        with self._database.change() as connection:
+            number = next_id(connection)
+            connection.execute(ADD, new_row(number, held.id, word, time.time()))
+            return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (number,)).fetchone())
 
     # --- what people say ----------------------------------------------------------------------------------------------
 
@@ -134,12 +136,7 @@ class Store:
                 changed then.
         """
         with self._database.change() as connection:
-            found = connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone()
-            if found is None:
-                raise UserError(f"word {item}: not in {self.folder}; load the page again")
-            before = _item(found)
-            if before.version != version:
-                raise Conflict(before)
+            before = self._hold(connection, item, version)
             state = before.state if state is None else state
             text = before.text if text is None else check_text(text, empty=state not in ACCEPTED)
             if state in ACCEPTED and not text:
@@ -150,10 +147,30 @@ class Store:
                 "UPDATE item SET text = ?, state = ?, outline = ?, proposed = ?, confidence = ?, version = ?, "
                 "changed = ? WHERE id = ?",
                 (
-                    text, state, _dump(outline), storable(proposed), confidence, version + 1, time.time(), item,
+                    text, state, dump_outline(outline), storable(proposed), confidence, version + 1, time.time(), item,
                 ),
             )  # fmt: skip
-            return _item(connection.execute(f"{_ITEM} WHERE item.id = ?", (item,)).fetchone())
+            return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone())
+
+    def remove(self, item: int, version: int) -> Item:
+        """Take a word away, such as one that was drawn by mistake.
+
+        Args:
+            item, version: as for ``change``.
+
+        Returns:
+            The word as it was; ``add_word`` brings it back, under another id.
+
+        Raises:
+            Conflict: the word has another version by now.
+            UserError: there is no such word, or the disk is full.
+        """
+        with self._database.change() as connection:
+            before = self._hold(connection, item, version)
+            connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (HIGHEST, next_id(connection) - 1))
+            connection.execute("DELETE FROM item WHERE id = ?", (item,))
+            connection.execute("UPDATE count SET items = items - 1 WHERE state = ?", (before.state,))
+            return before
 
     def propose_again(self, readings: Sequence[tuple[Item, str, float]]) -> int:
         """Note what another recognizer reads of open words, all or nothing.
@@ -183,10 +200,23 @@ class Store:
         Raises:
             UserError: there is none of this id.
         """
-        rows = self._database.fetch(f"{_ITEM} WHERE item.id = ?", item)
+        rows = self._database.fetch(f"{ITEM} WHERE item.id = ?", item)
         if not rows:
             raise UserError(f"word {item}: not in {self.folder}; load the page again")
-        return _item(rows[0])
+        return make_item(rows[0])
+
+    def some(self, items: Sequence[int]) -> list[Item]:
+        """The words of these ids, in their order; those that are not there any more are missing."""
+        found: dict[int, Item] = {}
+        for first in range(0, len(items), _CHUNK):
+            asked = items[first : first + _CHUNK]
+            rows = self._database.fetch(f"{ITEM} WHERE item.id IN ({', '.join('?' * len(asked))})", *asked)
+            found |= {row[0]: make_item(row) for row in rows}
+        return [found[item] for item in items if item in found]
+
+    def ids(self, state: State) -> list[int]:
+        """The ids of all words of a state, in their order."""
+        return [item for (item,) in self._database.fetch("SELECT id FROM item WHERE state = ? ORDER BY id", state)]
 
     def items(self, state: State, after: tuple[float, int] = (-1.0, 0), limit: int = 20) -> list[Item]:
         """Words of a state, the least sure first.
@@ -195,21 +225,48 @@ class Store:
             after: confidence and id of the last one that is known.
         """
         rows = self._database.fetch(
-            f"{_ITEM} WHERE state = ? AND (confidence, item.id) > (?, ?) ORDER BY confidence, item.id LIMIT ?",
+            f"{ITEM} WHERE state = ? AND (confidence, item.id) > (?, ?) ORDER BY confidence, item.id LIMIT ?",
             state, *after, limit,
         )  # fmt: skip
-        return [_item(row) for row in rows]
+        return [make_item(row) for row in rows]
 
     def each(self, states: Sequence[State] = STATES) -> Iterator[Item]:
         """All words of some states, photograph by photograph; they are fetched piece by piece."""
         marks = ", ".join("?" * len(states))
         last = 0
         while rows := self._database.fetch(
-            f"{_ITEM} WHERE item.id > ? AND state IN ({marks}) ORDER BY item.id LIMIT {_CHUNK}", last, *states
+            f"{ITEM} WHERE item.id > ? AND state IN ({marks}) ORDER BY item.id LIMIT {_CHUNK}", last, *states
         ):
             for row in rows:
-                yield _item(row)
+                yield make_item(row)
             last = rows[-1][0]
+
+    def photo(self, photo: int) -> Photo:
+        """A photograph that could be opened.
+
+        Raises:
+            UserError: there is none of this id.
+        """
+        rows = self._database.fetch(
+            "SELECT id, path, number, width, height FROM photo WHERE id = ? AND error = ''", photo
+        )
+        if not rows:
+            raise UserError(f"photograph {photo}: not in {self.folder}; load the page again")
+        id, path, number, width, height = rows[0]
+        return Photo(id, os.fsdecode(path), number, width, height)
+
+    def beside(self, photo: int) -> tuple[int | None, int | None]:
+        """The ids of the photographs before and behind one, among those that could be opened."""
+        ((before, behind),) = self._database.fetch(
+            "SELECT (SELECT max(id) FROM photo WHERE id < ?1 AND error = ''), "
+            "(SELECT min(id) FROM photo WHERE id > ?1 AND error = '')",
+            photo,
+        )
+        return before, behind
+
+    def words_of(self, photo: int) -> list[Item]:
+        """All words of a photograph, in the order in which they were found."""
+        return [make_item(row) for row in self._database.fetch(f"{ITEM} WHERE photo = ? ORDER BY item.id", photo)]
 
     def counts(self) -> dict[str, int]:
         """How many words have each state."""
@@ -232,6 +289,22 @@ class Store:
         with self._database.change() as connection:
             connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
 
+    def update_note(self, key: str, update: Callable[[Any], Any]) -> Any:
+        """Write a note that depends on what it was (None = nothing), while nobody else writes; returns the new one."""
+        with self._database.change() as connection:
+            value = update(self.note(key))
+            connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, json.dumps(value)))
+            return value
+
+    def _hold(self, connection: Connection, item: int, version: int) -> Item:
+        """A word of this version, which nobody else changes until the transaction ends."""
+        found = connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone()
+        if found is None:
+            raise UserError(f"word {item}: not in {self.folder}; load the page again")
+        if (held := make_item(found)).version != version:
+            raise Conflict(held)
+        return held
+
 
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
@@ -244,17 +317,3 @@ def _check_folder(folder: Path) -> None:
         raise UserError(
             f"{folder}: not empty ({', '.join(names[:3])}) and no set of labels that dptr made; pass another folder"
         )
-
-
-def _item(row: Sequence[Any]) -> Item:
-    id, photo, path, number, width, height, outline, proposed, confidence, text, state, version = row
-    place = Photo(photo, os.fsdecode(path), number, width, height)
-    return Item(id, place, _load(outline), proposed, confidence, text, state, version)
-
-
-def _dump(outline: Outline) -> str:
-    return json.dumps([[round(x, 1), round(y, 1)] for x, y in outline]) if outline else ""
-
-
-def _load(outline: str) -> Outline:
-    return tuple((x, y) for x, y in json.loads(outline)) if outline else ()

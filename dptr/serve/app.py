@@ -24,6 +24,8 @@ from dptr.serve.answers import Failed, write_pages, write_readings
 from dptr.serve.batcher import Batcher, Busy, cancel
 from dptr.serve.bodies import Body, Intake
 from dptr.serve.guard import Guard, answer_error
+from dptr.serve.label_check import make_check_router
+from dptr.serve.label_photos import make_photo_router
 from dptr.serve.labeling import Labeling, answer_problem, make_router
 from dptr.serve.limits import Limits, Refusal, refuse_busy
 from dptr.serve.metrics import CONTENT_TYPE, Metrics
@@ -79,13 +81,13 @@ def create_app(
     async def read(request: Request) -> Response:
         return await service.answer(request, service.read_crops)
 
-    @app.get("/v1/models", summary="What is served: models, named patterns, limits")
-    async def models() -> Response:
+    @app.get("/v1/models", summary="What is served: models, languages, named patterns, limits")
+    def models() -> Response:
         shown = {
             key: getattr(limits, key) for key in ("megabytes", "pixels", "pictures", "seconds", "words", "pattern")
         }
         told = {"models": recognizers.describe(), "patterns": [*NAMED_PATTERNS], "limits": shown}
-        return _json({**told, "label": labeling is not None})
+        return _json({**told, "languages": recognizers.languages(), "label": labeling is not None})
 
     @app.get("/health", summary="Whether the server is there")
     async def health() -> Response:
@@ -111,6 +113,8 @@ def create_app(
 
     if labeling is not None and trained is not None:
         app.include_router(make_router(labeling, service.answer, service.read_word, service.read_files))
+        app.include_router(make_photo_router(labeling, service.answer, service.read_word))
+        app.include_router(make_check_router(labeling, service.answer))
         app.include_router(make_training_router(trained, service.answer))
 
     @app.exception_handler(UserError)
@@ -237,6 +241,8 @@ class Service:
             raise Refusal(413, f"{len(uploads)} files; {self._limits.pictures} are read at once")
         wanted = fields.wanted(self._recognizers.default, self._limits)
         try:
+            if fields.language:
+                wanted = await run_in_threadpool(self._recognizers.speak, wanted, fields.language)
             await to_thread.run_sync(self._recognizers.open, wanted, limiter=self._compiling)
         except UserError as error:
             raise Refusal(400, str(error)) from error

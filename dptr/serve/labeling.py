@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from dptr.inference.prediction import Prediction
+from dptr.label import check
 from dptr.label.claims import Claims
 from dptr.label.database import NotSaved
 from dptr.label.finder import Finder
@@ -92,7 +93,13 @@ class Labeling:
             "crops": self.finder.crops,
             "threshold": self.finder.threshold,
             "finding": asdict(self.finder.progress),
+            "check": self.checked(),
         }
+
+    def checked(self) -> dict[str, Any] | None:
+        """What the sample of the words that were accepted unseen tells; None where none was drawn."""
+        checked = check.summarize(self.store)
+        return None if checked is None else checked.to_dict()
 
     def choose(self, state: State, after: tuple[float, int], limit: int, person: str) -> dict[str, Any]:
         """Words of a state, the least sure first; open ones that nobody else looks at."""
@@ -107,16 +114,23 @@ class Labeling:
         text = wanted.text
         if wanted.outline is not None:
             before = await run_in_threadpool(self.store.get, item)
-            check_outline(wanted.outline, (before.photo.width, before.photo.height))
-            crop = await run_in_threadpool(self.pictures.cut, _with_outline(before, wanted.outline))
-            found = await read(crop)
+            found = await self.read(before, wanted.outline, read)
             reading = found.text, found.confidence
             if text is None and before.state == "open" and before.text == before.proposed:
                 text = found.text
         changed = await run_in_threadpool(
             self.store.change, item, wanted.version, text, wanted.state, wanted.outline, reading
         )
-        return _json({"item": describe(changed), "counts": self.store.counts()})
+        return to_json({"item": describe(changed), "counts": self.store.counts(), "check": self.checked()})
+
+    async def read(self, item: Item, outline: Outline, read: ReadWord) -> Prediction:
+        """What is to be read where a word stands now.
+
+        Raises:
+            UserError: the outline is no area of the photograph, or that cannot be opened any more.
+        """
+        check_outline(outline, (item.photo.width, item.photo.height))
+        return await read(await run_in_threadpool(self.pictures.cut, replace(item, outline=outline)))
 
     async def add(self, read_word: ReadWord, read_pages: ReadPages, body: Body) -> Response:
         """Add pictures, which the set keeps."""
@@ -134,13 +148,14 @@ class Labeling:
             name = _uploaded(sheet.upload)
             new = await run_in_threadpool(self.store.add, name, sheet.number, size, words, sheet.upload.content)
             added += len(words) if new else 0
-        return _json({"words": added, "errors": errors, **self.summarize()})
+        return to_json({"words": added, "errors": errors, **self.summarize()})
 
 
 def describe(item: Item) -> dict[str, Any]:
     """A word as JSON holds it."""
     return {
         "id": item.id,
+        "photo": item.photo.id,
         "source": name_of(item.photo),
         "width": item.photo.width,
         "height": item.photo.height,
@@ -170,7 +185,7 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
 
     @router.get("/v1/label", summary="How far the set of labels is")
     def summary() -> Response:
-        return _json(labeling.summarize())
+        return to_json(labeling.summarize())
 
     @router.get("/v1/label/items", summary="Words of a state, the least sure first")
     def items(
@@ -180,11 +195,11 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
         person: Annotated[str, Query(max_length=64)] = "",
     ) -> Response:
         confidence, item = after.split(",")
-        return _json(labeling.choose(state, (float(confidence), int(item)), limit, person))
+        return to_json(labeling.choose(state, (float(confidence), int(item)), limit, person))
 
     @router.get("/v1/label/items/{item}", summary="A word")
     def one(item: Number) -> Response:
-        return _json(describe(labeling.store.get(item)))
+        return to_json(describe(labeling.store.get(item)))
 
     @router.post("/v1/label/items/{item}", summary="Change a word: its text, its state, its box")
     async def change(item: Number, request: Request) -> Response:
@@ -210,8 +225,8 @@ def answer_problem(error: UserError) -> Response:
     """What is answered where a set refuses: 409 with the word as it is, 507 for a database that cannot save, 400."""
     told = {"error": " ".join(str(error).split())}
     if isinstance(error, Conflict):
-        return _json({**told, "item": describe(error.item)}, 409)
-    return _json(told, 507 if isinstance(error, NotSaved) else 400)
+        return to_json({**told, "item": describe(error.item)}, 409)
+    return to_json(told, 507 if isinstance(error, NotSaved) else 400)
 
 
 def _uploaded(upload: Upload) -> str:
@@ -219,9 +234,6 @@ def _uploaded(upload: Upload) -> str:
     return os.path.join("uploaded", hashlib.sha256(upload.content).hexdigest()[:16], os.path.basename(upload.name))
 
 
-def _with_outline(item: Item, outline: Outline) -> Item:
-    return replace(item, outline=outline)
-
-
-def _json(value: Any, status: int = 200) -> Response:
+def to_json(value: Any, status: int = 200) -> Response:
+    """A value as an answer."""
     return Response(dump_json(value), status, media_type="application/json")

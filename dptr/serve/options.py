@@ -44,6 +44,7 @@ class ReadFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field("", description="A name of /v1/models; empty = the first of them.")
+    language: str = Field("", description="A code of /v1/models, such as de: its recognizer reads, instead of 'model'.")
     charset: str = Field("", description="Read only these characters: 10 (digits), 36, 62, 94, or a language.")
     pattern: str = Field("", description="Read only words that match: date, price, iban, plate-de, or an expression.")
     lexicon: list[str] = Field([], description="Read only these words; in a form, one a line.")
@@ -53,8 +54,10 @@ class ReadFields(BaseModel):
         """The recognizer that is asked for.
 
         Raises:
-            Refusal: the pattern or the lexicon is too large.
+            Refusal: the pattern or the lexicon is too large; or both a model and a language are named.
         """
+        if self.model and self.language:
+            raise Refusal(400, "model and language: the one names a recognizer, the other finds it; send one of them")
         if len(self.pattern) > limits.pattern:
             raise Refusal(400, f"a pattern of {len(self.pattern)} characters; {limits.pattern} are taken at most")
         words = tuple(word for word in self.lexicon if word.strip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Prepared, Reader
+from dptr.inference.zoo import find_recognizer, read_languages
 from dptr.photo.detect import Detector
 from dptr.photo.isolated import list_numbers, open_number
 from dptr.photo.ocr import OCR
@@ -28,12 +29,17 @@ KEPT = 16  # recognizers with expectations, the last ones used
 
 @dataclass(frozen=True)
 class Wanted:
-    """A recognizer: which model, and what it may read; see ``Reader``."""
+    """A recognizer: which model, and what it may read; see ``Reader``.
+
+    Attributes:
+        installed: whether ``model`` is an installed recognizer that a language led to, be it served by name or not.
+    """
 
     model: str
     charset: str = ""
     pattern: str = ""
     lexicon: tuple[str, ...] | None = None
+    installed: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,11 +105,16 @@ class Recognizers:
         models: readers by name; the first is the default.
         detector: finds text.
         call: how files are decoded: here, or in another process (``dptr.utils.isolation``).
+        device: of installed recognizers, which are opened when their language is first asked for.
     """
 
-    def __init__(self, models: dict[str, Reader], detector: Detector, call: Call = call_here) -> None:
+    def __init__(
+        self, models: dict[str, Reader], detector: Detector, call: Call = call_here, device: str = "cpu"
+    ) -> None:
         self.models = models
         self.call = call
+        self._device = device
+        self._installed: dict[str, Reader] = {}
         self.default = next(iter(models))
         self._detector = detector
         self._lock = threading.Lock()
@@ -128,14 +139,14 @@ class Recognizers:
         """
         if wanted in self._plain:
             return self._plain[wanted]
-        if wanted.model not in self.models:
+        if not wanted.installed and wanted.model not in self.models:
             raise UserError(f"model '{wanted.model}': not served; there are {', '.join(self.models)}")
         if wanted.charset and wanted.charset not in CHARSETS and wanted.charset not in LANGUAGES:
             raise UserError(f"charset '{wanted.charset}': unknown; pass one of {', '.join([*CHARSETS, *LANGUAGES])}")
         with self._lock:
             pair = self._expecting.get(wanted)
             if pair is None:
-                model = self.models[wanted.model]
+                model = self._find(wanted)
                 pair = self._pair(model.expect(wanted.charset, wanted.pattern, wanted.lexicon))
                 self._expecting[wanted] = pair
                 while len(self._expecting) > KEPT:
@@ -143,6 +154,23 @@ class Recognizers:
             else:
                 self._expecting.move_to_end(wanted)
             return pair
+
+    def speak(self, wanted: Wanted, language: str) -> Wanted:
+        """The same, read with the recognizer that ``dptr.inference.zoo.find_recognizer`` finds for a language.
+
+        Raises:
+            UserError: no such language, or no recognizer that reads it is installed.
+        """
+        return replace(wanted, model=find_recognizer(language), installed=True)
+
+    def languages(self) -> list[dict[str, str]]:
+        """The languages that can be asked for, by name, and which recognizer reads each."""
+        found: dict[str, str] = {}
+        held = read_languages()
+        for name in sorted(held, key=lambda name: len(held[name])):  # as find_recognizer chooses
+            found |= {code: name for code in held[name] if code not in found}
+        told = [{"code": code, "name": LANGUAGES[code].name, "model": name} for code, name in found.items()]
+        return sorted(told, key=lambda language: language["name"])
 
     def read_pages(self, wanted: Wanted, sheets: Iterator[Sheet]) -> Iterable[Page | UserError]:
         """Read pages of photographs; see ``OCR.stream``."""
@@ -169,6 +197,18 @@ class Recognizers:
             }
             for name, reader in self.models.items()
         ]
+
+    def _find(self, wanted: Wanted) -> Reader:
+        """The model of a recognizer; an installed one is opened once. The lock is held."""
+        if not wanted.installed:
+            return self.models[wanted.model]
+        served = self.models.get(wanted.model)
+        if served is not None and served.name == wanted.model:
+            return served
+        if wanted.model not in self._installed:
+            batch_size = self.models[self.default].batch_size
+            self._installed[wanted.model] = Reader(wanted.model, self._device, batch_size)
+        return self._installed[wanted.model]
 
     def _pair(self, reader: Reader) -> tuple[Reader, OCR]:
         return reader, OCR(reader=reader, detector=self._detector)

@@ -8,7 +8,7 @@ constructions are the textbook's: subset construction and Moore's partition refi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,17 +16,22 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 LARGEST = 20_000  # states of an automaton that is made from an expression; beyond, it is refused
+EDGES = 500_000  # of such an automaton, one for each symbol that a state takes
+STEPS = 9_000_000  # that making one may take: a few seconds
 
 Masks = list[tuple[int, int]]
 """Where one state leads: (set of symbols, next state). Bit s of a set stands for symbol s."""
 
+
+Spend = Callable[[int], None]
+"""Counts work, and raises ``TooLarge`` where that is too much."""
 
 Merged = tuple[tuple[int, int], ...]
 """The same with disjoint sets, one for each next state, in a fixed order."""
 
 
 class TooLarge(Exception):
-    """An automaton would have more than ``LARGEST`` states."""
+    """An automaton would have more than ``LARGEST`` states or ``EDGES`` edges, or take more than ``STEPS`` to make."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +69,12 @@ class Nondeterministic:
     Attributes:
         masks: where each state leads.
         silent: the states that each is also in, without reading a symbol.
+        steps: that may still be spent on it.
     """
 
     masks: list[Masks] = field(default_factory=list)
     silent: list[list[int]] = field(default_factory=list)
+    steps: int = STEPS
 
     def add_state(self) -> int:
         """A new state, which leads nowhere.
@@ -81,51 +88,90 @@ class Nondeterministic:
         self.silent.append([])
         return len(self.masks) - 1
 
+    def spend(self, steps: int) -> None:
+        """Count some work.
+
+        Raises:
+            TooLarge: that was too much.
+        """
+        self.steps -= steps
+        if self.steps < 0:
+            raise TooLarge
+
+    def shortest(self, start: int, end: int) -> int | None:
+        """How many symbols the shortest word from ``start`` to ``end`` has; None = there is none."""
+        found, depth = self.close([start]), 0
+        known = set(found)
+        while found:
+            if end in found:
+                return depth
+            found = self.close({target for state in found for mask, target in self.masks[state] if mask} - known)
+            known |= found
+            depth += 1
+        return None
+
     def close(self, states: Iterable[int]) -> frozenset[int]:
-        """``states`` and all that are reached from them without a symbol."""
+        """``states`` and all that are reached from them without a symbol.
+
+        Raises:
+            TooLarge: see ``spend``.
+        """
         found = set(states)
         waiting = list(found)
         while waiting:
-            for state in self.silent[waiting.pop()]:
+            reached = self.silent[waiting.pop()]
+            self.spend(1 + len(reached))
+            for state in reached:
                 if state not in found:
                     found.add(state)
                     waiting.append(state)
         return frozenset(found)
 
 
-def determinize(automaton: Nondeterministic, start: int, end: int) -> Automaton:
+def determinize(automaton: Nondeterministic, start: int, end: int, longest: int | None = None) -> Automaton:
     """The minimal automaton of the words that lead from ``start`` to ``end``.
 
+    Args:
+        longest: symbols of a word; which longer words it accepts is undefined. None = all words count.
+
     Raises:
-        TooLarge: it would have more than ``LARGEST`` states on the way.
+        TooLarge: it would have more than ``LARGEST`` states on the way, or ``EDGES`` edges, or take too long.
     """
     first = automaton.close([start])
     numbers = {first: 0}
-    waiting = deque([first])
+    waiting = deque([(first, 0)])
     masks: list[Masks] = []
     while waiting:
-        states = waiting.popleft()
+        states, depth = waiting.popleft()
         masks.append([])
-        for mask, targets in _split([edge for state in states for edge in automaton.masks[state]]):
+        if depth == longest:
+            continue
+        leads = [edge for state in states for edge in automaton.masks[state]]
+        for mask, targets in _split(leads, automaton.spend):
             target = automaton.close(targets)
             if target not in numbers:
                 if len(numbers) >= LARGEST:
                     raise TooLarge
                 numbers[target] = len(numbers)
-                waiting.append(target)
+                waiting.append((target, depth + 1))
             masks[-1].append((mask, numbers[target]))
-    return minimize(masks, [end in states for states in numbers])
+    return minimize(masks, [end in states for states in numbers], automaton.spend)
 
 
-def minimize(masks: Sequence[Masks], accepting: Sequence[bool]) -> Automaton:
-    """The smallest automaton of the same words; the sets of symbols of one state are disjoint."""
+def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) -> Automaton:
+    """The smallest automaton of the same words; the sets of symbols of one state are disjoint.
+
+    Raises:
+        TooLarge: it has more than ``EDGES`` edges, or ``spend`` raises it.
+    """
     live = _live_states(masks, accepting)
     if 0 not in live:
         return make_automaton([], [])
     kept = [[(mask, target) for mask, target in edges if target in live] for edges in masks]
     groups = [int(accepts) for accepts in accepting]
-    count = 0
+    count, size = 0, len(kept) + sum(map(len, kept))
     while len(set(groups)) > count:
+        spend(3 * size)  # these steps are larger ones
         count = len(set(groups))
         numbers: dict[tuple[int, Merged], int] = {}
         groups = [
@@ -135,6 +181,8 @@ def minimize(masks: Sequence[Masks], accepting: Sequence[bool]) -> Automaton:
     merged: dict[int, int] = {}  # group -> a state of it
     for state in [0, *sorted(live)]:
         merged.setdefault(groups[state], state)
+    if sum(mask.bit_count() for state in merged.values() for mask, _ in kept[state]) > EDGES:
+        raise TooLarge
     order = {group: number for number, group in enumerate(merged)}
     return make_automaton(
         [
@@ -177,19 +225,24 @@ def list_symbols(mask: int) -> Iterator[int]:
         mask ^= lowest
 
 
-def _split(edges: Masks) -> list[tuple[int, list[int]]]:
+def _split(edges: Masks, spend: Spend) -> list[tuple[int, list[int]]]:
     """Edges that may overlap, as disjoint sets of symbols, each with all states that it leads to."""
-    parts: list[tuple[int, list[int]]] = []
+    alike: dict[int, list[int]] = {}
     for mask, target in edges:
+        alike.setdefault(mask, []).append(target)
+    parts: list[tuple[int, list[int]]] = []
+    for mask, added in alike.items():
         divided = []
         for part, targets in parts:
             both = part & mask
             if both:
-                divided.append((both, [*targets, target]))
+                spend(len(targets))
+                divided.append((both, [*targets, *added]))
             if part != both:
                 divided.append((part ^ both, targets))
             mask &= ~part
-        parts = [*divided, (mask, [target])] if mask else divided
+        spend(len(parts))
+        parts = [*divided, (mask, added)] if mask else divided
     return parts
 
 

@@ -26,6 +26,7 @@ _REFUSED = {
 }  # fmt: skip
 _COUNTS = re.compile(r"\{(?=[0-9,])(?P<least>[0-9]*)(?P<comma>,(?P<most>[0-9]*))?\}")
 _MOST_REPEATS = 1000
+_DEEPEST = 50  # groups within each other
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,14 @@ class _Repeat:
 _Node = _Symbols | _Sequence | _Choice | _Repeat
 
 
-def compile_expression(pattern: str, charset: Charset) -> Automaton:
+def compile_expression(pattern: str, charset: Charset, longest: int | None = None) -> Automaton:
     """The minimal automaton of the words over ``charset`` that a regular expression matches as a whole.
 
     Symbols are 1 to n, in the order of the charset. A letter that the charset has in its other case alone stands for
     that (``Charset.fold``); other characters that it lacks match nothing.
+
+    Args:
+        longest: characters of a word that can be read: which longer ones match is undefined then. None = all count.
 
     Raises:
         UserError: the expression is broken or not of this subset (the position is named), matches no word over the
@@ -73,14 +77,20 @@ def compile_expression(pattern: str, charset: Charset) -> Automaton:
     try:
         start, end = automaton.add_state(), automaton.add_state()
         _connect(automaton, tree, start, end)
-        compiled = determinize(automaton, start, end)
+        compiled = determinize(automaton, start, end, longest)
+        least = 0 if len(compiled.accepting) else automaton.shortest(start, end)
     except TooLarge:
         raise UserError(f"pattern '{pattern}': too large; repeat less, or write it with fewer choices") from None
-    if not len(compiled.accepting):
+    if least is None:
         lacking = f", which lacks {show(''.join(sorted(parser.lacking)))}" if parser.lacking else ""
         raise UserError(
             f"pattern '{pattern}': matches no word over the {len(charset)} characters of charset '{charset.name}'"
             f"{lacking}; pass another pattern, or another model"
+        )
+    if least:
+        raise UserError(
+            f"pattern '{pattern}': its shortest words have {least} characters, the model reads {longest} at most; "
+            "pass a pattern of shorter words"
         )
     return compiled
 
@@ -185,6 +195,8 @@ class _Parser:
             raise self._broken(f"{kind}, '({rest[:2]}', is not understood here; use '(...)'", begin)
         self.place += 2 * rest.startswith("?:")
         self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._broken(f"more than {_DEEPEST} groups within each other", begin)
         inner = self._choice()
         self.depth -= 1
         if not self._take(")"):

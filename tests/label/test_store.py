@@ -205,3 +205,65 @@ def test_notes_are_kept(tmp_path: Path) -> None:
     store.write_note("model", {"run": 3})
     store.write_note("model", {"run": 4})
     assert store.note("model") == {"run": 4}
+
+
+def test_a_word_is_added_and_taken_away(tmp_path: Path) -> None:
+    store = make_set(tmp_path, ("one", 0.4, "open"), ("two", 0.4, "sure"))
+    drawn = store.add_word(1, proposal("drawn\ud800", 0.7))
+    assert (drawn.text, drawn.state, drawn.version, drawn.photo.path) == ("drawn?", "open", 1, store.get(1).photo.path)
+    assert store.words_of(1)[-1] == drawn == store.get(drawn.id) and store.counts()["open"] == 2
+    store.change(drawn.id, 1, "mine", "labeled")
+    with pytest.raises(Conflict, match="'mine'"):
+        store.remove(drawn.id, 1)
+    gone = store.remove(drawn.id, 2)
+    assert (gone.text, gone.state) == ("mine", "labeled")
+    assert store.counts() == {"open": 1, "sure": 1, "labeled": 0, "illegible": 0}
+    for call in (
+        lambda: store.get(drawn.id),
+        lambda: store.remove(drawn.id, 2),
+        lambda: store.add_word(9, proposal("x")),
+    ):
+        with pytest.raises(UserError, match="load the page again"):
+            call()
+    assert [item.id for item in store.some([2, drawn.id, 1])] == [2, 1] and store.ids("sure") == [2]
+
+
+def test_the_id_of_a_word_that_was_taken_away_is_not_used_again(tmp_path: Path) -> None:
+    """Somebody may still look at the former word, of the same version, and would change the new one unseen."""
+    store = make_set(tmp_path, ("one", 0.4, "open"), ("two", 0.4, "open"))
+    store.remove(2, 1)
+    assert store.add_word(1, proposal("new")).id == 3
+    store.remove(3, 1)
+    store.remove(1, 1)
+    store.close()
+    again = Store(tmp_path / "set")
+    again.add("/b.png", 1, SIZE, [proposal("x"), proposal("y")])
+    assert [item.id for item in again.each()] == [4, 5]
+    with pytest.raises(UserError, match="word 3: not in"):
+        again.change(3, 1, "of the former word", "labeled")
+
+
+def test_photographs_follow_each_other_and_those_that_could_not_be_opened_are_left_out(tmp_path: Path) -> None:
+    store = make_set(tmp_path, ("one", 0.4, "open"))
+    store.add("/bad.png", 1, (0, 0), error="broken")
+    store.add("/c.png", 1, SIZE)
+    assert store.beside(1) == (None, 3) and store.beside(3) == (1, None) and store.beside(0) == (None, 1)
+    assert store.photo(3).path == "/c.png" and store.words_of(3) == []
+    with pytest.raises(UserError, match="photograph 2: not in"):
+        store.photo(2)
+
+
+def test_a_note_that_depends_on_what_it_was_is_written_by_one_at_a_time(tmp_path: Path) -> None:
+    make_set(tmp_path).close()
+    stores = [Store(tmp_path / "set") for _ in range(4)]
+
+    def count(store: Store) -> None:
+        for _ in range(10):
+            store.update_note("count", lambda held: (held or 0) + 1)
+
+    threads = [threading.Thread(target=count, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stores[0].note("count") == 40

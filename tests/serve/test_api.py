@@ -22,6 +22,7 @@ from helpers_photo import make_pdf, show
 from helpers_serve import CROPS, encode, find_all, make_app, make_client, tiny
 from PIL import Image
 
+from dptr.inference.reader import Reader
 from dptr.photo.detect import Detection
 from dptr.photo.ocr import OCR
 from dptr.photo.outputs import FORMATS
@@ -121,6 +122,56 @@ def test_what_is_expected_is_read(client: TestClient) -> None:
     assert text(min_confidence="1") == ""
 
 
+@pytest.fixture
+def fresh() -> Iterator[TestClient]:
+    with make_client(make_app()) as made:
+        yield made
+
+
+def test_a_language_is_read_by_the_installed_recognizer_that_reads_it(
+    fresh: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {"dptr-en": ("en", "de", "fr"), "dptr-en-tiny": ("en", "cy")}
+    for where in ("dptr.serve.recognizers", "dptr.inference.zoo"):
+        monkeypatch.setattr(f"{where}.read_languages", lambda: held)
+    told = fresh.get("/v1/models").json()
+    assert [(each["code"], each["model"]) for each in told["languages"]] == [
+        ("en", "dptr-en-tiny"), ("fr", "dptr-en"), ("de", "dptr-en"), ("cy", "dptr-en-tiny")
+    ]  # fmt: skip
+
+    def ask(**fields: str) -> Any:
+        return fresh.post("/v1/read", files=form(CLEAN), data=fields)
+
+    reading = Reader("dptr-en").read(CLEAN).to_dict()
+    for _ in range(2):
+        assert ask(language="de").json()["readings"][0]["confidence"] == reading["confidence"]
+    assert ask(language="de", pattern="[A-Z]+").json()["readings"][0]["text"] == "MARKET"
+    assert ask(language="cy").json() == ask().json()
+    assert [model["name"] for model in fresh.get("/v1/models").json()["models"]] == ["tiny"]
+    for fields, said in (
+        ({"language": "ko"}, "no recognizer that reads Korean is installed"),
+        ({"language": "deutsch"}, "not one of the"),
+        ({"language": "de", "model": "tiny"}, "send one of them"),
+        ({"model": "dptr-en"}, "not served"),
+    ):
+        refused = ask(**fields)
+        assert refused.status_code == 400 and said in refused.json()["error"]
+
+
+@pytest.mark.parametrize("pattern", [".*a.{12}", "(a|b)*a(a|b){20}", "(" * 249 + "a" + ")" * 249])
+def test_a_pattern_that_would_take_the_machine_is_refused(client: TestClient, pattern: str) -> None:
+    others: list[int] = []
+
+    def ask() -> None:
+        others.append(client.post("/v1/read", files=form(CLEAN)).status_code)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    answer = client.post("/v1/read", files=form(CLEAN), data={"pattern": pattern})
+    thread.join()
+    assert answer.status_code == 400 and answer.json()["error"].startswith("pattern ") and others == [200]
+
+
 def test_models_and_limits_are_told(client: TestClient) -> None:
     told = client.get("/v1/models").json()
     assert [model["name"] for model in told["models"]] == ["tiny"] and told["models"][0]["default"]
@@ -193,7 +244,7 @@ def test_limits_hold_for_later_frames_and_for_pages(client: TestClient) -> None:
         ({"lexicon": "\n".join(map(str, range(10_001)))}, "10001 words"),
         ({"lexicon": "ünknöwn"}, "not among"),
         ({"min_confidence": "2"}, "less than or equal to 1"),
-        ({"device": "cuda"}, "there are model, charset"),
+        ({"device": "cuda"}, "there are model, language, charset"),
     ],
 )
 def test_fields_that_cannot_be_used(client: TestClient, fields: dict[str, str], said: str) -> None:

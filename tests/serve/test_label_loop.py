@@ -1,4 +1,4 @@
-"""The whole loop in a real browser: photographs, labels, a training, its recognizer in use, and ONNX."""
+"""The whole loop in a real browser, with the default recognizer: photographs, labels, a training, and ONNX in use."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dptr.label.finder import Finder
 from dptr.label.store import Store
 from dptr.photo.detect import open_detector
 from dptr.serve.labeling import Labeling
+from dptr.weights import DEFAULT_MODEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), NEEDS_CHROMIUM]
 WORDS = {"bread": "BREAD", "daily": "Dairy"}  # proposals, and what the tester makes of them
@@ -26,7 +27,7 @@ def test_from_a_photograph_to_a_recognizer_in_use(browser: Any, tmp_path: Path) 
     store = Store(tmp_path / "set")
     finder = Labeling(Finder(store, threshold=2), 50_000_000)
     with (
-        serving(open_detector("rapidocr"), labeling=finder) as address,
+        serving(open_detector("rapidocr"), labeling=finder, reader=Reader(DEFAULT_MODEL)) as address,
         visiting(browser, address, "/label") as page,
     ):
         page.get_by_text("No words yet").wait_for()

@@ -116,6 +116,25 @@ def test_the_second_of_two_people_sees_what_the_first_wrote(browser: Any, tmp_pa
         page.context.close()
 
 
+def test_a_word_that_cannot_be_saved_is_shown_again_as_it_was_written(browser: Any, tmp_path: Path) -> None:
+    store = make_set(tmp_path, *WORDS[:2])  # type: ignore[arg-type]
+    with labeling(store) as address:
+        page = browser.new_context().new_page()  # 507 is an error to the console
+        page.goto(f"{address}/label")
+        shown(page, "one")
+        told = '{"error": "label.db: the disk is full; free space and save again"}'
+        page.route("**/v1/label/items/1", lambda route: route.fulfill(status=507, body=told), times=1)
+        page.keyboard.type("written")
+        page.keyboard.press("Enter")
+        page.locator("#problem", has_text="free space and save again").wait_for()
+        shown(page, "written")
+        page.keyboard.press("Enter")
+        shown(page, "two")
+        page.wait_for_function("() => document.getElementById('count-labeled').textContent === '1'")
+        assert store.get(1).text == "written"
+        page.context.close()
+
+
 def test_nothing_that_is_labeled_or_named_becomes_html(browser: Any, tmp_path: Path) -> None:
     store = make_set(tmp_path)
     hostile = tmp_path / "<img src=x onerror=hit()>.png"
@@ -185,7 +204,10 @@ def test_the_page_asks_for_a_token_once(browser: Any, tmp_path: Path) -> None:
 
 def test_the_page_of_reading_leads_here(browser: Any, tmp_path: Path) -> None:
     store = make_set(tmp_path, *WORDS)  # type: ignore[arg-type]
-    with labeling(store) as address, visiting(browser, address) as page:
+    with labeling(store) as address, visiting(browser, address, viewport={"width": 390, "height": 844}) as page:
+        page.set_input_files("#files", CROPS / "clean.png")
+        page.wait_for_selector("polygon")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.click("#label")
         shown(page, "one")
 

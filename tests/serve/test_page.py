@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from helpers_browser import NEEDS_CHROMIUM, serving, visiting
 from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, make_pdf, show
-from helpers_serve import CROPS
+from helpers_serve import CROPS, find_all
 
+from dptr.inference.reader import Reader
 from dptr.photo.detect import open_detector
+from dptr.photo.ocr import OCR
 from dptr.photo.pdf import Pdf
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
@@ -74,11 +76,33 @@ def test_several_pages_and_what_fails(browser: Any, address: str, tmp_path: Path
         page.fill("#lexicon", "Market\nBasket")
         page.click("#options-use")
         page.locator(".thumb:not(.waiting) >> nth=2").wait_for()
-        assert page.locator("#text").inner_text() == "Market"
-        page.locator(".thumb").nth(1).click()
+        assert page.locator("#title").inner_text() == "two.pdf, page 1"  # as before
         assert page.locator("#text").inner_text() == "No text found."
+        page.locator(".thumb").nth(0).click()
+        assert page.locator("#text").inner_text() == "Market"
         page.click("#clear")
         assert page.locator("#welcome").is_visible()
+
+
+def test_a_language_is_chosen(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"dptr-en": ("en", "fr"), "dptr-en-tiny": ("cy",)}
+    for where in ("dptr.serve.recognizers", "dptr.inference.zoo"):
+        monkeypatch.setattr(f"{where}.read_languages", lambda: held)
+    with serving() as address, visiting(browser, address) as page:
+        page.set_input_files("#files", CROPS / "clean.png")
+        page.wait_for_selector("polygon")
+        page.click("#options-open")
+        names = page.locator("#language option").all_inner_texts()
+        assert names == ["Whatever the model reads", "English", "French", "Welsh"]
+        page.select_option("#language", "fr")
+        assert page.locator("#about").inner_text() == "dptr-en reads it." and page.locator("#model").is_hidden()
+        with page.expect_response("**/v1/ocr") as answer:
+            page.click("#options-use")
+        (line,) = answer.value.json()["pages"][0]["lines"]
+        (expected,) = OCR(reader=Reader("dptr-en"), detector=find_all)(CROPS / "clean.png").words
+        assert line["words"][0]["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
+        page.wait_for_selector("polygon")
+        assert page.locator("#chosen").inner_text() == "French"
 
 
 def fulfill(content: str, route: Any) -> None:

@@ -67,7 +67,6 @@ def test_styles_load_nothing(path: Path) -> None:
 
 def test_the_fields_that_the_page_sends_are_known() -> None:
     script = (FOLDER / "app.js").read_text(encoding="utf-8")
-    sent = set(re.findall(r"\b(model|pattern|lexicon|min_confidence|pictures|format)\b", script))
-    assert (
-        sent == {"model", "pattern", "lexicon", "min_confidence", "pictures", "format"} <= set(OcrFields.model_fields)
-    )
+    sent = set(re.findall(r"\b(model|language|pattern|lexicon|min_confidence|pictures|format)\b", script))
+    wanted = {"model", "language", "pattern", "lexicon", "min_confidence", "pictures", "format"}
+    assert sent == wanted <= set(OcrFields.model_fields)

@@ -25,7 +25,9 @@ export async function ask(path, body) {
   }
   let answer;
   try {
-    answer = await fetch(path, body ? { method: "POST", body, headers } : { headers });
+    // what is small is sent to its end even where the page is closed meanwhile
+    const keepalive = typeof body === "string" && body.length < 50_000;
+    answer = await fetch(path, body ? { method: "POST", body, headers, keepalive } : { headers });
   } catch {
     throw new Refused(0, "The server does not answer. Is it still running?");
   }

@@ -1,55 +1,119 @@
-// A word where it stands: its outline over a part of the photograph. Corners and the whole box can be dragged.
+// Boxes over a picture: one can be changed, others chosen, and a new one drawn, by mouse, by touch, and by keyboard.
 
 const SVG = "http://www.w3.org/2000/svg";
-const RADIUS = 7; // of a corner, in pixels of the screen
+const RADIUS = matchMedia("(pointer: coarse)").matches ? 11 : 7; // of a corner, in pixels of the screen
+const LEAST = 6; // pixels of the screen that a drawn box has at least on each side
+const REST = 700; // milliseconds after the last key until a box that keys have changed is saved
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const draw = (tag, parent) => parent.appendChild(document.createElementNS(SVG, tag));
+const round = (outline) => outline.map((point) => point.map((value) => Math.round(value * 10) / 10));
+const upright = ([left, top], [right, bottom]) => [[left, top], [right, top], [right, bottom], [left, bottom]];
 
-// stage: an element; changed(outline): called when a drag ends
-export function makeBox(stage, changed) {
-  let shown = null; // { frame: [left, top, right, bottom], outline: [[x, y], ...] } in pixels of the photograph
+function bounds(outline) {
+  const [xs, ys] = [0, 1].map((axis) => outline.map((point) => point[axis]));
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
+// stage: an element that can have the focus; changed(outline): called when the box that is held was changed
+// drawn(outline): when a new one was drawn; chosen(index): when another one is pressed, -1 = none. Without 'drawn' none is.
+export function makeBox(stage, { changed, drawn = null, chosen = () => {} }) {
+  let shown = null; // { frame: [left, top, right, bottom], outline: [[x, y], ...] or null, others } in pixels of the photograph
   let sheet = null;
-  let held = null; // { corner, from: [x, y], outline } while something is dragged
+  let layer = null;
+  let held = null; // { kind: "corner" | "box" | "new", corner, from: [x, y], outline } while something is dragged
+  let fresh = null; // a box that keys draw, which is not read yet
+  let zoom = 1;
+  let resting = 0;
+  let waits = null; // a box that keys have changed, until it is saved
+  const fingers = new Map(); // by pointer: [x, y] on the screen
 
   const size = () => [shown.frame[2] - shown.frame[0], shown.frame[3] - shown.frame[1]];
 
-  function show(frame, outline, url) {
-    shown = { frame, outline };
-    sheet = document.createElement("div");
-    const image = document.createElement("img");
-    image.alt = "";
-    image.src = url;
-    image.draggable = false;
-    sheet.append(image);
-    const layer = draw("svg", sheet);
+  // others: [{ outline, kind }], kind: a class
+  function show({ frame, outline, url, others = [] }) {
+    forget();
+    const same = sheet && stage.contains(sheet) && sheet.dataset.url === url;
+    shown = { frame, outline, others };
+    if (!same) {
+      sheet = document.createElement("div");
+      sheet.dataset.url = url;
+      sheet.append(Object.assign(document.createElement("img"), { alt: "", src: url, draggable: false }));
+      layer = draw("svg", sheet);
+      stage.replaceChildren(sheet);
+    }
     layer.setAttribute("viewBox", `${frame[0]} ${frame[1]} ${size()[0]} ${size()[1]}`);
-    draw("polygon", layer);
-    for (let corner = 0; corner < outline.length; corner += 1) draw("circle", layer).dataset.corner = corner;
-    stage.replaceChildren(sheet);
+    layer.replaceChildren();
+    others.forEach((other, index) => {
+      const polygon = draw("polygon", layer);
+      polygon.setAttribute("class", `other ${other.kind}`);
+      polygon.setAttribute("points", other.outline.map((point) => point.join(",")).join(" "));
+      polygon.dataset.index = index;
+    });
+    if (outline) hold(outline);
     resize();
   }
 
+  function forget() {
+    clearTimeout(resting);
+    [waits, fresh] = [null, null];
+  }
+
+  // Save what keys have changed.
+  function flush() {
+    clearTimeout(resting);
+    const outline = waits;
+    waits = null;
+    if (outline && shown) settle(outline);
+  }
+
+  // Draw the box that can be changed.
+  function hold(outline) {
+    for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+    draw("polygon", layer).setAttribute("class", "held");
+    for (let corner = 0; corner < outline.length; corner += 1) draw("circle", layer).dataset.corner = corner;
+    place(outline);
+  }
+
   function clear() {
-    shown = null;
+    forget();
+    [shown, sheet, zoom] = [null, null, 1];
     stage.replaceChildren();
   }
+
+  const scale = () => sheet.getBoundingClientRect().width / size()[0] || 1;
 
   function resize() {
     if (!shown || !stage.clientWidth) return;
     const [wide, high] = size();
-    const scale = Math.min(stage.clientWidth / wide, stage.clientHeight / high);
-    sheet.style.width = `${wide * scale}px`;
-    sheet.style.height = `${high * scale}px`;
-    for (const circle of sheet.querySelectorAll("circle")) circle.setAttribute("r", RADIUS / scale);
-    place(shown.outline);
+    const fit = zoom * Math.min(stage.clientWidth / wide, stage.clientHeight / high);
+    sheet.style.width = `${wide * fit}px`;
+    sheet.style.height = `${high * fit}px`;
+    const outline = fresh || shown.outline;
+    if (outline) place(outline);
   }
 
   function place(outline) {
-    sheet.querySelector("polygon").setAttribute("points", outline.map((point) => point.join(",")).join(" "));
-    sheet.querySelectorAll("circle").forEach((circle, index) => {
+    layer.querySelector(".held").setAttribute("points", outline.map((point) => point.join(",")).join(" "));
+    const [left, top, right, bottom] = bounds(outline);
+    const radius = Math.min(RADIUS, Math.max(4, (scale() * Math.min(right - left, bottom - top)) / 4)) / scale();
+    layer.querySelectorAll("circle").forEach((circle, index) => {
+      circle.setAttribute("r", radius);
       circle.setAttribute("cx", outline[index][0]);
       circle.setAttribute("cy", outline[index][1]);
     });
+  }
+
+  // Zoom about a place of the screen, the middle of what is seen without one; 0: all of it is seen.
+  function zoomBy(factor, at = null) {
+    if (!shown) return;
+    const view = stage.getBoundingClientRect();
+    const [x, y] = at || [view.left + view.width / 2, view.top + view.height / 2];
+    const before = locate({ clientX: x, clientY: y });
+    zoom = factor ? Math.min(Math.max(zoom * factor, 1), 12) : 1;
+    resize();
+    const after = locate({ clientX: x, clientY: y });
+    stage.scrollBy((before[0] - after[0]) * scale(), (before[1] - after[1]) * scale());
   }
 
   function locate(event) {
@@ -58,36 +122,137 @@ export function makeBox(stage, changed) {
     return [shown.frame[0] + ((event.clientX - box.left) / box.width) * wide, shown.frame[1] + ((event.clientY - box.top) / box.height) * high];
   }
 
+  const inside = ([x, y]) => [Math.min(Math.max(x, shown.frame[0]), shown.frame[2]), Math.min(Math.max(y, shown.frame[1]), shown.frame[3])];
+
   function moved(event) {
-    const [x, y] = locate(event);
-    const [dx, dy] = [x - held.from[0], y - held.from[1]];
-    return held.outline.map(([a, b], index) => (held.corner === null || held.corner === index ? [a + dx, b + dy] : [a, b]));
+    const at = locate(event);
+    if (held.kind === "new") {
+      const [one, other] = [inside(held.from), inside(at)];
+      return upright([Math.min(one[0], other[0]), Math.min(one[1], other[1])], [Math.max(one[0], other[0]), Math.max(one[1], other[1])]);
+    }
+    const [dx, dy] = [at[0] - held.from[0], at[1] - held.from[1]];
+    return held.outline.map(([a, b], index) => (held.kind === "box" || held.corner === index ? [a + dx, b + dy] : [a, b]));
+  }
+
+  function drop() {
+    if (held?.kind === "new") for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+    if (held && shown.outline) hold(shown.outline);
+    held = null;
+    stage.classList.remove("moving");
+  }
+
+  function settle(outline) {
+    shown.outline = round(outline);
+    changed(shown.outline);
+  }
+
+  function finish(outline) {
+    const [left, top, right, bottom] = bounds(outline);
+    if (Math.min(right - left, bottom - top) * scale() < LEAST) return false;
+    shown.outline = round(outline);
+    drawn(shown.outline);
+    return true;
   }
 
   stage.addEventListener("pointerdown", (event) => {
-    const target = event.target.closest("circle, polygon");
-    if (!shown || !target || event.button) return;
+    if (!shown || event.button) return;
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (fingers.size > 1) return drop(); // two fingers move and zoom
+    const target = event.target.closest("circle, polygon.held");
+    if (!target && (!drawn || !event.target.closest("svg"))) return;
     event.preventDefault();
+    stage.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
-    held = { corner: target.dataset.corner === undefined ? null : Number(target.dataset.corner), from: locate(event), outline: shown.outline };
+    const other = event.target.closest("polygon.other");
+    const kind = !target ? "new" : target.dataset.corner === undefined ? "box" : "corner";
+    held = { kind, corner: Number(target?.dataset.corner), from: locate(event), outline: shown.outline, other: other ? Number(other.dataset.index) : -1 };
     stage.classList.add("moving");
   });
-  stage.addEventListener("pointermove", (event) => held && place(moved(event)));
-  stage.addEventListener("pointerup", (event) => {
+  stage.addEventListener("pointermove", (event) => {
+    if (fingers.size > 1 && fingers.has(event.pointerId)) {
+      const spread = () => {
+        const [[a, b], [c, d]] = [...fingers.values()];
+        return [Math.hypot(a - c, b - d), (a + c) / 2, (b + d) / 2];
+      };
+      const [before, x, y] = spread();
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      const [after, u, v] = spread();
+      stage.scrollBy(x - u, y - v);
+      zoomBy(after / (before || 1), [u, v]);
+      return;
+    }
     if (!held) return;
-    const outline = moved(event).map((point) => point.map((value) => Math.round(value * 10) / 10));
-    const same = outline.every((point, index) => point.every((value, axis) => Math.abs(value - held.outline[index][axis]) < 0.2));
-    held = null;
-    stage.classList.remove("moving");
-    if (same) return place(shown.outline);
-    shown.outline = outline;
-    changed(outline);
+    const outline = moved(event);
+    if (held.kind === "new" && !layer.querySelector(".held.new")) {
+      hold(outline);
+      layer.querySelector(".held").classList.add("new");
+    } else place(outline);
   });
-  stage.addEventListener("pointercancel", () => {
-    if (held) place(shown.outline);
-    held = null;
-    stage.classList.remove("moving");
+  stage.addEventListener("pointerup", (event) => {
+    const alone = fingers.size === 1;
+    fingers.delete(event.pointerId);
+    if (!held || !alone) return;
+    const { kind, outline: before, other } = held;
+    const outline = moved(event);
+    drop();
+    if (kind === "new") {
+      if (!finish(outline)) chosen(other);
+      return;
+    }
+    const still = outline.every((point, index) => point.every((value, axis) => Math.abs(value - before[index][axis]) < 0.2));
+    if (still) return;
+    place(outline);
+    settle(outline);
   });
+  stage.addEventListener("pointercancel", (event) => {
+    fingers.delete(event.pointerId);
+    drop();
+  });
+  stage.addEventListener("wheel", (event) => {
+    if (!drawn || !event.ctrlKey) return;
+    event.preventDefault();
+    zoomBy(Math.exp(-event.deltaY / 300), [event.clientX, event.clientY]);
+  }, { passive: false });
+
+  // Arrow keys move the box, with Shift its right and lower side; with 'drawn', N begins a new one, and Enter reads it.
+  stage.addEventListener("keydown", (event) => {
+    if (!shown || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = KEYS[event.key];
+    const outline = fresh || shown.outline;
+    if (step && outline) {
+      const [left, top, right, bottom] = bounds(outline);
+      const far = Math.max(1, 4 / scale());
+      const grown = [(right - left + far * step[0]) / (right - left), (bottom - top + far * step[1]) / (bottom - top)];
+      if (event.shiftKey && Math.min((right - left) * grown[0], (bottom - top) * grown[1]) < 3) return event.preventDefault();
+      const next = outline.map(([x, y]) => (event.shiftKey ? [left + (x - left) * grown[0], top + (y - top) * grown[1]] : [x + far * step[0], y + far * step[1]]));
+      if (fresh) fresh = next;
+      else {
+        shown.outline = waits = next;
+        clearTimeout(resting);
+        resting = setTimeout(flush, REST);
+      }
+      place(next);
+    } else if (drawn && event.key.toLowerCase() === "n") {
+      const view = stage.getBoundingClientRect();
+      const [x, y] = locate({ clientX: view.left + view.width / 2, clientY: view.top + view.height / 2 });
+      const [wide, high] = [60 / scale(), 22 / scale()];
+      fresh = upright([x - wide, y - high], [x + wide, y + high]).map(inside);
+      hold(fresh);
+      layer.querySelector(".held").classList.add("new");
+    } else if (drawn && event.key === "Enter" && fresh) {
+      const made = fresh;
+      fresh = null;
+      finish(made.map(inside));
+    } else if (fresh && event.key === "Escape") {
+      fresh = null;
+      for (const old of layer.querySelectorAll(".held, circle")) old.remove();
+      if (shown.outline) hold(shown.outline);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  stage.addEventListener("blur", flush);
+  for (const kind of ["pointerup", "pointercancel"]) window.addEventListener(kind, (event) => fingers.delete(event.pointerId));
   new ResizeObserver(resize).observe(stage);
-  return { show, clear };
+  return { show, clear, zoomBy, flush };
 }

@@ -1,8 +1,8 @@
 // Training on what is labeled, or on a word list: what runs, its curves, what it changed, and what becomes of it.
 
 import { Refused, ask } from "./api.js";
+import { get, make, press, saveAs } from "./parts.js";
 
-const get = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const COLORS = 6; // of the lines of a drawing, .line-0 and on
 const PHASES = {
@@ -20,12 +20,6 @@ const urls = []; // of crops
 
 async function json(path, body) {
   return (await ask(`v1/label/trainings${path}`, body)).json();
-}
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -176,9 +170,7 @@ async function download() {
   get("download").disabled = true;
   try {
     const answer = await ask(`v1/label/trainings/${number()}/model.onnx`);
-    const link = make("a", { href: URL.createObjectURL(await answer.blob()), download: `${listed.runs.length ? `${document.title.split(":")[0]}-${number()}` : "model"}.onnx` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    saveAs(`${document.title.split(":")[0]}-${number()}.onnx`, await answer.blob());
   } catch (error) {
     tell(error.message);
   } finally {
@@ -189,7 +181,6 @@ async function download() {
 // notify(message): shows it
 export function startTraining(notify) {
   tell = notify;
-  const press = (id, action) => get(id).addEventListener("click", action);
   press("train", () => begin({ kind: "finetune" }));
   press("adapt", () => begin({ kind: "adapt", words: get("words").value.split(/\s+/).filter(Boolean) }));
   press("stop", () => act(`/${number()}`, { action: "stop" }));

@@ -2,9 +2,11 @@
 
 import { Refused, ask, keepToken } from "./api.js";
 import { makeBox } from "./label-box.js";
+import { CHECKED, describeCheck, showCheck } from "./label-check.js";
+import { showPhotos, startPhotos } from "./label-photo.js";
 import { showTraining, startTraining } from "./label-train.js";
+import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
 
-const get = (id) => document.getElementById(id);
 const AHEAD = 8; // words that are fetched together
 const DRAFT = 400; // milliseconds after the last key, until what is written so far is saved
 const LOOK = 5000; // milliseconds between two looks at what is found meanwhile
@@ -14,7 +16,7 @@ const MOUSE = matchMedia("(pointer: fine)");
 const person = sessionStorage.getItem("dptr-person") || String(Math.random()).slice(2);
 sessionStorage.setItem("dptr-person", person);
 
-let state = "open"; // of the words that are shown
+let state = "open"; // of the words that are shown; "check": those of the sample that nobody has looked at
 let queue = []; // words, the first is shown
 let past = []; // that were shown before, the last one last
 let last = "-1,0"; // the last word that was fetched
@@ -61,11 +63,12 @@ function complain(error) {
 async function fill() {
   if (fetching || !more || queue.length > AHEAD / 2) return fetching;
   const own = state;
-  fetching = json(`/items?state=${state}&after=${last}&limit=${AHEAD}&person=${person}`);
+  const what = state === "check" ? "/check/items?" : `/items?state=${state}&after=${last}&`;
+  fetching = json(`${what}limit=${AHEAD}&person=${person}`);
   try {
     const { items, more: further } = await fetching;
     if (own !== state) return null;
-    more = further || items.length > 0;
+    more = further || (state !== "check" && items.length > 0);
     const known = new Set([...queue, ...past].map((item) => item.id));
     queue.push(...items.filter((item) => !known.has(item.id)));
     const end = items.at(-1);
@@ -79,7 +82,7 @@ async function fill() {
 
 // --- showing --------------------------------------------------------------------------------------------------------
 
-const box = makeBox(get("around"), (outline) => save({ outline }));
+const box = makeBox(get("around"), { changed: (outline) => save({ outline }) });
 
 async function show() {
   get("problem").hidden = true;
@@ -126,7 +129,7 @@ async function showPictures(item) {
     get("crop").hidden = false;
     if (!item.outline.length) return;
     const around = await picture(aroundPath(item));
-    if (same()) box.show(item.frame, item.outline, around);
+    if (same()) box.show({ frame: item.frame, outline: item.outline, url: around });
   } catch (error) {
     box.clear();
     complain(error);
@@ -144,6 +147,7 @@ function showNothing() {
       ? counts.open ? ["All seen", `${counts.open.toLocaleString("en")} ${counts.open === 1 ? "word waits" : "words wait"}: for later, or somebody else looks at them.`]
       : finding ? ["All found so far is done", "More words are being found."]
       : ["All done", "Each word was looked at, or accepted because the recognizer was sure."]
+      : state === "check" ? [summary?.check?.drawn ? "The sample is done" : "No sample", summary?.check ? describeCheck(summary.check) : "Nothing was drawn yet."]
       : ["None here", "No word has this state, or you have seen all of them."];
   get("nothing-title").textContent = title;
   get("nothing-text").textContent = text;
@@ -153,6 +157,7 @@ function showNothing() {
 
 function showSummary(told) {
   summary = told;
+  showCheck(told, state);
   const { counts, finding } = told;
   const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
   const seen = counts.labeled + counts.illegible;
@@ -181,14 +186,6 @@ async function look() {
   }
 }
 
-let hiding = 0;
-function toast(message) {
-  get("toast").textContent = message;
-  get("toast").hidden = false;
-  clearTimeout(hiding);
-  hiding = setTimeout(() => (get("toast").hidden = true), 5000);
-}
-
 // --- saving ---------------------------------------------------------------------------------------------------------
 
 // change: what is new of the word that is shown; resolves to whether it is saved
@@ -203,11 +200,11 @@ function save(change) {
 
 async function send(item, change) {
   try {
-    const { item: saved, counts } = await json(`/items/${item.id}`, { version: item.version, ...change });
+    const { item: saved, ...told } = await json(`/items/${item.id}`, { version: item.version, ...change });
     const before = change.outline && !item.before ? { before: item.outline } : {};
     const typed = current() === item && get("text").value !== item.text && change.text === undefined;
     Object.assign(item, saved, before);
-    showSummary({ ...summary, counts });
+    showSummary({ ...summary, ...told });
     if (current() === item && change.outline) {
       if (!typed) get("text").value = item.text;
       describe(item);
@@ -273,9 +270,19 @@ function keepDraft() {
   clearTimeout(draft);
 }
 
+async function sample() {
+  try {
+    showSummary({ ...summary, check: await json("/check", { words: CHECKED }) });
+    await choose("check");
+  } catch (error) {
+    complain(error);
+  }
+}
+
 async function choose(wanted) {
   keepDraft();
   state = wanted;
+  if (summary) showCheck(summary, state);
   [queue, past, last, more, fetching] = [[], [], "-1,0", true, null];
   for (const tab of document.querySelectorAll("[data-state]")) tab.setAttribute("aria-pressed", String(tab.dataset.state === state));
   await show();
@@ -314,15 +321,23 @@ function pick(crops) {
   get("files").click();
 }
 
-// --- training -------------------------------------------------------------------------------------------------------
+// --- views ----------------------------------------------------------------------------------------------------------
 
-function view(training) {
+let seen = "label";
+
+// wanted: "label", "photo", or "train"; id: of a photograph
+function view(wanted, id = 0) {
   keepDraft();
-  get("labeling").hidden = training;
-  get("view-label").setAttribute("aria-pressed", String(!training));
-  get("view-train").setAttribute("aria-pressed", String(training));
-  showTraining(training);
-  if (!training) show();
+  box.flush();
+  get("labeling").hidden = wanted !== "label";
+  for (const name of ["label", "photo", "train"]) get(`view-${name}`).setAttribute("aria-pressed", String(name === wanted));
+  showPhotos(wanted === "photo", id);
+  showTraining(wanted === "train");
+  if (wanted === "label") {
+    if (seen === "photo") choose(state); // words were added, changed, or taken away
+    else show();
+  }
+  seen = wanted;
 }
 
 // --- token ----------------------------------------------------------------------------------------------------------
@@ -339,13 +354,17 @@ async function start() {
 
 // --- what is pressed ------------------------------------------------------------------------------------------------
 
-const press = (id, action) => get(id).addEventListener("click", action);
 get("form").addEventListener("submit", (event) => {
   event.preventDefault();
   accept();
 });
-press("view-label", () => view(false));
-press("view-train", () => view(true));
+press("view-label", () => view("label"));
+press("view-photo", () => view("photo", current()?.photo));
+press("view-train", () => view("train"));
+press("whole", () => view("photo", current()?.photo));
+press("check-more", sample);
+press("check-go", () => choose("check"));
+startPhotos({ summary: (told) => showSummary({ ...summary, ...told }), token: askToken });
 startTraining((message) => (message ? toast(message) : askToken()));
 press("illegible", refuse);
 press("later", later);
@@ -358,10 +377,7 @@ press("again", () => choose("open"));
 press("add", () => pick(summary?.crops || false));
 press("choose", () => pick(false));
 press("choose-crops", () => pick(true));
-get("files").addEventListener("change", () => {
-  add([...get("files").files]);
-  get("files").value = "";
-});
+takeChosen("files", add);
 for (const tab of document.querySelectorAll("[data-state]")) tab.addEventListener("click", () => choose(tab.dataset.state));
 get("text").addEventListener("input", () => {
   get("problem").hidden = true;
@@ -377,7 +393,10 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
-window.addEventListener("pagehide", keepDraft);
+window.addEventListener("pagehide", () => {
+  box.flush();
+  keepDraft();
+});
 get("ask-form").addEventListener("submit", (event) => {
   event.preventDefault();
   keepToken(get("token").value.trim());
@@ -385,26 +404,9 @@ get("ask-form").addEventListener("submit", (event) => {
   start();
 });
 
-const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-let depth = 0;
-document.addEventListener("dragenter", (event) => {
-  if (!holdsFiles(event)) return;
-  depth += 1;
-  get("veil").hidden = false;
-});
-document.addEventListener("dragleave", (event) => {
-  if (!holdsFiles(event)) return;
-  depth -= 1;
-  get("veil").hidden = depth <= 0;
-});
-document.addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefault());
-document.addEventListener("drop", (event) => {
-  if (!holdsFiles(event)) return;
-  event.preventDefault();
-  depth = 0;
-  get("veil").hidden = true;
+takeDropped((files) => {
   asCrops = summary?.crops || false;
-  add([...event.dataTransfer.files]);
+  add([...files]);
 });
 
 start();

@@ -1,6 +1,7 @@
 // A page on the screen: its picture with boxes, and its text. Whatever was read or named is set as text, never as HTML.
 
 import { UNSURE, countWords } from "./page.js";
+import { make } from "./parts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [stage, sheet, text, detail] = ["stage", "sheet", "text", "detail"].map((id) => document.getElementById(id));
@@ -9,12 +10,6 @@ let pairs = []; // a polygon and a span for each word
 let at = -1;
 let zoom = 1;
 let size = [1, 1];
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 export function showTitle(name) {
   document.getElementById("title").textContent = name;

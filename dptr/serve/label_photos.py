@@ -1,0 +1,96 @@
+"""The routes of a set's photographs: all words of one, words that are drawn because the detector missed them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dptr.label.item import Item, Proposal
+from dptr.label.pictures import encode_view, name_of
+from dptr.serve.bodies import Body
+from dptr.serve.labeling import Answer, Labeling, Number, ReadWord, describe, to_json
+from dptr.serve.options import parse_fields
+
+Box = Annotated[tuple[tuple[float, float], ...], Field(max_length=64, description="x and y in pixels.")]
+
+
+class Drawn(BaseModel):
+    """A word that is drawn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outline: Box
+
+
+class Removed(BaseModel):
+    """A word that is taken away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = Field(ge=1, description="Of what is taken away.")
+
+
+def show(labeling: Labeling, photo: int) -> dict[str, Any]:
+    """A photograph with its words, and the ids of those beside it."""
+    found = labeling.store.photo(photo)
+    before, after = labeling.store.beside(photo)
+    return {
+        "id": found.id,
+        "source": name_of(found),
+        "width": found.width,
+        "height": found.height,
+        "before": before,
+        "after": after,
+        "words": [describe(item) for item in labeling.store.words_of(photo)],
+    }
+
+
+async def draw(labeling: Labeling, photo: int, read: ReadWord, body: Body) -> Response:
+    """Read where somebody has drawn a box, and add the word."""
+    outline = parse_fields(Drawn, body.fields).outline
+    place = await run_in_threadpool(labeling.store.photo, photo)
+    found = await labeling.read(Item(0, place, outline, "", 0.0, "", "open", 1), outline, read)
+    word = Proposal(outline, found.text, found.confidence)
+    added = await run_in_threadpool(labeling.store.add_word, photo, word)
+    return to_json({"item": describe(added), "counts": labeling.store.counts()})
+
+
+async def remove(labeling: Labeling, item: int, body: Body) -> Response:
+    """Take a word away."""
+    version = parse_fields(Removed, body.fields).version
+    await run_in_threadpool(labeling.store.remove, item, version)
+    return to_json({"counts": labeling.store.counts(), "check": labeling.checked()})
+
+
+def make_photo_router(labeling: Labeling, answer: Answer, read_word: ReadWord) -> APIRouter:
+    """The routes of photographs; arguments as of ``dptr.serve.labeling.make_router``."""
+    router = APIRouter(prefix="/v1/label")
+
+    @router.get("/photos", summary="The first photograph; null where none could be opened")
+    def first() -> Response:
+        return to_json({"first": labeling.store.beside(0)[1]})
+
+    @router.get("/photos/{photo}", summary="A photograph: all its words, and which one is before and behind it")
+    def one(photo: Number) -> Response:
+        return to_json(show(labeling, photo))
+
+    @router.get("/photos/{photo}/picture", summary="A photograph as it is shown")
+    def picture(photo: Number) -> Response:
+        whole = labeling.pictures.whole(labeling.store.photo(photo))
+        return Response(encode_view(whole), media_type="image/jpeg")
+
+    @router.post("/photos/{photo}/words", summary="Add a word that was missed: its box is read")
+    async def add(photo: Number, request: Request) -> Response:
+        return await answer(request, partial(draw, labeling, photo, read_word))
+
+    @router.post("/items/{item}/remove", summary="Take a word away")
+    async def take(item: Number, request: Request) -> Response:
+        return await answer(request, partial(remove, labeling, item))
+
+    return router

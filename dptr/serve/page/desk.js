@@ -1,0 +1,168 @@
+// The pictures that were taken, and what was read in them: shared by the page of the server and the one without.
+// A page says what it does itself by startDesk.
+
+import { keepSure } from "./page.js";
+import { copyText, get, press, make, takeChosen, takeDropped, toast } from "./parts.js";
+import { drawSample } from "./sample.js";
+import { resizeBy, show, toggleBoxes } from "./view.js";
+
+// items: { file, url, name, number, state: "waiting" | "reading" | "read" | "failed", page, error, seconds }
+// round: what was asked for in an earlier one is dropped
+export const desk = { items: [], current: 0, round: 0 };
+
+// place(file): the address of its picture, "" = unknown; proceed(): reads what waits; shown(item): whatever else shows it;
+// join: what stands between the texts of two pages; save(style)
+let own = { place: () => "", proceed() {}, shown() {}, join: () => "\n\n", save() {} };
+
+// --- taking files ---------------------------------------------------------------------------------------------------
+
+const enter = (file) => ({ file, name: file.name || "pasted picture", number: 1, url: own.place(file), state: "waiting" });
+
+export function take(files) {
+  const added = [...files].map(enter);
+  if (!added.length) return;
+  desk.current = desk.items.length;
+  desk.items.push(...added);
+  render();
+  own.proceed();
+}
+
+function clear() {
+  desk.round += 1;
+  for (const { url } of desk.items) if (url.startsWith("blob:")) URL.revokeObjectURL(url);
+  desk.items = [];
+  desk.current = 0;
+  render();
+}
+
+// Read all files anew.
+export function readAgain() {
+  desk.round += 1;
+  const seen = desk.items[desk.current]?.file;
+  const files = new Map(desk.items.map((item) => [item.file, item.url]));
+  desk.items = [...files].map(([file, url]) => ({ ...enter(file), url: url.startsWith("blob:") ? url : own.place(file) }));
+  desk.current = Math.max(0, desk.items.findIndex((item) => item.file === seen));
+  render();
+  own.proceed();
+}
+
+// --- showing --------------------------------------------------------------------------------------------------------
+
+export function render() {
+  const { items } = desk;
+  const any = items.length > 0;
+  get("welcome").hidden = any;
+  for (const id of ["work", "add", "clear"]) get(id).hidden = !any;
+  document.body.classList.toggle("busy", any);
+  own.shown(null);
+  if (!any) return;
+  desk.current = Math.min(desk.current, items.length - 1);
+  renderStrip();
+  const item = items[desk.current];
+  show(item, item.page && keepSure(item.page, least()));
+  own.shown(item);
+  for (const id of ["copy", "save"]) get(id).disabled = !readItems().length;
+}
+
+function renderStrip() {
+  const { items, current } = desk;
+  get("strip").hidden = items.length < 2;
+  get("strip").replaceChildren(
+    ...items.map((item, index) => {
+      const failed = item.state === "failed";
+      const button = make("button", { type: "button", className: `thumb ${failed ? "failed" : item.page ? "" : "waiting"}` });
+      button.setAttribute("aria-label", `${item.name}${failed ? ", not read" : ""}`);
+      button.setAttribute("aria-current", String(index === current));
+      button.addEventListener("click", () => go(index, true));
+      if (failed) button.append("!");
+      else if (item.url) button.append(make("img", { src: item.url, alt: "" }));
+      button.append(make("span", { className: "number", textContent: String(index + 1) }));
+      return button;
+    }),
+  );
+}
+
+function go(index, focus = false) {
+  desk.current = Math.min(Math.max(index, 0), desk.items.length - 1);
+  render();
+  const thumb = get("strip").children[desk.current];
+  thumb?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (focus) thumb?.focus();
+}
+
+export function setLeast(percent) {
+  get("least").value = percent;
+  get("least-shown").textContent = `${percent} %`;
+}
+
+export const least = () => Number(get("least").value) / 100;
+export const readItems = () => desk.items.filter((item) => item.page);
+export const sureOf = (item) => keepSure(item.page, least());
+export const textOfAll = () => readItems().map((item) => sureOf(item).text).join(own.join());
+
+// --- what is pressed ------------------------------------------------------------------------------------------------
+
+function openMenu(open) {
+  get("saves").hidden = !open;
+  get("save").setAttribute("aria-expanded", String(open));
+  if (open) get("saves").firstElementChild.focus();
+}
+
+function steer(event) {
+  const list = [...get("saves").children];
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) {
+    event.preventDefault();
+    list[(list.indexOf(document.activeElement) + step + list.length) % list.length].focus();
+  } else if (event.key === "Escape") {
+    openMenu(false);
+    get("save").focus();
+  }
+}
+
+function shortcut(event) {
+  const typing = event.target.closest("input:not([type=radio]), textarea, select, dialog");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !desk.items.length) return;
+  const action = {
+    "+": () => resizeBy(1.4), "-": () => resizeBy(1 / 1.4), 0: () => resizeBy(0), b: () => get("boxes").click(),
+    PageDown: () => go(desk.current + 1), PageUp: () => go(desk.current - 1),
+  }[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+export function startDesk(functions) {
+  own = { ...own, ...functions };
+  press("choose", () => get("files").click());
+  press("add", () => get("files").click());
+  press("photograph", () => get("camera").click());
+  press("sample", async () => take([await drawSample()]));
+  press("clear", clear);
+  press("copy", () => copyText(textOfAll()));
+  press("save", () => openMenu(get("saves").hidden));
+  press("smaller", () => resizeBy(1 / 1.4));
+  press("larger", () => resizeBy(1.4));
+  press("fit", () => resizeBy(0));
+  press("boxes", () => get("boxes").setAttribute("aria-pressed", String(toggleBoxes())));
+  for (const button of get("saves").children) {
+    button.addEventListener("click", () => {
+      openMenu(false);
+      own.save(button.dataset.style);
+    });
+  }
+  get("saves").addEventListener("keydown", steer);
+  get("least").addEventListener("input", () => {
+    setLeast(get("least").value);
+    render();
+  });
+  document.addEventListener("click", (event) => event.target.closest(".menu") || openMenu(false));
+  document.addEventListener("keydown", shortcut);
+  document.addEventListener("paste", (event) => {
+    if (event.target.closest("input, textarea")) return;
+    if (event.clipboardData.files.length) take(event.clipboardData.files);
+    else toast("The clipboard holds no picture.");
+  });
+  for (const id of ["files", "camera"]) takeChosen(id, take);
+  takeDropped(take);
+}

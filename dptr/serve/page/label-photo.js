@@ -1,0 +1,244 @@
+// A whole photograph: words that were missed are drawn, boxes are changed, and words that are none are taken away.
+
+import { Refused, ask } from "./api.js";
+import { makeBox } from "./label-box.js";
+import { get, press, toast } from "./parts.js";
+
+let photo = null; // { id, source, width, height, before, after, words }
+let url = "";
+let at = -1; // the word that is chosen
+let gone = null; // the last word that was taken away, to put it back
+let saving = Promise.resolve(); // one change after the other
+let tell = { summary() {}, token() {} };
+
+const json = async (path, body) => (await ask(`v1/label${path}`, body)).json();
+const word = () => photo?.words[at];
+const whole = () => [[0, 0], [photo.width, 0], [photo.width, photo.height], [0, photo.height]];
+const outlineOf = (item) => (item.outline.length ? item.outline : whole());
+
+const box = makeBox(get("photo-stage"), {
+  changed: (outline) => change({ outline }),
+  drawn: (outline) => later(() => add(outline)),
+  chosen: choose,
+});
+
+// --- showing --------------------------------------------------------------------------------------------------------
+
+async function open(id) {
+  try {
+    const found = id ? { first: id } : await json("/photos");
+    const told = found.first ? await json(`/photos/${found.first}`) : null;
+    if (!told) return showNone();
+    if (told.id !== photo?.id) {
+      const blob = await (await ask(`v1/label/photos/${told.id}/picture`)).blob();
+      URL.revokeObjectURL(url);
+      url = URL.createObjectURL(blob);
+      box.clear();
+      gone = null;
+    }
+    [photo, at] = [told, -1];
+    show();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function showNone() {
+  photo = null;
+  box.clear();
+  for (const id of ["photo-before", "photo-after"]) get(id).disabled = true;
+  get("photo-name").textContent = "No photograph yet";
+  get("photo-told").textContent = "";
+  get("photo-word").hidden = true;
+}
+
+function show() {
+  get("photo-name").textContent = photo.source;
+  get("photo-name").title = photo.source;
+  const count = photo.words.length;
+  const open = photo.words.filter((item) => item.state === "open").length;
+  get("photo-told").textContent = [`${count} ${count === 1 ? "word" : "words"}`, open ? `${open} to do` : ""].filter(Boolean).join(" · ");
+  get("photo-before").disabled = !photo.before;
+  get("photo-after").disabled = !photo.after;
+  get("photo-undo").hidden = !gone;
+  const others = photo.words.map((item, index) => ({ outline: outlineOf(item), kind: index === at ? "own" : item.state }));
+  box.show({ frame: [0, 0, photo.width, photo.height], outline: word() ? outlineOf(word()) : null, url, others });
+  showWord();
+}
+
+function showWord() {
+  const item = word();
+  get("photo-word").hidden = !item;
+  get("photo-hint").hidden = Boolean(item);
+  get("photo-problem").hidden = true;
+  if (!item) return;
+  get("photo-text").value = item.text;
+  get("photo-sure").textContent = item.state === "open" ? `proposed, ${Math.floor(100 * item.confidence)} % sure` : { sure: "accepted unseen", labeled: "labeled", illegible: "illegible" }[item.state];
+  const image = get("photo-crop");
+  const path = `v1/label/items/${item.id}/crop`;
+  const version = item.version;
+  ask(path).then((answer) => answer.blob()).then((blob) => {
+    if (word()?.id !== item.id || word().version !== version) return;
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(blob);
+  }).catch(complain);
+}
+
+function choose(index) {
+  keep();
+  at = index;
+  show();
+  if (word() && matchMedia("(pointer: fine)").matches) write();
+}
+
+function write() {
+  get("photo-text").focus({ preventScroll: true });
+  get("photo-text").select();
+}
+
+function complain(error) {
+  if (!(error instanceof Refused)) throw error;
+  if (error.status === 401) return tell.token();
+  get("photo-problem").textContent = error.message;
+  get("photo-problem").hidden = false;
+  toast(error.message);
+}
+
+// --- saving ---------------------------------------------------------------------------------------------------------
+
+function later(begin) {
+  saving = saving.then(begin, begin);
+  return saving;
+}
+
+async function add(outline) {
+  try {
+    const { item, counts } = await json(`/photos/${photo.id}/words`, { outline });
+    tell.summary({ counts });
+    if (item.photo !== photo?.id) return null;
+    at = photo.words.push(item) - 1;
+    show();
+    write();
+    return item;
+  } catch (error) {
+    at = -1;
+    show();
+    complain(error);
+    return null;
+  }
+}
+
+// values: what is new of the word that is chosen
+function change(values) {
+  const item = word();
+  return later(async () => {
+    try {
+      const { item: saved, ...told } = await json(`/items/${item.id}`, { version: item.version, ...values });
+      const typed = item === word() && get("photo-text").value !== item.text && values.text === undefined ? get("photo-text").value : null;
+      Object.assign(item, saved);
+      tell.summary(told);
+      if (photo.words.includes(item)) show();
+      if (typed !== null) get("photo-text").value = typed;
+      return true;
+    } catch (error) {
+      if (error.status === 409) {
+        Object.assign(item, error.told.item);
+        at = photo.words.indexOf(item);
+      }
+      show();
+      complain(error);
+      return false;
+    }
+  });
+}
+
+// Save what was begun to be written of a word that waits.
+function keep() {
+  box.flush();
+  const text = get("photo-text").value.trim();
+  if (word()?.state === "open" && text !== word().text) change({ text });
+}
+
+function accept() {
+  const text = get("photo-text").value.trim();
+  if (!text) {
+    get("photo-problem").textContent = "Nothing is written.";
+    get("photo-problem").hidden = false;
+    return;
+  }
+  finish({ text, state: "labeled" });
+}
+
+async function finish(values) {
+  const item = word();
+  if ((await change(values)) && word() === item) {
+    at = -1;
+    show();
+    get("photo-stage").focus({ preventScroll: true });
+  }
+}
+
+function remove() {
+  const item = word();
+  return later(async () => {
+    try {
+      tell.summary(await json(`/items/${item.id}/remove`, { version: item.version }));
+      photo.words = photo.words.filter((each) => each !== item);
+      [gone, at] = [item, -1];
+      show();
+      get("photo-stage").focus({ preventScroll: true });
+    } catch (error) {
+      if (error.status === 409) Object.assign(item, error.told.item);
+      show();
+      complain(error);
+    }
+  });
+}
+
+async function undo() {
+  const { text, state, outline, photo: of } = gone;
+  if (of !== photo.id) return;
+  gone = null;
+  const item = await later(() => add(outline.length ? outline : whole()));
+  if (item && (text !== item.text || state !== "open")) await change({ text, state });
+}
+
+// --- what is pressed ------------------------------------------------------------------------------------------------
+
+// functions: summary({ counts, check }): what is known anew; token(): asks for one
+export function startPhotos(functions) {
+  tell = functions;
+  get("photo-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    accept();
+  });
+  press("photo-before", () => (keep(), open(photo.before)));
+  press("photo-after", () => (keep(), open(photo.after)));
+  press("photo-illegible", () => finish({ text: get("photo-text").value.trim(), state: "illegible" }));
+  press("photo-remove", remove);
+  press("photo-undo", undo);
+  press("photo-smaller", () => box.zoomBy(1 / 1.5));
+  press("photo-larger", () => box.zoomBy(1.5));
+  press("photo-fit", () => box.zoomBy(0));
+  get("photo-view").addEventListener("keydown", (event) => {
+    if (!photo || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const writing = event.target === get("photo-text");
+    const count = photo.words.length;
+    const action = {
+      PageDown: () => count && choose((at + 1) % count), PageUp: () => count && choose((Math.max(at, 0) + count - 1) % count),
+      Escape: () => (choose(-1), get("photo-stage").focus()),
+      ...(writing ? {} : { Delete: () => word() && remove(), "+": () => box.zoomBy(1.5), "-": () => box.zoomBy(1 / 1.5), 0: () => box.zoomBy(0) }),
+    }[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
+
+// Show the photograph of this id, or the first one; false: hide it.
+export function showPhotos(visible, id = 0) {
+  if (!visible) keep();
+  get("photo-view").hidden = !visible;
+  document.body.classList.toggle("fixed", visible);
+  if (visible) open(id || photo?.id || 0);
+}
