@@ -6,6 +6,7 @@ import pickle
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
 
 CHARSET = Charset("few", tuple("abAB1-"))
-KINDS = {**{kind: {} for kind in DECODERS}, "parseq at once": {"refinements": 1, "autoregressive": False}}
+OWN = {"parseq at once": {"refinements": 1, "autoregressive": False}, "ctc over tokens": {"path": "tokens"}}
+KINDS = {**{kind: {} for kind in DECODERS}, **OWN}
+DIM = 128  # of the tokens of svtr nano
 PATTERNS = st.sampled_from(
     ["[AB]{2}-1", "a|b|ab", "1+", "[^1]{2,4}", "-?1{1,3}(-1)?", "(ab|BA)*1", "[A-B]{4}", ".{3}", "(a|b)*", "b{4}|A"]
 )
@@ -37,11 +40,10 @@ def model(tmp_path_factory: pytest.TempPathFactory):
     @cache
     def made(kind: str) -> Path:
         folder = tmp_path_factory.mktemp("model") / "any"
-        decoder = DecoderConfig.of(kind=kind.partition(" ")[0], dim=16, depth=1, heads=2, **KINDS[kind])
-        config = ModelConfig(
-            encoder=SVTRConfig(size="nano", height=16, width=32), fmu=FMUConfig(queries=9, heads=2), decoder=decoder,
-            max_length=4,
-        )  # fmt: skip
+        dim, queries = (DIM, 0) if kind == "ctc over tokens" else (16, 9)
+        decoder = DecoderConfig.of(kind=kind.partition(" ")[0], dim=dim, depth=1, heads=2, **KINDS[kind])
+        encoder, fmu = SVTRConfig(size="nano", height=16, width=32), FMUConfig(queries=queries, heads=2)
+        config = ModelConfig(encoder=encoder, fmu=fmu, decoder=decoder, max_length=4)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             built = loud(build_recognizer(config, len(CHARSET)), 5, 0.3)
@@ -49,6 +51,16 @@ def model(tmp_path_factory: pytest.TempPathFactory):
         return folder
 
     return made
+
+
+def test_a_path_too_short_for_a_word_ends_in_blanks() -> None:
+    """Three tokens spell no word of four letters: one is returned all the same, which is as good as impossible."""
+    rows = np.random.default_rng(0).dirichlet(np.ones(7), (2, 3)).astype(np.float32)
+    backend = SimpleNamespace(searches="paths", temperature=1.0, paths=lambda crops: rows[: len(crops)])
+    for found in make_constraint(CHARSET, 4, "[ab]{4}").read(backend, crops(2)):
+        assert len(found.symbols) == 4 and found.outside > 0.999
+    (short,) = make_constraint(CHARSET, 4, "[ab]").read(backend, crops(1))
+    assert short.outside < 0.999
 
 
 def crops(count: int) -> np.ndarray:
