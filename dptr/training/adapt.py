@@ -8,14 +8,15 @@ image side of a finished recognizer was tried and failed (docs/LOG.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.config.train import AdaptRecipe
@@ -53,16 +54,24 @@ class AdaptObjective(nn.Module):
         self.decoder = decoder
 
     def forward(
-        self, memory: Float[Tensor, "b m d"], targets: Int[Tensor, "b t"], generator: torch.Generator
+        self,
+        memory: Float[Tensor, "b m d"],
+        targets: Int[Tensor, "b t"],
+        generator: torch.Generator,
+        memory_mask: Bool[Tensor, "b m"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        return {"loss": self.decoder.loss(memory, None, targets, generator)}
+        return {"loss": self.decoder.loss(memory, memory_mask, targets, generator)}
 
 
 @dataclass(frozen=True)
 class Features:
-    """Rendered words as the recognizer's image side sees them."""
+    """Rendered words as the recognizer's image side sees them.
 
-    memory: Float[Tensor, "n m d"]  # float16
+    Attributes:
+        memory: of each word (m, d) float16; without an FMU, m goes by the width of the crop.
+    """
+
+    memory: Sequence[Float[Tensor, "m d"]]
     words: list[str]
 
     def rows(self, first: int, count: int, seed: int) -> list[int]:
@@ -146,9 +155,9 @@ class AdaptTask(Task):
         self, batch: list[tuple[Features, list[int]]], step: int, generator: torch.Generator, share: Share
     ) -> tuple[dict[str, Tensor], list[str]]:
         words = [subset.words[row] for subset, rows in batch for row in rows]
-        memory = torch.cat([subset.memory[rows] for subset, rows in batch]).float().to(self.device)
+        memory, mask = pad_memory([subset.memory[row] for subset, rows in batch for row in rows], self.device)
         targets = torch.from_numpy(self.tokenizer.encode(words)).to(self.device)
-        return {"memory": memory, "targets": targets}, words
+        return {"memory": memory, "targets": targets, **({} if mask is None else {"memory_mask": mask})}, words
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
         return self.decoder.term_count(tensors["targets"])
@@ -242,14 +251,25 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
 
 def encode_words(model: Recognizer, source: Source, count: int, progress: Progress) -> Features:
     """The memory of the first ``count`` samples; those of one width are seen together, so that none is stretched."""
-    memory, words = [], []
+    memory: list[Tensor] = []
+    words: list[str] = []
     for start in range(0, count, _TOGETHER):
         samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
         for places, crops in group_by_size([crop for crop, _, _ in samples], _TOGETHER):
-            memory.append(_memory(model, crops))
+            memory += _memory(model, crops).unbind()
             words += [samples[place][1] for place in places]
         progress(len(samples))
-    return Features(torch.cat(memory), words)
+    return Features(memory, words)
+
+
+def pad_memory(
+    memories: Sequence[Float[Tensor, "m d"]], device: torch.device
+) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"] | None]:
+    """Memories as one tensor, float32, and which of its tokens they have; None where that is all."""
+    padded = pad_sequence(list(memories), batch_first=True).float().to(device)
+    lengths = torch.tensor([len(memory) for memory in memories], device=device)
+    mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
+    return padded, None if len({len(memory) for memory in memories}) == 1 else mask
 
 
 @torch.no_grad()
@@ -262,7 +282,7 @@ def decoder_accuracy(decoder: Decoder, subset: Features, tokenizer: Tokenizer) -
     """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
     device = next(decoder.parameters()).device
 
-    def recognize(memory: Tensor) -> list[Decoded]:
-        return tokenizer.decode(to_probabilities(decoder.decode(memory.float().to(device), None)))
+    def recognize(memories: Sequence[Tensor]) -> list[Decoded]:
+        return tokenizer.decode(to_probabilities(decoder.decode(*pad_memory(memories, device))))
 
     return share_correct(compare(read_batches(slice_batches(subset.memory, _TOGETHER), recognize), subset.words))

@@ -229,8 +229,7 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
     """Adaptation of a recognizer, which is opened.
 
     Raises:
-        UserError: no text; kinds of pictures that show texts of their own; a recognizer without FMU that reads crops
-            of several widths; see ``open_checkpoint``, ``build_loaded``.
+        UserError: no text; kinds of pictures that show texts of their own; see ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
     _refuse_epochs(recipe.run, "words of the text and of the language are mixed by shares")
@@ -243,13 +242,6 @@ def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
         )
     checkpoint = open_checkpoint(recipe.init.model)
     loaded = build_loaded(checkpoint)
-    config = loaded.config
-    if not config.fmu.queries and len(config.encoder.crop_size.every) > 1:
-        raise UserError(
-            f"init.model = '{recipe.init.model}': without FMU, and reading crops of {config.encoder.crop_size} pixels, "
-            "it has a memory of another length for each size, which dptr adapt does not keep; fine-tune it on "
-            "rendered words (dptr finetune --set data.rendered=1)"
-        )
     return Resolved(recipe, checkpoint.charset, AdaptParts(loaded, checkpoint.dual))
 
 

@@ -14,8 +14,9 @@ from dptr.data.augment import to_pixels
 from dptr.data.sources import Sample
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
+from dptr.text.tokenizer import Tokenizer
 from dptr.training import adapt as module
-from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, prepare
+from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, prepare
 from dptr.utils.errors import UserError
 from dptr.utils.files import load_tensors, read_json
 
@@ -159,12 +160,31 @@ def test_what_cannot_be_adapted_is_refused(parts: Parts, tmp_path: Path) -> None
     (tmp_path / "long.txt").write_text("longerthanfive\n")
     with pytest.raises(UserError, match=r"long\.txt"):
         adapt(parts.recipe("adapt", f'text=["{tmp_path / "long.txt"}"]'), tmp_path / "run")
-    config = open_checkpoint(parts.folder / "recognizer").config.model_dump()
-    config["fmu"]["queries"], config["encoder"]["max_width"], config["decoder"]["dim"] = 0, 64, 128
-    wide = ModelConfig.model_validate(config)
-    charset = open_checkpoint(parts.folder / "recognizer").charset
-    save_checkpoint(tmp_path / "wide", "recognizer", build_recognizer(wide, len(charset)), wide, charset, {}, {})
-    with pytest.raises(UserError, match="without FMU"):
-        adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"'), tmp_path / "run")
     with pytest.raises(UserError, match="decoder"):
         adapt(parts.recipe("adapt", f'init.model="{parts.folder / "decoder"}"'), tmp_path / "run")
+
+
+@pytest.mark.parametrize("decoder", [{"kind": "ctc", "path": "tokens"}, {"kind": "nrtr", "heads": 2}])
+def test_memories_of_several_lengths_are_read_as_each_alone(decoder: dict, parts: Parts, tmp_path: Path) -> None:
+    """Without an FMU a crop has as many tokens as it is wide; in a batch the shorter ones are padded and masked."""
+    checkpoint = open_checkpoint(parts.folder / "recognizer")
+    config = checkpoint.config.model_dump()
+    config["fmu"]["queries"], config["encoder"]["max_width"] = 0, 64
+    config["decoder"] = {"dim": 128, "depth": 1, "dropout": 0.0, **decoder}
+    wide, charset = ModelConfig.model_validate(config), checkpoint.charset
+    model = build_recognizer(wide, len(charset))
+    save_checkpoint(tmp_path / "wide", "recognizer", model, wide, charset, {}, {})
+    generator = torch.Generator().manual_seed(0)
+    memories = [torch.randn(length, 128, generator=generator) for length in (8, 16, 12, 16)]
+    tokenizer = Tokenizer(charset, 5)
+    targets = torch.from_numpy(tokenizer.encode(["ab", "c", "cab", ""]))
+    loss = module.AdaptObjective(model.decoder.eval())
+    padded, mask = pad_memory(memories, torch.device("cpu"))
+    together = loss(padded, targets, generator, mask)["loss"] * model.decoder.term_count(targets)
+    alone = [
+        loss(memory[None], row[None], generator)["loss"] * model.decoder.term_count(row[None])
+        for memory, row in zip(memories, targets, strict=True)
+    ]
+    torch.testing.assert_close(together, torch.stack(alone).sum())
+    adapted = adapt(parts.recipe("adapt", f'init.model="{tmp_path / "wide"}"', "run.steps=2"), tmp_path / "run")
+    assert open_checkpoint(adapted).config == wide
