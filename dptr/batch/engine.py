@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import socket
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from dptr.batch.blocks import Job, Record, Unfinished
 from dptr.batch.items import one_line
-from dptr.batch.work import Work, do_block
+from dptr.batch.work import Do, Work, do_block
 from dptr.utils.errors import UserError
 
 STORE = 200 << 20  # bytes of the object store of a cluster that is started here
@@ -48,16 +50,29 @@ class Pool:
 
 
 class BlockWorker:
-    """An actor of Ray Data: opens the model, and does blocks."""
+    """An actor of Ray Data: opens the model, and does blocks. What goes wrong is told of the block and the machine."""
 
     def __init__(self, job: Job, work: Work) -> None:
-        self._job, self._work, self._do = job, work, work.open()
+        self._job, self._work = job, work
+        self._do: Do | UserError
+        try:
+            self._do = work.open()
+        except UserError as error:
+            self._do = error
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        done = [do_block(self._job, self._work, self._do, int(block)) for block in batch["item"]]
         nothing: dict[str, Any] = {"inputs": 0, "rows": 0, "failures": 0, "reason": ""}
-        held = [{**nothing, **asdict(each)} for each in done]
+        held = [{**nothing, **asdict(self._try(int(block)))} for block in batch["item"]]
         return {name: [each[name] for each in held] for name in ("block", *nothing)}
+
+    def _try(self, block: int) -> Record | Unfinished:
+        if isinstance(self._do, UserError):
+            return Unfinished(block, f"on {platform.node()}: {self._do}")
+        try:
+            return do_block(self._job, self._work, self._do, block)
+        except Exception as error:  # a fault of dptr costs one block; Ray keeps the traceback in its logs
+            traceback.print_exc()
+            return Unfinished(block, f"on {platform.node()}: {type(error).__name__}: {one_line(error)}")
 
 
 def run_blocks(job: Job, work: Work, blocks: Sequence[int], pool: Pool) -> Iterator[Record | Unfinished]:
@@ -109,8 +124,7 @@ def connect(pool: Pool) -> Iterator[int]:
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if pool.address:
-        if pool.address != "auto":
-            _check_address(pool.address)
+        check_address(pool.address)
         quiet["address"] = pool.address
     else:
         cores = pool.workers * pool.cpus if pool.workers else os.cpu_count() or 1
@@ -122,7 +136,8 @@ def connect(pool: Pool) -> Iterator[int]:
         what = f"cluster {pool.address}" if pool.address else "Ray on this machine"
         raise UserError(f"{what}: {one_line(error)}; check --address, and that the cluster is up") from error
     try:
-        yield count_workers(pool)
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray tells of nodes that died
+            yield count_workers(pool)
     finally:
         ray.shutdown()
 
@@ -146,7 +161,7 @@ def explain() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        raise UserError(f"Ray: {_innermost(error)}") from error
+        raise UserError(f"Ray: {_last_line(error)}") from error
     finally:
         logger.setLevel(level)
 
@@ -166,12 +181,8 @@ def _silenced() -> Iterator[None]:
         os.close(kept)
 
 
-def _innermost(error: BaseException) -> str:
-    """The error at the bottom of those that Ray wraps around it, as a line."""
-    seen = {id(error)}
-    while (cause := getattr(error, "cause", None) or error.__cause__) is not None and id(cause) not in seen:
-        error = cause
-        seen.add(id(cause))
+def _last_line(error: Exception) -> str:
+    """The last line of what Ray raises, which is below the traceback of a worker."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:400] if lines else type(error).__name__
 
@@ -196,8 +207,14 @@ def count_workers(pool: Pool) -> int:
     return pool.workers or max(room, 1)
 
 
-def _check_address(address: str) -> None:
-    """Somebody listens there; Ray itself would try for minutes."""
+def check_address(address: str) -> None:
+    """Somebody listens at the address of a cluster; Ray itself would try for minutes.
+
+    Raises:
+        UserError: nobody does, or it is no address.
+    """
+    if address in ("", "auto"):
+        return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         raise UserError(f"--address {address}: write auto, HOST:PORT, or ray://HOST:PORT")

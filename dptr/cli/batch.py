@@ -190,8 +190,9 @@ def _device(device: str, gpus: float) -> str:
 
 
 def _pool(address: str, workers: str, cpus: int, gpus: float) -> Any:
-    from dptr.batch.engine import Pool
+    from dptr.batch.engine import Pool, check_address
 
+    check_address(address)
     low, dash, high = workers.partition("-")
     if workers and not (low.isdecimal() and (high.isdecimal() or not dash)):
         raise UserError(f"--workers {workers}: write a number, or two such as 2-8")
