@@ -22,7 +22,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,15 +71,21 @@ class Job:
         place: the folder.
         asked: what decides over the output, as JSON: another job is not mixed with it.
         blocks: how many there are.
+        plan: the digest of the plan.
     """
 
     place: Place
     asked: dict[str, Any]
     blocks: int
+    plan: str
 
     def spans(self, block: int) -> list[Span]:
-        """The spans of a block of a planned job."""
-        rows = _open_plan(self.place).read_row_group(block).to_pylist()
+        """The spans of a block of a planned job.
+
+        Raises:
+            UserError: the plan is damaged or of another job.
+        """
+        rows = _open_plan(self.place, self.plan).read_row_group(block).to_pylist()
         return [Span(os.fsdecode(row["name"]), row["first"], row["last"], row["rows"]) for row in rows]
 
     def finished(self) -> set[int]:
@@ -159,30 +165,29 @@ def open_job(
     place = Place(url if is_url(url) else os.path.abspath(url))
     plan = _write_plan(spans, size) if spans else b""
     blocks = parquet.ParquetFile(io.BytesIO(plan)).num_row_groups if plan else blocks
+    digest = hashlib.sha256(plan).hexdigest()
     described = {
         "dptr": __version__,
         "job": asked,
         "blocks": blocks,
         "inputs": sum(span.rows for span in spans),
-        "plan": hashlib.sha256(plan).hexdigest(),
+        "plan": digest,
     }
-    before = _read_job(place)
-    if before is not None and before["job"] != json.loads(dump_json(asked)):
-        raise UserError(f"{place}: holds another job ({_difference(before['job'], asked)}); pass another folder")
-    if place.local:
-        Path(place.url).mkdir(parents=True, exist_ok=True)
-    with lock_folder(Path(place.url)) if place.local else nullcontext():
+    with _open_folder(place):
+        before = _read_job(place)
+        if before is not None and before["job"] != json.loads(dump_json(asked)):
+            raise UserError(f"{place}: holds another job ({_difference(before['job'], asked)}); pass another folder")
         _tidy(place)
-        changed = before is not None and before["plan"] != described["plan"]
+        changed = before is not None and before["plan"] != digest
         if before is not None and changed and place.exists(PLAN):
             note = "the input is another than when this job began; the job goes on with what it was then"
-            yield Job(place, asked, before["blocks"]), note
+            yield Job(place, asked, before["blocks"], before["plan"]), note
             return
         if before is None or changed:
             place.write(JOB, _json(described))
         if plan and not place.exists(PLAN):
             place.write(PLAN, plan)
-        yield Job(place, asked, blocks), ""
+        yield Job(place, asked, blocks, digest), ""
 
 
 def cut_blocks(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:
@@ -218,8 +223,27 @@ def _write_plan(spans: Sequence[Span], size: int) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _open_plan(place: Place) -> parquet.ParquetFile:
-    return parquet.ParquetFile(pa.BufferReader(place.read(PLAN)))
+def _open_plan(place: Place, digest: str) -> parquet.ParquetFile:
+    data = place.read(PLAN)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UserError(f"{place}/{PLAN}: damaged, or of another job; begin the job in another folder")
+    return parquet.ParquetFile(pa.BufferReader(data))
+
+
+@contextmanager
+def _open_folder(place: Place) -> Iterator[None]:
+    """Make a local folder where there is none, and lock it; a store has neither."""
+    if not place.local:
+        yield
+        return
+    if os.path.lexists(place.url) and not os.path.isdir(place.url):
+        raise UserError(f"cannot write {place}: a file; pass the name of a folder")
+    try:
+        Path(place.url).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}; pass another folder") from error
+    with lock_folder(Path(place.url)):
+        yield
 
 
 def _read_job(place: Place) -> dict[str, Any] | None:
@@ -228,11 +252,6 @@ def _read_job(place: Place) -> dict[str, Any] | None:
     Raises:
         UserError: it holds something else.
     """
-    if place.local:
-        if not os.path.lexists(place.url):
-            return None
-        if not os.path.isdir(place.url):
-            raise UserError(f"cannot write {place}: a file; pass the name of a folder")
     if place.exists(JOB):
         try:
             held = json.loads(place.read(JOB))

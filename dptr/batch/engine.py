@@ -12,7 +12,7 @@ import platform
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -75,7 +75,7 @@ class BlockWorker:
             return Unfinished(block, f"on {platform.node()}: {type(error).__name__}: {one_line(error)}")
 
 
-def run_blocks(job: Job, work: Work, blocks: Sequence[int], pool: Pool) -> Iterator[Record | Unfinished]:
+def run_blocks(job: Job, work: Work, blocks: Sequence[int], pool: Pool) -> Generator[Record | Unfinished, None, None]:
     """Do blocks, and yield what became of each, as it is done.
 
     Raises:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dptr.batch.blocks import Job, Record, Unfinished, open_job
 from dptr.batch.inputs import find_source
 from dptr.batch.items import Source, Span
 from dptr.batch.places import Place, is_url
-from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer
+from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block
 from dptr.inference.backend import digest_model
 from dptr.inference.reader import Reader
 from dptr.text.charset import resolve_charset
@@ -23,7 +24,8 @@ from dptr.weights import SHIPPED
 READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs of a block
 MOST_UNFINISHED = 16  # blocks, after which the others are left for another run
 
-Run = Callable[[Job, Work, Sequence[int]], Iterator[Record | Unfinished]]
+Done = Generator[Record | Unfinished, None, None]
+Run = Callable[[Job, Work, Sequence[int]], Done]
 """What does blocks: ``dptr.batch.engine.run_blocks`` with its pool, or ``run_here``."""
 
 
@@ -146,14 +148,15 @@ def run_task(
         progress(len(finished), job.blocks)
         records: list[Record] = []
         failed: list[Unfinished] = []
-        for done in run(job, task.work, left):
-            if isinstance(done, Record):
-                records.append(done)
-                progress(len(finished) + len(records), job.blocks)
-                continue
-            failed.append(done)
-            if len(failed) == MOST_UNFINISHED:
-                break
+        with closing(run(job, task.work, left)) as outcomes:
+            for done in outcomes:
+                if isinstance(done, Record):
+                    records.append(done)
+                    progress(len(finished) + len(records), job.blocks)
+                    continue
+                failed.append(done)
+                if len(failed) == MOST_UNFINISHED:
+                    break
         if failed:
             missing = job.blocks - len(finished) - len(records)
             first = failed[0]
@@ -164,10 +167,8 @@ def run_task(
         return job.finish([*job.read_records(finished), *records])
 
 
-def run_here(job: Job, work: Work, blocks: Sequence[int]) -> Iterator[Record | Unfinished]:
+def run_here(job: Job, work: Work, blocks: Sequence[int]) -> Done:
     """Do blocks in this process, one after the other."""
-    from dptr.batch.work import do_block
-
     do = work.open()
     for block in blocks:
         yield do_block(job, work, do, block)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dptr.batch.blocks import Job, Record, Unfinished
 from dptr.batch.inputs import open_span
 from dptr.batch.items import Item, Source
+from dptr.batch.schemas import CROPS, FAILURES, PAGES, READINGS
 from dptr.inference.backend import digest_model
 from dptr.inference.reader import Prepared, Reader
 from dptr.utils.errors import UserError
@@ -25,34 +26,6 @@ from dptr.utils.escapes import dump_json
 ISOLATED_FROM = 3
 """The try of a block from which on files are decoded in a process of their own: what decodes them may have died."""
 MOST_TRIES = 5
-
-_SOURCE = [("source", pa.string()), ("row", pa.int64()), ("name", pa.string())]
-READINGS = pa.schema(
-    [
-        *_SOURCE,
-        ("text", pa.string()),
-        ("confidence", pa.float64()),
-        ("characters", pa.list_(pa.struct([("text", pa.string()), ("confidence", pa.float64())]))),
-        ("runaway", pa.bool_()),
-        ("turned", pa.int32()),
-        ("outside", pa.float64()),
-        ("notes", pa.list_(pa.string())),
-    ]
-)
-PAGES = pa.schema(
-    [
-        *_SOURCE,
-        ("page", pa.int64()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        ("text", pa.string()),
-        ("words", pa.int64()),
-        ("json", pa.string()),
-        ("notes", pa.list_(pa.string())),
-    ]
-)
-CROPS = pa.schema([("number", pa.int64()), ("label", pa.string()), ("image", pa.binary())])
-FAILURES = pa.schema([*_SOURCE, ("page", pa.int64()), ("error", pa.string())])
 
 Row = dict[str, Any]
 Outcome = tuple[int, list[Row], list[Row]]

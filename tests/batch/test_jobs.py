@@ -19,7 +19,8 @@ from dptr.batch.inputs import find_source, open_span
 from dptr.batch.items import Source
 from dptr.batch.places import StoreError
 from dptr.batch.run import Run, Task, plan_ocr, plan_reading, plan_synth, run_here, run_task
-from dptr.batch.work import MOST_TRIES, READINGS, Do, Work, do_block
+from dptr.batch.schemas import READINGS
+from dptr.batch.work import MOST_TRIES, Do, Work, do_block
 from dptr.config.train import SynthRecipe
 from dptr.inference.reader import Reader
 from dptr.synth.datasets import write_folder as write_rendered
@@ -161,6 +162,9 @@ def test_another_job_s_folder_and_a_stranger_s_are_refused(folder: Path, tmp_pat
         read(tmp_path / "others", tmp_path / "out")
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
     read(folder, tmp_path / "out", batch_size=2, device="cpu")  # which change only speed
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot write .*: Not a directory"):
+        read(folder, tmp_path / "file" / "out")
     with pytest.raises(UserError, match=r"not empty .* and no job of dptr"):
         read(tmp_path / "others", folder)
     (tmp_path / "out" / "_dptr.json").write_text("{")
