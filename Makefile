@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 
 OLDEST := build/oldest
 NEWEST := build/newest
-SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth photo serve label)
+SMOKE := $(addprefix tests/, test_packaging.py weights inference models text evaluation utils data export/test_export.py cli synth photo serve label batch)
 
 MINUTES := 10
 
@@ -30,7 +30,7 @@ help:
 
 $(INSTALLED): pyproject.toml weights/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./weights --editable '.[train,export,clip,serve,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ./weights --editable '.[train,export,clip,serve,ray,dev]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -52,7 +52,7 @@ fuzz: $(VENV)/fuzzer
 $(OLDEST)/installed: pyproject.toml weights/pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --only-binary :all: --constraint constraints-oldest.txt --editable ./weights \
-		--editable '.[train,export,import,serve,test]'
+		--editable '.[train,export,import,serve,ray,test]'
 	touch $@
 
 oldest: $(OLDEST)/installed # without the tests that compare rendered pixels and count today's base install
@@ -63,7 +63,7 @@ constraints: # torch stays as it is: which of its builds there are depends on th
 	$(PYTHON) -m venv --clear $(NEWEST)
 	grep '^torch==' constraints.txt >$(NEWEST)/torch.txt
 	$(NEWEST)/bin/pip install --quiet --constraint $(NEWEST)/torch.txt --editable ./weights \
-		--editable '.[train,export,clip,import,serve,dev,fuzz,release]'
+		--editable '.[train,export,clip,import,serve,ray,dev,fuzz,release]'
 	grep '^#' constraints.txt >$(NEWEST)/constraints.txt
 	$(NEWEST)/bin/pip freeze --exclude-editable >$(NEWEST)/frozen.txt
 	sed 's/+.*//' $(NEWEST)/frozen.txt | LC_ALL=C sort -f >>$(NEWEST)/constraints.txt

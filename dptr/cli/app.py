@@ -20,6 +20,7 @@ import click
 
 from dptr.cli import (
     adapt,
+    batch,
     bench,
     data,
     evaluate,
@@ -43,7 +44,7 @@ from dptr.utils.terminal import say, say_error, set_verbosity
 from dptr.version import __version__
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Read": (read.read, ocr.ocr, serve.serve, models.models),
+    "Read": (read.read, ocr.ocr, batch.app, serve.serve, models.models),
     "Your data": (label.label, data.app, evaluate.evaluate),
     "Train": (
         train.finetune,

@@ -124,6 +124,21 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
     return TorchModel(model, device)
 
 
+def digest_model(model: str | Path) -> str:
+    """What tells a model from others of its name: the digest of the file that is opened on the CPU.
+
+    Raises:
+        UserError: no such model.
+    """
+    check_model(model)
+    exported = _exported(model)
+    file = exported if exported.is_file() else model_file(model, "model.safetensors")
+    try:
+        return digest(file)
+    except OSError as error:
+        raise UserError(f"model '{model}': {error.strerror}; check the path") from error
+
+
 def _exported(model: str | Path) -> Path:
     """The file that onnxruntime reads, which need not be there."""
     return Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")

@@ -7,6 +7,7 @@ and onnxruntime-openvino adds Intel's OpenVINO, which computes on the CPU here.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -45,7 +46,8 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``openvino``.
-        threads: how many threads compute on the CPU; 0 = onnxruntime chooses.
+        threads: how many threads compute on the CPU; 0 = as many as ``OMP_NUM_THREADS`` says, which torch heeds too;
+            without it onnxruntime chooses.
 
     Raises:
         UserError: onnxruntime is not installed, has no such device or cannot start it, or the file is damaged.
@@ -57,6 +59,8 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
         remedy = f"pip install {PACKAGES[kind]}" if kind else f"pass one of {', '.join(PROVIDERS)}"
         raise UserError(f"device '{device}': this onnxruntime computes on {have}; use that, or {remedy}")
     options = onnxruntime.SessionOptions()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = threads or (int(asked) if asked.isdecimal() else 0)
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERROR  # errors, which are raised as well
     # Threads that spin while they wait double the time of a batch where other programs want the cores.

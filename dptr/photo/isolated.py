@@ -59,27 +59,38 @@ def open_apart(
     isolation: Isolation, sources: Iterable[str], pages: str, options: InputOptions
 ) -> Iterator[Sheet | Failure]:
     """As ``dptr.photo.inputs.open_sheets``, but another process decodes."""
-    settings: dict[str, Any] = {
-        "dpi": options.dpi, "text_layer": options.text_layer, "draw": options.draw, "most_pixels": options.most_pixels,
-    }  # fmt: skip
     for source in sources:
         try:
             content = read_source(source)
-            value, _ = isolation.call(list_numbers, content, source, pages=pages, dpi=options.dpi)
-            numbers = whole_numbers(value, source)
         except UserError as error:
             yield Failure(source, 0, error)
-            continue
-        for number in numbers:
-            try:
-                value, picture = isolation.call(open_number, content, source, number=number, **settings)
-                page = None if value is None else read_page(value, source)
-                if picture is None and (page is None or options.draw):
-                    raise odd_answer(source)
-            except UserError as error:
-                yield Failure(source, number, error)
-            else:
-                yield Sheet(source, number, picture, page)
+        else:
+            yield from open_content_apart(isolation, content, source, pages, options)
+
+
+def open_content_apart(
+    isolation: Isolation, content: bytes, source: str, pages: str, options: InputOptions
+) -> Iterator[Sheet | Failure]:
+    """As ``open_apart``, of one file whose bytes are at hand."""
+    settings: dict[str, Any] = {
+        "dpi": options.dpi, "text_layer": options.text_layer, "draw": options.draw, "most_pixels": options.most_pixels,
+    }  # fmt: skip
+    try:
+        value, _ = isolation.call(list_numbers, content, source, pages=pages, dpi=options.dpi)
+        numbers = whole_numbers(value, source)
+    except UserError as error:
+        yield Failure(source, 0, error)
+        return
+    for number in numbers:
+        try:
+            value, picture = isolation.call(open_number, content, source, number=number, **settings)
+            page = None if value is None else read_page(value, source)
+            if picture is None and (page is None or options.draw):
+                raise odd_answer(source)
+        except UserError as error:
+            yield Failure(source, number, error)
+        else:
+            yield Sheet(source, number, picture, page)
 
 
 def read_page(value: Any, name: str) -> Page:

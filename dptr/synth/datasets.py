@@ -136,17 +136,18 @@ def _chunks(
     """Samples of ``source``, the recipe's, in order, a chunk at a time, with the number of the first of them."""
     spans = [(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
     if workers == 1 or len(spans) < 2:
-        yield from ((span[0], _render(source, span)) for span in spans)
+        yield from ((span[0], render_pictures(source, span)) for span in spans)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(spans)), worker.start_worker, (recipe,)) as pool:
         yield from zip((start for start, _ in spans), pool.imap(_work, spans), strict=True)
 
 
 def _work(span: tuple[int, int]) -> list[Picture]:
-    return _render(worker.worker_source(), span)
+    return render_pictures(worker.worker_source(), span)
 
 
-def _render(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
+def render_pictures(source: RenderedWords, span: tuple[int, int]) -> list[Picture]:
+    """Samples ``span[0]``..``span[1] - 1`` as the PNGs that data sets hold, each with its word."""
     pictures = []
     for index in range(*span):
         crop, word, _ = source.sample(index)

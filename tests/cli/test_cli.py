@@ -426,6 +426,7 @@ def test_version_and_help_need_no_torch() -> None:
 INNER = {
     "read": ("dptr.inference.reader.Reader", ["a.png"]),
     "ocr": ("dptr.photo.ocr.OCR", ["a.png"]),
+    "batch": ("dptr.batch.run.run_task", ["read", "CROPS", "out", "-m", "MODEL"]),
     "eval": ("dptr.evaluation.evaluate.evaluate", ["--data", "x", "--model", "MODEL"]),
     "models": ("dptr.inference.zoo.model_cards", []),
     "adapt": ("dptr.training.adapt.adapt", ["--out", "out"]),

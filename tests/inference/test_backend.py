@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.inference import backend, providers
-from dptr.inference.backend import open_backend
+from dptr.inference.backend import digest_model, open_backend
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.inference.providers import PROVIDERS, device_kind, has_provider, open_session
@@ -165,3 +165,22 @@ def draw_word(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     image = Image.new("RGB", (128, 32), "white")
     ImageDraw.Draw(image).text((64, 16), word, "black", font, "mm")
     return np.asarray(image)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("2,1", 0), ("", 0)])
+def test_threads_are_those_that_the_environment_asks_for(
+    asked: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray gives each worker its share by this variable. 0: onnxruntime chooses."""
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    file = model_file("dptr-en-tiny", "model.onnx")
+    assert open_session(file, "cpu").get_session_options().intra_op_num_threads == threads
+    assert open_session(file, "cpu", 2).get_session_options().intra_op_num_threads == 2
+
+
+def test_a_model_is_known_by_its_digest(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(model_file("dptr-en-tiny", "model.onnx").read_bytes())
+    assert digest_model(copy) == digest_model("dptr-en-tiny") != digest_model("dptr-en")
+    with pytest.raises(UserError):
+        digest_model(tmp_path / "none.onnx")

@@ -1,0 +1,64 @@
+"""Pictures in tar archives, as WebDataset writes them. A span is an archive, which is read from end to end."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from dptr.batch.items import Item, Source, Span, one_line
+from dptr.batch.places import StoreError
+from dptr.utils.errors import UserError
+from dptr.utils.reading import LARGEST
+
+
+def list_archives(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
+    """Archives; what they hold is not known yet."""
+    return [Span(name, 0, 1, 0) for name in files], source.column
+
+
+def open_archive(source: Source, span: Span) -> Iterator[Item]:
+    """The pictures of an archive; where it is damaged, one more item with the error."""
+    name, row = span.name, 0
+    try:
+        with source.place.open(name) as stream, tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive:
+            for member in archive:
+                if _is_wanted(member.name, source):
+                    yield Item(name, row, member.name, _extract(archive, member))
+                    row += 1
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
+        if isinstance(error, OSError) and not source.place.local:
+            raise StoreError(f"{source.place}/{name}: {one_line(error)}; try again later") from error
+        damage = UserError(f"{name}: damaged after {row} pictures ({one_line(error)}); copy it again")
+        yield Item(name, row, None, damage)
+
+
+class _Member(tarfile.TarInfo):
+    """A member. An archive that stops without its end mark is damaged; ``tarfile`` would take that for its end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"no end mark, {error}") from error
+
+
+def _is_wanted(member: str, source: Source) -> bool:
+    base = member.rpartition("/")[2].lower()
+    if source.column:  # WebDataset's suffix: what follows the first dot
+        return base.partition(".")[2] == source.column.lower().lstrip(".")
+    return os.path.splitext(base)[1] in source.suffixes
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | UserError:
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None:
+        return UserError(f"{member.name}: a link or a folder, not a file")
+    if member.size > LARGEST:
+        return UserError(f"{member.name}: larger than {LARGEST >> 20} MiB")
+    return file.read()
