@@ -100,6 +100,13 @@ def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
                 f"encoder width {encoder.dim}, decoder width {config.decoder.dim}: without an FMU they must be equal; "
                 f"set model.decoder.dim={encoder.dim} or model.fmu.queries > 0"
             )
+        heights = {height for height, _ in config.encoder.crop_size.every}
+        if isinstance(decoder, TokenCTC) and (encoder.leading or encoder.grid[0] > 1 or len(heights) > 1):
+            raise UserError(
+                f"decoder.path = 'tokens' with encoder {config.encoder.kind!r}: the path is one row of image tokens, "
+                "and this encoder has several rows, or a token of the whole image; set model.encoder.kind=ppocr, or "
+                "model.decoder.path=queries"
+            )
         tokens = encoder.leading + math.prod(encoder.grid)
         if tokens < needed:
             raise UserError(

@@ -167,3 +167,18 @@ def test_encoders_that_cannot_be_are_refused(encoder, named):
     with pytest.raises(UserError) as caught:
         build_encoder(EncoderConfig.of(**encoder))
     assert all(part in str(caught.value) for part in named) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"kind": "vit", "size": "tiny", "height": 16, "width": 32},  # four rows of patches
+        {"kind": "svtr", "size": "nano", "height": 32, "width": 128, "sizes": [[48, 96]]},
+    ],
+)
+def test_a_path_is_one_row_of_tokens(encoder: dict) -> None:
+    """CTC would read the second row behind the first."""
+    built = EncoderConfig.of(**encoder)
+    decoder = DecoderConfig.of(kind="ctc", path="tokens", dim=build_encoder(built).dim)
+    with pytest.raises(UserError, match=r"path is one row of image tokens.*set model.encoder.kind=ppocr"):
+        build_recognizer(ModelConfig(encoder=built, decoder=decoder, fmu=FMUConfig(queries=0), max_length=5), 3)
