@@ -1,0 +1,62 @@
+"""The mean of two recognizers of one network, weight by weight: a trained one, and the one that training began with.
+
+    python scripts/mean_weights.py runs/ctc/model runs/published/model --share 0.25 --out runs/mean
+
+writes three quarters of the first and one quarter of the second. What training on few crops forgets of others, a share
+of the weights before it brings back (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). Card,
+settings, and charset are those of the first; choose the share on validation crops, with dptr eval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+from dptr.models.checkpoint import build_loaded, open_checkpoint, save_checkpoint
+from dptr.utils.errors import UserError
+
+
+def main() -> None:
+    """Read the arguments, write the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="the trained recognizer, a folder")
+    parser.add_argument("other", type=Path, help="a recognizer of the same network and charset, a folder")
+    parser.add_argument("--share", type=float, required=True, help="of the other one, 0 to 1")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        write_mean(options.model, options.other, options.share, options.out)
+    except UserError as error:
+        print(f"mean_weights: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
+    """Write the mean as a recognizer folder.
+
+    Raises:
+        UserError: a share outside 0 to 1, other settings or characters, a folder that cannot be read, or one to write.
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f"--share {share:g}: a share is from 0 to 1; pass 0.25 for a quarter of the second model")
+    first, second = (open_checkpoint(folder) for folder in (model, other))
+    if (first.config, first.charset.characters) != (second.config, second.charset.characters):
+        raise UserError(
+            f"'{other}': its settings or characters are not those of '{model}'; pass one of the same network"
+        )
+    if out.exists():
+        raise UserError(f"--out {out}: exists already; pass a new folder, or remove it")
+    loaded, ends = build_loaded(first), build_loaded(second).model.state_dict()
+
+    def mean(name: str, tensor: Tensor) -> Tensor:
+        return tensor.lerp(ends[name], share) if tensor.is_floating_point() else tensor
+
+    loaded.model.load_state_dict({name: mean(name, tensor) for name, tensor in loaded.model.state_dict().items()})
+    save_checkpoint(out, "recognizer", loaded.model, loaded.config, first.charset, first.dual, loaded.card)
+
+
+if __name__ == "__main__":
+    main()
