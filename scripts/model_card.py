@@ -108,6 +108,13 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
+def _decoder(model: dict[str, Any]) -> str:
+    kind = f"decoder `{model['decoder']['kind']}`"
+    if queries := model["fmu"]["queries"]:
+        return f"a Feature Merge Unit of {queries} queries, {kind}"
+    return f"{kind} over image tokens, without a Feature Merge Unit"
+
+
 def _accents(card: dict[str, Any]) -> str:
     """What of the charset lies beyond ASCII, for the sentence that says what is read."""
     return "" if card["recipe"]["model"]["charset"].startswith("94") else "letters with diacritics, "
@@ -128,8 +135,7 @@ def _about(card: dict[str, Any]) -> list[str]:
         f"both cases, {_accents(card)}digits, ASCII punctuation{', spaces' if _reads_spaces(card) else ''}, at most "
         f"{model['max_length']} characters. {card['parameters'] / 1e6:.1f} M parameters: image encoder "
         f"`{model['encoder']['kind']}`{_size(model['encoder'])} for {_sizes(model['encoder'])} "
-        f"pixels, a Feature Merge Unit of {model['fmu']['queries']} queries, decoder "
-        f"`{model['decoder']['kind']}`. Version {card['version']}, {card['created']}, commit {card['commit']}.",
+        f"pixels, {_decoder(model)}. Version {card['version']}, {card['created']}, commit {card['commit']}.",
         "",
         "## Training",
         "",
