@@ -289,7 +289,7 @@ def test_it_is_exported_lazily() -> None:
 
 def test_a_charset_restricts_what_is_read() -> None:
     image, boxes, _ = _draw(("SOLD",))
-    page = OCR(detector=Given(boxes), charset="10")(image)
+    page = OCR("dptr-en", detector=Given(boxes), charset="10")(image)
     assert page.text and page.text.replace(" ", "").isdigit()
 
 

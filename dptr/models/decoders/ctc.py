@@ -50,12 +50,15 @@ def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k 
 
 
 class CTC(Decoder):
-    """What both kinds share: classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
+    """What both kinds share but the layers. Classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
 
     Attributes:
         characters: n.
         max_length: the longest word in characters that ``decode`` returns.
+        head: a linear layer to the classes.
     """
+
+    head: nn.Linear
 
     blank = 0
     spells_all = True  # whether each word of up to ``max_length`` characters has a path
@@ -63,7 +66,6 @@ class CTC(Decoder):
     def __init__(self, characters: int, max_length: int, dim: int):
         super().__init__()
         self.dim, self.characters, self.max_length = dim, characters, max_length
-        self.head = nn.Linear(dim, characters + 1)
 
     @abstractmethod
     def predict(
@@ -116,6 +118,7 @@ class QueryCTC(CTC):
         self.queries = nn.Parameter(torch.empty(1, 2 * max_length - 1, dim))
         self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, characters + 1)
         self.apply(init_transformer)
         nn.init.trunc_normal_(self.queries, std=0.5)  # as PARSeq's positions
 
@@ -157,6 +160,7 @@ class TokenCTC(CTC):
 
     def __init__(self, characters: int, max_length: int, dim: int):
         super().__init__(characters, max_length, dim)
+        self.head = nn.Linear(dim, characters + 1)
         self.apply(init_transformer)
 
     def min_memory(self, max_length: int) -> int:
