@@ -42,7 +42,7 @@ from dptr.inference.constraint import Constraint, make_constraint
 from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata, seal
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.reader import Reader
-from dptr.inference.torch_backend import TorchModel
+from dptr.inference.torch_backend import TorchModel, crop_probabilities_and_paths
 from dptr.models.checkpoint import card_of, save_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.models.decoders.search import Guide, search
@@ -270,9 +270,12 @@ def test_a_file_holds_the_paths_of_its_model(kind: str, exported) -> None:
     with torch.no_grad():
         expected = model.model.decoder.predict(model.model.memory(to_pixels(crops(7))), None).softmax(-1).numpy()
     assert file.paths(crops(7)) == pytest.approx(expected, abs=1e-5)
-    for backend in (file, model):
-        rows, paths = backend.probabilities_and_paths(crops(7))
-        assert np.array_equal(rows, backend.probabilities(crops(7))) and np.array_equal(paths, backend.paths(crops(7)))
+    rows, paths = file.probabilities_and_paths(crops(7))
+    assert np.array_equal(rows, file.probabilities(crops(7))) and np.array_equal(paths, file.paths(crops(7)))
+    with torch.no_grad():
+        own = crop_probabilities_and_paths(model.model, crops(7), torch.device("cpu"))
+    assert isinstance(own, tuple)
+    assert rows == pytest.approx(own[0], abs=1e-5) and paths == pytest.approx(own[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", SEEDS)
