@@ -27,6 +27,7 @@ from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import validation_protocol
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import CHECKPOINT_FILES, save_checkpoint
+from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
@@ -128,11 +129,12 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
     turn = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
 
     def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         data["training"] = crops.digest()
-        return turn(crops) if recipe.init.model else (crops, [])
+        return turn(crops) if reads else (crops, [])
 
     crops = load_finetune_crops(recipe, charset, change)
     run, lengths = count_steps(recipe.run, crops.epoch, out)
