@@ -227,7 +227,7 @@ def reading_options() -> Decorator[Any]:
         device_options(),
         click.option(
             "--turn/--no-turn", default=True,
-            help="Read tall pictures turned by 90 degrees too; the most confident reading counts. Default: --turn.",
+            help="Read tall pictures turned by 90 degrees too, and doubtful ones upside down. Default: --turn.",
         ),
         click.option(
             "--tta", metavar="N", type=int, default=1,

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from dptr.data.crops import LabeledCrops
 from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.inference.prediction import has_repeated_ending
-from dptr.inference.views import choose_view, read_by_size
+from dptr.inference.views import read_by_size, read_views
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
@@ -49,7 +49,8 @@ class Reading:
         text: the characters.
         product: 0 to 1, of the probabilities of the characters and of the end.
         runaway: the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
-        probabilities: of the characters and of the end, where there is one: (len(text) + 1 or len(text), classes).
+        probabilities: of the characters, spaces at the ends of the text too, and of the end, where there is one:
+            (characters + 1 or characters, classes).
         path: of a CTC network the probabilities of its positions, where the caller asked for them.
     """
 
@@ -116,7 +117,7 @@ def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
             text=word.text,
             product=word.confidence,
             runaway=not word.ended and has_repeated_ending(word.text),
-            probabilities=rows[: len(word.text) + 1],
+            probabilities=rows[: word.length + 1],
             path=path,
         )
         for word, rows, path in zip(
@@ -133,9 +134,9 @@ def slice_batches(samples: Any, batch_size: int) -> Iterator[tuple[Indices, Any]
 
 
 def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) -> Iterator[tuple[int, Reading]]:
-    """Read labeled crops, tall ones turned too: of each the most confident reading, in order of the batches.
+    """Read labeled crops, tall ones turned too, doubtful ones upside down; in order of the batches.
 
-    ``dptr.inference.views.choose_view`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
+    ``dptr.inference.views.read_views`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
     are those of temperature 1.
 
     Args:
@@ -147,20 +148,15 @@ def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) 
     def read(batch: np.ndarray) -> list[Reading]:
         return decode(tokenizer, recognize(batch))
 
-    def open_views() -> Iterator[tuple[list[int], tuple[list[Sequence[np.ndarray]], np.ndarray]]]:
+    def open_views() -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
         for rows, upright in crops.batches():
-            yield rows, ([crops.turned.get(row, ()) for row in rows], upright)
+            yield rows, [[crop, *crops.turned.get(row, ())] for row, crop in zip(rows, upright, strict=True)]
 
-    def read_views(batch: tuple[list[Sequence[np.ndarray]], np.ndarray]) -> list[Reading]:
-        turned, upright = batch
-        readings = [[reading] for reading in read(upright)]
-        owners = [place for place, views in enumerate(turned) for _ in views]
-        flat = [view for views in turned for view in views]
-        for place, reading in zip(owners, read_by_size(flat, len(upright), read), strict=True):
-            readings[place].append(reading)
-        return [views[choose_view(views)] for views in readings]
+    def choose(views: list[list[np.ndarray]]) -> list[Reading]:
+        chosen = read_views(views, lambda flat: read_by_size(flat, len(views), read))
+        return [reading for reading, _ in chosen]
 
-    return read_batches(open_views(), read_views)
+    return read_batches(open_views(), choose)
 
 
 def compare_crops(

@@ -29,7 +29,7 @@ class Prediction:
         runaway: the model wrote up to its longest word without ending it and repeats itself there
             (``has_repeated_ending``); the reading is wrong.
         turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
-            90 or 270.
+            90, 180 or 270.
         uncalibrated: 0 to 1, the confidence before its calibration; None where there is none.
         outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
             neither. The text is the likeliest of the others, whatever this is.

@@ -26,7 +26,7 @@ from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_frames, note_picture
 from dptr.inference.restrict import Restriction, restrict
 from dptr.inference.trellis import Found
-from dptr.inference.views import CHANGES, choose_view, make_views, read_by_size, view_orientation
+from dptr.inference.views import CHANGES, UPSIDE_DOWN, make_views, read_by_size, read_views
 from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
@@ -69,7 +69,8 @@ class Reader:
         batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
         turn: whether to read a picture taller than ``dptr.utils.resize.TALL_ASPECT`` times its width also turned by 90
             degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
-            down.
+            down. Other pictures are read upside down too if their reading is doubtful, and that reading counts if it
+            is far surer (``dptr.inference.views.read_views``).
         tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and
             keep the most confident reading. It takes up to as many times as long.
         charset: read the characters of this set alone, a named one (``10`` are the digits), a language or a file
@@ -281,18 +282,13 @@ class Reader:
         return other
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
-        """Read the views of each picture, and keep the reading that ``dptr.inference.views.choose_view`` chooses.
+        """Read the views of each picture, and keep the reading that ``dptr.inference.views.read_views`` chooses.
 
         Raises:
             UserError: see ``predict_arrays``.
         """
-        readings = iter(self.predict_arrays([crop for crops in views for crop in crops]))
-        predictions = []
-        for crops in views:
-            candidates = list(islice(readings, len(crops)))
-            view = choose_view(candidates, self.tta)
-            predictions.append(replace(candidates[view], turned=view_orientation(view, self.tta)))
-        return predictions
+        chosen = read_views(views, self.predict_arrays, self.tta, self.turn)
+        return [replace(prediction, turned=degrees) for prediction, degrees in chosen]
 
     def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read RGB crops that already have a size that the model reads (``fit``), which may differ from crop to crop.
@@ -327,11 +323,11 @@ class Reader:
             predictions = [self._predict_word(word) for word in self.tokenizer.decode(rows)]
             return predictions, self._sum_paths(own, predictions, paths)
         rows = self._temper(self.backend.probabilities(crops))
-        predictions = [self._predict_word(word) for word in self.tokenizer.decode(rows)]
+        words = self.tokenizer.decode(rows)
+        predictions = [self._predict_word(word) for word in words]
         if own is None:
             return predictions, []
-        pairs = zip(predictions, rows, strict=True)
-        return predictions, [own.product(row[: len(each.text) + 1]) for each, row in pairs]
+        return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
 
     def _temper(self, rows: Float[np.ndarray, "n t classes"]) -> Float[np.ndarray, "n t classes"]:
         """Probabilities at the model's temperature, of the characters that may be read."""
@@ -362,7 +358,7 @@ class Reader:
             confidence=word.confidence,
             characters=tuple(zip(word.text, word.characters, strict=True)),
             runaway=runaway,
-            notes=() if word.ended or runaway else (note_cut(len(word.text)),),
+            notes=() if word.ended or runaway else (note_cut(word.length),),
         )
 
     def _predict_found(self, found: Found) -> Prediction:
@@ -377,7 +373,7 @@ class Reader:
     def _note(self, prediction: Prediction, picture: Prepared) -> Prediction:
         """The prediction, with what may be wrong with it."""
         width, height = picture.width, picture.height
-        if prediction.turned:
+        if prediction.turned % UPSIDE_DOWN:
             width, height = height, width
         high, wide = self.size.every[-1]
         notes = note_picture(width, height, wide / high, prediction.product) + note_frames(picture.frames)

@@ -2,13 +2,14 @@
 
 A reader reads every view; ``choose_view`` says which of the readings counts. Views come in a fixed order: first all
 changes of the upright picture, then all changes of it turned by 90 degrees clockwise, then by 270. How many changes
-help, and in which order, was chosen on validation crops (docs/LOG.md).
+help, and in which order, was chosen on validation crops (docs/LOG.md). A picture that is not tall is also read upside
+down where its reading is doubtful (``read_views``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -19,9 +20,12 @@ from dptr.utils.resize import fit, turn_tall
 from dptr.utils.sizes import Sizes, group_by_size
 
 Change = Callable[[Image.Image], Image.Image]
-Reading = TypeVar("Reading")
 
 ORIENTATIONS = 0, 90, 270  # degrees clockwise
+UPSIDE_DOWN = 180
+
+DOUBTFUL = 0.85  # geometric mean of the probabilities of characters and end, below which a picture may be upside down
+SURER = 0.5  # by how much more the probability of a reading must be upside down; both chosen on validation crops
 
 _REDUCE_ABOVE = 4  # times the height and width of a crop: larger pictures are shrunk before they are changed
 _SHORTEN_ABOVE = 64  # times a side of a crop: that side alone is shrunk, for changes add a share of it on all sides
@@ -40,6 +44,10 @@ class ViewReading(Protocol):
     @property
     def runaway(self) -> bool:
         """Whether it repeats itself up to the model's longest word."""
+
+
+Reading = TypeVar("Reading", bound=ViewReading)
+Output = TypeVar("Output")
 
 
 def make_views(
@@ -89,9 +97,52 @@ def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
     return best
 
 
+def is_doubtful(reading: ViewReading) -> bool:
+    """Whether it is so unlikely, by character (``DOUBTFUL``) and as a whole, that one upside down could be surer."""
+    mean = reading.product ** (1 / (len(reading.text) + 1))
+    return mean < DOUBTFUL and reading.product < 1 - SURER
+
+
+def read_views(
+    views: Sequence[Sequence[np.ndarray]],
+    read: Callable[[Sequence[np.ndarray]], Sequence[Reading]],
+    tta: int = 1,
+    turn: bool = True,
+) -> list[tuple[Reading, int]]:
+    """Read pictures in all their views, and upside down where that may help.
+
+    Of its views the most confident counts (``choose_view``). A picture without turned views whose reading is doubtful
+    (``is_doubtful``) is read again upside down. That reading counts if its probability is higher by ``SURER``, it has
+    two characters or more, and it is no runaway: displays read 50 as well as 05, and a dash is a tall letter.
+
+    Args:
+        views: of each picture (``make_views``).
+        read: crops of several sizes to readings.
+        turn: whether to read doubtful pictures upside down.
+
+    Returns:
+        The reading of each picture, and by how many degrees its view was turned.
+    """
+    flat = iter(read([crop for crops in views for crop in crops]))
+    chosen = []
+    for crops in views:
+        readings = list(islice(flat, len(crops)))
+        view = choose_view(readings, tta)
+        chosen.append((readings[view], view_orientation(view, tta)))
+    if not turn:
+        return chosen
+    doubtful = [place for place, crops in enumerate(views) if len(crops) == tta and is_doubtful(chosen[place][0])]
+    upside_down = read([np.ascontiguousarray(views[place][0][::-1, ::-1]) for place in doubtful]) if doubtful else ()
+    for place, reading in zip(doubtful, upside_down, strict=True):
+        surer = reading.product > chosen[place][0].product + SURER
+        if surer and not reading.runaway and len(reading.text) > 1:
+            chosen[place] = reading, UPSIDE_DOWN
+    return chosen
+
+
 def read_by_size(
-    crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Reading]]
-) -> list[Reading]:
+    crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Output]]
+) -> list[Output]:
     """Read crops whose sizes may differ, those of one size together.
 
     Args:
@@ -102,7 +153,7 @@ def read_by_size(
     Returns:
         A reading a crop, in the order of the crops.
     """
-    readings: dict[int, Reading] = {}
+    readings: dict[int, Output] = {}
     for indices, batch in group_by_size(crops, batch_size):
         readings.update(zip(indices, read(batch), strict=True))
     return [readings[index] for index in range(len(readings))]

@@ -17,15 +17,17 @@ class Decoded:
     """One word as read.
 
     Attributes:
-        text: the characters before the first EOS.
+        text: the characters before the first EOS, without spaces at their ends.
         confidence: 0..1, product of the probabilities of the characters and of EOS.
         characters: 0..1 each, the probability of every character of ``text``.
+        length: how many characters stand before the first EOS, those spaces too.
         ended: whether there was an EOS.
     """
 
     text: str
     confidence: float
     characters: tuple[float, ...]
+    length: int
     ended: bool = True
 
 
@@ -87,7 +89,7 @@ class Tokenizer:
         return tokens
 
     def decode(self, probabilities: Float[np.ndarray, "b t classes"]) -> list[Decoded]:
-        """The likeliest class at each position, cut at the first EOS.
+        """The likeliest class at each position, cut at the first EOS; spaces at the ends of the text are dropped.
 
         Confidence is PARSeq's (``strhub/models/base.py``): the product over the characters and the EOS that ends
         them. Where no EOS is predicted, the word is all t characters and the product is over these.
@@ -104,15 +106,21 @@ class Tokenizer:
         best = np.take_along_axis(probabilities, ids[:, :, None], axis=2)[:, :, 0].astype(np.float64)
         ended = ids == self.eos
         lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
-        return [
-            Decoded(
-                text="".join([self._characters[i] for i in row[:length].tolist()]),
-                confidence=float(scores[: length + 1].prod()),
-                characters=tuple(scores[:length].tolist()),
-                ended=bool(end),
+        words = []
+        for row, scores, length, end in zip(ids, best, lengths.tolist(), ended.any(axis=1), strict=True):
+            written = "".join([self._characters[i] for i in row[:length].tolist()])
+            text = written.strip(" ")
+            first = len(written) - len(written.lstrip(" "))
+            words.append(
+                Decoded(
+                    text=text,
+                    confidence=float(scores[: length + 1].prod()),
+                    characters=tuple(scores[first : first + len(text)].tolist()),
+                    length=length,
+                    ended=bool(end),
+                )
             )
-            for row, scores, length, end in zip(ids, best, lengths.tolist(), ended.any(axis=1), strict=True)
-        ]
+        return words
 
     def _refuse(self, word: str) -> None:
         outside = "".join(dict.fromkeys(character for character in word if character not in self.charset))

@@ -130,11 +130,12 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
     turn = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
 
     def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         data["training"] = crops.digest()
-        crops, lines = turn(crops) if recipe.init.model else (crops, [])
+        crops, lines = turn(crops) if reads else (crops, [])
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
     crops = load_finetune_crops(recipe, charset, change)

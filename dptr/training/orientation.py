@@ -1,73 +1,144 @@
-"""Tall labeled crops, as they are to be trained on: turned the way in which a recognizer finds the label in them.
+"""Labeled crops as they are to be trained on: turned the way in which a recognizer finds the label in them.
 
-Words on spines, poles and columns run up or down. A reader tries such pictures turned too
-(``dptr.inference.reader``), so there is nothing to learn from them lying on their side.
+Words on spines, poles and columns run up or down, and labels hang upside down on wires. A reader tries such pictures
+turned too (``dptr.inference.reader``), so there is nothing to learn from them lying on their side or head.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dptr.data.augment import to_pixels
+from dptr.data.cache import MappedCrops
 from dptr.data.crops import LabeledCrops
+from dptr.inference.torch_backend import crop_probabilities
+from dptr.inference.views import read_by_size
 from dptr.models.decoders.base import AutoregressiveDecoder
+from dptr.models.decoders.ctc import CTC
 from dptr.models.recognizer import Recognizer
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 BATCH = 96  # views at a time
+LIKELY = 0.5  # from this geometric mean of the probabilities of its characters on a label is found in a view
 
 
 def orient_by_label(
     crops: LabeledCrops, model: Recognizer, tokenizer: Tokenizer, device: torch.device
 ) -> tuple[LabeledCrops, list[str]]:
-    """Crops of which each tall one is the view in which ``model`` finds its label likeliest; and a line for the log.
+    """Crops of which each is the view in which ``model`` finds its label; and lines for the log.
 
-    As it is, turned by 90 and turned by 270 degrees are compared, by the sum of the log-probabilities of the label's
-    symbols under teacher forcing. Labels of one character stay as they are: one tall letter turned is a dash. So do all
-    crops where the decoder is not stepwise, or the crops lie on disk.
+    Views are compared by the log-probability of the label: of stepwise decoders the sum of its symbols' under teacher
+    forcing, of CTC that of all its paths. A tall crop is learned as it is, or turned by 90 or by 270 degrees, whichever
+    is likeliest. Another crop is learned upside down if the label is found there (``LIKELY``) and not in the crop as it
+    is, and if what is read there is surer: without the punctuation of the picture a label may be likelier upside down.
+
+    Labels of one character stay as they are: one tall letter turned is a dash, and 6 is 9. So do all crops that lie on
+    disk, and all where the decoder is neither stepwise nor CTC.
 
     Args:
         model: it is put into eval mode for the time, on ``device``.
     """
-    rows = [row for row in sorted(crops.turned) if len(crops.labels[row]) > 1]
-    if not rows or not isinstance(model.decoder, AutoregressiveDecoder):
+    held = crops.arrays
+    if isinstance(held, MappedCrops) or not isinstance(model.decoder, AutoregressiveDecoder | CTC):
         return crops, []
-    views = [[crops.arrays[row], *crops.turned[row]] for row in rows]
-    flat = [view for some in views for view in some]
-    labels = [crops.labels[row] for row in rows for _ in range(3)]
-    scores = np.empty(len(flat))
+    words = [row for row, label in enumerate(crops.labels) if len(label) > 1]
+    tall = [row for row in words if row in crops.turned]
+    wide = [row for row in words if row not in crops.turned]
+    judge = _Judge(model, tokenizer, device)
     training = model.training
     model.eval()
-    for chunk, batch in group_by_size(flat, BATCH):
-        targets = torch.from_numpy(tokenizer.encode([labels[place] for place in chunk], full_length=True)).to(device)
-        scores[chunk] = _likelihood(model, model.decoder, to_pixels(batch, device), targets).cpu().numpy()
+    quarter_turns = _turn_tall(crops, tall, judge)
+    half_turns = _turn_upside_down(crops, wide, judge)
     model.train(training)
-    chosen = scores.reshape(-1, 3).argmax(1)
-    count = int((chosen > 0).sum())
-    if not count:
+    turned = quarter_turns | half_turns
+    if not turned:
         return crops, []
-    held = crops.arrays
-    arrays: np.ndarray | VariableSizeCrops = (
-        VariableSizeCrops(list(held.crops)) if isinstance(held, VariableSizeCrops) else np.array(held)
-    )
-    places = arrays.crops if isinstance(arrays, VariableSizeCrops) else arrays
-    for row, some, choice in zip(rows, views, chosen.tolist(), strict=True):
-        places[row] = some[choice]
-    message = f"{count} of {len(rows)} tall crops are learned turned by 90 degrees, as their labels are found in them"
-    return replace(crops, arrays=arrays), [message]
+    copied = VariableSizeCrops(list(held.crops)) if isinstance(held, VariableSizeCrops) else np.array(held)
+    places = copied.crops if isinstance(copied, VariableSizeCrops) else copied
+    for row, view in turned.items():
+        places[row] = view
+    messages = [
+        f"{count} of {of} crops are learned turned by {degrees} degrees, as their labels are found in them"
+        for count, of, degrees in (
+            (len(quarter_turns), f"{len(tall)} tall", 90),
+            (len(half_turns), f"{len(wide)}{' other' if tall else ''}", 180),
+        )
+        if count
+    ]
+    return replace(crops, arrays=copied), messages
+
+
+def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
+    """Of tall crops that are to be turned the view, by row."""
+    views = [(crops.arrays[row], *crops.turned[row]) for row in rows]
+    labels = [crops.labels[row] for row in rows for _ in range(3)]
+    scores = judge.log_probabilities([view for some in views for view in some], labels).reshape(-1, 3)
+    best = scores.argmax(1).tolist()
+    return {row: some[choice] for row, some, choice in zip(rows, views, best, strict=True) if choice}
+
+
+def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
+    """Of crops that are to be turned upside down that view, by row."""
+
+    def is_found(rows: Sequence[int], views: Sequence[np.ndarray]) -> Bool[np.ndarray, " views"]:
+        labels = [crops.labels[row] for row in rows]
+        least = np.array([len(label) for label in labels]) * math.log(LIKELY)
+        return judge.log_probabilities(views, labels) >= least
+
+    upright = [crops.arrays[row] for row in rows]
+    missed = np.flatnonzero(~is_found(rows, upright)).tolist()
+    rows, upright = [rows[place] for place in missed], [upright[place] for place in missed]
+    views = [np.ascontiguousarray(view[::-1, ::-1]) for view in upright]
+    chosen = is_found(rows, views) & (judge.confidences(views) > judge.confidences(upright))
+    return {row: view for row, view, choice in zip(rows, views, chosen.tolist(), strict=True) if choice}
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Says how likely labels and readings of views are to a model."""
+
+    model: Recognizer
+    tokenizer: Tokenizer
+    device: torch.device
+
+    def log_probabilities(self, views: Sequence[np.ndarray], labels: Sequence[str]) -> Float[np.ndarray, " views"]:
+        """Of the label of each view; minus infinity where it has no path."""
+        scores = np.empty(len(views))
+        for chunk, batch in group_by_size(views, BATCH):
+            tokens = self.tokenizer.encode([labels[place] for place in chunk], full_length=True)
+            targets = torch.from_numpy(tokens).to(self.device)
+            scores[chunk] = _label_log_probabilities(self.model, to_pixels(batch, self.device), targets).cpu().numpy()
+        return scores
+
+    @torch.no_grad()
+    def confidences(self, views: Sequence[np.ndarray]) -> Float[np.ndarray, " views"]:
+        """Of what is read in each view, 0 to 1."""
+
+        def read(batch: np.ndarray) -> list[float]:
+            words = self.tokenizer.decode(crop_probabilities(self.model, batch, self.device))
+            return [word.confidence for word in words]
+
+        return np.array(read_by_size(views, BATCH, read))
 
 
 @torch.no_grad()
-def _likelihood(model: Recognizer, decoder: AutoregressiveDecoder, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Of each crop the log-probability of its label under teacher forcing; all crops in the same orders."""
-    logits, wanted = decoder.teacher_forced_logits(
-        model.memory(pixels), None, targets, torch.Generator().manual_seed(0)
-    )
+def _label_log_probabilities(
+    model: Recognizer, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"]
+) -> Float[Tensor, " b"]:
+    """Of the label of each crop; stepwise decoders read all in the same orders."""
+    memory, decoder = model.memory(pixels), model.decoder
+    if isinstance(decoder, CTC):
+        return -decoder.word_losses(memory, None, targets)
+    assert isinstance(decoder, AutoregressiveDecoder)
+    logits, wanted = decoder.teacher_forced_logits(memory, None, targets, torch.Generator().manual_seed(0))
     losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, ignore_index=decoder.pad, reduction="none")
     return -losses.sum(1)

@@ -55,11 +55,16 @@ def save(page: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("model", ["dptr-en-tiny", "dptr-en", "dptr-latin"])
 def test_golden_crops_are_read_as_in_python(browser: Any, model: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "page", model, photographs=False)
+    paths = [*CROPS, *(tmp_path / f"upside-down-{path.name}" for path in CROPS)]
+    for upright, path in zip(CROPS, paths[len(CROPS) :], strict=True):
+        Image.open(upright).transpose(Image.Transpose.ROTATE_180).save(path)
     with serving_folder(folder) as address, visiting(browser, address) as page:
-        page.set_input_files("#files", CROPS)
-        page.locator(".thumb:not(.waiting)").nth(len(CROPS) - 1).wait_for()
+        page.set_input_files("#files", paths)
+        page.locator(".thumb:not(.waiting)").nth(len(paths) - 1).wait_for()
         found = save(page)
-    for path, own, other in zip(CROPS, Reader(model).read(CROPS), found, strict=True):
+    readings = Reader(model).read(paths)
+    assert any(own.turned == 180 for own in readings)
+    for path, own, other in zip(paths, readings, found, strict=True):
         assert other["path"] == path.name
         assert (other["text"], other["turned"], other["runaway"]) == (own.text, own.turned, own.runaway)
         assert other["confidence"] == pytest.approx(own.confidence, abs=1e-4)

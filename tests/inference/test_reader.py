@@ -178,7 +178,7 @@ def test_a_pool_of_spawned_processes_reads(tmp_path: Path) -> None:
 
 def test_a_whole_photograph_is_read_with_a_note(reader: Reader) -> None:
     planted = copy.copy(reader)
-    planted.backend = ByLight(reader, {"top": ("no", 0.6), "right": ("up", 0.9), "left": ("up", 0.9)})
+    planted.backend = ByLight(reader, {"top": ("no", 0.6), "bottom": ("on", 0.6)})
     photograph, crop = lit_from_above(300, 400), lit_from_above(60, 80)
     read = planted.read([crop, photograph, b"", crop], errors="return")
     assert [bool(each.notes) for each in read if isinstance(each, Prediction)] == [False, True, False]
@@ -320,13 +320,33 @@ def test_tall_pictures_are_read_turned_too_and_the_surest_reading_counts(reader:
         ({"top": ("i", 0.6), "right": ("aaaaaa", 0.99), "left": ("up", 0.5)}, ("i", 0)),
     ]
     for table, (text, turned) in cases:
-        planted.backend = ByLight(reader, table)
+        planted.backend = ByLight(reader, {"bottom": ("on", 0.6)} | table)
         upright = table["top"][0]
         read = planted.read([wide, tall, square, tall])
         assert [prediction.text for prediction in read] == [upright, text, upright, text]
         assert [prediction.turned for prediction in read] == [0, turned, 0, turned]
         planted.turn = False
         assert planted.read(tall).text == upright and len(planted.views(tall)) == 1
+        planted.turn = True
+
+
+def test_a_doubtful_picture_is_read_upside_down_and_that_counts_where_it_is_far_surer(reader: Reader) -> None:
+    """A picture lit from above is lit from below upside down; 0.6 by character is 0.216 with the end of two."""
+    planted = copy.copy(reader)
+    tall, square, wide = lit_from_above(80, 30), lit_from_above(36, 30), lit_from_above(30, 80)
+    cases = [
+        (("no", 0.6), ("up", 0.95), ("up", 180)),
+        (("no", 0.6), ("up", 0.85), ("no", 0)),  # surer by 0.4 only
+        (("no", 0.9), ("up", 0.99), ("no", 0)),  # not doubtful
+        (("no", 0.6), ("i", 0.99), ("no", 0)),  # one letter upside down may be any
+        (("no", 0.6), ("aaaaaa", 0.99), ("no", 0)),
+    ]
+    for upright, below, expected in cases:
+        planted.backend = ByLight(reader, {"top": upright, "bottom": below, "left": ("l", 0.1), "right": ("r", 0.1)})
+        read = planted.read([wide, tall, square])
+        assert [(each.text, each.turned) for each in read] == [expected, (upright[0], 0), expected]
+        planted.turn = False
+        assert planted.read(wide).text == upright[0]
         planted.turn = True
 
 

@@ -49,7 +49,22 @@ def test_round_trip(words):
     targets = tokenizer.encode(words)[:, 1:]
     one_hot = np.eye(tokenizer.vocabulary)[targets][:, :, : tokenizer.classes]  # PAD: all zero, after the EOS
     decoded = tokenizer.decode(one_hot)
-    assert decoded == [Decoded(word, 1.0, (1.0,) * len(word)) for word in words]
+    assert decoded == [Decoded(word, 1.0, (1.0,) * len(word), len(word)) for word in words]
+
+
+def test_spaces_at_the_ends_is_dropped_and_its_doubt_is_kept():
+    tokenizer = Tokenizer(Charset("spaces", ("a", " ")), 6)
+    best = {"a": [1, 0.9], " ": [2, 0.8], "$": [0, 0.6]}
+    rows = np.zeros((3, 6, 3))
+    written = ["  a a ", "  $$$$", "aaaaa "]
+    for row, text in zip(rows, written, strict=True):
+        for place, character in enumerate(text.ljust(6, "$")):
+            row[place, int(best[character][0])] = best[character][1]
+    words = tokenizer.decode(rows)
+    assert [word.text for word in words] == ["a a", "", "aaaaa"]
+    assert [word.characters for word in words] == [(0.9, 0.8, 0.9), (), (0.9,) * 5]
+    assert [word.length for word in words] == [6, 2, 6] and [word.ended for word in words] == [False, True, False]
+    assert [word.confidence for word in words] == pytest.approx([0.9**2 * 0.8**4, 0.8 * 0.8 * 0.6, 0.9**5 * 0.8])
 
 
 @pytest.mark.parametrize(

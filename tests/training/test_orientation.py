@@ -1,4 +1,4 @@
-"""Tall labeled crops: their views at loading, the one that holds the label in training, the surest in validation."""
+"""Turned labeled crops: their views at loading, the one that holds the label in training, the surest in validation."""
 
 from __future__ import annotations
 
@@ -94,6 +94,29 @@ def test_a_tall_crop_is_learned_as_its_label_is_found_in_it(words: list, folder:
     np.testing.assert_array_equal(changed.arrays[24], before[24])
     for row, held in enumerate(before):
         np.testing.assert_array_equal(crops.arrays[row], held, err_msg="what was given stays as it was")
+
+
+@pytest.mark.parametrize("name", ["dptr-en", "dptr-latin"])
+def test_a_crop_is_learned_upside_down_if_its_label_is_found_only_there(words: list, tmp_path: Path, name: str) -> None:
+    """Upside down are a third; another third leaves out a mark that the picture shows, and stays."""
+    loaded, lines = load_recognizer(name), []
+    for number, (picture, word) in enumerate(words):
+        shown = picture.transpose(Image.Transpose.ROTATE_180) if number % 3 == 1 else picture
+        shown.save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png\t{word[1:] if number % 3 == 2 else word}\n")
+    (tmp_path / "labels.tsv").write_text("".join(lines), encoding="utf-8")
+    size = loaded.config.encoder.crop_size
+    crops = load_crops([tmp_path], loaded.tokenizer.charset, loaded.config.max_length, size)
+    changed, messages = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+    turned = [
+        row for row in range(24) if not np.array_equal(np.asarray(changed.arrays[row]), np.asarray(crops.arrays[row]))
+    ]
+    assert {row % 3 for row in turned} == {1} and len(turned) >= 4
+    assert messages == [
+        f"{len(turned)} of 24 crops are learned turned by 180 degrees, as their labels are found in them"
+    ]
+    for row in turned:
+        np.testing.assert_array_equal(changed.arrays[row], np.asarray(crops.arrays[row])[::-1, ::-1])
 
 
 def test_validation_reads_as_a_reader_does(folder: Path) -> None:

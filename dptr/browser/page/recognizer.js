@@ -2,11 +2,13 @@
 
 import { WordConfidence, applyTemperature } from "./confidence.js";
 import { readMetadata } from "./metadata.js";
-import { views } from "./picture.js";
+import { turn, views } from "./picture.js";
 import { Sizes } from "./sizes.js";
 
 const BATCH = 16; // crops that are read at once
 const HALF_RANGE = 127.5;
+const DOUBTFUL = 0.85; // geometric mean of the probabilities of characters and end
+const SURER = 0.5;
 
 export class Recognizer {
   // bytes: of the file; ort: onnxruntime-web
@@ -27,11 +29,18 @@ export class Recognizer {
     return this.characters.includes(" ");
   }
 
-  // A picture of one word, also turned where it is tall; the surest reading counts.
+  // A picture of one word, also turned where it is tall, the surest reading counts; and upside down where it is
+  // doubtful (dptr/inference/views.py).
   async readWord(picture) {
-    const readings = await this.readCrops(views(picture).map((view) => this.sizes.fit(view)));
+    const crops = views(picture).map((view) => this.sizes.fit(view));
+    const readings = await this.readCrops(crops);
     const best = chooseView(readings);
-    const reading = { ...readings[best], turned: [0, 90, 270][best] };
+    let reading = { ...readings[best], turned: [0, 90, 270][best] };
+    if (crops.length === 1 && isDoubtful(reading)) {
+      const [other] = await this.readCrops([turn(crops[0], 180)]);
+      const surer = other.product > reading.product + SURER;
+      if (surer && !other.runaway && other.characters.length > 1) reading = { ...other, turned: 180 };
+    }
     const [width, height] = best ? [picture.height, picture.width] : [picture.width, picture.height];
     return { ...reading, notes: [...notePicture(width, height, this.sizes.longest, reading.product), ...reading.notes] };
   }
@@ -88,7 +97,7 @@ export class Recognizer {
     }
     const ended = best.at(-1) === 0;
     const read = ended ? best.slice(0, -1) : best;
-    const characters = read.map((index, place) => [this.characters[index], rows[place][index]]);
+    const characters = trim(read.map((index, place) => [this.characters[index], rows[place][index]]));
     const text = characters.map(([character]) => character).join("");
     const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
     const runaway = !ended && hasRepeatedEnding(read);
@@ -96,7 +105,7 @@ export class Recognizer {
     const share = own && (path ? own.sumPaths(path, read) : own.multiply(rows, best));
     return {
       text,
-      confidence: own ? own.scale(share, read.length) : product,
+      confidence: own ? own.scale(share, characters.length) : product,
       product, // before calibration: readings of one picture are compared by it
       characters,
       runaway,
@@ -114,6 +123,17 @@ export function openSession(ort, bytes) {
 function cutRows({ data, dims: [, places, classes] }, number) {
   const at = (place) => (number * places + place) * classes;
   return Array.from({ length: places }, (_, place) => data.subarray(at(place), at(place + 1)));
+}
+
+function isDoubtful({ characters, product }) {
+  return product ** (1 / (characters.length + 1)) < DOUBTFUL && product < 1 - SURER;
+}
+
+// Characters without spaces at the ends.
+function trim(characters) {
+  const first = characters.findIndex(([character]) => character !== " ");
+  const last = characters.findLastIndex(([character]) => character !== " ");
+  return first < 0 ? [] : characters.slice(first, last + 1);
 }
 
 // A turned view counts if it is surer and has two characters or more: one tall letter turned is a dash.

@@ -12,6 +12,7 @@ repeats are merged and blanks dropped. There are two kinds:
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +77,29 @@ class CTC(Decoder):
     def per_character(self) -> dict[str, str]:
         return {"head.weight": "classes", "head.bias": "classes"}
 
+    def word_losses(
+        self,
+        memory: Float[Tensor, "b m d"],
+        memory_mask: Bool[Tensor, "b m"] | None,
+        targets: Int[Tensor, "b t"],
+        reduction: Literal["none", "mean"] = "none",
+    ) -> Float[Tensor, "..."]:
+        """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
+
+        Infinite for a word that has no path, which can be where ``spells_all`` is false.
+
+        Args:
+            reduction: ``mean`` is that of ``loss``.
+        """
+        shown = (targets > self.blank) & (targets <= self.characters)
+        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
+        words = targets.masked_fill(~shown, self.blank)[:, 1:]
+        positions = torch.full_like(targets[:, 0], shares.shape[1])
+        no_path_is_free = reduction == "mean" and not self.spells_all
+        return F.ctc_loss(
+            shares.transpose(0, 1), words, positions, shown.sum(1), self.blank, reduction, no_path_is_free
+        )
+
     def loss(
         self,
         memory: Float[Tensor, "b m d"],
@@ -83,18 +107,11 @@ class CTC(Decoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
+        """``word_losses`` by character, then mean over the words, as ``torch.nn.CTCLoss`` does by default.
 
-        By character, then mean over the words, as ``torch.nn.CTCLoss`` does by default. A word that has no path counts
-        as 0 where that can be (``spells_all``).
+        A word that has no path counts as 0.
         """
-        shown = (targets > self.blank) & (targets <= self.characters)
-        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
-        words = targets.masked_fill(~shown, self.blank)[:, 1:]
-        positions = torch.full_like(targets[:, 0], shares.shape[1])
-        return F.ctc_loss(
-            shares.transpose(0, 1), words, positions, shown.sum(1), self.blank, zero_infinity=not self.spells_all
-        )
+        return self.word_losses(memory, memory_mask, targets, "mean")
 
     def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Words."""

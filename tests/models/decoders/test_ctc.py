@@ -66,8 +66,11 @@ def test_loss_equals_a_sum_over_all_paths():
     shares = decoder.predict(memory, None).softmax(-1)
     ids = [tuple(ABC.characters.index(character) + 1 for character in word) for word in WORDS]
     losses = [-math.log(probability(row, word)) / max(1, len(word)) for row, word in zip(shares, ids, strict=True)]
-    loss = decoder.loss(memory, None, torch.from_numpy(TOKENIZER.encode(WORDS)), generator())
+    targets = torch.from_numpy(TOKENIZER.encode(WORDS))
+    loss = decoder.loss(memory, None, targets, generator())
     assert float(loss) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    own = decoder.word_losses(memory, None, targets).tolist()
+    assert own == pytest.approx([loss * max(1, len(word)) for loss, word in zip(losses, ids, strict=True)], abs=1e-4)
 
 
 @torch.no_grad()
