@@ -32,10 +32,10 @@ from dptr.data.crops import load_crops
 from dptr.dual.glyph.model import load_glyph, save_glyph
 from dptr.evaluation.calibration import Calibration, calibrate
 from dptr.evaluation.evaluate import evaluate
-from dptr.evaluation.metrics import validation_protocol
+from dptr.evaluation.metrics import confidence_protocol
 from dptr.export import export
 from dptr.inference.reader import Reader
-from dptr.inference.torch_backend import crop_probabilities
+from dptr.inference.torch_backend import crop_probabilities_and_paths
 from dptr.models.checkpoint import Loaded, card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
@@ -128,9 +128,9 @@ def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float 
     """Calibrate a recognizer on labeled crops that it was not trained on; ``temperature`` as for ``calibrate``."""
     charset, size = loaded.tokenizer.charset, loaded.config.encoder.crop_size
     crops = load_crops(folders, charset, loaded.tokenizer.max_length, size)
-    recognize = partial(crop_probabilities, loaded.model, device=torch.device("cpu"))
+    recognize = partial(crop_probabilities_and_paths, loaded.model, device=torch.device("cpu"))
     with torch.inference_mode():
-        return calibrate(crops, loaded.tokenizer, recognize, validation_protocol(charset), temperature)
+        return calibrate(crops, loaded.tokenizer, recognize, confidence_protocol(charset), temperature)
 
 
 def without_paths(value: object) -> object:

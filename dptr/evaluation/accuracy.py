@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -25,7 +26,9 @@ from dptr.utils.errors import UserError
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
 Indices = Sequence[int]  # which samples a batch holds
-Recognize = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n t classes"]]  # crops of one width
+Rows = Float[np.ndarray, "n t classes"]  # probabilities by character
+Recognized = Rows | tuple[Rows, Float[np.ndarray, "n positions classes"]]  # and by position of a CTC network
+Recognize = Callable[[UInt8[np.ndarray, "n h w 3"]], Recognized]  # crops of one width
 
 
 class HasText(Protocol):
@@ -48,12 +51,14 @@ class Reading:
         runaway: the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
         probabilities: of the characters, spaces at the ends of the text too, and of the end, where there is one:
             (characters + 1 or characters, classes).
+        path: of a CTC network the probabilities of its positions, where the caller asked for them.
     """
 
     text: str
     product: float
     runaway: bool
     probabilities: Float[np.ndarray, "t classes"]
+    path: Float[np.ndarray, "positions classes"] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,16 +109,20 @@ def share_correct(comparisons: Iterable[Comparison]) -> float:
     return sum(outcomes) / len(outcomes)
 
 
-def decode(tokenizer: Tokenizer, probabilities: Float[np.ndarray, "n t classes"]) -> list[Reading]:
+def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
     """Turn a model's probabilities into readings."""
+    probabilities, paths = recognized if isinstance(recognized, tuple) else (recognized, None)
     return [
         Reading(
             text=word.text,
             product=word.confidence,
             runaway=not word.ended and has_repeated_ending(word.text),
             probabilities=rows[: word.length + 1],
+            path=path,
         )
-        for word, rows in zip(tokenizer.decode(probabilities), probabilities, strict=True)
+        for word, rows, path in zip(
+            tokenizer.decode(probabilities), probabilities, repeat(None) if paths is None else paths, strict=False
+        )
     ]
 
 

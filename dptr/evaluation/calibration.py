@@ -4,14 +4,16 @@ All come from crops that training did not see. Temperature scaling is after Guo 
 Neural Networks", ICML 2017, section 4.2. They fit it for each decision of a classifier; here it is fitted for what a
 reader reports, the product over a word's characters and its end, and for whether the word is right.
 
-The confidence of a word is then computed from what counts under the protocol (``WordConfidence``, ours). Its one
-number, the exponent, is fitted with all data sets weighted alike: a reader meets other kinds of crops than the largest.
+The confidence of a word is then computed from what counts under the protocol (``WordConfidence``, ours). Its two
+numbers, exponent and length, are fitted with all data sets weighted alike: a reader meets other kinds of crops than the
+largest. How it was chosen among others is in docs/evidence/confidence.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -30,7 +32,9 @@ MIN_WORDS = 100  # the fit of fewer says little
 FULL_SET = 50  # words from which on a data set weighs as much as larger ones; below, in proportion to its words
 PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # shares of right words that a card names confidences for
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 10.0
-MIN_EXPONENT, MAX_EXPONENT = 0.2, 5.0
+MIN_EXPONENT, MAX_EXPONENT = 0.2, 10.0
+LENGTHS = tuple(step / 20 for step in range(21))  # that are tried
+EXPECTED_LENGTH = 0.5  # standard deviation of a normal prior at 0: few words, or words of one length, say little
 _GRID = 41  # values, evenly spread by their logarithm, thrice: each time between the best one's neighbors
 _TINY = 1e-12  # of what a logarithm is taken, at least
 
@@ -41,7 +45,7 @@ class Calibration:
 
     Attributes:
         temperature: see ``fit_temperature``.
-        word: the confidence of a word at this temperature; ``fit_exponent``. None for fewer than ``MIN_WORDS`` words.
+        word: the confidence of a word; ``fit_power``. None for fewer than ``MIN_WORDS`` words.
         thresholds: for each of ``PRECISIONS`` that is reached, the lowest confidence, of ``word``, from which on that
             share of words or more is right, and the share of all words that these are; both 0 to 1
             (``dptr.evaluation.metrics.confidence_threshold``). Empty for fewer than ``MIN_WORDS`` words.
@@ -78,43 +82,76 @@ def calibrate(
     for the probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
 
     Args:
+        recognize: of a CTC network the positions of its path too, for sums over paths.
         temperature: keep this one; None = fit it.
     """
-    comparisons = compare_crops(crops, tokenizer, recognize, protocol)
-    return calibrate_on(comparisons, count_as(tokenizer.charset, protocol), crops.sources, temperature)
+    comparisons = _Comparisons(crops, tokenizer, recognize, protocol)
+    return calibrate_on(comparisons, tokenizer.charset, protocol, crops.sources, temperature)
 
 
 def calibrate_on(
     comparisons: Iterable[Comparison[Reading]],
-    counted_as: str = "",
+    charset: Charset,
+    protocol: str,
     sources: Sequence[int] = (),
     temperature: float | None = None,
 ) -> Calibration:
-    """Fit temperature and exponent on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same.
+    """Fit a model's confidence on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same.
 
     Args:
-        comparisons: what the model read.
-        counted_as: see ``WordConfidence``.
+        comparisons: what the model read. Where all have a ``Reading.path``, confidences are sums over paths; then they
+            are iterated over a second time, at the temperature, for paths may not fit in memory.
+        charset: the model's.
+        protocol: that words were compared under, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
         sources: of each sample, by index, which data set it is from; none = all are from one.
         temperature: keep this one; None = fit it.
     """
     words: list[np.ndarray] = []
+    lengths: list[int] = []
     correct: list[bool] = []
     of_set: list[int] = []
+    of_paths = True
     for comparison in islice(comparisons, MAX_WORDS):
-        words.append(comparison.reading.probabilities.copy())  # else its whole batch would stay in memory
+        reading = comparison.reading
+        of_paths = of_paths and reading.path is not None
+        words.append(reading.probabilities.copy())  # else its whole batch would stay in memory
+        lengths.append(len(reading.text))
         correct.append(comparison.correct)
         of_set.append(sources[comparison.index] if sources else 0)
     if temperature is None:
         temperature = fit_temperature(words, correct)
     if len(words) < MIN_WORDS:
         return Calibration(temperature, words=len(words))
-    plain = WordConfidence(counted_as=counted_as)
-    products = [plain.product(apply_temperature(word, temperature)) for word in words]
-    own = WordConfidence(fit_exponent(products, correct, of_set), counted_as)
-    confidences = [own.scale(product) for product in products]
+    plain = WordConfidence(counted_as=count_as(charset, protocol), of_paths=of_paths)
+    if of_paths:
+        readings = (comparison.reading for comparison in islice(comparisons, MAX_WORDS))
+        shares = [_sum_paths(plain, reading, charset, temperature) for reading in readings]
+    else:
+        shares = [plain.product(apply_temperature(word, temperature)) for word in words]
+    exponent, length = fit_power(shares, lengths, correct, of_set)
+    own = replace(plain, exponent=exponent, length=length)
+    confidences = [own.scale(*pair) for pair in zip(shares, lengths, strict=True)]
     found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
     return Calibration(temperature, own, {each: pair for each, pair in found.items() if pair is not None}, len(words))
+
+
+@dataclass(frozen=True)
+class _Comparisons:
+    """``compare_crops``, as often as it is iterated over."""
+
+    crops: LabeledCrops
+    tokenizer: Tokenizer
+    recognize: Recognize
+    protocol: str
+
+    def __iter__(self) -> Iterator[Comparison[Reading]]:
+        return compare_crops(self.crops, self.tokenizer, self.recognize, self.protocol)
+
+
+def _sum_paths(plain: WordConfidence, reading: Reading, charset: Charset, temperature: float) -> float:
+    assert reading.path is not None
+    symbols = [1 + charset.index(character) for character in reading.text]
+    return float(plain.path_probabilities(apply_temperature(reading.path, temperature)[None], [symbols])[0])
 
 
 def count_as(charset: Charset, protocol: str) -> str:
@@ -158,32 +195,42 @@ def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Se
     return _least(loss, MIN_TEMPERATURE, MAX_TEMPERATURE)
 
 
-def fit_exponent(products: Sequence[float], correct: Sequence[bool], sources: Sequence[int]) -> float:
-    """Find the exponent at which powers of the words' products best predict whether they are right.
+def fit_power(
+    shares: Sequence[float], lengths: Sequence[int], correct: Sequence[bool], sources: Sequence[int]
+) -> tuple[float, float]:
+    """Find the exponent and the length (``WordConfidence``) at which confidences best predict whether words are right.
 
     Args:
-        products: of each word, 0 to 1 (``WordConfidence.product``).
+        shares: of each word its probability, 0 to 1 (``WordConfidence.product`` or ``path_probabilities``).
+        lengths: of each word, in characters.
         correct: whether each word was read correctly.
         sources: which data set each word is from, numbered from 0. All sets of ``FULL_SET`` words or more weigh alike.
 
     Returns:
-        The exponent of the least weighted negative log-likelihood, from ``MIN_EXPONENT`` to ``MAX_EXPONENT``; 1 where
-        there are fewer than ``MIN_WORDS`` words, or all are right, or none.
+        Those of the least weighted negative log-likelihood, as of so many words, and of the prior: the exponent from
+        ``MIN_EXPONENT`` to ``MAX_EXPONENT``, the length one of ``LENGTHS``. 1 and 0 where there are fewer than
+        ``MIN_WORDS`` words, or all are right, or none.
 
     Raises:
-        ValueError: lengths differ.
+        ValueError: the arguments differ in number.
     """
-    if not _tells(correct, len(products), len(sources)):
-        return 1.0
+    if not _tells(correct, len(shares), len(lengths), len(sources)):
+        return 1.0, 0.0
     right, of_set = np.array(correct), np.array(sources)
     weights = (1 / np.maximum(np.bincount(of_set), FULL_SET))[of_set]
-    logs = np.log(np.maximum(products, np.finfo(np.float64).tiny))
+    weights *= len(weights) / weights.sum()
+    logs = np.log(np.maximum(shares, np.finfo(np.float64).tiny))
+    sizes = 1.0 + np.array(lengths)
 
-    def loss(exponent: float) -> float:
-        confidence = np.exp(exponent * logs).clip(_TINY, 1 - _TINY)
+    def loss(exponent: float, length: float) -> float:
+        confidence = np.exp(exponent * sizes**-length * logs).clip(_TINY, 1 - _TINY)
         return -float((weights * np.log(np.where(right, confidence, 1 - confidence))).sum())
 
-    return _least(loss, MIN_EXPONENT, MAX_EXPONENT)
+    tried = []
+    for length in LENGTHS:
+        exponent = _least(partial(loss, length=length), MIN_EXPONENT, MAX_EXPONENT)
+        tried.append((loss(exponent, length) + (length / EXPECTED_LENGTH) ** 2 / 2, exponent, length))
+    return min(tried)[1:]
 
 
 def _tells(correct: Sequence[bool], *lengths: int) -> bool:

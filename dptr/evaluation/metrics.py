@@ -47,6 +47,12 @@ def fold_62(text: str) -> str:
     return _fold_to(text, _SIGNS_62)
 
 
+def fold_letters(text: str) -> str:
+    """Letters with their accents, and digits, of any script; case is folded, everything else is left out."""
+    signs = normalize_label(text).lower()
+    return normalize_label("".join(sign for sign in signs if unicodedata.category(sign)[0] in "LMN"))
+
+
 def fold_94(text: str) -> str:
     """Printable ASCII with case and punctuation; accents are folded, everything else is left out."""
     return _fold_to(text, _SIGNS_94)
@@ -56,6 +62,7 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {
     "36": fold_36,
     "62": fold_62,
     "94": fold_94,
+    "letters": fold_letters,
     "native": normalize_label,  # NFC, whitespace removed: the label as it stands, in any language
     "line": partial(normalize_label, spaces=True),  # the same with a space between words
     "lower": lambda text: normalize_label(text.lower()),  # native without case, as OpenOCR's RecMetric for Chinese
@@ -80,6 +87,14 @@ def protocol(name: str) -> Callable[[str], str]:
 def validation_protocol(charset: Charset) -> str:
     """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
     return "36" if resolve_charset("94+space").covers("".join(charset.characters)) else "native"
+
+
+def confidence_protocol(charset: Charset) -> str:
+    """The protocol whose right words a confidence foretells: 36 for ASCII charsets; letters for others, native where
+    they have none."""
+    if validation_protocol(charset) == "36":
+        return "36"
+    return "letters" if any(map(fold_letters, charset.characters)) else "native"
 
 
 def fold_language(code: str) -> Callable[[str], str]:

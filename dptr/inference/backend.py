@@ -26,7 +26,7 @@ class Backend(Protocol):
     """An open recognizer: ``dptr.inference.onnx_backend.OnnxModel`` or ``dptr.inference.torch_backend.TorchModel``.
 
     A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and
-    ``probabilities``, and ``paths`` or ``search`` if ``searches`` says so.
+    ``probabilities``, and if ``searches`` says so ``paths`` and ``probabilities_and_paths``, or ``search``.
 
     Attributes:
         device: where it computes, such as ``cpu`` or ``cuda:1``.
@@ -62,8 +62,11 @@ class Backend(Protocol):
 
         Returns:
             float32 (n, t, classes): for each position the probabilities of the blank (class 0) and of the charset's
-            characters; t is 2 ``max_length`` - 1.
+            characters; t is 2 ``max_length`` - 1, or the number of image tokens.
         """
+
+    def probabilities_and_paths(self, crops: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
+        """Both of a CTC network, computed once."""
 
     def search(self, crops: np.ndarray, rules: Rules, width: int, /) -> Hypotheses:
         """Read the words of a language, by beam search.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,23 +39,27 @@ class WordConfidence:
     """How likely a word is right, where some characters count as others and some do not count.
 
     Word accuracy takes letters of both cases for the same and leaves signs out. A reader that wavers between ``o`` and
-    ``O`` is then sure of the word, though of neither letter. So the confidence of a word is ``(p_1 p_2 ... p_end) **
-    exponent``, where p_i is the probability of whatever counts as what was read at place i:
+    ``O`` is then sure of the word, though of neither letter. So the confidence of a word of n characters is
+    ``p ** (exponent * (1 + n) ** -length)``, where p is the probability of all readings that count as the word:
 
-    - for a character that counts, all characters that count as it;
-    - for one that does not count, all that do not;
-    - behind the last character that counts, all that do not count, and the end.
+    - of a CTC network, the sum over all paths that spell one of them (``path_probabilities``);
+    - of others, the product over the places of the word (``product``).
 
-    Ours; what it gains over the product of the likeliest characters' probabilities is in docs/evidence/accuracy.md.
+    Ours, but for the sum over paths. What it gains is in docs/evidence/confidence.md.
 
     Attributes:
         exponent: > 0; above 1 it lowers confidences, below 1 it raises them.
         counted_as: for each character of the model, in order, the one that it counts as, and ``UNCOUNTED`` for those
             that do not count; empty = each counts as itself.
+        length: 0 to 1. At 0 p alone counts. Above it long words gain: errors of one line come together, and p is lower
+            than the share of lines that are right. At 1 it is about the mean by character that counts.
+        of_paths: whether p is the sum over paths. A card without it, or without ``length``, is of an earlier version.
     """
 
     exponent: float = 1.0
     counted_as: str = ""
+    length: float = 0.0
+    of_paths: bool = False
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], characters: int) -> WordConfidence | None:
@@ -67,22 +71,31 @@ class WordConfidence:
         if "confidence" not in card:
             return None
         try:
-            exponent, counted_as = float(card["confidence"]["exponent"]), str(card["confidence"]["counted_as"])
-        except (KeyError, TypeError, ValueError) as error:
+            held = card["confidence"]
+            exponent, counted_as = float(held["exponent"]), str(held["counted_as"])
+            length, of_paths = float(held.get("length", 0.0)), held.get("of_paths", False)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"model card: 'confidence' is damaged ({error!r}); copy the model anew") from error
-        if not 0 < exponent < np.inf or len(counted_as) not in (0, characters):
+        if not (0 < exponent < np.inf and 0 <= length <= 1) or len(counted_as) not in (0, characters):
             raise UserError(
-                f"model card: 'confidence' has the exponent {exponent:g} and {len(counted_as)} characters; the model "
-                f"has {characters}, and the exponent must be above 0; copy the model anew"
+                f"model card: 'confidence' has the exponent {exponent:g}, the length {length:g} and {len(counted_as)} "
+                f"characters; the model has {characters}, the exponent must be above 0, and the length 0 to 1; copy "
+                "the model anew"
             )
-        return cls(exponent, counted_as)
+        return cls(exponent, counted_as, length, bool(of_paths))
 
     def to_card(self) -> dict[str, Any]:
-        """``{"confidence": {"exponent": ..., "counted_as": ...}}``, for the model card."""
-        return {"confidence": {"exponent": round(self.exponent, 6), "counted_as": self.counted_as}}
+        """``{"confidence": {"exponent": ..., "counted_as": ..., "length": ..., "of_paths": ...}}``, for the card."""
+        numbers = {"exponent": round(self.exponent, 6), "length": round(self.length, 6)}
+        return {"confidence": {**numbers, "counted_as": self.counted_as, "of_paths": self.of_paths}}
 
     def product(self, word: Float[np.ndarray, "t classes"]) -> float:
-        """The product above, 0 to 1, before the exponent.
+        """p of a word that was read place by place, 0 to 1: the product of the probabilities of whatever counts as what
+        was read there.
+
+        - For a character that counts, all characters that count as it;
+        - for one that does not count, all that do not;
+        - behind the last character that counts, all that do not count, and the end.
 
         Args:
             word: the probabilities of the characters that were read and of the end, where there is one; the likeliest
@@ -96,9 +109,60 @@ class WordConfidence:
         same[counted[-1] + 1 if len(counted) else 0 :] = self._groups <= _UNCOUNTED
         return float(np.minimum((word * same).sum(-1, dtype=np.float64), 1.0).prod())
 
-    def scale(self, product: float) -> float:
-        """The confidence, 0 to 1, from a product of probabilities."""
-        return float(product**self.exponent)
+    def path_probabilities(
+        self, paths: Float[np.ndarray, "n t classes"], words: Sequence[Sequence[int]]
+    ) -> Float[np.ndarray, " n"]:
+        """p of words that a CTC network read, 0 to 1 each: the sum over their paths.
+
+        These are the forward variables of Graves et al., "Connectionist Temporal Classification", ICML 2006, section
+        4.1, with the characters that count as one as one label, and those that do not count as blanks. Neighbors that
+        count as the same but are not, as in ``Aa``, are labels of their own: a path goes from the one to the other
+        without a blank between.
+
+        Args:
+            paths: for each position the probabilities of the blank (class 0) and of the characters.
+            words: the classes of the characters of each word.
+        """
+        labels = [self._labels(word) for word in words]
+        states = 1 + 2 * max(map(len, labels), default=0)
+        shown = np.zeros((len(words), paths.shape[1], states))
+        steps = np.zeros((len(words), states), bool)  # into which states a path comes from the label before
+        for row, (path, own) in enumerate(zip(paths, labels, strict=True)):
+            for place, classes in enumerate(own):
+                shown[row, :, 2 * place + 1] = path[:, classes].sum(1, dtype=np.float64)
+                steps[row, 2 * place + 1] = place > 0 and not np.array_equal(classes, own[place - 1])
+            shown[row, :, : 2 * len(own) + 1 : 2] = path[:, self._blanks].sum(1, dtype=np.float64)[:, None]
+        reached = np.zeros((len(words), states))
+        reached[:, 0] = 1.0
+        for place in range(paths.shape[1]):
+            arrived = reached.copy()
+            arrived[:, 1:] += reached[:, :-1]
+            arrived[:, 2:] += steps[:, 2:] * reached[:, :-2]
+            reached = arrived * shown[:, place]
+        rows, last = np.arange(len(words)), 2 * np.array([len(own) for own in labels], np.int64)
+        return np.minimum(reached[rows, last] + (last > 0) * reached[rows, last - 1], 1.0)
+
+    def scale(self, probability: float, characters: int) -> float:
+        """The confidence, 0 to 1, from p and the number of characters of the word."""
+        return float(probability ** (self.exponent * (1 + characters) ** -self.length))
+
+    def _labels(self, word: Sequence[int]) -> list[Int64[np.ndarray, " members"]]:
+        """The classes of each label of a word."""
+        if not self.counted_as:
+            return [np.array([symbol]) for symbol in word]
+        groups = self._groups[np.asarray(word, np.int64)]
+        labels = []
+        for place, (symbol, group) in enumerate(zip(word, groups.tolist(), strict=True)):
+            beside = [other for other in (place - 1, place + 1) if 0 <= other < len(word) and groups[other] == group]
+            if group > _UNCOUNTED:
+                alone = any(word[other] != symbol for other in beside)
+                labels.append(np.array([symbol]) if alone else np.flatnonzero(self._groups == group))
+        return labels
+
+    @cached_property
+    def _blanks(self) -> Int64[np.ndarray, " members"]:
+        """The classes that a path shows where nothing counts."""
+        return np.flatnonzero(self._groups <= _UNCOUNTED) if self.counted_as else np.array([_END])
 
     @cached_property
     def _groups(self) -> Int64[np.ndarray, " classes"]:

@@ -51,11 +51,12 @@ class Constraint:
         """
         if backend.searches == "prefixes":
             return search_words(backend, crops, replace(self.rules, temperature=backend.temperature))
-        rows = backend.paths(crops) if backend.searches == "paths" else backend.probabilities(crops)
-        rows = self.restriction.apply(apply_temperature(rows, backend.temperature))
         if backend.searches != "paths":
-            return find_words(rows, self.trellis)
-        return find_paths(_add_blanks(rows, 2 * len(self.trellis) - 1), self.paths)
+            rows = apply_temperature(backend.probabilities(crops), backend.temperature)
+            return find_words(self.restriction.apply(rows), self.trellis)
+        rows = self.restriction.apply(apply_temperature(backend.paths(crops), backend.temperature))
+        rows = _add_blanks(rows, 2 * len(self.trellis) - 1)
+        return [replace(each, path=path) for each, path in zip(find_paths(rows, self.paths), rows, strict=True)]
 
     @cached_property
     def paths(self) -> Paths:

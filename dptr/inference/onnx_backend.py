@@ -109,6 +109,13 @@ class OnnxModel:
         """Label the positions of a CTC network: see ``dptr.inference.backend.Backend.paths``."""
         return self._rows("paths", crops)
 
+    def probabilities_and_paths(
+        self, crops: UInt8[np.ndarray, "n h w 3"]
+    ) -> tuple[Float32[np.ndarray, "n t classes"], Float32[np.ndarray, "n positions classes"]]:
+        """Both of a CTC network: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
+        rows, paths = self._several(("probabilities", "paths"), crops)
+        return rows, paths
+
     def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
         """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
         guide = dict(zip(GUIDE, (*rules.arrays(), np.array(width, np.int64)), strict=True))
@@ -121,12 +128,16 @@ class OnnxModel:
         return found
 
     def _rows(self, output: str, crops: np.ndarray) -> np.ndarray:
-        (rows,) = self._run([output], {"pixels": to_pixels(crops)})
-        if rows.ndim != 3 or not rows.shape[1] or (len(rows), rows.shape[2]) != (len(crops), self._classes):
-            raise self._odd(f"{output} of shape {rows.shape} for {len(crops)} crops and {self._classes} classes")
-        if rows.dtype != np.float32 or not np.isfinite(rows).all():
-            raise self._odd(f"{output} that are not finite float32")
-        return rows
+        return self._several((output,), crops)[0]
+
+    def _several(self, outputs: Sequence[str], crops: np.ndarray) -> list[np.ndarray]:
+        several = self._run(outputs, {"pixels": to_pixels(crops)})
+        for output, rows in zip(outputs, several, strict=True):
+            if rows.ndim != 3 or not rows.shape[1] or (len(rows), rows.shape[2]) != (len(crops), self._classes):
+                raise self._odd(f"{output} of shape {rows.shape} for {len(crops)} crops and {self._classes} classes")
+            if rows.dtype != np.float32 or not np.isfinite(rows).all():
+                raise self._odd(f"{output} that are not finite float32")
+        return several
 
     def _run(self, outputs: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
         try:

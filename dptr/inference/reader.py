@@ -305,38 +305,70 @@ class Reader:
         return read_by_size(crops, self.batch_size, self._predict)
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
-        if self._constraint is not None:
-            return [self._predict_found(found) for found in self._constraint.read(self.backend, crops)]
-        probabilities = apply_temperature(self.backend.probabilities(crops), self.backend.temperature)
-        if self._restriction is not None:
-            probabilities = self._restriction.apply(probabilities)
-        words = self.tokenizer.decode(probabilities)
-        return [self._predict_word(*each) for each in zip(words, probabilities, strict=True)]
+        own = self._word_confidence
+        predictions, shares = self._read_freely(crops) if self._constraint is None else self._read_expected(crops)
+        if own is None:
+            return predictions
+        pairs = zip(predictions, shares, strict=True)
+        return [
+            replace(each, confidence=own.scale(share, len(each.text)), uncalibrated=each.confidence)
+            for each, share in pairs
+        ]
 
-    def _predict_word(self, word: Decoded, probabilities: Float[np.ndarray, "t classes"]) -> Prediction:
+    def _read_freely(self, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
+        """Any words, and the probability of each that its confidence is calibrated from."""
+        own = self._word_confidence
+        if own is not None and own.of_paths:
+            rows, paths = map(self._temper, self.backend.probabilities_and_paths(crops))
+            predictions = [self._predict_word(word) for word in self.tokenizer.decode(rows)]
+            return predictions, self._sum_paths(own, predictions, paths)
+        rows = self._temper(self.backend.probabilities(crops))
+        words = self.tokenizer.decode(rows)
+        predictions = [self._predict_word(word) for word in words]
+        if own is None:
+            return predictions, []
+        return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
+
+    def _temper(self, rows: Float[np.ndarray, "n t classes"]) -> Float[np.ndarray, "n t classes"]:
+        """Probabilities at the model's temperature, of the characters that may be read."""
+        rows = apply_temperature(rows, self.backend.temperature)
+        return rows if self._restriction is None else self._restriction.apply(rows)
+
+    def _read_expected(self, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
+        """The same for the words of the pattern or the lexicon."""
+        assert self._constraint is not None
+        found = self._constraint.read(self.backend, crops)
+        predictions = [self._predict_found(each) for each in found]
+        own, paths = self._word_confidence, [each.path for each in found if each.path is not None]
+        if own is not None and own.of_paths:
+            return predictions, self._sum_paths(own, predictions, np.stack(paths))
+        return predictions, [each.confidence for each in predictions]
+
+    def _sum_paths(
+        self, own: WordConfidence, predictions: Sequence[Prediction], paths: Float[np.ndarray, "n t classes"]
+    ) -> list[float]:
+        charset = self.tokenizer.charset
+        words = [[1 + charset.index(character) for character in each.text] for each in predictions]
+        return own.path_probabilities(paths, words).tolist()
+
+    def _predict_word(self, word: Decoded) -> Prediction:
         runaway = not word.ended and has_repeated_ending(word.text)
-        prediction = Prediction(
+        return Prediction(
             text=word.text,
             confidence=word.confidence,
             characters=tuple(zip(word.text, word.characters, strict=True)),
             runaway=runaway,
             notes=() if word.ended or runaway else (note_cut(word.length),),
         )
-        own = self._word_confidence
-        if own is None:
-            return prediction
-        return _calibrate(prediction, own, own.product(probabilities[: word.length + 1]))
 
     def _predict_found(self, found: Found) -> Prediction:
         text = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
-        prediction = Prediction(
+        return Prediction(
             text=text,
             confidence=math.prod(found.probabilities),
             characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
             outside=found.outside,
         )
-        own = self._word_confidence
-        return prediction if own is None else _calibrate(prediction, own, prediction.confidence)
 
     def _note(self, prediction: Prediction, picture: Prepared) -> Prediction:
         """The prediction, with what may be wrong with it."""
@@ -362,6 +394,10 @@ class Reader:
         allowed = resolve_charset(self.charset) if self.charset else None
         charset = backend.tokenizer.charset
         self._word_confidence = WordConfidence.from_card(backend.card, len(charset))
+        if self._word_confidence is not None and self._word_confidence.of_paths and backend.searches != "paths":
+            raise UserError(
+                f"model '{self.name}': its card calibrates sums over paths, and it is no CTC network; copy it anew"
+            )
         self._restriction: Restriction | None = None if allowed is None else restrict(charset, allowed)
         self._constraint: Constraint | None = None
         if self.pattern or self.lexicon is not None:
@@ -371,10 +407,6 @@ class Reader:
 
 def _opener(isolate: bool) -> Callable[[Picture, str], Image.Image]:
     return Isolation().open_image if isolate else open_image
-
-
-def _calibrate(prediction: Prediction, own: WordConfidence, product: float) -> Prediction:
-    return replace(prediction, confidence=own.scale(product), uncalibrated=prediction.confidence)
 
 
 def is_picture(source: object) -> bool:

@@ -15,8 +15,9 @@ from dptr.data.augment import to_pixels
 from dptr.inference.beam import Hypotheses, Rules
 from dptr.models.checkpoint import load_recognizer
 from dptr.models.decoders.base import AutoregressiveDecoder
-from dptr.models.decoders.ctc import CTC
+from dptr.models.decoders.ctc import CTC, collapse
 from dptr.models.decoders.search import Guide, search
+from dptr.models.recognizer import Recognizer
 from dptr.utils.errors import UserError
 from dptr.utils.sizes import CropSizes, Sizes
 
@@ -64,6 +65,16 @@ class TorchModel:
             memory = self.model.memory(to_pixels(crops, self._device))
             return to_probabilities(decoder.predict(memory, None))
 
+    def probabilities_and_paths(
+        self, crops: UInt8[np.ndarray, "n h w 3"]
+    ) -> tuple[Float32[np.ndarray, "n t classes"], Float32[np.ndarray, "n positions classes"]]:
+        """Both of a CTC network: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
+        self._check_process()
+        with torch.inference_mode():
+            both = crop_probabilities_and_paths(self.model, crops, self._device)
+        assert isinstance(both, tuple)
+        return both
+
     def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
         """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
         decoder = self.model.decoder
@@ -94,6 +105,17 @@ def crop_probabilities(
 ) -> Float32[np.ndarray, "n t classes"]:
     """Recognize crops with a model on ``device``, in the mode that it is in; gradients must be off."""
     return to_probabilities(model(to_pixels(crops, device)))
+
+
+def crop_probabilities_and_paths(
+    model: Recognizer, crops: UInt8[np.ndarray, "n h w 3"], device: torch.device
+) -> Float32[np.ndarray, "n t classes"] | tuple[Float32[np.ndarray, "n t c"], Float32[np.ndarray, "n p c"]]:
+    """The same with, of a CTC network, the probabilities by position that they are read from."""
+    decoder = model.decoder
+    if not isinstance(decoder, CTC):
+        return crop_probabilities(model, crops, device)
+    path = decoder.predict(model.memory(to_pixels(crops, device)), None)
+    return to_probabilities(collapse(path, decoder.max_length + 1)), to_probabilities(path)
 
 
 def to_probabilities(logits: Float[Tensor, "n t classes"]) -> Float32[np.ndarray, "n t classes"]:

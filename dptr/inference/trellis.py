@@ -48,11 +48,13 @@ class Found:
         symbols: its characters, each 1 to n.
         probabilities: of each character, and of the end.
         outside: 0 to 1, the probability of all that is not in the language.
+        path: of a CTC network the probabilities of its positions that it was searched in.
     """
 
     symbols: tuple[int, ...]
     probabilities: tuple[float, ...]
     outside: float
+    path: Float[np.ndarray, "positions classes"] | None = None
 
 
 def unroll(automaton: Automaton, length: int) -> list[Layer]:

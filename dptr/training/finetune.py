@@ -24,8 +24,8 @@ from dptr.data.loader import Batch, batches
 from dptr.data.sources import Source
 from dptr.evaluation.accuracy import Recognize, score_crops
 from dptr.evaluation.calibration import calibrate
-from dptr.evaluation.metrics import validation_protocol
-from dptr.inference.torch_backend import crop_probabilities
+from dptr.evaluation.metrics import confidence_protocol, validation_protocol
+from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
 from dptr.models.checkpoint import CHECKPOINT_FILES, save_checkpoint
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.fmu import counting_loss
@@ -37,6 +37,7 @@ from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
+from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
 from dptr.training.resolve import resolve_finetune
@@ -134,7 +135,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
 
     def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         data["training"] = crops.digest()
-        return turn(crops) if reads else (crops, [])
+        crops, lines = turn(crops) if reads else (crops, [])
+        return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
     crops = load_finetune_crops(recipe, charset, change)
     run, lengths = count_steps(recipe.run, crops.epoch, out)
@@ -149,6 +151,8 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     task.data = data
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *messages])
     trainer.run()
+    for line in task.narrow.summary():
+        trainer.log.say(line)
     if others:
         before, after = (task.of_others(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
         trainer.log.say(describe_forgetting(before, after))
@@ -195,6 +199,7 @@ class FinetuneTask(Task):
     ):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
         self.source, self.validation, self.others = source, validation, others
+        self.narrow = NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width)
         self.of_unlimited: Scores = {}  # what the last state that was judged reads of other crops
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
@@ -211,7 +216,9 @@ class FinetuneTask(Task):
         if teacher is not None:
             used.append(f"what {Path(recipe.distillation.model).name} reads")
         if recipe.init.encoder:
-            used.append("image encoder of PP-OCRv6_rec_small, whose makers trained it on photographs")
+            with_head = isinstance(model.decoder, TokenCTC) and not recipe.init.decoder
+            came = "encoder and head" if with_head else "image encoder"
+            used.append(f"{came} of PP-OCRv6_rec_small, whose makers trained it on photographs")
         dumped = recipe.model_dump(mode="json")
         held_out = describe_validation(recipe.data)
         self.card = {"name": name, "kind": "recognizer", "trained_on": used, "validation": held_out, "recipe": dumped}
@@ -224,6 +231,7 @@ class FinetuneTask(Task):
         self, batch: Batch, step: int, generator: torch.Generator, share: Share
     ) -> tuple[dict[str, Tensor], list[str]]:
         crops, words, _ = batch
+        self.narrow.count(crops.shape[2], words)
         targets = torch.from_numpy(self.tokenizer.encode(words)).to(self.device)
         targets = self.accelerator.pad_across_processes(targets, 1, self.tokenizer.pad)
         return {"pixels": to_pixels(crops, self.device), "targets": targets}, words
@@ -272,7 +280,8 @@ class FinetuneTask(Task):
         about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         if self.others:
             about["way"] = float(validation.variant.removeprefix("_") or 1)
-        calibration = calibrate(self.validation, self.tokenizer, self.recognize, self.protocol)
+        both = partial(crop_probabilities_and_paths, self.model, device=self.device)
+        calibration = calibrate(self.validation, self.tokenizer, both, confidence_protocol(self.charset))
         scores = {**validation.scores, **(self.of_unlimited if validation.model else {})}
         card = {**self.card, "results": [{**about, **scores}], **calibration.to_card()}
         folder = out / (f"model-{validation.model}" if validation.model else "model")

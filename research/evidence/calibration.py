@@ -1,54 +1,75 @@
 """How far confidences are from the share that is right, by kind of crops, before and after the calibration of words.
 
 python research/evidence/calibration.py --data "$DPTR_DATA/iiit5k/test" "$DPTR_DATA/ic15/test" [--model MODEL]
-python research/evidence/calibration.py --leave-out --data words/val codes/val     # the exponent from the other folders
+python research/evidence/calibration.py --leave-out --data words/val codes/val     # fitted on the other folders
 
-Protocol 36. In parentheses: the calibration error to expect of perfect confidences (``chance_calibration_error``).
+Protocol 36. "Before" is the product of the probabilities of the likeliest characters. ECE is of 15 bins of equal width
+(Guo et al. 2017); in parentheses, what perfect confidences show by chance in so many crops
+(``chance_calibration_error``). "Gap" is the mean confidence less the share that is right; of 1,000 resamples of
+the crops 90 % lie between the limits. With --leave-out the second table says how many of the
+readings above the threshold of the other folders are right, and how many lie above it.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dptr import Reader
 from dptr.data.labeled import open_labeled
-from dptr.evaluation.calibration import fit_exponent
-from dptr.evaluation.metrics import chance_calibration_error, expected_calibration_error, protocol
+from dptr.evaluation.calibration import PRECISIONS, fit_power
+from dptr.evaluation.metrics import (
+    chance_calibration_error,
+    confidence_threshold,
+    expected_calibration_error,
+    protocol,
+)
 from dptr.inference.confidence import WordConfidence
+
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What was read of one folder: the confidence before and after its calibration, and whether it is right."""
+    """What was read of one folder: the product, the confidence, the number of characters, and whether it is right."""
 
     name: str
     plain: np.ndarray
     calibrated: np.ndarray
+    lengths: np.ndarray
     right: np.ndarray
+
+    def shares(self, own: WordConfidence) -> np.ndarray:
+        """The probabilities that ``own`` has made the confidences of."""
+        return self.calibrated ** ((1.0 + self.lengths) ** own.length / own.exponent)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--model", default="dptr-en")
-    parser.add_argument("--leave-out", action="store_true", help="fit the exponent of each folder on the others")
+    parser.add_argument("--leave-out", action="store_true", help="fit the confidence of each folder on the others")
     options = parser.parse_args()
     reader = Reader(options.model)
     sets = [_read(reader, folder) for folder in options.data]
+    thresholds: list[dict[float, tuple[float, float] | None]] = []
     if options.leave_out:
         own = WordConfidence.from_card(reader.card, len(reader.tokenizer.charset))
         assert own is not None, "a model with a calibrated confidence"
-        sets = [_refit(sets, place, own.exponent) for place in range(len(sets))]
-    print("| data | crops | right | ECE before | ECE | log-loss before | log-loss |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    rows = [_measure(each) for each in sets]
-    for each, row in zip(sets, rows, strict=True):
-        print(_line(each.name, f"{len(each.right):,}", row))
-    print(_line("mean", f"{sum(len(each.right) for each in sets):,}", np.mean(rows, 0)))
+        pairs = [_refit(sets, place, own) for place in range(len(sets))]
+        sets, thresholds = [each for each, _ in pairs], [found for _, found in pairs]
+    print("| data | crops | right | ECE before | ECE | gap, points | log-loss before | log-loss |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for each in sets:
+        print(_line(each), flush=True)
+    if thresholds:
+        print(f"\n| data | {' | '.join(f'{each:.1%}: right, answered' for each in PRECISIONS)} |")
+        print("|---|" + "---:|" * len(PRECISIONS))
+        for each, found in zip(sets, thresholds, strict=True):
+            print(f"| `{each.name}` | {' | '.join(_answered(each, found[precision]) for precision in PRECISIONS)} |")
 
 
 def _read(reader: Reader, folder: Path) -> Outcomes:
@@ -60,35 +81,49 @@ def _read(reader: Reader, folder: Path) -> Outcomes:
         if not isinstance(reading, Exception)
     ]
     plain, calibrated = np.array([(reading.product, reading.confidence) for reading, _ in pairs]).T
-    return Outcomes("/".join(folder.parts[-2:]), plain, calibrated, np.array([right for _, right in pairs]))
+    lengths, right = (np.array([each[place] for each in ((len(r.text), ok) for r, ok in pairs)]) for place in range(2))
+    return Outcomes("/".join(folder.parts[-2:]), plain, calibrated, lengths, right)
 
 
-def _refit(sets: list[Outcomes], place: int, exponent: float) -> Outcomes:
-    """One folder with the exponent that the others ask for."""
-    others = [(each, number) for number, each in enumerate(sets) if number != place]
-    products = np.concatenate([each.calibrated ** (1 / exponent) for each, _ in others])
-    right = np.concatenate([each.right for each, _ in others])
-    numbers = [number for each, number in others for _ in each.right]
-    refitted = fit_exponent(products.tolist(), right.tolist(), numbers)
-    own = sets[place]
-    return Outcomes(own.name, own.plain, own.calibrated ** (refitted / exponent), own.right)
+def _refit(
+    sets: list[Outcomes], place: int, own: WordConfidence
+) -> tuple[Outcomes, dict[float, tuple[float, float] | None]]:
+    """One folder with the confidence that the others ask for, and their thresholds."""
+    others = [each for number, each in enumerate(sets) if number != place]
+    shares = np.concatenate([each.shares(own) for each in others])
+    lengths, right = (np.concatenate([getattr(each, key) for each in others]).tolist() for key in ("lengths", "right"))
+    numbers = [number for number, each in enumerate(others) for _ in each.right]
+    exponent, length = fit_power(shares.tolist(), lengths, right, numbers)
+    refitted = replace(own, exponent=exponent, length=length)
+    of_others = [refitted.scale(*pair) for pair in zip(shares, lengths, strict=True)]
+    found = {precision: confidence_threshold(of_others, right, precision) for precision in PRECISIONS}
+    left = sets[place]
+    confidences = [refitted.scale(*pair) for pair in zip(left.shares(own), left.lengths.tolist(), strict=True)]
+    return replace(left, calibrated=np.array(confidences)), found
 
 
-def _measure(each: Outcomes) -> np.ndarray:
-    """Share right; of the confidence before and after, the calibration error, the expected one, and the log-loss."""
-    row = [float(each.right.mean())]
+def _line(each: Outcomes) -> str:
+    cells, losses = [], []
     for confidences in (each.plain, each.calibrated):
         clipped = confidences.clip(1e-9, 1 - 1e-9)
-        loss = -np.log(np.where(each.right, clipped, 1 - clipped)).mean()
-        shown = confidences.tolist()
-        row += [expected_calibration_error(shown, each.right.tolist()), chance_calibration_error(shown), float(loss)]
-    return np.array(row)
+        losses.append(f"{-np.log(np.where(each.right, clipped, 1 - clipped)).mean():.3f}")
+        error = expected_calibration_error(confidences.tolist(), each.right.tolist())
+        chance = chance_calibration_error(confidences.tolist())
+        cells.append(f"{error:.1%} ({chance:.1%})")
+    gaps = 100 * (each.calibrated - each.right)
+    rows = np.random.default_rng(0).integers(0, len(gaps), (DRAWS, len(gaps)))
+    low, high = np.percentile(gaps[rows].mean(1), (5, 95))
+    return (
+        f"| `{each.name}` | {len(each.right):,} | {each.right.mean():.1%} | {cells[0]} | {cells[1]} | "
+        f"{gaps.mean():+.1f} ({low:+.1f} to {high:+.1f}) | {losses[0]} | {losses[1]} |"
+    )
 
 
-def _line(name: str, count: str, row: np.ndarray) -> str:
-    right, before, before_chance, before_loss, after, chance, loss = row
-    errors = f"{before:.1%} ({before_chance:.1%}) | {after:.1%} ({chance:.1%})"
-    return f"| `{name}` | {count} | {right:.1%} | {errors} | {before_loss:.3f} | {loss:.3f} |"
+def _answered(each: Outcomes, threshold: tuple[float, float] | None) -> str:
+    if threshold is None:
+        return "-"
+    accepted = each.right[each.calibrated >= threshold[0]]
+    return f"{accepted.mean():.1%}, {len(accepted) / len(each.right):.1%}" if len(accepted) else "-, 0.0%"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from dptr.config.model import ModelConfig, PARSeqConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.data.batch_augment import augment_batch
 from dptr.evaluation.accuracy import Comparison, compare_crops
-from dptr.evaluation.calibration import calibrate_on, count_as
+from dptr.evaluation.calibration import calibrate_on
 from dptr.evaluation.metrics import one_minus_ned, validation_protocol, word_accuracy
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import Loaded, open_checkpoint, save_checkpoint
@@ -295,8 +295,7 @@ class ResidentTask(Task):
             used.append(f"what {self.first} read of them")
             teacher = DistillationConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
             recipe = recipe.model_copy(update={"distillation": teacher})
-        counted_as = count_as(checkpoint.charset, self.protocol)
-        calibration = calibrate_on(self.compared, counted_as, self.validation.sources)
+        calibration = calibrate_on(self.compared, checkpoint.charset, self.protocol, self.validation.sources)
         card = {
             "name": name,
             "kind": "recognizer",

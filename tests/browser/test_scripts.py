@@ -120,19 +120,34 @@ def test_crops_have_the_sizes_that_the_reader_chooses(page: Any, sizes: CropSize
 @pytest.mark.parametrize("counted_as", ["", "aab\n\n", "\n\n\n\n\n"], ids=repr)
 def test_confidence_is_that_of_the_card(page: Any, counted_as: str) -> None:
     rows = np.random.default_rng(5).dirichlet(np.ones(6) / 3, 7).astype(np.float32)
-    own = WordConfidence(0.7, counted_as)
+    own = WordConfidence(0.7, counted_as, 0.4)
     cooled = apply_temperature(rows, 1.3)
-    wanted = own.scale(own.product(cooled))
+    wanted = own.scale(own.product(cooled), 6)
     code = """async ([rows, card]) => {
         const m = await import("./static/confidence.js");
         const flat = new Float32Array(rows.flat());
         m.applyTemperature(flat, 6, 1.3);
         const cooled = rows.map((_, index) => flat.subarray(6 * index, 6 * index + 6));
         const best = cooled.map((row) => row.indexOf(Math.max(...row)));
-        return new m.WordConfidence(card).calibrate(cooled, best);
+        const own = new m.WordConfidence(card);
+        return own.scale(own.multiply(cooled, best), 6);
     }"""
     found = page.evaluate(code, [rows.tolist(), own.to_card()["confidence"]])
     assert found == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("counted_as", ["", "aab\n\n", "\n\n\n\n\n"], ids=repr)
+@pytest.mark.parametrize("word", [[], [1, 3], [1, 2, 1], [3, 3], [4, 1, 4, 1], [5]], ids=str)
+def test_the_sum_over_paths_is_that_of_the_reader(page: Any, counted_as: str, word: list[int]) -> None:
+    path = np.random.default_rng(6).dirichlet(np.ones(6) / 2, 9).astype(np.float32)
+    own = WordConfidence(counted_as=counted_as, of_paths=True)
+    code = """async ([rows, card, word]) => {
+        const m = await import("./static/confidence.js");
+        const own = new m.WordConfidence(card);
+        return [own.ofPaths, own.sumPaths(rows, word)];
+    }"""
+    found = page.evaluate(code, [path.tolist(), own.to_card()["confidence"], word])
+    assert found == [True, pytest.approx(own.path_probabilities(path[None], [word])[0], rel=1e-6)]
 
 
 def test_every_script_is_whole(page: Any) -> None:

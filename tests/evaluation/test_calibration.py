@@ -16,7 +16,7 @@ from dptr.evaluation.calibration import (
     MIN_TEMPERATURE,
     MIN_WORDS,
     count_as,
-    fit_exponent,
+    fit_power,
     fit_temperature,
 )
 from dptr.evaluation.metrics import expected_calibration_error, fold_36
@@ -120,7 +120,8 @@ def test_a_words_product_worked_out_by_hand() -> None:
     nothing = np.array([[0.6, 0.1, 0, 0, 0, 0.3, 0]])
     assert own.product(nothing) == pytest.approx(0.9)
     assert WordConfidence().product(case) == pytest.approx(0.5 * 0.9), "each counts as itself"
-    assert WordConfidence(2.0).scale(0.7) == pytest.approx(0.49)
+    assert WordConfidence(2.0).scale(0.7, 5) == pytest.approx(0.49)
+    assert WordConfidence(2.0, length=0.5).scale(0.7, 3) == pytest.approx(0.7), "2 / sqrt(1 + 3)"
 
 
 def test_what_counts_as_what_is_the_protocols() -> None:
@@ -132,10 +133,15 @@ def test_what_counts_as_what_is_the_protocols() -> None:
 
 
 def test_a_card_holds_the_confidence_of_words() -> None:
-    own = WordConfidence(1.25, "aab1\n\n")
-    assert WordConfidence.from_card({"name": "x", **own.to_card()}, 6) == own
+    for own in WordConfidence(1.25, "aab1\n\n"), WordConfidence(1.25, "aab1\n\n", 0.45, True):
+        assert WordConfidence.from_card({"name": "x", **own.to_card()}, 6) == own
+    earlier = {"confidence": {"exponent": 1.25, "counted_as": "aab1\n\n"}}
+    assert WordConfidence.from_card(earlier, 6) == WordConfidence(1.25, "aab1\n\n", 0.0, False)
     assert WordConfidence.from_card({"name": "x"}, 6) is None
-    for damaged in ({"exponent": 1.25, "counted_as": "aab"}, {"exponent": 0, "counted_as": ""}, {"exponent": 1}, 3):
+    long = {"exponent": 1, "counted_as": "", "length": 1.1}
+    for damaged in (
+        {"exponent": 1.25, "counted_as": "aab"}, {"exponent": 0, "counted_as": ""}, {"exponent": 1}, 3, long,
+    ):  # fmt: skip
         with pytest.raises(UserError, match=r"'confidence'.*copy the model anew"):
             WordConfidence.from_card({"confidence": damaged}, 6)
 
@@ -145,6 +151,13 @@ def drawn(exponent: float, count: int, seed: int = 0) -> tuple[list[float], list
     rng = np.random.default_rng(seed)
     products = rng.beta(2, 1, count)
     return products.tolist(), (rng.random(count) < products**exponent).tolist()
+
+
+def fit_exponent(products: list[float], correct: list[bool], sources: list[int]) -> float:
+    """Of words of one length."""
+    exponent, length = fit_power(products, [0] * len(products), correct, sources)
+    assert length == 0, "words of one length say nothing of it"
+    return exponent
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.5])
@@ -176,3 +189,13 @@ def test_the_exponent_stays_in_its_range_and_few_words_say_nothing() -> None:
     assert fit_exponent([0.01] * MIN_WORDS, [not each for each in rare], [0] * MIN_WORDS) == pytest.approx(MIN_EXPONENT)
     with pytest.raises(ValueError, match="give as many"):
         fit_exponent(products, correct, [0])
+
+
+@pytest.mark.parametrize("length", [0.0, 0.5, 1.0])
+def test_a_planted_length_is_found(length: float) -> None:
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, 40, 6000)
+    products = rng.beta(2, 1, 6000) ** np.sqrt(lengths)
+    correct = rng.random(6000) < products ** (1.5 * (1.0 + lengths) ** -length)
+    found = fit_power(products.tolist(), lengths.tolist(), correct.tolist(), [0] * 6000)
+    assert found == (pytest.approx(1.5, rel=0.25), pytest.approx(length, abs=0.06))

@@ -270,6 +270,9 @@ def test_a_file_holds_the_paths_of_its_model(kind: str, exported) -> None:
     with torch.no_grad():
         expected = model.model.decoder.predict(model.model.memory(to_pixels(crops(7))), None).softmax(-1).numpy()
     assert file.paths(crops(7)) == pytest.approx(expected, abs=1e-5)
+    for backend in (file, model):
+        rows, paths = backend.probabilities_and_paths(crops(7))
+        assert np.array_equal(rows, backend.probabilities(crops(7))) and np.array_equal(paths, backend.paths(crops(7)))
 
 
 @pytest.mark.parametrize("kind", SEEDS)
@@ -395,7 +398,7 @@ def test_reading_an_export_needs_no_torch(shipped, data: Path) -> None:
                 expected, of_expected = word, own
         calibrated = WordConfidence.from_card(reference.card, len(reference.tokenizer.charset))
         assert calibrated is not None and text == expected.text
-        sure = calibrated.scale(calibrated.product(of_expected[: len(text) + 1]))
+        sure = calibrated.scale(calibrated.product(of_expected[: len(text) + 1]), len(text))
         assert float(confidence) == pytest.approx(sure, abs=1e-4)
     assert "native" in lines[-1]
 

@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dptr.config.model import DecoderConfig, FMUConfig, ModelConfig, SVTRConfig
+from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperature
 from dptr.inference.constraint import make_constraint
 from dptr.inference.reader import Reader
-from dptr.models.checkpoint import save_checkpoint
+from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.decoders import DECODERS
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset, resolve_charset
@@ -153,3 +155,36 @@ def test_large_lists_are_compiled_in_seconds() -> None:
     words = ["".join(rng.choice(letters, rng.integers(3, 10))) for _ in range(20_000)]
     constraint = make_constraint(resolve_charset("94"), 25, lexicon=words)
     assert constraint.rules.next.shape[1] == 95 and len(constraint.trellis) == 10
+
+
+@pytest.mark.parametrize("kind", ["ctc", "ctc over tokens"])
+@pytest.mark.parametrize("only", [{}, {"charset": "1AB"}, {"pattern": "[AB]{1,3}"}, {"lexicon": ["A1", "B"]}], ids=str)
+def test_a_confidence_of_paths_sums_those_of_the_word_that_was_read(
+    kind: str, only: dict[str, Any], model, tmp_path: Path
+) -> None:
+    """Of the probabilities that are left of what may be read, at the model's temperature."""
+    loaded, own = load_recognizer(model(kind)), WordConfidence(1.5, "abab1" + UNCOUNTED, 0.4, True)
+    if "charset" in only:
+        (tmp_path / "few.txt").write_text("\n".join(only["charset"]))
+        only = {"charset": str(tmp_path / "few.txt")}
+    save_checkpoint(
+        tmp_path / "own", "recognizer", loaded.model, loaded.config, CHARSET, {}, own.to_card(), temperature=1.5
+    )
+    for batch in 1, 6:
+        reader = Reader(tmp_path / "own", batch_size=batch, **only)
+        paths = apply_temperature(reader.backend.paths(crops(6)), 1.5)
+        if restriction := reader._constraint.restriction if reader._constraint else reader._restriction:
+            paths = restriction.apply(paths)
+        read = reader.predict_arrays(crops(6))
+        words = [[1 + CHARSET.index(character) for character in each.text] for each in read]
+        shares = own.path_probabilities(paths, words).tolist()
+        expected = [own.scale(share, len(word)) for share, word in zip(shares, words, strict=True)]
+        assert [each.confidence for each in read] == pytest.approx(expected, rel=1e-4)
+        assert all(each.product != pytest.approx(each.confidence) for each in read if each.text)
+
+
+def test_a_card_with_sums_over_paths_is_refused_where_there_are_none(model, tmp_path: Path) -> None:
+    loaded, card = load_recognizer(model("parseq")), WordConfidence(of_paths=True).to_card()
+    save_checkpoint(tmp_path / "odd", "recognizer", loaded.model, loaded.config, CHARSET, {}, card)
+    with pytest.raises(UserError, match="sums over paths, and it is no CTC network"):
+        Reader(tmp_path / "odd")

@@ -143,7 +143,7 @@ def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> 
     for name, tensor in published.items():
         assert torch.equal(state[name], tensor), name
     card = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
-    assert any("PP-OCRv6_rec_small" in line for line in card["trained_on"])
+    assert any(line.startswith("image encoder of PP-OCRv6_rec_small") for line in card["trained_on"])
     with pytest.raises(UserError, match=r"init.encoder = 'rapidocr' together with init.model or init.glyph"):
         finetune(parts.recipe("finetune", "init.encoder=rapidocr"), tmp_path / "two")
     with pytest.raises(UserError, match=r"not of model.encoder.kind = 'vit'"):
@@ -160,6 +160,7 @@ def test_ctc_over_image_tokens_begins_with_the_published_head(parts: Parts, tmp_
     rows = [0, *(head.characters.index(character) + 1 for character in trained.tokenizer.charset.characters)]
     torch.testing.assert_close(trained.model.decoder.head.weight, head.weight[rows], atol=1e-4, rtol=0)
     torch.testing.assert_close(trained.model.decoder.head.bias, head.bias[rows], atol=1e-4, rtol=0)
+    assert any(line.startswith("encoder and head of PP-OCRv6_rec_small") for line in trained.card["trained_on"])
     with pytest.raises(UserError, match=r"decoder.path = 'tokens' with fmu.queries = \d+.*set model.fmu.queries=0"):
         finetune(parts.recipe("finetune", *keys, *own), tmp_path / "fmu")
 

@@ -75,32 +75,38 @@ export class Recognizer {
       }
     });
     const input = new this.ort.Tensor("float32", pixels, [crops.length, 3, height, width]);
-    const { probabilities } = await this.session.run({ pixels: input }, ["probabilities"]);
-    const [, places, classes] = probabilities.dims;
-    if (classes !== this.characters.length) throw new Error("The model is damaged. Load the page anew.");
-    applyTemperature(probabilities.data, classes, this.temperature);
-    return crops.map((_, number) => this.decode(probabilities.data, number * places, places, classes));
+    const outputs = this.confidence?.ofPaths ? ["probabilities", "paths"] : ["probabilities"];
+    const found = await this.session.run({ pixels: input }, outputs);
+    for (const name of outputs) {
+      const classes = found[name].dims[2];
+      if (classes !== this.characters.length) throw new Error("The model is damaged. Load the page anew.");
+      applyTemperature(found[name].data, classes, this.temperature);
+    }
+    return crops.map((_, number) => this.decode(cutRows(found.probabilities, number), found.paths && cutRows(found.paths, number)));
   }
 
-  // The likeliest class at each place, up to the first end.
-  decode(data, first, places, classes) {
+  // The likeliest class at each place, up to the first end. path: of a model whose confidence sums its paths.
+  decode(places, path) {
     const [rows, best] = [[], []];
-    for (let place = 0; place < places && best.at(-1) !== 0; place += 1) {
-      const row = data.subarray((first + place) * classes, (first + place + 1) * classes);
+    for (const row of places) {
       let likeliest = 0;
-      for (let index = 1; index < classes; index += 1) if (row[index] > row[likeliest]) likeliest = index;
+      for (let index = 1; index < row.length; index += 1) if (row[index] > row[likeliest]) likeliest = index;
       rows.push(row);
       best.push(likeliest);
+      if (likeliest === 0) break;
     }
     const ended = best.at(-1) === 0;
     const read = ended ? best.slice(0, -1) : best;
-    const characters = trim(read.map((index, place) => [this.characters[index], rows[place][index]]));
+    const shown = trim(read.map((index, place) => ({ index, character: this.characters[index], probability: rows[place][index] })));
+    const characters = shown.map(({ character, probability }) => [character, probability]);
     const text = characters.map(([character]) => character).join("");
     const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
     const runaway = !ended && hasRepeatedEnding(read);
+    const own = this.confidence;
+    const share = own && (path ? own.sumPaths(path, shown.map(({ index }) => index)) : own.multiply(rows, best));
     return {
       text,
-      confidence: this.confidence ? this.confidence.calibrate(rows, best) : product,
+      confidence: own ? own.scale(share, shown.length) : product,
       product, // before calibration: readings of one picture are compared by it
       characters,
       runaway,
@@ -120,9 +126,15 @@ function isDoubtful({ characters, product }) {
 
 // Characters without spaces at the ends.
 function trim(characters) {
-  const first = characters.findIndex(([character]) => character !== " ");
-  const last = characters.findLastIndex(([character]) => character !== " ");
+  const first = characters.findIndex(({ character }) => character !== " ");
+  const last = characters.findLastIndex(({ character }) => character !== " ");
   return first < 0 ? [] : characters.slice(first, last + 1);
+}
+
+// The rows of one crop in a tensor of (crops, places, classes).
+function cutRows({ data, dims: [, places, classes] }, number) {
+  const at = (place) => (number * places + place) * classes;
+  return Array.from({ length: places }, (_, place) => data.subarray(at(place), at(place + 1)));
 }
 
 // A turned view counts if it is surer and has two characters or more: one tall letter turned is a dash.
