@@ -97,15 +97,16 @@ export class Recognizer {
     }
     const ended = best.at(-1) === 0;
     const read = ended ? best.slice(0, -1) : best;
-    const characters = trim(read.map((index, place) => [this.characters[index], rows[place][index]]));
+    const shown = trim(read.map((index, place) => ({ index, character: this.characters[index], probability: rows[place][index] })));
+    const characters = shown.map(({ character, probability }) => [character, probability]);
     const text = characters.map(([character]) => character).join("");
     const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
     const runaway = !ended && hasRepeatedEnding(read);
     const own = this.confidence;
-    const share = own && (path ? own.sumPaths(path, read) : own.multiply(rows, best));
+    const share = own && (path ? own.sumPaths(path, shown.map(({ index }) => index)) : own.multiply(rows, best));
     return {
       text,
-      confidence: own ? own.scale(share, characters.length) : product,
+      confidence: own ? own.scale(share, shown.length) : product,
       product, // before calibration: readings of one picture are compared by it
       characters,
       runaway,
@@ -119,21 +120,21 @@ export function openSession(ort, bytes) {
   return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
 }
 
-// The rows of one crop in a tensor of (crops, places, classes).
-function cutRows({ data, dims: [, places, classes] }, number) {
-  const at = (place) => (number * places + place) * classes;
-  return Array.from({ length: places }, (_, place) => data.subarray(at(place), at(place + 1)));
-}
-
 function isDoubtful({ characters, product }) {
   return product ** (1 / (characters.length + 1)) < DOUBTFUL && product < 1 - SURER;
 }
 
 // Characters without spaces at the ends.
 function trim(characters) {
-  const first = characters.findIndex(([character]) => character !== " ");
-  const last = characters.findLastIndex(([character]) => character !== " ");
+  const first = characters.findIndex(({ character }) => character !== " ");
+  const last = characters.findLastIndex(({ character }) => character !== " ");
   return first < 0 ? [] : characters.slice(first, last + 1);
+}
+
+// The rows of one crop in a tensor of (crops, places, classes).
+function cutRows({ data, dims: [, places, classes] }, number) {
+  const at = (place) => (number * places + place) * classes;
+  return Array.from({ length: places }, (_, place) => data.subarray(at(place), at(place + 1)));
 }
 
 // A turned view counts if it is surer and has two characters or more: one tall letter turned is a dash.
