@@ -28,6 +28,8 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 BATCH = 96  # views at a time
+SAMPLE = 256  # crops of a data set that are tried upside down before the others
+WORTHWHILE = 0.01  # share of them
 LIKELY = 0.5  # from this geometric mean of the probabilities of its characters on a label is found in a view
 
 
@@ -40,6 +42,8 @@ def orient_by_label(
     forcing, of CTC that of all its paths. A tall crop is learned as it is, or turned by 90 or by 270 degrees, whichever
     is likeliest. Another crop is learned upside down if the label is found there (``LIKELY``) and not in the crop as it
     is, and if what is read there is surer: without the punctuation of the picture a label may be likelier upside down.
+
+    A data set in whose sample of ``SAMPLE`` crops fewer than ``WORTHWHILE`` are upside down is not searched further.
 
     Labels of one character stay as they are: one tall letter turned is a dash, and 6 is 9. So do all crops that lie on
     disk, and all where the decoder is neither stepwise nor CTC.
@@ -87,8 +91,19 @@ def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[
 
 
 def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
-    """Of crops that are to be turned upside down that view, by row."""
+    """Of crops that are to be turned upside down that view, by row; of each data set a sample is tried first."""
+    turned: dict[int, np.ndarray] = {}
+    for source in sorted(set(crops.sources)):
+        own = [row for row in rows if crops.sources[row] == source]
+        sample = [own[place] for place in np.linspace(0, len(own) - 1, min(len(own), SAMPLE)).round().astype(int)]
+        found = _find_upside_down(crops, sample, judge)
+        if len(found) >= WORTHWHILE * len(sample):
+            found |= _find_upside_down(crops, sorted(set(own) - set(sample)), judge)
+        turned |= found
+    return turned
 
+
+def _find_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
     def is_found(rows: Sequence[int], views: Sequence[np.ndarray]) -> Bool[np.ndarray, " views"]:
         labels = [crops.labels[row] for row in rows]
         least = np.array([len(label) for label in labels]) * math.log(LIKELY)

@@ -21,6 +21,7 @@ from dptr.models.checkpoint import load_recognizer
 from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus
+from dptr.training import orientation
 from dptr.training.orientation import orient_by_label
 from dptr.training.sources import load_finetune_crops
 from dptr.utils.errors import UserError
@@ -117,6 +118,32 @@ def test_a_crop_is_learned_upside_down_if_its_label_is_found_only_there(words: l
     ]
     for row in turned:
         np.testing.assert_array_equal(changed.arrays[row], np.asarray(crops.arrays[row])[::-1, ::-1])
+
+
+def test_a_data_set_is_searched_for_upside_down_crops_only_if_a_sample_holds_some(
+    words: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows 0, 5, 9, 14, 18 and 23 are the sample of six: none of the first set is upside down, all of the other are."""
+    for name, remainder in (("few", (1,)), ("many", (0, 2))):
+        (tmp_path / name).mkdir()
+        lines = []
+        for number, (picture, word) in enumerate(words):
+            shown = picture.transpose(Image.Transpose.ROTATE_180) if number % 3 in remainder else picture
+            shown.save(tmp_path / name / f"{number}.png")
+            lines.append(f"{number}.png\t{word}\n")
+        (tmp_path / name / "labels.tsv").write_text("".join(lines), encoding="utf-8")
+    loaded = load_recognizer("dptr-latin")
+    size = loaded.config.encoder.crop_size
+    crops = load_crops([tmp_path / "few", tmp_path / "many"], loaded.tokenizer.charset, loaded.config.max_length, size)
+
+    def turned() -> set[int]:
+        changed, _ = orient_by_label(crops, loaded.model, loaded.tokenizer, CPU)
+        return {row for row in range(48) if not np.array_equal(changed.arrays[row], crops.arrays[row])}
+
+    whole = turned()
+    assert any(row < 24 for row in whole) and any(row >= 24 for row in whole)
+    monkeypatch.setattr(orientation, "SAMPLE", 6)
+    assert turned() == {row for row in whole if row >= 24}
 
 
 def test_validation_reads_as_a_reader_does(folder: Path) -> None:
