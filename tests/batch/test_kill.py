@@ -1,0 +1,67 @@
+"""``dptr batch`` under kill -9 at random moments: what is written is whole, and the same command makes it good."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from helpers_batch import MODEL, draw_words, read_rows, read_totals, write_folder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+COUNT, BLOCK = 96, 8
+COMMANDS = {"read": ["-m", MODEL], "synth": []}
+
+
+def command(name: str, folder: Path, out: Path) -> list[str]:
+    given = [str(folder / "crops"), str(out)] if name == "read" else [str(out), "--count", str(COUNT)]
+    options = ["--block", str(BLOCK), "--workers", "1", *COMMANDS[name]]
+    return [sys.executable, "-m", "dptr", "batch", name, *given, *options]
+
+
+def check_whole(out: Path) -> None:
+    """Every part can be read; what is being written has another name."""
+    for part in out.rglob("part-*.parquet"):
+        pq.read_table(part)
+
+
+def table(name: str) -> str:
+    return {"read": "readings", "synth": "crops"}[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_random_moments(name: str, tmp_path: Path, kills: int = 10) -> None:
+    write_folder(tmp_path / "crops", draw_words(COUNT))
+    moments = random.Random(f"batch {name} {kills}")
+    begun = time.monotonic()
+    subprocess.run(command(name, tmp_path, tmp_path / "whole"), check=True, capture_output=True)
+    seconds = time.monotonic() - begun
+    expected = read_rows(tmp_path / "whole", table(name))
+    assert len(expected) == COUNT
+    done, run = 0, 0
+    while done < kills:
+        run += 1
+        out = tmp_path / f"out-{run}"
+        code = -signal.SIGKILL
+        while done < kills and code:
+            with subprocess.Popen(
+                command(name, tmp_path, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as driver:
+                time.sleep(moments.uniform(0, seconds))
+                driver.kill()
+                _, said = driver.communicate()
+                code = driver.returncode
+            assert code in (0, -signal.SIGKILL), said
+            done += code != 0
+            check_whole(out)
+        last = subprocess.run(command(name, tmp_path, out), capture_output=True, text=True)
+        assert last.returncode == 0, last.stderr
+        assert read_rows(out, table(name)) == expected
+        assert read_totals(out)["inputs"] == COUNT
+        left = [path.name for path in out.rglob("*") if path.name.startswith(".")]
+        assert left == []
