@@ -37,6 +37,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 STYLES = "json", "text", "tsv", "hocr", "alto", "page", "pdf"
+BUSY = 503, 504  # counted, and no fault: other programs may have the processors
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -165,11 +166,13 @@ class Caller:
         chance = drawn.random()
         contents = [content for _, content in crops]
         if chance < 0.5:
-            return "read", post("/v1/read", contents), (200,)
+            return "read", post("/v1/read", contents), (200, *BUSY)
         if chance < 0.6:
-            return "pattern", post("/v1/read", contents, pattern=draw_word(drawn) + "[A-Z]*|[0-9]+"), (200,)
+            return "pattern", post("/v1/read", contents, pattern=draw_word(drawn) + "[A-Z]*|[0-9]+"), (200, *BUSY)
         if chance < 0.85:
-            return "ocr", post("/v1/ocr", [page[1]], format=drawn.choice(STYLES)), (200,)
+            style = drawn.choice(STYLES)
+            right = 400 if (style, page[0]) == ("page", ".pdf") else 200  # that format holds one page
+            return "ocr", post("/v1/ocr", [page[1]], format=style), (right, *BUSY)
         if chance < 0.92:
             return "damaged", post("/v1/read", [break_file(drawn, page[1])]), (400, 415, 422)
         if chance < 0.95:
