@@ -119,3 +119,11 @@ def test_a_working_folder_that_was_deleted_is_told(tmp_path: Path, capsys, monke
     (tmp_path / "gone").rmdir()
     assert run(["synth", "--count", "1", "--out", "x"]) == 2
     assert capsys.readouterr().err == "dptr: error: the working folder was deleted; cd to one that exists\n"
+
+
+def test_a_label_of_megabytes_is_told_in_a_line_that_can_be_read(crop: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "labels.tsv").write_text(f"crop.png\t{'a' * 2_000_000}\n")
+    assert run(["data", "check", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "label too long" in said or "too long" in said
+    assert len(said) < 5000
