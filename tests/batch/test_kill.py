@@ -15,6 +15,7 @@ from helpers_batch import MODEL, draw_words, read_rows, read_totals, write_folde
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 COUNT, BLOCK = 96, 8
+BUSY, TRIES = "Ray on this machine: The current node timed out", 5  # it gives its processes 30 s to start
 COMMANDS = {"read": ["-m", MODEL], "synth": []}
 
 
@@ -30,6 +31,17 @@ def check_whole(out: Path) -> None:
         pq.read_table(part)
 
 
+def finish(command: list[str]) -> float:
+    """Run a command to its end; the seconds that it took."""
+    for _ in range(TRIES):
+        begun = time.monotonic()
+        last = subprocess.run(command, capture_output=True, text=True)
+        if BUSY not in last.stderr:
+            break
+    assert last.returncode == 0, last.stderr
+    return time.monotonic() - begun
+
+
 def table(name: str) -> str:
     return {"read": "readings", "synth": "crops"}[name]
 
@@ -38,9 +50,7 @@ def table(name: str) -> str:
 def test_killed_at_random_moments(name: str, tmp_path: Path, kills: int = 10) -> None:
     write_folder(tmp_path / "crops", draw_words(COUNT))
     moments = random.Random(f"batch {name} {kills}")
-    begun = time.monotonic()
-    subprocess.run(command(name, tmp_path, tmp_path / "whole"), check=True, capture_output=True)
-    seconds = time.monotonic() - begun
+    seconds = finish(command(name, tmp_path, tmp_path / "whole"))
     expected = read_rows(tmp_path / "whole", table(name))
     assert len(expected) == COUNT
     done, run = 0, 0
@@ -56,11 +66,10 @@ def test_killed_at_random_moments(name: str, tmp_path: Path, kills: int = 10) ->
                 driver.kill()
                 _, said = driver.communicate()
                 code = driver.returncode
-            assert code in (0, -signal.SIGKILL), said
-            done += code != 0
+            assert code in (0, -signal.SIGKILL) or BUSY in said, said
+            done += code == -signal.SIGKILL
             check_whole(out)
-        last = subprocess.run(command(name, tmp_path, out), capture_output=True, text=True)
-        assert last.returncode == 0, last.stderr
+        finish(command(name, tmp_path, out))
         assert read_rows(out, table(name)) == expected
         assert read_totals(out)["inputs"] == COUNT
         left = [path.name for path in out.rglob("*") if path.name.startswith(".")]
