@@ -17,9 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 COUNT, BLOCK = 96, 8
 BUSY, TRIES = "Ray on this machine: The current node timed out", 5  # it gives its processes 30 s to start
 COMMANDS = {"read": ["-m", MODEL], "synth": []}
+HERE = (
+    "import sys\nfrom dptr.batch.run import plan_reading, run_here, run_task\n"
+    f"run_task(plan_reading(sys.argv[1], {{'model': '{MODEL}'}}, size={BLOCK}), sys.argv[2], run_here)\n"
+)
+"""The same job without Ray."""
 
 
 def command(name: str, folder: Path, out: Path) -> list[str]:
+    if name == "here":
+        return [sys.executable, "-c", HERE, str(folder / "crops"), str(out)]
     given = [str(folder / "crops"), str(out)] if name == "read" else [str(out), "--count", str(COUNT)]
     options = ["--block", str(BLOCK), "--workers", "1", *COMMANDS[name]]
     return [sys.executable, "-m", "dptr", "batch", name, *given, *options]
@@ -43,11 +50,11 @@ def finish(command: list[str]) -> float:
 
 
 def table(name: str) -> str:
-    return {"read": "readings", "synth": "crops"}[name]
+    return "crops" if name == "synth" else "readings"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_killed_at_random_moments(name: str, tmp_path: Path, kills: int = 10) -> None:
+@pytest.mark.parametrize(("name", "kills"), [("here", 20), *((name, 10) for name in COMMANDS)])
+def test_killed_at_random_moments(name: str, kills: int, tmp_path: Path) -> None:
     write_folder(tmp_path / "crops", draw_words(COUNT))
     moments = random.Random(f"batch {name} {kills}")
     seconds = finish(command(name, tmp_path, tmp_path / "whole"))
