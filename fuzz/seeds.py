@@ -86,6 +86,21 @@ def lmdbs() -> list[bytes]:
     ]
 
 
+def pages() -> list[bytes]:
+    """Files of LMDBs: of one page, of a tree, and with a value that has pages of its own."""
+    import tempfile
+
+    from dptr.data.lmdb import write_lmdb
+
+    crop, made = encode(draw(), "PNG"), []
+    sets = [(crop, "Abc")], [(crop, str(number)) for number in range(30)], [(encode(draw(), "BMP") + bytes(3000), "a")]
+    for samples in sets:
+        with tempfile.TemporaryDirectory() as folder:
+            write_lmdb(Path(folder) / "set", samples)
+            made.append((Path(folder) / "set" / "data.mdb").read_bytes())
+    return made
+
+
 def recipes() -> list[bytes]:
     """TOML, as it is written for training."""
     return [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.toml"))]
@@ -210,6 +225,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "picture": pictures,
     "labels": labels,
     "lmdb": lmdbs,
+    "pages": pages,
     "recipe": recipes,
     "charset": charsets,
     "pattern": patterns,

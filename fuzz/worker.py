@@ -14,13 +14,12 @@ from pathlib import Path
 
 import atheris
 
-LONGEST = 1 << 16  # bytes of a case
-
 
 def main() -> None:
     kind, place, *options = sys.argv[1:]
     folder = Path(place)
     with atheris.instrument_imports(include=["dptr", "PIL", "tomllib", "json"]):
+        from fuzz.blind import LONGEST, write_found
         from fuzz.repair import REPAIRS
         from fuzz.targets import TARGETS
         from fuzz.watch import limit_memory, watch
@@ -38,9 +37,8 @@ def main() -> None:
         done += 1
         count[:8] = done.to_bytes(8, "little")
         found = watch(run, data)
-        if found is not None and not (folder / "found" / found.name).exists():
-            (folder / "found" / found.name).write_bytes(data)
-            (folder / "found" / f"{found.name}.txt").write_text(f"{found.place}\n{found.text}\n")
+        if found is not None:
+            write_found(folder / "found", found, data)
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         mutated = bytes(atheris.Mutate(data, most))

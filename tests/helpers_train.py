@@ -1,8 +1,8 @@
 """Tiny trainings, and the command line in a process that has imported everything: a command starts in no time there.
 
 ``python tests/helpers_train.py`` is that process: a JSON line in (arguments, where output goes, a limit on the size of
-files), a forked child that runs ``dptr``, a JSON line out, its process id; an empty line in, and when the child has
-ended its status out.
+files, system calls that fail), a forked child that runs ``dptr``, a JSON line out, its process id; an empty line in,
+and when the child has ended its status out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dptr.utils.seccomp import Refusal, install
 
 WORDS = [
     "apple", "bread", "candy", "delta", "eagle", "flame", "grape", "honey", "ivory", "jolly", "koala", "lemon", "mango",
@@ -236,10 +239,11 @@ class Warm:
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline())
 
-    def start(self, *arguments: str, file_limit: int = 0) -> int:
+    def start(self, *arguments: str, file_limit: int = 0, failing: Sequence[Refusal] = ()) -> int:
         """Begin ``dptr ARGUMENTS``; its process id. To be followed by ``end``."""
         assert self.process.stdin is not None
         request = {"arguments": arguments, "folder": str(self.folder), "file_limit": file_limit}
+        request["failing"] = [asdict(each) for each in failing]
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return self._line()
 
@@ -250,8 +254,8 @@ class Warm:
         code = os.waitstatus_to_exitcode(self._line())
         return code, (self.folder / "stdout").read_text(), (self.folder / "stderr").read_text()
 
-    def run(self, *arguments: str, file_limit: int = 0) -> tuple[int, str, str]:
-        self.start(*arguments, file_limit=file_limit)
+    def run(self, *arguments: str, file_limit: int = 0, failing: Sequence[Refusal] = ()) -> tuple[int, str, str]:
+        self.start(*arguments, file_limit=file_limit, failing=failing)
         return self.end()
 
     def close(self) -> None:
@@ -290,7 +294,7 @@ def _serve() -> None:
         print(os.waitpid(process, 0)[1], flush=True)
 
 
-def _command(arguments: list[str], folder: str, file_limit: int) -> None:
+def _command(arguments: list[str], folder: str, file_limit: int, failing: list[dict[str, Any]]) -> None:
     from dptr.cli.app import main
 
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -298,6 +302,8 @@ def _command(arguments: list[str], folder: str, file_limit: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if file_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    if failing:
+        assert install([Refusal(**each) for each in failing]), "this kernel has no filters of system calls"
     sys.argv[1:] = arguments
     main()
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
+import signal
+import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +17,10 @@ import pytest
 
 from dptr.utils.errors import UserError
 from dptr.utils.images import FORMATS, open_image
+from fuzz import blind
 from fuzz.repair import repair_png
-from fuzz.run import REGRESSIONS, count, keep
+from fuzz.run import REGRESSIONS, Tally, count, keep, read_runs, total
+from fuzz.run import fuzz as fuzz_kind
 from fuzz.seeds import SEEDS, draw, encode
 from fuzz.targets import TARGETS
 from fuzz.watch import MEMORY, Finding, limit_memory, watch
@@ -128,6 +134,42 @@ def test_what_is_found_is_counted_and_kept(tmp_path: Path) -> None:
     assert (tally.cases, tally.tracebacks, tally.hangs, tally.memory, tally.deaths) == (7, 1, 1, 0, 1)
     keep(tmp_path / "found", tmp_path / "kept")
     assert len(list((tmp_path / "kept").iterdir())) == 3
+
+
+def test_blind_changes_are_pure_functions_of_their_name() -> None:
+    corpus = seeds("labels")
+    cases = [blind.change(corpus, f"labels 1 {number}") for number in range(300)]
+    assert cases == [blind.change(corpus, f"labels 1 {number}") for number in range(300)]
+    assert len({*cases}) > 250 and max(map(len, cases)) <= blind.LONGEST
+    repaired = [blind.change(seeds("picture")[:1], f"{number}", repair_png) for number in range(60)]
+    assert sum(repair_png(each) == each for each in repaired) > 30
+
+
+@pytest.mark.parametrize(("code", "kind"), [(-signal.SIGSEGV, "deaths"), (-signal.SIGALRM, "hangs")])
+def test_a_case_that_ends_its_process_is_found(
+    code: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the worker that follows goes on behind it."""
+    began: list[int] = []
+
+    def end(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        folder = Path(command[4])
+        began.append(int.from_bytes((folder / "count").read_bytes(), "little"))
+        (folder / "count").write_bytes((began[-1] + 5).to_bytes(8, "little"))
+        (folder / "case").write_bytes((3).to_bytes(8, "little") + b"bad" + bytes(9))
+        return subprocess.CompletedProcess(command, code if len(began) == 1 else 0, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", end)
+    tally = fuzz_kind("charset", tmp_path, 60, 7, blind=True)
+    assert (tally.cases, getattr(tally, kind), tally.seed, began) == (10, 1, 7, [0, 5])
+    assert b"bad" in [path.read_bytes() for path in (tmp_path / "found").iterdir()]
+
+
+def test_runs_add_up(tmp_path: Path) -> None:
+    runs = [Tally("pdf", 10, 2, 1), Tally("pdf", 5, 1, blind=True), Tally("lmdb", 7, 1)]
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(asdict(each)) + "\n" for each in runs))
+    assert read_runs(tmp_path / "runs.jsonl") == runs and read_runs(tmp_path / "none") == []
+    assert [(each.kind, each.cases, each.tracebacks) for each in total(runs)] == [("pdf", 15, 1), ("lmdb", 7, 0)]
 
 
 def test_a_repaired_png_is_read() -> None:

@@ -132,9 +132,13 @@ def connect(pool: Pool) -> Iterator[int]:
     try:
         with _silenced():
             ray.init(**quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        what = f"cluster {pool.address}" if pool.address else "Ray on this machine"
-        raise UserError(f"{what}: {one_line(error)}; check --address, and that the cluster is up") from error
+    except Exception as error:  # Ray raises a bare one where a node does not start in time
+        ray.shutdown()
+        if pool.address:
+            problem = f"cluster {pool.address}: {one_line(error)}; check --address, and that the cluster is up"
+        else:
+            problem = f"Ray on this machine: {one_line(error)}; try again when it has less to do"
+        raise UserError(problem) from error
     try:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray tells of nodes that died
             yield count_workers(pool)

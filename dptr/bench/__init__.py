@@ -135,7 +135,7 @@ def bench(
         each = backends[number % len(backends)]
         rounds = repeats if len(runs_by_backend[each]) == STARTS - 1 else 0
         runs_by_backend[each].append(
-            _in_a_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.time()))
+            _in_a_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.monotonic()))
         )
         progress("processes", number + 1, STARTS * len(backends))
     measurements = [

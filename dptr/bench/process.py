@@ -45,7 +45,7 @@ class Plan:
         batches: crops a round.
         repeats: rounds of each batch size that are timed; 0 = read one crop and end.
         threads: of the backend.
-        started: when the process was started, in seconds since the epoch.
+        started: when the process was started, by ``time.monotonic``, which processes of a machine share.
     """
 
     backend: BackendName
@@ -109,13 +109,13 @@ def measure(plan: Plan) -> Measurement:
     Raises:
         UserError: the model or a crop cannot be opened.
     """
-    begin = time.time()
+    begin = time.monotonic()
     sources = _sources(plan)
-    aside = time.time() - begin
+    aside = time.monotonic() - begin
     staged = open_staged(plan.backend, plan.model, plan.threads)
     steps = tuple(staged.steps.values())
     _marks(steps, sources[:1])
-    started = time.time() - plan.started - aside
+    started = time.monotonic() - plan.started - aside
     if not plan.repeats:
         return Measurement(plan.backend, staged.version, started, None, None, None, [])
     supplies = {batch: cycle(sources) for batch in plan.batches}

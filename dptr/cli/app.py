@@ -118,6 +118,10 @@ def run(arguments: Sequence[str]) -> int:
     set_verbosity(0)
     name = f"dptr {arguments[0]}" if arguments else "dptr"
     try:
+        os.getcwd()
+    except FileNotFoundError:  # some libraries end the process then
+        return _fail("the working folder was deleted; cd to one that exists")
+    try:
         with app.make_context("dptr", list(arguments) or ["--help"]) as context:
             app.invoke(context)
         sys.stdout.flush()

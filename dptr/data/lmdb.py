@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dptr.utils.errors import UserError
 from dptr.utils.files import remove_folder
-from dptr.utils.lmdb import NUM_SAMPLES, LmdbReader, image_key, label_key, lmdb_package, open_readonly
+from dptr.utils.lmdb import NUM_SAMPLES, LmdbReader, image_key, label_key, lmdb_package, open_pages
 
 if TYPE_CHECKING:
     import lmdb
@@ -84,7 +84,11 @@ def write_lmdb(
 def _committed(aside: Path) -> int:
     """Samples in an unfinished LMDB; one that was killed before its first commit has none."""
     file = aside / "data.mdb"
-    if not file.exists() or not file.stat().st_size or not open_readonly(aside).stat()["entries"]:
+    if not file.exists() or not file.stat().st_size:
+        return 0
+    pages = open_pages(aside)
+    pages.close()
+    if not pages.description.entries:
         return 0
     with LmdbReader(aside) as reader:
         return len(reader)

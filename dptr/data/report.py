@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+LONGEST_DETAIL = 300  # characters of a label or an error that are kept
+
 
 @dataclass
 class DropReport:
@@ -19,7 +21,8 @@ class DropReport:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         named = self.examples.setdefault(reason, [])
         if len(named) < self.listed:
-            named.append((key, detail.removeprefix(f"{key}: ")))
+            detail = detail.removeprefix(f"{key}: ")
+            named.append((key, detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}..."))
 
     def merge(self, other: DropReport) -> None:
         """Add what ``other`` counted."""

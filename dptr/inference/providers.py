@@ -27,6 +27,9 @@ PROVIDERS = {
 PACKAGES = {"cpu": "onnxruntime", "cuda": "'onnxruntime-gpu[cuda,cudnn]'", "openvino": "onnxruntime-openvino"}
 """What to ``pip install`` for each device."""
 
+MANY_THREADS = 64
+"""That ``OMP_NUM_THREADS`` may ask for on a machine with fewer processors."""
+
 _WARNING, _ERROR, _FATAL = 2, 3, 4  # onnxruntime's severities of log lines; it starts with the first
 
 
@@ -46,8 +49,8 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``openvino``.
-        threads: how many threads compute on the CPU; 0 = as many as ``OMP_NUM_THREADS`` says, which torch heeds too;
-            without it onnxruntime chooses.
+        threads: how many threads compute on the CPU; 0 = as many as ``OMP_NUM_THREADS`` says, which torch heeds too,
+            but no more than ``MANY_THREADS`` or processors; without it onnxruntime chooses.
 
     Raises:
         UserError: onnxruntime is not installed, has no such device or cannot start it, or the file is damaged.
@@ -59,8 +62,7 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
         remedy = f"pip install {PACKAGES[kind]}" if kind else f"pass one of {', '.join(PROVIDERS)}"
         raise UserError(f"device '{device}': this onnxruntime computes on {have}; use that, or {remedy}")
     options = onnxruntime.SessionOptions()
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    threads = threads or (int(asked) if asked.isdecimal() else 0)
+    threads = threads or _threads_asked()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERROR  # errors, which are raised as well
     # Threads that spin while they wait double the time of a batch where other programs want the cores.
@@ -84,6 +86,14 @@ def open_session(path: str | Path, device: str, threads: int = 0) -> InferenceSe
             f"pip install {PACKAGES[kind]}, or use device 'cpu'"
         )
     return session
+
+
+def _threads_asked() -> int:
+    """What ``OMP_NUM_THREADS`` says, within reason; 0 = nothing. A hundred thousand take minutes to start."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if not asked.isdecimal():
+        return 0
+    return int(min(float(asked), max(MANY_THREADS, os.cpu_count() or 1)))
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def read_curves(run: Run) -> Curves:
     if run.phase == "training" and settings and curves.loss:
         begun = (run.train / "recipe.json").stat().st_mtime
         clock = float(settings.get("seconds") or 0)
-        left = [clock - run.spent - (time.time() - begun)] if clock else []
+        left = [clock - run.spent - max(0.0, time.time() - begun)] if clock else []  # clocks are set back
         left += [(curves.steps - curves.step) * int(settings["batch_size"]) / speed] if speed > 0 else []
         curves.seconds_left = max(0.0, min(left)) if left else None
     return curves

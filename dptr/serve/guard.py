@@ -112,7 +112,7 @@ class Guard:
         with self._metrics.running.track_inprogress():
             try:
                 await (refused or self._app)(scope, receive, answer)
-            except Exception:
+            except Exception:  # whatever went wrong, its text is for the log, and the connection gets an answer
                 if status:
                     raise
                 _log.exception("a request failed")

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dptr.utils.errors import UserError
 
 HEAD_SECONDS = 10.0  # that the head of a request may take
+KEEP_SECONDS = 130  # that a connection stays open between two requests: longer than proxies keep theirs
 _BACKLOG = 512
 
 
@@ -93,7 +94,7 @@ def configure(app: FastAPI, seconds: float, logs: bool) -> uvicorn.Config:
     log_config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     return uvicorn.Config(
         app, http=TimedProtocol, ws="none", server_header=False, timeout_graceful_shutdown=max(1, round(seconds)),
-        log_level="info" if logs else "warning", access_log=logs,
+        timeout_keep_alive=KEEP_SECONDS, log_level="info" if logs else "warning", access_log=logs,
         log_config=log_config,
     )  # fmt: skip
 

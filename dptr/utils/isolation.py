@@ -1,8 +1,9 @@
 """Decoding in a process of its own: what decoders of pictures and PDFs do to it, it alone bears.
 
-Decoders are C code, and files come from anywhere. ``Isolation`` starts a process, gives it limits on memory, time, and
-files, and sends it the bytes of a file; numbers and pixels come back. If the process dies, that file has an error, and
-the next file gets a new process. What comes back is JSON and plain pixels, checked, and never unpickled.
+Decoders are C code, and files come from anywhere. ``Isolation`` starts a process, gives it limits on memory and time,
+takes from it what decoding does not need (``dptr.utils.confine``), and sends it the bytes of a file; numbers and pixels
+come back. If the process dies, that file has an error, and the next file gets a new process. What comes back is JSON
+and plain pixels, checked, and never unpickled.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from PIL import Image
 
+from dptr.utils.confine import confine
 from dptr.utils.errors import TooLarge, UnknownKind, UserError
 from dptr.utils.images import FRAMES, LONGEST_SIDE, Picture, check_pixels, open_header, open_image, read_encoded
 
@@ -39,6 +41,7 @@ _LONGEST_HEAD = 64 << 20  # bytes of the JSON of an answer: the text of a page
 _MOST_PIXELS = 1 << 28  # of a picture of an answer
 _OPEN_FILES = 64
 _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")  # of the environment: secrets stay here
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # ``confine`` reaches no threads that were before
 
 
 class Call(Protocol):
@@ -178,7 +181,7 @@ class _Process:
         self._process = subprocess.Popen(
             [sys.executable, "-B", "-P", "-c", f"from dptr.utils.isolation import answer_all; answer_all({memory})"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+            env={**kept, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
         )  # fmt: skip
         self._last: bytes | None = None
 
@@ -266,6 +269,7 @@ def answer_all(memory: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # libraries that print
     _limit(memory)
+    confine()
     content = b""
     while line := questions.readline():
         question = json.loads(line)

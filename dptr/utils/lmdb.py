@@ -6,36 +6,32 @@ Reading is here, below everything that reads labels or pictures; ``dptr.data.lmd
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from typing import Any
 
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
-
-if TYPE_CHECKING:
-    import lmdb
+from dptr.utils.lmdb_pages import Damaged, Pages
 
 NUM_SAMPLES = b"num-samples"
-_open: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()  # one handle a file, as LMDB demands
 
 
 class LmdbReader:
-    """Samples of an LMDB, by index from 0. Several readers of one file, forks and pickling are all fine.
+    """Samples of an LMDB, by index from 0. Several readers of one file, threads, forks and pickling are all fine.
 
     Raises:
-        UserError: missing, no LMDB, truncated, without ``num-samples``, or a key that a sample needs is not there.
+        UserError: missing, no LMDB, truncated, damaged, without ``num-samples``, or a key that a sample needs is not
+            there.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._environment = open_readonly(self.path)
+        self._pages = open_pages(self.path)
         try:
             text, name = self._get(NUM_SAMPLES), NUM_SAMPLES.decode()
             if not text.isdigit():
                 raise UserError(f"{self.path}: {name} is {text[:20]!r}, not a number; make the LMDB anew")
-            held = self._environment.stat()["entries"]
+            held = self._pages.description.entries
             if len(text) > 18 or int(text) > held:
                 raise UserError(
                     f"{self.path}: {name} is {text[:20].decode()}, but there are {held} entries in all; "
@@ -47,8 +43,8 @@ class LmdbReader:
         self._length = int(text)
 
     def close(self) -> None:
-        """Let go of the file, which LMDB opens only once in a process; nothing can be read afterwards."""
-        del self._environment
+        """Let go of the file; nothing can be read afterwards."""
+        self._pages.close()
 
     def __enter__(self) -> LmdbReader:
         return self
@@ -80,20 +76,17 @@ class LmdbReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._environment = open_readonly(self.path)
+        self._pages = open_pages(self.path)
 
     def _get(self, key: bytes) -> bytes:
-        value = self._find(key)  # apart, so that the traceback of an error does not keep the file open
+        try:
+            value = self._pages.get(key)
+        except (Damaged, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{self.path}: damaged at key {key.decode()} ({reason}); copy or make it again") from error
         if value is None:
             raise UserError(f"{self.path}: key {key.decode()} is missing; copy the LMDB again or make it anew")
         return value
-
-    def _find(self, key: bytes) -> bytes | None:
-        try:
-            with self._environment.begin() as transaction:
-                return transaction.get(key)
-        except lmdb_package().Error as error:
-            raise UserError(f"{self.path}: damaged at key {key.decode()} ({error}); copy or make it again") from error
 
 
 def image_key(index: int) -> bytes:
@@ -111,35 +104,25 @@ def is_lmdb(path: str | Path) -> bool:
     return (Path(path) / "data.mdb").is_file()
 
 
-def open_readonly(path: Path) -> lmdb.Environment:
-    """The one handle of an LMDB folder in this process.
+def open_pages(path: Path) -> Pages:
+    """An LMDB folder, to read from.
 
     Raises:
         UserError: no LMDB there, or a damaged or truncated one.
     """
-    lmdb = lmdb_package()
-    name = os.path.realpath(path)
-    environment = _open.get(name)
-    if environment is not None:
-        return environment
     file = path / "data.mdb"
     if not file.is_file():
         raise UserError(f"{path}: no LMDB (a folder with data.mdb) there; check the path")
     try:
-        environment = lmdb.open(name, readonly=True, lock=False, readahead=False, create=False)
-    except lmdb.Error as error:
+        return Pages(file)
+    except Damaged as error:
         raise UserError(f"{file}: no whole LMDB ({error}); copy it again or make it anew") from error
-    # A page beyond the end of the file would kill the process (SIGBUS), so look before the first read.
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if file.stat().st_size < needed:
-        environment.close()
-        raise UserError(f"{file}: truncated, {file.stat().st_size} of {needed} bytes; copy it again or make it anew")
-    _open[name] = environment
-    return environment
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}; check the path") from error
 
 
 def lmdb_package() -> Any:
-    """``lmdb``.
+    """``lmdb``, which writes.
 
     Raises:
         UserError: it is not installed.

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from helpers_batch import MODEL, draw_words, write_folder, write_parquet
 
+from dptr.batch.engine import Pool, connect
 from dptr.cli.app import run
+from dptr.utils.errors import UserError
 
 PICTURES = draw_words(3)
 
@@ -68,3 +70,19 @@ def test_what_is_wrong_is_one_line(
 def test_the_group_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["batch"]) == 0
     assert {"read", "ocr", "synth"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it gives up after half a minute, with a bare exception."""
+    import ray
+
+    def give_up(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr(ray, "init", give_up)
+    with (
+        pytest.raises(UserError, match=r"^Ray on this machine: The current node timed out .* less to do$") as caught,
+        connect(Pool(workers=1)),
+    ):
+        pass
+    assert "\n" not in str(caught.value)

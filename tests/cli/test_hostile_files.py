@@ -110,3 +110,20 @@ def test_an_empty_name_is_no_folder(command: str, tmp_path: Path, capsys, monkey
 def test_settings_that_would_bring_a_machine_down(setting: str, tmp_path: Path, capsys) -> None:
     assert run(["finetune", "--set", setting, "--set", "data.rendered=1", "--out", str(tmp_path / "out")]) == 2
     assert "less than or equal to" in capsys.readouterr().err
+
+
+def test_a_working_folder_that_was_deleted_is_told(tmp_path: Path, capsys, monkeypatch) -> None:
+    """Some libraries end the process then, with a line about themselves."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run(["synth", "--count", "1", "--out", "x"]) == 2
+    assert capsys.readouterr().err == "dptr: error: the working folder was deleted; cd to one that exists\n"
+
+
+def test_a_label_of_megabytes_is_told_in_a_line_that_can_be_read(crop: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "labels.tsv").write_text(f"crop.png\t{'a' * 2_000_000}\n")
+    assert run(["data", "check", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "label too long" in said or "too long" in said
+    assert len(said) < 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from dptr.inference import backend, providers
 from dptr.inference.backend import digest_model, open_backend
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import OnnxModel
-from dptr.inference.providers import PROVIDERS, device_kind, has_provider, open_session
+from dptr.inference.providers import MANY_THREADS, PROVIDERS, device_kind, has_provider, open_session
 from dptr.inference.torch_backend import TorchModel
 from dptr.utils.errors import UserError
 from dptr.weights import model_file
@@ -167,7 +168,12 @@ def draw_word(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     return np.asarray(image)
 
 
-@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("3", 3), ("2,1", 0), ("", 0)])
+MANY = max(MANY_THREADS, os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"), [("1", 1), ("3", 3), ("2,1", 0), ("", 0), ("100000", MANY), ("9" * 5000, MANY)]
+)
 def test_threads_are_those_that_the_environment_asks_for(
     asked: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 import resource
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,9 +39,9 @@ def served(folder: Path) -> Iterator[tuple[Any, str]]:
         running.kill()
 
 
-def make(folder: Path, photo: Path) -> None:
+def make(folder: Path, photo: Path, words: int = WORDS) -> None:
     store = Store(folder)
-    store.add(save_photo(photo), 1, SIZE, [proposal(str(number)) for number in range(WORDS)])
+    store.add(save_photo(photo), 1, SIZE, [proposal(str(number)) for number in range(words)])
     store.close()
 
 
@@ -48,7 +50,7 @@ def correct(client: httpx.Client, item: int) -> int:
     return client.post(f"/v1/label/items/{item}", json=change).status_code
 
 
-def check(folder: Path, saved: set[int], drawn: set[int], late: int = 0) -> None:
+def check(folder: Path, saved: set[int], drawn: set[int], late: int = 0, words: int = WORDS) -> None:
     """What was answered with 200 is there, whole; and no more than ``late`` others are."""
     store = Store(folder)
     for item in saved:
@@ -56,25 +58,29 @@ def check(folder: Path, saved: set[int], drawn: set[int], late: int = 0) -> None
     assert {item.id for item in store.some(sorted(drawn))} == drawn
     counts = store.counts()
     assert len(saved) <= counts["labeled"] <= len(saved) + late
-    assert sum(counts.values()) == len(store.words_of(1)) >= WORDS + len(drawn)
+    assert sum(counts.values()) == len(store.words_of(1)) >= words + len(drawn)
     connection = sqlite3.connect(store.path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     store.close()
 
 
-def test_a_kill_in_the_midst_of_corrections_loses_none(tmp_path: Path) -> None:
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("kills", [3, 20])
+def test_a_kill_in_the_midst_of_corrections_loses_none(kills: int, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    make(folder, tmp_path / "a.png")
+    words = 100 * kills
+    make(folder, tmp_path / "a.png", words)
+    moments = random.Random(f"label {kills}")
     saved: set[int] = set()
     drawn: set[int] = set()
-    for turn in range(3):
+    for _ in range(kills):
         before = len(saved)
         with served(folder) as (running, address):
 
             def write(part: int, address: str = address) -> None:
                 with httpx.Client(base_url=address) as client:
-                    for item in range(1 + part, WORDS + 1, 3):
+                    for item in range(1 + part, words + 1, 3):
                         if item not in saved and correct(client, item) == 200:
                             saved.add(item)
 
@@ -94,13 +100,15 @@ def test_a_kill_in_the_midst_of_corrections_loses_none(tmp_path: Path) -> None:
             threads.append(threading.Thread(target=until_the_end, args=(draw,)))
             for thread in threads:
                 thread.start()
-            while len(saved) < before + 20 or len(drawn) <= turn:
+            least = len(drawn)
+            while len(saved) < before + 5 or len(drawn) <= least:
                 threads[0].join(0.005)
+            time.sleep(moments.uniform(0, 0.3))
             running.kill()
             for thread in threads:
                 thread.join(60)
-        assert before + 20 <= len(saved) < WORDS
-    check(folder, saved, drawn, late=9)  # of each kill, what three were answered too late
+        assert before + 5 <= len(saved) < words
+    check(folder, saved, drawn, late=3 * kills, words=words)  # of each kill, what three were answered too late
 
 
 @contextmanager

@@ -106,6 +106,17 @@ def test_slow_callers_are_given_up_while_others_are_served(address: str) -> None
             each.close()
 
 
+def test_a_connection_stays_open_between_two_requests(address: str) -> None:
+    """What proxies keep open and a server has closed answers 502 now and then: nginx keeps 60 s, Caddy 120 s."""
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        for pause in (0.0, 5.5):  # uvicorn's own is 5 s
+            time.sleep(pause)
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    assert server.KEEP_SECONDS > 120
+
+
 def test_who_sends_too_much_hears_so(address: str) -> None:
     for content in (bytes(9_000_000), iter([bytes(100_000)] * 90)):  # declared, and in pieces
         answer = httpx.post(f"{address}/v1/read", content=content, headers={"Content-Type": "application/json"})

@@ -1,7 +1,8 @@
-"""Rendering and export under kill -9, and every long command on a disk that is really full, or written to in pieces."""
+"""Rendering and export under kill -9, and long commands on a disk that is really full, fails, or takes pieces."""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -17,6 +18,7 @@ from helpers_train import Parts, Warm, check_whole, contents, records
 
 from dptr.inference.onnx_backend import OnnxModel
 from dptr.utils.files import replace_file
+from dptr.utils.seccomp import Refusal, is_supported
 
 SYNTH = ("folder", "lmdb", "pack")
 CROPS = 150
@@ -148,6 +150,46 @@ def test_a_disk_that_is_full_and_then_is_not(
     assert code == 0, said
     if name == "finetune":
         check_whole(out)
+        assert records(out) == records(expected) and contents(out) == contents(expected)
+    else:
+        check_same(name, out, expected)
+
+
+EIO = errno.EIO
+FAILING = {
+    "synchronizing": [Refusal("fsync", EIO), Refusal("fdatasync", EIO)],
+    "writing": [
+        *(Refusal(call, EIO, 2, above=500) for call in ("write", "pwrite64")),
+        Refusal("pwritev", EIO),
+        Refusal("writev", EIO),
+    ],
+    "renaming": [Refusal(call, EIO) for call in ("rename", "renameat", "renameat2")],
+}
+
+
+@pytest.mark.parametrize("what", FAILING)
+@pytest.mark.parametrize(
+    "whole",
+    ["folder", *(pytest.param(each, marks=LONG) for each in ("finetune", "lmdb", "pack", "export"))],
+    indirect=True,
+)
+def test_a_disk_that_fails(what: str, whole: tuple[str, Path, float], warm: Warm, parts: Parts, tmp_path: Path) -> None:
+    """The kernel makes the system calls fail, whichever library makes them."""
+    if not is_supported():
+        pytest.skip("no system calls can be refused here; only Linux on x86-64 and arm64 can")
+    name, expected, _ = whole
+    out = output(name, tmp_path)
+    code, printed, said = warm.run(*command(name, parts, out), failing=FAILING[what])
+    assert (code, printed) == (2, ""), said
+    assert re.search(r"^dptr: error: cannot \w+ .*Input/output error", said.splitlines()[-1]), said
+    assert "Traceback" not in said
+    if name == "export":
+        assert not out.exists()
+    elif out.exists():
+        check_whole(out)
+    code, _, said = warm.run(*command(name, parts, out))
+    assert code == 0, said
+    if name == "finetune":
         assert records(out) == records(expected) and contents(out) == contents(expected)
     else:
         check_same(name, out, expected)

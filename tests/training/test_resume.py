@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +224,21 @@ def test_an_error_ends_the_workers_at_once(command: str, parts: Parts, tmp_path:
 def test_workers_change_nothing(command: str, whole: Path, parts: Parts, tmp_path: Path) -> None:
     TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
     assert records(tmp_path / "run") == records(whole)
+
+
+def test_a_clock_that_is_set_back_changes_nothing(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the losses nor when a run ends that follows a clock."""
+    recipe, timed = parts.recipe("pretrain"), parts.recipe("pretrain", "run.seconds=600")
+    pretrain(recipe, tmp_path / "a")
+    hours = itertools.count()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600 * next(hours))
+    pretrain(recipe, tmp_path / "b")
+    assert next(hours) > 3  # it was asked
+    assert records(tmp_path / "a") == records(tmp_path / "b")
+    pretrain(timed, tmp_path / "c")
+    assert records(tmp_path / "c")[-1]["step"] == STEPS
+    spent = [json.loads(path.read_text())["seconds"] for path in (tmp_path / "c").glob("state/*/state.json")]
+    assert spent and all(0 < each < 600 for each in spent)

@@ -88,7 +88,7 @@ def test_it_may_take_too_much_memory(apart: Isolation) -> None:
 
 
 def test_it_writes_no_file_and_what_it_prints_is_not_heard(apart: Isolation, tmp_path: Path, capfd: Any) -> None:
-    assert apart.call(bad.write, b"", "x", path=str(tmp_path / "file"))[0] == "File too large"
+    assert apart.call(bad.write, b"", "x", path=str(tmp_path / "file"))[0] in ("File too large", "Permission denied")
     value, image = apart.call(bad.talk, b"", "x")
     assert value == "heard" and image is not None and image.getpixel((1, 0)) == (1, 2, 3)
     assert capfd.readouterr() == ("", "")
