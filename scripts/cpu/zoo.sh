@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The recognizers of recognizers/, one after another, each from PP-OCRv6's encoder and head on rendered words alone. Needs the fonts of
+# scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
+# scripts/cpu/zoo.sh            # all
+# scripts/cpu/zoo.sh korean     # one
+# FONTS names folders in place of the two below, as JSON, and CROPS and MINUTES other numbers than those of the table.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${DPTR_DATA:?set DPTR_DATA to the folder that holds natural}"
+export OMP_WAIT_POLICY=PASSIVE
+dptr=${DPTR:-.venv/bin/dptr} python=${PYTHON:-.venv/bin/python} photographs=$DPTR_DATA/natural
+fonts=${FONTS:-[\"/usr/share/fonts\",\"runs/web-fonts-world\"]}
+mapfile -t folders < <($python -c 'import json, sys; print(*json.loads(sys.argv[1]), sep="\n")' "$fonts")
+[ -n "${FONTS:-}" ] || $python scripts/web_fonts.py --list scripts/web-fonts-world.txt --out runs/web-fonts-world
+
+draw() { # CODE CROPS SEED OUT PHOTOGRAPHS: words that training holds out, in fonts that it holds out
+    $python research/evidence/recognizers.py --language "$1" --crops "$2" --seed "$3" --out "$4" --photographs "$5" --fonts "${folders[@]}"
+}
+
+# name, code of the charset, crops, minutes of training, rate of the encoder
+while read -r name code crops minutes encoder; do
+    [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
+    $dptr synth --config recipes/synth/language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
+        --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
+    draw "$code" 300 1000004 "runs/val-$code" "$photographs"
+    draw "$code" 1000 1000003 "runs/test-$code" "$photographs"
+    draw "$code" 48 1000005 "runs/shown-$code" "" # the sheet goes with the package, and so has no photographs
+    $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
+        --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" \
+        --set encoder_lr="$encoder" --out "runs/$name" --resume
+    $python scripts/ship_recognizer.py "runs/$name/model" "$name" --int8 --test "runs/test-$code" --shown "runs/shown-$code" --fonts "${folders[@]}"
+done <<TABLE
+cyrillic cyrillic 10000 12 1.0
+korean   ko       15000 15 1.0
+greek    el       6000  6  0.5
+chinese  zh       5000  5  0.3
+japanese ja       5000  5  0.3
+TABLE
