@@ -107,20 +107,19 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Head]:
 def load_head(layer: nn.Linear, head: Head, charset: Charset) -> list[str]:
     """Set the rows of a layer with classes 0 and ``charset``.
 
-    A character that the head lacks gets the median bias and, where the head has a letter drawn much like it
-    (``_find_alike``), that one's weights; else its weights stay as they are.
+    A character that the head lacks gets the median bias and the weights of one drawn much like it (``_find_alike``), or
+    else the mean of all rows: what is drawn at random beats trained rows, for tokens are long vectors.
 
     Returns:
         The characters that the head lacks.
     """
     rows = {character: row for row, character in enumerate(head.characters, 1)}
-    median = float(head.bias.median())
+    median, mean = float(head.bias.median()), head.weight[1:].mean(0)
     with torch.no_grad():
         layer.weight[0], layer.bias[0] = head.weight[0], head.bias[0]
         for place, character in enumerate(charset.characters, 1):
             row = rows.get(character) or _find_alike(character, rows)
-            if row is not None:
-                layer.weight[place] = head.weight[row]
+            layer.weight[place] = mean if row is None else head.weight[row]
             layer.bias[place] = float(head.bias[rows[character]]) if character in rows else median
     return [character for character in charset.characters if character not in rows]
 
