@@ -23,7 +23,7 @@ while read -r name code crops minutes encoder; do
     $dptr synth --config recipes/synth/language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
         --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
-    draw "$code" 1000 1000003 "runs/test-$code" "$photographs"
+    draw "$code" 500 1000003 "runs/test-$code" "$photographs"
     draw "$code" 48 1000005 "runs/shown-$code" "" # the sheet goes with the package, and so has no photographs
     $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
         --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" \
