@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recognizers of recognizers/, one after another, each from PP-OCRv6's encoder and head on rendered words alone. Needs the fonts of
+# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, trained on rendered words alone or as they are. Needs the fonts of
 # scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
 # scripts/cpu/zoo.sh            # all
 # scripts/cpu/zoo.sh korean     # one
@@ -17,22 +17,26 @@ draw() { # CODE CROPS SEED OUT PHOTOGRAPHS: words that training holds out, in fo
     $python research/evidence/recognizers.py --language "$1" --crops "$2" --seed "$3" --out "$4" --photographs "$5" --fonts "${folders[@]}"
 }
 
-# name, code of the charset, crops, minutes of training, rate of the encoder
-while read -r name code crops minutes encoder; do
+# name, code of the charset, crops to train on, minutes of training; none: the published recognizer as it is
+while read -r name code crops minutes; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
-    $dptr synth --config recipes/synth/language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
-        --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
     draw "$code" 500 1000003 "runs/test-$code" "$photographs"
     draw "$code" 48 1000005 "runs/shown-$code" "" # the sheet goes with the package, and so has no photographs
-    $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
-        --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" \
-        --set encoder_lr="$encoder" --out "runs/$name" --resume
-    $python scripts/ship_recognizer.py "runs/$name/model" "$name" --int8 --test "runs/test-$code" --shown "runs/shown-$code" --fonts "${folders[@]}"
+    if [ "$minutes" = 0 ]; then
+        model=runs/$name
+        [ -d "$model" ] || $python scripts/published.py "$code" --validation "runs/val-$code" --out "$model"
+    else
+        model=runs/$name/model
+        $dptr synth --config recipes/synth/language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
+            --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
+        $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
+            --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" --resume
+    fi
+    $python scripts/ship_recognizer.py "$model" "$name" --int8 --test "runs/test-$code" --shown "runs/shown-$code" --fonts "${folders[@]}"
 done <<TABLE
-cyrillic cyrillic 10000 12 1.0
-korean   ko       15000 15 1.0
-greek    el       6000  6  0.5
-chinese  zh       5000  5  0.3
-japanese ja       5000  5  0.3
+chinese  zh       0     0
+japanese ja       0     0
+cyrillic cyrillic 10000 21
+korean   ko       15000 24
 TABLE
