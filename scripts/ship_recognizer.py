@@ -3,9 +3,10 @@
     python scripts/ship_recognizer.py runs/cyrillic cyrillic                # a run of dptr new-language
     python scripts/ship_recognizer.py models/dptr-latin latin --test crops  # a model's folder, and crops to judge it on
 
-It writes recognizers/NAME: the float16 ONNX file, the card with its accuracy on the test, a page, and a sheet of test
-crops with what was read on each. It adds the name to dptr/weights/recognizers.json and, as an extra, to pyproject.toml.
-With --out, another folder than recognizers, neither of the two changes. Needs [train] and [export].
+It writes recognizers/NAME: the ONNX file (float16 weights, or 8 bits with --int8), the card with its accuracy on the
+test, a page, and a sheet of test crops with what was read on each. It adds the name to dptr/weights/recognizers.json
+and, as an extra, to pyproject.toml; the extra ``languages`` has all of them. With --out, another folder than
+recognizers, neither of the two changes. Needs [train] and [export].
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of, load_recognizer, open_checkpoint, save_checkpoint
 from dptr.new_language.chain import MANIFEST
 from dptr.synth import FontIndex, draw_labeled_sheet, find_fonts
+from dptr.text.charset import SPACED
 from dptr.text.languages import LANGUAGES, written_languages
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, write_json
@@ -48,6 +50,14 @@ LARGEST = 8.0  # megabytes of an ONNX file
 PARITY = 128  # crops that the file is compared with the checkpoint on
 SHOWN, HIGH, WIDE = 48, 32, 160  # crops of the sheet; pixels of each, at most
 MARKER = "# recognizers of other scripts, by scripts/ship_recognizer.py\n"
+PUBLISHED = (
+    "Apache-2.0. Image encoder and head continue from those of PP-OCRv6_rec_small by the authors of PaddleOCR, under "
+    "Apache-2.0, as PyPI's rapidocr 3.10.0 holds it. "
+)
+CHANGES = (
+    "Their weights were changed by training and rounded. The head has the characters of this recognizer alone, and "
+    "rows of those that PP-OCRv6 lacks were added."
+)
 PROJECT = """\
 [build-system]
 requires = ["hatchling"]
@@ -87,16 +97,31 @@ def main() -> None:
     parser.add_argument("name", help="of the recognizer, such as cyrillic")
     parser.add_argument("--test", type=Path, help="labeled crops that training did not see; default: those of the run")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
+    parser.add_argument("--shown", type=Path, help="crops of the sheet, where others than those of the test")
+    parser.add_argument("--fonts", nargs="*", default=[], help="for the words below the crops of the sheet")
+    parser.add_argument("--int8", action="store_true", help="weights in 8 bits, of which the card's accuracy is")
     parser.add_argument("--out", type=Path, default=HOME, help="default: recognizers")
     options = parser.parse_args()
     try:
-        folder = ship(options.source, options.name, options.test, options.note, options.out)
+        folder = ship(
+            options.source,
+            options.name,
+            options.test,
+            options.note,
+            options.out,
+            options.int8,
+            options.fonts,
+            options.shown,
+        )
     except UserError as error:
         sys.exit(f"ship recognizer: {error}")
     print(folder)
 
 
-def ship(source: Path, name: str, test: Path | None, notes: Sequence[str], out: Path) -> Path:
+def ship(
+    source: Path, name: str, test: Path | None, notes: Sequence[str], out: Path, int8: bool = False,
+    fonts: Sequence[str] = (), shown: Path | None = None,
+) -> Path:  # fmt: skip
     """Write the distribution of a recognizer; an earlier one is replaced.
 
     Args:
@@ -105,6 +130,9 @@ def ship(source: Path, name: str, test: Path | None, notes: Sequence[str], out: 
         test: labeled crops; None = those of the run.
         notes: lines for the card's ``trained_on``.
         out: the folder that gets a folder ``name``.
+        int8: store the weights in 8 bits (``dptr.export.quantize.round_weights``).
+        fonts: files or folders, to write on the sheet with; none = those of the recipe, or of the system.
+        shown: labeled crops of the sheet; None = those of the test.
 
     Raises:
         UserError: a name that may not be, no test crops, a file above ``LARGEST``; see ``export``, ``evaluate``.
@@ -116,26 +144,33 @@ def ship(source: Path, name: str, test: Path | None, notes: Sequence[str], out: 
     if not test.is_dir():
         raise UserError(f"{test}: no such folder; pass --test with labeled crops that training did not see")
     card = make_card(model, name, notes)
-    code = read_json(source / MANIFEST, "run")["code"] if run.is_dir() else ""
-    named = card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
-    fonts = [path for path in named if Path(path).exists()]
+    base = open_checkpoint(model).charset.name.removesuffix(SPACED)
+    code = read_json(source / MANIFEST, "run")["code"] if run.is_dir() else base if base in LANGUAGES else ""
+    named = fonts or card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
     with tempfile.TemporaryDirectory(prefix="dptr-recognizer-") as scratch:
         half = Path(scratch) / name
         save_half(model, half, card)
-        card["results"] = [judge(half, test, name, code or "native")]
-        write_json(half / "card.json", card)
         made = Path(scratch) / "made"
         package = made / f"dptr_{name.replace('-', '_')}"
         package.mkdir(parents=True)
         file = package / "model.onnx"
-        _, parity = export(half, file, [test], min(PARITY, card["results"][0]["n"]), half=True)
+        numbers: dict[str, Any] = {"int8": "weights"} if int8 else {"half": True}
+        count = min(PARITY, len(open_labeled(test)))
+        judged = half  # of float16 a file computes the same
+        if int8:
+            judged = Path(scratch) / "judged.onnx"
+            export(half, judged, [test], count, **numbers)
+        card["results"] = [judge(judged, test, name, code or "native")]
+        write_json(half / "card.json", card)
+        _, parity = export(half, file, [test], count, **numbers)
         assert parity is not None
         print(f"{name}: {parity.describe()}")
         size = file.stat().st_size / 1e6
         if size > LARGEST:
             raise UserError(f"{name}: {size:.1f} MB; a recognizer has {LARGEST:g} MB at most; train a smaller one")
         write_json(package / "card.json", card)
-        write_sheet(file, test, card["results"][0]["protocol"], fonts, package / "sheet.png")
+        found = [path for path in named if Path(path).exists()]
+        write_sheet(file, shown or test, card["results"][0]["protocol"], found, package / "sheet.png")
         write_texts(made, package, name, card, size)
         target = out / name
         if target.exists():
@@ -211,6 +246,7 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
     about = ", ".join(LANGUAGES[code].name for code in card["languages"]) or f"the characters of {name}"
     accuracy = f"{100 * result['word_accuracy']:.1f} %", f"{100 * result['one_minus_ned']:.1f} %"
     table = markdown_table([("test", "crops", "words", "1-NED"), (result["data"], f"{result['n']:,}", *accuracy)])
+    license = ["## License", PUBLISHED + card.get("changes", CHANGES)]
     page = [
         f"# {name}",
         f"A recognizer of word crops for DPTR: {', '.join(languages) or about}.",
@@ -218,10 +254,11 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
         f"{size:.1f} MB. Version {card['version']}, made on {card['created']} at commit {card['commit']}.",
         "## Accuracy",
         table,
-        f"Protocol {result['protocol']}: case and punctuation count. Rendered words are easier than photographs of "
-        "signs. `sheet.png` shows the first crops of the test; what was misread is red.",
+        f"Protocol {result['protocol']}: case and punctuation count, spaces do not. Rendered words are easier than "
+        "photographs of signs. `sheet.png` shows the first crops of the test; what was misread is red.",
         "## Trained on",
         "\n".join(f"- {line}" for line in card["trained_on"]),
+        *(license if "PP-OCRv6" in "".join(card["trained_on"]) else ()),
     ]
     (package / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     (package / "__init__.py").write_text('"""A recognizer; ``dptr.weights.packages`` finds it."""\n', encoding="utf-8")
@@ -245,9 +282,11 @@ def register(name: str, card: dict[str, Any], target: Path) -> None:
 
 
 def add_extra(project: str, name: str) -> str:
-    """``pyproject.toml`` with the extra of a recognizer, in place of an earlier one."""
-    others = re.sub(rf'^{re.escape(name)} = \["dptr-.*\n', "", project, flags=re.MULTILINE)
-    return others.replace(MARKER, f'{MARKER}{name} = ["dptr-{name}>={__version__}"]\n')
+    """``pyproject.toml`` with the extra of a recognizer, in place of an earlier one, and that of all of them."""
+    others = re.sub(rf'^({re.escape(name)} = \["dptr-|languages = ).*\n', "", project, flags=re.MULTILINE)
+    added = others.replace(MARKER, f'{MARKER}{name} = ["dptr-{name}>={__version__}"]\n')
+    names = sorted(re.findall(r'^(\S+) = \["dptr-\1>=', added, flags=re.MULTILINE))
+    return added.replace(MARKER, f'{MARKER}languages = ["dptr[{",".join(names)}]"]\n')
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Needs ``npm``, 226 MB and a quarter of an hour. A package ``@fontsource/FAMILY`` holds one family, under a free license
 (SIL OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked as
-TrueType, the family's license beside them. Families that are there are passed over: the same command goes on.
+TrueType, the family's license beside them. Families that are there are passed over: the same command goes on. A line of
+the list may name the scripts to take in place of Latin letters, as ``scripts/web-fonts-world.txt`` does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from fontTools.ttLib import TTFont, TTLibError
@@ -31,27 +33,37 @@ BATCH = 20  # packages of one call of npm
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder, one subfolder a family")
-    parser.add_argument("--list", type=Path, default=LIST, help="families, one a line")
+    parser.add_argument("--list", type=Path, default=LIST, help="a line a family, and its scripts: 'jua korean'")
     options = parser.parse_args()
     if shutil.which("npm") is None:
         sys.exit("web_fonts: no npm here; install Node.js, or use the fonts of scripts/fonts.sh alone")
-    families = options.list.read_text(encoding="utf-8").split()
+    families = read_list(options.list)
     missing = [family for family in families if not (options.out / family).exists()]
     failed: list[str] = []
     for first in range(0, len(missing), BATCH):
-        failed += fetch(missing[first : first + BATCH], options.out)
+        failed += fetch({family: families[family] for family in missing[first : first + BATCH]}, options.out)
         print(f"\r{min(first + BATCH, len(missing))} of {len(missing)} families", end="", file=sys.stderr, flush=True)
     files = len(list(options.out.glob("*/*.ttf")))
     print(f"\n{options.out}: {files} fonts of {len(families) - len(failed)} families", file=sys.stderr)
     if failed:
-        sys.exit(f"web_fonts: without a package or Latin letters: {', '.join(failed)}; the same command tries again")
+        sys.exit(f"web_fonts: without a package or the letters: {', '.join(failed)}; the same command tries again")
 
 
-def fetch(families: Sequence[str], out: Path) -> list[str]:
-    """Unpack families into folders of ``out``; returns those that could not be had."""
+def read_list(path: Path) -> dict[str, list[str]]:
+    """The scripts to take of each family."""
+    lines = map(str.split, path.read_text(encoding="utf-8").splitlines())
+    return {words[0]: words[1:] or ["latin"] for words in lines if words}
+
+
+def fetch(families: Mapping[str, Sequence[str]], out: Path) -> list[str]:
+    """Unpack scripts of families into folders of ``out``; returns families that could not be had."""
     with tempfile.TemporaryDirectory() as scratch:
-        archives = download(families, Path(scratch))
-        return [family for family in families if family not in archives or not unpack(family, archives[family], out)]
+        archives = download([*families], Path(scratch))
+        return [
+            family
+            for family, scripts in families.items()
+            if family not in archives or not unpack(family, scripts, archives[family], out)
+        ]
 
 
 def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
@@ -68,17 +80,18 @@ def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
     return {family: path for each in families for family, path in download([each], folder).items()}
 
 
-def unpack(family: str, archive: Path, out: Path) -> bool:
-    """The Latin fonts of an archive as TrueType in ``out / family``, whole or not at all; whether there are any."""
+def unpack(family: str, scripts: Sequence[str], archive: Path, out: Path) -> bool:
+    """An archive's fonts of ``scripts`` as TrueType in ``out / family``, whole or not at all; whether there are any."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as scratch, tarfile.open(archive) as packed:
         packed.extractall(scratch, filter="data")
         package, made = Path(scratch) / "package", Path(scratch) / "made"
         made.mkdir()
-        for style in STYLES:
-            woff = package / "files" / f"{family}-latin-{style}.woff"
+        for script, style in product(scripts, STYLES):
+            woff = package / "files" / f"{family}-{script}-{style}.woff"
             if woff.exists():
-                convert(woff, made / f"{family}-{style}.ttf")
+                named = style if script == "latin" else f"{script}-{style}"
+                convert(woff, made / f"{family}-{named}.ttf")
         if not any(made.iterdir()):
             return False
         for license in package.glob("LICENSE*"):

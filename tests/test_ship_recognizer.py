@@ -99,7 +99,15 @@ def site(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nothing_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the project built no recognizers."""
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text("{}")
+    monkeypatch.setattr("dptr.weights.packages.CATALOG", catalog)
+
+
+@pytest.fixture
+def installed(site: Path, nothing_built: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(site)
     return site / "dptr_balkan_test"
 
@@ -136,7 +144,7 @@ def test_the_commands_find_it_by_language(installed: Path, model: Path, capsys: 
     assert "--model and --lang: the one names a recognizer" in capsys.readouterr().err
 
 
-def test_without_it_nothing_is_found() -> None:
+def test_without_it_nothing_is_found(nothing_built: None) -> None:
     assert "balkan-test" not in find_packages()
     with pytest.raises(UserError, match="no recognizer that reads Macedonian is installed; make one"):
         find_recognizer("mk")
@@ -227,9 +235,10 @@ def test_a_name_that_may_not_be_is_refused(script: ModuleType, model: Path, tmp_
 def test_an_extra_is_added_once(script: ModuleType) -> None:
     once = script.add_extra((ROOT / "pyproject.toml").read_text(encoding="utf-8"), "balkan-test")
     assert script.add_extra(once, "balkan-test") == once
-    assert tomllib.loads(once)["project"]["optional-dependencies"]["balkan-test"] == [
-        f"dptr-balkan-test>={__version__}"
-    ]
+    extras = tomllib.loads(once)["project"]["optional-dependencies"]
+    assert extras["balkan-test"] == [f"dptr-balkan-test>={__version__}"]
+    (every,) = extras["languages"]
+    assert every == f"dptr[{','.join(sorted((*read_catalog(), 'balkan-test')))}]"
 
 
 def test_catalog_extras_and_packages_agree() -> None:
@@ -238,7 +247,7 @@ def test_catalog_extras_and_packages_agree() -> None:
     assert folders == read_catalog().keys() and CATALOG.is_file()
     for name, package in read_catalog().items():
         project = tomllib.loads((ROOT / "recognizers" / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        assert extras[name] == [f"dptr-{name}>={project['version']}"]
+        assert extras[name] == [f"dptr-{name}>={project['version']}"] and name in extras["languages"][0]
         assert {*package.languages} <= {*LANGUAGES} and package.megabytes < 10
 
 

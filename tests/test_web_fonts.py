@@ -64,6 +64,14 @@ def test_latin_styles_are_unpacked_and_what_is_missing_is_named(path: str, tmp_p
     assert font.path.endswith("anton-400-normal.ttf") and "A" in font
 
 
+def test_a_line_names_the_scripts_of_a_family(path: str, tmp_path: Path) -> None:
+    listed, out = tmp_path / "list.txt", tmp_path / "fonts"
+    listed.write_text("anton greek cyrillic\n")
+    command = [sys.executable, str(SCRIPT), "--out", str(out), "--list", str(listed)]
+    subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True)
+    assert [each.name for each in out.rglob("*.ttf")] == ["anton-greek-900-normal.ttf"]
+
+
 def test_a_machine_without_npm_is_told(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "fonts")]
     done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)

@@ -19,7 +19,11 @@ from dptr.utils.errors import UserError
 @click.option(
     "--crops", metavar="N", type=click.IntRange(min=8), default=256, help="How many crops check the file. Default: 256."
 )
-@click.option("--int8", type=click.Choice(["dynamic", "static"]), help="Store the weights in 8 bits (docs/export.md).")
+@click.option(
+    "--int8",
+    type=click.Choice(["weights", "dynamic", "static"]),
+    help="Store the weights in 8 bits; dynamic and static compute in them too (docs/export.md).",
+)
 @click.option(
     "--half",
     is_flag=True,
@@ -27,7 +31,7 @@ from dptr.utils.errors import UserError
 )
 def export(
     former: tuple[str, ...], model: str, out: Path, data: tuple[str, ...], crops: int,
-    int8: Literal["dynamic", "static"] | None, half: bool,
+    int8: Literal["weights", "dynamic", "static"] | None, half: bool,
 ) -> None:  # fmt: skip
     """Write a recognizer as one ONNX file, and check it.
 

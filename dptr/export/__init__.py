@@ -20,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing_package(error, "dptr export", "train", "export") from error
 from dptr.export.parity import TOLERANCE, Parity, compare, load_first_crops, render_crops
-from dptr.export.quantize import halve, quantize
+from dptr.export.quantize import halve, quantize, round_weights
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import METADATA, SUFFIX, OnnxModel, dump_metadata, seal
 from dptr.utils.files import atomic_file, digest
@@ -28,7 +28,7 @@ from dptr.utils.outputs import check_file
 
 __all__ = ["Int8", "Parity", "export"]
 
-Int8 = Literal["dynamic", "static"]
+Int8 = Literal["weights", "dynamic", "static"]
 
 
 def export(
@@ -46,7 +46,8 @@ def export(
         out: the file; its name ends in ``.onnx``.
         data: labeled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
         count: how many crops, >= 1.
-        int8: quantize the file that passed; ``dynamic`` the matrix products alone, ``static`` convolutions as well.
+        int8: quantize the file that passed; ``weights`` stores them in 8 bits and computes as before, ``dynamic``
+            computes matrix products in 8 bits, ``static`` convolutions as well.
         half: store the weights of the file that passed in float16; it computes in float32 as before.
 
     Returns:
@@ -92,7 +93,12 @@ def export(
             )
         if int8 or half:
             numbers = "float16 weights" if half else f"int8 {int8}"
-            small = halve(graph) if half else halve(quantize(graph, crops if int8 == "static" else None), exact=True)
+            if half:
+                small = halve(graph)
+            elif int8 == "weights":
+                small = halve(round_weights(graph), exact=True)
+            else:
+                small = halve(quantize(graph, crops if int8 == "static" else None), exact=True)
             metadata = dump_metadata(name, tokenizer, size, reference.card, weights, numbers, reference.temperature)
             _save(small, aside, metadata)
             smaller = compare(reference, OnnxModel(aside), crops)

@@ -203,8 +203,8 @@ def dump_metadata(
         size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
-        numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 dynamic`` or
-            ``int8 static``.
+        numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 weights``,
+            ``int8 dynamic`` or ``int8 static``.
         temperature: of the confidence, > 0. The graph's own probabilities are those of temperature 1.
     """
     several = len(size.every) > 1

@@ -85,11 +85,14 @@ _STYLES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
 _MOST_DRAWS = 1000
 _SLOTS = re.compile(r"\{(?P<pattern>\w+)\}|(?P<word>W)|[^W{}]+")
 _DANGLING = " :&-/@,("  # what no line ends with
+# Chinese and Japanese have no spaces between words: kana, the signs of iteration, and Han
+_UNSPACED = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff"
+_SPACE_BETWEEN = re.compile(rf"(?<=[{_UNSPACED}]) (?=[{_UNSPACED}])")
 _CASES = ("upper", "upper", "upper", "title", "title", "title", "sentence", "lower")
 
 
 def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -> str:
-    """A phrase of at most ``longest`` characters, unless its first word alone is longer.
+    """A phrase of at most ``longest`` characters, unless its first word alone is longer, without spaces between Han.
 
     Args:
         word: (rng, case) to a word in that case: "upper", "title", or "lower".
@@ -105,7 +108,7 @@ def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -
             return word(rng, next(cases))
         return slot[0].upper() if case == "upper" else slot[0]
 
-    text = _SLOTS.sub(fill_slot, template)
+    text = _SPACE_BETWEEN.sub("", _SLOTS.sub(fill_slot, template))
     while len(text) > longest and " " in text:
         text = text[: text.rindex(" ")].rstrip(_DANGLING)
     return text

@@ -24,6 +24,7 @@ from dptr.utils.reading import LARGEST, read_file
 
 PLACEHOLDER = "number placeholder"
 _MERGED = re.compile(r"0[.,]*0")
+_FINAL_SIGMA = re.compile(r"(?<=\w)σ\b")
 
 Entries = tuple[list[tuple[str, float]], dict[str, int]]
 """(entry, weight > 0) pairs as read, and how many were left out, by reason."""
@@ -41,6 +42,8 @@ def read_source(source: SourceConfig) -> Entries:
 def read_wordfreq(source: SourceConfig) -> Entries:
     """The ``top`` most frequent words of ``wordfreq``'s largest list, weighted by frequency ** (1 - flatten).
 
+    Its Greek words are case-folded and end in σ; here they end in ς again.
+
     The package merges all numbers of two digits and more into entries such as "00", "0,000" and "a00"
     (``wordfreq.numbers``); they are no words, and are left out and counted.
     """
@@ -57,7 +60,11 @@ def read_wordfreq(source: SourceConfig) -> Entries:
         raise UserError(f"corpus source wordfreq: no list for language '{source.language}'; {hint}")
     frequencies = wordfreq.get_frequency_dict(source.language, "best")
     ranked = list(islice(wordfreq.iter_wordlist(source.language, "best"), source.top))
-    usable = [(word, frequencies[word] ** (1 - source.flatten)) for word in ranked if not _MERGED.search(word)]
+    usable = [
+        (_FINAL_SIGMA.sub("ς", word), frequencies[word] ** (1 - source.flatten))
+        for word in ranked
+        if not _MERGED.search(word)
+    ]
     left_out = len(ranked) - len(usable)
     return usable, {PLACEHOLDER: left_out} if left_out else {}
 

@@ -36,7 +36,7 @@ from dptr.dual.clip.families import FAMILIES
 from dptr.dual.clip.vision_tower import tower_settings
 from dptr.export import export, parity
 from dptr.export.graph import to_onnx
-from dptr.export.quantize import halve, quantize
+from dptr.export.quantize import halve, quantize, round_weights
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, make_constraint
 from dptr.inference.onnx_backend import METADATA, OnnxModel, dump_metadata, seal
@@ -529,6 +529,25 @@ def test_int8_is_smaller_and_reads_nearly_the_same(kind: str, shipped, words: np
     assert halve(small, exact=True).ByteSize() < 0.8 * shipped.stat().st_size
     result = parity.compare(OnnxModel(shipped), OnnxModel(tmp_path / "small.onnx"), words)
     assert result.crops - result.different > 32 and result.difference > 1e-4
+
+
+def test_weights_of_8_bits_compute_as_before(shipped, words: np.ndarray, tmp_path: Path) -> None:
+    """Half the size of 16 bits; each weight is off by half a step of its channel at most."""
+    graph = whole(onnx.load(shipped))
+    small = halve(round_weights(graph), exact=True)
+    onnx.helper.set_model_props(small, {each.key: each.value for each in graph.metadata_props})
+    onnx.save(small, tmp_path / "small.onnx")
+    assert (tmp_path / "small.onnx").stat().st_size < 0.65 * shipped.stat().st_size
+    result = parity.compare(OnnxModel(shipped), OnnxModel(tmp_path / "small.onnx"), words)
+    assert result.crops - result.different > 60 and result.difference > 1e-4
+    held = {each.name: onnx.numpy_helper.to_array(each) for each in small.graph.initializer}
+    rounded = [name for name in held if name.endswith(".int8")]
+    assert len(rounded) > 10
+    for each in graph.graph.initializer:
+        if f"{each.name}.int8" in rounded:
+            scales = held[f"{each.name}.scales"]
+            restored = held[f"{each.name}.int8"] * scales
+            assert (np.abs(restored - onnx.numpy_helper.to_array(each)) <= 0.51 * scales).all()
 
 
 @pytest.mark.parametrize("name", ["dptr-en", "dptr-en-tiny"])

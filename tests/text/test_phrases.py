@@ -49,6 +49,14 @@ def test_lines_have_words_numbers_and_signs_in_one_case() -> None:
     assert sum(" " in line for line in lines) > 550
 
 
+def test_no_space_stands_between_words_of_chinese_and_japanese() -> None:
+    for word, spaced in (("面包", False), ("パン屋さん", False), ("々〆", False), ("빵집", True)):
+        lines = [draw(word, seed) for seed in range(100)]
+        assert any(f"{word} {word}" in line for line in lines) == spaced
+        assert any(word + word in line for line in lines) != spaced
+        assert any(f"{word} 12.50" in line for line in lines)
+
+
 def test_what_is_too_long_ends_with_a_whole_word() -> None:
     for seed in range(300):
         whole, short = draw("bread", seed), draw("bread", seed, 14)

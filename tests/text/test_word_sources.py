@@ -90,3 +90,11 @@ def test_a_broken_dictionary(tmp_path, dic, aff, told):
     (tmp_path / "x.aff").write_bytes(aff)
     with pytest.raises(UserError, match=told):
         read_dictionary(tmp_path / "x.dic")
+
+
+def test_greek_words_of_wordfreq_end_in_their_own_sigma() -> None:
+    """wordfreq folds case, and with it the sigma at the end of a word."""
+    pytest.importorskip("wordfreq")
+    words = [word for word, _ in read_source(SourceConfig(kind="wordfreq", language="el", top=2000))[0]]
+    assert {"της", "τους", "σε", "όσο"} <= {*words}
+    assert not [word for word in words if len(word) > 1 and word.endswith("σ")]

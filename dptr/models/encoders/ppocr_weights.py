@@ -5,7 +5,8 @@ The file names tensors by number; they are told apart by the order in which the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 INSTALLED = "rapidocr"  # stands for the file below in the installed package
 FILE = Path("models", "PP-OCRv6_rec_small.onnx")
 BATCH_NORM_EPS = 1e-5
+ALIKE = dict(
+    zip("АВЕКМНОРСТУХІЈЅЗҮӨГПЛФаеорсухіјѕүөвкмнтзпф", "ABEKMHOPCTYXIJS3YOΓΠΛΦaeopcyxijsyoBkMHT3πφ", strict=True)
+)
+"""Cyrillic letters, which the head lacks, and what it has that is drawn much like them."""
 
 
 def find_file(weights: str) -> Path:
@@ -100,19 +105,29 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Head]:
 
 
 def load_head(layer: nn.Linear, head: Head, charset: Charset) -> list[str]:
-    """Set the rows of a layer with classes 0 and ``charset``; characters that the head lacks get the median bias.
+    """Set the rows of a layer with classes 0 and ``charset``.
+
+    A character that the head lacks gets the median bias and the weights of one drawn much like it (``_find_alike``), or
+    else the mean of all rows: what is drawn at random beats trained rows, for tokens are long vectors.
 
     Returns:
-        These characters, whose weights stay as they are.
+        The characters that the head lacks.
     """
     rows = {character: row for row, character in enumerate(head.characters, 1)}
-    known = [rows.get(character) for character in charset.characters]
+    median, mean = float(head.bias.median()), head.weight[1:].mean(0)
     with torch.no_grad():
-        layer.bias.fill_(float(head.bias.median()))
-        for place, row in enumerate([0, *known]):
-            if row is not None:
-                layer.weight[place], layer.bias[place] = head.weight[row], head.bias[row]
-    return [character for character, row in zip(charset.characters, known, strict=True) if row is None]
+        layer.weight[0], layer.bias[0] = head.weight[0], head.bias[0]
+        for place, character in enumerate(charset.characters, 1):
+            row = rows.get(character) or _find_alike(character, rows)
+            layer.weight[place] = mean if row is None else head.weight[row]
+            layer.bias[place] = float(head.bias[rows[character]]) if character in rows else median
+    return [character for character in charset.characters if character not in rows]
+
+
+def _find_alike(character: str, rows: Mapping[str, int]) -> int | None:
+    """The row of a letter drawn like ``character``: the same without accents, or one of another alphabet."""
+    base = unicodedata.normalize("NFD", character)[0]
+    return rows.get(base) or rows.get(ALIKE.get(base, ""))
 
 
 class _Projection(nn.Linear):

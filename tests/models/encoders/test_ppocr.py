@@ -79,6 +79,16 @@ def test_the_head_names_what_the_published_graph_names(model: PPOCR, published: 
     assert set(expected.argmax(-1).ravel()) >= {0, 1, 3}
 
 
+def test_a_letter_that_the_head_lacks_begins_as_one_drawn_like_it(published: Path) -> None:
+    head = read_weights(published)[1]
+    charset, row = Charset("greek", ("ά", "Ё", "ж", "α")), {each: row for row, each in enumerate(head.characters, 1)}
+    layer = torch.nn.Linear(120, 5)
+    assert load_head(layer, head, charset) == ["ά", "Ё", "ж"]
+    assert torch.equal(layer.weight[1], head.weight[row["α"]]) and torch.equal(layer.weight[2], head.weight[row["E"]])
+    assert torch.allclose(layer.weight[3], head.weight[1:].mean(0)), "nothing is drawn like it"
+    assert torch.equal(layer.bias[1:4], head.bias.median().expand(3)) and layer.bias[4] == head.bias[row["α"]]
+
+
 def test_sides_that_strides_do_not_divide_are_refused() -> None:
     with pytest.raises(ValueError, match="image 48x60 is not a multiple of 16x8 pixels"):
         PPOCR(48, 60)
