@@ -152,7 +152,7 @@ def test_memory_is_the_most_of_this_process_not_of_its_parent() -> None:
 
 
 def test_a_plan_without_rounds_is_a_start() -> None:
-    found = measure(Plan("onnx", FILE, None, range(3), (1, 2), 0, 1, time.time() - 100))
+    found = measure(Plan("onnx", FILE, None, range(3), (1, 2), 0, 1, time.monotonic() - 100))
     assert found.start_seconds > 100 and found.timings == [] and found.peak_mib is None
 
 
@@ -244,7 +244,7 @@ def test_without_torch_onnxruntime_is_measured_and_the_output_says_so(tmp_path: 
         "import sys, time\nsys.modules['torch'] = None\nimport dptr.bench\nfrom dptr.cli.app import run\n"
         "dptr.bench.STARTS = 1\n"
         "from dptr.bench.process import Plan, measure\n"
-        f"assert measure(Plan('onnx', {FILE!r}, None, range(2), (1,), 1, 1, time.time())).timings\n"
+        f"assert measure(Plan('onnx', {FILE!r}, None, range(2), (1,), 1, 1, time.monotonic())).timings\n"
         "assert run(['bench', '--repeats', '1', '--batch-size', '1']) == 0\n"
         f"sys.exit(run(['bench', '--model', {str(folder)!r}]))"
     )
