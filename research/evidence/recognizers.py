@@ -127,7 +127,7 @@ def table(folder: Path, language: str, readers: dict[str, Callable[[Sequence[Pat
     paths = [folder / line.split("\t")[0] for line in (folder / "labels.tsv").read_text("utf-8").splitlines()]
     truths = [fold(crops.label(row)) for row in range(len(crops))]
     kept = [row for row, truth in enumerate(truths) if truth]
-    rows = [("reader", "crops", "words", "1-NED", "own letters", "ASCII alone")]
+    rows: list[tuple[str, ...]] = [("reader", "crops", "words", "1-NED", "own letters", "ASCII alone")]
     for name, read in readers.items():
         texts = list(map(fold, read([paths[row] for row in kept])))
         pairs = list(zip(texts, (truths[row] for row in kept), strict=True))
