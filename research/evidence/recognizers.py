@@ -4,10 +4,10 @@
         --photographs $DPTR_DATA/natural --rapidocr --tesseract kor --out runs/test-ko
 
 draws words that the corpus holds out, in families of fonts that it holds out (one in ten), into ``--out``, and lets all
-readers read them in this run. The looks are those of recipes/synth/language.toml, preset ``signs``, with another seed
-and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of one character
-(protocol of the language). Needs [train]; ``--rapidocr`` [photo], ``--tesseract`` the program, and its data of this
-language. ``--data`` reads crops of a folder in place of drawn ones.
+readers read them in this run. The looks are those of research/recipes/synth-language.toml, preset ``signs``, with
+another seed and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of
+one character (protocol of the language). Needs [train]; ``--rapidocr`` [photo], ``--tesseract`` the program, and its
+data of this language. ``--data`` reads crops of a folder in place of drawn ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dptr.training.resolve import resolve_synth
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import markdown_table
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "synth" / "language.toml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "synth-language.toml"
 SEED = 1_000_003  # far from the seeds of packs
 PAGE = "\f"  # what Tesseract writes behind each picture
 
