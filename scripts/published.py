@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ship import calibrate_loaded
 
@@ -57,7 +58,8 @@ def write_published(charset: str, validation: str, out: Path) -> None:
         print(line, file=sys.stderr)
     kept = {"init": recipe.init.model_dump(mode="json"), "model": recipe.model.model_dump(mode="json")}
     card = {"name": out.name, "kind": "recognizer", "trained_on": [*USED], "changes": CHANGES, "recipe": kept}
-    settings = resolved.recipe.model, resolved.charset, {}
+    dual: dict[str, Any] = {}
+    settings = resolved.recipe.model, resolved.charset, dual
     save_checkpoint(out, "recognizer", model, *settings, card | {"results": []})
     calibration = calibrate_loaded(load_recognizer(out), [validation], None)
     card |= calibration.to_card()

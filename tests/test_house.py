@@ -17,8 +17,9 @@ from dptr.config.load import load_recipe
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe
 from dptr.models.recognizer import build_decoder, build_encoder, build_recognizer
 from dptr.text.charset import resolve_charset
+from dptr.weights.packages import read_catalog
 
-OWN = {"dptr", "dptr-weights"}
+OWN = ("dptr", "dptr-weights", *(f"dptr-{name}" for name in read_catalog()))
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 

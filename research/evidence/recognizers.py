@@ -4,10 +4,10 @@
         --photographs $DPTR_DATA/natural --rapidocr --tesseract kor --out runs/test-ko
 
 draws words that the corpus holds out, in families of fonts that it holds out (one in ten), into ``--out``, and lets all
-readers read them in this run. The looks are those of recipes/synth/language.toml, preset ``signs``, with another seed
-and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of one character
-(protocol of the language). Needs [train]; ``--rapidocr`` [photo], ``--tesseract`` the program, and its data of this
-language. ``--data`` reads crops of a folder in place of drawn ones.
+readers read them in this run. The looks are those of research/recipes/synth-language.toml, preset ``signs``, with
+another seed and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of
+one character (protocol of the language). Needs [train]; ``--rapidocr`` [photo], ``--tesseract`` the program, and its
+data of this language. ``--data`` reads crops of a folder in place of drawn ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dptr.training.resolve import resolve_synth
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import markdown_table
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "synth" / "language.toml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "synth-language.toml"
 SEED = 1_000_003  # far from the seeds of packs
 PAGE = "\f"  # what Tesseract writes behind each picture
 
@@ -127,7 +127,7 @@ def table(folder: Path, language: str, readers: dict[str, Callable[[Sequence[Pat
     paths = [folder / line.split("\t")[0] for line in (folder / "labels.tsv").read_text("utf-8").splitlines()]
     truths = [fold(crops.label(row)) for row in range(len(crops))]
     kept = [row for row, truth in enumerate(truths) if truth]
-    rows = [("reader", "crops", "words", "1-NED", "own letters", "ASCII alone")]
+    rows: list[tuple[str, ...]] = [("reader", "crops", "words", "1-NED", "own letters", "ASCII alone")]
     for name, read in readers.items():
         texts = list(map(fold, read([paths[row] for row in kept])))
         pairs = list(zip(texts, (truths[row] for row in kept), strict=True))

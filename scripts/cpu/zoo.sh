@@ -28,7 +28,7 @@ while read -r name code crops minutes; do
         [ -d "$model" ] || $python scripts/published.py "$code" --validation "runs/val-$code" --out "$model"
     else
         model=runs/$name/model
-        $dptr synth --config recipes/synth/language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
+        $dptr synth --config research/recipes/synth-language.toml --set charset="$code+space" --set render.backgrounds="$photographs" \
             --set render.fonts="$fonts" --set seed=11 --count "${CROPS:-$crops}" --out "runs/pack-$code" --resume
         $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
             --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" --resume
