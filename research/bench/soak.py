@@ -261,7 +261,7 @@ def soak_ocr(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 pages = out.read_bytes().count(b"\n")
                 read, before = pages - before, pages
                 yield {"minute": number, **vars(state), "answers": read, "cpu_ms": round(1000 * spent / max(read, 1))}
-            running.send_signal(signal.SIGINT)
+            running.terminate()  # what was started in the background ignores Ctrl-C
             running.wait(600)
 
 
