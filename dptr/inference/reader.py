@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,18 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, overload
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from dptr.inference.backend import Backend, open_backend
-from dptr.inference.confidence import WordConfidence, apply_temperature
-from dptr.inference.constraint import Constraint, Lexicon, make_constraint
-from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut, note_frames, note_picture
-from dptr.inference.restrict import Restriction, restrict
-from dptr.inference.trellis import Found
+from dptr.inference.constraint import Lexicon
+from dptr.inference.decoding import make_decoding
+from dptr.inference.prediction import Prediction, note_frames, note_picture
 from dptr.inference.views import CHANGES, UPSIDE_DOWN, make_views, read_by_size, read_views
-from dptr.text.charset import resolve_charset
-from dptr.text.tokenizer import Decoded
 from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
@@ -90,8 +85,8 @@ class Reader:
 
     Raises:
         UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
-            unknown ``charset``, or one of which the model reads nothing; what ``make_constraint`` and
-            ``WordConfidence.from_card`` raise.
+            unknown ``charset``, or one of which the model reads nothing; what
+            ``dptr.inference.decoding.make_decoding`` raises.
     """
 
     def __init__(
@@ -305,70 +300,7 @@ class Reader:
         return read_by_size(crops, self.batch_size, self._predict)
 
     def _predict(self, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
-        own = self._word_confidence
-        predictions, shares = self._read_freely(crops) if self._constraint is None else self._read_expected(crops)
-        if own is None:
-            return predictions
-        pairs = zip(predictions, shares, strict=True)
-        return [
-            replace(each, confidence=own.scale(share, len(each.text)), uncalibrated=each.confidence)
-            for each, share in pairs
-        ]
-
-    def _read_freely(self, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
-        """Any words, and the probability of each that its confidence is calibrated from."""
-        own = self._word_confidence
-        if own is not None and own.of_paths:
-            rows, paths = map(self._temper, self.backend.probabilities_and_paths(crops))
-            predictions = [self._predict_word(word) for word in self.tokenizer.decode(rows)]
-            return predictions, self._sum_paths(own, predictions, paths)
-        rows = self._temper(self.backend.probabilities(crops))
-        words = self.tokenizer.decode(rows)
-        predictions = [self._predict_word(word) for word in words]
-        if own is None:
-            return predictions, []
-        return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
-
-    def _temper(self, rows: Float[np.ndarray, "n t classes"]) -> Float[np.ndarray, "n t classes"]:
-        """Probabilities at the model's temperature, of the characters that may be read."""
-        rows = apply_temperature(rows, self.backend.temperature)
-        return rows if self._restriction is None else self._restriction.apply(rows)
-
-    def _read_expected(self, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
-        """The same for the words of the pattern or the lexicon."""
-        assert self._constraint is not None
-        found = self._constraint.read(self.backend, crops)
-        predictions = [self._predict_found(each) for each in found]
-        own, paths = self._word_confidence, [each.path for each in found if each.path is not None]
-        if own is not None and own.of_paths:
-            return predictions, self._sum_paths(own, predictions, np.stack(paths))
-        return predictions, [each.confidence for each in predictions]
-
-    def _sum_paths(
-        self, own: WordConfidence, predictions: Sequence[Prediction], paths: Float[np.ndarray, "n t classes"]
-    ) -> list[float]:
-        charset = self.tokenizer.charset
-        words = [[1 + charset.index(character) for character in each.text] for each in predictions]
-        return own.path_probabilities(paths, words).tolist()
-
-    def _predict_word(self, word: Decoded) -> Prediction:
-        runaway = not word.ended and has_repeated_ending(word.text)
-        return Prediction(
-            text=word.text,
-            confidence=word.confidence,
-            characters=tuple(zip(word.text, word.characters, strict=True)),
-            runaway=runaway,
-            notes=() if word.ended or runaway else (note_cut(word.length),),
-        )
-
-    def _predict_found(self, found: Found) -> Prediction:
-        text = "".join(self.tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
-        return Prediction(
-            text=text,
-            confidence=math.prod(found.probabilities),
-            characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
-            outside=found.outside,
-        )
+        return self._decoding.predict(self.backend, crops)
 
     def _note(self, prediction: Prediction, picture: Prepared) -> Prediction:
         """The prediction, with what may be wrong with it."""
@@ -391,18 +323,7 @@ class Reader:
         self.tokenizer = backend.tokenizer
         self.card = backend.card
         self.size = backend.size
-        allowed = resolve_charset(self.charset) if self.charset else None
-        charset = backend.tokenizer.charset
-        self._word_confidence = WordConfidence.from_card(backend.card, len(charset))
-        if self._word_confidence is not None and self._word_confidence.of_paths and backend.searches != "paths":
-            raise UserError(
-                f"model '{self.name}': its card calibrates sums over paths, and it is no CTC network; copy it anew"
-            )
-        self._restriction: Restriction | None = None if allowed is None else restrict(charset, allowed)
-        self._constraint: Constraint | None = None
-        if self.pattern or self.lexicon is not None:
-            longest = backend.tokenizer.max_length
-            self._constraint = make_constraint(charset, longest, self.pattern, self.lexicon, allowed)
+        self._decoding = make_decoding(backend, self.name, self.charset, self.pattern, self.lexicon)
 
 
 def _opener(isolate: bool) -> Callable[[Picture, str], Image.Image]:

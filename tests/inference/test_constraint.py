@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from dptr.config.model import DecoderConfig, FMUConfig, ModelConfig, SVTRConfig
 from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperature
 from dptr.inference.constraint import make_constraint
+from dptr.inference.decoding import make_decoding
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import load_recognizer, save_checkpoint
 from dptr.models.decoders import DECODERS
@@ -173,7 +174,8 @@ def test_a_confidence_of_paths_sums_those_of_the_word_that_was_read(
     for batch in 1, 6:
         reader = Reader(tmp_path / "own", batch_size=batch, **only)
         paths = apply_temperature(reader.backend.paths(crops(6)), 1.5)
-        if restriction := reader._constraint.restriction if reader._constraint else reader._restriction:
+        decoding = make_decoding(reader.backend, "own", **only)
+        if restriction := decoding.constraint.restriction if decoding.constraint else decoding.restriction:
             paths = restriction.apply(paths)
         read = reader.predict_arrays(crops(6))
         words = [[1 + CHARSET.index(character) for character in each.text] for each in read]

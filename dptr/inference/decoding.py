@@ -1,0 +1,137 @@
+"""From crops to predictions: what a model says of each place becomes words, and how sure they are.
+
+A model reads freely, or with fewer characters (``dptr.inference.restrict``), or the words of a pattern or a lexicon
+(``dptr.inference.constraint``). Confidences are calibrated as its card says (``dptr.inference.confidence``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dptr.inference.backend import Backend
+from dptr.inference.confidence import WordConfidence, apply_temperature
+from dptr.inference.constraint import Constraint, Lexicon, make_constraint
+from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
+from dptr.inference.restrict import Restriction, restrict
+from dptr.inference.trellis import Found
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.tokenizer import Decoded, Tokenizer
+from dptr.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the crops of a model are decoded.
+
+    Attributes:
+        tokenizer: the model's.
+        confidence: of words, as the card calibrates it; None where it does not.
+        restriction: to some characters, where no ``constraint`` holds them; None = all of the model's.
+        constraint: the words of a pattern or a lexicon; None = any.
+    """
+
+    tokenizer: Tokenizer
+    confidence: WordConfidence | None = None
+    restriction: Restriction | None = None
+    constraint: Constraint | None = None
+
+    def predict(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
+        """Read crops of one size."""
+        own = self.confidence
+        predictions, shares = self._read(backend, crops) if self.constraint is None else self._search(backend, crops)
+        if own is None:
+            return predictions
+        return [
+            replace(each, confidence=own.scale(share, len(each.text)), uncalibrated=each.confidence)
+            for each, share in zip(predictions, shares, strict=True)
+        ]
+
+    def _read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
+        """Any words, and the probability of each that its confidence is calibrated from."""
+        own = self.confidence
+        sums_paths = own is not None and own.of_paths
+        outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
+        rows, *paths = (self._temper(output, backend.temperature) for output in outputs)
+        words = self.tokenizer.decode(rows)
+        predictions = [_predict_word(word) for word in words]
+        if own is None:
+            return predictions, []
+        if paths:
+            return predictions, _sum_paths(own, predictions, paths[0], self.tokenizer.charset)
+        return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
+
+    def _temper(self, rows: Float[np.ndarray, "n t classes"], temperature: float) -> Float[np.ndarray, "n t classes"]:
+        """Probabilities at a temperature, of the characters that may be read."""
+        rows = apply_temperature(rows, temperature)
+        return rows if self.restriction is None else self.restriction.apply(rows)
+
+    def _search(
+        self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
+    ) -> tuple[list[Prediction], Sequence[float]]:
+        """The same for the words of the pattern or the lexicon."""
+        assert self.constraint is not None
+        charset, own = self.tokenizer.charset, self.confidence
+        found = self.constraint.read(backend, crops)
+        predictions = [_predict_found(each, charset) for each in found]
+        if own is not None and own.of_paths:
+            paths = np.stack([each.path for each in found if each.path is not None])
+            return predictions, _sum_paths(own, predictions, paths, charset)
+        return predictions, [each.confidence for each in predictions]
+
+
+def make_decoding(
+    backend: Backend, name: str, charset: str = "", pattern: str = "", lexicon: Lexicon = None
+) -> Decoding:
+    """How to decode what a model reads.
+
+    Args:
+        name: of the model, for errors.
+        charset, pattern, lexicon: what is expected, as for ``dptr.inference.reader.Reader``.
+
+    Raises:
+        UserError: a card that does not fit the model; what ``resolve_charset``, ``restrict``, ``make_constraint`` and
+            ``WordConfidence.from_card`` raise.
+    """
+    known = backend.tokenizer.charset
+    allowed = resolve_charset(charset) if charset else None
+    own = WordConfidence.from_card(backend.card, len(known))
+    if own is not None and own.of_paths and backend.searches != "paths":
+        raise UserError(f"model '{name}': its card calibrates sums over paths, and it is no CTC network; copy it anew")
+    restriction = None if allowed is None else restrict(known, allowed)
+    constraint = None
+    if pattern or lexicon is not None:
+        constraint = make_constraint(known, backend.tokenizer.max_length, pattern, lexicon, allowed)
+    return Decoding(backend.tokenizer, own, restriction, constraint)
+
+
+def _sum_paths(
+    own: WordConfidence, predictions: Sequence[Prediction], paths: Float[np.ndarray, "n t classes"], charset: Charset
+) -> list[float]:
+    words = [[1 + charset.index(character) for character in each.text] for each in predictions]
+    return own.path_probabilities(paths, words).tolist()
+
+
+def _predict_word(word: Decoded) -> Prediction:
+    runaway = not word.ended and has_repeated_ending(word.text)
+    return Prediction(
+        text=word.text,
+        confidence=word.confidence,
+        characters=tuple(zip(word.text, word.characters, strict=True)),
+        runaway=runaway,
+        notes=() if word.ended or runaway else (note_cut(word.length),),
+    )
+
+
+def _predict_found(found: Found, charset: Charset) -> Prediction:
+    text = "".join(charset.characters[symbol - 1] for symbol in found.symbols)
+    return Prediction(
+        text=text,
+        confidence=math.prod(found.probabilities),
+        characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
+        outside=found.outside,
+    )
