@@ -112,6 +112,7 @@ def share_correct(comparisons: Iterable[Comparison]) -> float:
 def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
     """Turn a model's probabilities into readings."""
     probabilities, paths = recognized if isinstance(recognized, tuple) else (recognized, None)
+    by_crop = repeat(None, len(probabilities)) if paths is None else paths
     return [
         Reading(
             text=word.text,
@@ -120,9 +121,7 @@ def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
             probabilities=rows[: word.length + 1],
             path=path,
         )
-        for word, rows, path in zip(
-            tokenizer.decode(probabilities), probabilities, repeat(None) if paths is None else paths, strict=False
-        )
+        for word, rows, path in zip(tokenizer.decode(probabilities), probabilities, by_crop, strict=True)
     ]
 
 
