@@ -226,15 +226,11 @@ class OCR:
             asked = [(view, span) for view in changed for span in view.unread()]
 
     def _predict(self, crops: Sequence[np.ndarray], check: Check) -> list[Prediction]:
-        """Read crops in batches of one size each, narrow ones first.
-
-        Confidences are those before calibration, which is for pictures of one word, not for boxes.
-        """
+        """Read crops in batches of one size each, narrow ones first."""
 
         def read(batch: np.ndarray) -> list[Prediction]:
             check()
-            readings = self.reader.predict_arrays(batch)
-            return [replace(reading, confidence=reading.product, uncalibrated=None) for reading in readings]
+            return self.reader.predict_arrays(batch)
 
         return read_by_size(crops, self.reader.batch_size, read)
 
@@ -244,7 +240,7 @@ class OCR:
             (view, span, in_line.get(span))
             for view, in_line in ((view, view.words_of_line()) for view in views)
             for span in view.words()[0]
-            if view.readings[span].confidence < SURE and view.readings[span].fits
+            if view.readings[span].product < SURE and view.readings[span].fits
         ]
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words
@@ -256,13 +252,15 @@ class OCR:
 
 
 def agree(readings: Sequence[Prediction]) -> Prediction:
-    """The text of most confidence in sum; its confidence is that sum over the number of all readings."""
+    """The text of most ``product`` in sum; both its confidences are sums over the number of all readings."""
     sums: dict[str, float] = {}
     for reading in readings:
-        sums[reading.text] = sums.get(reading.text, 0.0) + (0.0 if reading.runaway else reading.confidence)
+        sums[reading.text] = sums.get(reading.text, 0.0) + (0.0 if reading.runaway else reading.product)
     text = max(sums, key=lambda each: sums[each])
-    best = max((reading for reading in readings if reading.text == text), key=lambda reading: reading.confidence)
-    return replace(best, confidence=sums[text] / len(readings))
+    same = [reading for reading in readings if reading.text == text]
+    best = max(same, key=lambda reading: reading.product)
+    confidence = sum(reading.confidence for reading in same if not reading.runaway) / len(readings)
+    return replace(best, confidence=confidence, uncalibrated=sums[text] / len(readings))
 
 
 def _count_pixels(picture: _Picture) -> int:

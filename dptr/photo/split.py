@@ -117,7 +117,7 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
     for index, probability in enumerate(gaps.spaces):
         begin, end = gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near
         has_space = any(begin <= (spot[0] + spot[1]) / 2 <= end for spot in spaces_read)
-        odds = np.log(probability / (1 - probability)) + (1 if has_space else -1) * LINE_ODDS * reading.confidence
+        odds = np.log(probability / (1 - probability)) + (1 if has_space else -1) * LINE_ODDS * reading.product
         spaces.append(float(np.clip(1 / (1 + np.exp(-odds)), 1e-3, 1 - 1e-3)))
     return Gaps(gaps.pieces, tuple(spaces))
 
@@ -135,6 +135,7 @@ def split_reading(reading: Prediction) -> list[Prediction]:
             reading,
             text="".join(character for character, _ in word),
             confidence=math.prod(probability for _, probability in word),
+            uncalibrated=None,
             characters=tuple(word),
         )
         for word in words

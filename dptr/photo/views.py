@@ -99,7 +99,7 @@ class View:
         """Of each span; 1 of those that are not read yet."""
         confidences = dict.fromkeys(self.spans, 1.0)
         for span, reading in self.readings.items():
-            confidences[span] = reading.confidence if reading.text.strip() and not reading.runaway else 0.0
+            confidences[span] = reading.product if reading.text.strip() and not reading.runaway else 0.0
         return confidences
 
 

@@ -18,6 +18,7 @@ import dptr
 from dptr import OCR, Page, Reader, UserError
 from dptr.inference.prediction import Prediction
 from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
+from dptr.photo.ocr import agree
 from dptr.photo.strip import enclose
 from dptr.photo.views import View
 from dptr.synth.fonts import EMBEDDED  # the fonts that ship
@@ -410,3 +411,13 @@ def test_large_pictures_do_not_wait_for_a_full_batch(reader: Reader, monkeypatch
     monkeypatch.setattr("dptr.photo.ocr.AHEAD_PIXELS", 2 * image.width * image.height)
     next(iter(ocr.stream(pictures())))
     assert len(taken) <= 2
+
+
+def test_readings_of_a_word_agree_by_product_and_show_calibrated_confidence() -> None:
+    surer = Prediction("NEB", 0.99, (), uncalibrated=0.5)
+    same = [Prediction("NET", 0.9, (), uncalibrated=0.4), Prediction("NET", 0.6, (), uncalibrated=0.2)]
+    lost = Prediction("NETNETNET", 1.0, (), runaway=True, uncalibrated=0.9)
+    agreed = agree([surer, *same, lost])
+    assert agreed.text == "NET"
+    assert agreed.confidence == pytest.approx((0.9 + 0.6) / 4)
+    assert agreed.product == pytest.approx((0.4 + 0.2) / 4)

@@ -50,7 +50,7 @@ class View {
 
   confidence({ reading }) {
     if (!reading) return 1;
-    return reading.text.trim() && !reading.runaway ? reading.confidence : 0;
+    return reading.text.trim() && !reading.runaway ? reading.product : 0;
   }
 
   unread() {

@@ -36,7 +36,7 @@ export class Ocr {
 
   async readViews(views) {
     const whole = views.filter((view) => view.lineCrop);
-    const readings = await this.readCrops(whole.map((view) => view.lineCrop));
+    const readings = await this.recognizer.readCrops(whole.map((view) => view.lineCrop));
     whole.forEach((view, index) => view.takeLine(readings[index]));
     await this.readWords(views);
   }
@@ -44,15 +44,9 @@ export class Ocr {
   // Until the best way to split each line holds no other words: far from all that are possible.
   async readWords(views) {
     for (let words; (words = views.flatMap((view) => view.unread())).length; ) {
-      const readings = await this.readCrops(words.map((word) => word.crop));
+      const readings = await this.recognizer.readCrops(words.map((word) => word.crop));
       words.forEach((word, index) => (word.reading = readings[index]));
     }
-  }
-
-  // Confidences are those before calibration, which is for pictures of one word, not for boxes.
-  async readCrops(crops) {
-    const readings = await this.recognizer.readCrops(crops);
-    return readings.map((reading) => ({ ...reading, confidence: reading.product }));
   }
 
   // Words that are not sure are read in some changed views, and what most of these agree on is kept.
@@ -60,10 +54,10 @@ export class Ocr {
     const words = views.flatMap((view) => {
       const inLine = view.wordsOfLine();
       const chosen = view.chosen().map((word, index) => ({ word, inLine: inLine[index] }));
-      return chosen.filter(({ word }) => word.reading.confidence < SURE);
+      return chosen.filter(({ word }) => word.reading.product < SURE);
     });
     const changed = words.map(({ word }) => changes(word.crop).map((crop) => this.recognizer.sizes.fit(crop)));
-    const readings = await this.readCrops(changed.flat());
+    const readings = await this.recognizer.readCrops(changed.flat());
     for (const [index, { word, inLine }] of words.entries()) {
       const own = readings.splice(0, changed[index].length);
       word.reading = agree([word.reading, ...own, ...(inLine ? [inLine] : [])]);
@@ -78,11 +72,13 @@ function changes(crop) {
   return [extend(crop, edge, edge, edge, edge), invert(crop), extend(crop, ends, 0, ends, 0)];
 }
 
-// The text of most confidence in sum; its confidence is that sum over the number of all readings.
+// The text of most product in sum; its product and its confidence are sums over the number of all readings.
 function agree(readings) {
   const sums = new Map();
-  for (const { text, confidence, runaway } of readings) sums.set(text, (sums.get(text) || 0) + (runaway ? 0 : confidence));
+  for (const { text, product, runaway } of readings) sums.set(text, (sums.get(text) || 0) + (runaway ? 0 : product));
   const [text, sum] = [...sums].reduce((best, each) => (each[1] > best[1] ? each : best));
-  const best = readings.filter((reading) => reading.text === text).reduce((one, two) => (two.confidence > one.confidence ? two : one));
-  return { ...best, confidence: sum / readings.length };
+  const same = readings.filter((reading) => reading.text === text);
+  const best = same.reduce((one, two) => (two.product > one.product ? two : one));
+  const confidence = same.reduce((total, reading) => total + (reading.runaway ? 0 : reading.confidence), 0);
+  return { ...best, confidence: confidence / readings.length, product: sum / readings.length };
 }

@@ -68,7 +68,7 @@ export function weighSpaces(gaps, columns, reading) {
   const spaces = gaps.spaces.map((probability, index) => {
     const [begin, end] = [gaps.pieces[index][1] - near, gaps.pieces[index + 1][0] + near];
     const sign = read.some((middle) => begin <= middle && middle <= end) ? 1 : -1;
-    const odds = Math.log(probability / (1 - probability)) + sign * LINE_ODDS * reading.confidence;
+    const odds = Math.log(probability / (1 - probability)) + sign * LINE_ODDS * reading.product;
     return probable(1 / (1 + Math.exp(-odds)));
   });
   return { pieces: gaps.pieces, spaces };
@@ -81,12 +81,10 @@ export function splitReading(reading) {
     if (pair[0] === " ") words.push([]);
     else words.at(-1).push(pair);
   }
-  return words.filter((word) => word.length).map((characters) => ({
-    ...reading,
-    characters,
-    text: characters.map(([character]) => character).join(""),
-    confidence: characters.reduce((product, [, probability]) => product * probability, 1),
-  }));
+  return words.filter((word) => word.length).map((characters) => {
+    const product = characters.reduce((value, [, probability]) => value * probability, 1);
+    return { ...reading, characters, text: characters.map(([character]) => character).join(""), confidence: product, product };
+  });
 }
 
 // The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line.
