@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from dptr.cli.options import command, config_options, model_option, out_option, resume_option
+from dptr.cli.command import command
+from dptr.cli.options import config_options, model_option, out_option, resume_option
 from dptr.weights import START_MODEL
 
 

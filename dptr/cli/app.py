@@ -37,7 +37,7 @@ from dptr.cli import (
     synth,
     train,
 )
-from dptr.cli.options import HELP
+from dptr.cli.command import HELP
 from dptr.utils.errors import UserError
 from dptr.utils.extras import extra_of, missing_package
 from dptr.utils.terminal import say, say_error, set_verbosity

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dptr.cli.command import HELP, command
 from dptr.cli.options import (
-    HELP,
     Decorator,
     choose_recognizer,
-    command,
     config_options,
-    device_options,
     expected_options,
     isolate_option,
+    page_options,
     reading_options,
     recognizer_options,
     stack,
 )
-from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say
 
@@ -117,24 +115,7 @@ def read(
 @_input_options()
 @_pool_options(16, "Files")
 @recognizer_options()
-@click.option(
-    "--text-layer",
-    type=click.Choice(("use", "ignore")),
-    default="ignore",
-    help="Take the text that a page of a PDF holds itself, or read its picture. Default: ignore.",
-)
-@click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200.")
-@click.option(
-    "--min-confidence",
-    metavar="P",
-    type=click.FloatRange(0, 1),
-    default=LEAST_CONFIDENCE,
-    help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
-)
-@isolate_option()
-@expected_options()
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
-@device_options()
+@page_options()
 def ocr(
     source: str, out: str, column: str, kind: str | None, block: int, address: str, workers: str, cpus: int,
     gpus: float, model: str | None, language: str | None, text_layer: str, dpi: int, min_confidence: float,

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dptr.cli.options import (
-    check_outputs,
-    command,
-    data_option,
-    join_data,
-    model_option,
-    report_options,
-    write_report,
-)
+from dptr.cli.command import command
+from dptr.cli.options import data_option, join_data, model_option
+from dptr.cli.outputs import check_outputs, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import align_columns, progress_bars, say
 from dptr.version import __version__

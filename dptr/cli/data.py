@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import (
-    HELP,
-    check_outputs,
-    command,
-    data_option,
-    html_option,
-    join_data,
-    out_option,
-    report_options,
-    resume_option,
-    write_report,
-)
+from dptr.cli.command import HELP, command
+from dptr.cli.options import data_option, join_data, out_option, resume_option
+from dptr.cli.outputs import check_outputs, html_option, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, write_text
 

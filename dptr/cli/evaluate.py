@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import (
-    check_outputs,
-    command,
-    data_option,
-    html_option,
-    join_data,
-    model_option,
-    reading_options,
-    report_options,
-    write_report,
-)
+from dptr.cli.command import command
+from dptr.cli.options import data_option, join_data, model_option, reading_options
+from dptr.cli.outputs import check_outputs, html_option, report_options, write_report
 from dptr.evaluation.benchmarks import BENCHMARKS, Benchmark, compare_with_published, find_sets, other_sizes
 from dptr.evaluation.benchmarks import benchmark as find_benchmark
 from dptr.evaluation.metrics import PROTOCOLS

@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from dptr.cli.options import command, data_option, model_option, out_option
+from dptr.cli.command import command
+from dptr.cli.options import data_option, model_option, out_option
 from dptr.utils.errors import UserError
 
 

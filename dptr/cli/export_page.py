@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from dptr.cli.options import command, model_option, out_option
+from dptr.cli.command import command
+from dptr.cli.options import model_option, out_option
 
 
 @command("export-page")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from dptr.cli.options import command, out_option
+from dptr.cli.command import command
+from dptr.cli.options import out_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import say
 

@@ -13,7 +13,8 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from dptr.cli.options import check_outputs, command, report_options, write_report
+from dptr.cli.command import command
+from dptr.cli.outputs import check_outputs, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.extras import EXTRAS, find_missing
 from dptr.version import __version__

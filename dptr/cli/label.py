@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import command, device_options, out_option
+from dptr.cli.command import command
+from dptr.cli.options import device_options, out_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dptr.cli.options import check_outputs, command, report_options, write_report
+from dptr.cli.command import command
+from dptr.cli.outputs import check_outputs, report_options, write_report
 from dptr.utils.terminal import align_columns
 
 if TYPE_CHECKING:

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dptr.cli.options import (
-    choose_recognizer,
-    command,
-    device_options,
-    expected_options,
-    isolate_option,
-    recognizer_options,
-)
-from dptr.photo.page import LEAST_CONFIDENCE
+from dptr.cli.command import command
+from dptr.cli.options import choose_recognizer, page_options, recognizer_options
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 
@@ -48,24 +41,7 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 @click.option("--boxes", metavar="TSV", type=click.Path(), help="Read in these boxes; look for no others.")
 @click.option("-r", "--recursive", is_flag=True, help="Read what is in sub-folders too.")
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
-@click.option(
-    "--text-layer",
-    type=click.Choice(("use", "ignore")),
-    default="ignore",
-    help="Take the text that a page of a PDF holds itself, or read its picture. Default: ignore.",
-)
-@click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200.")
-@click.option(
-    "--min-confidence",
-    metavar="P",
-    type=click.FloatRange(0, 1),
-    default=LEAST_CONFIDENCE,
-    help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
-)
-@isolate_option()
-@expected_options()
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
-@device_options()
+@page_options()
 def ocr(
     inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
     overlay: str | None, boxes: str | None, recursive: bool, pages: str, text_layer: str, dpi: int,

@@ -1,98 +1,19 @@
-"""What all commands have in common: options that are the same everywhere, extras, and how reports are written."""
+"""Options that are the same in several commands."""
 
 from __future__ import annotations
 
-import inspect
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
-from dptr.utils.escapes import dump_json, escape
-from dptr.utils.extras import describe_install, require_extras
-from dptr.utils.files import replace_file
-from dptr.utils.outputs import check_file
-from dptr.utils.terminal import print_unfinished, set_verbosity, write_text
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
-
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": False}
-
-
-def command(
-    name: str, *extras: str, renamed: dict[str, str] | None = None
-) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command, with ``-h``, ``-q`` and ``-v``; its docstring is the help.
-
-    Args:
-        name: of the command, without ``dptr``.
-        extras: of the package that it needs (``dptr.utils.extras``). The help says so, and without them the command
-            ends in one line.
-        renamed: options of earlier versions, each with what to write today.
-    """
-
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        text = inspect.cleandoc(function.__doc__ or "")
-        needs = ""
-        if extras:
-            needs = f"\n\nNeeds {' and '.join(f'[{extra}]' for extra in extras)}: {describe_install(*extras)}"
-        made = _Command(
-            name.split()[-1], callback=function, help=text + needs,
-            short_help=text.split("\n\n")[0], context_settings=HELP,
-            params=[*reversed(getattr(function, "__click_params__", []))],
-        )  # fmt: skip
-        made.extras = extras
-        made.renamed = renamed or {}
-        return _verbosity_options(made)
-
-    return decorate
-
-
-class _Command(click.Command):
-    """A command that needs extras of the package, and knows what its options were called before."""
-
-    extras: tuple[str, ...]
-    renamed: dict[str, str]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for argument in args:
-            flag = argument.partition("=")[0]
-            if flag in self.renamed:
-                raise UserError(f"{flag} has another name now: write {self.renamed[flag]}; see '{ctx.command_path} -h'")
-        if self.extras and not ctx.resilient_parsing and not {*args} & {*ctx.help_option_names}:
-            require_extras(ctx.command_path, *self.extras)
-        return super().parse_args(ctx, args)
-
-
-def _verbosity_options(made: click.Command) -> click.Command:
-    def quiet(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-        if value:
-            set_verbosity(-1)
-
-    def verbose(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-        if value:
-            set_verbosity(1)
-
-    made.params += [
-        click.Option(
-            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=quiet,
-            help="Print only results, what is left out, and errors.",
-        ),
-        click.Option(
-            ["-v", "--verbose"], is_flag=True, expose_value=False, callback=verbose,
-            help="Also print the model and the device.",
-        ),
-    ]  # fmt: skip
-    return made
-
-
 ISOLATE = "Decode files in another process, with limits on its memory and time: for files of strangers."
 
 
@@ -255,88 +176,21 @@ def expected_options() -> Decorator[Any]:
     )  # fmt: skip
 
 
-def report_options(*formats: str) -> Decorator[Any]:
-    """``--format``, ``--json`` and ``-o``: how a result is written, and where to.
-
-    Args:
-        formats: the first is the default; ``json`` is one of them.
-    """
+def page_options() -> Decorator[Any]:
+    """How photographs and PDFs are read: ``--text-layer``, ``--dpi``, ``--min-confidence``, ``--isolate``,
+    ``expected_options``, ``--detector``, ``device_options``."""
     return stack(
         click.option(
-            "--format", "style", type=click.Choice(formats), default=formats[0],
-            help=f"How to write the result. Default: {formats[0]}.",
+            "--text-layer", type=click.Choice(("use", "ignore")), default="ignore",
+            help="Take the text that a page of a PDF holds itself, or read its picture. Default: ignore.",
         ),
-        click.option("--json", "style", flag_value="json", help="The same as --format json."),
+        click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200."),
         click.option(
-            "-o", "--out", metavar="FILE|-", default="-", type=click.Path(allow_dash=True),
-            help="Write it to a file. Default: -, standard output.",
+            "--min-confidence", metavar="P", type=click.FloatRange(0, 1), default=LEAST_CONFIDENCE,
+            help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
         ),
+        isolate_option(),
+        expected_options(),
+        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr."),
+        device_options(),
     )  # fmt: skip
-
-
-def html_option(help: str) -> Decorator[Any]:
-    """``--html``, a page with pictures beside the report."""
-    return click.option("--html", "html", metavar="FILE", type=click.Path(path_type=Path), help=help)
-
-
-def check_outputs(out: str, style: str = "", inputs: Iterable[str | Path] = (), **pages: Path | None) -> None:
-    """Check, before the work begins, that files can be written.
-
-    Args:
-        out: of the report; ``-`` = standard output.
-        style: of the report: ``json`` is marked as DPTR's, so that an earlier one is replaced; others are not.
-        inputs: files and folders that the command reads.
-        pages: other files by format, such as ``html``; None = none.
-
-    Raises:
-        UserError: as ``dptr.utils.outputs.check_file``; one file for two outputs; a page for standard output.
-    """
-    wanted = [(str(path), kind) for kind, path in pages.items() if path is not None]
-    for path, kind in wanted:
-        if path == "-":
-            raise UserError(f"--{kind} -: pictures go to a file; pass its name")
-    if out != "-":
-        wanted.append((out, "json" if style == "json" else ""))
-    places = [os.path.realpath(path) for path, _ in wanted]
-    if len(set(places)) < len(places):
-        raise UserError(f"{wanted[0][0]}: named for two outputs; pass two names")
-    for path, kind in wanted:
-        check_file(path, inputs, kind)
-
-
-def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str, out: str) -> None:
-    """Write a report as JSON (``style`` json) or as text, to a file or, with ``out`` ``-``, to standard output.
-
-    A report that cannot be written to its file goes to standard output, so that it is not lost.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    text = dump_json(report, indent=1) if style == "json" else escape(to_text(), keep="\n\t")
-    if out == "-":
-        print(text, flush=True)
-        return
-    try:
-        write_text(Path(out), text + "\n")
-    except BaseException:
-        print(text, flush=True)
-        raise
-
-
-@contextmanager
-def open_output(out: str) -> Iterator[TextIO]:
-    """A text stream to a file, which is there once all is written, or, for ``-``, standard output.
-
-    If it cannot be finished, what was written goes to standard output, so that it is not lost.
-    """
-    if out == "-":
-        yield sys.stdout
-        return
-    check_file(out, kind="")
-    with replace_file(out) as aside, open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
-        try:
-            yield file
-        except BaseException:
-            file.flush()
-            print_unfinished(aside, out)
-            raise

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dptr.cli.options import (
-    check_outputs,
-    choose_recognizer,
-    command,
-    expected_options,
-    isolate_option,
-    open_output,
-    reading_options,
-    recognizer_options,
-    report_options,
-)
+from dptr.cli.command import command
+from dptr.cli.options import choose_recognizer, expected_options, isolate_option, reading_options, recognizer_options
+from dptr.cli.outputs import check_outputs, open_output, report_options
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json, escape
 from dptr.utils.terminal import say, say_error

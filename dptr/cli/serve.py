@@ -6,7 +6,8 @@ import os
 
 import click
 
-from dptr.cli.options import ISOLATE, command, device_options
+from dptr.cli.command import command
+from dptr.cli.options import ISOLATE, device_options
 from dptr.utils.terminal import say
 from dptr.weights import DEFAULT_MODEL
 

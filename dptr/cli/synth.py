@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from dptr.cli.options import check_outputs, command, config_options, out_option, report_options, write_report
+from dptr.cli.command import command
+from dptr.cli.options import config_options, out_option
+from dptr.cli.outputs import check_outputs, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
 from dptr.utils.terminal import progress_bars, say, write_text

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import click
 
-from dptr.cli.options import (
-    command,
-    config_options,
-    data_option,
-    join_data,
-    model_option,
-    out_option,
-    resume_option,
-)
+from dptr.cli.command import command
+from dptr.cli.options import config_options, data_option, join_data, model_option, out_option, resume_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say
 from dptr.weights import START_MODEL

@@ -32,7 +32,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = types.ModuleType("dptr.photo.ocr")
     module.OCR = FakeOCR  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dptr.photo.ocr", module)
-    monkeypatch.setattr("dptr.cli.options.require_extras", lambda *_: None)
+    monkeypatch.setattr("dptr.cli.command.require_extras", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "a.png", 11)
     picture(tmp_path / "frames.tif", 21, 22, 23)
