@@ -68,7 +68,7 @@ def main() -> None:
         "version": __version__,
         "created": datetime.date.today().isoformat(),
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
-        "trained_on": [*card["trained_on"], *options.note],
+        "trained_on": [*card["trained_on"], *filter(None, options.note)],
     }
     card["recipe"] = without_paths(card["recipe"])
     if read_json(options.source / "config.json", "model")["kind"] == "glyph":
