@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 PHOTOGRAPH_SIDE = 300  # pixels that the shorter side of a photograph has at least
@@ -53,6 +55,18 @@ class Prediction:
         """0 to 1, the product of the probabilities of all characters and of the end of the word, at the model's
         temperature: what the readings of one picture are compared by."""
         return self.confidence if self.uncalibrated is None else self.uncalibrated
+
+    def part(self, characters: Sequence[tuple[str, float]]) -> Prediction:
+        """Some neighboring characters as a reading of their own, such as a word of a line.
+
+        Its ``product`` is that of its characters. Its confidence is that of the whole to the power of the part's share
+        of the logarithm of the whole's ``product``, so that the confidences of all parts multiply to at least it.
+        """
+        product = math.prod(probability for _, probability in characters)
+        inside = 0 < self.product < 1 and product > 0
+        confidence = self.confidence ** (min(math.log(product) / math.log(self.product), 1.0) if inside else 1.0)
+        text = "".join(character for character, _ in characters)
+        return replace(self, text=text, confidence=confidence, uncalibrated=product, characters=tuple(characters))
 
     @property
     def fits(self) -> bool:

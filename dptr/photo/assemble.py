@@ -13,7 +13,7 @@ from dptr.photo.align import align_characters
 from dptr.photo.order import measure_angle, order_boxes
 from dptr.photo.page import Box, Character, Line, Outline, Page, Word
 from dptr.photo.rectify import locate
-from dptr.photo.shapes import runs_left
+from dptr.photo.shapes import most_run_left, runs_left
 from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
 
@@ -37,11 +37,14 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
     parts = [part for line in lines if (part := _read_part(line.choose())).words]
     boxes = np.array([part.box for part in parts]).reshape(-1, 4, 2)
     texts = [word.text for part in parts for word in part.words]
-    leftward = 2 * sum(map(runs_left, texts)) > len(texts)
+    leftward = most_run_left(texts)
     ordered = []
     for row in order_boxes(boxes, leftward):
         own = [parts[index] for index in row.boxes]
-        words = tuple(word for part in own for word in (part.words[::-1] if leftward else part.words))
+        row_leftward = most_run_left([word.text for part in own for word in part.words], leftward)
+        if row_leftward != leftward:
+            own.reverse()
+        words = tuple(word for part in own for word in (part.words[::-1] if row_leftward else part.words))
         ordered.append(_line(words, measure_angle(own[0].box), row.block))
     return Page(source, number, *size, tuple(ordered))
 
@@ -71,10 +74,11 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
         end = start + len(piece)
         if piece:
             own = spots[start:end]
-            confidence = reading.confidence if len(pieces) == 1 else float(np.prod(probabilities[start:end]))
+            pairs = tuple(zip(piece, probabilities[start:end], strict=True))
+            confidence = reading.confidence if len(pieces) == 1 else reading.part(pairs).confidence
             characters = tuple(
                 Character(character, probability, _corners(_place(view, *spot, leftward)))
-                for character, probability, spot in zip(piece, probabilities[start:end], own, strict=True)
+                for (character, probability), spot in zip(pairs, own, strict=True)
             )
             ends = min(spot[0] for spot in own), max(spot[1] for spot in own)
             outline = _place(view, *ends, leftward)
@@ -87,8 +91,13 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
 def _place(view: View, left: float, right: float, leftward: bool = False) -> Outline:
     """A stretch of a line in the picture."""
     outline = locate(view.outline, left, INSET, right, 1 - INSET)
+    return _turn(outline) if leftward else outline
+
+
+def _turn(outline: Outline) -> Outline:
+    """An outline that begins at the other end of its text."""
     half = len(outline) // 2
-    return outline[half - 1 :: -1] + outline[: half - 1 : -1] if leftward else outline
+    return outline[half - 1 :: -1] + outline[: half - 1 : -1]
 
 
 def _corners(outline: Outline) -> Box:
@@ -99,14 +108,29 @@ def _corners(outline: Outline) -> Box:
 
 def _line(words: tuple[Word, ...], angle: float, block: int) -> Line:
     """From where the first word begins to where the last ends."""
-    first, last = words[0].box, words[-1].box
+    polygons = _follow([word.polygon for word in words])
     if not any(word.outline for word in words):
+        first, last = polygons[0], polygons[-1]
         return Line(words, (first[0], last[1], last[2], first[3]), angle, block)
-    halves = [(word.polygon, len(word.polygon) // 2) for word in words]
+    halves = [(polygon, len(polygon) // 2) for polygon in polygons]
     top = [point for polygon, half in halves for point in polygon[:half]]
     bottom = [point for polygon, half in reversed(halves) for point in polygon[half:]]
     outline = (*top, *bottom)
     return Line(words, _enclose(outline), angle, block, outline)
+
+
+def _follow(polygons: Sequence[Outline]) -> list[Outline]:
+    """The polygons of words that follow each other, all beginning on the side from which the line comes: a number in a
+    line that runs from right to left begins on the other."""
+    if len(polygons) < 2:
+        return [*polygons]
+    middles = np.array([np.mean(polygon, 0) for polygon in polygons])
+    ways = np.diff(middles, axis=0, append=2 * middles[-1:] - middles[-2:-1])
+    turned = []
+    for polygon, way in zip(polygons, ways, strict=True):
+        begin, end = np.array(polygon[0]), np.array(polygon[len(polygon) // 2 - 1])
+        turned.append(_turn(polygon) if (end - begin) @ way < 0 else polygon)
+    return turned
 
 
 def _enclose(outline: Outline) -> Box:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from dptr.utils.errors import UserError
 
 _OUTLINE = "outline"
 _BOXES = "dptr boxes"  # in a picture's info: its boxes
+FARTHEST = 1_000_000  # pixels, of a corner from the picture's
+_ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|([\\tnr]))")
 CORNERS = "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"
 
 
@@ -97,7 +100,7 @@ def read_boxes(path: str) -> Boxes:
     missing.
 
     Raises:
-        UserError: the file is missing, no UTF-8, or empty, or a line holds no box.
+        UserError: the file is missing, no UTF-8, or empty, or a line holds no box, or one beyond ``FARTHEST``.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -132,6 +135,8 @@ def read_boxes(path: str) -> Boxes:
                 f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "
                 "top of the text, and as many back along its bottom"
             )
+        if np.abs(points).max() > FARTHEST:
+            raise UserError(f"{path}: line {number}: a corner beyond {FARTHEST:,} pixels; write pixels of the picture")
         rows.setdefault((_unescape(row["image"]), page), []).append((number, points))
     if not rows:
         raise UserError(f"{path}: no boxes in it; write a picture's name and eight numbers a line")
@@ -156,10 +161,5 @@ def _is_long(points: Outline) -> bool:
 
 def _unescape(name: str) -> str:
     """The name that ``dptr.photo.outputs.plain.write_tsv`` escaped."""
-    if "\\" not in name:
-        return name
     codes = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
-    parts = iter(name)
-    return "".join(
-        codes.get(following := next(parts, ""), "\\" + following) if each == "\\" else each for each in parts
-    )
+    return _ESCAPED.sub(lambda found: codes[found[3]] if found[3] else chr(int(found[1] or found[2], 16)), name)

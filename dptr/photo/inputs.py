@@ -64,7 +64,7 @@ def parse_pages(text: str) -> Pages:
     """
     ranges = []
     for part in text.split(",") if text else []:
-        found = re.fullmatch(r"\s*([1-9]\d*)\s*(-\s*([1-9]\d*)?)?\s*", part)
+        found = re.fullmatch(r"\s*([1-9]\d{0,8})\s*(-\s*([1-9]\d{0,8})?)?\s*", part)
         if not found or (found[3] and int(found[3]) < int(found[1])):
             raise UserError(f"pages {text!r}: {part.strip()!r} is no page and no range; write such as 1-3,7 or 5-")
         ranges.append((int(found[1]), int(found[3]) if found[3] else None if found[2] else int(found[1])))

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, overload
@@ -137,10 +138,11 @@ class OCR:
         else:
             pages = self.stream(map(_open, cast(Iterable[Picture], source)))
         outcomes: list[Page | UserError] = []
-        for outcome in pages:
-            if isinstance(outcome, UserError) and errors == "raise":
-                raise outcome
-            outcomes.append(outcome)
+        with closing(pages):
+            for outcome in pages:
+                if isinstance(outcome, UserError) and errors == "raise":
+                    raise outcome
+                outcomes.append(outcome)
         return outcomes[0] if single else outcomes
 
     __call__ = read
@@ -158,7 +160,7 @@ class OCR:
         for outcome in run_ocr(self, open_sheets(map(str, sources), options), keep_pictures=False):
             yield outcome.page
 
-    def stream(self, pictures: Iterable[_Picture]) -> Iterator[Page | UserError]:
+    def stream(self, pictures: Iterable[_Picture]) -> Generator[Page | UserError, None, None]:
         """Yield an outcome for each picture, in order; words of several pages are read together.
 
         Pictures are taken in the caller's thread, ahead of the outcomes (``AHEAD``, ``AHEAD_PIXELS``).
@@ -196,7 +198,7 @@ class OCR:
         lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line)
         return _Found(source, number, image.size, tuple(lines))
 
-    def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Iterator[Page | UserError]:
+    def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Generator[Page | UserError, None, None]:
         """The pages of what was found; ``check`` is called before each batch."""
         lines = [line for page in found for line in page.lines]
         self._read_views([view for line in lines for view in line.views], check)

@@ -2,16 +2,19 @@
 
 The caller's thread takes the pictures and hands the outcomes out. A second thread searches them one by one, and a third
 reads what was found, in groups. Which pictures make a group depends on what was found in them, never on time.
+
+A generator that was dropped is closed by the garbage collector, in any thread and between any two lines of it, also of
+``threading`` and ``concurrent.futures`` where they hold a lock. So threads are told to end without a lock of these
+modules, through queues that may be used there, and are waited for only by the thread that took the outcomes.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Thread, get_ident
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -33,6 +36,10 @@ class _Failure:
     error: BaseException
 
 
+class _End:
+    """Behind the last that goes through a queue."""
+
+
 def run_pipeline(
     items: Iterable[Item],
     find: Callable[[Item], Found],
@@ -41,12 +48,12 @@ def run_pipeline(
     weigh: Callable[[Item], int],
     most_items: int,
     most_weight: int,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Yield an outcome for each item, in order.
 
     An error of ``items``, ``find`` or ``read`` is raised in its turn, once the outcomes before it are out. When the
     caller gives up (an interrupt, or a generator that is closed), the item that is just being searched and the batch
-    that is just being read are finished, and nothing else.
+    that is just being read are finished, and nothing else; the caller waits for them.
 
     Args:
         items: taken in the caller's thread.
@@ -57,41 +64,62 @@ def run_pipeline(
         weigh: of an item, as it counts for ``most_weight``.
         most_items, most_weight: of the items that are taken and have no outcome yet; beyond these none is taken.
     """
+    taken: SimpleQueue[Item | _End] = SimpleQueue()
+    groups: SimpleQueue[tuple[Found, ...] | _Failure | _End] = SimpleQueue()
     done: SimpleQueue[Outcome | _Failure] = SimpleQueue()
-    group: list[Found] = []
+    ended: SimpleQueue[None] = SimpleQueue()
     abandoned = Event()
 
     def check() -> None:
         if abandoned.is_set():
             raise Abandoned
 
-    def take(item: Item) -> None:
-        try:
-            group.append(find(item))
-            enough = is_enough(group)
-        except BaseException as error:  # raised where its outcome is awaited
-            flush()
-            readers.submit(done.put, _Failure(error))
-        else:
-            if enough:
-                flush()
+    def find_all() -> None:
+        group: list[Found] = []
+        while not isinstance(item := taken.get(), _End) and not abandoned.is_set():
+            try:
+                group.append(find(item))
+                enough = is_enough(group)
+            except BaseException as error:  # raised where its outcome is awaited
+                groups.put(tuple(group))
+                groups.put(_Failure(error))
+                group.clear()
+            else:
+                if enough:
+                    groups.put(tuple(group))
+                    group.clear()
+            del item
+        groups.put(tuple(group))
+        groups.put(_End())
+        ended.put(None)
 
-    def flush() -> None:
-        readers.submit(finish, tuple(group))
-        group.clear()
+    def read_all() -> None:
+        while not isinstance(group := groups.get(), _End):
+            if isinstance(group, _Failure):
+                done.put(group)
+            elif not abandoned.is_set():
+                read_group(group)
+            del group
+        ended.put(None)
 
-    def finish(found: Sequence[Found]) -> None:
+    def read_group(group: tuple[Found, ...]) -> None:
         try:
-            for outcome in read(found, check):
+            for outcome in read(group, check):
                 done.put(outcome)
         except BaseException as error:  # raised where the outcome is awaited
             done.put(_Failure(error))
 
-    finders, readers = ThreadPoolExecutor(1, "dptr-find"), ThreadPoolExecutor(1, "dptr-read")
     waiting: deque[int] = deque()  # the weight of each item without outcome
     source, more, broken = iter(items), True, None
+    owner = get_ident()
+    threads: list[Thread] = []
     try:
+        for name, work in (("dptr-find", find_all), ("dptr-read", read_all)):
+            thread = Thread(target=work, name=name)
+            thread.start()
+            threads.append(thread)
         while more or waiting:
+            owner = get_ident()
             room = more and len(waiting) < most_items and sum(waiting) < most_weight
             if room:
                 try:
@@ -102,10 +130,10 @@ def run_pipeline(
                     more, broken = False, error
                 else:
                     waiting.append(weigh(item))
-                    finders.submit(take, item)
+                    taken.put(item)
                     del item
                 if not more:
-                    finders.submit(flush)
+                    taken.put(_End())
             if waiting and not (room and more and done.empty()):
                 outcome = done.get()
                 waiting.popleft()
@@ -116,5 +144,7 @@ def run_pipeline(
             raise broken
     finally:
         abandoned.set()
-        for pool in (finders, readers):  # the first hands to the second
-            pool.shutdown(cancel_futures=True)
+        taken.put(_End())
+        if owner == get_ident():
+            for _ in threads:
+                ended.get()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -39,44 +39,60 @@ class Plan:
         """Check that all can be written.
 
         Raises:
-            UserError: more pages than a file holds would go to it, two inputs to the same file, or one that cannot be
-                written or that DPTR did not write.
+            UserError: more pages than a file holds would go to it, two inputs or a page and a picture to the same file,
+                or to one that cannot be written or that DPTR did not write.
         """
         pages = sum(1 if known is None else len(known) for known in self.numbers.values())
         single = FORMATS[self.style].single
         if self.out != "-" and is_folder(self.out):
-            self._check_folder(self.out)
+            self._check_folder(self.out, self._path)
         elif single and pages > 1:
             raise UserError(f"--format {self.style}: one page a file, not {pages}; write to a folder, -o DIR/")
         elif self.style == "pdf" and self.out == "-" and sys.stdout.isatty():
             raise UserError("a PDF on a terminal; write it to a file, -o FILE.pdf")
         if self.overlay is not None and is_folder(self.overlay):
-            self._check_folder(self.overlay)
+            self._check_folder(self.overlay, self._overlay_path)
         elif self.overlay is not None:
             if not self.overlay.lower().endswith(".png"):
                 raise UserError(f"--overlay {self.overlay}: pass a file that ends in .png, or a folder, DIR/")
             if pages > 1:
-                raise UserError(f"--overlay {self.overlay}: there are {pages} pages; write to a folder, --overlay DIR/")
+                raise self._too_many_pictures(pages)
+        texts = {str(self._path(*page)) for page in self._pages()} - {"-"}
+        pictures = {str(path) for page in self._pages() if (path := self._overlay_path(*page)) is not None}
+        if both := {*map(os.path.realpath, texts)} & {*map(os.path.realpath, pictures)}:
+            raise UserError(f"{min(both)}: named for -o and for --overlay; pass two names")
         inputs = [source for source in self.numbers if source != "-"]
-        for path in {path for each in self._all() for path in each if path is not None and str(path) != "-"}:
-            check_file(path, inputs)
+        for name in texts | pictures:
+            check_file(name, inputs)
 
     def write(self, pages: Iterable[Shown]) -> None:
         """Write pages as they come, those of a file one after another.
 
         Raises:
-            UserError: a file cannot be written.
+            UserError: a file cannot be written; two pages have the same file, or one picture, which is not known before
+                of standard input and of addresses.
         """
+        written: set[str] = set()
         for path, group in groupby(self._draw(pages), key=lambda each: self._path(each[0].source, each[0].number)):
+            if str(path) in written:
+                raise UserError(f"{path}: holds pages of another input; read one of them in another call")
+            written.add(str(path))
             write_pages(group, self.style, path)
 
     def _draw(self, pages: Iterable[Shown]) -> Iterator[Shown]:
+        drawn: set[Path] = set()
         for page, picture in pages:
             path = self._overlay_path(page.source, page.number)
             if path is not None and picture is not None:
+                if path in drawn:
+                    raise self._too_many_pictures(len(drawn) + 1)
+                drawn.add(path)
                 with atomic_file(path) as aside:
                     draw_overlay(page.words, picture).save(aside, "PNG")
             yield page, picture
+
+    def _too_many_pictures(self, pages: int) -> UserError:
+        return UserError(f"--overlay {self.overlay}: there are {pages} pages; write to a folder, --overlay DIR/")
 
     def _path(self, source: str, number: int) -> str | Path:
         """The file, or ``-``, that a page goes to."""
@@ -97,14 +113,15 @@ class Plan:
         several = len(known) > 1 or (not known and number != 1)
         return f"{stem}-{number:0{len(str(max(known, default=0)))}}" if number is not None and several else stem
 
-    def _check_folder(self, folder: str) -> None:
+    def _check_folder(self, folder: str, place: Callable[[str, int], str | Path | None]) -> None:
         taken: dict[str, str] = {}
-        for source in self.numbers:
-            stem = self._stem(source, None)
-            if taken.setdefault(stem, source) != source:
-                raise UserError(f"{taken[stem]} and {source}: both would be {stem} in {folder}; read them in two calls")
+        for source, number in self._pages():
+            path = str(place(source, number))
+            if taken.setdefault(path, source) != source:
+                name = os.path.basename(path)
+                raise UserError(f"{taken[path]} and {source}: both would be {name} in {folder}; read them in two calls")
 
-    def _all(self) -> Iterator[tuple[str | Path, Path | None]]:
+    def _pages(self) -> Iterator[tuple[str, int]]:
         for source, known in self.numbers.items():
             for number in known or [1]:
-                yield self._path(source, number), self._overlay_path(source, number)
+                yield source, number

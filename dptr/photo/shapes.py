@@ -44,8 +44,19 @@ def lines_box(lines: Sequence[Line], width: int, height: int) -> tuple[int, int,
 
 def runs_left(text: str) -> bool:
     """Whether a text runs from right to left: by its first letter that has a direction (Unicode annex 9, P2)."""
-    directions = map(unicodedata.bidirectional, text)
-    return next((way != "L" for way in directions if way in ("L", "R", "AL")), False)
+    return bool(_first_direction(text)) and _first_direction(text) != "L"
+
+
+def most_run_left(texts: Sequence[str], otherwise: bool = False) -> bool:
+    """Whether more texts run from right to left than from left to right; ``otherwise`` where as many do."""
+    directions = [way for way in map(_first_direction, texts) if way]
+    leftward = sum(way != "L" for way in directions)
+    return otherwise if 2 * leftward == len(directions) else 2 * leftward > len(directions)
+
+
+def _first_direction(text: str) -> str:
+    """``L``, ``R``, ``AL`` (Arabic), or nothing where no letter has a direction."""
+    return next((way for way in map(unicodedata.bidirectional, text) if way in ("L", "R", "AL")), "")
 
 
 def _clip(value: int, limit: int) -> int:

@@ -6,9 +6,9 @@ gaps, as spaces or not, and of the confidences of its words. The best way is fou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import Float
@@ -123,24 +123,9 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
 
 
 def split_reading(reading: Prediction) -> list[Prediction]:
-    """The words of a reading with spaces, each with the product of its characters' probabilities as confidence."""
-    words: list[list[tuple[str, float]]] = [[]]
-    for character, probability in reading.characters:
-        if character == " ":
-            words.append([])
-        else:
-            words[-1].append((character, probability))
-    return [
-        replace(
-            reading,
-            text="".join(character for character, _ in word),
-            confidence=math.prod(probability for _, probability in word),
-            uncalibrated=None,
-            characters=tuple(word),
-        )
-        for word in words
-        if word
-    ]
+    """The words of a reading with spaces (``Prediction.part``), in the order of the text."""
+    words = [[*word] for is_space, word in groupby(reading.characters, lambda each: each[0] == " ") if not is_space]
+    return [reading.part(word) for word in words]
 
 
 def possible_words(gaps: Gaps, aspect: float) -> list[Span]:

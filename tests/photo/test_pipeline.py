@@ -23,7 +23,10 @@ def no_thread_is_left() -> Iterator[None]:
     """Threads of other tests, such as those of servers, may be there before."""
     before = set(threading.enumerate())
     yield
-    assert not [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("dptr-")]
+    own = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("dptr-")]
+    for thread in own:
+        thread.join(SECONDS)
+    assert not [thread.name for thread in own if thread.is_alive()]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
@@ -122,3 +125,23 @@ def test_all_ends_when_the_caller_gives_up() -> None:
     threading.Timer(0.05, given_up.set).start()
     outcomes.close()
     assert read_up_to == [0, 1] and ends == [2]
+
+
+def test_a_dropped_generator_that_another_thread_collects_ends_without_a_wait() -> None:
+    """As where the garbage collector finds one while another thread starts: waiting there stopped everything."""
+    begun, released = threading.Event(), threading.Event()
+
+    def find(item: int) -> int:
+        if item == 1:
+            begun.set()
+            assert released.wait(SECONDS)
+        return item
+
+    outcomes = _run(range(1000), find, together=1)
+    assert next(outcomes) == 0 and begun.wait(SECONDS)
+    collector = threading.Thread(target=outcomes.close)
+    collector.start()
+    collector.join(SECONDS)
+    stopped = not collector.is_alive()
+    released.set()
+    assert stopped

@@ -3,8 +3,8 @@
 import { alignCharacters } from "./align.js";
 import { measureAngle, orderBoxes } from "./order.js";
 import { locate } from "./rectify.js";
-import { runsLeft } from "./script.js";
-import { bounds } from "./split.js";
+import { mostRunLeft, runsLeft } from "./script.js";
+import { bounds, partOf } from "./split.js";
 
 const SCHEMA = 1;
 const INSET = 0.12; // of the height of a detected box, which is grown to be read, above and below the text
@@ -12,11 +12,14 @@ const INSET = 0.12; // of the height of a detected box, which is grown to be rea
 export function assemblePage({ width, height }, lines) {
   const parts = lines.map((line) => readPart(line.choose())).filter((part) => part.words.length);
   const texts = parts.flatMap((part) => part.words.map((word) => word.text));
-  const leftward = 2 * texts.filter(runsLeft).length > texts.length;
+  const leftward = mostRunLeft(texts);
   const ordered = orderBoxes(parts.map((part) => part.box), leftward).map(({ boxes, block }) => {
     const own = boxes.map((index) => parts[index]);
-    const words = own.flatMap((part) => (leftward ? [...part.words].reverse() : part.words));
-    const [first, last] = [words[0].box, words.at(-1).box];
+    const rowLeftward = mostRunLeft(own.flatMap((part) => part.words.map((word) => word.text)), leftward);
+    if (rowLeftward !== leftward) own.reverse();
+    const words = own.flatMap((part) => (rowLeftward ? part.words.toReversed() : part.words));
+    const turned = follow(words.map((word) => word.box));
+    const [first, last] = [turned[0], turned.at(-1)];
     const angle = Math.round(100 * measureAngle(own[0].box)) / 100;
     const text = words.map((word) => word.text).join(" ");
     return { text, box: [first[0], last[1], last[2], first[3]], angle, block, words };
@@ -52,7 +55,7 @@ function wordsOf(view, reading, left, right) {
     const own = spots.slice(start, end);
     words.push({
       text: characters.slice(start, end).join(""),
-      confidence: short(alone ? reading.confidence : pairs.slice(start, end).reduce((product, [, each]) => product * each, 1)),
+      confidence: short(alone ? reading.confidence : partOf(reading, pairs.slice(start, end)).confidence),
       box: place(view, Math.min(...own.map(([begin]) => begin)), Math.max(...own.map(([, stop]) => stop)), leftward),
       characters: own.map((spot, index) => ({
         text: characters[start + index], confidence: short(pairs[start + index][1]), box: place(view, ...spot, leftward),
@@ -66,7 +69,24 @@ function wordsOf(view, reading, left, right) {
 // A stretch of a line in the picture.
 function place(view, left, right, leftward = false) {
   const points = locate(view.box, left, INSET, right, 1 - INSET).map((point) => point.map((side) => Math.round(100 * side) / 100));
-  return leftward ? [points[1], points[0], points[3], points[2]] : points;
+  return leftward ? turn(points) : points;
+}
+
+// A box that begins at the other end of its text.
+function turn([a, b, c, d]) {
+  return [b, a, d, c];
+}
+
+// The boxes of words that follow each other, all beginning on the side from which the line comes.
+function follow(boxes) {
+  if (boxes.length < 2) return boxes;
+  const middles = boxes.map((box) => [0, 1].map((axis) => box.reduce((sum, point) => sum + point[axis], 0) / 4));
+  return boxes.map((box, index) => {
+    const begin = Math.min(index, boxes.length - 2);
+    const way = [0, 1].map((axis) => middles[begin + 1][axis] - middles[begin][axis]);
+    const along = (box[1][0] - box[0][0]) * way[0] + (box[1][1] - box[0][1]) * way[1];
+    return along < 0 ? turn(box) : box;
+  });
 }
 
 function short(probability) {

@@ -9,6 +9,13 @@ export function runsLeft(text) {
   return letter !== undefined && LEFTWARD.test(letter);
 }
 
+// Whether more texts run from right to left than from left to right; otherwise where as many do.
+export function mostRunLeft(texts, otherwise = false) {
+  const directed = texts.filter((text) => /\p{L}/u.test(text));
+  const leftward = directed.filter(runsLeft).length;
+  return 2 * leftward === directed.length ? otherwise : 2 * leftward > directed.length;
+}
+
 // Whether a character is as wide as it is high.
 export function isWide(character) {
   return WIDE.test(character);

@@ -74,17 +74,23 @@ export function weighSpaces(gaps, columns, reading) {
   return { pieces: gaps.pieces, spaces };
 }
 
-// The words of a reading with spaces, each with the product of its characters' probabilities as confidence.
+// The words of a reading with spaces (partOf), in the order of the text.
 export function splitReading(reading) {
   const words = [[]];
   for (const pair of reading.characters) {
     if (pair[0] === " ") words.push([]);
     else words.at(-1).push(pair);
   }
-  return words.filter((word) => word.length).map((characters) => {
-    const product = characters.reduce((value, [, probability]) => value * probability, 1);
-    return { ...reading, characters, text: characters.map(([character]) => character).join(""), confidence: product, product };
-  });
+  return words.filter((word) => word.length).map((characters) => partOf(reading, characters));
+}
+
+// Some neighboring characters as a reading of their own (Prediction.part in dptr/inference/prediction.py).
+export function partOf(reading, characters) {
+  const product = characters.reduce((value, [, probability]) => value * probability, 1);
+  const inside = reading.product > 0 && reading.product < 1 && product > 0;
+  const share = inside ? Math.min(Math.log(product) / Math.log(reading.product), 1) : 1;
+  const text = characters.map(([character]) => character).join("");
+  return { ...reading, characters, text, confidence: reading.confidence ** share, product };
 }
 
 // The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line.
