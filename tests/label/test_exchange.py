@@ -91,10 +91,40 @@ def test_label_studio_round_trip(tmp_path: Path) -> None:
     drops = DropReport()
     assert import_labels(other, out, drops) == 7 and not drops.total
     assert import_labels(other, out, drops) == 0
+    assert drops.counts == {"word of a photograph that is in the set already": 7}
     key = [(item.text, item.state, item.outline) for item in store.each()]
     assert sorted((item.text, item.state, item.outline) for item in other.each()) == sorted(key)
     sure = {item.text: item.confidence for item in other.each()}
     assert (sure["open"], sure["sure"]) == (0.25, 0.995)
+
+
+def test_words_that_are_added_later_make_the_round_trip(tmp_path: Path) -> None:
+    """One is drawn, one is taken away and brought back: both get ids behind those of the next photograph."""
+    store = make_set(tmp_path, ("first", 0.5, "labeled"), ("back", 0.5, "labeled"))
+    store.add(save_photo(tmp_path / "photos" / "b.png", 1), 1, SIZE, [proposal("next", state="labeled")])
+    store.add_word(1, proposal("drawn", state="labeled", left=100))
+    gone = store.remove(2, 1)
+    store.add_word(1, Proposal(gone.outline, gone.text, gone.confidence, gone.state))
+    out, drops, other = tmp_path / "label-studio.json", DropReport(), Store(tmp_path / "other")
+    assert export_label_studio(store, out) == 4
+    assert [len(task["annotations"][0]["result"]) for task in json.loads(out.read_text())] == [9, 3]
+    assert import_labels(other, out, drops) == 4 and not drops.total
+    texts = ["first", "drawn", "back", "next"]
+    assert [item.text for item in store.each()] == [item.text for item in other.each()] == texts
+
+
+def test_several_tasks_of_a_photograph_are_taken_together(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_photo(tmp_path / f"{name}.png")
+    box = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
+    tasks = [
+        {"data": {"ocr": address}, "annotations": [{"result": [result("rectangle", box), result("textarea", word)]}]}
+        for address, word in (("a.png", {"text": "one"}), ("b.png", {"text": "two"}), ("x/a.png", {"text": "three"}))
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    store, drops = Store(tmp_path / "set"), DropReport()
+    assert import_labels(store, tmp_path / "tasks.json", drops) == 3 and not drops.total
+    assert [item.text for item in store.each()] == ["one", "three", "two"] and store.photos() == (2, 0)
 
 
 def result(kind: str, value: dict[str, Any], id: str = "w") -> dict[str, Any]:
