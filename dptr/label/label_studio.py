@@ -38,6 +38,7 @@ OTHER_SHAPE = "neither rectangle nor polygon"
 NO_TEXT = "a box without text"
 BROKEN_BOX = "box that cannot be cut out"
 BROKEN_LABEL = "label that cannot be kept"
+NO_RESULT = "prediction without its words"
 IN_SET = "word of a photograph that is in the set already"
 
 
@@ -95,8 +96,13 @@ def import_label_studio(store: Store, source: Path, drops: DropReport) -> int:
         if address is None:
             raise UserError(f"{where}: no 'ocr' or 'image' in its data; export it with the picture's address")
         number = data.get("page", 1) if isinstance(data.get("page", 1), int) else 1
-        photo = os.path.abspath(_find(address, source)), max(1, number)
-        photos.setdefault(photo, {})[where] = list(_parts(task, where))
+        parts = list(_parts(task, where, drops))
+        try:
+            photo = os.path.abspath(_find(address, source)), max(1, number)
+        except ValueError as error:  # of urllib
+            drops.add(UNREADABLE, where, f"address {address}: {error}")
+            continue
+        photos.setdefault(photo, {})[where] = parts
     return sum(_add(store, *photo, held, drops) for photo, held in photos.items())
 
 
@@ -157,11 +163,21 @@ Part = dict[str, Any]
 """What a task says of a word: its results by their type."""
 
 
-def _parts(task: Any, where: str) -> Iterator[tuple[Part, bool]]:
+def _parts(task: Any, where: str, drops: DropReport) -> Iterator[tuple[Part, bool]]:
     """What is said of each word, and whether somebody has looked at it."""
-    annotations = [each for each in task.get("annotations") or [] if not each.get("was_cancelled")]
-    predictions = task.get("predictions") or []
-    for source, seen in [(each, True) for each in annotations[-1:]] + [(each, False) for each in predictions[-1:]]:
+    annotations, predictions = (
+        field(task, name, list, where) if task.get(name) else [] for name in ("annotations", "predictions")
+    )
+    for each in annotations:
+        if not isinstance(each, dict):
+            raise UserError(f"{where}: annotation {str(each)[:40]!r} is no object; export annotations, not their ids")
+    held = [(each, True) for each in annotations if not each.get("was_cancelled")][-1:]
+    for each in predictions[-1:]:
+        if isinstance(each, dict):
+            held.append((each, False))
+        else:  # exports name predictions by their ids, unless told otherwise
+            drops.add(NO_RESULT, where, str(each))
+    for source, seen in held:
         parts: dict[str, Part] = {}
         for result in field(source, "result", list, where):
             if isinstance(result, dict) and "id" in result and isinstance(result.get("value"), dict):
@@ -212,10 +228,11 @@ def _proposals(part: Part, seen: bool, size: tuple[int, int], where: str, drops:
     try:
         outline = _outline(shape["value"], *size)
         check_outline(outline, size)
-    except (UserError, KeyError, TypeError, ValueError) as error:
+    except (UserError, KeyError, TypeError, ValueError, OverflowError) as error:
         drops.add(BROKEN_BOX, name, str(error))
         return
-    own = shape.get("meta", {}).get("dptr", {}) if isinstance(shape.get("meta"), dict) else {}
+    meta = shape.get("meta")
+    own = meta["dptr"] if isinstance(meta, dict) and isinstance(meta.get("dptr"), dict) else {}
     state: State = "open" if not seen else "illegible" if illegible else "labeled"
     if own.get("state") == "sure" and state == "labeled" and own.get("proposed") == text:
         state = "sure"
@@ -230,7 +247,9 @@ def _value(part: Part, kind: str) -> dict[str, Any]:
 
 def _share(value: Any) -> float:
     """A confidence, 0 to 1; 0.5 where there is none."""
-    return min(max(float(value), 0.0), 1.0) if isinstance(value, int | float) else 0.5
+    if not isinstance(value, int | float) or value != value:  # NaN
+        return 0.5
+    return float(min(max(value, 0), 1))
 
 
 _SHAPES = "rectangle", "rectanglelabels", "polygon", "polygonlabels"
