@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +115,16 @@ def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
     return click.option("-o", "--out", metavar=metavar, required=True, type=_Named(path_type=Path), help=help)
 
 
+class Amount(click.FloatRange):
+    """A number of a range; NaN, which ``click.FloatRange`` takes for any, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"'{value}' is no number; pass one, such as 0.5", param, ctx)
+        return number
+
+
 class _Named(click.Path):
     """A path that is not empty: as a path, nothing would be the folder where the command was started."""
 
@@ -186,7 +197,7 @@ def page_options() -> Decorator[Any]:
         ),
         click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200."),
         click.option(
-            "--min-confidence", metavar="P", type=click.FloatRange(0, 1), default=LEAST_CONFIDENCE,
+            "--min-confidence", metavar="P", type=Amount(0, 1), default=LEAST_CONFIDENCE,
             help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
         ),
         isolate_option(),

@@ -38,6 +38,8 @@ OTHER_SHAPE = "neither rectangle nor polygon"
 NO_TEXT = "a box without text"
 BROKEN_BOX = "box that cannot be cut out"
 BROKEN_LABEL = "label that cannot be kept"
+NO_RESULT = "prediction without its words"
+IN_SET = "word of a photograph that is in the set already"
 
 
 def export_label_studio(store: Store, out: Path) -> int:
@@ -70,8 +72,9 @@ def export_label_studio(store: Store, out: Path) -> int:
 def import_label_studio(store: Store, source: Path, drops: DropReport) -> int:
     """Add the photographs of an export of Label Studio, with their words, to a set.
 
-    Of several annotations of a task the last one counts. Photographs that are in the set stay as they are. Their files
-    are looked for where the task says, and beside the JSON.
+    Of several annotations of a task the last one counts. Several tasks of one photograph are taken together.
+    Photographs that are in the set stay as they are. Their files are looked for where the task says, and beside the
+    JSON.
 
     Args:
         drops: counts what is left out.
@@ -80,12 +83,12 @@ def import_label_studio(store: Store, source: Path, drops: DropReport) -> int:
         The number of words that were added.
 
     Raises:
-        UserError: not JSON, or not of Label Studio.
+        UserError: not JSON, or not of Label Studio; nothing is added then.
     """
     tasks = parse_json(read_text(source), str(source))
     if not isinstance(tasks, list):
         raise UserError(f"{source}: no list of tasks; export it from Label Studio as JSON")
-    added = 0
+    photos: dict[tuple[str, int], dict[str, list[tuple[Part, bool]]]] = {}  # path and page -> task -> its words
     for index, task in enumerate(tasks, 1):
         where = f"{source}: task {index}"
         data = field(task, "data", dict, where)
@@ -93,19 +96,14 @@ def import_label_studio(store: Store, source: Path, drops: DropReport) -> int:
         if address is None:
             raise UserError(f"{where}: no 'ocr' or 'image' in its data; export it with the picture's address")
         number = data.get("page", 1) if isinstance(data.get("page", 1), int) else 1
-        path = _find(address, source)
-        (sheet,) = open_sheets([path], InputOptions(parse_pages(str(max(1, number)))))
-        parts = list(_parts(task, where))
-        if isinstance(sheet, Failure) or sheet.picture is None:
-            reason = str(sheet.error) if isinstance(sheet, Failure) else "no picture"
-            drops.add(UNREADABLE, where, reason)
+        parts = list(_parts(task, where, drops))
+        try:
+            photo = os.path.abspath(_find(address, source)), max(1, number)
+        except ValueError as error:  # of urllib
+            drops.add(UNREADABLE, where, f"address {address}: {error}")
             continue
-        size = sheet.picture.size
-        proposals = [each for part, seen in parts for each in _proposals(part, seen, size, where, drops)]
-        if store.add(os.path.abspath(path), max(1, number), size, proposals):
-            added += len(proposals)
-            store.finish(os.path.abspath(path))
-    return added
+        photos.setdefault(photo, {})[where] = parts
+    return sum(_add(store, *photo, held, drops) for photo, held in photos.items())
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -165,16 +163,49 @@ Part = dict[str, Any]
 """What a task says of a word: its results by their type."""
 
 
-def _parts(task: Any, where: str) -> Iterator[tuple[Part, bool]]:
+def _parts(task: Any, where: str, drops: DropReport) -> Iterator[tuple[Part, bool]]:
     """What is said of each word, and whether somebody has looked at it."""
-    annotations = [each for each in task.get("annotations") or [] if not each.get("was_cancelled")]
-    predictions = task.get("predictions") or []
-    for source, seen in [(each, True) for each in annotations[-1:]] + [(each, False) for each in predictions[-1:]]:
+    annotations, predictions = (
+        field(task, name, list, where) if task.get(name) else [] for name in ("annotations", "predictions")
+    )
+    for each in annotations:
+        if not isinstance(each, dict):
+            raise UserError(f"{where}: annotation {str(each)[:40]!r} is no object; export annotations, not their ids")
+    held = [(each, True) for each in annotations if not each.get("was_cancelled")][-1:]
+    for each in predictions[-1:]:
+        if isinstance(each, dict):
+            held.append((each, False))
+        else:  # exports name predictions by their ids, unless told otherwise
+            drops.add(NO_RESULT, where, str(each))
+    for source, seen in held:
         parts: dict[str, Part] = {}
         for result in field(source, "result", list, where):
             if isinstance(result, dict) and "id" in result and isinstance(result.get("value"), dict):
                 parts.setdefault(str(result["id"]), {})[str(result.get("type"))] = result
         yield from ((part, seen) for part in parts.values())
+
+
+def _add(store: Store, path: str, number: int, tasks: dict[str, list[tuple[Part, bool]]], drops: DropReport) -> int:
+    """Add a photograph with the words of all its tasks; returns how many words were added."""
+    (sheet,) = open_sheets([path], InputOptions(parse_pages(str(number))))
+    if isinstance(sheet, Failure) or sheet.picture is None:
+        reason = str(sheet.error) if isinstance(sheet, Failure) else "no picture"
+        for where in tasks:
+            drops.add(UNREADABLE, where, reason)
+        return 0
+    size = sheet.picture.size
+    words = [
+        (where, word)
+        for where, parts in tasks.items()
+        for part, seen in parts
+        for word in _proposals(part, seen, size, where, drops)
+    ]
+    if not store.add(path, number, size, [word for _, word in words]):
+        for where, word in words:
+            drops.add(IN_SET, where, word.text)
+        return 0
+    store.finish(path)
+    return len(words)
 
 
 def _proposals(part: Part, seen: bool, size: tuple[int, int], where: str, drops: DropReport) -> Iterator[Proposal]:
@@ -197,10 +228,11 @@ def _proposals(part: Part, seen: bool, size: tuple[int, int], where: str, drops:
     try:
         outline = _outline(shape["value"], *size)
         check_outline(outline, size)
-    except (UserError, KeyError, TypeError, ValueError) as error:
+    except (UserError, KeyError, TypeError, ValueError, OverflowError) as error:
         drops.add(BROKEN_BOX, name, str(error))
         return
-    own = shape.get("meta", {}).get("dptr", {}) if isinstance(shape.get("meta"), dict) else {}
+    meta = shape.get("meta")
+    own = meta["dptr"] if isinstance(meta, dict) and isinstance(meta.get("dptr"), dict) else {}
     state: State = "open" if not seen else "illegible" if illegible else "labeled"
     if own.get("state") == "sure" and state == "labeled" and own.get("proposed") == text:
         state = "sure"
@@ -215,7 +247,9 @@ def _value(part: Part, kind: str) -> dict[str, Any]:
 
 def _share(value: Any) -> float:
     """A confidence, 0 to 1; 0.5 where there is none."""
-    return min(max(float(value), 0.0), 1.0) if isinstance(value, int | float) else 0.5
+    if not isinstance(value, int | float) or value != value:  # NaN
+        return 0.5
+    return float(min(max(value, 0), 1))
 
 
 _SHAPES = "rectangle", "rectanglelabels", "polygon", "polygonlabels"

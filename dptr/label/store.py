@@ -231,15 +231,16 @@ class Store:
         return [make_item(row) for row in rows]
 
     def each(self, states: Sequence[State] = STATES) -> Iterator[Item]:
-        """All words of some states, photograph by photograph; they are fetched piece by piece."""
+        """All words of some states, photograph by photograph, as ``words_of`` orders those of each.
+
+        They are fetched piece by piece: a word that is taken away or gets another state meanwhile is left out, one that
+        is added is not seen.
+        """
         marks = ", ".join("?" * len(states))
-        last = 0
-        while rows := self._database.fetch(
-            f"{ITEM} WHERE item.id > ? AND state IN ({marks}) ORDER BY item.id LIMIT {_CHUNK}", last, *states
-        ):
-            for row in rows:
-                yield make_item(row)
-            last = rows[-1][0]
+        query = f"SELECT id FROM item WHERE state IN ({marks}) ORDER BY photo, id"
+        ids = [item for (item,) in self._database.fetch(query, *states)]
+        for first in range(0, len(ids), _CHUNK):
+            yield from (item for item in self.some(ids[first : first + _CHUNK]) if item.state in states)
 
     def photo(self, photo: int) -> Photo:
         """A photograph that could be opened.

@@ -226,7 +226,11 @@ class Trainings:
             UserError: it failed, with what it said last.
         """
         with open(run.said, "ab") as said:
-            self._child = subprocess.Popen([*COMMAND, *arguments], stdin=subprocess.PIPE, stdout=said, stderr=said)
+            # In a group of its own, or Ctrl-C at a terminal reaches it too, and a second one as input closes ends it
+            # unsaved. Not in a session of its own: where Linux schedules by sessions, os.nice counts within one alone.
+            self._child = subprocess.Popen(
+                [*COMMAND, *arguments], stdin=subprocess.PIPE, stdout=said, stderr=said, process_group=0
+            )
         if self._stopping:  # meanwhile
             self._end_child()
         code = self._child.wait()

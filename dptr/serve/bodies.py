@@ -86,7 +86,7 @@ class Intake:
             self._held += len(chunk)
             if count.taken > most:
                 raise too_large
-            if self._held > 1e6 * self._limits.held:
+            if self._held > self._limits.most_held_bytes:
                 raise refuse_busy(1)
             yield chunk
 

@@ -21,7 +21,7 @@ from dptr.label import check
 from dptr.label.claims import Claims
 from dptr.label.database import NotSaved
 from dptr.label.finder import Finder
-from dptr.label.item import LONGEST, Conflict, Item, State
+from dptr.label.item import LONGEST, Conflict, Item, State, storable
 from dptr.label.pictures import Pictures, check_outline, encode_crop, encode_view, frame_around, name_of
 from dptr.label.propose import crop_of, words_of
 from dptr.label.store import Store
@@ -194,8 +194,7 @@ def make_router(labeling: Labeling, answer: Answer, read_word: ReadWord, read_pa
         limit: Annotated[int, Query(ge=1, le=_MOST)] = 10,
         person: Annotated[str, Query(max_length=64)] = "",
     ) -> Response:
-        confidence, item = after.split(",")
-        return to_json(labeling.choose(state, (float(confidence), int(item)), limit, person))
+        return to_json(labeling.choose(state, _parse_after(after), limit, person))
 
     @router.get("/v1/label/items/{item}", summary="A word")
     def one(item: Number) -> Response:
@@ -231,7 +230,21 @@ def answer_problem(error: UserError) -> Response:
 
 def _uploaded(upload: Upload) -> str:
     """The path of a file that was sent: one for each content."""
-    return os.path.join("uploaded", hashlib.sha256(upload.content).hexdigest()[:16], os.path.basename(upload.name))
+    name = storable(os.path.basename(upload.name))
+    return os.path.join("uploaded", hashlib.sha256(upload.content).hexdigest()[:16], name)
+
+
+def _parse_after(after: str) -> tuple[float, int]:
+    """The confidence and the id of the last word that is known.
+
+    Raises:
+        UserError: the first is no number.
+    """
+    confidence, item = after.split(",")
+    try:
+        return float(confidence), int(item)
+    except ValueError as error:
+        raise UserError(f"after '{after}': '{confidence}' is no number; send a confidence and an id: 0.5,12") from error
 
 
 def to_json(value: Any, status: int = 200) -> Response:

@@ -14,7 +14,8 @@ class Limits:
 
     Attributes:
         megabytes: of 10^6 bytes, of the body of a request.
-        held: megabytes of the bodies of all requests that are not answered yet.
+        held: megabytes of the bodies of all requests that are not answered yet; where it is below
+            ``megabytes``, that counts.
         pixels: millions, of a picture, a frame, or a page of a PDF.
         pictures: in one request; each page of a PDF and each frame counts.
         queue: pictures that wait for their turn, of all requests.
@@ -46,6 +47,10 @@ class Limits:
     @property
     def most_bytes(self) -> int:
         return int(1e6 * self.megabytes)
+
+    @property
+    def most_held_bytes(self) -> int:
+        return int(1e6 * max(self.held, self.megabytes))
 
     @property
     def most_pixels(self) -> int:

@@ -54,13 +54,16 @@ class ReadFields(BaseModel):
         """The recognizer that is asked for.
 
         Raises:
-            Refusal: the pattern or the lexicon is too large; or both a model and a language are named.
+            Refusal: the pattern or the lexicon is too large, the lexicon has blank lines alone, or both a model and a
+                language are named.
         """
         if self.model and self.language:
             raise Refusal(400, "model and language: the one names a recognizer, the other finds it; send one of them")
         if len(self.pattern) > limits.pattern:
             raise Refusal(400, f"a pattern of {len(self.pattern)} characters; {limits.pattern} are taken at most")
         words = tuple(word for word in self.lexicon if word.strip())
+        if self.lexicon and not words:
+            raise Refusal(400, "lexicon: no words; send at least one, or leave it out to read any")
         if len(words) > limits.words:
             raise Refusal(400, f"a lexicon of {len(words)} words; {limits.words} are taken at most")
         return Wanted(self.model or default, self.charset, self.pattern, words or None)

@@ -6,7 +6,8 @@ Weights between those before and after a training read nearly all that is new an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ RENDERED = {"words": "", "receipts": "receipt", "displays": "display", "plates":
 
 
 def load_others(recipe: FinetuneRecipe, charset: Charset) -> tuple[dict[str, LabeledCrops], list[str]]:
-    """The crops of ``recipe.forgetting`` by name, and lines for the log.
+    """The crops of ``recipe.forgetting`` by name, each set by one of its own, and lines for the log.
 
     Rendered ones show held-out words in held-out fonts. A kind that cannot be rendered with this charset or these fonts
     is left out, and a line says so.
@@ -40,11 +41,12 @@ def load_others(recipe: FinetuneRecipe, charset: Charset) -> tuple[dict[str, Lab
     wanted, encoder, length = recipe.forgetting, recipe.model.encoder, recipe.model.max_length
     others: dict[str, LabeledCrops] = {}
     notes: list[str] = []
+    rendered = RENDERED if wanted.rendered else {}
     for path in wanted.sets:
-        name = "/".join(Path(path).parts[-2:])
+        name = _name(path, {*others, *rendered})
         others[name] = load_crops([path], charset, length, encoder.crop_size, allow_empty=recipe.data.allow_empty)
         notes += others[name].drops.lines()
-    for name, kind in RENDERED.items() if wanted.rendered else ():
+    for name, kind in rendered.items():
         shares = {each: float(each == kind) for each in KIND_NAMES}
         render = recipe.render.model_copy(update={"preset": "mixed", "effects": shares, "font_split": "train"})
         try:
@@ -56,6 +58,12 @@ def load_others(recipe: FinetuneRecipe, charset: Charset) -> tuple[dict[str, Lab
         limit = f"none may lose more than {100 * wanted.max_loss:g} points"
         notes.append(f"other crops, read at each validation: {sizes}; {limit} (forgetting.max_loss)")
     return others, notes
+
+
+def _name(path: str, taken: Container[str]) -> str:
+    """What a set is called: the end of its path, where another one is called so all of it, else with a number."""
+    names = chain(("/".join(Path(path).parts[-2:]), path), (f"{path} ({number})" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def lost(scores: Scores, baseline: Scores, max_loss: float) -> list[str]:

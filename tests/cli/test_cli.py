@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -208,6 +209,8 @@ def test_eval_takes_several_data_sets_in_both_ways(data: Path, model: str, tmp_p
         (["read", "a.png", "--model", "nothing"], "model 'nothing'"),
         (["read", "a.png", "--device", "abacus"], "device 'abacus'"),
         (["read"], "Missing argument"),
+        (["read", "a.png", "--min-confidence", "nan"], "'nan' is no number"),
+        (["read", "a.png", "--precision", "-NaN"], "'-NaN' is no number"),
         (["read", "--bogus", "a.png"], "No such option"),
         (["bogus"], "No such command 'bogus'"),
         (["align"], "Missing option '-o'"),
@@ -237,6 +240,28 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     *others, last = lines_of(err)
     assert last.startswith("dptr: error: ") and message in last
     assert not others or (arguments[0] == "fonts" and others == ["0 faces of 0 families"])
+
+
+def ranges(command: click.Command) -> dict[tuple[str, str], click.FloatRange]:
+    """The range of each option of a command, and of those below it, that has one of floats."""
+    found = {
+        (str(command.name), str(each.name)): each.type
+        for each in command.params
+        if isinstance(each.type, click.FloatRange)
+    }
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        found |= ranges(below)
+    return found
+
+
+def test_nan_is_in_no_range() -> None:
+    """It compares as neither below nor above, so that ``click.FloatRange`` alone takes it."""
+    found = ranges(app)
+    assert {("read", "precision"), ("ocr", "min_confidence"), ("label", "threshold")} <= {*found}
+    for kind in found.values():
+        assert kind.convert("0.25", None, None) == 0.25
+        with pytest.raises(click.BadParameter, match="'nan' is no number"):
+            kind.convert("nan", None, None)
 
 
 def test_eval_without_a_crop_to_judge_fails_and_still_writes(model: str, data: Path, tmp_path: Path, capsys) -> None:

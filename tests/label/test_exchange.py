@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,40 @@ def test_label_studio_round_trip(tmp_path: Path) -> None:
     drops = DropReport()
     assert import_labels(other, out, drops) == 7 and not drops.total
     assert import_labels(other, out, drops) == 0
+    assert drops.counts == {"word of a photograph that is in the set already": 7}
     key = [(item.text, item.state, item.outline) for item in store.each()]
     assert sorted((item.text, item.state, item.outline) for item in other.each()) == sorted(key)
     sure = {item.text: item.confidence for item in other.each()}
     assert (sure["open"], sure["sure"]) == (0.25, 0.995)
+
+
+def test_words_that_are_added_later_make_the_round_trip(tmp_path: Path) -> None:
+    """One is drawn, one is taken away and brought back: both get ids behind those of the next photograph."""
+    store = make_set(tmp_path, ("first", 0.5, "labeled"), ("back", 0.5, "labeled"))
+    store.add(save_photo(tmp_path / "photos" / "b.png", 1), 1, SIZE, [proposal("next", state="labeled")])
+    store.add_word(1, proposal("drawn", state="labeled", left=100))
+    gone = store.remove(2, 1)
+    store.add_word(1, Proposal(gone.outline, gone.text, gone.confidence, gone.state))
+    out, drops, other = tmp_path / "label-studio.json", DropReport(), Store(tmp_path / "other")
+    assert export_label_studio(store, out) == 4
+    assert [len(task["annotations"][0]["result"]) for task in json.loads(out.read_text())] == [9, 3]
+    assert import_labels(other, out, drops) == 4 and not drops.total
+    texts = ["first", "drawn", "back", "next"]
+    assert [item.text for item in store.each()] == [item.text for item in other.each()] == texts
+
+
+def test_several_tasks_of_a_photograph_are_taken_together(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_photo(tmp_path / f"{name}.png")
+    box = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
+    tasks = [
+        {"data": {"ocr": address}, "annotations": [{"result": [result("rectangle", box), result("textarea", word)]}]}
+        for address, word in (("a.png", {"text": "one"}), ("b.png", {"text": "two"}), ("x/a.png", {"text": "three"}))
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    store, drops = Store(tmp_path / "set"), DropReport()
+    assert import_labels(store, tmp_path / "tasks.json", drops) == 3 and not drops.total
+    assert [item.text for item in store.each()] == ["one", "three", "two"] and store.photos() == (2, 0)
 
 
 def result(kind: str, value: dict[str, Any], id: str = "w") -> dict[str, Any]:
@@ -140,6 +171,11 @@ def test_what_label_studio_itself_writes_is_read(tmp_path: Path) -> None:
         ('[{"data": {}}]', "no 'ocr' or 'image'"),
         ("[", "not valid JSON"),
         ('[{"data": {"ocr": "a.png"}, "annotations": [{"result": 3}]}]', "'result' is '3'"),
+        ('[{"data": {"ocr": "a.png"}, "annotations": [12]}]', "annotation '12' is no object"),
+        ('[{"data": {"ocr": "a.png"}, "annotations": 5}]', "'annotations' is '5'"),
+        ('[{"data": {"ocr": "a.png"}, "annotations": {"result": []}}]', "'annotations' is .*, a dict"),
+        ('[{"data": {"ocr": "a.png"}, "predictions": {"result": []}}]', "'predictions' is .*, a dict"),
+        ('[{"data": {"ocr": "a.png"}, "predictions": [{"result": {}}]}]', "'result' is '{}'"),
     ],
 )
 def test_other_json_is_refused_in_a_line(tmp_path: Path, content: str, said: str) -> None:
@@ -147,6 +183,57 @@ def test_other_json_is_refused_in_a_line(tmp_path: Path, content: str, said: str
     (tmp_path / "tasks.json").write_text(content)
     with pytest.raises(UserError, match=said):
         import_labels(Store(tmp_path / "set"), tmp_path / "tasks.json", DropReport())
+
+
+BOX = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "dropped", "confidence"),
+    [
+        ({"address": "http://[::1/a.png"}, "unreadable image", None),
+        ({"address": "http://x/\0"}, "unreadable image", None),
+        ({"address": "\ud800.png"}, "unreadable image", None),
+        ({"address": "-"}, "unreadable image", None),
+        ({"page": 10**400}, "unreadable image", None),
+        ({"value": {**BOX, "x": 10**400}}, "box that cannot be cut out", None),
+        ({"value": {**BOX, "width": math.inf}}, "box that cannot be cut out", None),
+        ({"value": {**BOX, "rotation": math.inf}}, "box that cannot be cut out", None),
+        ({"value": {"points": [[10**400, 0], [9, 0], [9, 9], [0, 9]]}}, "box that cannot be cut out", None),
+        ({"value": {"points": 5}}, "box that cannot be cut out", None),
+        ({"score": 10**400}, None, 1.0),
+        ({"score": -(10**400)}, None, 0.0),
+        ({"score": math.nan}, None, 0.5),
+        ({"score": "0.9"}, None, 0.5),
+        ({"score": 0.9, "meta": 5}, None, 0.9),
+        ({"score": 0.9, "meta": {"dptr": 5}}, None, 0.9),
+        ({"score": 0.9, "meta": {"dptr": {"confidence": math.nan}}}, None, 0.5),
+        ({"predictions": [12]}, "prediction without its words", None),
+        ({"predictions": [None]}, "prediction without its words", None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_odd_values_are_counted_or_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], dropped: str | None,
+    confidence: float | None,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    save_photo(tmp_path / "a.png")
+    word = {
+        **result("rectangle", changed.get("value", BOX)),
+        **{key: changed[key] for key in changed if key != "value"},
+    }
+    text = result("textarea", {"text": ["odd"]})
+    task = {
+        "data": {"ocr": changed.get("address", "a.png"), "page": changed.get("page", 1)},
+        "predictions": changed.get("predictions", [{"result": [word, text]}]),
+    }
+    sound = {"data": {"ocr": "a.png"}, "annotations": [{"result": [result("rectangle", BOX), text]}]}
+    Path("tasks.json").write_text(json.dumps([task, sound]))
+    store, drops = Store("set"), DropReport()
+    assert import_labels(store, Path("tasks.json"), drops) == 2 - bool(dropped)
+    assert drops.counts == ({dropped: 1} if dropped else {})
+    assert [item.confidence for item in store.each()] == [*([] if confidence is None else [confidence]), 1.0]
 
 
 def test_a_file_of_others_is_not_overwritten(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,6 +95,22 @@ def test_one_at_a_time_stopped_and_resumed(store: Store) -> None:
         trainings.resume(1)
     with pytest.raises(UserError, match="run 9: not in"):
         trainings.get(9)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without groups of processes")
+def test_ctrl_c_at_a_terminal_does_not_reach_a_training(store: Store) -> None:
+    """A terminal sends it to the server's group; the server stops the training, and a second one would end it unsaved.
+
+    It stays in the server's session: Linux weighs ``os.nice`` within a session.
+    """
+    trainings = Trainings(store)
+    run = trainings.start("adapt", tiny(), 1, ["slow"])
+    await_step(run)
+    assert trainings._child is not None
+    child = trainings._child.pid
+    assert os.getpgid(child) == child != os.getpgrp() and os.getsid(child) == os.getsid(0)
+    trainings.close()
+    assert trainings.get(1).phase == "stopped"
 
 
 def test_a_run_that_was_cut_off_is_a_stopped_one(store: Store) -> None:

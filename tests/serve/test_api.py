@@ -21,14 +21,16 @@ from fastapi.testclient import TestClient
 from helpers_photo import make_pdf, show
 from helpers_serve import CROPS, encode, find_all, make_app, make_client, tiny
 from PIL import Image
+from starlette.requests import Request
 
 from dptr.inference.reader import Reader
 from dptr.photo.detect import Detection
 from dptr.photo.ocr import OCR
 from dptr.photo.outputs import FORMATS
 from dptr.photo.pdf import Pdf
+from dptr.serve.bodies import Body, Intake
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
-from dptr.serve.limits import Limits
+from dptr.serve.limits import Limits, Refusal
 from dptr.serve.options import MEDIA_TYPES, STYLES
 from dptr.serve.recognizers import open_models
 from dptr.utils.errors import UserError
@@ -243,6 +245,7 @@ def test_limits_hold_for_later_frames_and_for_pages(client: TestClient) -> None:
         ({"pattern": "x" * 501}, "501 characters"),
         ({"lexicon": "\n".join(map(str, range(10_001)))}, "10001 words"),
         ({"lexicon": "ünknöwn"}, "not among"),
+        ({"lexicon": " \n\t"}, "no words"),
         ({"min_confidence": "2"}, "less than or equal to 1"),
         ({"device": "cuda"}, "there are model, language, charset"),
     ],
@@ -262,6 +265,7 @@ def test_fields_that_cannot_be_used(client: TestClient, fields: dict[str, str], 
         ("application/json", b'{"files": ["!"]}', 400),
         ("application/json", b'{"files": []}', 400),
         ("application/json", b'{"files": ["YQ=="], "lexicon": [[]]}', 400),
+        ("application/json", b'{"files": ["YQ=="], "lexicon": ["  "]}', 400),
         ("multipart/form-data", b"", 400),
         ("multipart/form-data; boundary=x", b"--y\r\n", 400),
         (
@@ -316,8 +320,32 @@ def test_a_body_is_refused_before_all_of_it_has_come(monkeypatch: pytest.MonkeyP
     assert run_app(make_app(megabytes=1), iter(pieces)) == (413, 11)
     declared = ((b"content-length", b"5000000"),)
     assert run_app(make_app(megabytes=1), iter(pieces), headers=declared) == (413, 0)
-    status, taken = run_app(make_app(megabytes=4, held=1), iter(pieces))  # of all requests together
-    assert (status, taken) == (503, 11)
+
+
+def test_bodies_of_all_requests_are_bounded_together_and_one_alone_is_taken() -> None:
+    intake = Intake(Limits(megabytes=2, held=1))
+    body = [b'{"files": []', *[b" " * 100_000] * 15, b"}"]
+
+    async def take(count: Any) -> Body:
+        chunks = iter(body)
+
+        async def receive() -> dict[str, Any]:
+            chunk = next(chunks, None)
+            return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", b"application/json")]}
+        return await intake.receive(Request(scope, receive), count)
+
+    async def main() -> None:
+        with intake.hold() as first:
+            assert (await take(first)).uploads == []
+            with pytest.raises(Refusal) as refused, intake.hold() as second:
+                await take(second)
+            assert refused.value.status == 503 and second.taken < 1_000_000
+        with intake.hold() as third:
+            await take(third)
+
+    asyncio.run(main())
 
 
 def test_a_body_that_comes_too_slowly_is_given_up() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import os
 import re
 import subprocess
 import sys
@@ -107,6 +110,9 @@ def test_a_change_is_sent_as_json_by_a_page_of_this_server(client: TestClient, s
     for path in ("/v1/label/items/99", "/v1/label/items/99/crop", "/v1/label/items/99/around"):
         assert client.get(path).status_code == 400
     assert client.get("/v1/label/items?after=;drop").status_code == 422
+    for wrong in ("1.2.3,5", "e,0", "-,0", ".,1"):
+        answer = client.get("/v1/label/items", params={"after": wrong})
+        assert answer.status_code == 400 and f"after '{wrong}'" in answer.json()["error"]
 
 
 def test_without_a_token_only_the_page_is_shown(store: Store) -> None:
@@ -172,6 +178,16 @@ def test_pictures_that_are_sent_are_kept_and_words_in_them_found(client: TestCli
                         data={"crops": "true"}).json()  # fmt: skip
     assert crops["words"] == 1 and [*store.each()][-1].outline == ()
     assert client.post("/v1/label/pictures", files=[]).status_code in (400, 415)
+
+
+def test_a_name_that_is_no_text_is_kept_as_one(client: TestClient, store: Store) -> None:
+    content = base64.b64encode((CROPS / "clean.png").read_bytes()).decode()
+    body = json.dumps({"files": [{"name": "a\ud800.png", "data": content}]})
+    answer = client.post("/v1/label/pictures", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200 and answer.json()["words"] == 1
+    last = [*store.each()][-1]
+    assert os.path.basename(last.photo.path) == "a?.png"
+    assert client.get(f"/v1/label/items/{last.id}/crop").status_code == 200
 
 
 def test_a_full_disk_is_told_and_the_word_can_be_saved_again(client: TestClient, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,20 @@ def test_rendered_kinds_are_held_out_words_and_say_where_they_cannot_be(parts: P
     assert all(len(crops) == 3 and all(crops.labels) for crops in others.values())
     left_out = {"words", "receipts", "displays", "plates", "markers"} - set(others)
     assert all(any(f"rendered {name} is not measured" in line for line in messages) for name in left_out)
+
+
+def test_each_set_has_a_name_of_its_own(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three end alike, one of them twice, and one is called as a rendered kind is."""
+    monkeypatch.chdir(tmp_path)
+    crops, paths = parts.folder / "crops", ("a/x/crops", "b/x/crops", "words", "b/x/crops", "c/x/crops")
+    for path in set(paths):
+        shutil.copytree(crops, path)
+    listed = ", ".join(f'"{path}"' for path in paths)
+    recipe = parts.recipe("finetune", f"forgetting.sets=[{listed}]", "forgetting.rendered=3", "model.max_length=25")
+    others, _ = load_others(resolve_finetune(recipe).recipe, resolve_charset("36"))
+    names = ["x/crops", "b/x/crops", "words (2)", "b/x/crops (2)", "c/x/crops"]
+    assert [*others][:5] == names and len(others["words"]) == 3
+    assert all(len(others[name]) > 3 for name in names)
 
 
 def test_lost_and_told() -> None:
