@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -101,6 +101,7 @@ def open_output(out: str) -> Iterator[TextIO]:
         try:
             yield file
         except BaseException:
-            file.flush()
+            with suppress(OSError):  # a full disk
+                file.flush()
             print_unfinished(aside, out)
             raise

@@ -24,9 +24,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def print_unfinished(aside: Path, path: str | Path) -> None:
-    """Put what was written to ``aside`` on standard output, since ``path`` will not be there; say so."""
+    """Put the lines that were written to ``aside`` on standard output, since ``path`` will not be there; say so."""
     sys.stdout.flush()
-    sys.stdout.write(aside.read_text(encoding="utf-8", errors="backslashreplace"))
+    text = aside.read_text(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.write(text[: text.rfind("\n") + 1])
     sys.stdout.flush()
     say(f"dptr: {path} is not written; what was finished is on standard output", level=-1)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -384,3 +386,19 @@ def test_data_sets_of_others_and_what_lies_beside_unfinished_ones_stay(name: str
     shutil.rmtree(tmp_path / name)
     assert build(table, tmp_path / name, *images) == 2
     assert (unfinished / "thesis.txt").read_text() == MINE and not (tmp_path / name).exists()
+
+
+def test_a_full_disk_loses_no_reading_that_was_finished(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 16), "white").save(tmp_path / "crop.png")
+    script = (
+        "import resource, sys\n"
+        "from dptr.cli.app import run\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))\n"
+        "sys.exit(run(['read', *['crop.png'] * 30, '--model', 'dptr-en-tiny', '-o', 'out.tsv']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "out.tsv is not written; what was finished is on standard output" in done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) > 5 and len(set(lines)) == 1 and lines[0].startswith("crop.png\t")
+    assert list_files(tmp_path) == ["crop.png"]

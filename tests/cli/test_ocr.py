@@ -216,6 +216,10 @@ WRONG: list[tuple[str, str]] = [
     ("a.png --overlay out.jpg", "ends in .png"),
     ("a.png --overlay mine.png", "nothing in it says that dptr wrote it"),
     ("folder/2.png other/2.png -o out/", "both would be"),
+    ("frames.tif frames-1.png --format page -o out/", "both would be frames-1.page.xml"),
+    ("frames.tif frames-1.png --overlay out/", "both would be frames-1.png"),
+    ("a.png --format text -o z.png --overlay ./z.png", "named for -o and for --overlay"),
+    ("a.png --pages " + "9" * 5000, "no page and no range"),
     ("a.png --min-confidence 2", "--min-confidence"),
     ("a.png --batch-size 0", "--batch-size"),
     ("a.png --boxes missing.tsv", "missing.tsv: No such file"),
@@ -236,6 +240,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, message: str, capsys: 
     Path("mine.png").write_bytes(Path("white.png").read_bytes())
     Path("other").mkdir()
     picture(Path("other/2.png"), 2)
+    picture(Path("frames-1.png"), 2)
     Path("notes.txt").write_text("no picture")
     Path("zero.png").touch()
     Path("encrypted.pdf").write_bytes(make_pdf(["a"], encrypted=True))
@@ -250,6 +255,33 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, message: str, capsys: 
     assert captured.err.startswith("dptr: error: ") and captured.err.count("\n") == 1, captured.err
     assert message.lower() in captured.err.lower() and captured.out == ""
     assert sorted(Path().rglob("*")) == before
+
+
+def test_two_frames_of_standard_input_have_no_single_overlay(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("frames.tif", "rb") as file:
+        monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=file))
+        assert run(["ocr", "-", "--overlay", "x.png"]) == 2
+    assert "write to a folder, --overlay DIR/" in capsys.readouterr().err
+
+
+def test_a_full_disk_loses_no_page_that_was_finished() -> None:
+    picture(Path("many.tif"), *range(60))
+    script = (
+        "import resource, sys, types; sys.path[:0] = [sys.argv[1], sys.argv[1] + '/tests']\n"
+        "import helpers_photo\n"
+        "module = types.ModuleType('dptr.photo.ocr'); module.OCR = helpers_photo.FakeOCR\n"
+        "sys.modules['dptr.photo.ocr'] = module\n"
+        "from dptr.cli.app import run\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))\n"
+        "sys.exit(run(['ocr', 'many.tif', '-o', 'out.txt']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(ROOT)], capture_output=True, check=False, text=True)
+    assert done.returncode == 2 and "out.txt" in done.stderr and "Traceback" not in done.stderr
+    assert "what was finished is on standard output" in done.stderr
+    pages = done.stdout.rstrip("\n").split("\f")
+    assert len(pages) > 9 and pages[3] == "red 3\npage 4\n" and not Path("out.txt").exists()
 
 
 def test_the_others_are_read_where_one_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:

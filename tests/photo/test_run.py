@@ -14,6 +14,7 @@ from PIL import Image
 
 from dptr.photo.boxes import give_boxes, read_boxes, take_boxes
 from dptr.photo.inputs import Failure, Sheet
+from dptr.photo.outputs.plain import write_tsv
 from dptr.photo.overlay import BOX_COLOR, draw_overlay
 from dptr.photo.page import Line, Page
 from dptr.photo.run import keep_confident, run_ocr
@@ -110,6 +111,14 @@ def test_outlines_of_curved_text_are_boxes_too(tmp_path: Path) -> None:
         assert list(found.outlines) == [1] and found.outlines[1][0] == pytest.approx(outline)
 
 
+@pytest.mark.parametrize("name", ["a\tb.png", "a\u200fb.png", "caf\udce9.png", "a\\b.png", "a\x1bb.png", "\\u0041.png"])
+def test_boxes_of_any_name_are_found_again(name: str, tmp_path: Path) -> None:
+    words = (word("one", box(1, 2, 9, 8)),)
+    with open(tmp_path / "words.tsv", "wb") as file:
+        write_tsv([(Page(name, 1, 20, 10, (Line(words, box(1, 2, 9, 8)),)), None)], file)
+    assert len(read_boxes(str(tmp_path / "words.tsv")).of(name, 1, Image.new("RGB", (20, 10)))) == 1
+
+
 @pytest.mark.parametrize("row", ["9 0 12 0 12 5 9 5", "0 10 5 10 5 12 0 12", "-9 0 0 0 0 5 -9 5", "0 -9 5 -9 5 0 0 0"])
 def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
     (tmp_path / "words.tsv").write_text("a.png\t" + row.replace(" ", "\t") + "\n")
@@ -130,6 +139,8 @@ def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
         ("image\toutline\nb\t1,2 3,4 5,6 7,8 9,10\n", "line 2: an outline of 5 points"),
         ("image\toutline\nb\t1,1 1,1 1,1 1,9 1,9 1,9\n", "line 2: an outline of 6 points"),
         ("image\toutline\nb\t1,1 2,1 inf,1 1,9 1,9 1,9\n", "line 2: a corner is no number"),
+        ("a.png\t1\t2\t3\t4\t5\t6\t7\t-1e18\n", "line 1: a corner beyond 1,000,000 pixels"),
+        ("image\toutline\nb\t  \n", "line 2: an outline of 0 points"),
         ("\n", "no boxes in it"),
         ("\xff\n", "no table of boxes"),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -84,7 +84,8 @@ def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
         try:
             yield file
         except BaseException:
-            file.flush()
+            with suppress(OSError):  # a full disk
+                file.flush()
             if plain:
                 print_unfinished(aside, out)
             else:
