@@ -6,7 +6,7 @@ from dptr.config.model import ClipVisionConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import transfer
 from dptr.models.decoders.ctc import TokenCTC
-from dptr.models.encoders.ppocr_weights import load_head
+from dptr.models.encoders.ppocr_weights import Head, load_head
 from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer
 from dptr.models.resize_positions import resize_rows
@@ -58,7 +58,19 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
         fresh += ["encoder."] if model.fmu is None else ["encoder.", "fmu."]
     if (origin := parts.model or parts.decoder) is not None:
         new, fitted = transfer(model.decoder, origin, resolved.charset)
-        messages.append(f"decoder from {origin.folder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
+        published: list[str] = []
+        if new and isinstance(model.decoder, TokenCTC):
+            own = Head(
+                origin.charset.characters,
+                *(origin.tensors[f"decoder.head.{name}"].float() for name in ("weight", "bias")),
+            )
+            lacked = load_head(model.decoder.head, own.with_more(parts.head) if parts.head else own, resolved.charset)
+            published, new = [each for each in new if each not in lacked], lacked
+        messages.append(
+            f"decoder from {origin.folder}"
+            + (f"; characters from the head of PP-OCRv6: {''.join(published)}" if published else "")
+            + (f"; fresh characters: {''.join(new)}" if new else "")
+        )
         messages += fitted
     elif parts.head is not None and isinstance(model.decoder, TokenCTC):
         new = load_head(model.decoder.head, parts.head, resolved.charset)

@@ -56,11 +56,12 @@ class FinetuneParts:
     """Of ``dptr finetune``: where the recognizer starts, and what it learns from beside labels; None = fresh, nothing.
 
     Attributes:
-        model: a whole recognizer; then the three after it are None.
+        model: a whole recognizer; then ``decoder``, ``glyph``, and ``encoder`` are None.
         decoder: a stage 1 checkpoint, or any recognizer.
         glyph: image encoder and FMU.
         encoder: weights of an image encoder alone: of a dual encoder's image tower, or of ``init.encoder``.
-        head: of ``init.encoder``, for CTC over image tokens; other decoders do not use it.
+        head: for CTC over image tokens; other decoders do not use it. That of ``init.encoder``; beside a ``model`` with
+            that encoder, the installed one, for characters that the model lacks.
         teacher: for distillation.
     """
 

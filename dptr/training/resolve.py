@@ -25,6 +25,7 @@ from dptr.data.labeled import open_labeled
 from dptr.dual.base import DualEncoder, load_dual
 from dptr.dual.glyph.model import load_glyph
 from dptr.models.checkpoint import Checkpoint, build_loaded, open_checkpoint
+from dptr.models.encoders.ppocr_weights import find_installed_head
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
@@ -219,6 +220,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
         sets = [open_labeled(path) for path in recipe.data.train]
         labels = (labeled.label(index) for labeled in sets for index in range(len(labeled)))
         charset = extend_charset(charset, labels, recipe.data.extend_charset)
+    if whole is not None and model.encoder.kind == "ppocr" and {*charset.characters} - {*whole.charset.characters}:
+        head = find_installed_head()
     larger = opened(recipe.distillation.model)
     teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
     recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})

@@ -28,7 +28,7 @@ from dptr.inference.confidence import apply_temperature
 from dptr.inference.reader import Reader
 from dptr.inference.torch_backend import crop_probabilities
 from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
-from dptr.models.encoders.ppocr_weights import find_file, read_weights
+from dptr.models.encoders.ppocr_weights import Head, find_file, read_weights
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.synth import Renderer
 from dptr.synth.pack import Pack, write_pack
@@ -37,6 +37,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.distillation import Teacher
 from dptr.training.finetune import FinetuneObjective, finetune
+from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import load_finetune_crops, split
 from dptr.training.state import check_out
@@ -614,3 +615,26 @@ def test_counting_adds_what_the_columns_count_wrong(teacher: bool, parts: Parts)
     assert set(plain) == {"loss"}
     torch.testing.assert_close(with_counting["counting"], wrong.detach())
     torch.testing.assert_close(with_counting["loss"], plain["loss"] + 0.5 * wrong)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_characters_that_ctc_lacks_come_from_the_installed_head(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "labels.tsv").write_text("1.png\ta中ж\n", encoding="utf-8")
+    head = Head(("中", "a"), torch.randn(3, 120), torch.randn(3))
+    monkeypatch.setattr("dptr.training.resolve.find_installed_head", lambda: head if installed else None)
+    settings = ["init.model=dptr-latin", f'data.train=["{tmp_path}"]', "data.extend_charset=1"]
+    resolved = resolve_finetune(load_recipe(FinetuneRecipe, None, settings))
+    model = build_recognizer(resolved.recipe.model, len(resolved.charset))
+    line = initialize(model, resolved)[1]
+    assert ("; characters from the head of PP-OCRv6: 中; fresh characters: ж" in line) == installed
+    assert line.endswith("fresh characters: ж" if installed else "fresh characters: ж中")
+    held = open_checkpoint("dptr-latin")
+    own, bias = (held.tensors[f"decoder.head.{name}"].float() for name in ("weight", "bias"))
+    layer = model.decoder.head
+    assert torch.equal(layer.weight[: len(own)], own) and torch.equal(layer.bias[: len(own)], bias)
+    place = {character: row for row, character in enumerate(resolved.charset.characters, 1)}
+    rows = torch.cat([own[1:], head.weight[1:2]]) if installed else own[1:]
+    assert torch.allclose(layer.weight[place["ж"]], rows.mean(0), atol=1e-6)
+    assert torch.equal(layer.weight[place["中"]], head.weight[1]) == installed

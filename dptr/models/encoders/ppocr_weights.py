@@ -68,6 +68,23 @@ class Head:
     weight: Float[Tensor, "classes dim"]
     bias: Float[Tensor, " classes"]
 
+    def with_more(self, other: Head) -> Head:
+        """This head, and behind its characters those of ``other`` that it lacks."""
+        own = set(self.characters)
+        rows = [row for row, character in enumerate(other.characters, 1) if character not in own]
+        return Head(
+            (*self.characters, *(other.characters[row - 1] for row in rows)),
+            torch.cat([self.weight, other.weight[rows]]),
+            torch.cat([self.bias, other.bias[rows]]),
+        )
+
+
+def find_installed_head() -> Head | None:
+    """The head of the network in ``rapidocr``; None where that package or ``onnx`` is not installed."""
+    if find_spec(INSTALLED) is None or find_spec("onnx") is None:
+        return None
+    return read_weights(find_file(INSTALLED))[1]
+
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Head]:
     """Tensors by the names of ``PPOCR``, and the head.
