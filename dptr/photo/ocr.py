@@ -37,7 +37,7 @@ TOGETHER = 16  # batches of words from which on the pages that hold them are rea
 LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
 SURE = 0.9  # confidence of a word below which it is read again
 ALL_PAGES = InputOptions()
-CHANGED = 4  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
+CHANGED = 3  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
 
 
 _Picture: TypeAlias = tuple[str, int, Image.Image | UserError]
@@ -242,7 +242,7 @@ class OCR:
             (view, span, in_line.get(span))
             for view, in_line in ((view, view.words_of_line()) for view in views)
             for span in view.words()[0]
-            if view.readings[span].product < SURE and view.readings[span].fits
+            if view.readings[span].confidence < SURE and view.readings[span].fits
         ]
         changed = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words

@@ -1,6 +1,6 @@
 """Photographs end to end: DPTR beside rapidocr, both its modes, in one run and on one machine.
 
-python research/evidence/scenes.py --scenes "$DPTR_DATA/ic15/scenes" [--model MODEL] [--out FOLDER]
+python research/evidence/scenes.py --scenes "$DPTR_DATA/ic15/scenes" [--model MODEL ...] [--out FOLDER]
 
 Prints precision, recall and F1 by ICDAR 2015's rules and the seconds a photograph: the median of the wall clock's, and
 the mean of the processor's. The systems take turns at each photograph, so other programs slow all of them alike. Writes
@@ -95,14 +95,14 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--model", default="dptr-en")
+    parser.add_argument("--model", nargs="+", default=["dptr-latin", "dptr-en"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     words = load_words(options.scenes)
     with Image.open(options.scenes / next(iter(words))) as first:
         print(f"{len(words)} photographs, the first {first.width}x{first.height}")
     systems = {
-        f"DPTR, {options.model}": Measured(with_dptr(options.model)),
+        **{f"DPTR, {model}": Measured(with_dptr(model)) for model in options.model},
         "rapidocr, by word": Measured(with_rapidocr(True)),
         "rapidocr, as it comes": Measured(with_rapidocr(False)),
     }

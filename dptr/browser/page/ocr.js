@@ -54,7 +54,7 @@ export class Ocr {
     const words = views.flatMap((view) => {
       const inLine = view.wordsOfLine();
       const chosen = view.chosen().map((word, index) => ({ word, inLine: inLine[index] }));
-      return chosen.filter(({ word }) => word.reading.product < SURE);
+      return chosen.filter(({ word }) => word.reading.confidence < SURE);
     });
     const changed = words.map(({ word }) => changes(word.crop).map((crop) => this.recognizer.sizes.fit(crop)));
     const readings = await this.recognizer.readCrops(changed.flat());
@@ -65,11 +65,10 @@ export class Ocr {
   }
 }
 
-// A crop with more of its edge, in negative, and longer (dptr/inference/views.py).
+// A crop with more of its edge, and in negative (dptr/inference/views.py).
 function changes(crop) {
-  const share = (part) => Math.max(1, round(part * crop.height));
-  const [edge, ends] = [share(0.1), share(0.15)];
-  return [extend(crop, edge, edge, edge, edge), invert(crop), extend(crop, ends, 0, ends, 0)];
+  const edge = Math.max(1, round(0.1 * crop.height));
+  return [extend(crop, edge, edge, edge, edge), invert(crop)];
 }
 
 // The text of most product in sum; its product and its confidence are sums over the number of all readings.
