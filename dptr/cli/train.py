@@ -11,12 +11,12 @@ from dptr.cli.command import command
 from dptr.cli.options import config_options, data_option, join_data, model_option, out_option, resume_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say
-from dptr.weights import START_MODEL
+from dptr.weights import DEFAULT_MODEL
 
 
 @command("finetune", "train")
 @data_option("Labeled crops, labels.tsv or LMDB (data.train); repeatable.", as_arguments=True)
-@model_option(f"The recognizer to start from (init.model). Default: {START_MODEL}.", "NAME|DIR", default=None)
+@model_option(f"The recognizer to start from (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
 @out_option("Where checkpoints and logs go.")
 @config_options()
 @resume_option()
@@ -43,7 +43,7 @@ def finetune(
         settings.append(f"init.model={json.dumps(model, ensure_ascii=False)}")
     recipe = load_recipe(FinetuneRecipe, config, settings)
     if config is None and continues_model(recipe):
-        recipe, notes = finetune_defaults(settings if recipe.init.model else [*settings, f"init.model={START_MODEL}"])
+        recipe, notes = finetune_defaults(settings if recipe.init.model else [*settings, f"init.model={DEFAULT_MODEL}"])
         for line in notes:
             say(line)
     print(finetune(recipe, out, resume))

@@ -15,7 +15,8 @@ from dptr.weights.packages import find_folder
 
 DEFAULT_MODEL = "dptr-latin"
 START_MODEL = "dptr-en"
-"""What trainings start from unless they name another; a step takes a third of the time of one of ``DEFAULT_MODEL``."""
+"""What ``dptr adapt`` and ``dptr new-language`` start from unless they name another; ``dptr finetune`` starts from
+``DEFAULT_MODEL``, of which a step takes three times as long."""
 SHIPPED = ("dptr-latin", "dptr-en", "dptr-en-tiny", "glyph-en")
 
 

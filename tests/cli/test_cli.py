@@ -35,7 +35,7 @@ from dptr.synth import EMBEDDED
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.inputs import list_images
-from dptr.weights import START_MODEL, model_file
+from dptr.weights import DEFAULT_MODEL, START_MODEL, model_file
 
 CONFIG = ModelConfig(
     encoder=SVTRConfig(size="nano", height=16, width=32),
@@ -394,7 +394,7 @@ class StillDual:
         return pixels.mean((2, 3))[:, None].repeat(1, 2, 1)
 
 
-def test_trainings_without_a_model_start_from_the_same_one(tmp_path: Path, monkeypatch) -> None:
+def test_trainings_without_a_model_start_from_one_that_ships(tmp_path: Path, monkeypatch) -> None:
     started: list[str] = []
     monkeypatch.setattr("dptr.training.finetune.finetune", lambda recipe, *rest: started.append(recipe.init.model))
     monkeypatch.setattr("dptr.training.adapt.adapt", lambda recipe, *rest: started.append(recipe.init.model))
@@ -404,7 +404,7 @@ def test_trainings_without_a_model_start_from_the_same_one(tmp_path: Path, monke
     out = str(tmp_path / "out")
     for arguments in (["finetune", "-d", "x"], ["adapt", "-t", str(words)], ["new-language", "ka"]):
         assert run([*arguments, "-o", out]) == 0
-    assert started == [START_MODEL] * 3
+    assert started == [DEFAULT_MODEL, START_MODEL, START_MODEL]
 
 
 def test_bank_embeds_a_folder_and_lists_what_it_drops(tmp_path: Path, monkeypatch, capsys) -> None:

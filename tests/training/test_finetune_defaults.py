@@ -11,6 +11,7 @@ from dptr.cli.app import run
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import open_checkpoint
 from dptr.training.finetune import finetune
+from dptr.training.finetune_defaults import finetune_defaults
 
 WORDS = [f"{a}{b}&" for a in "abcd" for b in "efgh"]
 
@@ -26,8 +27,8 @@ def recipes(monkeypatch) -> list[FinetuneRecipe]:
 @pytest.mark.parametrize(
     ("options", "model", "grow"),
     [
-        ([], "dptr-en", 3),
-        (["--set", "data.rendered=0.2"], "dptr-en", 3),
+        ([], "dptr-latin", 3),
+        (["--set", "data.rendered=0.2"], "dptr-latin", 3),
         (["--model", "runs/other"], "runs/other", 3),
         (["--set", "init.model=runs/other"], "runs/other", 3),
         (["--set", 'init={model="runs/other"}'], "runs/other", 3),
@@ -77,3 +78,11 @@ def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, cap
     assert records(out)[0]["step"] == 0
     before, after = open_checkpoint(start).charset, open_checkpoint(out / "model").charset
     assert after.characters == (*before.characters, "&")
+
+
+def test_a_model_with_the_large_encoder_learns_in_small_steps() -> None:
+    settings = {model: finetune_defaults([f"init.model={model}"])[0] for model in ("dptr-latin", "dptr-en", "glyph-en")}
+    found = {model: (recipe.run.steps, recipe.optim.lr) for model, recipe in settings.items()}
+    assert found == {"dptr-latin": (300, 1e-4), "dptr-en": (500, 5e-4), "glyph-en": (500, 5e-4)}
+    recipe, _ = finetune_defaults(["init.model=dptr-latin", "optim.lr=3e-4", "run.steps=7"])
+    assert (recipe.run.steps, recipe.optim.lr) == (7, 3e-4)
