@@ -236,6 +236,7 @@ def _limits(card: dict[str, Any]) -> list[str]:
     length = card["recipe"]["model"]["max_length"]
     first = (
         f"The input is a crop of one word or one line of at most {length} characters. "
+        + ("" if _accents(card) else "The charset has no accented letters. ")
         if _reads_spaces(card)
         else "The input is a crop of one word. The charset has no spaces and no accented letters, and a word has at "
         f"most {length} characters. "
