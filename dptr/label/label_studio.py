@@ -21,7 +21,7 @@ from dptr.data.report import DropReport
 from dptr.label.item import Item, Photo, Proposal, State, check_text
 from dptr.label.pictures import check_outline
 from dptr.label.store import Store
-from dptr.photo.inputs import Failure, InputOptions, open_sheets, parse_pages
+from dptr.photo.inputs import Failure, InputOptions, Pages, open_sheets
 from dptr.photo.page import Outline
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
@@ -187,7 +187,7 @@ def _parts(task: Any, where: str, drops: DropReport) -> Iterator[tuple[Part, boo
 
 def _add(store: Store, path: str, number: int, tasks: dict[str, list[tuple[Part, bool]]], drops: DropReport) -> int:
     """Add a photograph with the words of all its tasks; returns how many words were added."""
-    (sheet,) = open_sheets([path], InputOptions(parse_pages(str(number))))
+    (sheet,) = open_sheets([path], InputOptions(Pages(((number, number),))))
     if isinstance(sheet, Failure) or sheet.picture is None:
         reason = str(sheet.error) if isinstance(sheet, Failure) else "no picture"
         for where in tasks:

@@ -491,9 +491,9 @@ def test_parity_counts_what_was_planted() -> None:
 
     pictures = np.zeros((70, 16, 32, 3), np.uint8)
     pictures[:, 0, 0, 0] = np.arange(70)
-    same = parity.compare(Planted(0, 0), Planted(0.00005, 0), pictures)
-    assert same.holds() and same.difference == pytest.approx(0.00005, abs=1e-6) and same.words == 1
-    assert not parity.compare(Planted(0, 0), Planted(0.0002, 0), pictures).holds()
+    same = parity.compare(Planted(0, 0), Planted(0.0005, 0), pictures)
+    assert same.holds() and same.difference == pytest.approx(0.0005, abs=1e-6) and same.words == 1
+    assert not parity.compare(Planted(0, 0), Planted(0.002, 0), pictures).holds()
     tied = parity.compare(Planted(0, 0, 5e-6), Planted(0, 4, 5e-6), pictures)
     assert (tied.different, tied.ties, tied.holds()) == (0, 4, True)
     assert (
