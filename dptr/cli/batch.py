@@ -10,8 +10,8 @@ import click
 
 from dptr.cli.command import HELP, command
 from dptr.cli.options import (
-    Amount,
     Decorator,
+    NumberRange,
     choose_recognizer,
     config_options,
     expected_options,
@@ -72,7 +72,7 @@ def _pool_options(block: int, what: str) -> Decorator[Any]:
             help="CPUs, and threads, of each process. Default: 1.",
         ),
         click.option(
-            "--gpus-per-worker", "gpus", metavar="G", type=Amount(0, 64), default=0.0,
+            "--gpus-per-worker", "gpus", metavar="G", type=NumberRange(0, 64), default=0.0,
             help="GPUs of each process; 0.25 shares one among four. Default: 0.",
         ),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import Amount, device_options, out_option
+from dptr.cli.options import NumberRange, device_options, out_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL
@@ -29,7 +29,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
 @out_option("The set: what was labeled is kept there.", "SET/")
 @click.option("--crops", is_flag=True, help="Each picture is one word.")
 @click.option(
-    "--threshold", metavar="P", type=Amount(0), default=0.99,
+    "--threshold", metavar="P", type=NumberRange(0), default=0.99,
     help="Accept words surer than P unseen, 0 to 1; 2 = none. Default: 0.99.",
 )  # fmt: skip
 @click.option("-r", "--recursive", is_flag=True, help="Take what is in sub-folders too.")

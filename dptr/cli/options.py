@@ -115,7 +115,7 @@ def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
     return click.option("-o", "--out", metavar=metavar, required=True, type=_Named(path_type=Path), help=help)
 
 
-class Amount(click.FloatRange):
+class NumberRange(click.FloatRange):
     """A number of a range; NaN, which ``click.FloatRange`` takes for any, is none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -197,7 +197,7 @@ def page_options() -> Decorator[Any]:
         ),
         click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200."),
         click.option(
-            "--min-confidence", metavar="P", type=Amount(0, 1), default=LEAST_CONFIDENCE,
+            "--min-confidence", metavar="P", type=NumberRange(0, 1), default=LEAST_CONFIDENCE,
             help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
         ),
         isolate_option(),

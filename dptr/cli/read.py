@@ -11,7 +11,7 @@ import click
 
 from dptr.cli.command import command
 from dptr.cli.options import (
-    Amount,
+    NumberRange,
     choose_recognizer,
     expected_options,
     isolate_option,
@@ -37,14 +37,14 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 @click.option(
     "--min-confidence",
     metavar="P",
-    type=Amount(0, 1),
+    type=NumberRange(0, 1),
     default=0.0,
     help="Leave the text of readings below P empty, 0 to 1; the line stays. Default: 0.",
 )
 @click.option(
     "--precision",
     metavar="P",
-    type=Amount(0, 1),
+    type=NumberRange(0, 1),
     help="Leave the least confident texts empty, so that a share P of the others is right, such as 0.99.",
 )
 @isolate_option()

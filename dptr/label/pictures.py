@@ -14,6 +14,7 @@ from PIL import Image
 
 from dptr.label.item import Item, Photo
 from dptr.label.store import Store
+from dptr.photo.boxes import FARTHEST
 from dptr.photo.inputs import Failure, InputOptions, open_content, open_sheets, parse_pages
 from dptr.photo.page import Outline
 from dptr.photo.rectify import rectify
@@ -153,7 +154,7 @@ def check_outline(outline: Outline, size: tuple[int, int]) -> None:
         UserError: other than that, not finite, of less than four square pixels, or with its middle outside.
     """
     points = np.array(outline, np.float64).reshape(-1, 2)
-    if len(points) < 4 or len(points) % 2 or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
+    if len(points) < 4 or len(points) % 2 or not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
         raise UserError(f"box of {len(points)} points: four, or more in pairs, are a box; draw it anew")
     x, y = (points - points[0]).T
     area = float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) / 2)

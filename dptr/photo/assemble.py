@@ -91,10 +91,10 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
 def _place(view: View, left: float, right: float, leftward: bool = False) -> Outline:
     """A stretch of a line in the picture."""
     outline = locate(view.outline, left, INSET, right, 1 - INSET)
-    return _turn(outline) if leftward else outline
+    return _reverse(outline) if leftward else outline
 
 
-def _turn(outline: Outline) -> Outline:
+def _reverse(outline: Outline) -> Outline:
     """An outline that begins at the other end of its text."""
     half = len(outline) // 2
     return outline[half - 1 :: -1] + outline[: half - 1 : -1]
@@ -108,7 +108,7 @@ def _corners(outline: Outline) -> Box:
 
 def _line(words: tuple[Word, ...], angle: float, block: int) -> Line:
     """From where the first word begins to where the last ends."""
-    polygons = _follow([word.polygon for word in words])
+    polygons = _align_directions([word.polygon for word in words])
     if not any(word.outline for word in words):
         first, last = polygons[0], polygons[-1]
         return Line(words, (first[0], last[1], last[2], first[3]), angle, block)
@@ -119,7 +119,7 @@ def _line(words: tuple[Word, ...], angle: float, block: int) -> Line:
     return Line(words, _enclose(outline), angle, block, outline)
 
 
-def _follow(polygons: Sequence[Outline]) -> list[Outline]:
+def _align_directions(polygons: Sequence[Outline]) -> list[Outline]:
     """The polygons of words that follow each other, all beginning on the side from which the line comes: a number in a
     line that runs from right to left begins on the other."""
     if len(polygons) < 2:
@@ -129,7 +129,7 @@ def _follow(polygons: Sequence[Outline]) -> list[Outline]:
     turned = []
     for polygon, way in zip(polygons, ways, strict=True):
         begin, end = np.array(polygon[0]), np.array(polygon[len(polygon) // 2 - 1])
-        turned.append(_turn(polygon) if (end - begin) @ way < 0 else polygon)
+        turned.append(_reverse(polygon) if (end - begin) @ way < 0 else polygon)
     return turned
 
 

@@ -44,7 +44,7 @@ def lines_box(lines: Sequence[Line], width: int, height: int) -> tuple[int, int,
 
 def runs_left(text: str) -> bool:
     """Whether a text runs from right to left: by its first letter that has a direction (Unicode annex 9, P2)."""
-    return bool(_first_direction(text)) and _first_direction(text) != "L"
+    return _first_direction(text) in ("R", "AL")
 
 
 def most_run_left(texts: Sequence[str], otherwise: bool = False) -> bool:

@@ -18,7 +18,7 @@ export function assemblePage({ width, height }, lines) {
     const rowLeftward = mostRunLeft(own.flatMap((part) => part.words.map((word) => word.text)), leftward);
     if (rowLeftward !== leftward) own.reverse();
     const words = own.flatMap((part) => (rowLeftward ? part.words.toReversed() : part.words));
-    const turned = follow(words.map((word) => word.box));
+    const turned = alignDirections(words.map((word) => word.box));
     const [first, last] = [turned[0], turned.at(-1)];
     const angle = Math.round(100 * measureAngle(own[0].box)) / 100;
     const text = words.map((word) => word.text).join(" ");
@@ -69,23 +69,23 @@ function wordsOf(view, reading, left, right) {
 // A stretch of a line in the picture.
 function place(view, left, right, leftward = false) {
   const points = locate(view.box, left, INSET, right, 1 - INSET).map((point) => point.map((side) => Math.round(100 * side) / 100));
-  return leftward ? turn(points) : points;
+  return leftward ? reverse(points) : points;
 }
 
 // A box that begins at the other end of its text.
-function turn([a, b, c, d]) {
+function reverse([a, b, c, d]) {
   return [b, a, d, c];
 }
 
 // The boxes of words that follow each other, all beginning on the side from which the line comes.
-function follow(boxes) {
+function alignDirections(boxes) {
   if (boxes.length < 2) return boxes;
   const middles = boxes.map((box) => [0, 1].map((axis) => box.reduce((sum, point) => sum + point[axis], 0) / 4));
   return boxes.map((box, index) => {
     const begin = Math.min(index, boxes.length - 2);
     const way = [0, 1].map((axis) => middles[begin + 1][axis] - middles[begin][axis]);
     const along = (box[1][0] - box[0][0]) * way[0] + (box[1][1] - box[0][1]) * way[1];
-    return along < 0 ? turn(box) : box;
+    return along < 0 ? reverse(box) : box;
   });
 }
 
