@@ -30,6 +30,11 @@ class DecoderConfig(KindConfig):
         """How many layers with attention it has."""
         return self.depth
 
+    @property
+    def visual(self) -> bool:
+        """Whether it writes characters as they stand, from left to right, in whatever order they are read."""
+        return False
+
     @classmethod
     def kinds(cls) -> dict[str, type[DecoderConfig]]:  # type: ignore[override]
         return DECODER_CONFIGS
@@ -54,6 +59,10 @@ class CTCConfig(DecoderConfig):
 
     kind: Literal["ctc"] = "ctc"
     path: Literal["queries", "tokens"] = "queries"
+
+    @property
+    def visual(self) -> bool:
+        return self.path == "tokens"
 
     @property
     def layers(self) -> int:

@@ -86,12 +86,12 @@ def calibrate(
         temperature: keep this one; None = fit it.
     """
     comparisons = _Comparisons(crops, tokenizer, recognize, protocol)
-    return calibrate_on(comparisons, tokenizer.charset, protocol, crops.sources, temperature)
+    return calibrate_on(comparisons, tokenizer, protocol, crops.sources, temperature)
 
 
 def calibrate_on(
     comparisons: Iterable[Comparison[Reading]],
-    charset: Charset,
+    tokenizer: Tokenizer,
     protocol: str,
     sources: Sequence[int] = (),
     temperature: float | None = None,
@@ -101,7 +101,7 @@ def calibrate_on(
     Args:
         comparisons: what the model read. Where all have a ``Reading.path``, confidences are sums over paths; then they
             are iterated over a second time, at the temperature, for paths may not fit in memory.
-        charset: the model's.
+        tokenizer: the model's.
         protocol: that words were compared under, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
         sources: of each sample, by index, which data set it is from; none = all are from one.
         temperature: keep this one; None = fit it.
@@ -122,10 +122,10 @@ def calibrate_on(
         temperature = fit_temperature(words, correct)
     if len(words) < MIN_WORDS:
         return Calibration(temperature, words=len(words))
-    plain = WordConfidence(counted_as=count_as(charset, protocol), of_paths=of_paths)
+    plain = WordConfidence(counted_as=count_as(tokenizer.charset, protocol), of_paths=of_paths)
     if of_paths:
         readings = (comparison.reading for comparison in islice(comparisons, MAX_WORDS))
-        shares = [_sum_paths(plain, reading, charset, temperature) for reading in readings]
+        shares = [_sum_paths(plain, reading, tokenizer, temperature) for reading in readings]
     else:
         shares = [plain.product(apply_temperature(word, temperature)) for word in words]
     exponent, length = fit_power(shares, lengths, correct, of_set)
@@ -148,10 +148,10 @@ class _Comparisons:
         return compare_crops(self.crops, self.tokenizer, self.recognize, self.protocol)
 
 
-def _sum_paths(plain: WordConfidence, reading: Reading, charset: Charset, temperature: float) -> float:
+def _sum_paths(plain: WordConfidence, reading: Reading, tokenizer: Tokenizer, temperature: float) -> float:
     assert reading.path is not None
-    symbols = [1 + charset.index(character) for character in reading.text]
-    return float(plain.path_probabilities(apply_temperature(reading.path, temperature)[None], [symbols])[0])
+    path = apply_temperature(reading.path, temperature)[None]
+    return float(plain.path_probabilities(path, [tokenizer.symbols(reading.text)])[0])
 
 
 def count_as(charset: Charset, protocol: str) -> str:

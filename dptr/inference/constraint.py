@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,8 @@ from dptr.inference.ctc_search import Paths, compose, find_paths
 from dptr.inference.restrict import Restriction, keep_characters
 from dptr.inference.trellis import Found, Layer, find_words, unroll
 from dptr.text.automaton import Automaton, steps_to_end
-from dptr.text.charset import Charset
+from dptr.text.charset import Charset, show
+from dptr.text.direction import has_leftward
 from dptr.text.lexicon import compile_words, load_words, spell_words
 from dptr.text.named_patterns import NAMED_PATTERNS
 from dptr.text.regular import compile_expression
@@ -85,7 +86,12 @@ class Constraint:
 
 
 def make_constraint(
-    charset: Charset, max_length: int, pattern: str = "", lexicon: Lexicon = None, allowed: Charset | None = None
+    charset: Charset,
+    max_length: int,
+    pattern: str = "",
+    lexicon: Lexicon = None,
+    allowed: Charset | None = None,
+    arrange: Callable[[str], str] | None = None,
 ) -> Constraint:
     """The words over a model's charset that match a pattern, are in a lexicon, or both.
 
@@ -96,10 +102,13 @@ def make_constraint(
         pattern: a key of ``NAMED_PATTERNS``, or a regular expression (``dptr.text.regular``); empty = any.
         lexicon: see ``Lexicon``.
         allowed: the characters to read; None = all of the model's.
+        arrange: a word in the order in which the model writes it (``dptr.text.tokenizer.Tokenizer.arrange``); None =
+            as it is read.
 
     Raises:
         UserError: the expression is broken, or matches no word that the model could write; what ``load_words`` and
-            ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads nothing of ``allowed``.
+            ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads nothing of ``allowed``;
+            a pattern alone, letters that run from right to left, and a model that writes from left to right.
     """
     own = charset
     if allowed is not None:
@@ -107,7 +116,9 @@ def make_constraint(
     expression = NAMED_PATTERNS.get(pattern, pattern)
     automaton = compile_expression(expression, own, max_length) if pattern else None
     if lexicon is not None:
-        automaton = _list_words(lexicon, own, max_length, automaton, pattern)
+        automaton = _list_words(lexicon, own, max_length, automaton, pattern, arrange)
+    elif automaton is not None and arrange is not None:
+        _check_direction(automaton, own, pattern)
     if automaton is None:
         raise ValueError("neither a pattern nor a lexicon")
     classes = np.array([0, *(1 + charset.index(character) for character in own.characters)])
@@ -126,7 +137,12 @@ def _add_blanks(rows: Float[np.ndarray, "n t classes"], length: int) -> Float[np
 
 
 def _list_words(
-    lexicon: str | Path | Iterable[str], charset: Charset, max_length: int, pattern: Automaton | None, name: str
+    lexicon: str | Path | Iterable[str],
+    charset: Charset,
+    max_length: int,
+    pattern: Automaton | None,
+    name: str,
+    arrange: Callable[[str], str] | None,
 ) -> Automaton:
     named = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
     listed = load_words(lexicon) if isinstance(lexicon, str | Path) else lexicon
@@ -138,4 +154,14 @@ def _list_words(
                 f"{named}: none of its {len(words)} words matches the pattern '{name}'; leave one of them out"
             )
         words = matching
-    return compile_words(words, charset)
+    return compile_words(words if arrange is None else map(arrange, words), charset)
+
+
+def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> None:
+    leftward = {symbol for symbol in automaton.symbols.tolist() if has_leftward(charset.characters[symbol - 1])}
+    if leftward:
+        example = show(charset.characters[min(leftward) - 1])
+        raise UserError(
+            f"pattern '{pattern}': matches letters that run from right to left, such as {example}, and this model "
+            "writes from left to right; pass a list of words (--lexicon), or a pattern without such letters"
+        )

@@ -19,7 +19,7 @@ from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
 from dptr.inference.restrict import Restriction, restrict
 from dptr.inference.trellis import Found
-from dptr.text.charset import Charset, resolve_charset
+from dptr.text.charset import resolve_charset
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.utils.errors import UserError
 
@@ -62,7 +62,7 @@ class Decoding:
         if own is None:
             return predictions, []
         if paths:
-            return predictions, _sum_paths(own, predictions, paths[0], self.tokenizer.charset)
+            return predictions, _sum_paths(own, predictions, paths[0], self.tokenizer)
         return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
 
     def _temper(self, rows: Float[np.ndarray, "n t classes"], temperature: float) -> Float[np.ndarray, "n t classes"]:
@@ -75,12 +75,12 @@ class Decoding:
     ) -> tuple[list[Prediction], Sequence[float]]:
         """The same for the words of the pattern or the lexicon."""
         assert self.constraint is not None
-        charset, own = self.tokenizer.charset, self.confidence
+        own = self.confidence
         found = self.constraint.read(backend, crops)
-        predictions = [_predict_found(each, charset) for each in found]
+        predictions = [_predict_found(each, self.tokenizer) for each in found]
         if own is not None and own.of_paths:
             paths = np.stack([each.path for each in found if each.path is not None])
-            return predictions, _sum_paths(own, predictions, paths, charset)
+            return predictions, _sum_paths(own, predictions, paths, self.tokenizer)
         return predictions, [each.confidence for each in predictions]
 
 
@@ -105,15 +105,19 @@ def make_decoding(
     restriction = None if allowed is None else restrict(known, allowed)
     constraint = None
     if pattern or lexicon is not None:
-        constraint = make_constraint(known, backend.tokenizer.max_length, pattern, lexicon, allowed)
+        tokenizer = backend.tokenizer
+        arrange = tokenizer.arrange if tokenizer.visual else None
+        constraint = make_constraint(known, tokenizer.max_length, pattern, lexicon, allowed, arrange)
     return Decoding(backend.tokenizer, own, restriction, constraint)
 
 
 def _sum_paths(
-    own: WordConfidence, predictions: Sequence[Prediction], paths: Float[np.ndarray, "n t classes"], charset: Charset
+    own: WordConfidence,
+    predictions: Sequence[Prediction],
+    paths: Float[np.ndarray, "n t classes"],
+    tokenizer: Tokenizer,
 ) -> list[float]:
-    words = [[1 + charset.index(character) for character in each.text] for each in predictions]
-    return own.path_probabilities(paths, words).tolist()
+    return own.path_probabilities(paths, [tokenizer.symbols(each.text) for each in predictions]).tolist()
 
 
 def _predict_word(word: Decoded) -> Prediction:
@@ -127,11 +131,12 @@ def _predict_word(word: Decoded) -> Prediction:
     )
 
 
-def _predict_found(found: Found, charset: Charset) -> Prediction:
-    text = "".join(charset.characters[symbol - 1] for symbol in found.symbols)
+def _predict_found(found: Found, tokenizer: Tokenizer) -> Prediction:
+    written = "".join(tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
+    text, characters = tokenizer.read(written, found.probabilities[:-1])
     return Prediction(
         text=text,
         confidence=math.prod(found.probabilities),
-        characters=tuple(zip(text, found.probabilities[:-1], strict=True)),
+        characters=tuple(zip(text, characters, strict=True)),
         outside=found.outside,
     )

@@ -82,7 +82,10 @@ class OnnxModel:
             if held.get("digest") and not sealed:
                 raise ValueError("its digest is missing")
             charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
-            self.tokenizer = Tokenizer(charset, held["max_length"])
+            visual = held.get("visual", False)  # this key came later
+            if not isinstance(visual, bool):
+                raise ValueError(f"visual is {visual!r}")
+            self.tokenizer = Tokenizer(charset, held["max_length"], visual)
             self.card: dict[str, Any] = held["card"]
             self.temperature = float(held["temperature"] or 1.0)
             if not 0 < self.temperature < math.inf or not isinstance(self.card, dict):
@@ -199,7 +202,7 @@ def dump_metadata(
 
     Args:
         name: the model's name.
-        tokenizer: its charset and longest word.
+        tokenizer: its charset, its longest word, and whether it writes in visual order.
         size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
@@ -213,6 +216,7 @@ def dump_metadata(
             "format": FORMAT,
             "name": name,
             "charset": {"name": tokenizer.charset.name, "characters": "".join(tokenizer.charset.characters)},
+            "visual": tokenizer.visual,
             "max_length": tokenizer.max_length,
             "eos": tokenizer.eos,
             "height": size.height,

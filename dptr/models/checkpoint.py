@@ -186,7 +186,7 @@ def build_loaded(checkpoint: Checkpoint) -> Loaded:
     with torch.random.fork_rng(devices=[]):
         recognizer = build_recognizer(config, len(checkpoint.charset))
     load_strictly(recognizer, checkpoint.tensors, str(checkpoint.folder))
-    tokenizer = Tokenizer(checkpoint.charset, config.max_length)
+    tokenizer = Tokenizer(checkpoint.charset, config.max_length, config.decoder.visual)
     card = card_of(checkpoint.folder)
     return Loaded(recognizer.eval(), tokenizer, config, card, checkpoint.temperature)
 

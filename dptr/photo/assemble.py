@@ -16,6 +16,7 @@ from dptr.photo.rectify import locate
 from dptr.photo.shapes import most_run_left, runs_left
 from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
+from dptr.text.direction import visual_order
 
 INSET = 0.12  # of the height of a detected box, which is grown to be read, above and below the text
 
@@ -65,9 +66,9 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
     lead = len(reading.text) - len(reading.text.lstrip())
     probabilities = [probability for _, probability in reading.characters][lead : lead + len(text)]
     leftward = runs_left(text)
-    spots = align_characters(text[::-1] if leftward else text, view.columns, left, right)
-    if leftward:
-        spots = spots[::-1]
+    order = visual_order(text)
+    aligned = align_characters("".join(text[place] for place in order), view.columns, left, right)
+    spots = [spot for _, spot in sorted(zip(order, aligned, strict=True))]
     words, start = [], 0
     pieces = text.split(" ")
     for piece in pieces:

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
-from dptr.photo.shapes import runs_left
 from dptr.photo.spaces import Columns
+from dptr.text.direction import reorder, visual_order
 
 # Chosen on the 60 photographs that research/evidence/scenes.py reads.
 EAGERNESS = 1.4  # log odds for a space, added to those that the columns say: rendered lines have wider spaces
@@ -108,8 +108,7 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
         reading: of the line from its first piece to its last; not empty.
     """
     left, right = gaps.bounds((0, len(gaps.pieces) - 1))
-    text = reading.text.strip()
-    text = text[::-1] if runs_left(text) else text  # from left to right
+    text = reorder(reading.text.strip())
     spots = align_characters(text, columns, left, right)
     near = NEAR * columns.height / len(columns.blank)
     spaces_read = [spot for spot, character in zip(spots, text, strict=True) if character == " "]
@@ -123,9 +122,12 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
 
 
 def split_reading(reading: Prediction) -> list[Prediction]:
-    """The words of a reading with spaces (``Prediction.part``), in the order of the text."""
-    words = [[*word] for is_space, word in groupby(reading.characters, lambda each: each[0] == " ") if not is_space]
-    return [reading.part(word) for word in words]
+    """The words of a reading with spaces (``Prediction.part``), as they stand from left to right."""
+    where = {place: rank for rank, place in enumerate(visual_order(reading.text))}
+    groups = groupby(enumerate(reading.characters), lambda each: each[1][0] == " ")
+    words = [[*word] for is_space, word in groups if not is_space]
+    words.sort(key=lambda word: min(where[place] for place, _ in word))
+    return [reading.part([character for _, character in word]) for word in words]
 
 
 def possible_words(gaps: Gaps, aspect: float) -> list[Span]:

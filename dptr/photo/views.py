@@ -12,7 +12,6 @@ from PIL import Image
 from dptr.inference.prediction import Prediction
 from dptr.photo.detect import Detection
 from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
-from dptr.photo.shapes import runs_left
 from dptr.photo.spaces import Columns, SpaceFinder
 from dptr.photo.split import (
     Gaps,
@@ -80,8 +79,6 @@ class View:
         """What the reading of the whole line holds for each word; nothing if it has another number of words."""
         spans, _ = self.words()
         found = [] if self.line_reading is None else split_reading(self.line_reading)
-        if self.line_reading is not None and runs_left(self.line_reading.text):
-            found.reverse()  # spans go from left to right
         return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
 
     def unread(self) -> list[Span]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from dptr.text.charset import Charset, show
+from dptr.text.direction import MIRRORED, has_leftward, reorder, visual_order
 from dptr.utils.errors import UserError
 
 
@@ -39,16 +40,20 @@ class Tokenizer:
 
     eos = 0
 
-    def __init__(self, charset: Charset, max_length: int) -> None:
+    def __init__(self, charset: Charset, max_length: int, visual: bool = False) -> None:
         """
         Args:
             charset: the characters.
             max_length: the most characters a word may have, >= 1.
+            visual: whether a model writes them as they stand, from left to right, also where they are read from right
+                to left (``dptr.text.direction``). Words are in the order of reading here as elsewhere.
         """
         if max_length < 1:
             raise UserError(f"max_length {max_length}: must be at least 1; set model.max_length")
         self.charset = charset
         self.max_length = max_length
+        self.visual = visual
+        self._mirrored = {one: other for one, other in MIRRORED.items() if one in charset and other in charset}
         self.classes = len(charset) + 1
         self.bos = self.classes
         self.pad = self.classes + 1
@@ -75,7 +80,7 @@ class Tokenizer:
             raise UserError(
                 f"{show(word)}: {longest} characters, at most {self.max_length} fit; drop it or raise max_length"
             )
-        text = "".join(words)
+        text = "".join(map(self.arrange, words))
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
         if not ids.all():
@@ -109,18 +114,31 @@ class Tokenizer:
         words = []
         for row, scores, length, end in zip(ids, best, lengths.tolist(), ended.any(axis=1), strict=True):
             written = "".join([self._characters[i] for i in row[:length].tolist()])
-            text = written.strip(" ")
             first = len(written) - len(written.lstrip(" "))
-            words.append(
-                Decoded(
-                    text=text,
-                    confidence=float(scores[: length + 1].prod()),
-                    characters=tuple(scores[first : first + len(text)].tolist()),
-                    length=length,
-                    ended=bool(end),
-                )
-            )
+            text, characters = self.read(written.strip(" "), scores[first:].tolist())
+            words.append(Decoded(text, float(scores[: length + 1].prod()), characters, length, bool(end)))
         return words
+
+    def arrange(self, text: str) -> str:
+        """A word in the order in which the model writes it."""
+        return reorder(text, self._mirrored) if self.visual else text
+
+    def read(self, text: str, scores: Sequence[float]) -> tuple[str, tuple[float, ...]]:
+        """A word that the model wrote, in the order in which it is read.
+
+        Args:
+            scores: of its characters; more are not used.
+
+        Returns:
+            The word, and the score of each of its characters.
+        """
+        if not (self.visual and has_leftward(text)):
+            return text, tuple(scores[: len(text)])
+        return self.arrange(text), tuple(scores[place] for place in visual_order(text))
+
+    def symbols(self, word: str) -> list[int]:
+        """The classes of a word's characters, in the order in which the model writes them; all are in the charset."""
+        return [1 + self.charset.index(character) for character in self.arrange(word)]
 
     def _refuse(self, word: str) -> None:
         outside = "".join(dict.fromkeys(character for character in word if character not in self.charset))

@@ -120,7 +120,7 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
-    tokenizer = Tokenizer(charset, recipe.model.max_length)
+    tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
@@ -204,7 +204,7 @@ class FinetuneTask(Task):
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
-        self.tokenizer = Tokenizer(charset, recipe.model.max_length)
+        self.tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, rate in parts if not rate]

@@ -295,7 +295,7 @@ class ResidentTask(Task):
             used.append(f"what {self.first} read of them")
             teacher = DistillationConfig(model=self.folders[self.first], weight=WEIGHT, temperature=1.0)
             recipe = recipe.model_copy(update={"distillation": teacher})
-        calibration = calibrate_on(self.compared, checkpoint.charset, self.protocol, self.validation.sources)
+        calibration = calibrate_on(self.compared, self.tokenizer, self.protocol, self.validation.sources)
         card = {
             "name": name,
             "kind": "recognizer",

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from PIL import __version__ as pillow
 
 from dptr.browser import FOLDER
 from dptr.inference.confidence import WordConfidence, apply_temperature
+from dptr.text.direction import reorder, visual_order
+from dptr.text.languages import LANGUAGES
 from dptr.utils.sizes import CropSizes
 
 pytestmark = [
@@ -148,6 +151,26 @@ def test_the_sum_over_paths_is_that_of_the_reader(page: Any, counted_as: str, wo
     }"""
     found = page.evaluate(code, [path.tolist(), own.to_card()["confidence"], word])
     assert found == [True, pytest.approx(own.path_probabilities(path[None], [word])[0], rel=1e-6)]
+
+
+def test_text_that_runs_left_is_read_as_in_python(page: Any) -> None:
+    """The order, and the bidirectional class of all characters that languages with such letters have."""
+    languages = [each.charset for each in LANGUAGES.values() if each.direction == "rtl"]
+    characters = sorted({*"abA 12309.,:/-+%$()[]«»٪€،\u200c۳١٢٣אבגדابجد\u064e", *"".join(languages)})
+    draw = np.random.default_rng(8)
+    several = [tuple(draw.choice(characters, draw.integers(1, 13))) for _ in range(3000)]
+    texts = ["".join(each) for each in several if bidirectional(each[0]) != "NSM"]
+    code = """async ([texts, characters]) => {
+        const m = await import("./static/direction.js");
+        const order = (text) => m.visualOrder([...text]).map(({ index, character }) => [index, character]);
+        return [texts.map(order), characters.map(m.kindOf)];
+    }"""
+    found, kinds = page.evaluate(code, [texts, characters])
+    letters = {"ES": "S", "ET": "T", "CS": "C", "NSM": "M", "EN": "E", "AN": "N", "AL": "A", "WS": "O", "ON": "O"}
+    wanted = [letters.get(kind, kind if kind in ("L", "R") else "X") for kind in map(bidirectional, characters)]
+    assert dict(zip(characters, kinds, strict=True)) == dict(zip(characters, wanted, strict=True))
+    for text, items in zip(texts, found, strict=True):
+        assert items == [*map(list, zip(visual_order(text), reorder(text), strict=True))], text
 
 
 def test_every_script_is_whole(page: Any) -> None:

@@ -118,7 +118,7 @@ def test_calibration_is_fitted_on_the_first_words_that_the_loop_yields() -> None
         Comparison(index, Reading("a", 0.5, False, rows), "a", "a" if hit else "b")
         for index, (rows, hit) in enumerate(zip(words, right, strict=True))
     ]
-    found = calibrate_on(comparisons, ONE, "native")
+    found = calibrate_on(comparisons, Tokenizer(ONE, 8), "native")
     assert found.temperature == fit_temperature(words[:MAX_WORDS], right[:MAX_WORDS]) != 1
     assert found.words == MAX_WORDS
 
@@ -142,14 +142,14 @@ def test_thresholds_are_confidences_at_the_fitted_temperature() -> None:
         Comparison(index, Reading("a", shown[index], False, words[index]), "a", "a" if hit else "b")
         for index, hit in enumerate(right)
     ]
-    found = calibrate_on(comparisons, ONE, "native")
+    found = calibrate_on(comparisons, Tokenizer(ONE, 8), "native")
     assert found.word is not None and found.word.counted_as == "" and not found.word.of_paths
     confident = apply_temperature(words[1], found.temperature).max(-1).prod() ** found.word.exponent
     assert found.thresholds[0.99] == (pytest.approx(confident), 0.75)
     assert found.thresholds[0.9] == found.thresholds[0.99], "of all words 87.5 % are right"
     assert found.to_card()["thresholds"]["0.99"] == [pytest.approx(confident, abs=1e-6), 0.75]
     assert calibrate_on(comparisons[:99], ONE, "native").to_card() == {}, "too few words"
-    kept = calibrate_on(comparisons, ONE, "native", temperature=1.0)
+    kept = calibrate_on(comparisons, Tokenizer(ONE, 8), "native", temperature=1.0)
     assert kept.word is not None and kept.word.exponent == fit_power(shown, [1] * 400, right, [0] * 400)[0] != 1
     assert kept.temperature == 1 and kept.thresholds[0.99] == (pytest.approx(0.95**kept.word.exponent), 0.75)
 
@@ -165,7 +165,7 @@ def test_the_confidence_of_words_is_fitted_for_the_protocol_and_the_sets() -> No
         for index, (each, hit) in enumerate(zip(rows, right, strict=True))
     ]
     sources = [0] * 200 + [1] * 100
-    found = calibrate_on(comparisons, charset, "36", sources, temperature=1.0)
+    found = calibrate_on(comparisons, Tokenizer(charset, 8), "36", sources, temperature=1.0)
     products = [each[0, 1] + each[0, 2] if each[0].argmax() in (1, 2) else each[0].max() for each in rows]
     assert found.word is not None and found.word.exponent == pytest.approx(
         fit_power(products, [1] * count, right, sources)[0], rel=1e-3
@@ -186,6 +186,6 @@ def test_the_confidence_of_words_with_paths_is_fitted_on_sums_at_the_temperature
         Comparison(index, Reading("a", 0.5, False, path[:1], path), "a", "a" if hit else "b")
         for index, (path, hit) in enumerate(zip(paths, right, strict=True))
     ]
-    found = calibrate_on(comparisons, charset, "36", temperature=1.5)
+    found = calibrate_on(comparisons, Tokenizer(charset, 8), "36", temperature=1.5)
     exponent, length = fit_power(sums.tolist(), [1] * count, right, [0] * count)
     assert found.word == WordConfidence(exponent, "aab", length, True)

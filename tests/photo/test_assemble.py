@@ -61,9 +61,20 @@ def test_the_box_of_a_line_holds_all_its_words(texts: tuple[str, ...]) -> None:
 
 
 def test_a_line_read_whole_gives_each_place_its_own_word() -> None:
-    for texts, text in ((HEBREW[::-1], " ".join(HEBREW)), (("Hello", "World"), "Hello World")):
+    mixed = ("5", "GB", "שלום"), "שלום 5 GB"  # numbers and Latin words beside each other run right
+    for texts, text in ((HEBREW[::-1], " ".join(HEBREW)), (("Hello", "World"), "Hello World"), mixed):
         view = _line(0, *texts, line_reading=_reading(text))
         assert [reading.text for reading in view.words_of_line().values()] == list(texts)
+
+
+def test_characters_stand_where_they_are_seen() -> None:
+    """Digits of a Hebrew line from left to right, its letters from right to left."""
+    view = _line(0, "x")
+    view.readings[0, 0] = _reading("שלום 123")
+    words = assemble_page("x", 1, (200, 100), [LineViews([view])]).words
+    lefts = {word.text: [min(x for x, _ in each.box) for each in word.characters] for word in words}
+    assert lefts["123"] == sorted(lefts["123"]) and lefts["שלום"] == sorted(lefts["שלום"], reverse=True)
+    assert max(lefts["123"]) < min(lefts["שלום"])
 
 
 def test_words_of_one_reading_share_its_calibrated_confidence() -> None:

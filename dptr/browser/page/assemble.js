@@ -1,6 +1,7 @@
 // What was read in lines as a page, as 'dptr ocr --format json' writes it (dptr/photo/assemble.py).
 
 import { alignCharacters } from "./align.js";
+import { visualOrder } from "./direction.js";
 import { measureAngle, orderBoxes } from "./order.js";
 import { locate } from "./rectify.js";
 import { mostRunLeft, runsLeft } from "./script.js";
@@ -44,8 +45,9 @@ function wordsOf(view, reading, left, right) {
   const pairs = reading.characters.slice(leading, trailing + 1);
   const characters = pairs.map(([character]) => character);
   const leftward = runsLeft(reading.text);
-  const spots = alignCharacters(leftward ? characters.toReversed() : characters, view.columns, left, right);
-  if (leftward) spots.reverse();
+  const order = visualOrder(characters).map(({ index }) => index);
+  const aligned = alignCharacters(order.map((index) => characters[index]), view.columns, left, right);
+  const spots = characters.map((_, index) => aligned[order.indexOf(index)]);
   const words = [];
   for (let start = 0; start < pairs.length; start += 1) {
     let end = start;

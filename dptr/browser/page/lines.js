@@ -4,7 +4,6 @@
 import { roll } from "./components.js";
 import { cut, turn } from "./picture.js";
 import { lengthen, rectify, sideLengths } from "./rectify.js";
-import { runsLeft } from "./script.js";
 import { bounds, chooseWords, findGaps, keepInner, possibleWords, splitReading, weighSpaces } from "./split.js";
 
 const BEYOND = 0.25; // of a box's height, that its line is cut longer on both sides: detectors cut letters off
@@ -67,7 +66,6 @@ class View {
   // What the reading of the whole line holds for each word; nothing if it has another number of words.
   wordsOfLine() {
     const found = this.lineReading ? splitReading(this.lineReading) : [];
-    if (this.lineReading && runsLeft(this.lineReading.text)) found.reverse(); // spans go from left to right
     return found.length === this.chosen().length ? found : [];
   }
 }

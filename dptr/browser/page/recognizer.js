@@ -1,6 +1,7 @@
 // A recognizer that 'dptr export' wrote, in onnxruntime-web: crops in, readings out. All that it knows is in its file.
 
 import { WordConfidence, applyTemperature } from "./confidence.js";
+import { visualOrder } from "./direction.js";
 import { readMetadata } from "./metadata.js";
 import { turn, views } from "./picture.js";
 import { Sizes } from "./sizes.js";
@@ -98,7 +99,7 @@ export class Recognizer {
     const ended = best.at(-1) === 0;
     const read = ended ? best.slice(0, -1) : best;
     const shown = trim(read.map((index, place) => ({ index, character: this.characters[index], probability: rows[place][index] })));
-    const characters = shown.map(({ character, probability }) => [character, probability]);
+    const characters = this.asRead(shown.map(({ character, probability }) => [character, probability]));
     const text = characters.map(([character]) => character).join("");
     const product = rows.reduce((value, row, place) => value * row[best[place]], 1);
     const runaway = !ended && hasRepeatedEnding(read);
@@ -113,6 +114,15 @@ export class Recognizer {
       turned: 0,
       notes: ended || runaway ? [] : [`The reading stops at ${read.length} characters, the most that this model writes.`],
     };
+  }
+
+  // Characters with their probabilities, as the model wrote them, in the order in which they are read.
+  asRead(written) {
+    if (!this.held.visual) return written;
+    return visualOrder(written.map(([character]) => character)).map(({ index, character }) => {
+      const [own, probability] = written[index];
+      return [this.characters.includes(character) ? character : own, probability];
+    });
   }
 }
 

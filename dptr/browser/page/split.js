@@ -2,7 +2,7 @@
 // A span is [first, last]: a word as the numbers of its pieces, which lie between gaps.
 
 import { alignCharacters } from "./align.js";
-import { runsLeft } from "./script.js";
+import { visualOrder } from "./direction.js";
 import { round } from "./sizes.js";
 
 const EAGERNESS = 1.4; // log odds for a space, added to those that the columns say
@@ -60,8 +60,7 @@ export function keepInner(gaps, left, right) {
 // The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
 export function weighSpaces(gaps, columns, reading) {
   const [left, right] = bounds(gaps, [0, gaps.pieces.length - 1]);
-  const characters = [...reading.text.trim()];
-  if (runsLeft(reading.text)) characters.reverse();
+  const characters = visualOrder([...reading.text.trim()]).map(({ character }) => character);
   const spots = alignCharacters(characters, columns, left, right);
   const near = (NEAR * columns.height) / columns.blank.length;
   const read = spots.filter((_, index) => characters[index] === " ").map(([begin, end]) => (begin + end) / 2);
@@ -74,14 +73,20 @@ export function weighSpaces(gaps, columns, reading) {
   return { pieces: gaps.pieces, spaces };
 }
 
-// The words of a reading with spaces (partOf), in the order of the text.
+// The words of a reading with spaces (partOf), as they stand from left to right.
 export function splitReading(reading) {
-  const words = [[]];
-  for (const pair of reading.characters) {
-    if (pair[0] === " ") words.push([]);
-    else words.at(-1).push(pair);
-  }
-  return words.filter((word) => word.length).map((characters) => partOf(reading, characters));
+  const order = visualOrder(reading.characters.map(([character]) => character)).map(({ index }) => index);
+  const words = [{ characters: [], ranks: [] }];
+  reading.characters.forEach((pair, index) => {
+    if (pair[0] === " ") words.push({ characters: [], ranks: [] });
+    else {
+      words.at(-1).characters.push(pair);
+      words.at(-1).ranks.push(order.indexOf(index));
+    }
+  });
+  const read = words.filter((word) => word.ranks.length);
+  read.sort((one, other) => Math.min(...one.ranks) - Math.min(...other.ranks));
+  return read.map(({ characters }) => partOf(reading, characters));
 }
 
 // Some neighboring characters as a reading of their own (Prediction.part in dptr/inference/prediction.py).
