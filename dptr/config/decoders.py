@@ -31,9 +31,10 @@ class DecoderConfig(KindConfig):
         return self.depth
 
     @property
-    def visual(self) -> bool:
-        """Whether it writes characters as they stand, from left to right, in whatever order they are read."""
-        return False
+    def visual(self) -> Literal["", "rtl", "ltr"]:
+        """Of a decoder that writes characters as they stand, from left to right, in whatever order they are read: the
+        direction of lines with letters that run from right to left. Empty of others."""
+        return ""
 
     @classmethod
     def kinds(cls) -> dict[str, type[DecoderConfig]]:  # type: ignore[override]
@@ -59,10 +60,12 @@ class CTCConfig(DecoderConfig):
 
     kind: Literal["ctc"] = "ctc"
     path: Literal["queries", "tokens"] = "queries"
+    # tokens: how labels write lines with letters that run from right to left; empty: training looks which way fits
+    line: Literal["", "rtl", "ltr"] = ""
 
     @property
-    def visual(self) -> bool:
-        return self.path == "tokens"
+    def visual(self) -> Literal["", "rtl", "ltr"]:
+        return (self.line or "rtl") if self.path == "tokens" else ""
 
     @property
     def layers(self) -> int:

@@ -82,8 +82,8 @@ class OnnxModel:
             if held.get("digest") and not sealed:
                 raise ValueError("its digest is missing")
             charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
-            visual = held.get("visual", False)  # this key came later
-            if not isinstance(visual, bool):
+            visual = held.get("visual", "")  # this key came later
+            if visual not in ("", "rtl", "ltr"):
                 raise ValueError(f"visual is {visual!r}")
             self.tokenizer = Tokenizer(charset, held["max_length"], visual)
             self.card: dict[str, Any] = held["card"]
@@ -202,7 +202,7 @@ def dump_metadata(
 
     Args:
         name: the model's name.
-        tokenizer: its charset, its longest word, and whether it writes in visual order.
+        tokenizer: its charset, its longest word, and the order in which it writes.
         size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
         weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.

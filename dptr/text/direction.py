@@ -11,14 +11,19 @@ beside each other stay in their order (``5 GB``), as they do on signs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 from unicodedata import bidirectional
 
 from dptr.text.unicode import directions
 
+Line = Literal["rtl", "ltr"]
+
 MIRRORED = dict(zip("()[]{}<>«»‹›", ")(][}{><»«›‹", strict=True))
 """Characters whose glyph is mirrored where text runs from right to left."""
 
+_LEFTWARD = frozenset(("R", "AL"))
+_SIGNS = frozenset(("ET",))
 _NEUTRAL = frozenset(("ES", "ET", "CS", "WS", "ON"))
 
 
@@ -30,11 +35,13 @@ class _Part:
         places: indices of its characters, in order.
         kinds: bidirectional classes of its characters without marks.
         island: whether it is an island: letters from left to right, and numbers.
+        turned: whether it stands between letters that run from right to left.
     """
 
     places: tuple[int, ...]
     kinds: frozenset[str]
     island: bool
+    turned: bool = False
 
 
 def has_leftward(text: str) -> bool:
@@ -42,31 +49,58 @@ def has_leftward(text: str) -> bool:
     return not text.isascii() and "rtl" in directions(text)
 
 
-def visual_order(text: str) -> list[int]:
+def visual_order(text: str, line: Line = "rtl") -> list[int]:
     """The places of ``text``'s characters, in the order in which they stand from left to right.
 
     Marks follow their letter. Without a letter that runs from right to left, the order is that of the text.
+
+    Args:
+        line: the direction of the line around such letters. Between ``ltr`` numbers each word is turned where it is, as
+            in labels that are written as the eye goes: ``58תל17`` stands as ``58לת17``, not as ``17לת58``.
     """
     if not has_leftward(text):
         return list(range(len(text)))
-    return [place for part in reversed(_find_islands(text)) for place in part.places]
+    return [place for part in _from_left(text, line) for place in part.places]
 
 
-def reorder(text: str, mirrored: Mapping[str, str] = MIRRORED) -> str:
+def reorder(text: str, mirrored: Mapping[str, str] = MIRRORED, line: Line = "rtl") -> str:
     """``text`` in visual order; or a text in visual order as it is read.
 
     ``reorder(reorder(text)) == text`` for all texts that do not begin with a mark.
 
     Args:
         mirrored: what stands for a character between letters that run from right to left.
+        line: see ``visual_order``.
     """
     if not has_leftward(text):
         return text
     pieces = []
-    for part in reversed(_find_islands(text)):
+    for part in _from_left(text, line):
         piece = "".join(text[place] for place in part.places)
-        pieces.append(piece if part.island else mirrored.get(piece[0], piece[0]) + piece[1:])
+        pieces.append(mirrored.get(piece[0], piece[0]) + piece[1:] if part.turned else piece)
     return "".join(pieces)
+
+
+def _from_left(text: str, line: Line) -> list[_Part]:
+    parts = _find_islands(text)
+    if line == "rtl":
+        return [part if part.island else replace(part, turned=True) for part in reversed(parts)]
+    ordered: list[_Part] = []
+    while len(ordered) < len(parts):
+        run = _run_of_letters(text, parts[len(ordered) :])
+        ordered += reversed(run)
+    return ordered
+
+
+def _run_of_letters(text: str, parts: list[_Part]) -> list[_Part]:
+    """The first part; if it runs from right to left, up to the last that does before an island or a bracket."""
+    last = 0
+    if parts[0].kinds & _LEFTWARD:
+        for index, part in enumerate(parts):
+            if part.island or text[part.places[0]] in MIRRORED:
+                break
+            last = index if part.kinds & _LEFTWARD else last
+    return parts[: last + 1]
 
 
 def _find_islands(text: str) -> list[_Part]:
@@ -104,20 +138,21 @@ def _split(text: str) -> list[_Part]:
 def _end_of_join(parts: list[_Part], first: int, arabic: bool) -> int:
     """The last part that joins the one at ``first``; ``first`` where none does."""
     part = parts[first]
-    if not part.island and part.kinds != {"ET"}:
-        return first
-    end = first + 1
-    while end < len(parts) and not part.island and parts[end].kinds == {"ET"}:
-        end += 1
-    if not part.island:  # signs such as $ before a number
-        return end if end < len(parts) and parts[end].island and _takes_signs(parts[end], arabic) else first
-    while end < len(parts) and not parts[end].island and parts[end].kinds <= _NEUTRAL:
-        end += 1
-    between = [kind for each in parts[first + 1 : end] for kind in each.kinds]
-    if end < len(parts) and parts[end].island and _join(part, between, parts[end], arabic):
+    if not part.island:
+        end = _end_of(parts, first, _SIGNS)  # such as $ before a number
+        joins = first < end < len(parts) and parts[end].island and _takes_signs(parts[end], arabic)
+        return end if joins else first
+    end = _end_of(parts, first + 1, _NEUTRAL)
+    if end < len(parts) and parts[end].island and _join(part, parts[first + 1 : end], parts[end], arabic):
         return end
-    signs = next((count for count, kind in enumerate(between) if kind != "ET"), len(between))
-    return first + signs if _takes_signs(part, arabic) else first
+    return _end_of(parts, first + 1, _SIGNS) - 1 if _takes_signs(part, arabic) else first
+
+
+def _end_of(parts: list[_Part], first: int, kinds: frozenset[str]) -> int:
+    """Where parts from ``first`` on, of these classes and no islands, end."""
+    while first < len(parts) and not parts[first].island and parts[first].kinds <= kinds:
+        first += 1
+    return first
 
 
 def _takes_signs(island: _Part, arabic: bool) -> bool:
@@ -125,7 +160,7 @@ def _takes_signs(island: _Part, arabic: bool) -> bool:
     return "EN" in island.kinds and not arabic
 
 
-def _join(one: _Part, between: list[str], other: _Part, arabic: bool) -> bool:
+def _join(one: _Part, between: list[_Part], other: _Part, arabic: bool) -> bool:
     """Rules W4 and N1, with Latin words and numbers."""
     if not between:
         return True
@@ -137,4 +172,5 @@ def _join(one: _Part, between: list[str], other: _Part, arabic: bool) -> bool:
     digits = [{"AN" if arabic else "EN"} if "EN" in part.kinds else set() for part in (one, other)]
     digits = [own | (part.kinds & {"AN"}) for own, part in zip(digits, (one, other), strict=True)]
     shared = digits[0] & digits[1]
-    return (between[0] == "CS" and bool(shared)) or (between[0] == "ES" and "EN" in shared)
+    (separator,) = between[0].kinds
+    return (separator == "CS" and bool(shared)) or (separator == "ES" and "EN" in shared)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from dptr.text.charset import Charset, show
-from dptr.text.direction import MIRRORED, has_leftward, reorder, visual_order
+from dptr.text.direction import MIRRORED, Line, has_leftward, reorder, visual_order
 from dptr.utils.errors import UserError
+
+Visual = Literal["", Line]
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,14 @@ class Tokenizer:
 
     eos = 0
 
-    def __init__(self, charset: Charset, max_length: int, visual: bool = False) -> None:
+    def __init__(self, charset: Charset, max_length: int, visual: Visual = "") -> None:
         """
         Args:
             charset: the characters.
             max_length: the most characters a word may have, >= 1.
-            visual: whether a model writes them as they stand, from left to right, also where they are read from right
-                to left (``dptr.text.direction``). Words are in the order of reading here as elsewhere.
+            visual: of a model that writes them as they stand, from left to right, also where they are read from right
+                to left, the direction of lines with such letters (``dptr.text.direction``); empty of others. Words are
+                in the order of reading here as elsewhere.
         """
         if max_length < 1:
             raise UserError(f"max_length {max_length}: must be at least 1; set model.max_length")
@@ -121,7 +125,7 @@ class Tokenizer:
 
     def arrange(self, text: str) -> str:
         """A word in the order in which the model writes it."""
-        return reorder(text, self._mirrored) if self.visual else text
+        return reorder(text, self._mirrored, self.visual) if self.visual else text
 
     def read(self, text: str, scores: Sequence[float]) -> tuple[str, tuple[float, ...]]:
         """A word that the model wrote, in the order in which it is read.
@@ -134,7 +138,7 @@ class Tokenizer:
         """
         if not (self.visual and has_leftward(text)):
             return text, tuple(scores[: len(text)])
-        return self.arrange(text), tuple(scores[place] for place in visual_order(text))
+        return self.arrange(text), tuple(scores[place] for place in visual_order(text, self.visual))
 
     def symbols(self, word: str) -> list[int]:
         """The classes of a word's characters, in the order in which the model writes them; all are in the charset."""

@@ -37,6 +37,7 @@ from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
+from dptr.training.label_order import fit_line
 from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -120,7 +121,6 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     recipe, charset, teacher = resolved.recipe, resolved.charset, resolved.parts.teacher
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
-    tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = build_recognizer(recipe.model, len(charset))
@@ -129,13 +129,18 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
-    turn = partial(orient_by_label, model=model, tokenizer=tokenizer, device=torch.device("cpu"))
     reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
 
     def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
+        nonlocal recipe
         data["training"] = crops.digest()
-        crops, lines = turn(crops) if reads else (crops, [])
+        lines: list[str] = []
+        if reads:
+            recipe, lines = fit_line(recipe, crops, model, charset)
+            tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
+            crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
+            lines += turned
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
     crops = load_finetune_crops(recipe, charset, change)

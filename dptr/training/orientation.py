@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool
 
-from dptr.data.augment import to_pixels
 from dptr.data.cache import MappedCrops
 from dptr.data.crops import LabeledCrops
-from dptr.inference.torch_backend import crop_probabilities
-from dptr.inference.views import read_by_size
 from dptr.models.decoders.base import AutoregressiveDecoder
 from dptr.models.decoders.ctc import CTC
 from dptr.models.recognizer import Recognizer
 from dptr.text.tokenizer import Tokenizer
-from dptr.utils.sizes import VariableSizeCrops, group_by_size
+from dptr.training.label_judge import LabelJudge
+from dptr.utils.sizes import VariableSizeCrops
 
-BATCH = 96  # views at a time
 SAMPLE = 256  # crops of a data set that are tried upside down before the others
 WORTHWHILE = 0.01  # share of them
 LIKELY = 0.5  # from this geometric mean of the probabilities of its characters on a label is found in a view
@@ -57,7 +52,7 @@ def orient_by_label(
     words = [row for row, label in enumerate(crops.labels) if len(label) > 1]
     tall = [row for row in words if row in crops.turned]
     wide = [row for row in words if row not in crops.turned]
-    judge = _Judge(model, tokenizer, device)
+    judge = LabelJudge(model, tokenizer, device)
     training = model.training
     model.eval()
     quarter_turns = _turn_tall(crops, tall, judge)
@@ -81,7 +76,7 @@ def orient_by_label(
     return replace(crops, arrays=copied), messages
 
 
-def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
+def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> dict[int, np.ndarray]:
     """Of tall crops that are to be turned the view, by row."""
     views = [(crops.arrays[row], *crops.turned[row]) for row in rows]
     labels = [crops.labels[row] for row in rows for _ in range(3)]
@@ -90,7 +85,7 @@ def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[
     return {row: some[choice] for row, some, choice in zip(rows, views, best, strict=True) if choice}
 
 
-def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
+def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> dict[int, np.ndarray]:
     """Of crops that are to be turned upside down that view, by row; of each data set a sample is tried first."""
     turned: dict[int, np.ndarray] = {}
     for source in sorted(set(crops.sources)):
@@ -103,7 +98,7 @@ def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -
     return turned
 
 
-def _find_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -> dict[int, np.ndarray]:
+def _find_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> dict[int, np.ndarray]:
     def is_found(rows: Sequence[int], views: Sequence[np.ndarray]) -> Bool[np.ndarray, " views"]:
         labels = [crops.labels[row] for row in rows]
         least = np.array([len(label) for label in labels]) * math.log(LIKELY)
@@ -115,45 +110,3 @@ def _find_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: _Judge) -
     views = [np.ascontiguousarray(view[::-1, ::-1]) for view in upright]
     chosen = is_found(rows, views) & (judge.confidences(views) > judge.confidences(upright))
     return {row: view for row, view, choice in zip(rows, views, chosen.tolist(), strict=True) if choice}
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Says how likely labels and readings of views are to a model."""
-
-    model: Recognizer
-    tokenizer: Tokenizer
-    device: torch.device
-
-    def log_probabilities(self, views: Sequence[np.ndarray], labels: Sequence[str]) -> Float[np.ndarray, " views"]:
-        """Of the label of each view; minus infinity where it has no path."""
-        scores = np.empty(len(views))
-        for chunk, batch in group_by_size(views, BATCH):
-            tokens = self.tokenizer.encode([labels[place] for place in chunk], full_length=True)
-            targets = torch.from_numpy(tokens).to(self.device)
-            scores[chunk] = _label_log_probabilities(self.model, to_pixels(batch, self.device), targets).cpu().numpy()
-        return scores
-
-    @torch.no_grad()
-    def confidences(self, views: Sequence[np.ndarray]) -> Float[np.ndarray, " views"]:
-        """Of what is read in each view, 0 to 1."""
-
-        def read(batch: np.ndarray) -> list[float]:
-            words = self.tokenizer.decode(crop_probabilities(self.model, batch, self.device))
-            return [word.confidence for word in words]
-
-        return np.array(read_by_size(views, BATCH, read))
-
-
-@torch.no_grad()
-def _label_log_probabilities(
-    model: Recognizer, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"]
-) -> Float[Tensor, " b"]:
-    """Of the label of each crop; stepwise decoders read all in the same orders."""
-    memory, decoder = model.memory(pixels), model.decoder
-    if isinstance(decoder, CTC):
-        return -decoder.word_losses(memory, None, targets)
-    assert isinstance(decoder, AutoregressiveDecoder)
-    logits, wanted = decoder.teacher_forced_logits(memory, None, targets, torch.Generator().manual_seed(0))
-    losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, ignore_index=decoder.pad, reduction="none")
-    return -losses.sum(1)

@@ -61,6 +61,8 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
         before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
     computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
+    if now.get("model.decoder.line") == "":
+        computed.add("model.decoder.line")
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - computed)

@@ -162,15 +162,17 @@ def test_text_that_runs_left_is_read_as_in_python(page: Any) -> None:
     texts = ["".join(each) for each in several if bidirectional(each[0]) != "NSM"]
     code = """async ([texts, characters]) => {
         const m = await import("./static/direction.js");
-        const order = (text) => m.visualOrder([...text]).map(({ index, character }) => [index, character]);
-        return [texts.map(order), characters.map(m.kindOf)];
+        const order = (line) => (text) => m.visualOrder([...text], line).map(Object.values);
+        return [texts.map(order("rtl")), texts.map(order("ltr")), characters.map(m.kindOf)];
     }"""
-    found, kinds = page.evaluate(code, [texts, characters])
+    found, turned, kinds = page.evaluate(code, [texts, characters])
     letters = {"ES": "S", "ET": "T", "CS": "C", "NSM": "M", "EN": "E", "AN": "N", "AL": "A", "WS": "O", "ON": "O"}
     wanted = [letters.get(kind, kind if kind in ("L", "R") else "X") for kind in map(bidirectional, characters)]
     assert dict(zip(characters, kinds, strict=True)) == dict(zip(characters, wanted, strict=True))
-    for text, items in zip(texts, found, strict=True):
-        assert items == [*map(list, zip(visual_order(text), reorder(text), strict=True))], text
+    for line, several_found in (("rtl", found), ("ltr", turned)):
+        for text, items in zip(texts, several_found, strict=True):
+            order, shown = visual_order(text, line), reorder(text, line=line)
+            assert items == [*map(list, zip(order, shown, strict=True))], (text, line)
 
 
 def test_every_script_is_whole(page: Any) -> None:

@@ -23,7 +23,7 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.direction import reorder
-from dptr.text.tokenizer import Tokenizer
+from dptr.text.tokenizer import Tokenizer, Visual
 from dptr.utils.errors import UserError
 
 CHARSET = Charset("signs", tuple("אבג12()"))
@@ -35,7 +35,7 @@ class Written:
     """A backend whose network writes these characters, one a place with a blank behind it, the surer the later."""
 
     text: str
-    visual: bool = True
+    visual: Visual = "rtl"
     searches: str = "paths"
     temperature: float = 1.0
     device: str = "cpu"
@@ -66,7 +66,7 @@ CROPS = np.zeros((1, 4, 8, 3), np.uint8)
 @pytest.mark.parametrize("card", [{}, SUMS], ids=["products", "sums over paths"])
 def test_what_stands_on_the_left_is_read_last(words: list[str] | None, card: dict[str, Any]) -> None:
     """The probability of each character goes with it; that of the word is what it is from left to right."""
-    backend, plain = Written("ג12בא", card=card), Written("ג12בא", visual=False, card=card)
+    backend, plain = Written("ג12בא", card=card), Written("ג12בא", visual="", card=card)
     shown = words and [reorder(word) for word in words]
     (read,) = make_decoding(backend, "any", lexicon=words).predict(backend, CROPS)
     (raw,) = make_decoding(plain, "any", lexicon=shown).predict(plain, CROPS)
@@ -113,8 +113,8 @@ def test_a_file_reads_what_its_folder_reads(tmp_path: Path) -> None:
 
     graph = onnx.load(tmp_path / "any.onnx")
     (entry,) = (each for each in graph.metadata_props if each.key == METADATA)
-    assert '"visual": true' in entry.value
-    entry.value = entry.value.replace('"visual": true', '"visual": 1')
+    assert '"visual": "rtl"' in entry.value
+    entry.value = entry.value.replace('"visual": "rtl"', '"visual": "up"')
     (tmp_path / "other.onnx").write_bytes(seal(graph.SerializeToString()))
     with pytest.raises(UserError, match="visual"):
         OnnxModel(tmp_path / "other.onnx")

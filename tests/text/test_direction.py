@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import pytest
 from bidi import get_display
@@ -57,12 +58,27 @@ def test_by_hand(text: str, shown: str) -> None:
     assert reorder(shown) == text
 
 
-@given(st.text(ALPHABET, max_size=14))
-def test_there_and_back(text: str) -> None:
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("58تونس8888", "58سنوت8888"),  # a Tunisian plate, its label written as the eye goes
+        ("א ב 12 גה (דו)", "ב א 12 הג (וד)"),
+        ("abc אב-ג", "abc ג-בא"),
+        ("(אב) 5%", "(בא) 5%"),
+        ("12", "12"),
+    ],
+)
+def test_words_are_turned_where_they_are(text: str, shown: str) -> None:
+    assert reorder(text, line="ltr") == shown
+    assert reorder(shown, line="ltr") == text
+
+
+@given(st.text(ALPHABET, max_size=14), st.sampled_from(["rtl", "ltr"]))
+def test_there_and_back(text: str, line: Literal["rtl", "ltr"]) -> None:
     text = text.lstrip(MARKS)
-    shown = reorder(text)
-    assert reorder(shown) == text
-    order = visual_order(text)
+    shown = reorder(text, line=line)
+    assert reorder(shown, line=line) == text
+    order = visual_order(text, line)
     assert sorted(order) == list(range(len(text)))
     assert all(mine in (text[place], MIRRORED.get(text[place])) for mine, place in zip(shown, order, strict=True))
 

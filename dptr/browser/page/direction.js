@@ -23,16 +23,32 @@ export function kindOf(character) {
 
 // The indices of characters in the order in which they stand from left to right, each with the character that is seen
 // there: brackets are mirrored. Of characters in that order, those in the order in which they are read.
-export function visualOrder(characters) {
+// line: the direction of the line around letters that run from right to left.
+export function visualOrder(characters, line = "rtl") {
   const kinds = characters.map(kindOf);
   const same = characters.map((character, index) => ({ index, character }));
-  if (!kinds.some((kind) => kind === "R" || kind === "A")) return same;
-  return findIslands(same, kinds)
+  if (!kinds.some((kind) => "RA".includes(kind))) return same;
+  const parts = findIslands(same, kinds);
+  if (line === "ltr") return turnWords(parts).flatMap(({ items }) => items);
+  return parts
     .reverse()
     .flatMap(({ items: [first, ...marks], island }) => {
       const character = island ? first.character : (MIRRORED.get(first.character) ?? first.character);
       return [{ ...first, character }, ...marks];
     });
+}
+
+// Each run of letters that run from right to left, up to an island or a bracket, turned where it is.
+function turnWords(parts) {
+  const isLeftward = ({ kinds }) => kinds.has("R") || kinds.has("A");
+  const ordered = [];
+  while (ordered.length < parts.length) {
+    const rest = parts.slice(ordered.length);
+    const stop = rest.findIndex(({ items, island }) => island || MIRRORED.has(items[0].character));
+    const last = isLeftward(rest[0]) ? rest.slice(0, stop < 0 ? rest.length : stop).findLastIndex(isLeftward) : 0;
+    ordered.push(...rest.slice(0, last + 1).reverse());
+  }
+  return ordered;
 }
 
 function findIslands(same, kinds) {

@@ -119,7 +119,7 @@ export class Recognizer {
   // Characters with their probabilities, as the model wrote them, in the order in which they are read.
   asRead(written) {
     if (!this.held.visual) return written;
-    return visualOrder(written.map(([character]) => character)).map(({ index, character }) => {
+    return visualOrder(written.map(([character]) => character), this.held.visual).map(({ index, character }) => {
       const [own, probability] = written[index];
       return [this.characters.includes(character) ? character : own, probability];
     });
