@@ -117,7 +117,7 @@ def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
         Reading(
             text=word.text,
             product=word.confidence,
-            runaway=not word.ended and has_repeated_ending(word.text),
+            runaway=not word.ended and has_repeated_ending(word.written),
             probabilities=rows[: word.length + 1],
             path=path,
         )

@@ -91,7 +91,7 @@ def make_constraint(
     pattern: str = "",
     lexicon: Lexicon = None,
     allowed: Charset | None = None,
-    arrange: Callable[[str], str] | None = None,
+    write: Callable[[str], str] | None = None,
 ) -> Constraint:
     """The words over a model's charset that match a pattern, are in a lexicon, or both.
 
@@ -102,7 +102,7 @@ def make_constraint(
         pattern: a key of ``NAMED_PATTERNS``, or a regular expression (``dptr.text.regular``); empty = any.
         lexicon: see ``Lexicon``.
         allowed: the characters to read; None = all of the model's.
-        arrange: a word in the order in which the model writes it (``dptr.text.tokenizer.Tokenizer.arrange``); None =
+        write: a word in the order in which the model writes it (``dptr.text.tokenizer.Tokenizer.write``); None =
             as it is read.
 
     Raises:
@@ -116,8 +116,8 @@ def make_constraint(
     expression = NAMED_PATTERNS.get(pattern, pattern)
     automaton = compile_expression(expression, own, max_length) if pattern else None
     if lexicon is not None:
-        automaton = _list_words(lexicon, own, max_length, automaton, pattern, arrange)
-    elif automaton is not None and arrange is not None:
+        automaton = _list_words(lexicon, own, max_length, automaton, pattern, write)
+    elif automaton is not None and write is not None:
         _check_direction(automaton, own, pattern)
     if automaton is None:
         raise ValueError("neither a pattern nor a lexicon")
@@ -142,7 +142,7 @@ def _list_words(
     max_length: int,
     pattern: Automaton | None,
     name: str,
-    arrange: Callable[[str], str] | None,
+    write: Callable[[str], str] | None,
 ) -> Automaton:
     named = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
     listed = load_words(lexicon) if isinstance(lexicon, str | Path) else lexicon
@@ -154,7 +154,7 @@ def _list_words(
                 f"{named}: none of its {len(words)} words matches the pattern '{name}'; leave one of them out"
             )
         words = matching
-    return compile_words(words if arrange is None else map(arrange, words), charset)
+    return compile_words(words if write is None else map(write, words), charset)
 
 
 def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> None:

@@ -106,8 +106,8 @@ def make_decoding(
     constraint = None
     if pattern or lexicon is not None:
         tokenizer = backend.tokenizer
-        arrange = tokenizer.arrange if tokenizer.visual else None
-        constraint = make_constraint(known, tokenizer.max_length, pattern, lexicon, allowed, arrange)
+        write = tokenizer.write if tokenizer.visual else None
+        constraint = make_constraint(known, tokenizer.max_length, pattern, lexicon, allowed, write)
     return Decoding(backend.tokenizer, own, restriction, constraint)
 
 
@@ -121,7 +121,7 @@ def _sum_paths(
 
 
 def _predict_word(word: Decoded) -> Prediction:
-    runaway = not word.ended and has_repeated_ending(word.text)
+    runaway = not word.ended and has_repeated_ending(word.written)
     return Prediction(
         text=word.text,
         confidence=word.confidence,

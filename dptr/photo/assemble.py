@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import bidirectional
 
 import numpy as np
 from jaxtyping import Float
@@ -16,17 +17,19 @@ from dptr.photo.rectify import locate
 from dptr.photo.shapes import most_run_left, runs_left
 from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
-from dptr.text.direction import visual_order
+from dptr.text.direction import LineDirection, logical_order, visual_order
 
+_STANDS_FOR = {"R": "א", "AL": "א", "L": "a", "EN": "1", "AN": "1"}  # by the first class that a word has
 INSET = 0.12  # of the height of a detected box, which is grown to be read, above and below the text
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The words read in one detected box, from left to right, and the box around them."""
+    """The words read in one detected box, from left to right, the box around them, and ``View.line``."""
 
     words: tuple[Word, ...]
     box: Float[np.ndarray, "4 2"]
+    line: LineDirection
 
 
 def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequence[LineViews]) -> Page:
@@ -41,13 +44,26 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
     leftward = most_run_left(texts)
     ordered = []
     for row in order_boxes(boxes, leftward):
-        own = [parts[index] for index in row.boxes]
-        row_leftward = most_run_left([word.text for part in own for word in part.words], leftward)
-        if row_leftward != leftward:
-            own.reverse()
-        words = tuple(word for part in own for word in (part.words[::-1] if row_leftward else part.words))
-        ordered.append(_line(words, measure_angle(own[0].box), row.block))
+        own = [parts[index] for index in (row.boxes[::-1] if leftward else row.boxes)]
+        words = [word for part in own for word in part.words]
+        row_leftward = most_run_left([word.text for word in words], leftward)
+        if row_leftward:
+            words = _order_leftward(words, own[0].line)
+        ordered.append(_line(tuple(words), measure_angle(own[-1 if row_leftward else 0].box), row.block))
     return Page(source, number, *size, tuple(ordered))
+
+
+def _order_leftward(words: Sequence[Word], line: LineDirection) -> list[Word]:
+    """Words from left to right, of a line that runs from right to left, in the order in which they are read."""
+    shown = [_stand_for(word.text) for word in words] + ["א"]  # the line begins on the right, also one of numbers
+    places = logical_order(" ".join(shown), line)
+    return [words[place // 2] for place in places if place % 2 == 0 and place // 2 < len(words)]
+
+
+def _stand_for(text: str) -> str:
+    """A character of the direction of a word."""
+    kinds = set(map(bidirectional, text))
+    return next((character for kind, character in _STANDS_FOR.items() if kind in kinds), "-")
 
 
 def _read_part(view: View) -> _Part:
@@ -56,20 +72,21 @@ def _read_part(view: View) -> _Part:
     read = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
     words = tuple(word for (left, right), reading in read for word in _words(view, reading, left, right))
     if not words:
-        return _Part((), enclose(view.outline))
-    return _Part(words, enclose(np.array(_place(view, read[0][0][0], read[-1][0][1]))))
+        return _Part((), enclose(view.outline), view.line)
+    return _Part(words, enclose(np.array(_place(view, read[0][0][0], read[-1][0][1]))), view.line)
 
 
 def _words(view: View, reading: Prediction, left: float, right: float) -> list[Word]:
-    """The words that were read between two places of a line; more than one if the reading holds spaces."""
+    """The words that were read between two places of a line, from left to right; several if the reading has spaces."""
     text = reading.text.strip()
     lead = len(reading.text) - len(reading.text.lstrip())
     probabilities = [probability for _, probability in reading.characters][lead : lead + len(text)]
     leftward = runs_left(text)
-    order = visual_order(text)
+    order = visual_order(text, view.line)
     aligned = align_characters("".join(text[place] for place in order), view.columns, left, right)
     spots = [spot for _, spot in sorted(zip(order, aligned, strict=True))]
-    words, start = [], 0
+    words: list[tuple[float, Word]] = []
+    start = 0
     pieces = text.split(" ")
     for piece in pieces:
         end = start + len(piece)
@@ -84,9 +101,9 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
             ends = min(spot[0] for spot in own), max(spot[1] for spot in own)
             outline = _place(view, *ends, leftward)
             curved = outline if len(outline) > 4 else ()
-            words.append(Word(piece, confidence, _enclose(outline), characters, curved))
+            words.append((ends[0], Word(piece, confidence, _enclose(outline), characters, curved)))
         start = end + 1
-    return words[::-1] if leftward else words
+    return [word for _, word in sorted(words, key=lambda each: each[0])]
 
 
 def _place(view: View, left: float, right: float, leftward: bool = False) -> Outline:

@@ -195,7 +195,8 @@ class OCR:
             detection = self.detector(image)
         except UserError as error:
             return _Found(source, number, image.size, error=error)
-        lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line)
+        line = self.reader.tokenizer.visual or "rtl"
+        lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line, line)
         return _Found(source, number, image.size, tuple(lines))
 
     def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Generator[Page | UserError, None, None]:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
 from dptr.photo.spaces import Columns
-from dptr.text.direction import reorder, visual_order
+from dptr.text.direction import LineDirection, to_visual, visual_order
 
 # Chosen on the 60 photographs that research/evidence/scenes.py reads.
 EAGERNESS = 1.4  # log odds for a space, added to those that the columns say: rendered lines have wider spaces
@@ -101,14 +101,15 @@ def keep_inner(gaps: Gaps, left: float, right: float) -> Gaps:
     return Gaps(gaps.pieces[first : last + 1], gaps.spaces[first:last])
 
 
-def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
+def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction, line: LineDirection = "rtl") -> Gaps:
     """The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
 
     Args:
         reading: of the line from its first piece to its last; not empty.
+        line: the direction of a line with letters that run from right to left.
     """
     left, right = gaps.bounds((0, len(gaps.pieces) - 1))
-    text = reorder(reading.text.strip())
+    text = to_visual(reading.text.strip(), line=line)
     spots = align_characters(text, columns, left, right)
     near = NEAR * columns.height / len(columns.blank)
     spaces_read = [spot for spot, character in zip(spots, text, strict=True) if character == " "]
@@ -121,9 +122,9 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction) -> Gaps:
     return Gaps(gaps.pieces, tuple(spaces))
 
 
-def split_reading(reading: Prediction) -> list[Prediction]:
+def split_reading(reading: Prediction, line: LineDirection = "rtl") -> list[Prediction]:
     """The words of a reading with spaces (``Prediction.part``), as they stand from left to right."""
-    where = {place: rank for rank, place in enumerate(visual_order(reading.text))}
+    where = {place: rank for rank, place in enumerate(visual_order(reading.text, line))}
     groups = groupby(enumerate(reading.characters), lambda each: each[1][0] == " ")
     words = [[*word] for is_space, word in groups if not is_space]
     words.sort(key=lambda word: min(where[place] for place, _ in word))

@@ -24,6 +24,7 @@ from dptr.photo.split import (
     weigh_spaces,
 )
 from dptr.photo.strip import direction
+from dptr.text.direction import LineDirection
 
 BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
 TALL = 1.5  # height / width from which on text may run up or down
@@ -43,6 +44,7 @@ class View:
         readings: of the spans that were read.
         line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
         line_reading: of ``line_crop`` (``take_line``).
+        line: how the recognizer reads a line with letters that run from right to left.
         likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
     """
 
@@ -54,6 +56,7 @@ class View:
     readings: dict[Span, Prediction] = field(default_factory=dict)
     line_crop: np.ndarray | None = None
     line_reading: Prediction | None = None
+    line: LineDirection = "rtl"
     likely_gaps: Gaps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,18 +70,18 @@ class View:
         crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in self.crops.items()}
         outline, gaps = np.roll(self.outline, len(self.outline) // 2, 0), Gaps(pieces, self.gaps.spaces[::-1])
         line_crop = None if self.line_crop is None else self.line_crop[::-1, ::-1]
-        return View(outline, columns, gaps, list(crops), crops, line_crop=line_crop)
+        return View(outline, columns, gaps, list(crops), crops, line_crop=line_crop, line=self.line)
 
     def take_line(self, reading: Prediction) -> None:
         """Take the reading of ``line_crop``."""
         self.line_reading = reading
         if reading.text.strip() and not reading.runaway:
-            self.likely_gaps = weigh_spaces(self.gaps, self.columns, reading)
+            self.likely_gaps = weigh_spaces(self.gaps, self.columns, reading, self.line)
 
     def words_of_line(self) -> dict[Span, Prediction]:
         """What the reading of the whole line holds for each word; nothing if it has another number of words."""
         spans, _ = self.words()
-        found = [] if self.line_reading is None else split_reading(self.line_reading)
+        found = [] if self.line_reading is None else split_reading(self.line_reading, self.line)
         return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
 
     def unread(self) -> list[Span]:
@@ -146,6 +149,7 @@ def view_lines(
     find_spaces: SpaceFinder,
     fit: Callable[[Image.Image], np.ndarray],
     longest_line: float = 0.0,
+    line: LineDirection = "rtl",
 ) -> list[LineViews]:
     """Cut the detected boxes out of a picture and find where their spaces may be.
 
@@ -155,6 +159,7 @@ def view_lines(
 
     Args:
         longest_line: width / height of the longest line that is read whole too; 0 = none is.
+        line: see ``View``.
     """
     lines: list[list[tuple[Crop, float, bool]]] = []
     both_ways: list[bool] = []
@@ -187,7 +192,7 @@ def view_lines(
             ends = gaps.bounds((0, len(gaps.pieces) - 1))
             whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
             line_crop = fit(_cut(crop.image, ends)) if whole else None
-            views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop))
+            views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line))
         found.append(LineViews(views, turned))
     return found
 

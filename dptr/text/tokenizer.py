@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from dptr.text.charset import Charset, show
-from dptr.text.direction import MIRRORED, Line, has_leftward, reorder, visual_order
+from dptr.text.direction import MIRRORED, LineDirection, logical_order, to_logical, to_visual
 from dptr.utils.errors import UserError
 
-Visual = Literal["", Line]
+Visual = Literal["", LineDirection]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Decoded:
         text: the characters before the first EOS, without spaces at their ends.
         confidence: 0..1, product of the probabilities of the characters and of EOS.
         characters: 0..1 each, the probability of every character of ``text``.
+        written: the same characters in the order in which the model wrote them.
         length: how many characters stand before the first EOS, those spaces too.
         ended: whether there was an EOS.
     """
@@ -31,6 +32,7 @@ class Decoded:
     text: str
     confidence: float
     characters: tuple[float, ...]
+    written: str
     length: int
     ended: bool = True
 
@@ -84,7 +86,7 @@ class Tokenizer:
             raise UserError(
                 f"{show(word)}: {longest} characters, at most {self.max_length} fit; drop it or raise max_length"
             )
-        text = "".join(map(self.arrange, words))
+        text = "".join(map(self.write, words))
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
         if not ids.all():
@@ -119,13 +121,14 @@ class Tokenizer:
         for row, scores, length, end in zip(ids, best, lengths.tolist(), ended.any(axis=1), strict=True):
             written = "".join([self._characters[i] for i in row[:length].tolist()])
             first = len(written) - len(written.lstrip(" "))
-            text, characters = self.read(written.strip(" "), scores[first:].tolist())
-            words.append(Decoded(text, float(scores[: length + 1].prod()), characters, length, bool(end)))
+            shown = written.strip(" ")
+            text, characters = self.read(shown, scores[first:].tolist())
+            words.append(Decoded(text, float(scores[: length + 1].prod()), characters, shown, length, bool(end)))
         return words
 
-    def arrange(self, text: str) -> str:
+    def write(self, word: str) -> str:
         """A word in the order in which the model writes it."""
-        return reorder(text, self._mirrored, self.visual) if self.visual else text
+        return to_visual(word, self._mirrored, self.visual) if self.visual else word
 
     def read(self, text: str, scores: Sequence[float]) -> tuple[str, tuple[float, ...]]:
         """A word that the model wrote, in the order in which it is read.
@@ -136,13 +139,14 @@ class Tokenizer:
         Returns:
             The word, and the score of each of its characters.
         """
-        if not (self.visual and has_leftward(text)):
+        if not self.visual:
             return text, tuple(scores[: len(text)])
-        return self.arrange(text), tuple(scores[place] for place in visual_order(text, self.visual))
+        order = logical_order(text, self.visual)
+        return to_logical(text, self._mirrored, self.visual), tuple(scores[place] for place in order)
 
     def symbols(self, word: str) -> list[int]:
         """The classes of a word's characters, in the order in which the model writes them; all are in the charset."""
-        return [1 + self.charset.index(character) for character in self.arrange(word)]
+        return [1 + self.charset.index(character) for character in self.write(word)]
 
     def _refuse(self, word: str) -> None:
         outside = "".join(dict.fromkeys(character for character in word if character not in self.charset))

@@ -2,7 +2,7 @@
 
 A decoder that writes from left to right must know where the parts of a label stand. Text runs from right to left around
 such letters; the labels of some data sets are written as the eye goes, and only words are turned
-(``dptr.text.direction.visual_order``).
+(``dptr.text.direction.LineDirection``).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dptr.data.cache import MappedCrops
 from dptr.data.crops import LabeledCrops
 from dptr.models.recognizer import Recognizer
 from dptr.text.charset import Charset, show
-from dptr.text.direction import Line, reorder
+from dptr.text.direction import LineDirection, to_visual
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.label_judge import LabelJudge
 
 SAMPLE = 256  # crops that are looked at
-LINES: tuple[Line, ...] = ("rtl", "ltr")
+LINES: tuple[LineDirection, ...] = ("rtl", "ltr")
 MARGIN = 1.0  # nats a label, in the mean, by which labels as the eye goes must be likelier
 
 
@@ -44,13 +44,13 @@ def fit_line(
     return recipe.model_copy(update={"model": own}), [message]
 
 
-def find_line(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[Line, str]:
+def find_line(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[LineDirection, str]:
     """The direction of lines with letters that run from right to left in these labels; and a label that tells it.
 
     Up to ``SAMPLE`` labels that stand otherwise in the two directions are compared by their probability. Only
     characters that the model knows tell them apart: digits, most often. Without such labels it is ``rtl``.
     """
-    differ = [row for row, label in enumerate(crops.labels) if reorder(label) != reorder(label, line="ltr")]
+    differ = [row for row, label in enumerate(crops.labels) if to_visual(label) != to_visual(label, line="ltr")]
     if not differ or isinstance(crops.arrays, MappedCrops):
         return "rtl", ""
     rows = [differ[place] for place in np.linspace(0, len(differ) - 1, min(len(differ), SAMPLE)).round().astype(int)]

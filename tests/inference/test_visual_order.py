@@ -22,7 +22,7 @@ from dptr.inference.reader import Reader
 from dptr.models.checkpoint import save_checkpoint
 from dptr.models.recognizer import build_recognizer
 from dptr.text.charset import Charset
-from dptr.text.direction import reorder
+from dptr.text.direction import to_logical, to_visual
 from dptr.text.tokenizer import Tokenizer, Visual
 from dptr.utils.errors import UserError
 
@@ -67,7 +67,7 @@ CROPS = np.zeros((1, 4, 8, 3), np.uint8)
 def test_what_stands_on_the_left_is_read_last(words: list[str] | None, card: dict[str, Any]) -> None:
     """The probability of each character goes with it; that of the word is what it is from left to right."""
     backend, plain = Written("ג12בא", card=card), Written("ג12בא", visual="", card=card)
-    shown = words and [reorder(word) for word in words]
+    shown = words and [to_visual(word) for word in words]
     (read,) = make_decoding(backend, "any", lexicon=words).predict(backend, CROPS)
     (raw,) = make_decoding(plain, "any", lexicon=shown).predict(plain, CROPS)
     assert (read.text, raw.text) == ("אב12ג", "ג12בא")
@@ -80,6 +80,16 @@ def test_brackets_are_read_as_they_open() -> None:
     backend = Written("(1)בא")
     (read,) = make_decoding(backend, "any").predict(backend, CROPS)
     assert read.text == "אב(1)"
+
+
+def test_what_repeats_where_the_model_stopped_is_a_runaway() -> None:
+    """It is what one reads first, where text runs from right to left."""
+    for written, text, runs_away in (("אבגגגג", "גגגגבא", True), ("גגגגבא", "אבגגגג", False)):
+        backend = Written(written)
+        rows = np.eye(len(CHARSET) + 1, dtype=np.float32)[[[1 + CHARSET.index(each) for each in written]]]
+        backend.probabilities = lambda crops, rows=rows: rows  # type: ignore[method-assign]
+        (read,) = make_decoding(backend, "any").predict(backend, CROPS)
+        assert (read.text, read.runaway) == (text, runs_away)
 
 
 def test_patterns_of_letters_that_run_left_are_refused() -> None:
@@ -108,7 +118,7 @@ def test_a_file_reads_what_its_folder_reads(tmp_path: Path) -> None:
     assert [each.text for each in found] == [each.text for each in expected]
     backend = open_backend(tmp_path / "model")
     written = Tokenizer(CHARSET, 6).decode(backend.probabilities(crops))
-    assert [reorder(each.text) for each in written] == [each.text for each in expected]
+    assert [to_logical(each.text) for each in written] == [each.text for each in expected]
     assert sum(each.text != word.text for each, word in zip(written, expected, strict=True)) > 9
 
     graph = onnx.load(tmp_path / "any.onnx")

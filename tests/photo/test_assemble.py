@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers_photo import box
@@ -75,6 +77,24 @@ def test_characters_stand_where_they_are_seen() -> None:
     lefts = {word.text: [min(x for x, _ in each.box) for each in word.characters] for word in words}
     assert lefts["123"] == sorted(lefts["123"]) and lefts["שלום"] == sorted(lefts["שלום"], reverse=True)
     assert max(lefts["123"]) < min(lefts["שלום"])
+
+
+def test_numbers_and_latin_words_keep_their_order_in_a_line_that_runs_left() -> None:
+    assert _page(_line(0, "5", "GB", "שלום"), _line(30, *HEBREW[::-1])) == ["שלום 5 GB", " ".join(HEBREW)]
+    view = _line(0, "x")
+    view.readings[0, 0] = _reading("שלום עולם 5 GB")
+    assert _page(view) == ["שלום עולם 5 GB"]
+
+
+def test_a_recognizer_of_labels_as_the_eye_goes_has_its_numbers_where_it_saw_them() -> None:
+    view = replace(_line(0, "58", "תל", "17", line_reading=_reading("58 תל 17")), line="ltr")
+    assert [reading.text for reading in view.words_of_line().values()] == ["58", "תל", "17"]
+    assert _page(view) == ["58 תל 17"]
+    whole = replace(_line(0, "x"), line="ltr")
+    whole.readings[0, 0] = _reading("58 תל 17")
+    (line,) = assemble_page("x", 1, (200, 100), [LineViews([whole])]).lines
+    lefts = {word.text: min(x for x, _ in word.box) for word in line.words}
+    assert lefts["58"] < lefts["תל"] < lefts["17"]
 
 
 def test_words_of_one_reading_share_its_calibrated_confidence() -> None:

@@ -49,7 +49,7 @@ def test_round_trip(words):
     targets = tokenizer.encode(words)[:, 1:]
     one_hot = np.eye(tokenizer.vocabulary)[targets][:, :, : tokenizer.classes]  # PAD: all zero, after the EOS
     decoded = tokenizer.decode(one_hot)
-    assert decoded == [Decoded(word, 1.0, (1.0,) * len(word), len(word)) for word in words]
+    assert decoded == [Decoded(word, 1.0, (1.0,) * len(word), word, len(word)) for word in words]
 
 
 def test_spaces_at_the_ends_is_dropped_and_its_doubt_is_kept():

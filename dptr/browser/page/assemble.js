@@ -1,13 +1,14 @@
 // What was read in lines as a page, as 'dptr ocr --format json' writes it (dptr/photo/assemble.py).
 
 import { alignCharacters } from "./align.js";
-import { visualOrder } from "./direction.js";
+import { kindOf, logicalOrder, visualOrder } from "./direction.js";
 import { measureAngle, orderBoxes } from "./order.js";
 import { locate } from "./rectify.js";
 import { mostRunLeft, runsLeft } from "./script.js";
 import { bounds, partOf } from "./split.js";
 
 const SCHEMA = 1;
+const STAND_FOR = [["R", "א"], ["A", "א"], ["L", "a"], ["E", "1"], ["N", "1"]]; // by the first class that a word has
 const INSET = 0.12; // of the height of a detected box, which is grown to be read, above and below the text
 
 export function assemblePage({ width, height }, lines) {
@@ -15,13 +16,13 @@ export function assemblePage({ width, height }, lines) {
   const texts = parts.flatMap((part) => part.words.map((word) => word.text));
   const leftward = mostRunLeft(texts);
   const ordered = orderBoxes(parts.map((part) => part.box), leftward).map(({ boxes, block }) => {
-    const own = boxes.map((index) => parts[index]);
-    const rowLeftward = mostRunLeft(own.flatMap((part) => part.words.map((word) => word.text)), leftward);
-    if (rowLeftward !== leftward) own.reverse();
-    const words = own.flatMap((part) => (rowLeftward ? part.words.toReversed() : part.words));
+    const own = (leftward ? boxes.toReversed() : boxes).map((index) => parts[index]);
+    const shown = own.flatMap((part) => part.words);
+    const rowLeftward = mostRunLeft(shown.map((word) => word.text), leftward);
+    const words = rowLeftward ? orderLeftward(shown, own[0].direction) : shown;
     const turned = alignDirections(words.map((word) => word.box));
     const [first, last] = [turned[0], turned.at(-1)];
-    const angle = Math.round(100 * measureAngle(own[0].box)) / 100;
+    const angle = Math.round(100 * measureAngle(own.at(rowLeftward ? -1 : 0).box)) / 100;
     const text = words.map((word) => word.text).join(" ");
     return { text, box: [first[0], last[1], last[2], first[3]], angle, block, words };
   });
@@ -31,11 +32,24 @@ export function assemblePage({ width, height }, lines) {
   return { schema: SCHEMA, source: "", page: 1, width, height, text, lines: ordered, notes: [] };
 }
 
-// The words read in one box, from left to right, and the box around them.
+// Words from left to right, of a line that runs from right to left, in the order in which they are read.
+function orderLeftward(words, direction) {
+  const shown = [...words.flatMap((word) => [standFor(word.text), " "]), "א"]; // the line begins on the right, also one of numbers
+  const places = logicalOrder(shown, direction).map(({ index }) => index);
+  return places.filter((index) => index % 2 === 0 && index < shown.length - 1).map((index) => words[index / 2]);
+}
+
+// A character of the direction of a word.
+function standFor(text) {
+  const kinds = [...text].map(kindOf);
+  return STAND_FOR.find(([kind]) => kinds.includes(kind))?.[1] ?? "-";
+}
+
+// The words read in one box, from left to right, the box around them, and the direction of its view.
 function readPart(view) {
   const read = view.chosen().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
   const words = read.flatMap(([[left, right], reading]) => wordsOf(view, reading, left, right));
-  return { words, box: read.length ? place(view, read[0][0][0], read.at(-1)[0][1]) : [] };
+  return { words, direction: view.direction, box: read.length ? place(view, read[0][0][0], read.at(-1)[0][1]) : [] };
 }
 
 // The words that were read between two places of a line; more than one if the reading holds spaces.
@@ -45,7 +59,7 @@ function wordsOf(view, reading, left, right) {
   const pairs = reading.characters.slice(leading, trailing + 1);
   const characters = pairs.map(([character]) => character);
   const leftward = runsLeft(reading.text);
-  const order = visualOrder(characters).map(({ index }) => index);
+  const order = visualOrder(characters, view.direction).map(({ index }) => index);
   const aligned = alignCharacters(order.map((index) => characters[index]), view.columns, left, right);
   const spots = characters.map((_, index) => aligned[order.indexOf(index)]);
   const words = [];
@@ -56,6 +70,7 @@ function wordsOf(view, reading, left, right) {
     const alone = !characters.includes(" ");
     const own = spots.slice(start, end);
     words.push({
+      left: Math.min(...own.map(([begin]) => begin)),
       text: characters.slice(start, end).join(""),
       confidence: short(alone ? reading.confidence : partOf(reading, pairs.slice(start, end)).confidence),
       box: place(view, Math.min(...own.map(([begin]) => begin)), Math.max(...own.map(([, stop]) => stop)), leftward),
@@ -65,7 +80,7 @@ function wordsOf(view, reading, left, right) {
     });
     start = end;
   }
-  return leftward ? words.reverse() : words;
+  return words.sort((one, other) => one.left - other.left).map(({ left: _, ...word }) => word);
 }
 
 // A stretch of a line in the picture.

@@ -6,14 +6,14 @@ const NEUTRAL = "STCO";
 // Arabic letters, Left, Other neutral. What none fits is X.
 const KINDS = [
   ["M", /[\p{Mn}\p{Me}]/u],
-  ["E", /[0-9۰-۹²³¹⁰⁴-⁹₀-₉]/u],
+  ["E", /[0-9０-９۰-۹²³¹⁰⁴-⁹₀-₉]/u],
   ["N", /[٠-٩٫٬]/u],
-  ["S", /[+\-⁺⁻₊₋−]/u],
-  ["T", /[#%°±٪‰‱′″‴]|(?!؋)\p{Sc}/u],
-  ["C", /[,./:\u00a0،]/u],
-  ["A", /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}؛؟]/u],
+  ["S", /[+\-⁺⁻₊₋−＋－]/u],
+  ["T", /[#%°±٪‰‱′″‴＃％]|(?!؋)\p{Sc}/u],
+  ["C", /[,./:\u00a0،，．／：]/u],
+  ["A", /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}؛؟\u0640]/u],
   ["R", /[\p{Script=Hebrew}\p{Script=Nko}\p{Script=Adlam}\u200f]/u],
-  ["L", /[\p{L}\p{Nl}ªº]/u],
+  ["L", /[\p{L}\p{Mc}\p{Nd}\p{Nl}]/u],
   ["O", /[\p{Zs}\p{P}\p{S}]/u],
 ];
 
@@ -21,26 +21,34 @@ export function kindOf(character) {
   return KINDS.find(([, pattern]) => pattern.test(character))?.[0] ?? "X";
 }
 
-// The indices of characters in the order in which they stand from left to right, each with the character that is seen
-// there: brackets are mirrored. Of characters in that order, those in the order in which they are read.
-// line: the direction of the line around letters that run from right to left.
+// Characters in logical order as they stand from left to right: the index of each, and the character that is seen there.
+// line: "rtl", or "ltr" where each word is turned where it is.
 export function visualOrder(characters, line = "rtl") {
-  const kinds = characters.map(kindOf);
-  const same = characters.map((character, index) => ({ index, character }));
-  if (!kinds.some((kind) => "RA".includes(kind))) return same;
-  const parts = findIslands(same, kinds);
-  if (line === "ltr") return turnWords(parts).flatMap(({ items }) => items);
-  return parts
-    .reverse()
-    .flatMap(({ items: [first, ...marks], island }) => {
-      const character = island ? first.character : (MIRRORED.get(first.character) ?? first.character);
-      return [{ ...first, character }, ...marks];
-    });
+  return turn(characters, line, countAsArabic);
 }
 
-// Each run of letters that run from right to left, up to an island or a bracket, turned where it is.
+// Characters from left to right, in the order in which they are read.
+export function logicalOrder(characters, line = "rtl") {
+  return turn(characters, line, (parts) => countAsArabic(parts.reverse()).reverse());
+}
+
+function turn(characters, line, count) {
+  const kinds = characters.map(kindOf);
+  const same = characters.map((character, index) => ({ index, character }));
+  if (!kinds.some((kind) => "RAN".includes(kind))) return same;
+  const parts = joinIslands(count(split(same, kinds)));
+  if (line === "ltr") return turnWords(parts).flatMap(({ items }) => items);
+  return parts.reverse().flatMap(({ items: [first, ...marks], island }) => {
+    const character = island ? first.character : (MIRRORED.get(first.character) ?? first.character);
+    return [{ ...first, character }, ...marks];
+  });
+}
+
+const isLeftward = ({ kinds }) => kinds.has("R") || kinds.has("A");
+const isNeutral = ({ kinds, island }) => !island && [...kinds].every((kind) => NEUTRAL.includes(kind));
+
+// Each run of leftward letters, up to an island or a bracket, turned where it is.
 function turnWords(parts) {
-  const isLeftward = ({ kinds }) => kinds.has("R") || kinds.has("A");
   const ordered = [];
   while (ordered.length < parts.length) {
     const rest = parts.slice(ordered.length);
@@ -51,62 +59,80 @@ function turnWords(parts) {
   return ordered;
 }
 
-function findIslands(same, kinds) {
-  const parts = split(same, kinds);
-  const arabic = parts.some((part) => part.kinds.has("A"));
-  for (let at = 0; at < parts.length; ) {
-    const end = endOfJoin(parts, at, arabic);
-    if (end === at) {
-      at += 1;
-      continue;
-    }
-    const joined = parts.slice(at, end + 1);
-    const own = new Set(joined.flatMap((part) => [...part.kinds]));
-    parts.splice(at, joined.length, { items: joined.flatMap(({ items }) => items), kinds: own, island: true });
-    at = 0;
-  }
-  return parts;
-}
-
+// Each character with its marks. kinds: classes of its characters; E* is a European digit that counts as Arabic.
 function split(same, kinds) {
   const parts = [];
   for (const item of same) {
     const kind = kinds[item.index];
     if (kind === "M" && parts.length) parts.at(-1).items.push(item);
-    else parts.push({ items: [item], kinds: new Set(kind), island: "LEN".includes(kind) });
+    else parts.push({ items: [item], kinds: new Set([kind]), island: "LEN".includes(kind) });
   }
   return parts;
 }
 
-// The last part that joins the one at first; first where none does.
-function endOfJoin(parts, first, arabic) {
-  const part = parts[first];
-  const isSign = (other) => !other.island && other.kinds.has("T");
-  if (!part.island && !isSign(part)) return first;
-  let end = first + 1;
-  if (!part.island) {
-    while (end < parts.length && isSign(parts[end])) end += 1;
-    return end < parts.length && parts[end].island && takesSigns(parts[end], arabic) ? end : first;
+function countAsArabic(parts) {
+  let arabic = false;
+  return parts.map((part) => {
+    if (isLeftward(part)) arabic = part.kinds.has("A");
+    return arabic && part.kinds.has("E") ? { ...part, kinds: new Set(["E*"]) } : part;
+  });
+}
+
+function joinIslands(parts) {
+  let joined = join(join(parts, touch), isNumber);
+  for (let count = 0; joined.length !== count; ) {
+    count = joined.length;
+    joined = join(join(takeSigns(joined), touch), areWords);
   }
-  while (end < parts.length && !parts[end].island && NEUTRAL.includes([...parts[end].kinds][0])) end += 1;
-  const between = parts.slice(first + 1, end);
-  if (end < parts.length && parts[end].island && join(part, between, parts[end], arabic)) return end;
-  const other = between.findIndex((each) => !isSign(each));
-  return takesSigns(part, arabic) ? first + (other < 0 ? between.length : other) : first;
+  return joined;
 }
 
-function takesSigns({ kinds }, arabic) {
-  return kinds.has("E") && !arabic;
+function touch(one, between) {
+  return !between.length;
 }
 
-function join(one, between, other, arabic) {
-  if (!between.length) return true;
-  const sides = [one.kinds, other.kinds];
-  if (sides.every((kinds) => kinds.has("L") || kinds.has("E")) && sides.some((kinds) => kinds.has("L"))) return true;
-  if (between.length > 1) return false;
-  const both = (test) => sides.every(test);
-  const european = !arabic && both((kinds) => kinds.has("E"));
-  const numbers = both((kinds) => kinds.has("N") || (arabic && kinds.has("E")));
-  if (between[0].kinds.has("C")) return european || numbers;
-  return between[0].kinds.has("S") && european;
+// Signs such as $ and % join European digits beside them.
+function takeSigns(parts) {
+  const taken = [];
+  for (let first = 0; first < parts.length; ) {
+    let end = first;
+    while (end < parts.length && (parts[end].island ? parts[end].kinds.has("E") : parts[end].kinds.has("T"))) end += 1;
+    const own = parts.slice(first, Math.max(end, first + 1));
+    taken.push(...(end > first && own.some(({ island }) => island) ? [merge(own)] : own));
+    first += own.length;
+  }
+  return taken;
+}
+
+function isNumber(one, between, other) {
+  if (between.length !== 1) return false;
+  const both = (...wanted) => [one, other].every(({ kinds }) => wanted.some((kind) => kinds.has(kind)));
+  if (between[0].kinds.has("C")) return both("E") || both("N", "E*");
+  return between[0].kinds.has("S") && both("E");
+}
+
+function areWords(one, between, other) {
+  const has = ({ kinds }, ...wanted) => wanted.some((kind) => kinds.has(kind));
+  return has(one, "L", "E", "E*") && has(other, "L", "E", "E*") && (has(one, "L") || has(other, "L"));
+}
+
+// Islands that join one before them, with neutral characters between; the larger one may join another.
+function join(parts, joins) {
+  const joined = [];
+  for (const part of parts) {
+    joined.push(part);
+    while (joined.at(-1).island) {
+      let before = joined.length - 2;
+      while (before >= 0 && isNeutral(joined[before])) before -= 1;
+      const own = joined.slice(Math.max(before, 0));
+      if (before < 0 || !own[0].island || !joins(own[0], own.slice(1, -1), own.at(-1))) break;
+      joined.splice(before, own.length, merge(own));
+    }
+  }
+  return joined;
+}
+
+function merge(parts) {
+  const kinds = new Set(parts.flatMap((part) => [...part.kinds]));
+  return { items: parts.flatMap(({ items }) => items), kinds, island: true };
 }

@@ -12,10 +12,11 @@ const DOUBTFUL = 0.5; // mean confidence of a line's words below which it may be
 const MARGIN = 0.06; // of the line's height, beside a word that is read
 const TRIM = 0.04; // of the line's height, above and below a word that is read
 
-// A line in one of the ways that its text may run. words: [{ span, crop, reading }], reading once it was read.
+// A line in one of the ways that its text may run. words: [{ span, crop, reading }], reading once it was read; direction:
+// how the recognizer reads a line with letters that run from right to left.
 class View {
-  constructor({ box, columns, gaps, words, lineCrop }) {
-    Object.assign(this, { box, columns, gaps, words, lineCrop, likelyGaps: gaps, lineReading: null });
+  constructor({ box, columns, gaps, words, lineCrop, direction }) {
+    Object.assign(this, { box, columns, gaps, words, lineCrop, direction, likelyGaps: gaps, lineReading: null });
     this.byNumber = new Map(words.map((word) => [String(word.span), word]));
   }
 
@@ -32,12 +33,13 @@ class View {
       },
       words: this.words.map(({ span: [begin, end], crop }) => ({ span: [last - end, last - begin], crop: turn(crop, 180) })),
       lineCrop: this.lineCrop && turn(this.lineCrop, 180),
+      direction: this.direction,
     });
   }
 
   takeLine(reading) {
     this.lineReading = reading;
-    if (reading.text.trim() && !reading.runaway) this.likelyGaps = weighSpaces(this.gaps, this.columns, reading);
+    if (reading.text.trim() && !reading.runaway) this.likelyGaps = weighSpaces(this.gaps, this.columns, reading, this.direction);
   }
 
   // The words of the best way to split the line, where those not read yet are taken for sure.
@@ -65,7 +67,7 @@ class View {
 
   // What the reading of the whole line holds for each word; nothing if it has another number of words.
   wordsOfLine() {
-    const found = this.lineReading ? splitReading(this.lineReading) : [];
+    const found = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
     return found.length === this.chosen().length ? found : [];
   }
 }
@@ -97,8 +99,9 @@ export class Line {
   }
 }
 
-// fit: a picture to a crop that the recognizer reads; longest: width / height of the longest line that is read whole too.
-export async function viewLines(picture, boxes, spaces, fit, longest) {
+// options: spaces finds them; fit makes of a picture a crop that the recognizer reads; longest: width / height of the
+// longest line that is read whole too; direction: see View.
+export async function viewLines(picture, boxes, options) {
   const lines = [];
   for (const box of boxes) {
     if (area(box) < 1 || !isInside(box, picture)) continue;
@@ -109,14 +112,14 @@ export async function viewLines(picture, boxes, spaces, fit, longest) {
     for (const by of turns) {
       const own = lengthen(roll(box, by), beside);
       const upright = turns.length > 1 && by === 0;
-      views.push(await viewLine(rectify(picture, own), own, beside, upright, { spaces, fit, longest }));
+      views.push(await viewLine(rectify(picture, own), own, beside, upright, options));
     }
     lines.push(new Line(views));
   }
   return lines;
 }
 
-async function viewLine(line, box, beside, upright, { spaces, fit, longest }) {
+async function viewLine(line, box, beside, upright, { spaces, fit, longest, direction }) {
   const columns = await spaces.find(line);
   const outer = beside / Math.max(sideLengths(box)[0], 1);
   const gaps = upright
@@ -126,7 +129,7 @@ async function viewLine(line, box, beside, upright, { spaces, fit, longest }) {
   const words = spans.map((span) => ({ span, crop: fit(cutWord(line, bounds(gaps, span))) }));
   const ends = bounds(gaps, [0, gaps.pieces.length - 1]);
   const whole = gaps.pieces.length > 1 && (ends[1] - ends[0]) * line.width <= longest * line.height;
-  return new View({ box, columns, gaps, words, lineCrop: whole ? fit(cutWord(line, ends)) : null });
+  return new View({ box, columns, gaps, words, lineCrop: whole ? fit(cutWord(line, ends)) : null, direction });
 }
 
 function cutWord(line, [begin, end]) {

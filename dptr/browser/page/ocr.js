@@ -25,7 +25,8 @@ export class Ocr {
     const boxes = await this.detector.find(picture, tell);
     tell(`Reading ${boxes.length} ${boxes.length === 1 ? "line" : "lines"} …`);
     const fit = (part) => this.recognizer.sizes.fit(part);
-    const lines = await viewLines(picture, boxes, this.spaces, fit, this.longest);
+    const { spaces, longest } = this;
+    const lines = await viewLines(picture, boxes, { spaces, fit, longest, direction: this.recognizer.held.visual || "rtl" });
     await this.readViews(lines.flatMap((line) => line.views));
     await this.readViews(lines.filter((line) => line.isDoubtful()).flatMap((line) => line.turnAround()));
     const chosen = lines.map((line) => line.choose());

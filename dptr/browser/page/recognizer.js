@@ -1,7 +1,7 @@
 // A recognizer that 'dptr export' wrote, in onnxruntime-web: crops in, readings out. All that it knows is in its file.
 
 import { WordConfidence, applyTemperature } from "./confidence.js";
-import { visualOrder } from "./direction.js";
+import { logicalOrder } from "./direction.js";
 import { readMetadata } from "./metadata.js";
 import { turn, views } from "./picture.js";
 import { Sizes } from "./sizes.js";
@@ -119,7 +119,7 @@ export class Recognizer {
   // Characters with their probabilities, as the model wrote them, in the order in which they are read.
   asRead(written) {
     if (!this.held.visual) return written;
-    return visualOrder(written.map(([character]) => character), this.held.visual).map(({ index, character }) => {
+    return logicalOrder(written.map(([character]) => character), this.held.visual).map(({ index, character }) => {
       const [own, probability] = written[index];
       return [this.characters.includes(character) ? character : own, probability];
     });

@@ -58,9 +58,9 @@ export function keepInner(gaps, left, right) {
 }
 
 // The gaps, more likely spaces where a reading of the whole line has one, and less where it has none.
-export function weighSpaces(gaps, columns, reading) {
+export function weighSpaces(gaps, columns, reading, line) {
   const [left, right] = bounds(gaps, [0, gaps.pieces.length - 1]);
-  const characters = visualOrder([...reading.text.trim()]).map(({ character }) => character);
+  const characters = visualOrder([...reading.text.trim()], line).map(({ character }) => character);
   const spots = alignCharacters(characters, columns, left, right);
   const near = (NEAR * columns.height) / columns.blank.length;
   const read = spots.filter((_, index) => characters[index] === " ").map(([begin, end]) => (begin + end) / 2);
@@ -74,8 +74,8 @@ export function weighSpaces(gaps, columns, reading) {
 }
 
 // The words of a reading with spaces (partOf), as they stand from left to right.
-export function splitReading(reading) {
-  const order = visualOrder(reading.characters.map(([character]) => character)).map(({ index }) => index);
+export function splitReading(reading, line) {
+  const order = visualOrder(reading.characters.map(([character]) => character), line).map(({ index }) => index);
   const words = [{ characters: [], ranks: [] }];
   reading.characters.forEach((pair, index) => {
     if (pair[0] === " ") words.push({ characters: [], ranks: [] });

@@ -2,6 +2,7 @@
 
 import { Refused, ask } from "./api.js";
 import { makeBox } from "./label-box.js";
+import { json } from "./label-queue.js";
 import { get, press, toast } from "./parts.js";
 
 let photo = null; // { id, source, width, height, before, after, words }
@@ -11,7 +12,6 @@ let gone = null; // the last word that was taken away, to put it back
 let saving = Promise.resolve(); // one change after the other
 let tell = { summary() {}, token() {} };
 
-const json = async (path, body) => (await ask(`v1/label${path}`, body)).json();
 const word = () => photo?.words[at];
 const whole = () => [[0, 0], [photo.width, 0], [photo.width, photo.height], [0, photo.height]];
 const outlineOf = (item) => (item.outline.length ? item.outline : whole());

@@ -1,13 +1,15 @@
 // Words one after the other, the least sure first: what is proposed is accepted or corrected, and saved at once.
 
-import { Refused, ask, keepToken } from "./api.js";
+import { Refused, keepToken } from "./api.js";
+import { startAdding } from "./label-add.js";
 import { makeBox } from "./label-box.js";
-import { CHECKED, describeCheck, showCheck } from "./label-check.js";
+import { CHECKED, showCheck } from "./label-check.js";
 import { showPhotos, startPhotos } from "./label-photo.js";
+import { Queue, aroundOf, cropOf, json } from "./label-queue.js";
+import { showNothing, showSummary } from "./label-summary.js";
 import { showTraining, startTraining } from "./label-train.js";
-import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
+import { get, press, toast } from "./parts.js";
 
-const AHEAD = 8; // words that are fetched together
 const DRAFT = 400; // milliseconds after the last key, until what is written so far is saved
 const LOOK = 5000; // milliseconds between two looks at what is found meanwhile
 
@@ -16,41 +18,12 @@ const MOUSE = matchMedia("(pointer: fine)");
 const person = sessionStorage.getItem("dptr-person") || String(Math.random()).slice(2);
 sessionStorage.setItem("dptr-person", person);
 
-let state = "open"; // of the words that are shown; "check": those of the sample that nobody has looked at
-let queue = []; // words, the first is shown
-let past = []; // that were shown before, the last one last
-let last = "-1,0"; // the last word that was fetched
-let more = true; // whether there may be more behind it
-let fetching = null;
+const queue = new Queue(person);
 let summary = null;
 let saving = Promise.resolve(); // one change after the other
 let draft = 0;
-const urls = new Map(); // pictures by their path; the last ones
 
-const current = () => queue[0];
-
-// --- asking ---------------------------------------------------------------------------------------------------------
-
-async function json(path, body) {
-  return (await ask(`v1/label${path}`, body)).json();
-}
-
-async function picture(path) {
-  if (!urls.has(path)) {
-    urls.set(path, ask(`v1/label${path}`).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob)));
-    for (const old of [...urls.keys()].slice(0, -40)) {
-      urls.get(old).then(URL.revokeObjectURL, () => {});
-      urls.delete(old);
-    }
-  }
-  return urls.get(path).catch((error) => {
-    urls.delete(path);
-    throw error;
-  });
-}
-
-const cropPath = (item) => `/items/${item.id}/crop?v=${item.outline.flat().join("-")}`;
-const aroundPath = (item) => `/items/${item.id}/around?v=${item.frame.join("-")}`;
+const current = () => queue.current;
 
 function complain(error) {
   if (!(error instanceof Refused)) throw error;
@@ -58,26 +31,6 @@ function complain(error) {
   get("problem").textContent = error.message;
   get("problem").hidden = false;
   toast(error.message);
-}
-
-async function fill() {
-  if (fetching || !more || queue.length > AHEAD / 2) return fetching;
-  const own = state;
-  const what = state === "check" ? "/check/items?" : `/items?state=${state}&after=${last}&`;
-  fetching = json(`${what}limit=${AHEAD}&person=${person}`);
-  try {
-    const { items, more: further } = await fetching;
-    if (own !== state) return null;
-    more = further || (state !== "check" && items.length > 0);
-    const known = new Set([...queue, ...past].map((item) => item.id));
-    queue.push(...items.filter((item) => !known.has(item.id)));
-    const end = items.at(-1);
-    if (end) last = `${end.confidence},${end.id}`;
-    for (const item of queue.slice(0, 3)) picture(cropPath(item)).catch(() => {});
-  } finally {
-    fetching = null;
-  }
-  return null;
 }
 
 // --- showing --------------------------------------------------------------------------------------------------------
@@ -88,7 +41,7 @@ async function show() {
   get("problem").hidden = true;
   if (!current()) {
     try {
-      await fill();
+      await queue.fill();
     } catch (error) {
       return complain(error);
     }
@@ -96,15 +49,18 @@ async function show() {
   const item = current();
   get("work").hidden = !item;
   get("nothing").hidden = Boolean(item);
-  get("back").disabled = !past.length;
-  if (!item) return showNothing();
+  get("back").disabled = !queue.past.length;
+  if (!item) {
+    box.clear();
+    return showNothing(summary, queue.state);
+  }
   get("text").value = item.text;
   describe(item);
   if (MOUSE.matches) { // elsewhere the keyboard on the screen would hide the word
     get("text").focus({ preventScroll: true });
     get("text").select();
   }
-  fill().catch(complain);
+  queue.fill().catch(complain);
   await showPictures(item);
 }
 
@@ -122,13 +78,13 @@ async function showPictures(item) {
   get("crop").hidden = true;
   get("place").hidden = !item.outline.length;
   try {
-    const crop = await picture(cropPath(item));
+    const crop = await cropOf(item);
     if (!same()) return;
     get("crop").src = crop;
     get("crop").alt = `The word, proposed: ${item.proposed || "nothing"}`;
     get("crop").hidden = false;
     if (!item.outline.length) return;
-    const around = await picture(aroundPath(item));
+    const around = await aroundOf(item);
     if (same()) box.show({ frame: item.frame, outline: item.outline, url: around });
   } catch (error) {
     box.clear();
@@ -136,49 +92,18 @@ async function showPictures(item) {
   }
 }
 
-function showNothing() {
-  box.clear();
-  const counts = summary?.counts || {};
-  const words = Object.values(counts).reduce((sum, each) => sum + each, 0);
-  const finding = summary?.finding.running;
-  const [title, text] = !words
-    ? finding ? ["Looking for words", "The first ones come in a moment."] : ["No words yet", "Drop photographs here, or choose some."]
-    : state === "open"
-      ? counts.open ? ["All seen", `${counts.open.toLocaleString("en")} ${counts.open === 1 ? "word waits" : "words wait"}: for later, or somebody else looks at them.`]
-      : finding ? ["All found so far is done", "More words are being found."]
-      : ["All done", "Each word was looked at, or accepted because the recognizer was sure."]
-      : state === "check" ? [summary?.check?.drawn ? "The sample is done" : "No sample", summary?.check ? describeCheck(summary.check) : "Nothing was drawn yet."]
-      : ["None here", "No word has this state, or you have seen all of them."];
-  get("nothing-title").textContent = title;
-  get("nothing-text").textContent = text;
-  get("again").hidden = state !== "open" || !counts.open;
-  get("choose").classList.toggle("main", get("again").hidden);
-}
-
-function showSummary(told) {
+function tell(told) {
   summary = told;
-  showCheck(told, state);
-  const { counts, finding } = told;
-  const total = Object.values(counts).reduce((sum, each) => sum + each, 0);
-  const seen = counts.labeled + counts.illegible;
-  for (const [key, count] of Object.entries(counts)) get(`count-${key}`).textContent = count.toLocaleString("en");
-  get("set").textContent = told.set;
-  document.title = `${told.set}: ${counts.open.toLocaleString("en")} to do`;
-  get("meter-labeled").style.width = `${(100 * seen) / (total || 1)}%`;
-  get("meter-sure").style.width = `${(100 * counts.sure) / (total || 1)}%`;
-  const parts = [`${(seen + counts.sure).toLocaleString("en")} of ${total.toLocaleString("en")} words done`];
-  if (told.failed) parts.push(`${told.failed.toLocaleString("en")} pictures not readable`);
-  get("told").textContent = total || told.failed ? parts.join(" · ") : "";
-  get("finding").textContent = finding.error || (finding.running ? `Looking for words: ${finding.done.toLocaleString("en")} of ${finding.total.toLocaleString("en")} files` : "");
+  showSummary(told, queue.state);
 }
 
 async function look() {
   if (get("ask").open) return;
   try {
-    showSummary(await json(""));
+    tell(await json(""));
     if (!current()) {
-      [more, last] = [true, "-1,0"];
-      if (state === "open" || !summary.finding.running) await show();
+      queue.rewind();
+      if (queue.state === "open" || !summary.finding.running) await show();
     }
   } catch (error) {
     if (error.status === 401) return askToken();
@@ -204,7 +129,7 @@ async function send(item, change) {
     const before = change.outline && !item.before ? { before: item.outline } : {};
     const typed = current() === item && get("text").value !== item.text && change.text === undefined;
     Object.assign(item, saved, before);
-    showSummary({ ...summary, ...told });
+    tell({ ...summary, ...told });
     if (current() === item && change.outline) {
       if (!typed) get("text").value = item.text;
       describe(item);
@@ -223,14 +148,12 @@ async function send(item, change) {
 
 // Show a word again that could not be saved.
 function bring(item, text) {
-  queue = [item, ...queue.filter((each) => each !== item)];
-  past = past.filter((each) => each !== item);
+  queue.bring(item);
   show().then(() => text !== undefined && current() === item && (get("text").value = text));
 }
 
 function next() {
-  past.push(queue.shift());
-  past = past.slice(-200);
+  queue.next();
   return show();
 }
 
@@ -251,10 +174,8 @@ function refuse() {
 }
 
 function back() {
-  if (!past.length) return;
   keepDraft();
-  queue.unshift(past.pop());
-  show();
+  if (queue.back()) show();
 }
 
 function later() {
@@ -272,53 +193,24 @@ function keepDraft() {
 
 async function sample() {
   try {
-    showSummary({ ...summary, check: await json("/check", { words: CHECKED }) });
+    tell({ ...summary, check: await json("/check", { words: CHECKED }) });
     await choose("check");
   } catch (error) {
     complain(error);
   }
 }
 
+async function added() {
+  if (!current()) await choose("open");
+  else queue.more = true;
+}
+
 async function choose(wanted) {
   keepDraft();
-  state = wanted;
-  if (summary) showCheck(summary, state);
-  [queue, past, last, more, fetching] = [[], [], "-1,0", true, null];
-  for (const tab of document.querySelectorAll("[data-state]")) tab.setAttribute("aria-pressed", String(tab.dataset.state === state));
+  queue.reset(wanted);
+  if (summary) showCheck(summary, wanted);
+  for (const tab of document.querySelectorAll("[data-state]")) tab.setAttribute("aria-pressed", String(tab.dataset.state === wanted));
   await show();
-}
-
-// --- adding pictures ------------------------------------------------------------------------------------------------
-
-let asCrops = false;
-
-async function add(files) {
-  if (!files.length) return;
-  toast(`Looking for words in ${files.length === 1 ? "a picture" : `${files.length} pictures`} …`);
-  let words = 0;
-  const errors = [];
-  for (const file of files) {
-    const form = new FormData();
-    form.append("files", file, file.name || "pasted.png");
-    if (asCrops) form.append("crops", "true");
-    try {
-      const told = await json("/pictures", form);
-      words += told.words;
-      errors.push(...told.errors.map((each) => each.error));
-      showSummary(told);
-    } catch (error) {
-      if (error.status === 401) return askToken();
-      errors.push(error.message);
-    }
-  }
-  toast([`${words} ${words === 1 ? "word" : "words"} found`, ...errors.slice(0, 2)].join(" · "));
-  if (!current()) await choose("open");
-  else more = true;
-}
-
-function pick(crops) {
-  asCrops = crops;
-  get("files").click();
 }
 
 // --- views ----------------------------------------------------------------------------------------------------------
@@ -334,7 +226,7 @@ function view(wanted, id = 0) {
   showPhotos(wanted === "photo", id);
   showTraining(wanted === "train");
   if (wanted === "label") {
-    if (seen === "photo") choose(state); // words were added, changed, or taken away
+    if (seen === "photo") choose(queue.state); // words were added, changed, or taken away
     else show();
   }
   seen = wanted;
@@ -364,7 +256,7 @@ press("view-train", () => view("train"));
 press("whole", () => view("photo", current()?.photo));
 press("check-more", sample);
 press("check-go", () => choose("check"));
-startPhotos({ summary: (told) => showSummary({ ...summary, ...told }), token: askToken });
+startPhotos({ summary: (told) => tell({ ...summary, ...told }), token: askToken });
 startTraining((message) => (message ? toast(message) : askToken()));
 press("illegible", refuse);
 press("later", later);
@@ -374,10 +266,7 @@ press("reset", () => current()?.before && save({ outline: current().before }).th
   describe(current());
 }));
 press("again", () => choose("open"));
-press("add", () => pick(summary?.crops || false));
-press("choose", () => pick(false));
-press("choose-crops", () => pick(true));
-takeChosen("files", add);
+startAdding({ hasCrops: () => summary?.crops || false, told: tell, token: askToken, done: added });
 for (const tab of document.querySelectorAll("[data-state]")) tab.addEventListener("click", () => choose(tab.dataset.state));
 get("text").addEventListener("input", () => {
   get("problem").hidden = true;
@@ -402,11 +291,6 @@ get("ask-form").addEventListener("submit", (event) => {
   keepToken(get("token").value.trim());
   get("ask").close();
   start();
-});
-
-takeDropped((files) => {
-  asCrops = summary?.crops || false;
-  add([...files]);
 });
 
 start();

@@ -1,0 +1,46 @@
+// Pictures that are dropped or chosen: words are found in photographs, crops are taken as they are.
+
+import { json } from "./label-queue.js";
+import { get, press, takeChosen, takeDropped, toast } from "./parts.js";
+
+let asCrops = false;
+
+// hasCrops(): whether the set is one of crops; told(summary) at each picture; token() if one is missing; done() at the end
+export function startAdding({ hasCrops, told, token, done }) {
+  const pick = (crops) => {
+    asCrops = crops;
+    get("files").click();
+  };
+  const take = (files) => add(files, { told, token, done });
+  press("add", () => pick(hasCrops()));
+  press("choose", () => pick(false));
+  press("choose-crops", () => pick(true));
+  takeChosen("files", take);
+  takeDropped((files) => {
+    asCrops = hasCrops();
+    take([...files]);
+  });
+}
+
+async function add(files, { told, token, done }) {
+  if (!files.length) return;
+  toast(`Looking for words in ${files.length === 1 ? "a picture" : `${files.length} pictures`} …`);
+  let words = 0;
+  const errors = [];
+  for (const file of files) {
+    const form = new FormData();
+    form.append("files", file, file.name || "pasted.png");
+    if (asCrops) form.append("crops", "true");
+    try {
+      const summary = await json("/pictures", form);
+      words += summary.words;
+      errors.push(...summary.errors.map((each) => each.error));
+      told(summary);
+    } catch (error) {
+      if (error.status === 401) return token();
+      errors.push(error.message);
+    }
+  }
+  toast([`${words} ${words === 1 ? "word" : "words"} found`, ...errors.slice(0, 2)].join(" · "));
+  await done();
+}
