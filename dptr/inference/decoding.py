@@ -19,7 +19,8 @@ from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
 from dptr.inference.restrict import Restriction, restrict
 from dptr.inference.trellis import Found
-from dptr.text.charset import resolve_charset
+from dptr.text.charset import Charset, resolve_charset
+from dptr.text.direction import MIRRORED
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.utils.errors import UserError
 
@@ -99,6 +100,9 @@ def make_decoding(
     """
     known = backend.tokenizer.charset
     allowed = resolve_charset(charset) if charset else None
+    if allowed is not None and backend.tokenizer.visual:  # brackets are written as they are seen
+        both = dict.fromkeys(each for one in allowed.characters for each in (one, MIRRORED.get(one, one)))
+        allowed = Charset(allowed.name, tuple(both))
     own = WordConfidence.from_card(backend.card, len(known))
     if own is not None and own.of_paths and backend.searches != "paths":
         raise UserError(f"model '{name}': its card calibrates sums over paths, and it is no CTC network; copy it anew")

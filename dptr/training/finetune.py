@@ -37,13 +37,13 @@ from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
-from dptr.training.label_order import fit_line
+from dptr.training.label_order import fit_line, set_line
 from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
 from dptr.training.resolve import resolve_finetune
 from dptr.training.sources import describe_validation, load_finetune_crops
-from dptr.training.state import check_out
+from dptr.training.state import RECIPE, check_out, has_run
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 from dptr.utils.files import read_json
@@ -137,7 +137,11 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         data["training"] = crops.digest()
         lines: list[str] = []
         if reads:
-            recipe, lines = fit_line(recipe, crops, model, charset)
+            if has_run(out):  # which looked at the crops that it began with
+                held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
+                recipe = set_line(recipe, held.get("line", ""))
+            else:
+                recipe, lines = fit_line(recipe, crops, model, charset)
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
             crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
             lines += turned

@@ -22,7 +22,7 @@ from dptr.training.label_judge import LabelJudge
 
 SAMPLE = 256  # crops that are looked at
 LINES: tuple[LineDirection, ...] = ("rtl", "ltr")
-MARGIN = 1.0  # nats a label, in the mean, by which labels as the eye goes must be likelier
+MARGIN = 1.0  # nats a label, in the mean, by which one direction must be likelier
 
 
 def fit_line(
@@ -30,29 +30,47 @@ def fit_line(
 ) -> tuple[FinetuneRecipe, list[str]]:
     """The recipe with the direction that labels have, where it leaves open which; and lines for the log.
 
+    A direction that the recipe or its first model says stays; a line tells where the crops contradict it.
+
     Args:
         model: of the recipe, on the CPU; it can read.
     """
     decoder = recipe.model.decoder
-    if not isinstance(decoder, CTCConfig) or not decoder.visual or decoder.line:
+    if not isinstance(decoder, CTCConfig) or not decoder.visual:
         return recipe, []
-    line, example = find_line(crops, model, charset, recipe.model.max_length)
-    if line == "rtl":
+    nats, example = compare_lines(crops, model, charset, recipe.model.max_length)
+    if abs(nats) < MARGIN:
         return recipe, []
+    found: LineDirection = "ltr" if nats > 0 else "rtl"
+    if decoder.line and found != decoder.line:
+        return recipe, [
+            f"model.decoder.line = '{decoder.line}', but labels such as {show(example)} stand in their crops as with "
+            f"'{found}': set model.decoder.kind=ctc and model.decoder.line={found}"
+        ]
+    if decoder.line or found == "rtl":
+        return recipe, []
+    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.line = '{found}'"
+    return set_line(recipe, found), [message]
+
+
+def set_line(recipe: FinetuneRecipe, line: str) -> FinetuneRecipe:
+    """A recipe of CTC over image tokens with a direction; others as they are."""
+    decoder = recipe.model.decoder
+    if not isinstance(decoder, CTCConfig) or not decoder.visual:
+        return recipe
     own = recipe.model.model_copy(update={"decoder": decoder.model_copy(update={"line": line})})
-    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.line = '{line}'"
-    return recipe.model_copy(update={"model": own}), [message]
+    return recipe.model_copy(update={"model": own})
 
 
-def find_line(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[LineDirection, str]:
-    """The direction of lines with letters that run from right to left in these labels; and a label that tells it.
+def compare_lines(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[float, str]:
+    """By how many nats labels are likelier as the eye goes than from right to left, in the mean; and one that tells it.
 
-    Up to ``SAMPLE`` labels that stand otherwise in the two directions are compared by their probability. Only
-    characters that the model knows tell them apart: digits, most often. Without such labels it is ``rtl``.
+    Up to ``SAMPLE`` labels that stand otherwise in the two directions are compared. Only characters that the model
+    knows tell them apart: digits, most often. Without such labels it is 0.
     """
     differ = [row for row, label in enumerate(crops.labels) if to_visual(label) != to_visual(label, line="ltr")]
     if not differ or isinstance(crops.arrays, MappedCrops):
-        return "rtl", ""
+        return 0.0, ""
     rows = [differ[place] for place in np.linspace(0, len(differ) - 1, min(len(differ), SAMPLE)).round().astype(int)]
     views, labels = [crops.arrays[row] for row in rows], [crops.labels[row] for row in rows]
     training = model.training
@@ -62,6 +80,9 @@ def find_line(crops: LabeledCrops, model: Recognizer, charset: Charset, max_leng
         for line in LINES
     )
     model.train(training)
-    possible = np.isfinite(rtl) & np.isfinite(ltr)
-    likelier = possible.any() and float(ltr[possible].mean() - rtl[possible].mean()) >= MARGIN
-    return ("ltr" if likelier else "rtl"), labels[0]
+    possible = np.flatnonzero(np.isfinite(rtl) & np.isfinite(ltr))
+    if not len(possible):
+        return 0.0, ""
+    nats = ltr[possible] - rtl[possible]
+    mean = float(nats.mean())
+    return mean, labels[possible[int((nats * np.sign(mean)).argmax())]]

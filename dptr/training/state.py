@@ -60,6 +60,7 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if "data.validation_split" in now and not unchanged.get("data.validation"):
         before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
+    before |= {key: "" for key in now if key.endswith("decoder.line") and before.get(key) is None}
     computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
     if now.get("model.decoder.line") == "":
         computed.add("model.decoder.line")

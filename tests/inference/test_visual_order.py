@@ -82,6 +82,15 @@ def test_brackets_are_read_as_they_open() -> None:
     assert read.text == "אב(1)"
 
 
+def test_a_bracket_that_may_be_read_is_written_as_it_is_seen(tmp_path: Path) -> None:
+    backend, allowed = Written("(בא"), tmp_path / "allowed.txt"
+    allowed.write_text("אב)", encoding="utf-8")
+    (read,) = make_decoding(backend, "any", charset=str(allowed)).predict(backend, CROPS)
+    assert read.text == "אב)"
+    (listed,) = make_decoding(backend, "any", charset=str(allowed), lexicon=["אב)", "ב"]).predict(backend, CROPS)
+    assert listed.text == "אב)"
+
+
 def test_what_repeats_where_the_model_stopped_is_a_runaway() -> None:
     """It is what one reads first, where text runs from right to left."""
     for written, text, runs_away in (("אבגגגג", "גגגגבא", True), ("גגגגבא", "אבגגגג", False)):

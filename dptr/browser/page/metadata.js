@@ -52,6 +52,7 @@ export async function readMetadata(bytes) {
   }
   if (!held) throw new Error("The model was not written by 'dptr export'.");
   if (held.format !== FORMAT) throw new Error(`The model has export format ${held.format}; this page reads ${FORMAT}.`);
+  if (!["", "rtl", "ltr"].includes(held.visual ?? "")) throw new Error("The model is damaged. Load the page anew.");
   if (held.digest && !(await isWhole(bytes, entries))) throw new Error("The model is damaged. Load the page anew.");
   return held;
 }
