@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig
+from dptr.config.size import CropSize
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.dual.glyph.model import load_glyph
 from dptr.dual.orp.residuals import build_residual_bank
@@ -31,6 +33,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
 from dptr.training.align import align
 from dptr.training.finetune import finetune
+from dptr.training.finetune_defaults import encoder_kind
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
 from dptr.utils.errors import UserError
@@ -40,6 +43,8 @@ from dptr.utils.terminal import progress_bars, say, write_text
 
 MANIFEST = "new-language.json"
 TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
+SHEET = 160, 32  # pixels of a crop on the sheet, at most
+TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
 MOST_STEPS = 10_000_000  # the clock ends the training
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0}  # that of dptr-en
@@ -203,10 +208,11 @@ class Chain:
 
     def finetune_recipe(self, start: dict[str, str]) -> FinetuneRecipe:
         crops = [str(path) for path in self.settings.crops]
+        pretrained = encoder_kind(start.get("model", "")) == "ppocr"
         return FinetuneRecipe.model_validate(
             {
                 "run": {**self.run_settings("finetune", 64, 250), "workers": self.times.workers},
-                "optim": {"lr": 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
+                "optim": {"lr": 5e-4 if pretrained else 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
                 "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
                 "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},
@@ -229,7 +235,7 @@ class Chain:
         looks = RenderConfig(fonts=self.found.test_fonts, backgrounds=str(self.settings.photographs or ""))
         words = Corpus(self.found.corpus, charset, self.longest, TEST_SEED, "heldout")
         fonts = FontIndex(find_fonts(self.found.test_fonts))
-        source = RenderedWords(words, Renderer(looks, TEST_SEED, fonts))
+        source = RenderedWords(words, Renderer(looks, TEST_SEED, fonts, TEST_SIZE))
         (folder / "images").mkdir(parents=True, exist_ok=True)
         samples = []
         with progress_bars() as bars:
@@ -239,7 +245,7 @@ class Chain:
                 samples.append((crop, word))
                 bars("crops", index + 1, TEST)
         with atomic_file(self.out / "sheet.png") as aside:
-            draw_labeled_sheet(samples[:SHOWN], fonts).save(aside, "PNG")
+            draw_labeled_sheet([(_shrink(crop), word) for crop, word in samples[:SHOWN]], fonts).save(aside, "PNG")
         with atomic_file(labels) as aside:  # last: it says that the rest is there
             lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
             aside.write_text("".join(lines), encoding="utf-8")
@@ -255,3 +261,9 @@ class Chain:
         for line in report.to_terminal().splitlines():
             say(line)
         return report.results[0]
+
+
+def _shrink(crop: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(crop)
+    image.thumbnail(SHEET, Image.Resampling.BICUBIC)
+    return np.asarray(image)

@@ -51,7 +51,7 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
         UserError: see ``load_recipe``; the model's ``config.json`` is damaged.
     """
     model = load_recipe(FinetuneRecipe, None, overrides).init.model
-    own = PPOCR_DEFAULTS if _encoder_kind(model) == "ppocr" else ()
+    own = PPOCR_DEFAULTS if encoder_kind(model) == "ppocr" else ()
     epochs = any(override.split("=")[0].strip() == "run.epochs" for override in overrides)
     defaults = [each for each in (*FINETUNE_DEFAULTS, *own) if not (epochs and each.startswith("run.steps="))]
     recipe = load_recipe(FinetuneRecipe, None, [*defaults, *overrides])
@@ -63,7 +63,7 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     return recipe, messages
 
 
-def _encoder_kind(model: str) -> str:
+def encoder_kind(model: str) -> str:
     """Of a recognizer's image encoder; empty where the folder holds no recognizer, which opening it tells."""
     path = model_file(model, "config.json")
     held: Any = read_json(path, "model") if path.is_file() else None
