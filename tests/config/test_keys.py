@@ -128,7 +128,15 @@ def test_a_decoder_reads_every_key_of_its_kind(kind: str) -> None:
     config = DecoderConfig.of(kind=kind, dim=16, depth=1, heads=2)
     with recorded() as reads:
         DECODERS[kind](config, 36, 5)
-    assert unread(config, reads) == ["kind"]  # which chose it
+    assert unread(config, reads) == ["kind", *(["line"] if kind == "ctc" else [])]  # which chose it
+
+
+def test_ctc_over_tokens_reads_the_direction_of_lines() -> None:
+    config = DecoderConfig.of(kind="ctc", path="tokens", dim=16)
+    with recorded() as reads:
+        DECODERS["ctc"](config, 36, 5)
+        assert config.visual == "rtl"
+    assert unread(config, reads) == ["kind", "depth", "heads", "dropout"]  # of the queries' layers
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ENCODERS if kind != "clip-vision"])
