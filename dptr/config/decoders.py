@@ -61,11 +61,11 @@ class CTCConfig(DecoderConfig):
     kind: Literal["ctc"] = "ctc"
     path: Literal["queries", "tokens"] = "queries"
     # tokens: how labels write lines with letters that run from right to left; empty: training looks which way fits
-    line: Literal["", "rtl", "ltr"] = ""
+    direction: Literal["", "rtl", "ltr"] = ""
 
     @property
     def visual(self) -> Literal["", "rtl", "ltr"]:
-        return (self.line or "rtl") if self.path == "tokens" else ""
+        return (self.direction or "rtl") if self.path == "tokens" else ""
 
     @property
     def layers(self) -> int:

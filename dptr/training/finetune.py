@@ -37,7 +37,7 @@ from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
-from dptr.training.label_order import fit_line, set_line
+from dptr.training.label_order import fit_direction, set_direction
 from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -139,9 +139,9 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         if reads:
             if has_run(out):  # which looked at the crops that it began with
                 held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
-                recipe = set_line(recipe, held.get("line", ""))
+                recipe = set_direction(recipe, held.get("direction", ""))
             else:
-                recipe, lines = fit_line(recipe, crops, model, charset)
+                recipe, lines = fit_direction(recipe, crops, model, charset)
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
             crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
             lines += turned

@@ -21,11 +21,11 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.label_judge import LabelJudge
 
 SAMPLE = 256  # crops that are looked at
-LINES: tuple[LineDirection, ...] = ("rtl", "ltr")
+DIRECTIONS: tuple[LineDirection, ...] = ("rtl", "ltr")
 MARGIN = 1.0  # nats a label, in the mean, by which one direction must be likelier
 
 
-def fit_line(
+def fit_direction(
     recipe: FinetuneRecipe, crops: LabeledCrops, model: Recognizer, charset: Charset
 ) -> tuple[FinetuneRecipe, list[str]]:
     """The recipe with the direction that labels have, where it leaves open which; and lines for the log.
@@ -38,31 +38,31 @@ def fit_line(
     decoder = recipe.model.decoder
     if not isinstance(decoder, CTCConfig) or not decoder.visual:
         return recipe, []
-    nats, example = compare_lines(crops, model, charset, recipe.model.max_length)
+    nats, example = compare_directions(crops, model, charset, recipe.model.max_length)
     if abs(nats) < MARGIN:
         return recipe, []
     found: LineDirection = "ltr" if nats > 0 else "rtl"
-    if decoder.line and found != decoder.line:
+    if decoder.direction and found != decoder.direction:
         return recipe, [
-            f"model.decoder.line = '{decoder.line}', but labels such as {show(example)} stand in their crops as with "
-            f"'{found}': set model.decoder.kind=ctc and model.decoder.line={found}"
+            f"model.decoder.direction = '{decoder.direction}', but labels such as {show(example)} stand in their crops "
+            f"as with '{found}': set model.decoder.kind=ctc and model.decoder.direction={found}"
         ]
-    if decoder.line or found == "rtl":
+    if decoder.direction or found == "rtl":
         return recipe, []
-    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.line = '{found}'"
-    return set_line(recipe, found), [message]
+    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.direction = '{found}'"
+    return set_direction(recipe, found), [message]
 
 
-def set_line(recipe: FinetuneRecipe, line: str) -> FinetuneRecipe:
+def set_direction(recipe: FinetuneRecipe, direction: str) -> FinetuneRecipe:
     """A recipe of CTC over image tokens with a direction; others as they are."""
     decoder = recipe.model.decoder
     if not isinstance(decoder, CTCConfig) or not decoder.visual:
         return recipe
-    own = recipe.model.model_copy(update={"decoder": decoder.model_copy(update={"line": line})})
+    own = recipe.model.model_copy(update={"decoder": decoder.model_copy(update={"direction": direction})})
     return recipe.model_copy(update={"model": own})
 
 
-def compare_lines(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[float, str]:
+def compare_directions(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[float, str]:
     """By how many nats labels are likelier as the eye goes than from right to left, in the mean; and one that tells it.
 
     Up to ``SAMPLE`` labels that stand otherwise in the two directions are compared. Only characters that the model
@@ -76,8 +76,10 @@ def compare_lines(crops: LabeledCrops, model: Recognizer, charset: Charset, max_
     training = model.training
     model.eval()
     rtl, ltr = (
-        LabelJudge(model, Tokenizer(charset, max_length, line), torch.device("cpu")).log_probabilities(views, labels)
-        for line in LINES
+        LabelJudge(model, Tokenizer(charset, max_length, direction), torch.device("cpu")).log_probabilities(
+            views, labels
+        )
+        for direction in DIRECTIONS
     )
     model.train(training)
     possible = np.flatnonzero(np.isfinite(rtl) & np.isfinite(ltr))

@@ -60,10 +60,10 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if "data.validation_split" in now and not unchanged.get("data.validation"):
         before["data.validation_split"] = "order"  # the only way when runs did not say it
     before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
-    before |= {key: "" for key in now if key.endswith("decoder.line") and before.get(key) is None}
+    before |= {key: "" for key in now if key.endswith("decoder.direction") and before.get(key) is None}
     computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
-    if now.get("model.decoder.line") == "":
-        computed.add("model.decoder.line")
+    if now.get("model.decoder.direction") == "":
+        computed.add("model.decoder.direction")
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is now {json.dumps(now.get(key))}"
         for key in sorted((before.keys() | now.keys()) - FREE_TO_CHANGE - computed)

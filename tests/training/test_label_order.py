@@ -12,7 +12,7 @@ from dptr.data.crops import load_crops
 from dptr.models.recognizer import build_recognizer
 from dptr.training.finetune_defaults import finetune_defaults
 from dptr.training.initialize import initialize
-from dptr.training.label_order import fit_line
+from dptr.training.label_order import fit_direction
 from dptr.training.resolve import resolve_finetune
 from dptr.training.state import RECIPE, check_out
 from dptr.utils.files import write_json
@@ -47,7 +47,7 @@ def fit(folder: Path, *settings: str) -> tuple[FinetuneRecipe, list[str]]:
     config = resolved.recipe.model
     crops = load_crops([folder], resolved.charset, config.max_length, config.encoder.crop_size)
     assert len(crops) == len(NUMBERS)
-    return fit_line(resolved.recipe, crops, model, resolved.charset)
+    return fit_direction(resolved.recipe, crops, model, resolved.charset)
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["as the eye goes", "from right to left"])
@@ -57,19 +57,21 @@ def test_the_order_of_the_numbers_is_found(swapped: bool, tmp_path: Path) -> Non
     assert len(messages) == (0 if swapped else 1)
     if messages:
         assert any(f"{first}תל{second}" in messages[0] for first, second in NUMBERS)
-        assert messages[0].endswith("model.decoder.line = 'ltr'")
+        assert messages[0].endswith("model.decoder.direction = 'ltr'")
 
 
 def test_what_a_recipe_says_stays(tmp_path: Path) -> None:
-    recipe, messages = fit(draw(tmp_path / "crops", swapped=True), "model.decoder.kind=ctc", "model.decoder.line=rtl")
+    recipe, messages = fit(
+        draw(tmp_path / "crops", swapped=True), "model.decoder.kind=ctc", "model.decoder.direction=rtl"
+    )
     assert (recipe.model.decoder.visual, messages) == ("rtl", [])
 
 
 def test_a_direction_that_the_crops_contradict_is_told(tmp_path: Path) -> None:
     for line, swapped in (("ltr", True), ("rtl", False)):
         crops = draw(tmp_path / line, swapped)
-        recipe, (message,) = fit(crops, "model.decoder.kind=ctc", f"model.decoder.line={line}")
-        assert recipe.model.decoder.visual == line and message.endswith(f"line={'rtl' if swapped else 'ltr'}")
+        recipe, (message,) = fit(crops, "model.decoder.kind=ctc", f"model.decoder.direction={line}")
+        assert recipe.model.decoder.visual == line and message.endswith(f"direction={'rtl' if swapped else 'ltr'}")
 
 
 def test_a_run_whose_labels_were_looked_at_goes_on(tmp_path: Path) -> None:
