@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     "--protocol",
     metavar="NAME",
     multiple=True,
-    help=f"How words are compared: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36.",
+    help=f"How words are compared: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36; "
+    "native where the recognizer has other letters than Latin ones.",
 )
 @click.option(
     "--benchmark",
@@ -53,6 +54,7 @@ def evaluate(
     --data A B, or --data A --data B. Of several sets the mean is given too.
     """
     from dptr.evaluation.evaluate import evaluate
+    from dptr.evaluation.metrics import default_protocol
     from dptr.inference.reader import Reader
 
     paths = join_data(data, more)
@@ -68,7 +70,7 @@ def evaluate(
     reader = Reader(model, device, batch_size, turn=turn, tta=tta)
     say(f"model {reader.name}, device {reader.device}", level=1)
     with progress_bars() as bars:
-        report = evaluate(reader, paths, protocol or ["36"], bars, allow_empty)
+        report = evaluate(reader, paths, protocol or [default_protocol(reader.tokenizer.charset)], bars, allow_empty)
     for line in report.drops.lines():
         say(line, level=-1)
     content, text = report.to_json(), report.to_terminal()

@@ -24,6 +24,9 @@ class DecoderConfig(KindConfig):
     depth: int = Field(2, ge=1, le=DEEPEST)  # layers
     heads: int = Field(4, ge=1, le=WIDEST)
     dropout: float = Field(0.1, ge=0, lt=1)
+    # characters are written as they stand, from left to right: the direction of lines with letters that run from right
+    # to left. Empty: in the order of reading, but where training chooses (dptr.training.label_order)
+    direction: Literal["", "rtl", "ltr"] = ""
 
     @property
     def layers(self) -> int:
@@ -34,7 +37,7 @@ class DecoderConfig(KindConfig):
     def visual(self) -> Literal["", "rtl", "ltr"]:
         """Of a decoder that writes characters as they stand, from left to right, in whatever order they are read: the
         direction of lines with letters that run from right to left. Empty of others."""
-        return ""
+        return self.direction
 
     @classmethod
     def kinds(cls) -> dict[str, type[DecoderConfig]]:  # type: ignore[override]
@@ -59,13 +62,11 @@ class CTCConfig(DecoderConfig):
     """
 
     kind: Literal["ctc"] = "ctc"
-    path: Literal["queries", "tokens"] = "queries"
-    # tokens: how labels write lines with letters that run from right to left; empty: training looks which way fits
-    direction: Literal["", "rtl", "ltr"] = ""
+    path: Literal["queries", "tokens"] = "queries"  # tokens: its path goes from left to right, so it is always visual
 
     @property
     def visual(self) -> Literal["", "rtl", "ltr"]:
-        return (self.direction or "rtl") if self.path == "tokens" else ""
+        return self.direction or ("rtl" if self.path == "tokens" else "")
 
     @property
     def layers(self) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from dptr.text.charset import WIDTHS, Charset, normalize_label, resolve_charset
 from dptr.text.languages import LANGUAGES
-from dptr.text.unicode import graphemes
+from dptr.text.unicode import graphemes, script
 from dptr.utils.errors import UserError
 
 Pairs = Sequence[tuple[str, str]]  # (prediction, truth), both folded
@@ -87,6 +87,12 @@ def protocol(name: str) -> Callable[[str], str]:
 def validation_protocol(charset: Charset) -> str:
     """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
     return "36" if resolve_charset("94+space").covers("".join(charset.characters)) else "native"
+
+
+def default_protocol(charset: Charset) -> str:
+    """The protocol that a recognizer is measured under: 36, the field's usual one, for Latin letters alone; else
+    native, since 36 leaves nothing of other letters."""
+    return "36" if {*map(script, charset.characters)} <= {"", "LATIN"} else "native"
 
 
 def confidence_protocol(charset: Charset) -> str:

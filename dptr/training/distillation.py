@@ -21,6 +21,7 @@ from dptr.models.checkpoint import Checkpoint, build_loaded
 from dptr.models.decoders.base import AutoregressiveDecoder, Decoder
 from dptr.models.recognizer import Recognizer
 from dptr.text.charset import Charset
+from dptr.text.direction import has_leftward
 from dptr.utils.errors import UserError
 
 
@@ -63,6 +64,11 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
         )
     pairs = (
         ("model.decoder.kind", theirs.decoder.kind, ours.decoder.kind),
+        *(
+            [("model.decoder.direction", theirs.decoder.visual, ours.decoder.visual)]
+            if has_leftward("".join(charset.characters))
+            else []
+        ),
         ("model.decoder.permutations", *(getattr(each.decoder, "permutations", 0) for each in (theirs, ours))),
         *(
             (f"model.encoder.{key}", getattr(theirs.encoder.crop_size, key), getattr(ours.encoder.crop_size, key))

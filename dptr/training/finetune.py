@@ -37,7 +37,7 @@ from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
 from dptr.training.initialize import initialize
-from dptr.training.label_order import fit_direction, set_direction
+from dptr.training.label_order import fit_direction, is_direction_open, set_direction
 from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
@@ -131,17 +131,21 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     dual = resolved.parts.dual
     reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
+    start = resolved.parts.model
+    is_open = is_direction_open(recipe, start.charset if start else None, charset)
+    if has_run(out):  # which looked at the crops that it began with
+        held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
+        recipe = set_direction(recipe, held.get("direction", ""))
+    elif is_open and not recipe.model.decoder.visual:
+        recipe = set_direction(recipe, "rtl")
 
     def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         nonlocal recipe
         data["training"] = crops.digest()
         lines: list[str] = []
         if reads:
-            if has_run(out):  # which looked at the crops that it began with
-                held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
-                recipe = set_direction(recipe, held.get("direction", ""))
-            else:
-                recipe, lines = fit_direction(recipe, crops, model, charset)
+            if not has_run(out):
+                recipe, lines = fit_direction(recipe, crops, model, charset, is_open)
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
             crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
             lines += turned

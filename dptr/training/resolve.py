@@ -93,10 +93,19 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
     if decoder is not None:
         _refuse_pupil(decoder, recipe, charset)
     own_decoder = DecoderConfig.model_validate(overlay_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
+    _refuse_direction(own_decoder, "co_training.decoder")
     corpus = in_language(recipe.corpus, charset)
     co_training = co_training.model_copy(update={"decoder": own_decoder})
     recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
     return Resolved(recipe, charset, AlignParts(glyph, decoder))
+
+
+def _refuse_direction(decoder: DecoderConfig, name: str) -> None:
+    if decoder.direction:
+        raise UserError(
+            f"{name}.direction = '{decoder.direction}': text tokens follow each other in the order of reading; leave "
+            "it out, or set it in stage 2"
+        )
 
 
 def _refuse_pupil(decoder: Checkpoint, recipe: AlignRecipe, charset: Charset) -> None:
@@ -151,6 +160,7 @@ def resolve_pretrain(
             "orp.replacement = false with orp.positions = 'symbols': each token draws a residual of its own; set "
             "orp.replacement=true, or orp.positions to shared, per-sample or aligned"
         )
+    _refuse_direction(recipe.model.decoder, "model.decoder")
     dual = dual or load_dual(recipe.dual)
     decoder = recipe.model.decoder
     if "dim" not in decoder.model_fields_set:

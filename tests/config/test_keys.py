@@ -128,7 +128,7 @@ def test_a_decoder_reads_every_key_of_its_kind(kind: str) -> None:
     config = DecoderConfig.of(kind=kind, dim=16, depth=1, heads=2)
     with recorded() as reads:
         DECODERS[kind](config, 36, 5)
-    assert unread(config, reads) == ["kind", *(["direction"] if kind == "ctc" else [])]  # which chose it
+    assert unread(config, reads) == ["kind", "direction"]  # which chose it; the tokenizer reads it
 
 
 def test_ctc_over_tokens_reads_the_direction_of_lines() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dptr.evaluation import metrics
+from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 
 WORDS = st.text(alphabet="abc", max_size=7)
@@ -202,3 +203,8 @@ def test_sure_enough_is_the_lowest_confidence_with_few_errors_above() -> None:
     assert metrics.confidence_threshold([0.9, 0.5], [False, True]) is None
     with pytest.raises(ValueError, match="at least one"):
         metrics.confidence_threshold([], [])
+
+
+@pytest.mark.parametrize(("charset", "expected"), [("94", "36"), ("de", "36"), ("ru", "native"), ("ja", "native")])
+def test_the_protocol_of_a_recognizer_keeps_its_letters(charset: str, expected: str) -> None:
+    assert metrics.default_protocol(resolve_charset(charset)) == expected
