@@ -55,7 +55,7 @@ class Survey:
         charset: its characters, without the space.
         corpus: where words come from, and which share of them is held out.
         train_fonts: files of families to train with; ``test_fonts`` of others, or the same where there is one family.
-            Both hold the embedded Latin fonts.
+            Both hold some of the embedded Latin fonts, never the same families.
         notes: lines for the user: counts, what is missing, what would help.
     """
 
@@ -176,6 +176,9 @@ def _find_fonts(
         drawn |= {*covered}
         if len(covered) >= DRAWN * len(letters):
             families.setdefault(font.group, set()).add(font.path)
+    latin: dict[str, set[str]] = {}  # for numbers and addresses: many fonts lack ASCII's letters
+    for font in find_fonts([EMBEDDED]):
+        (families if font.group in families else latin).setdefault(font.group, set()).add(font.path)
     if not families:
         raise UserError(
             f"{name}: none of the {len(fonts)} fonts draws {DRAWN:.0%} of its {len(letters)} letters; install "
@@ -189,8 +192,10 @@ def _find_fonts(
     trained, tested = split_families(families)
     if trained == tested:
         notes.append("one family alone: the test is drawn with the font of the training")
-    latin = [str(path) for path in EMBEDDED.glob("*.ttf")]  # numbers and addresses: many fonts lack ASCII's letters
-    return tuple(sorted({*trained, *latin})), tuple(sorted({*tested, *latin})), notes
+    if latin:
+        latin_trained, latin_tested = split_families(latin)
+        trained, tested = tuple(sorted({*trained, *latin_trained})), tuple(sorted({*tested, *latin_tested}))
+    return trained, tested, notes
 
 
 def split_families(families: dict[str, set[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:

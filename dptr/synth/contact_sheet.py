@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dptr.synth.fonts import Font, FontIndex
+from dptr.synth.layout import line_direction
 from dptr.synth.renderer import Renderer
 
 _LABEL = 20  # pixels below each crop
@@ -54,7 +55,8 @@ def draw_labeled_sheet(
         wrong = misread[number] if misread else ""
         for text, color, top in ((wrong, "red", 1), (word, "black", 1 + _LABEL * bool(wrong))):
             if text:
-                pen.text((x, y + height + top), text, fill=color, font=_plain_face(fonts, text, width))
+                face = _plain_face(fonts, text, width)
+                pen.text((x, y + height + top), text, fill=color, font=face, direction=line_direction(face, text))
     return sheet
 
 

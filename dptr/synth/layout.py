@@ -9,6 +9,7 @@ import functools
 import itertools
 import string
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.random import Generator
 from PIL import Image, ImageFont
 
 from dptr.synth.fonts import Font, needs_shaping
+from dptr.text.direction import needs_reordering
 
 SIZE = 60
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, the last two exclusive
@@ -226,17 +228,22 @@ def pad(mask: np.ndarray, x: int, y: int) -> np.ndarray:
 
 
 def draw_mask(face: ImageFont.FreeTypeFont, text: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """``text`` as ``face`` draws it.
+    """``text`` as ``face`` draws it; on a line from right to left where it holds such letters, or Arabic digits.
 
     Returns:
         uint8 (height, width), with a pixel around its ink; and the box of its ink (left, top, right, bottom) from the
         start of its baseline.
     """
-    glyphs, (left, top) = face.getmask2(text, anchor="ls")
+    glyphs, (left, top) = face.getmask2(text, anchor="ls", direction=line_direction(face, text))
     width, height = glyphs.size
     image = Image.new("L", (max(1, width + 2), max(1, height + 2)))
     image.im.paste(glyphs, (1, 1, width + 1, height + 1))
     return np.asarray(image), (left, top, left + width, top + height)
+
+
+def line_direction(face: ImageFont.FreeTypeFont, text: str) -> Literal["rtl"] | None:
+    """For Pillow, which without it looks at the first letter: ``$١٢`` has none, and is no line from left to right."""
+    return "rtl" if face.layout_engine == ImageFont.Layout.RAQM and needs_reordering(text) else None
 
 
 def _rotate(glyph: np.ndarray, turn: float, scale: float) -> np.ndarray:

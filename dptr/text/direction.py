@@ -82,13 +82,13 @@ _Find = Callable[[str], list[_Part]]
 
 
 def _places(text: str, line: LineDirection, find: _Find) -> list[int]:
-    if not _has_order(text):
+    if not needs_reordering(text):
         return list(range(len(text)))
     return [place for part in _turn(text, line, find) for place in part.places]
 
 
 def _spell(text: str, mirrored: Mapping[str, str], line: LineDirection, find: _Find) -> str:
-    if not _has_order(text):
+    if not needs_reordering(text):
         return text
     pieces = []
     for part in _turn(text, line, find):
@@ -97,7 +97,7 @@ def _spell(text: str, mirrored: Mapping[str, str], line: LineDirection, find: _F
     return "".join(pieces)
 
 
-def _has_order(text: str) -> bool:
+def needs_reordering(text: str) -> bool:
     """Whether the two orders may differ: Arabic numbers follow each other from right to left even without letters."""
     return not text.isascii() and any(bidirectional(character) in ("R", "AL", "AN") for character in text)
 

@@ -29,10 +29,12 @@ def maltese(tmp_path) -> Path:
 
 
 def names(paths: tuple[str, ...]) -> set[str]:
-    """The fonts' names, but for the embedded ones, which are always there."""
-    embedded = {path for path in paths if Path(path).parent == EMBEDDED}
-    assert len(embedded) == 20
-    return {Path(path).stem for path in {*paths} - embedded}
+    """The fonts' names, but for the embedded ones."""
+    return {Path(path).stem for path in paths if Path(path).parent != EMBEDDED}
+
+
+def embedded(paths: tuple[str, ...]) -> set[str]:
+    return {Path(path).name for path in paths if Path(path).parent == EMBEDDED}
 
 
 def test_a_listed_language():
@@ -52,6 +54,14 @@ def test_fonts_of_the_test_are_of_other_families():
     sans, serif = {"NotoSansBengali"}, {"NotoSerifBengali"}
     found = survey(Request("as", None, "", FONTS))
     assert [names(found.train_fonts), names(found.test_fonts)] in ([serif, sans], [sans, serif])
+
+
+@pytest.mark.parametrize(("code", "fonts"), [("ka", FONTS), ("de", (EMBEDDED,))], ids=["beside", "alone"])
+def test_embedded_fonts_are_divided_too(code, fonts):
+    found = survey(Request(code, None, "", fonts))
+    train, test = embedded(found.train_fonts), embedded(found.test_fonts)
+    assert not train & test and len(test) >= 3
+    assert train | test == {path.name for path in EMBEDDED.glob("*.ttf")}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 10, 37])

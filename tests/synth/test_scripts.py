@@ -9,7 +9,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, features
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
-from dptr.synth import Font, FontIndex, Renderer
+from dptr.synth import Font, FontIndex, Renderer, layout
 from dptr.synth.layout import SIZE, draw_word
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
@@ -103,6 +103,19 @@ def test_the_first_letter_stands_right(font, tall, low):
 
 
 @shaped
+@shaped
+@pytest.mark.parametrize("font", ["ar"], indirect=True)
+@pytest.mark.parametrize("text", ["٢٥٪", "٪٢٥", "٣٤/١٢"])
+def test_arabic_digits_without_letters_stand_as_beside_letters(font, text):
+    assert all(character in font for character in text)
+    face = ImageFont.truetype(font.path, SIZE, index=font.number, layout_engine=ImageFont.Layout.RAQM)
+    left, top, right, bottom = face.getbbox("\u200f" + text)  # Unicode's mark of a line from right to left
+    expected = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
+    ImageDraw.Draw(expected).text((1 - left, 1 - top), "\u200f" + text, 255, face)
+    drawn = draw_word(font, text).mask
+    assert np.array_equal(drawn, layout.trim(np.asarray(expected))[0])
+
+
 @pytest.mark.parametrize("code", SAMPLES)
 def test_every_character_drawn_is_in_the_font(code, script_fonts):
     """fontTools' character map of the chosen file holds each letter of the word."""
