@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.command import HELP, command
-from dptr.cli.options import data_option, join_data, out_option, resume_option
+from dptr.cli.options import data_option, join_data, model_option, out_option, resume_option
 from dptr.cli.outputs import check_outputs, html_option, report_options, write_report
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, write_text
 
 if TYPE_CHECKING:
     from dptr.data.check.checks import Check
+
+
+LONGEST = 25  # characters of a label, of most published recognizers
 
 
 @click.group("data", context_settings=HELP, invoke_without_command=True)
@@ -34,19 +37,19 @@ def app(context: click.Context) -> None:
     multiple=True,
     help="Another set that must hold none of these pictures: a test set; repeatable.",
 )
+@model_option("A recognizer to train further: its charset and its longest label.", "NAME|DIR|FILE.onnx", default=None)
 @click.option("--charset", metavar="NAME|FILE", default="", help="Count characters outside this charset.")
 @click.option(
     "--max-length",
     metavar="N",
     type=click.IntRange(min=1),
-    default=25,
-    help="The longest label that a model will take, in characters. Default: 25.",
+    help="The longest label that a model will take, in characters. Default: that of --model, or 25.",
 )
 @report_options("text", "json")
 @html_option("Write a page with the pictures.")
 def check(
-    data: tuple[str, ...], more: tuple[str, ...], against: tuple[Path, ...], charset: str, max_length: int, style: str,
-    out: str, html: Path | None,
+    data: tuple[str, ...], more: tuple[str, ...], against: tuple[Path, ...], model: str | None, charset: str,
+    max_length: int | None, style: str, out: str, html: Path | None,
 ) -> None:  # fmt: skip
     """Find what is wrong with data sets.
 
@@ -55,7 +58,7 @@ def check(
     """
     paths = join_data(data, more)
     check_outputs(out, style, [*paths, *against], html=html)
-    result = _check(paths, [*against], charset, max_length)
+    result = _check(paths, [*against], model, charset, max_length)
     _report(result, paths, [*against], style, out, html)
     if result.problems.total:
         raise click.exceptions.Exit(1)
@@ -112,20 +115,24 @@ def stats(data: tuple[str, ...], more: tuple[str, ...], style: str, out: str, ht
     """
     paths = join_data(data, more)
     check_outputs(out, style, paths, html=html)
-    _report(_check(paths, [], "", 25), paths, [], style, out, html)
+    _report(_check(paths, [], None, "", None), paths, [], style, out, html)
 
 
 for each in (check, build, stats):
     app.add_command(each)
 
 
-def _check(data: list[Path], against: list[Path], charset: str, max_length: int) -> Check:
+def _check(data: list[Path], against: list[Path], model: str | None, charset: str, max_length: int | None) -> Check:
     from dptr.data.check.checks import check
+    from dptr.inference.backend import open_backend
     from dptr.text.charset import resolve_charset
 
     letters = resolve_charset(charset) if charset else None
+    if model is not None:
+        tokenizer = open_backend(model).tokenizer
+        letters, max_length = letters or tokenizer.charset, max_length or tokenizer.max_length
     with progress_bars() as bars:
-        return check(data, letters, max_length, against, bars)
+        return check(data, letters, max_length or LONGEST, against, bars)
 
 
 def _report(

@@ -134,7 +134,11 @@ class Chain:
         self.say_stage("ONNX")
         parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
-        say(f"reads {result.word_accuracy or 0:.1%} of {result.n} rendered words that training held out")
+        words = len({line.split("\t")[1] for line in (test / "labels.tsv").read_text(encoding="utf-8").splitlines()})
+        say(
+            f"reads {result.word_accuracy or 0:.1%} of {result.n:,} rendered crops of {words:,} different words, none of "
+            "which were trained on"
+        )
         return file
 
     def say_stage(self, stage: str) -> None:
@@ -230,7 +234,7 @@ class Chain:
         labels = folder / "labels.tsv"
         if labels.is_file():
             return folder
-        self.say_stage(f"{TEST} rendered words for the test")
+        self.say_stage(f"{TEST:,} rendered crops for the test")
         charset = self.found.charset
         looks = RenderConfig(fonts=self.found.test_fonts, backgrounds=str(self.settings.photographs or ""))
         words = Corpus(self.found.corpus, charset, self.longest, TEST_SEED, "heldout")

@@ -4,7 +4,8 @@ Labels are stored in logical order: as they are read and typed. A decoder that w
 (``dptr.models.decoders.ctc.TokenCTC``) needs visual order. The Unicode bidirectional algorithm (Unicode annex 9) gives
 it, but different texts can look alike, so that it has no inverse. Here a number and a Latin word beside each other keep
 their order (``5 GB``), as they do on signs; for other words, numbers, signs of currency, and brackets the order is that
-of the algorithm in a paragraph that runs from right to left, and ``to_logical`` brings back what ``to_visual`` got.
+of the algorithm in a paragraph that runs from right to left, and ``to_logical`` brings back what ``to_visual`` got,
+but for rare texts that still look like another.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def to_visual(text: str, mirrored: Mapping[str, str] = MIRRORED, line: LineDirec
 
 
 def to_logical(text: str, mirrored: Mapping[str, str] = MIRRORED, line: LineDirection = "rtl") -> str:
-    """A text in visual order as it is read: ``to_logical(to_visual(text)) == text`` for all that begin with no mark."""
+    """A text in visual order as it is read: ``to_logical(to_visual(text)) == text`` but for texts that begin with a mark,
+    and rare ones that look like another, which comes back in their place: ``50%-70 הנחה`` and ``70-50% הנחה``."""
     return _spell(text, mirrored, line, _find_shown_islands)
 
 

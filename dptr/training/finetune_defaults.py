@@ -12,6 +12,7 @@ from typing import Any
 
 from dptr.config.load import load_recipe
 from dptr.config.train import FinetuneRecipe
+from dptr.training.merge import set_keys
 from dptr.utils.files import read_json
 from dptr.weights import model_file
 
@@ -39,8 +40,9 @@ to 65 % in 100 steps; with the head at 1e-4 too, letters that it lacked were not
 
 def continues_model(recipe: FinetuneRecipe) -> bool:
     """Whether ``recipe`` starts from a whole recognizer, or leaves open from what, and of what network."""
-    init, model = recipe.init, recipe.model.model_fields_set
-    return bool(init.model) or not (init.decoder or init.glyph or init.encoder or model & {"encoder", "fmu", "decoder"})
+    init, model = recipe.init, set_keys(recipe.model)
+    other_network = model.keys() & {"encoder", "fmu"} or model.get("decoder", {}).keys() - {"direction"}
+    return bool(init.model) or not (init.decoder or init.glyph or init.encoder or other_network)
 
 
 def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
@@ -64,7 +66,10 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
 
 
 def encoder_kind(model: str) -> str:
-    """Of a recognizer's image encoder; empty where the folder holds no recognizer, which opening it tells."""
+    """Of a recognizer's image encoder; empty without a name, or where the folder holds no recognizer, which opening it
+    tells."""
+    if not model:
+        return ""
     path = model_file(model, "config.json")
     held: Any = read_json(path, "model") if path.is_file() else None
     for key in ("model", "encoder", "kind"):

@@ -188,6 +188,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(["data", "check", str(folder), "--charset", "95"]) == 2
 
 
+def test_command_takes_charset_and_length_of_a_recognizer(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ("Straße", "twelve euros and fifty cents", "東京")
+    crops = write(tmp_path / "crops", [(picture(word, seed), word) for seed, word in enumerate(words)])
+    assert run(["data", "check", str(crops), "--charset", "94"]) == 1
+    assert "'Straße'" in capsys.readouterr().out
+    assert run(["data", "check", str(crops), "--model", "dptr-latin"]) == 1
+    told = capsys.readouterr().out
+    assert "'東京'" in told and "Straße" not in told and "twelve" not in told
+
+
 def test_no_data_set_is_an_error() -> None:
     with pytest.raises(UserError, match="no data set given"):
         check([])

@@ -75,7 +75,7 @@ def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
     for line in (
         "fonts: 1 families draw Georgian",
         "fresh characters: აბგ",
-        "of 16 rendered words that training held out",
+        "of 16 rendered crops of ",
     ):
         assert line in told
     with pytest.raises(UserError, match="holds a run already; pass --resume to go on with it, or another --out"):

@@ -36,6 +36,7 @@ def recipes(monkeypatch) -> list[FinetuneRecipe]:
         (["--set", "init.encoder=rapidocr"], "", 0),
         (["--set", 'init={glyph="runs/glyph"}'], "", 0),
         (["--set", "model.decoder.kind=nrtr"], "", 0),
+        (["--set", "model.decoder.direction=ltr"], "dptr-latin", 3),
         (["--model", "runs/other", "--set", "model.encoder.max_width=320"], "runs/other", 3),
         (["--config", "CONFIG"], "", 0),
         (["--config", "CONFIG", "--model", "runs/other"], "runs/other", 0),
