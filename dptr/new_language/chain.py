@@ -136,8 +136,8 @@ class Chain:
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
         words = len({line.split("\t")[1] for line in (test / "labels.tsv").read_text(encoding="utf-8").splitlines()})
         say(
-            f"reads {result.word_accuracy or 0:.1%} of {result.n:,} rendered crops of {words:,} different words, none of "
-            "which were trained on"
+            f"reads {result.word_accuracy or 0:.1%} of {result.n:,} rendered crops of {words:,} different words, which "
+            "training held out"
         )
         return file
 

@@ -75,8 +75,8 @@ def to_visual(text: str, mirrored: Mapping[str, str] = MIRRORED, line: LineDirec
 
 
 def to_logical(text: str, mirrored: Mapping[str, str] = MIRRORED, line: LineDirection = "rtl") -> str:
-    """A text in visual order as it is read: ``to_logical(to_visual(text)) == text`` but for texts that begin with a mark,
-    and rare ones that look like another, which comes back in their place: ``50%-70 הנחה`` and ``70-50% הנחה``."""
+    """A text in visual order as it is read: ``to_logical(to_visual(text)) == text`` but for texts that begin with a
+    mark, and rare ones that look like another, which comes back in their place: ``50%-70 הנחה`` and ``70-50% הנחה``."""
     return _spell(text, mirrored, line, _find_shown_islands)
 
 
