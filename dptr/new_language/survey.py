@@ -135,8 +135,7 @@ def _find_words(request: Request, language: Language | None, charset: Charset) -
             sources, notes = _add_dictionary(language, sources)
     patterns = SourceConfig(kind="pattern", weight=SHARES["patterns"])
     corpus = CorpusConfig(sources=(*sources, patterns))
-    length = longest_word(charset)
-    every_word = Corpus(corpus, charset, length, seed=0, split="all")
+    every_word = Corpus(corpus, charset, longest_word(charset), seed=0, split="all")
     count = sum(every_word.words.values())
     if count < FEWEST_WORDS:
         raise UserError(
@@ -145,7 +144,7 @@ def _find_words(request: Request, language: Language | None, charset: Charset) -
             "thousands"
         )
     corpus = corpus.model_copy(update={"heldout": 0.02 if count > LARGE_LIST else 0.1})
-    return corpus, [*Corpus(corpus, charset, length, seed=0, split="all").describe().splitlines(), *notes]
+    return corpus, [*every_word.describe().splitlines(), *notes]
 
 
 def longest_word(charset: Charset) -> int:

@@ -214,7 +214,8 @@ class Corpus:
         shares = np.diff(self._cumulative, prepend=0.0)
         if self.epochs:
             shares = np.array([sum(source.counts) / len(self.epochs) for source in self.epochs.lists])
-        lines = [f"corpus, split {self.split} (held out {self.config.heldout:.1%}), charset '{self.charset.name}':"]
+        held = "" if self.split == "all" else f" (held out {self.config.heldout:.1%})"
+        lines = [f"corpus, split {self.split}{held}, charset '{self.charset.name}':"]
         lines += [f"  {share:.0%} {source.describe()}" for share, source in zip(shares, self.sources, strict=True)]
         empty = [name for name, count in self.words.items() if count == 0]
         lines += [f"  0% {name}: no word in this split" for name in empty]
