@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--photographs", default="", help="a folder of backgrounds")
     parser.add_argument("--crops", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--words", action="store_true", help="no phrases with spaces")
     parser.add_argument("--rapidocr", action="store_true", help="read with PP-OCRv6_rec_small too")
     parser.add_argument("--tesseract", default="", help="its code of the language; read with it too")
     parser.add_argument("--out", type=Path, help="where the crops are drawn, unless they are there")
@@ -73,7 +74,8 @@ def draw(options: argparse.Namespace) -> Path:
     out: Path = options.out
     if (out / "labels.tsv").is_file():
         return out
-    recipe = resolve_synth(load_recipe(SynthRecipe, RECIPE, [f"charset={options.language}+space"]))
+    settings = [f"charset={options.language}+space", *(["corpus.phrases=0"] if options.words else [])]
+    recipe = resolve_synth(load_recipe(SynthRecipe, RECIPE, settings))
     looks = {"fonts": tuple(options.fonts), "backgrounds": options.photographs}
     render = recipe.render.model_copy(update=looks | {"effects": recipe.render.effects | {"empty": 0.0}})
     charset = resolve_charset(recipe.charset)

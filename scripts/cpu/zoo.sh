@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, trained on rendered words alone or as they are. Needs the fonts of
+# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, as they are or trained on rendered words, or dptr-en trained on those. Needs the fonts of
 # scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
 # scripts/cpu/zoo.sh            # all
 # scripts/cpu/zoo.sh korean     # one
@@ -13,11 +13,15 @@ fonts=${FONTS:-[\"/usr/share/fonts\",\"runs/web-fonts-world\"]}
 mapfile -t folders < <($python -c 'import json, sys; print(*json.loads(sys.argv[1]), sep="\n")' "$fonts")
 [ -n "${FONTS:-}" ] || $python scripts/web_fonts.py --list scripts/web-fonts-world.txt --out runs/web-fonts-world
 
-draw() { # CODE CROPS SEED OUT PHOTOGRAPHS: words that training holds out, in fonts that it holds out
-    $python research/evidence/recognizers.py --language "$1" --crops "$2" --seed "$3" --out "$4" --photographs "$5" --fonts "${folders[@]}"
+draw() { # CODE CROPS SEED OUT PHOTOGRAPHS [--words]: words that training holds out, in fonts that it holds out
+    $python research/evidence/recognizers.py --language "$1" --crops "$2" --seed "$3" --out "$4" --photographs "$5" "${@:6}" --fonts "${folders[@]}"
 }
 
-# name, code of the charset, crops to train on, minutes of training; none: the published recognizer as it is
+ship() { # MODEL NAME TEST SHOWN
+    $python scripts/ship_recognizer.py "$1" "$2" --int8 --test "$3" --shown "$4" --fonts "${folders[@]}"
+}
+
+# Lines, from PP-OCRv6: name, code of the charset, crops to train on, minutes of training; none: the published recognizer as it is
 while read -r name code crops minutes; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
     draw "$code" 300 1000004 "runs/val-$code" "$photographs"
@@ -33,10 +37,28 @@ while read -r name code crops minutes; do
         $dptr finetune --config recipes/finetune-language.toml --set model.charset="$code+space" --set data.pack="runs/pack-$code" \
             --set "data.validation=[\"runs/val-$code\"]" --set run.seconds="$((60 * ${MINUTES:-$minutes}))" --out "runs/$name" --resume
     fi
-    $python scripts/ship_recognizer.py "$model" "$name" --int8 --test "runs/test-$code" --shown "runs/shown-$code" --fonts "${folders[@]}"
+    ship "$model" "$name" "runs/test-$code" "runs/shown-$code"
 done <<TABLE
 chinese  zh       0     0
 japanese ja       0     0
 cyrillic cyrillic 10000 21
 korean   ko       15000 24
+TABLE
+
+# Words, from dptr-en, one thread each: name, code, minutes of each round
+while read -r name code rounds; do
+    [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
+    draw "$code" 48 1000005 "runs/shown-$code" "" --words
+    start=dptr-en seed=0
+    for minutes in $rounds; do
+        out=runs/$name-$seed
+        [ -d "$out" ] && resume=--resume || resume=
+        OMP_NUM_THREADS=1 $dptr new-language "$code" --model "$start" --minutes "${MINUTES:-$minutes}" --seed "$seed" \
+            --photographs "$photographs" "${folders[@]/#/--fonts=}" --out "$out" $resume
+        start=$out/finetune/model seed=$((seed + 1))
+    done
+    ship "$out" "$name" "$out/test" "runs/shown-$code"
+done <<TABLE
+greek  el 47
+arabic ar 20 47
 TABLE
