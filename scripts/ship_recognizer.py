@@ -255,7 +255,7 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
         "## Accuracy",
         table,
         f"Protocol {result['protocol']}: case and punctuation count, spaces do not. Rendered words are easier than "
-        "photographs of signs. `sheet.png` shows the first crops of the test; what was misread is red.",
+        "photographs of signs. `sheet.png` shows rendered crops; what was misread is red.",
         "## Trained on",
         "\n".join(f"- {line}" for line in card["trained_on"]),
         *(license if "PP-OCRv6" in "".join(card["trained_on"]) else ()),
