@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from helpers_photo import FakeOCR, box, page, ring_outline, word
 from PIL import Image
 
+from dptr.photo import overlay
 from dptr.photo.boxes import give_boxes, read_boxes, take_boxes
 from dptr.photo.inputs import Failure, Sheet
 from dptr.photo.outputs.plain import write_tsv
@@ -171,6 +173,46 @@ def test_the_overlay_has_a_frame_and_a_text_for_each_word() -> None:
     inside = drawn[64:86, 64:156]
     assert (inside == (20, 120, 60)).all(), "the picture stays as it is"
     assert math.prod(draw_overlay((), picture).size) == 240_000
+
+
+FONTS = Path(__file__).parents[1] / "fonts"
+
+
+def test_letters_that_the_embedded_font_lacks_are_drawn_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = word("Hello", box(60, 60, 160, 90)), word("مطعم", box(60, 200, 200, 260))
+    picture = Image.new("RGB", (300, 300), (20, 120, 60))
+    asked: list[str] = []
+
+    def find(characters: str, file: str) -> str:
+        asked.append(characters)
+        return file
+
+    pictures = []
+    for file in ("", str(FONTS / "NotoSansArabic.ttf")):
+        monkeypatch.setattr(overlay, "find_system_font", partial(find, file=file))
+        pictures.append(np.asarray(draw_overlay(words, picture), int))
+    assert asked == ["طعم"] * 2
+    plain, drawn = pictures
+    assert (plain[:150] == drawn[:150]).all(), "Latin letters need no other font"
+    ink = ((drawn[150:200, :, 0] > 180) & (drawn[150:200, :, 1] < 60)).sum()
+    assert ink > 50 > ((plain[150:200, :, 0] > 180) & (plain[150:200, :, 1] < 60)).sum()
+
+
+@pytest.mark.parametrize(
+    ("answer", "characters", "found"),
+    [("NotoSansArabic.ttf", "طعم", True), ("NotoSansArabic.ttf", "中", False), ("nothing.ttf", "طعم", False)],
+)
+def test_a_font_of_the_system_is_one_that_has_the_letters(
+    answer: str, characters: str, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "fc-match"
+    program.write_text(f"#!/bin/sh\nprintf %s '{FONTS / answer}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    assert overlay.find_system_font.__wrapped__(characters) == (str(FONTS / answer) if found else "")
+    program.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert overlay.find_system_font.__wrapped__(characters) == ""
 
 
 def test_a_page_draws_itself(tmp_path: Path) -> None:
