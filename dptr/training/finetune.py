@@ -132,22 +132,27 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
 
-    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
+    def look(crops: LabeledCrops) -> list[str]:
         nonlocal recipe
-        data["training"] = crops.digest()
+        if not reads:
+            return []
+        if has_run(out):  # which looked at the crops that it began with
+            held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
+            recipe = set_direction(recipe, held.get("direction", ""))
+            return []
+        recipe, lines = fit_direction(recipe, crops, model, charset)
+        return lines
+
+    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         lines: list[str] = []
         if reads:
-            if has_run(out):  # which looked at the crops that it began with
-                held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
-                recipe = set_direction(recipe, held.get("direction", ""))
-            else:
-                recipe, lines = fit_direction(recipe, crops, model, charset)
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
-            crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
-            lines += turned
+            crops, lines = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
-    crops = load_finetune_crops(recipe, charset, change)
+    crops = load_finetune_crops(recipe, charset, change, look)
+    if crops.digest:
+        data["training"] = crops.digest
     run, lengths = count_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     source, validation, notes = crops.source, crops.validation, crops.notes + lengths
