@@ -131,7 +131,9 @@ def open_pack(
         streamed = stream_crops(
             str(folder), charset, max_length, size, seed, 0.0, window, cache, allow_empty=True, exact=True
         )
-        return streamed, [f"pack {folder}: {len(streamed):,} rendered crops, streamed", *drops_of(streamed).lines()]
+        unknown = "" if streamed.chunks.shards.columns[2] else "; where their letters stand is not known"
+        message = f"pack {streamed.chunks.shards.url}: {len(streamed):,} rendered crops, streamed{unknown}"
+        return streamed, [message, *drops_of(streamed).lines()]
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
         raise UserError(f"pack {folder}: no {RECIPE} in it; make one with 'dptr synth --out {folder}'")

@@ -156,8 +156,10 @@ class Corpus:
         self._cumulative = cumulate([weight for weight, _ in filled])
         lists = [source for source in self.sources if isinstance(source, WordList)]
         streams = [source for source in self.sources if isinstance(source, StreamedWords)]
-        if config.phrases and streams and not lists:
-            raise UserError(f"corpus.phrases = {config.phrases}: streamed words make none; set corpus.phrases=0")
+        if config.phrases and streams:
+            raise UserError(
+                f"corpus.phrases = {config.phrases}: phrases would leave gaps in words of shards; set corpus.phrases=0"
+            )
         self.epochs = ShuffledEpochs(lists, seed) if lists and not config.replacement else None
         self._turns: tuple[int, ...] = ()  # dealt evenly where words are streamed, so that each comes once an epoch
         if streams and config.replacement:
