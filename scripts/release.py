@@ -34,7 +34,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
 PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread", "open daily", "from nine"]
-EXTRAS = ("train", "export", "clip", "import", "photo", "serve", "ray")
+EXTRAS = ("train", "export", "clip", "import", "photo", "serve", "shards", "ray")
 """Of users; the others are of this project's developers."""
 PACKAGES = 12  # of the base install at most, dptr among them
 RELEASED = ("dptr-*.tar.gz", "dptr_*-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")

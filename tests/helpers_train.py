@@ -204,8 +204,8 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def check_whole(out: Path) -> None:
     """Nothing is half-written under a final name."""
-    from dptr.utils.files import load_tensors
     from dptr.utils.outputs import PARTIAL, REPLACED
+    from dptr.utils.tensors import load_tensors
 
     for path in out.rglob("*"):
         unfinished = any(part.startswith((PARTIAL, REPLACED)) for part in path.relative_to(out).parts)

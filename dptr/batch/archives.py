@@ -6,11 +6,11 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Self
 
-from dptr.batch.items import Item, Source, Span, one_line
-from dptr.batch.places import StoreError
-from dptr.utils.errors import UserError
+from dptr.batch.items import Item, Source, Span
+from dptr.shards.tars import StrictMember
+from dptr.utils.errors import UserError, one_line
+from dptr.utils.places import StoreError
 from dptr.utils.reading import LARGEST
 
 
@@ -23,7 +23,10 @@ def open_archive(source: Source, span: Span) -> Iterator[Item]:
     """The pictures of an archive; where it is damaged, one more item with the error."""
     name, row = span.name, 0
     try:
-        with source.place.open(name) as stream, tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive:
+        with (
+            source.place.open(name) as stream,
+            tarfile.open(fileobj=stream, mode="r|*", tarinfo=StrictMember) as archive,
+        ):
             for member in archive:
                 if _is_wanted(member.name, source):
                     yield Item(name, row, member.name, _extract(archive, member))
@@ -33,19 +36,6 @@ def open_archive(source: Source, span: Span) -> Iterator[Item]:
             raise StoreError(f"{source.place}/{name}: {one_line(error)}; try again later") from error
         damage = UserError(f"{name}: damaged after {row} pictures ({one_line(error)}); copy it again")
         yield Item(name, row, None, damage)
-
-
-class _Member(tarfile.TarInfo):
-    """A member. An archive that stops without its end mark is damaged; ``tarfile`` would take that for its end."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"no end mark, {error}") from error
 
 
 def _is_wanted(member: str, source: Source) -> bool:

@@ -31,12 +31,12 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from dptr.batch.items import Span, one_line
-from dptr.batch.places import Place, is_url
-from dptr.utils.errors import UserError
+from dptr.batch.items import Span
+from dptr.utils.errors import UserError, one_line
 from dptr.utils.escapes import dump_json
 from dptr.utils.files import lock_folder, remove_partial
 from dptr.utils.outputs import ASIDE
+from dptr.utils.places import Place, is_url
 from dptr.version import __version__
 
 JOB, PLAN, FINISHED = "_dptr.json", "_plan.parquet", "_finished.json"

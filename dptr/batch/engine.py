@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from dptr.batch.blocks import Job, Record, Unfinished
-from dptr.batch.items import one_line
 from dptr.batch.work import Do, Work, do_block
-from dptr.utils.errors import UserError
+from dptr.utils.errors import UserError, one_line
 
 STORE = 200 << 20  # bytes of the object store of a cluster that is started here
 CONNECT = 5.0  # seconds

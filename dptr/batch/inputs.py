@@ -13,10 +13,10 @@ from pathlib import Path
 from dptr.batch.archives import list_archives, open_archive
 from dptr.batch.items import Item, Source, Span
 from dptr.batch.parquet import list_groups, open_group
-from dptr.batch.places import Place, StoreError, is_url, split_place
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES
 from dptr.utils.lmdb import LmdbReader, is_lmdb
+from dptr.utils.places import Place, StoreError, is_url, split_place
 
 LMDB_SPAN = 64  # samples
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dptr.batch.places import Place
 from dptr.utils.errors import UserError
 from dptr.utils.images import SUFFIXES
+from dptr.utils.places import Place
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,3 @@ class Item:
         if self.name is not None:
             return f"{self.source}: {self.name}"
         return f"{self.source}: row {self.row}" if self.row else self.source
-
-
-def one_line(error: Exception) -> str:
-    """The message of a library's error, as part of a line."""
-    return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow
-from pyarrow import types
-from pyarrow.parquet import ParquetFile
 
-from dptr.batch.items import Item, Source, Span, one_line
-from dptr.batch.places import Place, StoreError, is_url, split_place
-from dptr.utils.errors import UserError
+from dptr.batch.items import Item, Source, Span
+from dptr.shards.parquet import ERRORS, listed, meaning_of, open_parquet
+from dptr.utils.errors import UserError, one_line
+from dptr.utils.places import Place, StoreError, is_url, split_place
 
 ROWS = 64  # that are decoded at once
-_ERRORS = (pyarrow.ArrowException, OSError, ValueError)
 
 
 def list_groups(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
@@ -35,9 +32,9 @@ def list_groups(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
             schema = file.schema_arrow
             column = column or _choose_column(schema, name)
             if column not in schema.names:
-                raise UserError(f"{name}: no column '{column}', but {_listed(schema.names)}; pass another --column")
+                raise UserError(f"{name}: no column '{column}', but {listed(schema.names)}; pass another --column")
             kind = schema.field(column).type
-            held = _meaning(kind)
+            held = meaning_of(kind)
             if not held:
                 raise UserError(f"{name}: column '{column}' of {kind}, neither bytes nor paths; pass another --column")
             if first and held != held_first:
@@ -61,54 +58,22 @@ def open_group(source: Source, span: Span) -> Iterator[Item]:
                 for value in batch.column(0).to_pylist():
                     yield _item(source, name, row, value)
                     row += 1
-        except _ERRORS as error:
+        except ERRORS as error:
             if isinstance(error, OSError) and not source.place.local:
                 raise StoreError(f"{source.place}/{name}: {one_line(error)}; try again later") from error
             damage = UserError(f"{name}: damaged from row {row} on ({one_line(error)}); copy it again")
             yield from (Item(name, missing, None, damage) for missing in range(row, end))
 
 
-@contextmanager
-def open_parquet(place: Place, name: str) -> Iterator[ParquetFile]:
-    """A Parquet file whose end, which says what is in it, could be read.
-
-    Raises:
-        UserError: it is missing, or no whole Parquet file.
-    """
-    with place.open(name) as stream:
-        try:
-            file = ParquetFile(stream)
-        except _ERRORS as error:
-            raise UserError(
-                f"{name}: no whole Parquet file ({one_line(error)}); copy it again or make it anew"
-            ) from error
-        yield file
-
-
 def _choose_column(schema: pyarrow.Schema, name: str) -> str:
     """The only column that holds bytes; without any, the only one that holds text."""
     for wanted in ("bytes", "paths"):
-        columns = [field.name for field in schema if _meaning(field.type) == wanted]
+        columns = [field.name for field in schema if meaning_of(field.type) == wanted]
         if len(columns) == 1:
             return columns[0]
         if columns:
-            raise UserError(f"{name}: columns {_listed(columns)} hold {wanted}; choose one with --column")
-    raise UserError(f"{name}: no column of bytes or paths, but {_listed(schema.names)}; pass files that have one")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _meaning(kind: pyarrow.DataType) -> str:
-    """``bytes``, ``paths``, or empty for a type that holds neither."""
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
-        return "bytes"
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return "paths"
-    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return _meaning(kind.field("bytes").type).replace("paths", "")
-    return ""
+            raise UserError(f"{name}: columns {listed(columns)} hold {wanted}; choose one with --column")
+    raise UserError(f"{name}: no column of bytes or paths, but {listed(schema.names)}; pass files that have one")
 
 
 def _item(source: Source, name: str, row: int, value: Any) -> Item:

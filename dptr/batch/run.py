@@ -12,13 +12,13 @@ from typing import Any
 from dptr.batch.blocks import Job, Record, Unfinished, open_job
 from dptr.batch.inputs import find_source
 from dptr.batch.items import Source, Span
-from dptr.batch.places import Place, is_url
 from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block
 from dptr.inference.backend import digest_model
 from dptr.inference.reader import Reader
 from dptr.text.charset import resolve_charset
 from dptr.text.lexicon import load_words
 from dptr.utils.errors import UserError
+from dptr.utils.places import Place, is_url
 from dptr.weights import SHIPPED
 
 READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs of a block

@@ -188,8 +188,8 @@ def _run(plan: Callable[[], Task], source: str, out: str, pool: Any) -> None:
     from functools import partial
 
     from dptr.batch.engine import run_blocks
-    from dptr.batch.places import check_apart
     from dptr.batch.run import run_task
+    from dptr.utils.places import check_apart
 
     check_apart(source, out)
     with progress_bars(" blocks") as bars:

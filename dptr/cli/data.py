@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def app(context: click.Context) -> None:
 
 
 @command("data check")
-@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@data_option("Labeled crops, labels.tsv, LMDB, or shards; repeatable.", as_arguments=True)
 @click.option(
     "--against",
     metavar="DIR",
@@ -105,7 +106,7 @@ def build(
 
 
 @command("data stats")
-@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@data_option("Labeled crops, labels.tsv, LMDB, or shards; repeatable.", as_arguments=True)
 @report_options("text", "json")
 @html_option("Write a page with pictures.")
 def stats(data: tuple[str, ...], more: tuple[str, ...], style: str, out: str, html: Path | None) -> None:
@@ -122,7 +123,9 @@ for each in (check, build, stats):
     app.add_command(each)
 
 
-def _check(data: list[Path], against: list[Path], model: str | None, charset: str, max_length: int | None) -> Check:
+def _check(
+    data: Sequence[str | Path], against: Sequence[str | Path], model: str | None, charset: str, max_length: int | None
+) -> Check:
     from dptr.data.check.checks import check
     from dptr.inference.backend import open_backend
     from dptr.text.charset import resolve_charset
@@ -136,7 +139,7 @@ def _check(data: list[Path], against: list[Path], model: str | None, charset: st
 
 
 def _report(
-    result: Check, data: list[Path], against: list[Path], style: str, out: str, html: Path | None
+    result: Check, data: Sequence[str | Path], against: Sequence[str | Path], style: str, out: str, html: Path | None
 ) -> None:  # fmt: skip
     write_report(result.to_json(), lambda: "\n".join(result.lines()), style, out)
     if html:

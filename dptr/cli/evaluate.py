@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @command("eval")
-@data_option("Labeled crops, labels.tsv or LMDB; repeatable.", as_arguments=True)
+@data_option("Labeled crops, labels.tsv, LMDB, or shards; repeatable.", as_arguments=True)
 @model_option()
 @click.option(
     "--protocol",
@@ -59,7 +59,7 @@ def evaluate(
 
     paths = join_data(data, more)
     chosen = find_benchmark(benchmark) if benchmark else None
-    sets = find_sets(chosen, paths) if chosen else {}
+    sets = find_sets(chosen, [Path(path) for path in paths]) if chosen else {}
     if chosen and protocol:
         raise UserError(
             f"--protocol with --benchmark {benchmark}, which is read under {chosen.protocol}; leave one out"

@@ -11,6 +11,7 @@ import click
 
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
+from dptr.utils.places import is_url
 from dptr.weights import DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -80,8 +81,8 @@ def data_option(help: str, as_arguments: bool = False) -> Decorator[Any]:
     return stack(alone, dashed) if as_arguments else dashed
 
 
-def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
-    """The folders after ``--data`` and those that stand alone.
+def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[str | Path]:
+    """The folders, files, and addresses after ``--data`` and those that stand alone.
 
     Raises:
         UserError: there is none, or a value follows ``--json``, which takes none.
@@ -93,8 +94,8 @@ def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[Path]:
                 f"write --json -o {path}"
             )
     if not data and not more:
-        raise UserError("no data set given; pass --data DIR, a folder with labels.tsv or an LMDB")
-    return [Path(path) for path in (*data, *more)]
+        raise UserError("no data set given; pass --data DIR, a folder with labels.tsv, an LMDB, or shards")
+    return [path if is_url(path) else Path(path) for path in (*data, *more)]
 
 
 def config_options() -> Decorator[Any]:

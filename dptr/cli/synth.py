@@ -22,9 +22,9 @@ from dptr.utils.terminal import progress_bars, say, write_text
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["pack", "folder", "lmdb"]),
+    type=click.Choice(["pack", "shards", "folder", "lmdb"]),
     default="pack",
-    help="pack is for training, the others are data sets for other programs too. Default: pack.",
+    help="pack is for training; the others are data sets for other programs too, shards in Parquet. Default: pack.",
 )
 @click.option("--shard", metavar="I/N", default="0/1", help="Only part I (from 0) of N, for N jobs. Default: 0/1.")
 @click.option(
@@ -44,8 +44,9 @@ def synth(
 ) -> None:  # fmt: skip
     """Render words into crops to train on.
 
-    A pack is a folder of rendered crops, on which align (pack=DIR) and finetune (data.pack=DIR) train many times. Jobs
-    of one pack may share --out; folders and LMDBs take one --out each.
+    A pack is a folder of rendered crops, on which align (pack=DIR) and finetune (data.pack=DIR) train many times. So
+    are shards, which are labeled crops for all other commands too. Jobs of one pack may share --out; folders and LMDBs
+    take one --out each.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe
@@ -62,8 +63,9 @@ def synth(
     if sheet:
         _show_rendered(recipe, range(first, min(last, first + 96)), sheet)
     with progress_bars() as bars:
-        if style == "pack":
-            write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part)
+        if style in ("pack", "shards"):
+            kind = "parquet" if style == "shards" else "safetensors"
+            write_pack(recipe, count, out, workers, resume, lambda done: bars("crops", done, count), part, kind)
         else:
             write = write_folder if style == "folder" else write_synth_lmdb
             write(recipe, first, last, out, workers, resume, lambda done: bars("crops", done, last - first))

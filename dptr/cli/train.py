@@ -15,7 +15,7 @@ from dptr.weights import DEFAULT_MODEL
 
 
 @command("finetune", "train")
-@data_option("Labeled crops, labels.tsv or LMDB (data.train); repeatable.", as_arguments=True)
+@data_option("Labeled crops, labels.tsv, LMDB, or shards (data.train); repeatable.", as_arguments=True)
 @model_option(f"The recognizer to start from (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
 @out_option("Where checkpoints and logs go.")
 @config_options()

@@ -36,9 +36,11 @@ class AdaptInitConfig(Config):
 class DataConfig(Config):
     """Labeled crops for stage 2."""
 
-    train: tuple[str, ...] = ()  # folders with labels.tsv, or LMDBs
+    train: tuple[str, ...] = ()  # folders with labels.tsv, LMDBs, or shards (a folder, a file, an address)
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()  # one a set of train; empty = by their numbers of crops
-    cache: str = ""  # a folder where decoded crops are kept, and read from in place of memory
+    # A folder where decoded crops are kept, and read from in place of memory; of shards what is in them.
+    cache: str = ""
+    window: int = Field(8192, ge=1, le=10_000_000)  # crops of shards that are shuffled together, and are in memory
     bucket: int = Field(1, ge=1, le=100_000)  # batches whose words are sorted by length together; 1 = as they come
     validation: tuple[str, ...] = ()  # empty = a part of train
     validation_share: float = Field(0.1, ge=0, lt=1)

@@ -13,12 +13,13 @@ from dptr.config.model import Config
 class SourceConfig(Config):
     """One source of words in a corpus mixture."""
 
-    kind: Literal["wordfreq", "cldr", "hunspell", "file", "labels", "pattern"]
+    kind: Literal["wordfreq", "cldr", "hunspell", "file", "labels", "shards", "pattern"]
     weight: float = Field(1.0, gt=0)
     language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
-    # file: text or .gz, a word a line; labels: labels.tsv, an LMDB, or a root of many; hunspell: a .dic, or installed
+    # file: text or .gz, a word a line; labels: labels.tsv, an LMDB, or a root of many; hunspell: a .dic, or installed;
+    # shards: Parquet or tar, a folder, a file, or an address, read little by little
     path: str = ""
     patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
 
@@ -36,6 +37,7 @@ class CorpusConfig(Config):
     mixed: float = Field(0.03, ge=0, le=1)
     punctuation: float = Field(0.05, ge=0, le=1)  # share of words that get a sign before or after
     phrases: float = Field(0.0, ge=0, le=1)  # share of texts of several words; the charset must have the space
+    cache: str = ""  # a folder for what is in shards, so that it is looked at once; empty = at each start
     replacement: bool = True  # words are drawn independently; false: every entry once an epoch, in shuffled order
 
 

@@ -9,8 +9,6 @@ are never cached.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +21,7 @@ from jaxtyping import Int, UInt8, UInt32
 from dptr.data.held_out import hash_picture
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json, remove_partial, replace_file, write_json
+from dptr.utils.locks import alone_in
 from dptr.utils.resize import to_array
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
     file = folder / f"{place.name}-{height}x{width}-{key}.npy"
     report = file.with_suffix(".json")
     if not report.is_file():
-        with _alone(folder):
+        with alone_in(folder, "data.cache"):
             if not report.is_file():
                 remove_partial(folder)
                 if file.exists():  # refused unless it is a whole array: nothing in it says that dptr wrote it then
@@ -122,23 +121,6 @@ def _decode(
                 unreadable[index], crop = str(error), blank
             stream.write(crop.tobytes())
     return unreadable, hashes
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process is in here for this folder."""
-    try:
-        import fcntl
-    except ImportError as error:  # Windows
-        raise UserError(f"data.cache = '{folder}': this system has no locks for it; leave data.cache empty") from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "a")  # noqa: SIM115
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by whatever end of the process
-    except OSError as error:
-        raise UserError(f"cache {folder}: {error.strerror}; pass a folder that can be written as data.cache") from error
-    with lock:
-        yield
 
 
 @lru_cache(maxsize=64)

@@ -143,6 +143,33 @@ def load_crops(
     return LabeledCrops(arrays, [label for *_, label in readable], keys, sources, drops, turned, hashes)
 
 
+def join_crops(parts: Sequence[LabeledCrops], size: Sizes) -> LabeledCrops:
+    """Several crops in a row, in memory, whose sources are counted on; what was dropped of the first."""
+    crops = [part.arrays[row] for part in parts for row in range(len(part))]
+    turned: dict[int, list[np.ndarray]] = {}
+    sources: list[int] = []
+    for part in parts:
+        turned |= {len(sources) + row: views for row, views in part.turned.items()}
+        before = max(sources, default=-1) + 1
+        sources += [before + source for source in part.sources]
+    return LabeledCrops(
+        as_arrays(crops, size),
+        [label for part in parts for label in part.labels],
+        [key for part in parts for key in part.keys],
+        sources,
+        parts[0].drops if parts else DropReport(),
+        turned,
+        np.concatenate([part.hashes for part in parts]),
+    )
+
+
+def as_arrays(crops: list[np.ndarray], size: Sizes) -> UInt8[np.ndarray, "n h w 3"] | VariableSizeCrops:
+    """Crops as ``LabeledCrops`` holds them."""
+    if len(size.every) > 1:
+        return VariableSizeCrops(crops)
+    return np.stack(crops) if crops else np.empty((0, size.height, size.width, 3), np.uint8)
+
+
 _Wanted = tuple[int, int, str]  # data set, sample, label
 _Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
 _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views

@@ -1,4 +1,4 @@
-"""Labeled crops on disk: a folder with ``labels.tsv``, an LMDB, or a root with many of them below it."""
+"""Labeled crops: a folder with ``labels.tsv``, an LMDB, shards, or a root with many of them below it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from dptr.shards.rows import Rows
+from dptr.shards.shard_set import is_shards, open_shards
 from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image, read_encoded
@@ -123,6 +126,50 @@ class LabeledLmdb(LabeledDataset):
         yield _stamp(self.path / "data.mdb")
 
 
+class LabeledShards(LabeledDataset):
+    """Shards (``dptr.shards``), read chunk by chunk: quick in order, slow here and there."""
+
+    def __init__(self, url: str) -> None:
+        self.shards = open_shards(url)
+        if not self.shards.pictures:
+            raise UserError(f"{self.shards.url}: no pictures in these shards; labeled crops have one in each row")
+        self.path = Path(self.shards.url)
+        self._held: dict[bool, tuple[int, Rows]] = {}  # the last chunk, without pictures and with them
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def label(self, index: int) -> str:
+        _, row, rows = self._find(index, False)
+        return rows.labels[row] or ""
+
+    def key(self, index: int) -> str:
+        chunk, row, rows = self._find(index, False)
+        return self.shards.name(chunk, row, rows)
+
+    def image_bytes(self, index: int) -> bytes:
+        _, row, rows = self._find(index, True)
+        data = rows.pictures[row]
+        if data is None:
+            raise UserError(f"{self.shards.url}/{self.key(index)}: no picture")
+        return data
+
+    def open_bytes(self, index: int, data: bytes) -> Image.Image:
+        return open_image(data, f"{self.shards.url}/{self.key(index)}")
+
+    def stamps(self) -> Iterator[str]:
+        yield self.shards.stamp()
+
+    def _find(self, index: int, pictures: bool) -> tuple[int, int, Rows]:
+        starts = self.shards.starts
+        chunk = int(np.searchsorted(starts, index, "right")) - 1
+        for held in self._held.values():
+            if held[0] == chunk and (not pictures or held is self._held.get(True)):
+                return chunk, index - int(starts[chunk]), held[1]
+        self._held[pictures] = chunk, self.shards.read(chunk, pictures)
+        return chunk, index - int(starts[chunk]), self._held[pictures][1]
+
+
 class LabeledRoot(LabeledDataset):
     """Data sets below one folder, one after the other; keys begin with the folder of the data set.
 
@@ -172,7 +219,7 @@ class LabeledRoot(LabeledDataset):
 
 
 def open_labeled(path: str | Path) -> LabeledDataset:
-    """Open a data set: a folder with ``labels.tsv``, an LMDB folder, or a root with such folders below it.
+    """Open a data set: a folder with ``labels.tsv``, an LMDB folder, shards, or a root with such folders below it.
 
     The file itself, ``labels.tsv`` or ``data.mdb``, is taken for its folder.
 
@@ -180,12 +227,14 @@ def open_labeled(path: str | Path) -> LabeledDataset:
         UserError: nothing there, none of the three, both files in one folder, what ``find_data_sets`` raises, or what
             the two formats demand is violated.
     """
+    if is_shards(path):
+        return LabeledShards(str(path))
     folder = Path(path)
     if folder.name in (LABELS, "data.mdb") and folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
         problem = "not a data set" if folder.exists() else "no such folder"
-        raise UserError(f"{path}: {problem}; pass a folder with {LABELS}, or an LMDB folder")
+        raise UserError(f"{path}: {problem}; pass a folder with {LABELS}, an LMDB folder, or shards")
     if is_data_set(folder):
         return _open_folder(folder)
     return LabeledRoot(folder, [_open_folder(part) for part in find_data_sets(folder)])
@@ -199,6 +248,8 @@ def parts_of(dataset: LabeledDataset) -> list[tuple[str, LabeledDataset]]:
 
 
 def _open_folder(folder: Path) -> LabeledDataset:
+    if not is_lmdb(folder) and not (folder / LABELS).is_file():
+        return LabeledShards(str(folder))
     if not is_lmdb(folder):
         return LabeledFolder(folder)
     if (folder / LABELS).is_file():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from dptr.data.sources import Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
+from dptr.data.sources import ByRows, Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
 from dptr.utils.permutations import seeded_order
 from dptr.utils.resize import to_array
 from dptr.utils.sizes import Size, by_shape
@@ -62,7 +63,7 @@ class _Stream:
 
 
 @dataclass(frozen=True)
-class MadeCrops:
+class MadeCrops(ByRows):
     """Samples that were made before, in a new seeded order each epoch: a ``SizedSource``."""
 
     samples: list[Sample]
@@ -192,17 +193,18 @@ def batch_by_size(
         steps: how many batches will be drawn, so that each sorted pool of a size ends with them; 0 = without end.
     """
     total = sum(weight for _, weight in parts)
-    sizes = [[(int(height), int(width)) for height, width in source.sizes()] for source, _ in parts]
-    homes = _homes([size for some in sizes for size in some], batch_size)
+    sizes = [source.count_sizes() for source, _ in parts]
+    every = sum(map(Counter, sizes), Counter[Size]())
+    homes = _homes(every, batch_size)
     supplies, weights, told = [], [], []
     for stream, size in enumerate(sorted(set(homes.values()), key=by_shape)):
         streams: list[Source] = []
         shares: list[int] = []
         for (source, weight), own in zip(parts, sizes, strict=True):
-            rows = np.flatnonzero([homes[each] == size for each in own])
-            if len(rows):
-                share = weight / total * len(rows) / len(own)
-                streams.append(_Stream(source.choose(rows, stream), size, int(before * share)))
+            kept = [each for each in own if homes[each] == size]
+            if kept:
+                share = weight / total * sum(own[each] for each in kept) / sum(own.values())
+                streams.append(_Stream(source.keep_sizes(kept, stream), size, int(before * share)))
                 shares.append(max(1, round(_WHOLE * share)))
         supply: Source = WeightedMixture(tuple(streams), tuple(shares))
         own_steps = max(1, steps * sum(shares) // _WHOLE) if steps else pool
@@ -210,20 +212,18 @@ def batch_by_size(
         supplies.append(LengthBuckets(supply, batch_size, together, seed) if together > 1 else supply)
         weights.append(sum(shares))
         told.append(f"{size[0]}x{size[1]} {sum(shares) / _WHOLE:.1%}")
-    stretched = sum(homes[each] != each for some in sizes for each in some)
+    stretched = sum(count for each, count in every.items() if homes[each] != each)
     note = f"; {stretched:,} crops of rare sizes are stretched to the nearest" if stretched else ""
     return SizeBatches(tuple(supplies), tuple(weights), batch_size), [f"batches of one size: {', '.join(told)}{note}"]
 
 
-def _homes(sizes: Sequence[Size], least: int) -> dict[Size, Size]:
+def _homes(sizes: Mapping[Size, int], least: int) -> dict[Size, Size]:
     """Which size crops of each size are trained at: their own where there are ``least``, else the nearest such.
 
     Where that is too far (``STRETCH``) they keep their own.
     """
-    found, counts = np.unique(np.array(sizes), axis=0, return_counts=True)
-    own = [(int(height), int(width)) for height, width in found]
-    common = [size for size, count in zip(own, counts, strict=True) if count >= least]
-    common = common or [own[int(counts.argmax())]]
+    own = sorted(sizes)
+    common = [size for size in own if sizes[size] >= least] or [max(own, key=lambda size: sizes[size])]
 
     def distance(size: Size, other: Size) -> float:
         return abs(float(np.log(by_shape(other)[0] / by_shape(size)[0])))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import gcd, lcm
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +12,9 @@ from jaxtyping import Int
 
 from dptr.data.augment import augment
 from dptr.data.crops import LabeledCrops
+from dptr.utils.dealing import deal
 from dptr.utils.permutations import seeded_order
+from dptr.utils.sizes import Size
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
 _GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
@@ -32,11 +33,33 @@ class Source(Protocol):
 class SizedSource(Source, Protocol):
     """A supply of n crops, again and again, that knows the size of each before it is opened."""
 
+    def count_sizes(self) -> dict[Size, int]:
+        """How many crops are of each size."""
+
+    def keep_sizes(self, sizes: Collection[Size], stream: int) -> Source:
+        """A supply of the crops of these sizes; another ``stream`` draws in other orders."""
+
+
+class ByRows(ABC):
+    """What makes a supply with a table of its crops' sizes a ``SizedSource``."""
+
+    @abstractmethod
     def sizes(self) -> Int[np.ndarray, "n 2"]:
         """Height and width in pixels of each crop."""
 
+    @abstractmethod
     def choose(self, rows: np.ndarray, stream: int) -> Source:
         """A supply of some of the crops; another ``stream`` draws in other orders."""
+
+    def count_sizes(self) -> dict[Size, int]:
+        """See ``SizedSource``."""
+        found, counts = np.unique(self.sizes(), axis=0, return_counts=True)
+        return {(int(height), int(width)): int(count) for (height, width), count in zip(found, counts, strict=True)}
+
+    def keep_sizes(self, sizes: Collection[Size], stream: int) -> Source:
+        """See ``SizedSource``."""
+        kept = [(int(height), int(width)) in sizes for height, width in self.sizes()]
+        return self.choose(np.flatnonzero(kept), stream)
 
 
 class Dealt:
@@ -69,7 +92,7 @@ class Curriculum(Dealt):
 
 
 @dataclass(frozen=True)
-class LabeledSource:
+class LabeledSource(ByRows):
     """Labeled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
 
     crops: LabeledCrops
@@ -121,28 +144,15 @@ class Mixture(Dealt):
 class WeightedMixture(Dealt):
     """Several supplies, each in proportion to its weight and evenly spread; no supply's indices have gaps.
 
-    ``weights`` are whole numbers (``whole_weights``). After any multiple of their sum the proportions are exact. The
-    first supply takes its share of all samples, the second its share of those left, and so on.
+    ``weights`` are whole numbers, dealt as ``dptr.utils.dealing.deal`` says.
     """
 
     sources: tuple[Source, ...]
     weights: tuple[int, ...]
 
     def deal(self, index: int) -> tuple[Source, int]:
-        left = sum(self.weights)
-        for source, weight in zip(self.sources[:-1], self.weights, strict=False):
-            before, after = index * weight // left, (index + 1) * weight // left
-            if after > before:
-                return source, before
-            index, left = index - before, left - weight
-        return self.sources[-1], index
-
-
-def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
-    """The smallest whole numbers in the proportion of ``weights`` > 0, taken as the decimals they are written as."""
-    exact = [Fraction(str(weight)) for weight in weights]
-    unit = Fraction(gcd(*(part.numerator for part in exact)), lcm(*(part.denominator for part in exact)))
-    return tuple(int(part / unit) for part in exact)
+        number, own = deal(index, self.weights)
+        return self.sources[number], own
 
 
 @dataclass(frozen=True)

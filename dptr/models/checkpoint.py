@@ -30,8 +30,9 @@ from dptr.models.resize_positions import ROWS, resize_rows
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_folder, load_tensors, read_json, save_tensors, write_json
+from dptr.utils.files import atomic_folder, read_json, write_json
 from dptr.utils.outputs import is_marked
+from dptr.utils.tensors import load_tensors, save_tensors
 from dptr.weights import SHIPPED, model_file
 
 Kind = Literal["recognizer", "decoder"]

@@ -20,7 +20,7 @@ from dptr.models.published_names import FAMILIES, detect_family, to_our_names
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import CHARSETS, Charset, resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors
+from dptr.utils.tensors import load_tensors
 
 IMAGE_SIZES = ((32, 128), (224, 224))  # of PARSeq's configurations, height and width in pixels
 

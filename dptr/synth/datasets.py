@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from dptr.config.train import SynthRecipe
@@ -151,10 +152,15 @@ def render_pictures(source: RenderedWords, span: tuple[int, int]) -> list[Pictur
     pictures = []
     for index in range(*span):
         crop, word, _ = source.sample(index)
-        file = io.BytesIO()
-        Image.fromarray(crop).save(file, "PNG", compress_level=1)
-        pictures.append((file.getvalue(), word))
+        pictures.append((encode_png(crop), word))
     return pictures
+
+
+def encode_png(crop: np.ndarray) -> bytes:
+    """A crop (h, w, 3) as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:

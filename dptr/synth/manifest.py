@@ -33,7 +33,8 @@ def _content(manifest: dict[str, Any]) -> dict[str, Any]:
         effects = effects.model_dump()
     if effects is not None:  # with what came later, which was off
         effects = {**dict.fromkeys(Effects.model_fields, 0.0), **effects}
-    recipe["corpus"] = CorpusConfig.model_validate(recipe.get("corpus", {})).model_dump()
+    corpus = {**recipe.get("corpus", {}), "cache": ""}
+    recipe["corpus"] = CorpusConfig.model_validate(corpus).model_dump()
     recipe["size"] = CropSize.model_validate(recipe.get("size", {})).model_dump()  # with the keys that came later
     for name in ("preset", "effects"):
         render.pop(name, None)

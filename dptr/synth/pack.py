@@ -1,8 +1,10 @@
 """Packs: crops rendered once, for training to read many times.
 
 A core renders some 480 crops a second, about as many as a small recognizer learns from; read from a pack, crops cost
-nothing. A pack is a folder of shards, each a safetensors file of ``SHARD`` crops at their final size with the letters'
-places and the words, written whole or not at all: an interrupted ``dptr synth`` goes on with the missing shards.
+nothing. A pack is a folder of files of ``SHARD`` crops at their final size with the letters' places and the words, each
+written whole or not at all: an interrupted ``dptr synth`` goes on with the missing ones. A file is safetensors, whose
+crops are mapped, or Parquet: a quarter of the bytes, and shards (``dptr.shards``), which whatever reads labeled crops
+reads too.
 """
 
 from __future__ import annotations
@@ -19,20 +21,26 @@ import torch
 from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 
+from dptr.config.data import DataConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
 from dptr.data.loader import pad_stops
-from dptr.data.sources import Sample
+from dptr.data.shards import StreamedCrops, drops_of, stream_crops
+from dptr.data.sources import ByRows, Sample
+from dptr.shards.shard_set import is_shards
 from dptr.synth import worker
+from dptr.synth.datasets import encode_png
 from dptr.synth.manifest import describe_recipe, same_crops
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, remove_partial, save_tensors, write_json
+from dptr.utils.extras import require_extras
+from dptr.utils.files import read_json, remove_partial, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import by_shape
+from dptr.utils.tensors import save_tensors
 
 SHARD = 5000  # crops, about 60 MB at 32x128
 RECIPE = "pack.json"  # the manifest
@@ -56,7 +64,7 @@ class _Shard:
 
 
 @dataclass(frozen=True)
-class Pack:
+class Pack(ByRows):
     """Crops of a pack in a new seeded order each epoch: a ``Source``.
 
     Args:
@@ -68,6 +76,10 @@ class Pack:
     folder: Path
     rows: np.ndarray
     seed: int
+
+    def __len__(self) -> int:
+        """Crops of an epoch."""
+        return len(self.rows)
 
     def sample(self, index: int) -> Sample:
         shard, row = self._place(index)
@@ -95,15 +107,33 @@ class Pack:
 
 
 def open_pack(
-    folder: str | Path, charset: Charset, max_length: int, size: CropSize, seed: int
-) -> tuple[Pack, list[str]]:
+    folder: str | Path,
+    charset: Charset,
+    max_length: int,
+    size: CropSize,
+    seed: int,
+    window: int = DataConfig().window,
+    cache: str = "",
+) -> tuple[Pack | StreamedCrops, list[str]]:
     """A pack to train on, and lines for the log: words that the charset cannot write are left out and counted.
 
     Pictures without text are among them, with the word "".
 
+    Args:
+        folder: of a pack, or shards, which are streamed.
+        window, cache: of shards; see ``stream_crops``.
+
     Raises:
-        UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left.
+        UserError: no pack there, an unfinished or damaged one, crops of another size, or no crop is left; see
+            ``stream_crops``.
     """
+    if is_shards(folder):
+        streamed = stream_crops(
+            str(folder), charset, max_length, size, seed, 0.0, window, cache, allow_empty=True, exact=True
+        )
+        unknown = "" if streamed.chunks.shards.columns[2] else "; where their letters stand is not known"
+        message = f"pack {streamed.chunks.shards.url}: {len(streamed):,} rendered crops, streamed{unknown}"
+        return streamed, [message, *drops_of(streamed).lines()]
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
         raise UserError(f"pack {folder}: no {RECIPE} in it; make one with 'dptr synth --out {folder}'")
@@ -144,6 +174,7 @@ def write_pack(
     resume: bool = False,
     progress: Callable[[int], None] = lambda done: None,
     part: tuple[int, int] = (0, 1),
+    style: str = "safetensors",
 ) -> None:
     """Render samples 0..count-1 of ``recipe`` into ``folder``.
 
@@ -153,12 +184,16 @@ def write_pack(
         resume: go on with a folder that already holds a pack of this recipe, also to make it larger.
         progress: called with the number of crops done, by whoever did them.
         part: (i, n) = every n-th shard from the i-th on: n jobs together, in any order or at once, make the pack.
+        style: a key of ``STYLES``.
 
     Raises:
         UserError: ``folder`` holds something else, a pack and neither ``resume`` nor a part is asked for, or a pack of
             another recipe; what rendering raises.
     """
     described = {**describe_recipe(recipe), "shard": SHARD}
+    if style != "safetensors":
+        described["format"] = style
+        require_extras(f"dptr synth --format {style}", "shards")
     path = folder / RECIPE
     if check_folder(folder, "pack", RECIPE, ("recipe", "shard", "count")):
         before = read_json(path, "pack")
@@ -172,7 +207,9 @@ def write_pack(
         remove_partial(folder)
     write_json(path, {**described, "count": count})
     spans = [(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
-    missing = [span for span in spans if not _holds(folder / _name(span[0] // SHARD), span[1] - span[0])]
+    missing = [
+        span for span in spans if STYLES[style].count(folder / _name(span[0] // SHARD, style)) != span[1] - span[0]
+    ]
     done = count - sum(last - first for first, last in missing)
     progress(done)
     missing = [span for span in missing if span[0] // SHARD % part[1] == part[0]]
@@ -180,25 +217,28 @@ def write_pack(
         return
     if workers == 1:
         for first, last in missing:
-            _write_shard(source, folder, first, last)
+            _write_shard(source, folder, first, last, style)
             done += last - first
             progress(done)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start_worker, (recipe,)) as pool:
-        for written in pool.imap_unordered(partial(_work, folder), missing):
+        for written in pool.imap_unordered(partial(_work, folder, style), missing):
             done += written
             progress(done)
 
 
-def _work(folder: Path, span: tuple[int, int]) -> int:
-    _write_shard(worker.worker_source(), folder, *span)
+def _work(folder: Path, style: str, span: tuple[int, int]) -> int:
+    _write_shard(worker.worker_source(), folder, *span, style)
     return span[1] - span[0]
 
 
-def _write_shard(source: RenderedWords, folder: Path, first: int, last: int) -> None:
+def _write_shard(source: RenderedWords, folder: Path, first: int, last: int, style: str) -> None:
     samples = [source.sample(index) for index in range(first, last)]
+    STYLES[style].write(folder / _name(first // SHARD, style), samples, first, len(source.renderer.size.every) > 1)
+
+
+def _write_tensors(path: Path, samples: list[Sample], first: int, several: bool) -> None:
     crops = [crop for crop, _, _ in samples]
-    several = len(source.renderer.size.every) > 1
     tensors = {
         "crops": torch.from_numpy(np.concatenate([crop.ravel() for crop in crops]) if several else np.stack(crops)),
         "stops": torch.from_numpy(pad_stops([stops for _, _, stops in samples])).half(),
@@ -206,15 +246,39 @@ def _write_shard(source: RenderedWords, folder: Path, first: int, last: int) -> 
     if several:
         tensors["sizes"] = torch.tensor([crop.shape[:2] for crop in crops])
     words = json.dumps([word for _, word, _ in samples], ensure_ascii=False)
-    save_tensors(folder / _name(first // SHARD), tensors, {"words": words})
+    save_tensors(path, tensors, {"words": words})
 
 
-def _name(number: int) -> str:
-    return f"crops-{number:06d}.safetensors"
+def _count_tensors(path: Path) -> int:
+    return len(_read_shard(path).words) if path.is_file() else 0
 
 
-def _holds(path: Path, count: int) -> bool:
-    return path.is_file() and len(_read_shard(path).words) == count
+def _write_parquet(path: Path, samples: list[Sample], first: int, several: bool) -> None:
+    from dptr.shards.parquet import write_crops
+
+    pictures = ((encode_png(crop), word, stops.ravel().tolist()) for crop, word, stops in samples)
+    write_crops(path, pictures, first)
+
+
+def _count_parquet(path: Path) -> int:
+    from dptr.shards.parquet import count_rows
+
+    return count_rows(path) if path.is_file() else 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the files of a pack are written, and how many crops one holds; 0 = it is not there."""
+
+    write: Callable[[Path, list[Sample], int, bool], None]
+    count: Callable[[Path], int]
+
+
+STYLES = {"safetensors": Style(_write_tensors, _count_tensors), "parquet": Style(_write_parquet, _count_parquet)}
+
+
+def _name(number: int, style: str = "safetensors") -> str:
+    return f"crops-{number:06d}.{style}"
 
 
 @lru_cache(maxsize=1024)

@@ -8,9 +8,9 @@ from dptr.data.sources import Sample
 from dptr.synth import Renderer
 from dptr.synth.kinds import KINDS
 from dptr.text.corpus import Corpus
+from dptr.text.streamed import REDRAW
 from dptr.utils.errors import UserError
 
-_REDRAW = 1 << 40  # how far apart the indices lie that are tried when no font can draw a word
 _ATTEMPTS = 100
 
 
@@ -31,7 +31,7 @@ class RenderedWords:
         if kind and not kind.texts:
             return ""
         for attempt in range(_ATTEMPTS):
-            place = index + attempt * _REDRAW
+            place = index + attempt * REDRAW
             word = self.corpus.draw(place, kind.texts) if kind else self.corpus.word(place)
             if self.renderer.can_draw(word):
                 return word

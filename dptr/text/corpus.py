@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from dptr.config.render import CorpusConfig, SourceConfig
+from dptr.shards.shard_set import open_shards
 from dptr.text import casing
 from dptr.text.charset import OUTSIDE, SPACED, Charset, check_label
 from dptr.text.epochs import ShuffledEpochs
@@ -24,7 +25,9 @@ from dptr.text.languages import LANGUAGES
 from dptr.text.patterns import PATTERNS
 from dptr.text.phrases import draw_phrase
 from dptr.text.sources import label_sets, read_source
+from dptr.text.streamed import REDRAW, StreamedWords, order_words
 from dptr.text.word_lists import PatternList, WordList, count_drops, cumulate
+from dptr.utils.dealing import deal, whole_weights
 from dptr.utils.errors import UserError
 
 Split = Literal["train", "heldout", "all"]
@@ -85,6 +88,7 @@ class Corpus:
 
     Attributes:
         split: "train", "heldout" or "all".
+        epoch: entries of an epoch, with ``config.replacement`` off; else 0.
         words: words in this split, by source; pattern sources are endless and not listed.
         dropped: entries left out while reading the sources, by reason, whatever the split.
         epochs: with ``config.replacement`` off, the order of all entries; else None.
@@ -136,7 +140,9 @@ class Corpus:
         opened = [(source.weight, self._open(source)) for source in config.sources]
         self._fitting: dict[str, bool] = {}
         self.dropped: dict[str, int] = dict(sum((Counter(source.dropped) for _, source in opened), Counter()))
-        filled = [(w, source) for w, source in opened if isinstance(source, PatternList) or source.words]
+        filled = [
+            (w, source) for w, source in opened if isinstance(source, PatternList | StreamedWords) or source.words
+        ]
         if not filled:
             raise UserError(
                 f"corpus: no word in split '{split}' with heldout {config.heldout}"
@@ -149,7 +155,18 @@ class Corpus:
                 self.words[source.name] += len(source.words)
         self._cumulative = cumulate([weight for weight, _ in filled])
         lists = [source for source in self.sources if isinstance(source, WordList)]
-        self.epochs = None if config.replacement else ShuffledEpochs(lists, seed)
+        streams = [source for source in self.sources if isinstance(source, StreamedWords)]
+        if config.phrases and streams:
+            raise UserError(
+                f"corpus.phrases = {config.phrases}: phrases would leave gaps in words of shards; set corpus.phrases=0"
+            )
+        self.epochs = ShuffledEpochs(lists, seed) if lists and not config.replacement else None
+        self._turns: tuple[int, ...] = ()  # dealt evenly where words are streamed, so that each comes once an epoch
+        if streams and config.replacement:
+            self._turns = whole_weights([weight for weight, _ in filled])
+        elif streams:
+            self._turns = tuple(source.order.length for source in streams)
+        self.epoch = 0 if config.replacement else sum(self._turns) or len(self.epochs or ())
 
     def word(self, index: int) -> str:
         """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
@@ -162,13 +179,22 @@ class Corpus:
         bits = self._bits(index)
         if self.config.phrases and _unit(bits[6]) < self.config.phrases:
             return self.phrase(index)
-        drawn = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
+        if self._turns:
+            number, own = deal(index % REDRAW, self._turns)
+            drawn = self.sources[number]
+            if isinstance(drawn, StreamedWords):
+                entry = drawn.entry_at(own + index // REDRAW * REDRAW)
+                word, _ = self._read(entry, drawn.language, drawn.restyled)
+                return self._vary(drawn, word, bits) if drawn.styled else word
+        else:
+            drawn = self.sources[bisect_right(self._cumulative, _unit(bits[0]))]
         if isinstance(drawn, PatternList):
             return self._draw_pattern(drawn, np.random.Generator(np.random.Philox(key=bits[1:3])))
+        assert isinstance(drawn, WordList)
         word = drawn.word_at(_unit(bits[1]))
         return self._vary(drawn, word, bits) if drawn.styled else word
 
-    def _vary(self, source: WordList, word: str, bits: tuple[int, ...]) -> str:
+    def _vary(self, source: WordList | StreamedWords, word: str, bits: tuple[int, ...]) -> str:
         """The word in a case style, and maybe with a sign."""
         word = self._style(word, source.language, _unit(bits[2]), bits[3])
         if self._signs and _unit(bits[4]) < self.config.punctuation:
@@ -212,24 +238,28 @@ class Corpus:
     def describe(self) -> str:
         """One line a source: its share, its words, what was left out and why."""
         shares = np.diff(self._cumulative, prepend=0.0)
-        if self.epochs:
+        if self._turns:
+            shares = np.array(self._turns) / sum(self._turns)
+        elif self.epochs:
             shares = np.array([sum(source.counts) / len(self.epochs) for source in self.epochs.lists])
         held = "" if self.split == "all" else f" (held out {self.config.heldout:.1%})"
         lines = [f"corpus, split {self.split}{held}, charset '{self.charset.name}':"]
         lines += [f"  {share:.0%} {source.describe()}" for share, source in zip(shares, self.sources, strict=True)]
         empty = [name for name, count in self.words.items() if count == 0]
         lines += [f"  0% {name}: no word in this split" for name in empty]
-        if self.epochs:
-            lines.append(f"  without replacement: {len(self.epochs):,} entries an epoch, in a new order each time")
+        if self.epoch:
+            lines.append(f"  without replacement: {self.epoch:,} entries an epoch, in a new order each time")
         return "\n".join(lines + [f"  {note}" for note in self._notes])
 
     def _bits(self, index: int) -> tuple[int, ...]:
         """Eight times 64 random bits, those of ``index``."""
         return struct.unpack("<8Q", blake2b(f"{self.seed}:{self.split}:{index}".encode()).digest())
 
-    def _open(self, source: SourceConfig) -> WordList | PatternList:
+    def _open(self, source: SourceConfig) -> WordList | PatternList | StreamedWords:
         if source.kind == "pattern":
             return self._open_patterns(source)
+        if source.kind == "shards":
+            return self._open_shards(source)
         name = f"{source.kind}:{source.path or source.language}"
         styled = source.kind != "labels"  # labels are words as somebody wrote them
         own = self.charset.name.removesuffix(SPACED)
@@ -274,15 +304,46 @@ class Corpus:
     ) -> Iterator[tuple[str, float]]:
         """Words that charset and length allow, with their weights; others are counted in ``dropped``."""
         for entry, weight in entries:
-            word, reason = check_label(entry, self.charset, self.max_length)
-            if reason == OUTSIDE and restyled:
-                cases = (casing.lower, casing.upper, casing.title)
-                styles = (self.charset.normalize(cased(word, language)) for cased in cases)
-                word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
+            word, reason = self._read(entry, language, restyled)
             if reason:
                 dropped[reason] += _times(weight)
             else:
                 yield word, weight
+
+    def _read(self, entry: str, language: str, restyled: bool) -> tuple[str, str | None]:
+        """An entry as a word, perhaps in a case that the charset has, and the reason to leave it out."""
+        word, reason = check_label(entry, self.charset, self.max_length)
+        if reason == OUTSIDE and restyled:
+            cases = (casing.lower, casing.upper, casing.title)
+            styles = (self.charset.normalize(cased(word, language)) for cased in cases)
+            word, reason = next(((style, None) for style in styles if self._fits(style)), (word, reason))
+        return word, reason
+
+    def _open_shards(self, source: SourceConfig) -> StreamedWords:
+        config, charset, limit = self.config, self.charset, self.limit
+        own = charset.name.removesuffix(SPACED)
+        language = own if own in casing.LANGUAGES else source.language
+        shards = open_shards(source.path)
+        styled = not shards.pictures
+        restyled = styled and config.upper + config.title + config.mixed > 0
+
+        def check(words: Sequence[str]) -> Iterator[str | None]:
+            assert limit is not None
+            return (None if fits else limit.reason for fits in limit.fits(words))
+
+        name = f"shards:{shards.url}"
+        found, order = order_words(
+            shards, self.split, self.seed, lambda entry: self._read(entry, language, restyled),
+            lambda word: is_heldout(word, config.heldout), check if limit else None, config.cache,
+            f"{charset.name} {''.join(charset.characters)!r} {self.max_length} {config.heldout} {language} {restyled}",
+        )  # fmt: skip
+        opened = StreamedWords(name, found, order, language, styled, restyled)
+        if not order.length:
+            raise UserError(
+                f"corpus source {name}: no word in split '{self.split}'{count_drops(opened.dropped, ' (', ')')} with "
+                f"charset '{charset.name}' and max_length {self.max_length}; pass another list or a larger charset"
+            )
+        return opened
 
     def _style(self, word: str, language: str, choice: float, bits: int) -> str:
         """The word in a case style of its language, or as listed where the styled one does not fit."""
@@ -372,11 +433,17 @@ def _times(weight: float) -> int:
 
 
 def _refuse_endless(config: CorpusConfig) -> None:
+    streamed = [source for source in config.sources if source.kind == "shards"]
+    if 0 < len(streamed) < len(config.sources):
+        raise UserError(
+            "corpus.replacement = false with sources of kind shards and of others: an epoch has each entry once; set "
+            "corpus.replacement=true, or name shards alone"
+        )
     kinds = [source.kind for source in config.sources if source.kind in ("wordfreq", "pattern")]
     if kinds:
         raise UserError(
             f"corpus.replacement = false with a source of kind {kinds[0]}, which has no entries to go through once an "
-            "epoch; set corpus.replacement=true, or name sources of kind file or labels"
+            "epoch; set corpus.replacement=true, or name sources of kind file, labels, or shards"
         )
     if len({source.weight for source in config.sources}) > 1:
         raise UserError(

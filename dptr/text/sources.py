@@ -16,7 +16,7 @@ from pathlib import Path
 from dptr.config.render import SourceConfig
 from dptr.text.cldr_words import cldr_words
 from dptr.text.hunspell import find_dictionary, read_dictionary
-from dptr.utils.data_sets import LABELS, find_data_sets, is_data_set
+from dptr.utils.data_sets import LABELS, find_data_sets, holds_shards, is_data_set
 from dptr.utils.errors import UserError
 from dptr.utils.extras import describe_install
 from dptr.utils.lmdb import LmdbReader, is_lmdb
@@ -108,6 +108,9 @@ def label_sets(source: SourceConfig) -> list[Path]:
     if not source.path or not path.is_dir():
         return [path]
     found = [path] if is_data_set(path) else find_data_sets(path)
+    for folder in found:
+        if holds_shards(folder):
+            raise UserError(f"corpus source of kind labels: {folder} holds shards; set kind = 'shards' for them")
     return [folder if is_lmdb(folder) else folder / LABELS for folder in found]
 
 

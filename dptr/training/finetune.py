@@ -139,19 +139,23 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     elif is_open and not recipe.model.decoder.visual:
         recipe = set_direction(recipe, "rtl")
 
-    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
+    def look(crops: LabeledCrops) -> list[str]:
         nonlocal recipe
-        data["training"] = crops.digest()
+        if not reads or has_run(out):  # which looked at the crops that it began with
+            return []
+        recipe, lines = fit_direction(recipe, crops, model, charset, is_open)
+        return lines
+
+    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         lines: list[str] = []
         if reads:
-            if not has_run(out):
-                recipe, lines = fit_direction(recipe, crops, model, charset, is_open)
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
-            crops, turned = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
-            lines += turned
+            crops, lines = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
-    crops = load_finetune_crops(recipe, charset, change)
+    crops = load_finetune_crops(recipe, charset, change, look)
+    if crops.digest:
+        data["training"] = crops.digest
     run, lengths = count_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     source, validation, notes = crops.source, crops.validation, crops.notes + lengths

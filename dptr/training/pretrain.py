@@ -93,7 +93,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
         decoder = build_decoder(recipe.model, len(charset))
     limit = prompt_limit(resolved.parts.dual)
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed, limit=limit)
-    run, lengths = count_steps(recipe.run, len(corpus.epochs or ()), out)
+    run, lengths = count_steps(recipe.run, corpus.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     encode: Encode = dual.encode_text
     if recipe.standardize:

@@ -27,6 +27,7 @@ from dptr.dual.glyph.model import load_glyph
 from dptr.models.checkpoint import Checkpoint, build_loaded, open_checkpoint
 from dptr.models.encoders.ppocr_weights import find_installed_head
 from dptr.models.recognizer import build_decoder, build_recognizer
+from dptr.shards.shard_set import is_shards
 from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
 from dptr.training.co_training import has_co_training
@@ -213,7 +214,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
     origin = whole or decoder
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
-    if recipe.data.cache and len(model.encoder.crop_size.every) > 1:
+    listed = [path for path in (*recipe.data.train, *recipe.data.validation) if not is_shards(path)]
+    if recipe.data.cache and listed and len(model.encoder.crop_size.every) > 1:
         raise UserError(
             f"data.cache = '{recipe.data.cache}' holds crops of one size, the encoder reads {model.encoder.crop_size}; "
             "leave data.cache out, or set model.encoder.max_width=0 and model.encoder.sizes=[]"

@@ -16,21 +16,13 @@ from dptr.config.base import Config
 from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import check_model_folder, load_strictly
 from dptr.utils.errors import UserError
-from dptr.utils.files import (
-    atomic_folder,
-    load_tensors,
-    lock_folder,
-    read_json,
-    remove_files,
-    remove_partial,
-    save_tensors,
-    write_json,
-)
+from dptr.utils.files import atomic_folder, lock_folder, read_json, remove_files, remove_partial, write_json
 from dptr.utils.outputs import check_folder
+from dptr.utils.tensors import load_tensors, save_tensors
 
 FREE_TO_CHANGE = {
     f"run.{key}" for key in ("workers", "log_every", "save_every", "validate_every", "tensorboard", "device")
-} | {"data.cache", "dual.cache", "dual.cache_gb"}
+} | {"data.cache", "corpus.cache", "dual.cache", "dual.cache_gb"}
 
 RECIPE = "recipe.json"  # the manifest of a run
 _STATE, _TENSORS = "state.json", "tensors.safetensors"

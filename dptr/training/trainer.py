@@ -32,7 +32,8 @@ from dptr.training.optimizer import make_optimizer, one_cycle
 from dptr.training.state import RECIPE, Progress, compare_data, restore_state, save_state
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
-from dptr.utils.files import lock_folder, read_json, save_tensors, unused_name, write_json
+from dptr.utils.files import lock_folder, read_json, unused_name, write_json
+from dptr.utils.tensors import save_tensors
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

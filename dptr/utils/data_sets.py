@@ -1,4 +1,4 @@
-"""Where labeled data sets lie: folders with ``labels.tsv``, LMDBs, and roots that hold many of them at any depth.
+"""Where labeled data sets lie: folders with ``labels.tsv``, LMDBs, shards, and roots that hold many at any depth.
 
 Roots are how the field lays its data out: ``data/train/real/ArT/train`` and so on (baudm/parseq, ``Datasets.md``),
 ``Union14M-L-LMDB-Filtered/train_easy`` (OpenOCR, ``docs/svtrv2.md``).
@@ -15,9 +15,25 @@ from dptr.utils.lmdb import is_lmdb
 LABELS = "labels.tsv"
 
 
+SHARDS = {"parquet": (".parquet", ".pq"), "tar": (".tar",)}
+"""The suffixes of shards of each kind (``dptr.shards``), in lower case."""
+
+
+def shard_kind(name: str) -> str:
+    """The kind of shard that a file is, by its name; empty for others, and for what Spark and its kin hide."""
+    if any(part.startswith(("_", ".")) for part in name.split("/")):
+        return ""
+    return next((kind for kind, suffixes in SHARDS.items() if name.lower().endswith(suffixes)), "")
+
+
+def holds_shards(folder: Path) -> bool:
+    """Whether a folder holds shards itself, and neither ``labels.tsv`` nor an LMDB, beside which they are no data."""
+    return not (folder / LABELS).is_file() and not is_lmdb(folder) and any(map(shard_kind, os.listdir(folder)))
+
+
 def is_data_set(folder: Path) -> bool:
-    """Whether a folder holds ``labels.tsv`` or ``data.mdb`` itself."""
-    return (folder / LABELS).is_file() or is_lmdb(folder)
+    """Whether a folder holds ``labels.tsv``, ``data.mdb``, or shards itself."""
+    return (folder / LABELS).is_file() or is_lmdb(folder) or (folder.is_dir() and holds_shards(folder))
 
 
 def find_data_sets(root: Path) -> list[Path]:

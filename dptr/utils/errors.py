@@ -21,3 +21,8 @@ class UnknownKind(UserError):
 
 class TooLarge(UserError):
     """A picture of more pixels than are read."""
+
+
+def one_line(error: Exception) -> str:
+    """The message of a library's error, as part of a line."""
+    return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
     "import": ("scipy",),
     "photo": ("pypdfium2", "rapidocr"),
+    "shards": ("pyarrow", "fsspec"),
     "ray": ("ray", "pyarrow", "pandas"),
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "pypdfium2", "rapidocr"),
 }

@@ -16,17 +16,14 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
 from dptr.utils.reading import check_depth, read_file
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_DIGITS = 16  # of a digest, hexadecimal
+DIGITS = 16  # of a digest, hexadecimal
 _locks: set[int] = set()  # descriptors of the folders that this process has locked
 
 
@@ -255,59 +252,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file into a folder of DPTR's own, whole or not at all.
-
-    By way of bytes: ``safetensors.torch.save_file`` makes files that only their owner may read, whatever the umask.
-    """
-    from safetensors.torch import save
-
-    data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
-    with replace_file(path) as aside:
-        aside.write_bytes(data)
-
-
-def load_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
-    """Read a safetensors file to the CPU.
-
-    Raises:
-        UserError: missing, truncated or of another format.
-    """
-    from safetensors.torch import load_file
-
-    with _readable(path, what):
-        return load_file(path)
-
-
-def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], str]:
-    """What ``load_tensors`` and ``digest`` give, of a file that is read once.
-
-    Raises:
-        UserError: see ``load_tensors``.
-    """
-    from safetensors.torch import load
-
-    with _readable(path, what):
-        data = read_file(path, sys.maxsize)
-        return load(data), hashlib.sha256(data).hexdigest()[:_DIGITS]
-
-
 def digest(path: str | Path) -> str:
     """SHA-256 of a file, the first 16 hex digits."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
-
-
-@contextmanager
-def _readable(path: str | Path, what: str) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error
-    except SafetensorError as error:
-        raise UserError(f"{what} {path}: not a whole safetensors file ({error}); make or copy it anew") from error
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 def _keep(folder: Path, names: Iterable[str], new: Path) -> None:

@@ -8,6 +8,8 @@ DPTR_DATA is set, the real crops of ``iiit5k/train`` and ``ic15/train`` as they 
 ways to read take turns:
 
 - workers: ``dptr.data.loader.batches`` over the LMDB with two worker processes that decode, batches of 64 at 32x128;
+- folder: the same over a folder with ``labels.tsv``;
+- parquet, tar: the same over ``stream_crops``, from shards of 2,000 crops;
 - cached: the same over ``load_crops`` with a cache, which decoded each crop once before the clock ran;
 - loop: the samples of ``workers`` one after the other in one process;
 - plain: what a short script does, Pillow on bytes from LMDB, as PARSeq's data set does (strhub/data/dataset.py).
@@ -25,6 +27,7 @@ import os
 import resource
 import statistics
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -39,10 +42,13 @@ from PIL import Image
 from dptr.cli.app import run
 from dptr.config.size import CropSize
 from dptr.data.crops import load_crops
-from dptr.data.labeled import LabeledLmdb, open_labeled
+from dptr.data.importers.output import write_folder
+from dptr.data.labeled import LabeledDataset, LabeledLmdb, open_labeled
 from dptr.data.lmdb import write_lmdb
 from dptr.data.loader import batches
+from dptr.data.shards import stream_crops
 from dptr.data.sources import LabeledSource, Sample, Source
+from dptr.shards.parquet import write_crops
 from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
@@ -54,14 +60,16 @@ from dptr.utils.terminal import write_text
 BAR = 5000
 BATCH = 64
 HEIGHT, WIDTH = 32, 128
+CHARSET, SIZE = resolve_charset("94"), CropSize(height=HEIGHT, width=WIDTH)
+SHARD, WINDOW = 2000, 8192
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Samples of an LMDB, decoded and stretched when they are asked for: a ``Source``."""
+    """Samples of a data set, decoded and stretched when they are asked for: a ``Source``."""
 
-    data: LabeledLmdb
+    data: LabeledDataset
 
     def sample(self, index: int) -> Sample:
         row = index % len(self.data)
@@ -112,12 +120,43 @@ def stored(out: Path, count: int) -> Iterator[tuple[str, Path]]:
         yield "real", real
 
 
+def copies(path: Path) -> dict[str, Path]:
+    """The samples of an LMDB as a folder, and as shards."""
+    found = {kind: path.with_name(f"{path.name}-{kind}") for kind in ("folder", "parquet", "tar")}
+    with LmdbReader(path) as reader:
+        samples = [(reader.image_bytes(row), reader.label(row)) for row in range(len(reader))]
+    if not found["folder"].exists():
+        write_folder(found["folder"], samples)
+    for first in range(0, len(samples), SHARD):
+        some, name = samples[first : first + SHARD], f"part-{first // SHARD:03}"
+        for kind in ("parquet", "tar"):
+            found[kind].mkdir(exist_ok=True)
+        if not (file := found["parquet"] / f"{name}.parquet").exists():
+            write_crops(file, ((data, label, []) for data, label in some), first)
+        if not (file := found["tar"] / f"{name}.tar").exists():
+            with tarfile.open(file, "w") as archive:
+                for number, (data, label) in enumerate(some, first):
+                    for suffix, content in (("png", data), ("txt", label.encode())):
+                        member = tarfile.TarInfo(f"{number:09}.{suffix}")
+                        member.size = len(content)
+                        archive.addfile(member, io.BytesIO(content))
+    return found
+
+
 def measure(path: Path, crops: int, rounds: int) -> dict[str, Any]:
-    """Speeds of the three ways, medians over rounds, and the parts of a sample."""
-    held = load_crops([path], resolve_charset("94"), 25, CropSize(height=HEIGHT, width=WIDTH), path.with_name("cache"))
-    counts = {"workers": crops, "cached": crops, "loop": crops // 4, "plain": crops // 4}
+    """Speeds of all ways, medians over rounds, and the parts of a sample."""
+    others = copies(path)
+    streams = {
+        kind: stream_crops(str(others[kind]), CHARSET, 25, SIZE, 0, 0.0, WINDOW, str(path.with_name("cache")))
+        for kind in ("parquet", "tar")
+    }
+    held = load_crops([path], CHARSET, 25, SIZE, path.with_name("cache"))
+    counts = {"loop": crops // 4, "plain": crops // 4}
     ways: dict[str, Callable[[int], None]] = {
         "workers": lambda count: by_workers(Stored(LabeledLmdb(path)), count),
+        "folder": lambda count: by_workers(Stored(open_labeled(others["folder"])), count),
+        "parquet": lambda count: by_workers(streams["parquet"], count),
+        "tar": lambda count: by_workers(streams["tar"], count),
         "cached": lambda count: by_workers(LabeledSource(held, 0, 0.0), count),
         "loop": lambda count: loop(Stored(LabeledLmdb(path)), count),
         "plain": lambda count: plain(path, count),
@@ -128,9 +167,10 @@ def measure(path: Path, crops: int, rounds: int) -> dict[str, Any]:
         for way, read in ways.items():
             gc.collect()  # an LMDB is open only once in a process: ``plain`` opens it itself
             used, start = _cpu(), time.perf_counter()
-            read(counts[way])
-            clock[way].append(counts[way] / (time.perf_counter() - start))
-            cpu[way].append(WORKERS * counts[way] / (_cpu() - used))
+            count = counts.get(way, crops)
+            read(count)
+            clock[way].append(count / (time.perf_counter() - start))
+            cpu[way].append(WORKERS * count / (_cpu() - used))
     with LmdbReader(path) as reader:
         return {
             "crops": len(reader),

@@ -51,8 +51,9 @@ from dptr.evaluation.evaluate import evaluate
 from dptr.inference.reader import Reader
 from dptr.synth import pack
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, save_tensors, write_json
+from dptr.utils.files import read_json, write_json
 from dptr.utils.resize import to_array
+from dptr.utils.tensors import save_tensors
 
 SETS = ("iiit5k/train", "ic15/train")
 CHUNK = 200  # words a request

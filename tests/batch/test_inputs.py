@@ -12,9 +12,9 @@ from helpers_batch import draw_words, pack_tar, write_folder, write_parquet
 from dptr.batch.blocks import cut_blocks
 from dptr.batch.inputs import find_source, open_span
 from dptr.batch.items import Item, Span
-from dptr.batch.places import Place, check_apart
 from dptr.data.lmdb import write_lmdb
 from dptr.utils.errors import UserError
+from dptr.utils.places import Place, check_apart
 
 PICTURES = draw_words(20)
 

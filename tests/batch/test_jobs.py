@@ -17,7 +17,6 @@ from helpers_batch import MODEL, draw_words, pack_tar, read_rows, read_totals, w
 from dptr.batch.blocks import Job, Record, Unfinished
 from dptr.batch.inputs import find_source, open_span
 from dptr.batch.items import Source
-from dptr.batch.places import StoreError
 from dptr.batch.run import Run, Task, plan_ocr, plan_reading, plan_synth, run_here, run_task
 from dptr.batch.schemas import READINGS
 from dptr.batch.work import MOST_TRIES, Do, Work, do_block
@@ -25,6 +24,7 @@ from dptr.config.train import SynthRecipe
 from dptr.inference.reader import Reader
 from dptr.synth.datasets import write_folder as write_rendered
 from dptr.utils.errors import UserError
+from dptr.utils.places import StoreError
 
 PICTURES = draw_words(20)
 SETTINGS = {"model": MODEL}

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from helpers_batch import MODEL, Store, draw_words, serve_store, write_parquet
 
-from dptr.batch import places
 from dptr.batch.blocks import Record
 from dptr.batch.run import plan_reading, run_here, run_task
+from dptr.utils import places
 from dptr.utils.errors import UserError
 
 PICTURES = draw_words(10)
@@ -23,7 +23,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(places, "WAITS", (0.0, 0.0))
-    places.connect.cache_clear()
+    places._connect.cache_clear()
     with serve_store() as store:
         for number, content in enumerate(PICTURES):
             store.objects[f"bucket/in/{number}.png"] = content

@@ -29,12 +29,12 @@ from dptr.data.sources import (
     LengthBuckets,
     Mixture,
     WeightedMixture,
-    whole_weights,
 )
 from dptr.synth import Renderer
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.corpus import Corpus
+from dptr.utils.dealing import whole_weights
 from dptr.utils.errors import UserError
 from dptr.utils.permutations import seeded_order
 

@@ -31,7 +31,7 @@ from dptr.models.published_names import to_our_names
 from dptr.text.charset import CHARSETS, resolve_charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.files import save_tensors
+from dptr.utils.tensors import save_tensors
 
 GOLDEN = golden()
 FILE = Path("public.pth")

@@ -11,11 +11,13 @@ from dptr.config.effects import PRESETS, RENAMED_EFFECTS
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
+from dptr.data.labeled import open_labeled
 from dptr.data.loader import batches
 from dptr.synth import pack
 from dptr.synth.pack import open_pack, write_pack
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, resolve_charset
+from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
 
 SIZE = CropSize(height=16, width=32)
@@ -192,3 +194,48 @@ def test_what_came_later_was_off(recipe, tmp_path):
     render = recipe.render.model_copy(update={"effects": {"empty": 0.1}})
     with pytest.raises(UserError, match="another recipe"):
         write(recipe.model_copy(update={"render": render}), 20, tmp_path / "pack", resume=True)
+
+
+def test_a_pack_of_shards_holds_the_same_crops(recipe, tmp_path):
+    assert write(recipe, 25, tmp_path / "shards", style="parquet") == [0, 10, 20, 25]
+    packed, notes = opened(tmp_path / "shards")
+    assert notes == [f"pack {tmp_path / 'shards'}: 25 rendered crops, streamed"]
+    source = make_source(recipe)
+    left = {source.sample(index)[0].tobytes(): index for index in range(25)}
+    for place in range(25):
+        crop, word, stops = packed.sample(place)
+        _, expected, places = source.sample(left.pop(crop.tobytes()))
+        assert word == expected == packed.word(place)
+        np.testing.assert_array_equal(stops, places.astype(np.float32))
+    assert not left  # each crop once, as it was rendered
+
+
+def test_an_interrupted_pack_of_shards_goes_on(recipe, tmp_path):
+    write(recipe, 40, tmp_path / "whole", style="parquet")
+    write(recipe, 20, tmp_path / "pack", style="parquet")
+    (tmp_path / "pack" / "crops-000001.parquet").unlink()
+    assert write(recipe, 35, tmp_path / "pack", style="parquet", resume=True) == [10, 20, 30, 35]
+    for part in ((0, 2), (1, 2)):
+        write(recipe, 40, tmp_path / "pack", style="parquet", part=part)
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "pack").iterdir())
+    for name in files:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "pack" / name).read_bytes()
+    with pytest.raises(UserError, match="another recipe"):
+        write(recipe, 40, tmp_path / "pack", resume=True)
+
+
+def test_shards_of_a_pack_are_labeled_crops_and_words(recipe, tmp_path):
+    write(recipe, 25, tmp_path / "shards", style="parquet")
+    source = make_source(recipe)
+    labeled = open_labeled(tmp_path / "shards")
+    assert [labeled.label(index) for index in range(25)] == [source.word(index) for index in range(25)]
+    np.testing.assert_array_equal(np.array(labeled.image(7)), source.sample(7)[0])
+    words = CorpusConfig(sources=(SourceConfig(kind="shards", path=str(tmp_path / "shards")),), heldout=0)
+    corpus = Corpus(words, resolve_charset("36"), 6, 0)
+    assert sorted(corpus.word(index) for index in range(25)) == sorted(source.word(index) for index in range(25))
+    letters = Charset("few", tuple(sorted(set("".join(source.word(index) for index in range(8))))))
+    packed, notes = open_pack(tmp_path / "shards", letters, 5, SIZE, 0)
+    usable = [word for word in map(source.word, range(25)) if letters.covers(word) and len(word) <= 5]
+    assert 0 < len(packed) == len(usable) < 25
+    assert sum(int(line.split()[1]) for line in notes[1:]) == 25 - len(usable)

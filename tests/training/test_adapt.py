@@ -18,7 +18,8 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training import adapt as module
 from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, prepare
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors, read_json
+from dptr.utils.files import read_json
+from dptr.utils.tensors import load_tensors
 
 
 def planted(words: list[str], count: int, seed: int) -> Features:

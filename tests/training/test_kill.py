@@ -19,7 +19,7 @@ from helpers_signal import start
 from helpers_train import STEPS, Parts, Warm, check_whole, contents, records
 
 from dptr.dual.orp.bank import load_bank
-from dptr.utils.files import load_tensors
+from dptr.utils.tensors import load_tensors
 
 TRAINING = ("align", "finetune", "pretrain")
 

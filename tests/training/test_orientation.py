@@ -167,7 +167,7 @@ def test_finetuning_turns_what_it_trains_on_alone(folder: Path) -> None:
     recipe = FinetuneRecipe.model_validate({"data": {"train": (str(folder),), "validation_share": 0.4}})
     change = partial(orient_by_label, model=loaded.model, tokenizer=loaded.tokenizer, device=CPU)
     plain, held, *_ = load_finetune_crops(recipe, loaded.tokenizer.charset)
-    source, same, notes, _ = load_finetune_crops(recipe, loaded.tokenizer.charset, change)
+    source, same, notes, *_ = load_finetune_crops(recipe, loaded.tokenizer.charset, change)
     assert any("tall crops are learned turned" in line for line in notes)
     np.testing.assert_array_equal(np.asarray(held.arrays), np.asarray(same.arrays))
     assert held.turned.keys() == same.turned.keys() != set()

@@ -22,7 +22,8 @@ from dptr.training.finetune import finetune
 from dptr.training.pretrain import pretrain
 from dptr.training.trainer import Trainer
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors, lock_folder, read_json, write_json
+from dptr.utils.files import lock_folder, read_json, write_json
+from dptr.utils.tensors import load_tensors
 
 TRAIN = {"adapt": adapt, "align": align, "teach": align, "pretrain": pretrain, "finetune": finetune}
 

@@ -27,7 +27,7 @@ from dptr.training.finetune import FinetuneObjective, FinetuneTask, finetune
 from dptr.training.pretrain import pretrain
 from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors
+from dptr.utils.tensors import load_tensors
 
 TOKENIZER = Tokenizer(Charset("abc", ("a", "b", "c")), 5)
 WORDS = ["abc", "c", "bbaca", "ab", "ca", "cabb", "a"]

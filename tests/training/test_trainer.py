@@ -27,8 +27,9 @@ from dptr.training.state import Progress, check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer, step_generator
 from dptr.utils.errors import UserError
-from dptr.utils.files import load_tensors, lock_folder, read_json, write_json
+from dptr.utils.files import lock_folder, read_json, write_json
 from dptr.utils.outputs import PARTIAL
+from dptr.utils.tensors import load_tensors
 
 
 class TinyRecipe(Config):

@@ -16,17 +16,16 @@ from dptr.utils.files import (
     atomic_folder,
     digest,
     list_files,
-    load_tensors,
     lock_folder,
     read_json,
     remove_folder,
     remove_partial,
     replace_file,
-    save_tensors,
     unused_name,
     write_json,
 )
 from dptr.utils.outputs import PARTIAL, REPLACED
+from dptr.utils.tensors import load_tensors, save_tensors
 
 LIMIT = 100_000  # bytes a file may have under ``small_disk``
 

@@ -20,7 +20,7 @@ CHARACTERS = 120  # of the histogram
 Fetch = Callable[[str], Image.Image]  # a picture by the name that ``where`` gave it; UserError where there is none
 
 
-def render_data_sets(check: Check, paths: Sequence[Path], against: Sequence[Path]) -> str:
+def render_data_sets(check: Check, paths: Sequence[str | Path], against: Sequence[str | Path]) -> str:
     """The page of a check of the data sets in ``paths`` against those in ``against``; it opens them for the pictures.
 
     Raises:

@@ -23,7 +23,8 @@ from dptr.models.migrate import FORMAT, FORMATS, migrate
 from dptr.models.recognizer import build_encoder
 from dptr.text.charset import Charset, resolve_charset
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_folder, load_with_digest, save_tensors, write_json
+from dptr.utils.files import atomic_folder, write_json
+from dptr.utils.tensors import load_with_digest, save_tensors
 from dptr.weights import model_file
 
 

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from dptr.dual.base import DualEncoder
 from dptr.utils.errors import UserError
-from dptr.utils.files import read_json, remove_files, remove_folder, remove_partial, save_tensors, write_json
+from dptr.utils.files import read_json, remove_files, remove_folder, remove_partial, write_json
 from dptr.utils.images import open_image
 from dptr.utils.outputs import check_file, check_folder, writes_through
 from dptr.utils.resize import crop_center, to_array
+from dptr.utils.tensors import save_tensors
 from dptr.version import __version__
 
 FORMAT = "dptr-bank-1"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from dptr.utils.errors import UserError
+from dptr.utils.extras import missing_package
 from dptr.utils.files import replace_file
 from dptr.utils.images import read_encoded
 from dptr.utils.inputs import natural_key
@@ -69,7 +70,7 @@ class Place:
         from pyarrow.fs import FileType
 
         files, path = connect(self.url)
-        kind = self._ask("", lambda: files.get_file_info(path).type)
+        kind = self.ask("", lambda: files.get_file_info(path).type)
         if kind == FileType.NotFound:
             raise UserError(f"{self}: nothing is there; check the address")
         return kind != FileType.Directory
@@ -85,7 +86,7 @@ class Place:
         from pyarrow.fs import FileSelector, FileType
 
         files, path = connect(self.url)
-        found = self._ask("", lambda: files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True)))
+        found = self.ask("", lambda: files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True)))
         cut = len(path.rstrip("/")) + 1
         return sorted((each.path[cut:] for each in found if each.type == FileType.File), key=natural_key)
 
@@ -101,7 +102,7 @@ class Place:
                     raise UserError(f"{self._shown(name)}: larger than {LARGEST >> 20} MiB")
                 return file.read()
 
-        return self._ask(name, read)
+        return self.ask(name, read)
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -115,7 +116,7 @@ class Place:
                 yield file
             return
         files, path = self._inside(name)
-        with self._ask(name, lambda: files.open_input_file(path)) as file:
+        with self.ask(name, lambda: files.open_input_file(path)) as file:
             yield file
 
     def exists(self, name: str) -> bool:
@@ -125,7 +126,23 @@ class Place:
         from pyarrow.fs import FileType
 
         files, path = self._inside(name)
-        return self._ask(name, lambda: files.get_file_info(path).type) == FileType.File
+        return self.ask(name, lambda: files.get_file_info(path).type) == FileType.File
+
+    def stamp(self, name: str) -> str:
+        """What tells of a change of a file without reading it: size and time.
+
+        Raises:
+            UserError: it is missing.
+        """
+        if self.local:
+            try:
+                found = os.stat(self._path(name))
+            except (OSError, ValueError) as error:
+                raise UserError(f"{self._path(name)}: {getattr(error, 'strerror', error)}; check the path") from error
+            return f"{found.st_size} {found.st_mtime_ns}"
+        files, path = self._inside(name)
+        info = self.ask(name, lambda: files.get_file_info(path))
+        return f"{info.size} {info.mtime_ns}"
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; one of that name is replaced.
@@ -149,7 +166,7 @@ class Place:
             _send(files, aside, data)
             files.move(aside, path)
 
-        self._ask(name, write)
+        self.ask(name, write)
 
     def remove(self, name: str) -> None:
         """Delete a file; none of that name is no error."""
@@ -157,7 +174,7 @@ class Place:
             Path(self._path(name)).unlink(missing_ok=True)
         elif self.exists(name):
             files, path = self._inside(name)
-            self._ask(name, lambda: files.delete_file(path))
+            self.ask(name, lambda: files.delete_file(path))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.url, name)
@@ -169,8 +186,16 @@ class Place:
     def _shown(self, name: str) -> str:
         return f"{str(self).rstrip('/')}/{name}" if name else str(self)
 
-    def _ask(self, name: str, ask: Callable[[], Result]) -> Result:
-        """Ask a store, and ask again where it does not answer."""
+    def ask(self, name: str, ask: Callable[[], Result]) -> Result:
+        """Ask a store, and ask again where it does not answer.
+
+        Args:
+            name: of the file that it is about.
+
+        Raises:
+            UserError: there is no such file.
+            StoreError: the store refuses, or has not answered after ``WAITS``.
+        """
         for wait in (*WAITS, None):
             try:
                 return ask()
@@ -214,16 +239,23 @@ def check_apart(source: str, out: str) -> None:
         raise UserError(f"{out}: lies in {source} or around it; pass a folder beside it")
 
 
-@lru_cache(maxsize=32)
 def connect(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it.
+    """The file system of a URL, and the path in it; a process that was forked connects anew.
 
     Raises:
         UserError: nobody knows such URLs, or a package for them is missing.
     """
-    import fsspec
-    import pyarrow
-    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+    return _connect(url, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _connect(url: str, process: int) -> tuple[Any, str]:
+    try:
+        import fsspec
+        import pyarrow
+        from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+    except ImportError as error:
+        raise missing_package(error, f"reading from {url.partition('?')[0]}", "shards") from error
 
     name = url.partition("?")[0]
     try:

@@ -1,0 +1,66 @@
+"""Files of tensors, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dptr.utils.errors import UserError
+from dptr.utils.files import DIGITS, replace_file
+from dptr.utils.reading import read_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file into a folder of DPTR's own, whole or not at all.
+
+    By way of bytes: ``safetensors.torch.save_file`` makes files that only their owner may read, whatever the umask.
+    """
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, metadata)
+    with replace_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def load_tensors(path: str | Path, what: str) -> dict[str, Tensor]:
+    """Read a safetensors file to the CPU.
+
+    Raises:
+        UserError: missing, truncated or of another format.
+    """
+    from safetensors.torch import load_file
+
+    with _readable(path, what):
+        return load_file(path)
+
+
+def load_with_digest(path: str | Path, what: str) -> tuple[dict[str, Tensor], str]:
+    """What ``load_tensors`` and ``dptr.utils.files.digest`` give, of a file that is read once.
+
+    Raises:
+        UserError: see ``load_tensors``.
+    """
+    from safetensors.torch import load
+
+    with _readable(path, what):
+        data = read_file(path, sys.maxsize)
+        return load(data), hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+@contextmanager
+def _readable(path: str | Path, what: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error
+    except SafetensorError as error:
+        raise UserError(f"{what} {path}: not a whole safetensors file ({error}); make or copy it anew") from error
