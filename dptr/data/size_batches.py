@@ -1,25 +1,29 @@
-"""Batches of crops of one size each, from supplies that hold crops of several sizes."""
+"""Batches of crops of one size each, from supplies that hold crops of several sizes.
+
+Which size's batches hold a crop, its home, is settled once, and so is which batch is of which home and how many samples
+of it are of which supply. So a labeled crop is used as often as any other of its supply, whatever is rendered beside.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from fractions import Fraction
+from math import ceil, inf, lcm, log
 
 import numpy as np
-from jaxtyping import Int
 from PIL import Image
 
-from dptr.data.sources import ByRows, Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
-from dptr.utils.permutations import seeded_order
+from dptr.data.sources import Dealt, LengthBuckets, Mixture, Sample, SizedSource, Source, WeightedMixture
 from dptr.utils.resize import to_array
 from dptr.utils.sizes import Size, by_shape
 
 BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB
 FIRST_BLOCK = 8  # the first block is so many times smaller, and the next ones grow, so that training begins soon
-STRETCH = 2.0  # how many times wider or narrower a crop of a rare size is made at most
-_WHOLE = 1_000_000  # shares are dealt out in millionths
+SAMPLED = 512  # crops that are made beforehand to see of which sizes they are
+LARGE = Fraction(1, 4)  # share of all samples with which a size has its own batches, even if crops come twice in one
+_WHOLE = 1_000_000  # the largest denominator of a weight
 
 
 @dataclass(frozen=True)
@@ -45,100 +49,151 @@ class SizeBatches(Dealt):
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """The samples of a source from number ``first`` on; crops of another size are stretched to ``size``."""
+class _Stretched:
+    """The samples of a source; crops of another size are stretched to ``size``."""
 
     source: Source
     size: Size
-    first: int
 
     def sample(self, index: int) -> Sample:
-        crop, word, stops = self.source.sample(self.first + index)
+        crop, word, stops = self.source.sample(index)
         if crop.shape[:2] != self.size:
             crop = to_array(Image.fromarray(crop), *self.size)
         return crop, word, stops
 
     def word(self, index: int) -> str:
-        return self.source.word(self.first + index)
+        return self.source.word(index)
 
 
 @dataclass(frozen=True)
-class MadeCrops(ByRows):
-    """Samples that were made before, in a new seeded order each epoch: a ``SizedSource``."""
+class _Made:
+    """Samples that were made before, from number ``first`` on."""
 
     samples: list[Sample]
-    rows: np.ndarray
-    seed: int
+    first: int
 
     def sample(self, index: int) -> Sample:
-        return self.samples[self._row(index)]
+        return self.samples[index - self.first]
 
     def word(self, index: int) -> str:
-        return self.samples[self._row(index)][1]
+        return self.samples[index - self.first][1]
 
-    def sizes(self) -> Int[np.ndarray, "n 2"]:
-        return np.array([self.samples[row][0].shape[:2] for row in self.rows])
 
-    def choose(self, rows: np.ndarray, stream: int) -> MadeCrops:
-        return MadeCrops(self.samples, self.rows[rows], self.seed + (stream << 48))
+@dataclass(frozen=True)
+class _Home:
+    """A size that has batches, and what they are mixed of.
 
-    def _row(self, index: int) -> int:
-        epoch, place = divmod(index, len(self.rows))
-        return int(self.rows[seeded_order(self.seed, epoch, len(self.rows))[place]])
+    Attributes:
+        parts: by their numbers, the supplies with crops that are trained at this size.
+        sources: of each part these crops; of one that makes its crops during training all of them.
+        weights: of each part, whole numbers in the proportion of all homes' samples.
+        pool: batches that are sorted together: as many as have no crop twice, or 1.
+    """
+
+    size: Size
+    parts: tuple[int, ...]
+    sources: tuple[Source, ...]
+    weights: tuple[int, ...]
+    pool: int
 
 
 @dataclass(frozen=True)
 class BlockBatches(Dealt):
     """Batches of one size each where some crops are made during training, so that nobody knows their size before.
 
-    These are made a block of batches at a time, as many as the block needs, and are held in memory; the block is then
-    batched as if they had lain there (``batch_by_size``). Each of them is seen about once.
+    These are made a block of batches at a time, as many as the block needs, and are held in memory. The narrowest go to
+    the narrowest home, and so on, as many as each has places for: each is used once, stretched if its home is of
+    another size.
 
     The first block has ``steps`` / ``FIRST_BLOCK`` batches. Until ``steps`` batches are made, each has as many as all
     before it.
 
     Args:
-        parts: supplies with weights > 0, with and without sizes.
+        homes: from narrow to wide.
+        makers: the supplies without sizes, by their numbers.
         batch_size: crops a step.
         steps: of a block after the first ``steps``.
-        pool, seed: as ``batch_by_size`` takes them.
+        seed: as ``batch_by_size`` takes it.
     """
 
-    parts: tuple[tuple[Source, float], ...]
+    homes: tuple[_Home, ...]
+    makers: Mapping[int, Source]
     batch_size: int
     steps: int
-    pool: int
     seed: int
     _blocks: dict[int, SizeBatches] = field(default_factory=dict, repr=False, compare=False)  # the last one
 
     def deal(self, index: int) -> tuple[Source, int]:
-        begin, steps = self._span(index // self.batch_size)
-        return self._block(begin, steps), index - begin * self.batch_size
+        return self._block(*self._span(index // self.batch_size)), index
 
     def _span(self, step: int) -> tuple[int, int]:
-        """The first step of the block that has a step, and how many it has."""
+        """The first step of the block that has a step, and the first of the next."""
         if step >= self.steps:
-            return step - step % self.steps, self.steps
-        begin, steps = 0, max(1, self.steps // FIRST_BLOCK)
-        while step >= begin + steps:
-            begin += steps
-            steps = min(begin, self.steps - begin)
-        return begin, steps
+            begin = step - step % self.steps
+            return begin, begin + self.steps
+        begin, end = 0, max(1, self.steps // FIRST_BLOCK)
+        while step >= end:
+            begin, end = end, min(2 * end, self.steps)
+        return begin, end
 
-    def _block(self, begin: int, steps: int) -> SizeBatches:
+    def _block(self, begin: int, end: int) -> SizeBatches:
         if begin not in self._blocks:
             self._blocks.clear()
-            parts = [(self._known(source, weight, begin, steps), weight) for source, weight in self.parts]
-            before = begin * self.batch_size
-            self._blocks[begin], _ = batch_by_size(parts, self.batch_size, self.pool, self.seed + begin, before, steps)
+            self._blocks[begin] = self._make(begin, end)
         return self._blocks[begin]
 
-    def _known(self, source: Source, weight: float, begin: int, steps: int) -> SizedSource:
-        if isinstance(source, SizedSource):
-            return source
-        a_step = weight / sum(weight for _, weight in self.parts) * self.batch_size
-        numbers = range(ceil(a_step * begin), ceil(a_step * (begin + steps)))
-        return MadeCrops([source.sample(number) for number in numbers], np.arange(len(numbers)), self.seed)
+    def _make(self, begin: int, end: int) -> SizeBatches:
+        weights = tuple(sum(home.weights) for home in self.homes)
+        size = self.batch_size
+        spans = [(first * size, last * size) for first, last in _dealt_between(begin, end, weights)]
+        places = {
+            (number, part): span
+            for number, home in enumerate(self.homes)
+            for part, span in zip(home.parts, _dealt_between(*spans[number], home.weights), strict=True)
+        }
+        made = {
+            key: source
+            for part, maker in self.makers.items()
+            for key, source in self._fill({key: span for key, span in places.items() if key[1] == part}, maker)
+        }
+        supplies: list[Source] = []
+        for number, (home, (first, last)) in enumerate(zip(self.homes, spans, strict=True)):
+            own = zip(home.parts, home.sources, strict=True)
+            supply: Source = WeightedMixture(
+                tuple(made.get((number, part), source) for part, source in own), home.weights
+            )
+            steps = (last - first) // size
+            together = ceil(steps / ceil(steps / home.pool)) if steps else 1
+            if together > 1:
+                supply = LengthBuckets(supply, size, together, self.seed + begin, first, last)
+            supplies.append(supply)
+        return SizeBatches(tuple(supplies), weights, size)
+
+    def _fill(
+        self, places: Mapping[tuple[int, int], tuple[int, int]], maker: Source
+    ) -> list[tuple[tuple[int, int], Source]]:
+        """Make the crops of one part, and deal them out to the homes by their shape."""
+        numbers = range(sum(first for first, _ in places.values()), sum(last for _, last in places.values()))
+        samples = [maker.sample(number) for number in numbers]
+        order = sorted(range(len(samples)), key=lambda row: by_shape(_size_of(samples[row])))
+        filled: list[tuple[tuple[int, int], Source]] = []
+        for key, (first, last) in places.items():
+            rows, order = sorted(order[: last - first]), order[last - first :]
+            filled.append((key, _Stretched(_Made([samples[row] for row in rows], first), self.homes[key[0]].size)))
+        return filled
+
+
+def _dealt_between(begin: int, end: int, weights: Sequence[int]) -> list[tuple[int, int]]:
+    """Of each supply of a ``WeightedMixture``, the number of its samples among the first ``begin``, and ``end``."""
+    return list(zip(_dealt(begin, weights), _dealt(end, weights), strict=True))
+
+
+def _dealt(count: int, weights: Sequence[int]) -> list[int]:
+    left, dealt = sum(weights), []
+    for weight in weights:
+        dealt.append(count * weight // left)
+        count, left = count - dealt[-1], left - weight
+    return dealt
 
 
 def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
@@ -154,79 +209,130 @@ def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
 
 
 def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 0) -> tuple[Source, list[str]]:
-    """The samples of a source in batches of one size each; and a line for the log.
+    """The samples of a source in batches of one size each; and lines for the log.
 
     Args:
         source: of crops of several sizes, perhaps a mixture.
         batch_size, pool, seed: as ``batch_by_size`` takes them.
     """
-    parts = parts_of(source)
-    sized = [(each, share) for each, share in parts if isinstance(each, SizedSource)]
-    if len(sized) == len(parts):
-        return batch_by_size(sized, batch_size, pool, seed)
-    made = 1 - sum(share for _, share in sized)
-    steps = max(1, round(BLOCK / (made * batch_size)))
-    message = f"batches of one size: up to {BLOCK:,} crops are rendered at a time, for {steps:,} batches"
-    return BlockBatches(tuple(parts), batch_size, steps, pool, seed), [message]
+    return batch_by_size(parts_of(source), batch_size, pool, seed)
 
 
 def batch_by_size(
-    parts: Sequence[tuple[SizedSource, float]],
-    batch_size: int,
-    pool: int = 1,
-    seed: int = 0,
-    before: int = 0,
-    steps: int = 0,
-) -> tuple[SizeBatches, list[str]]:
-    """The samples of all parts, in batches of one size each; and a line for the log.
+    parts: Sequence[tuple[Source, float]], batch_size: int, pool: int = 1, seed: int = 0
+) -> tuple[Source, list[str]]:
+    """The samples of all parts, in batches of one size each; and lines for the log.
 
-    Each part has the share of all samples that its weight says, and within a part all crops come equally often. A size
-    of fewer than ``batch_size`` crops would fill its batches with copies: these crops join those of the nearest size
-    that has more, stretched to it, if that is at most ``STRETCH`` times as wide or as narrow.
+    Each part has the share of all samples that its weight says, and within a part all crops come equally often. After
+    any step, two crops of a part that knows its sizes were used equally often but for 3 times, and for the ``pool``
+    batches of their sizes that are sorted together.
+
+    Crops of rare sizes join those of the next ones, stretched to one size: where a crop would come twice in a batch, a
+    size has no batches of its own, unless a quarter of all samples are of it (``LARGE``).
 
     Args:
-        parts: supplies with weights > 0.
+        parts: supplies with weights > 0. Of those that do not know their sizes ``SAMPLED`` crops are made to see them.
         batch_size: crops a step.
         pool: batches whose words are sorted by length together (``LengthBuckets``); 1 = as they come.
         seed: of the order of these batches.
-        before: how many samples were drawn from the parts before these: they go on about there.
-        steps: how many batches will be drawn, so that each sorted pool of a size ends with them; 0 = without end.
     """
-    total = sum(weight for _, weight in parts)
-    sizes = [source.count_sizes() for source, _ in parts]
-    every = sum(map(Counter, sizes), Counter[Size]())
-    homes = _homes(every, batch_size)
-    supplies, weights, told = [], [], []
-    for stream, size in enumerate(sorted(set(homes.values()), key=by_shape)):
-        streams: list[Source] = []
-        shares: list[int] = []
-        for (source, weight), own in zip(parts, sizes, strict=True):
-            kept = [each for each in own if homes[each] == size]
-            if kept:
-                share = weight / total * sum(own[each] for each in kept) / sum(own.values())
-                streams.append(_Stream(source.keep_sizes(kept, stream), size, int(before * share)))
-                shares.append(max(1, round(_WHOLE * share)))
-        supply: Source = WeightedMixture(tuple(streams), tuple(shares))
-        own_steps = max(1, steps * sum(shares) // _WHOLE) if steps else pool
-        together = own_steps // ceil(own_steps / pool)
-        supplies.append(LengthBuckets(supply, batch_size, together, seed) if together > 1 else supply)
-        weights.append(sum(shares))
-        told.append(f"{size[0]}x{size[1]} {sum(shares) / _WHOLE:.1%}")
-    stretched = sum(count for each, count in every.items() if homes[each] != each)
-    note = f"; {stretched:,} crops of rare sizes are stretched to the nearest" if stretched else ""
-    return SizeBatches(tuple(supplies), tuple(weights), batch_size), [f"batches of one size: {', '.join(told)}{note}"]
+    exact = [Fraction(weight).limit_denominator(_WHOLE) for _, weight in parts]
+    exact = [weight / sum(exact) for weight in exact]
+    makers = {number: source for number, (source, _) in enumerate(parts) if not isinstance(source, SizedSource)}
+    made = sum(exact[number] for number in makers)
+    steps = max(1, round(BLOCK / (made * batch_size))) if makers else 0
+    counts = [_count_sizes(source) for source, _ in parts]
+    shares: dict[Size, Fraction] = {}  # of all samples
+    rates: dict[Size, Fraction] = {}  # the share that one crop has, of those of this size that come most often
+    for number, (weight, own) in enumerate(zip(exact, counts, strict=True)):
+        rate = Fraction(1, steps * batch_size) if number in makers else weight / own.total()
+        for size, count in own.items():
+            shares[size] = shares.get(size, Fraction(0)) + weight * count / own.total()
+            rates[size] = max(rates.get(size, rate), rate)
+    groups = _group({size: (shares[size], rates[size]) for size in shares}, batch_size)
+    whole = lcm(*(weight.denominator * own.total() for weight, own in zip(exact, counts, strict=True)))
+    homes = []
+    for stream, (size, kept) in enumerate(groups):
+        numbers = tuple(number for number, own in enumerate(counts) if any(own[each] for each in kept))
+        sources = tuple(
+            makers[number] if number in makers else _Stretched(_sized(parts[number][0]).keep_sizes(kept, stream), size)
+            for number in numbers
+        )
+        weights = tuple(
+            int(whole * exact[number] * sum(counts[number][each] for each in kept) / counts[number].total())
+            for number in numbers
+        )
+        twice = sum(shares[each] for each in kept) / (batch_size * max(rates[each] for each in kept))
+        homes.append(_Home(size, numbers, sources, weights, max(1, min(pool, int(twice)))))
+    lines = [_describe(groups, shares, [own for number, own in enumerate(counts) if number not in makers])]
+    if makers:
+        lines.append(f"up to {BLOCK:,} crops are rendered at a time, for {steps:,} batches")
+        return BlockBatches(tuple(homes), makers, batch_size, steps, seed), lines
+    supplies: list[Source] = []
+    for home in homes:
+        supply = WeightedMixture(home.sources, home.weights)
+        supplies.append(LengthBuckets(supply, batch_size, home.pool, seed) if home.pool > 1 else supply)
+    return SizeBatches(tuple(supplies), tuple(sum(home.weights) for home in homes), batch_size), lines
 
 
-def _homes(sizes: Mapping[Size, int], least: int) -> dict[Size, Size]:
-    """Which size crops of each size are trained at: their own where there are ``least``, else the nearest such.
+def _size_of(sample: Sample) -> Size:
+    height, width, _ = sample[0].shape
+    return height, width
 
-    Where that is too far (``STRETCH``) they keep their own.
+
+def _sized(source: Source) -> SizedSource:
+    assert isinstance(source, SizedSource)
+    return source
+
+
+def _count_sizes(source: Source) -> Counter[Size]:
+    if isinstance(source, SizedSource):
+        return Counter(source.count_sizes())
+    return Counter(_size_of(source.sample(number)) for number in range(SAMPLED))
+
+
+def _group(sizes: Mapping[Size, tuple[Fraction, Fraction]], batch_size: int) -> list[tuple[Size, tuple[Size, ...]]]:
+    """Which sizes are trained at which of them, both from narrow to wide.
+
+    Of all ways to put neighbors together, each group with enough crops for its batches, it is the one that stretches
+    least: by the sum over all samples of the squared logarithm of the factor.
+
+    Args:
+        sizes: the share of all samples that each has, and the share of one of its crops, of those that come most often.
+        batch_size: crops a step.
     """
-    own = sorted(sizes)
-    common = [size for size in own if sizes[size] >= least] or [max(own, key=lambda size: sizes[size])]
+    own = sorted(sizes, key=by_shape)
+    shares, rates = ([sizes[size][which] for size in own] for which in (0, 1))
+    logs = np.array([log(by_shape(size)[0]) for size in own])
+    costs = (logs[:, None] - logs) ** 2 * np.array(shares, float)  # of row: to train all crops of column at its size
+    best: list[tuple[float, int, int]] = [(0.0, 0, 0)]  # of the first n sizes: cost, the last group's start and home
+    for end in range(1, len(own) + 1):
+        found = [(inf, 0, 0)]
+        for start in range(end):
+            if sum(shares[start:end]) >= min(batch_size * max(rates[start:end]), LARGE):
+                within = costs[start:end, start:end].sum(1)
+                home = int(within.argmin())
+                found.append((best[start][0] + float(within[home]), start, start + home))
+        best.append(min(found))
+    groups = []
+    end = len(own)
+    while end:
+        _, start, home = best[end]
+        groups.append((own[home], tuple(own[start:end])))
+        end = start
+    return groups[::-1]
 
-    def distance(size: Size, other: Size) -> float:
-        return abs(float(np.log(by_shape(other)[0] / by_shape(size)[0])))
 
-    nearest = {size: min(common, key=lambda other: (distance(size, other), other)) for size in own}
-    return {size: other if distance(size, other) <= np.log(STRETCH) else size for size, other in nearest.items()}
+def _describe(
+    groups: Sequence[tuple[Size, Collection[Size]]], shares: Mapping[Size, Fraction], known: Sequence[Counter[Size]]
+) -> str:
+    told = [f"{height}x{width} {float(sum(shares[each] for each in kept)):.1%}" for (height, width), kept in groups]
+    moved = {each: size for size, kept in groups for each in kept if each != size}
+    if not (count := sum(own[each] for own in known for each in moved)):
+        return f"batches of one size: {', '.join(told)}"
+    ratios = [by_shape(each)[0] / by_shape(size)[0] for each, size in moved.items() if any(own[each] for own in known)]
+    most = max(max(ratio, 1 / ratio) for ratio in ratios)
+    return (
+        f"batches of one size: {', '.join(told)}; {count:,} crops of rare sizes are stretched to the nearest, up to "
+        f"{most:.1f} times"
+    )

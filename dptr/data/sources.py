@@ -160,26 +160,29 @@ class LengthBuckets(Dealt):
     """The same samples, in batches whose words are of about one length, so that little of a batch is padding.
 
     The samples of ``pool`` batches of ``size`` are sorted by the length of their words and cut into batches, which come
-    in a seeded order.
+    in a seeded order. The first pool begins at sample ``first``, the last ends at ``last``; 0 = there is no last.
     """
 
     source: Source
     size: int
     pool: int
     seed: int
+    first: int = 0
+    last: int = 0
     _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)  # of one pool
 
     def deal(self, index: int) -> tuple[Source, int]:
-        number, place = divmod(index, self.size * self.pool)
+        number, place = divmod(index - self.first, self.size * self.pool)
         if number not in self._orders:
             self._orders.clear()
             self._orders[number] = self._order(number)
         return self.source, int(self._orders[number][place])
 
     def _order(self, number: int) -> np.ndarray:
-        count = self.size * self.pool
-        indices = np.arange(number * count, (number + 1) * count)
+        start = self.first + number * self.size * self.pool
+        end = start + self.size * self.pool
+        indices = np.arange(start, min(end, self.last) if self.last else end)
         lengths = [len(self.source.word(index)) for index in indices.tolist()]
-        cut = indices[np.argsort(lengths, kind="stable")].reshape(self.pool, self.size)
+        cut = indices[np.argsort(lengths, kind="stable")].reshape(-1, self.size)
         cut.sort(axis=1)  # kinds of crops stay evenly spread, so that each process gets of all
-        return cut[seeded_order(self.seed, number, self.pool)].ravel()
+        return cut[seeded_order(self.seed, number, len(cut))].ravel()

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperatu
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
-MAX_WORDS = 2000  # that a model is calibrated on
+MAX_WORDS = 2000  # that a model is calibrated on, as many of each data set
 MIN_WORDS = 100  # the fit of fewer says little
 FULL_SET = 50  # words from which on a data set weighs as much as larger ones; below, in proportion to its words
 PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # shares of right words that a card names confidences for
@@ -79,14 +78,35 @@ def calibrate(
     """Fit a model's confidence on labeled crops, for whether words are right under a protocol.
 
     The first four arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone,
-    for the probabilities of all validation crops may not fit in memory; at most the first ``MAX_WORDS`` count.
+    for the probabilities of all validation crops may not fit in memory; at most ``MAX_WORDS`` are (``choose_words``).
 
     Args:
         recognize: of a CTC network the positions of its path too, for sums over paths.
         temperature: keep this one; None = fit it.
     """
-    comparisons = _Comparisons(crops, tokenizer, recognize, protocol)
-    return calibrate_on(comparisons, tokenizer, protocol, crops.sources, temperature)
+    count = PROTOCOLS[protocol]
+    compared = np.array([row for row, label in enumerate(crops.labels) if count(label) or not label], np.int64)
+    chosen = crops.choose(compared[choose_words([crops.sources[row] for row in compared])])
+    comparisons = _Comparisons(chosen, tokenizer, recognize, protocol)
+    return calibrate_on(comparisons, tokenizer, protocol, chosen.sources, temperature)
+
+
+def choose_words(sources: Sequence[int]) -> np.ndarray:
+    """Which words a model is calibrated on: at most ``MAX_WORDS``, as many of each data set, evenly spread over it.
+
+    All of a set that has fewer. The order of the sets does not matter.
+
+    Args:
+        sources: which data set each word is from.
+
+    Returns:
+        Their numbers, ascending.
+    """
+    of_set = np.array(sources, np.int64)
+    rows = [np.flatnonzero(of_set == each) for each in np.unique(of_set)]
+    most = next((most for most in range(MAX_WORDS, 0, -1) if sum(min(len(own), most) for own in rows) <= MAX_WORDS), 0)
+    chosen = [own if len(own) <= most else own[np.arange(most) * len(own) // most] for own in rows]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
 
 
 def calibrate_on(
@@ -96,14 +116,15 @@ def calibrate_on(
     sources: Sequence[int] = (),
     temperature: float | None = None,
 ) -> Calibration:
-    """Fit a model's confidence on the first ``MAX_WORDS`` comparisons, and find the thresholds on the same.
+    """Fit a model's confidence on comparisons, and find the thresholds on the same.
 
     Args:
         comparisons: what the model read. Where all have a ``Reading.path``, confidences are sums over paths; then they
             are iterated over a second time, at the temperature, for paths may not fit in memory.
         tokenizer: the model's.
         protocol: that words were compared under, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
-        sources: of each sample, by index, which data set it is from; none = all are from one.
+        sources: of each sample, by index, which data set it is from; then only those count that ``choose_words`` takes.
+            None = all are from one, and count.
         temperature: keep this one; None = fit it.
     """
     words: list[np.ndarray] = []
@@ -111,7 +132,12 @@ def calibrate_on(
     correct: list[bool] = []
     of_set: list[int] = []
     of_paths = True
-    for comparison in islice(comparisons, MAX_WORDS):
+    chosen = set(choose_words(sources).tolist())
+
+    def counted() -> Iterator[Comparison[Reading]]:
+        return (comparison for comparison in comparisons if not sources or comparison.index in chosen)
+
+    for comparison in counted():
         reading = comparison.reading
         of_paths = of_paths and reading.path is not None
         words.append(reading.probabilities.copy())  # else its whole batch would stay in memory
@@ -124,8 +150,7 @@ def calibrate_on(
         return Calibration(temperature, words=len(words))
     plain = WordConfidence(counted_as=count_as(tokenizer.charset, protocol), of_paths=of_paths)
     if of_paths:
-        readings = (comparison.reading for comparison in islice(comparisons, MAX_WORDS))
-        shares = [_sum_paths(plain, reading, tokenizer, temperature) for reading in readings]
+        shares = [_sum_paths(plain, each.reading, tokenizer, temperature) for each in counted()]
     else:
         shares = [plain.product(apply_temperature(word, temperature)) for word in words]
     exponent, length = fit_power(shares, lengths, correct, of_set)

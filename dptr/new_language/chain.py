@@ -33,7 +33,7 @@ from dptr.text.corpus import Corpus
 from dptr.text.languages import LANGUAGES
 from dptr.training.align import align
 from dptr.training.finetune import finetune
-from dptr.training.finetune_defaults import encoder_kind
+from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
 from dptr.utils.errors import UserError
@@ -84,9 +84,10 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
         ``out/model.onnx``.
 
     Raises:
-        UserError: see ``survey``, ``plan``; ``out`` holds something else, or another run; what training raises.
+        UserError: see ``survey``, ``plan_settings``; ``out`` holds something else, or another run; what training
+            raises.
     """
-    times = plan(settings.minutes, settings.method)
+    times = plan_settings(settings)
     manifest = describe_settings(settings)
     begun = check_folder(out, "a new language", MANIFEST, tuple(manifest))
     if begun and not resume:
@@ -100,6 +101,16 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MANIFEST, manifest)
     return Chain(settings, found, times, out).run()
+
+
+def plan_settings(settings: Settings) -> Plan:
+    """How the minutes are spent.
+
+    Raises:
+        UserError: see ``plan``, ``reads_several_sizes``.
+    """
+    several = settings.method == "rendered" and reads_several_sizes(settings.model)
+    return plan(settings.minutes, settings.method, several)
 
 
 def describe_settings(settings: Settings) -> dict[str, Any]:

@@ -37,8 +37,12 @@ class Plan:
         return f"minutes of training: {', '.join(parts)} (one process{beside}), then test, ONNX file, and report"
 
 
-def plan(minutes: float, method: Method) -> Plan:
+def plan(minutes: float, method: Method, several_sizes: bool = False) -> Plan:
     """Spend ``minutes``, the whole command's.
+
+    Args:
+        several_sizes: whether the network reads crops of several sizes. Then each worker would render all crops
+            (``dptr.data.size_batches``), so that there is one at most.
 
     Raises:
         UserError: fewer than ``SHORTEST``.
@@ -46,7 +50,8 @@ def plan(minutes: float, method: Method) -> Plan:
     if minutes < SHORTEST:
         raise UserError(f"--minutes {minutes:g}: below {SHORTEST:g}; training needs some, better 30 and more")
     trained = minutes * 60 * (1 - REST)
-    return Plan({stage: share * trained for stage, share in SHARES[method].items()}, min(usable_cores() - 1, 4))
+    workers = min(usable_cores() - 1, 1 if several_sizes else 4)
+    return Plan({stage: share * trained for stage, share in SHARES[method].items()}, workers)
 
 
 def usable_cores() -> int:

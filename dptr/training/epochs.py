@@ -18,7 +18,8 @@ def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
     """``run`` with the steps that its epochs take, and a line for the log; as it is where ``epochs`` is 0.
 
     Batches go on across the end of an epoch, so that each sample is used exactly once in each; the last batch is
-    filled from the epoch after the last.
+    filled from the epoch after the last. Of crops of several sizes this holds
+    nearly (``dptr.data.size_batches.batch_by_size``).
 
     Args:
         samples: of one epoch: what is drawn until every entry or labeled crop was used.

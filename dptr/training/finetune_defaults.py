@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dptr.config.load import load_recipe
+from dptr.config.model import ModelConfig
 from dptr.config.train import FinetuneRecipe
+from dptr.models.checkpoint import open_checkpoint
 from dptr.training.merge import set_keys
 from dptr.utils.files import read_json
 from dptr.weights import model_file
@@ -75,3 +77,13 @@ def encoder_kind(model: str) -> str:
     for key in ("model", "encoder", "kind"):
         held = held.get(key) if isinstance(held, dict) else None
     return held if isinstance(held, str) else ""
+
+
+def reads_several_sizes(model: str) -> bool:
+    """Whether a recognizer reads crops of several sizes.
+
+    Raises:
+        UserError: see ``open_checkpoint``.
+    """
+    config = open_checkpoint(model).config
+    return isinstance(config, ModelConfig) and len(config.encoder.crop_size.every) > 1

@@ -18,7 +18,14 @@ from dptr.evaluation.accuracy import (
     share_correct,
     slice_batches,
 )
-from dptr.evaluation.calibration import MAX_WORDS, calibrate, calibrate_on, fit_power, fit_temperature
+from dptr.evaluation.calibration import (
+    MAX_WORDS,
+    calibrate,
+    calibrate_on,
+    choose_words,
+    fit_power,
+    fit_temperature,
+)
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
@@ -110,17 +117,50 @@ def test_whatever_reads_is_compared_by_the_same_loop() -> None:
     assert share_correct(comparisons) == 2 / 5 and calls == [2, 2, 1]
 
 
-def test_calibration_is_fitted_on_the_first_words_that_the_loop_yields() -> None:
+def test_words_to_calibrate_on_are_chosen_evenly_over_the_sets() -> None:
+    sources = [0] * 5000 + [1] * 300 + [2] * 1500
+    chosen = choose_words(sources)
+    counts = np.bincount(np.array(sources)[chosen])
+    assert counts.tolist() == [850, 300, 850] and len(set(chosen.tolist())) == 2000
+    assert set(np.diff(chosen[:850])) == {5, 6} and set(np.diff(chosen[-850:])) == {1, 2}, "evenly spread over a set"
+    assert choose_words([0] * 1200 + [1] * 800).tolist() == list(range(2000)), "all, where they are not too many"
+    assert len(choose_words([])) == 0 and len(choose_words([7] * 9000)) == MAX_WORDS
+
+
+def test_the_order_of_the_sets_does_not_matter_to_a_calibration() -> None:
+    """One set is read right more often than the other at the same probabilities, and alone would fill the words."""
     rng = np.random.default_rng(0)
-    words = [rng.dirichlet([5, 1, 1], 2) for _ in range(MAX_WORDS + 50)]
-    right = [bool(rng.random() < 0.4) for _ in words]
-    comparisons = [
-        Comparison(index, Reading("a", 0.5, False, rows), "a", "a" if hit else "b")
-        for index, (rows, hit) in enumerate(zip(words, right, strict=True))
-    ]
-    found = calibrate_on(comparisons, Tokenizer(ONE, 8), "native")
-    assert found.temperature == fit_temperature(words[:MAX_WORDS], right[:MAX_WORDS]) != 1
-    assert found.words == MAX_WORDS
+    kinds = []
+    for number, (count, share) in enumerate(((2500, 0.97), (800, 0.6))):
+        rows = [rng.dirichlet([30, 1, 1], 2) for _ in range(count)]
+        kinds.append([(number, row, bool(rng.random() < share)) for row in rows])
+    found = []
+    for order in (kinds, kinds[::-1]):
+        words = [word for kind in order for word in kind]
+        comparisons = [
+            Comparison(index, Reading("a", 0.5, False, row), "a", "a" if right else "b")
+            for index, (_, row, right) in enumerate(words)
+        ]
+        found.append(calibrate_on(comparisons, Tokenizer(ONE, 8), "native", [number for number, _, _ in words]))
+    one, other = found
+    assert one.words == MAX_WORDS and one.word is not None and other.word is not None
+    assert one.temperature == pytest.approx(other.temperature)
+    assert one.word.exponent == pytest.approx(other.word.exponent) and one.thresholds == other.thresholds
+
+
+def test_a_calibration_reads_the_chosen_crops_alone() -> None:
+    """Of 2,100 labels that count and 100 that the protocol leaves nothing of, 1,000 of each set are read."""
+    read: list[int] = []
+    labels = ["ab"] * 1100 + ["-"] * 100 + ["ab"] * 1100
+    crops = LabeledCrops(
+        np.zeros((len(labels), 4, 8, 3), np.uint8), labels, labels, [0] * 1200 + [1] * 1100, DropReport()
+    )
+
+    def recognize(batch: np.ndarray) -> np.ndarray:
+        read.append(len(batch))
+        return Planted(("ab", 0.9))(batch)
+
+    assert calibrate(crops, TOKENIZER, recognize, "36").words == sum(read) == MAX_WORDS
 
 
 def test_a_model_is_calibrated_on_what_it_reads() -> None:

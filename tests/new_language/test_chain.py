@@ -12,7 +12,7 @@ from dptr.data.labeled import open_labeled
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of
 from dptr.new_language import chain
-from dptr.new_language.chain import Settings, describe_settings, new_language
+from dptr.new_language.chain import Settings, describe_settings, new_language, plan_settings
 from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
 from dptr.text.corpus import is_heldout
@@ -33,6 +33,17 @@ def test_plan_spends_nine_tenths_on_training(minutes, method):
 def test_plan_refuses_too_little():
     with pytest.raises(UserError, match=r"--minutes 0\.5: below 1; training needs some"):
         plan(0.5, "rendered")
+
+
+def test_workers_do_not_repeat_each_others_work(monkeypatch):
+    """With crops of several sizes, as dptr-latin has them, each worker renders all: one is enough."""
+    monkeypatch.setattr("dptr.new_language.plan.usable_cores", lambda: 4)
+    assert plan_settings(Settings(GEORGIAN, model="dptr-latin")).workers == 1
+    assert plan_settings(Settings(GEORGIAN, model="dptr-en")).workers == 3
+    assert plan_settings(Settings(GEORGIAN, model="dptr-latin", method="text")).workers == 3
+    assert "; 1 more to render" in plan_settings(Settings(GEORGIAN, model="dptr-latin")).describe()
+    monkeypatch.setattr("dptr.new_language.plan.usable_cores", lambda: 1)
+    assert plan_settings(Settings(GEORGIAN, model="dptr-latin")).workers == 0
 
 
 def test_settings_are_plain_values():
