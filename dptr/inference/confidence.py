@@ -112,57 +112,56 @@ class WordConfidence:
     def path_probabilities(
         self, paths: Float[np.ndarray, "n t classes"], words: Sequence[Sequence[int]]
     ) -> Float[np.ndarray, " n"]:
-        """p of words that a CTC network read, 0 to 1 each: the sum over their paths.
+        """p of words that a CTC network read, 0 to 1 each: the sum over all paths that spell what counts as the word.
 
         These are the forward variables of Graves et al., "Connectionist Temporal Classification", ICML 2006, section
-        4.1, with the characters that count as one as one label, and those that do not count as blanks. Neighbors that
-        count as the same but are not, as in ``Aa``, are labels of their own: a path goes from the one to the other
-        without a blank between.
+        4.1, where a label has a state for each character that counts as it: ``a`` twice in a row is one letter, ``a``
+        and ``A`` in a row are two. Characters that do not count are blanks.
 
         Args:
             paths: for each position the probabilities of the blank (class 0) and of the characters.
             words: the classes of the characters of each word.
         """
-        labels = [self._labels(word) for word in words]
-        states = 1 + 2 * max(map(len, labels), default=0)
-        shown = np.zeros((len(words), paths.shape[1], states))
-        steps = np.zeros((len(words), states), bool)  # into which states a path comes from the label before
-        for row, (path, own) in enumerate(zip(paths, labels, strict=True)):
-            for place, classes in enumerate(own):
-                shown[row, :, 2 * place + 1] = path[:, classes].sum(1, dtype=np.float64)
-                steps[row, 2 * place + 1] = place > 0 and not np.array_equal(classes, own[place - 1])
-            shown[row, :, : 2 * len(own) + 1 : 2] = path[:, self._blanks].sum(1, dtype=np.float64)[:, None]
-        reached = np.zeros((len(words), states))
-        reached[:, 0] = 1.0
+        groups = self._groups if self.counted_as else np.append(_END, np.arange(1, paths.shape[2]) + _UNCOUNTED)
+        read = [own[own > _UNCOUNTED] for own in (groups[np.asarray(word, np.int64)] for word in words)]
+        lengths = np.array([len(own) for own in read], np.int64)
+        labels = np.zeros((len(words), lengths.max(initial=0)), np.int64)
+        labels[np.arange(labels.shape[1]) < lengths[:, None]] = np.concatenate([*read, np.empty(0, np.int64)])
+        members = self._members if self.counted_as else np.append([0, 0], np.arange(1, paths.shape[2]))[:, None]
+        classes = members[labels]
+        classes = classes[..., : max(1, int((classes > 0).sum(-1).max(initial=0)))]
+        rows = np.arange(len(words))
+        shown = np.ascontiguousarray(np.moveaxis(paths[rows[:, None, None], :, classes], -1, 0), np.float64)
+        shown *= classes > 0
+        blank = paths[..., groups <= _UNCOUNTED].sum(-1, dtype=np.float64).T[..., None]
+        twice = np.nonzero((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0))
+        again, before = (twice[0], twice[1] + 1), twice
+        spelled = np.zeros(classes.shape)  # by label, the last one, and the character that shows it
+        done = np.zeros((len(words), labels.shape[1] + 1))  # by the number of labels, with a blank behind them
+        done[:, 0] = 1.0
+        sums = np.zeros_like(done)
         for place in range(paths.shape[1]):
-            arrived = reached.copy()
-            arrived[:, 1:] += reached[:, :-1]
-            arrived[:, 2:] += steps[:, 2:] * reached[:, :-2]
-            reached = arrived * shown[:, place]
-        rows, last = np.arange(len(words)), 2 * np.array([len(own) for own in labels], np.int64)
-        return np.minimum(reached[rows, last] + (last > 0) * reached[rows, last - 1], 1.0)
+            done += sums
+            arrived = spelled + done[:, :-1, None]
+            arrived[again] -= spelled[before]  # the same character goes on: no second letter
+            spelled = np.maximum(arrived, 0.0, out=arrived) if len(twice[0]) else arrived
+            spelled *= shown[place]
+            done *= blank[place]
+            spelled.sum(-1, out=sums[:, 1:])
+        return np.minimum(done[rows, lengths] + sums[rows, lengths], 1.0)
 
     def scale(self, probability: float, characters: int) -> float:
         """The confidence, 0 to 1, from p and the number of characters of the word."""
         return float(probability ** (self.exponent * (1 + characters) ** -self.length))
 
-    def _labels(self, word: Sequence[int]) -> list[Int64[np.ndarray, " members"]]:
-        """The classes of each label of a word."""
-        if not self.counted_as:
-            return [np.array([symbol]) for symbol in word]
-        groups = self._groups[np.asarray(word, np.int64)]
-        labels = []
-        for place, (symbol, group) in enumerate(zip(word, groups.tolist(), strict=True)):
-            beside = [other for other in (place - 1, place + 1) if 0 <= other < len(word) and groups[other] == group]
-            if group > _UNCOUNTED:
-                alone = any(word[other] != symbol for other in beside)
-                labels.append(np.array([symbol]) if alone else np.flatnonzero(self._groups == group))
-        return labels
-
     @cached_property
-    def _blanks(self) -> Int64[np.ndarray, " members"]:
-        """The classes that a path shows where nothing counts."""
-        return np.flatnonzero(self._groups <= _UNCOUNTED) if self.counted_as else np.array([_END])
+    def _members(self) -> Int64[np.ndarray, "groups members"]:
+        """The classes of each group of characters that count, filled up with 0."""
+        found = [np.flatnonzero(self._groups == group) for group in range(self._groups.max() + 1)]
+        members = np.zeros((len(found), max(map(len, found))), np.int64)
+        for group in range(_UNCOUNTED + 1, len(found)):
+            members[group, : len(found[group])] = found[group]
+        return members
 
     @cached_property
     def _groups(self) -> Int64[np.ndarray, " classes"]:

@@ -140,7 +140,7 @@ def test_confidence_is_that_of_the_card(page: Any, counted_as: str) -> None:
 
 
 @pytest.mark.parametrize("counted_as", ["", "aab\n\n", "\n\n\n\n\n"], ids=repr)
-@pytest.mark.parametrize("word", [[], [1, 3], [1, 2, 1], [3, 3], [4, 1, 4, 1], [5]], ids=str)
+@pytest.mark.parametrize("word", [[], [1, 3], [1, 2, 1], [1, 1], [2, 1], [3, 3], [4, 1, 4, 1], [5]], ids=str)
 def test_the_sum_over_paths_is_that_of_the_reader(page: Any, counted_as: str, word: list[int]) -> None:
     path = np.random.default_rng(6).dirichlet(np.ones(6) / 2, 9).astype(np.float32)
     own = WordConfidence(counted_as=counted_as, of_paths=True)

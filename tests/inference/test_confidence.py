@@ -40,20 +40,22 @@ def test_words_of_several_lengths_are_summed_together() -> None:
     assert len(own.path_probabilities(PATHS[:0], [])) == 0
 
 
-@pytest.mark.parametrize("word", [(), (1,), (2, 3), (3, 4, 1), (3, 4, 3), (4,), (1, 4, 2)], ids=str)
-def test_what_counts_as_one_is_one_label_and_what_does_not_count_is_a_blank(word: tuple[int, ...]) -> None:
-    own = WordConfidence(counted_as=f"aab{UNCOUNTED}")
-    label = {0: 0, 1: 1, 2: 1, 3: 2, 4: 0}
-    folded = tuple(label[each] for each in word if label[each])
-    expected = [enumerate_words(path, label)[folded] for path in PATHS]
+@pytest.mark.parametrize(
+    "word", [(), (1,), (2, 3), (3, 4, 1), (3, 4, 3), (4,), (1, 4, 2), (1, 2), (1, 1), (2, 1, 2), (2, 2, 3, 1)], ids=str
+)
+@pytest.mark.parametrize("counted_as", [f"aab{UNCOUNTED}", "aaab", f"aaa{UNCOUNTED}", UNCOUNTED * 4, "abcd"], ids=repr)
+def test_all_paths_count_whose_letters_count_as_the_words(counted_as: str, word: tuple[int, ...]) -> None:
+    """Each path is spelled first, then folded: ``aA`` in a row is two letters, ``aa`` is one."""
+    own = WordConfidence(counted_as=counted_as)
+
+    def fold(classes: tuple[int, ...]) -> str:
+        return "".join(counted_as[each - 1] for each in classes).replace(UNCOUNTED, "")
+
+    expected = []
+    for path in PATHS:
+        words = enumerate_words(path, dict(enumerate(range(CLASSES))))
+        expected.append(sum(share for other, share in words.items() if fold(other) == fold(word)))
     assert own.path_probabilities(PATHS, [word] * len(PATHS)) == pytest.approx(expected, rel=1e-9)
-
-
-def test_neighbors_that_count_as_the_same_stand_for_themselves() -> None:
-    """``Aa`` needs no blank between, and is not ``a``."""
-    own, exact = WordConfidence(counted_as=f"aab{UNCOUNTED}"), {0: 0, 1: 1, 2: 2, 3: 3, 4: 0}
-    expected = [enumerate_words(path, exact)[1, 2] for path in PATHS]
-    assert own.path_probabilities(PATHS, [(1, 2)] * len(PATHS)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_surer_path_is_never_less_confident_and_a_certain_one_is_certain() -> None:

@@ -49,35 +49,27 @@ export class WordConfidence {
     }, 1);
   }
 
-  // path: the probabilities of all classes at each position of a CTC network; word: the classes that were read
+  // path: the probabilities of all classes at each position of a CTC network; word: the classes that were read.
+  // A label has a state for each character that counts as it: "a" twice in a row is one letter, "a" and "A" are two.
   sumPaths(path, word) {
-    const labels = this.findLabels(word);
-    const steps = labels.map((own, place) => place > 0 && `${own}` !== `${labels[place - 1]}`); // without a blank before
+    const read = this.groups ? word.map((symbol) => this.groups[symbol]).filter((group) => group > REST) : word;
+    const classes = this.groups ? read.map((own) => this.members((group) => group === own)) : read.map((symbol) => [symbol]);
     const blanks = this.groups ? this.members((group) => group <= REST) : [END];
-    let reached = new Float64Array(1 + 2 * labels.length);
-    reached[0] = 1;
+    const add = (sum, value) => sum + value;
+    let spelled = classes.map((own) => own.map(() => 0)); // by label, the last one, and the character that shows it
+    let done = [1, ...classes.map(() => 0)]; // by the number of labels, with a blank behind them
+    let sums = done.map(() => 0);
     for (const row of path) {
-      const chance = (classes) => classes.reduce((sum, index) => sum + row[index], 0);
-      const blank = chance(blanks);
-      reached = reached.map((own, state) => {
-        const label = state % 2 ? (state - 1) / 2 : -1;
-        let arrived = own + (state ? reached[state - 1] : 0);
-        if (steps[label]) arrived += reached[state - 2];
-        return arrived * (label < 0 ? blank : chance(labels[label]));
-      });
+      const blank = blanks.reduce((sum, index) => sum + row[index], 0);
+      const before = done.map((own, count) => own + sums[count]);
+      spelled = classes.map((own, label) => own.map((index, member) => {
+        const same = label > 0 && read[label] === read[label - 1] ? spelled[label - 1][member] : 0; // no second letter
+        return Math.max(spelled[label][member] + before[label] - same, 0) * row[index];
+      }));
+      done = before.map((value) => value * blank);
+      sums = [0, ...spelled.map((own) => own.reduce(add, 0))];
     }
-    return Math.min(reached.at(-1) + (labels.length ? reached.at(-2) : 0), 1);
-  }
-
-  // The classes of each label of a word; neighbors that count as the same but are not, as in "Aa", stand for themselves.
-  findLabels(word) {
-    if (!this.groups) return word.map((symbol) => [symbol]);
-    const groups = word.map((symbol) => this.groups[symbol]);
-    return word.flatMap((symbol, place) => {
-      if (groups[place] <= REST) return [];
-      const alone = [place - 1, place + 1].some((other) => groups[other] === groups[place] && word[other] !== symbol);
-      return [alone ? [symbol] : this.members((group) => group === groups[place])];
-    });
+    return Math.min(done.at(-1) + sums.at(-1), 1);
   }
 
   members(belongs) {
