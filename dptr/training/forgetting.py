@@ -29,8 +29,9 @@ RENDERED = {"words": "", "receipts": "receipt", "displays": "display", "plates":
 def load_others(recipe: FinetuneRecipe, charset: Charset) -> tuple[dict[str, LabeledCrops], list[str]]:
     """The crops of ``recipe.forgetting`` by name, each set by one of its own, and lines for the log.
 
-    Rendered ones show held-out words in held-out fonts. A kind that cannot be rendered with this charset or these fonts
-    is left out, and a line says so.
+    Rendered ones show held-out words, in one font family of ten. Training draws these families too, unless
+    ``render.font_split`` is ``train``: who has few fonts needs them all, and a loss is counted from before training. A
+    kind that cannot be rendered with this charset or these fonts is left out, and a line says so.
 
     Args:
         recipe: resolved.
@@ -55,6 +56,8 @@ def load_others(recipe: FinetuneRecipe, charset: Charset) -> tuple[dict[str, Lab
             notes.append(f"forgetting of rendered {name} is not measured: {error}")
     if others:
         sizes = ", ".join(f"{name} ({len(crops)})" for name, crops in others.items())
+        if recipe.data.rendered and recipe.render.font_split == "all" and not recipe.data.pack and wanted.rendered:
+            sizes += "; rendered ones in fonts that are trained with (not with render.font_split=train)"
         limit = f"none may lose more than {100 * wanted.max_loss:g} points"
         notes.append(f"other crops, read at each validation: {sizes}; {limit} (forgetting.max_loss)")
     return others, notes

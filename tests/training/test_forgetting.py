@@ -10,6 +10,8 @@ import torch
 from helpers_train import Parts, records
 from torch import nn
 
+from dptr.config.size import CropSize
+from dptr.data.crops import load_crops
 from dptr.evaluation.calibration import Calibration
 from dptr.models.checkpoint import load_recognizer
 from dptr.text.charset import resolve_charset
@@ -123,6 +125,29 @@ def test_rendered_kinds_are_held_out_words_and_say_where_they_cannot_be(parts: P
     assert all(len(crops) == 3 and all(crops.labels) for crops in others.values())
     left_out = {"words", "receipts", "displays", "plates", "markers"} - set(others)
     assert all(any(f"rendered {name} is not measured" in line for line in messages) for name in left_out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data.rendered=0.5"], True),
+        (["data.rendered=0.5", "render.font_split=train"], False),
+        (["data.rendered=0.0"], False),
+    ],
+    ids=str,
+)
+def test_it_is_told_where_training_draws_the_fonts_of_rendered_kinds(
+    parts: Parts, settings: list[str], told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dptr.training.forgetting.RENDERED", {"words": ""})
+    drawn = load_crops([parts.folder / "crops"], resolve_charset("36"), 25, CropSize(height=16, width=32))
+    monkeypatch.setattr("dptr.training.forgetting.held_out_words", lambda *_: None)
+    monkeypatch.setattr("dptr.training.forgetting.draw", lambda *_: drawn)
+    recipe = resolve_finetune(
+        parts.recipe("finetune", "forgetting.rendered=3", "model.max_length=25", *settings)
+    ).recipe
+    (line,) = load_others(recipe, resolve_charset("36"))[1]
+    assert ("rendered ones in fonts that are trained with" in line) == told
 
 
 def test_each_set_has_a_name_of_its_own(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
