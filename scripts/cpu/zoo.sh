@@ -61,4 +61,5 @@ while read -r name code rounds; do
 done <<TABLE
 greek  el 47
 arabic ar 20 47
+devanagari devanagari 41
 TABLE
