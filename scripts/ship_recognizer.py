@@ -54,6 +54,7 @@ PUBLISHED = (
     "Apache-2.0. Image encoder and head continue from those of PP-OCRv6_rec_small by the authors of PaddleOCR, under "
     "Apache-2.0, as PyPI's rapidocr 3.10.0 holds it. "
 )
+OWN = "Apache-2.0. Its weights continue from those of `dptr-en` alone, which were trained by this project."
 CHANGES = (
     "Their weights were changed by training and rounded. The head has the characters of this recognizer alone, and "
     "rows of those that PP-OCRv6 lacks were added."
@@ -246,7 +247,8 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
     about = ", ".join(LANGUAGES[code].name for code in card["languages"]) or f"the characters of {name}"
     accuracy = f"{100 * result['word_accuracy']:.1f} %", f"{100 * result['one_minus_ned']:.1f} %"
     table = markdown_table([("test", "crops", "words", "1-NED"), (result["data"], f"{result['n']:,}", *accuracy)])
-    license = ["## License", PUBLISHED + card.get("changes", CHANGES)]
+    published = "PP-OCRv6" in "".join(card["trained_on"])
+    license = PUBLISHED + card.get("changes", CHANGES) if published else OWN
     page = [
         f"# {name}",
         f"A recognizer of word crops for DPTR: {', '.join(languages) or about}.",
@@ -258,7 +260,8 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
         "photographs of signs. `sheet.png` shows rendered crops; what was misread is red.",
         "## Trained on",
         "\n".join(f"- {line}" for line in card["trained_on"]),
-        *(license if "PP-OCRv6" in "".join(card["trained_on"]) else ()),
+        "## License",
+        license,
     ]
     (package / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     (package / "__init__.py").write_text('"""A recognizer; ``dptr.weights.packages`` finds it."""\n', encoding="utf-8")

@@ -166,6 +166,7 @@ def numbers(value: Any) -> list[float]:
     return [number for each in values for number in numbers(each)]
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_model_that_ships(one_start, tmp_path: Path, monkeypatch, capsys) -> None:
     reports: list[Report] = []
     monkeypatch.setattr("dptr.bench.bench", lambda *arguments: reports.append(bench(*arguments)) or reports[0])

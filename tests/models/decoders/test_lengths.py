@@ -186,7 +186,9 @@ def learn(decoder: Decoder, texts: list[str], max_length: int, steps: int, rate:
 
 
 @every
-@pytest.mark.parametrize(("longest", "shortest", "steps"), [(LONGER, 30, 200), (SHORTER, 3, 150)])
+@pytest.mark.parametrize(
+    ("longest", "shortest", "steps"), [pytest.param(LONGER, 30, 200, marks=pytest.mark.slow), (SHORTER, 3, 150)]
+)
 def test_words_of_another_length_are_learned_by_heart(kind, longest, shortest, steps, tmp_path):
     """From a decoder of words of up to 25 characters, after a few steps, every one of 16 longer, or shorter, words."""
     model = config(kind, BEFORE, dim=32)
