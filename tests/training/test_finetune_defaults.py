@@ -55,7 +55,8 @@ def test_rendered_words_are_mixed_in_on_a_system_without_fonts(parts: Parts, tmp
     """In the embedded fonts, and the log says so; the tests' system has none (``tests/conftest.py``)."""
     crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
-    options = ["--set", "run.steps=1", "--set", "run.batch_size=4", "--set", "run.validate_every=1"]
+    options = ["run.steps=1", "run.batch_size=4", "run.validate_every=1", "forgetting.rendered=20"]
+    options = [each for option in options for each in ("--set", option)]
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(tmp_path / "run"), *options]) == 0
     messages = capsys.readouterr().err
     assert "no fonts on this system: the 20 embedded ones are used; scripts/fonts.sh installs more" in messages
@@ -67,7 +68,7 @@ def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, cap
     crops = write_crops(tmp_path / "crops", parts.fonts, WORDS)
     start = finetune(parts.recipe("finetune", "run.steps=1"), tmp_path / "start")
     options = ["--set", "run.steps=3", "--set", "run.batch_size=4", "--set", "run.validate_every=1", "--set",
-               "patience=1", "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
+               "patience=1", "--set", "forgetting.rendered=20", "--set", f'render.fonts=["{parts.fonts}"]']  # fmt: skip
     out = tmp_path / "run"
     assert run(["finetune", "--data", str(crops), "--model", str(start), "--out", str(out), *options]) == 0
     messages = capsys.readouterr()
