@@ -17,8 +17,11 @@ from dptr.text.scripts import NO_SCRIPT, SCRIPTS
 
 PLAUSIBLE = 0.05  # share of a crop's probability from which on a recognizer reads it beside the likeliest
 MOST_READ = 2  # recognizers that read one crop
-DOUBT = 0.2  # votes that each script has beside those of the other lines
-MOST_VOTES = 10.0  # of the other lines together
+MOST_TRUSTED = 0.9  # confidence of what a recognizer of another script reads, which is calibrated for its own
+LATIN, INSTALLED = 10.0, 3.0
+"""How much likelier these scripts are before a crop is seen. Chosen on training crops (docs/evidence/scripts.md)."""
+DOUBT = 1.0  # votes that these shares have beside those of the other lines
+MOST_VOTES = 2.0  # of the other lines together
 SHOWN = 0.5  # votes that it takes to say what lines of digits, or of Han alone, are
 KANA_SHARE = 0.1  # of the votes for kana and Han, from which on Han is Japanese
 
@@ -77,7 +80,7 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
     """Who reads a crop.
 
     Args:
-        probabilities: of ``dptr.inference.scripts.NAMES``.
+        probabilities: of ``dptr.inference.scripts.NAMES``, after ``weigh`` or ``vote``.
         recognizers: the one that reads a script, by script; scripts that none reads are missing.
         default: the recognizer of digits and signs, and of scripts that none reads.
     """
@@ -98,50 +101,71 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
 
 
 def settle(way: Route, confidences: Sequence[float]) -> Verdict:
-    """Whose reading counts: the likeliest of its script times the confidence of its reading.
+    """Whose reading counts: the likeliest of its script times the confidence of its reading, squared.
 
     A script that nobody reads is the likelier the less sure the reading is.
 
     Args:
         confidences: 0 to 1, calibrated, of each candidate's reading.
     """
-    scores = [each.share * confidence for each, confidence in zip(way.candidates, confidences, strict=True)]
-    index = int(np.argmax(scores))
-    lost = way.unread * (1 - confidences[index])
-    total = scores[index] + lost
-    factor = scores[index] / total if total else float(way.unread < way.candidates[index].share)
+    pairs = zip(way.candidates, confidences, strict=True)
+    index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
+    read = way.candidates[index].share * confidences[index]
+    lost = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
+    factor = read / (read + lost) if read + lost else float(way.unread < way.candidates[index].share)
     if factor < 0.5:
         return Verdict(index, way.missing, factor, True)
     return Verdict(index, way.candidates[index].script, factor)
 
 
-def vote(
-    seen: Float[np.ndarray, "lines scripts"], readable: Collection[str] = _NAMES
-) -> Float[np.ndarray, "lines scripts"]:
-    """The probabilities of the lines of one photograph, each with the votes of the others.
-
-    Lines of digits and signs are of the scripts that the other lines show. Han is Kana, which stands for Japanese, in
-    photographs with lines of kana.
+def weigh(
+    seen: Float[np.ndarray, "crops scripts"], recognizers: Collection[str] = _NAMES
+) -> Float[np.ndarray, "crops scripts"]:
+    """The probabilities of crops, each by itself, where most are Latin and scripts with a recognizer are common.
 
     Args:
-        seen: those of each line by itself.
-        readable: the scripts that an installed recognizer reads; digits are of no other.
+        seen: what the network says; it has seen as many crops of each script.
+        recognizers: the scripts that an installed recognizer reads.
     """
-    voted = np.array(seen, float)
+    weighed = seen * np.append(_shares(recognizers), INSTALLED)
+    return weighed / weighed.sum(1, keepdims=True)
+
+
+def vote(
+    seen: Float[np.ndarray, "lines scripts"], recognizers: Collection[str] = _NAMES
+) -> Float[np.ndarray, "lines scripts"]:
+    """The probabilities of the lines of one photograph, each with the votes of the others; of one line as ``weigh``.
+
+    Lines of digits and signs are of the scripts with a recognizer that the other lines show. Han is Kana, which stands
+    for Japanese, in photographs with lines of kana.
+
+    Args:
+        seen, recognizers: as for ``weigh``.
+    """
+    voted, seen = weigh(seen, recognizers), np.array(seen, float)
     kana, han = voted[:, _KANA].sum(), voted[:, _HAN].sum()
     if kana >= max(SHOWN, KANA_SHARE * (kana + han)):
-        voted[:, _KANA] += voted[:, _HAN]
-        voted[:, _HAN] = 0.0
-    known = np.isin(_NAMES, [*readable])
-    every = voted[:, :-1].sum(0)
-    for row, own in zip(voted, voted.copy(), strict=True):
-        scripts, nothing = own[:-1], own[-1]
-        votes = (every - scripts).clip(0)
+        for rows in (voted, seen):
+            rows[:, _KANA] += rows[:, _HAN]
+            rows[:, _HAN] = 0.0
+    prior = _shares(recognizers)
+    prior *= DOUBT / prior.sum()
+    known = np.isin(_NAMES, [*recognizers])
+    own = voted.copy()
+    for row, scripts, nothing in zip(voted, seen[:, :-1], own[:, -1], strict=True):
+        votes = (own[:, :-1].sum(0) - row[:-1]).clip(0)
         votes *= min(1.0, MOST_VOTES / max(float(votes.sum()), 1e-9))
-        weighed = scripts * (votes + DOUBT)
-        weighed *= scripts.sum() / max(float(weighed.sum()), 1e-12)
+        weighed = scripts * (votes + prior)
+        weighed *= (1 - nothing) / max(float(weighed.sum()), 1e-12)
         shown = votes * known
         spread = float(nothing) if shown.sum() >= SHOWN else 0.0
         row[:-1] = weighed + spread * shown / max(float(shown.sum()), 1e-9)
         row[-1] = nothing - spread
     return voted
+
+
+def _shares(recognizers: Collection[str]) -> Float[np.ndarray, " scripts"]:
+    """How much likelier scripts are than others before a crop is seen."""
+    shares = np.where(np.isin(_NAMES, [*recognizers]), INSTALLED, 1.0)
+    shares[_NAMES.index("Latin")] *= LATIN
+    return shares

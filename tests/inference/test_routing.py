@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.inference.routing import PLAUSIBLE, Candidate, Route, Verdict, route, settle, vote
+from dptr.inference.routing import PLAUSIBLE, Candidate, Route, Verdict, route, settle, vote, weigh
 from dptr.inference.scripts import NAMES
 from dptr.text.scripts import NO_SCRIPT
 
@@ -47,6 +47,7 @@ def test_a_script_that_none_reads_is_missing_and_its_reading_worth_nothing() -> 
     assert way.unread == pytest.approx(0.98)
     verdict = settle(way, [0.4])
     assert verdict.missing and verdict.script == "Thai" and verdict.factor < 0.02
+    assert settle(way, [1.0]).missing  # recognizers are sure of what they do not know, too
     sure = route(seen(Thai=1.0), READERS, "latin")
     assert settle(sure, [1.0]).missing and settle(sure, [1.0]).factor == 0
 
@@ -60,23 +61,33 @@ def test_a_sure_reading_outweighs_a_doubtful_script_that_none_reads() -> None:
 def test_the_surer_of_two_counts_by_share_and_confidence() -> None:
     way = Route((Candidate("latin", "Latin", 0.6), Candidate("cyrillic", "Cyrillic", 0.4)))
     assert settle(way, [0.9, 0.9]) == Verdict(0, "Latin", 1.0)
-    assert settle(way, [0.5, 0.9]) == Verdict(1, "Cyrillic", 1.0)
+    assert settle(way, [0.7, 0.9]) == Verdict(1, "Cyrillic", 1.0)
+    assert settle(way, [0.8, 0.9]).index == 0  # 0.6 * 0.8 ** 2 > 0.4 * 0.9 ** 2
     assert settle(way, [0.0, 0.0]).index == 0
 
 
 def test_lines_of_shared_letters_follow_the_others() -> None:
     doubtful = seen(Latin=0.5, Cyrillic=0.5)
-    voted = vote(np.array([doubtful, seen(Cyrillic=0.95, Latin=0.05), seen(Cyrillic=0.9)]))
-    assert voted[0, NAMES.index("Cyrillic")] > 0.85
+    voted = vote(np.array([doubtful, seen(Cyrillic=0.99, Latin=0.01), seen(Cyrillic=0.9)]), READERS)
+    assert route(voted[0], READERS, "latin").candidates[0].recognizer == "cyrillic"
+    assert route(weigh(doubtful[None], READERS)[0], READERS, "latin").candidates[0].recognizer == "latin"
     assert np.allclose(voted.sum(1), 1)
-    assert np.allclose(vote(doubtful[None]), doubtful[None])
+    assert np.allclose(vote(doubtful[None], READERS), weigh(doubtful[None], READERS))
+
+
+def test_latin_and_scripts_with_a_recognizer_are_common() -> None:
+    (row,) = weigh(seen(Latin=0.1, Cyrillic=0.2, Greek=0.5, none=0.2)[None], READERS)
+    wanted = {"Latin": 3.0, "Cyrillic": 0.6, "Greek": 0.5, "none": 0.6}
+    assert {name: row[NAMES.index(name)] for name in wanted} == pytest.approx(
+        {name: share / sum(wanted.values()) for name, share in wanted.items()}
+    )
 
 
 def test_a_clear_line_of_another_script_stays_likely_enough_to_be_read() -> None:
-    voted = vote(np.array([seen(Cyrillic=0.99, Latin=0.01), *[seen(Latin=0.99, Cyrillic=0.01)] * 200]))
+    voted = vote(np.array([seen(Cyrillic=0.99, Latin=0.01), *[seen(Latin=0.99, Cyrillic=0.01)] * 200]), READERS)
     names = {each.recognizer for each in route(voted[0], READERS, "latin").candidates}
     assert names == {"cyrillic", "latin"}
-    surer = vote(np.array([seen(Cyrillic=0.9999, Latin=0.0001), *[seen(Latin=1.0)] * 200]))
+    surer = vote(np.array([seen(Cyrillic=0.9999, Latin=0.0001), *[seen(Latin=1.0)] * 200]), READERS)
     assert route(surer[0], READERS, "latin").candidates[0].recognizer == "cyrillic"
 
 
