@@ -13,19 +13,21 @@ from dptr.version import __version__
 from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from dptr.inference.auto import AutoReader as AutoReader
     from dptr.inference.prediction import Prediction as Prediction
     from dptr.inference.reader import Reader as Reader
     from dptr.photo.ocr import OCR as OCR
     from dptr.photo.page import Page as Page
     from dptr.utils.errors import UserError as UserError
 
-__all__ = ["DEFAULT_MODEL", "OCR", "Page", "Prediction", "Reader", "UserError", "__version__"]
+__all__ = ["DEFAULT_MODEL", "OCR", "AutoReader", "Page", "Prediction", "Reader", "UserError", "__version__"]
 
 # From 1.29 on, onnxruntime writes a device id and a database of events when it is imported, and sends them some seconds
 # later. It reads this variable on import only, so it is set before any module of dptr can import it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY = {
+    "AutoReader": "dptr.inference.auto",
     "OCR": "dptr.photo.ocr",
     "Page": "dptr.photo.page",
     "Prediction": "dptr.inference.prediction",

@@ -47,7 +47,7 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
         "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
         "browser/page/*.html", "browser/page/*.css", "browser/page/*.js",
-        "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
+        "inference/scripts.onnx", "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
         "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),

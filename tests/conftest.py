@@ -55,6 +55,15 @@ def script_fonts() -> list[Font]:
     return find_fonts([FONTS])
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the recognizers of other scripts in this repository, which are installed meanwhile."""
+    from helpers_weights import install_recognizers
+
+    (tmp_path / "installed").mkdir()
+    return install_recognizers(tmp_path / "installed", monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def font_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one font, the one that Pillow carries: Latin letters, digits, signs."""

@@ -13,13 +13,12 @@ from dptr.batch.blocks import Job, Record, Unfinished, open_job
 from dptr.batch.inputs import find_source
 from dptr.batch.items import Source, Span
 from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block
-from dptr.inference.backend import digest_model
-from dptr.inference.reader import Reader
+from dptr.inference.auto import digest_reader, open_reader
 from dptr.text.charset import resolve_charset
 from dptr.text.lexicon import load_words
 from dptr.utils.errors import UserError
 from dptr.utils.places import Place, is_url
-from dptr.weights import SHIPPED
+from dptr.weights import AUTO, SHIPPED
 
 READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs of a block
 MOST_UNFINISHED = 16  # blocks, after which the others are left for another run
@@ -59,8 +58,8 @@ def plan_reading(url: str, settings: dict[str, Any], column: str = "", kind: str
     """
     settings = _make_portable(settings)
     source, spans = find_source(url, column, kind)
-    Reader(**{**settings, "device": "cpu"})  # what is wrong with the settings is said here, and not by a worker
-    work = ReadWork(source, settings, digest_model(settings["model"]))
+    open_reader(**{**settings, "device": "cpu"})  # what is wrong with the settings is said here, and not by a worker
+    work = ReadWork(source, settings, digest_reader(settings["model"]))
     asked = {"command": "read", **_describe(url, source, size), **_describe_reader(settings, work.digest)}
     return Task(work, asked, tuple(spans), size)
 
@@ -92,7 +91,7 @@ def plan_ocr(
     settings = _make_portable(settings)
     source, spans = find_source(url, column, kind, frozenset(SUFFIXES_READ))
     OCR(**{**settings, "device": "cpu"})
-    work = OcrWork(source, settings, options, isolate, least, digest_model(settings["model"]))
+    work = OcrWork(source, settings, options, isolate, least, digest_reader(settings["model"]))
     asked = {
         "command": "ocr",
         **_describe(url, source, size),
@@ -195,7 +194,7 @@ def _make_portable(settings: dict[str, Any]) -> dict[str, Any]:
     held = dict(settings)
     for name in ("model", "charset", "detector"):
         value = str(held.get(name) or "")
-        if value and value not in SHIPPED and not is_url(value) and os.path.exists(value):
+        if value and value not in (*SHIPPED, AUTO) and not is_url(value) and os.path.exists(value):
             held[name] = os.path.abspath(value)
     if isinstance(held.get("lexicon"), str | Path):
         held["lexicon"] = tuple(load_words(held["lexicon"]))

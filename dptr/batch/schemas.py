@@ -14,6 +14,8 @@ READINGS = pa.schema(
         ("runaway", pa.bool_()),
         ("turned", pa.int32()),
         ("outside", pa.float64()),
+        ("script", pa.string()),
+        ("recognizer", pa.string()),
         ("notes", pa.list_(pa.string())),
     ]
 )

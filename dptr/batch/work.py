@@ -18,7 +18,7 @@ from dptr.batch.blocks import Job, Record, Unfinished
 from dptr.batch.inputs import open_span
 from dptr.batch.items import Item, Source
 from dptr.batch.schemas import CROPS, FAILURES, PAGES, READINGS
-from dptr.inference.backend import digest_model
+from dptr.inference.auto import digest_reader, open_reader
 from dptr.inference.reader import Prepared, Reader
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
@@ -75,10 +75,10 @@ def do_block(job: Job, work: Work, do: Do, block: int) -> Record | Unfinished:
 
 @dataclass(frozen=True)
 class ReadWork:
-    """Word crops, read by ``Reader(**settings)``.
+    """Word crops, read by ``open_reader(**settings)``.
 
     Attributes:
-        digest: of the model (``dptr.inference.backend.digest_model``).
+        digest: of the model (``dptr.inference.auto.digest_reader``).
     """
 
     source: Source
@@ -90,10 +90,10 @@ class ReadWork:
     def open(self) -> Do:
         """See ``Work``."""
         _check_model(self.settings["model"], self.digest)
-        reader = Reader(**self.settings)
+        reader = open_reader(**self.settings)
 
         def do(job: Job, block: int, isolate: bool) -> Outcome:
-            chosen = Reader(**{**self.settings, "isolate": True}) if isolate else reader
+            chosen = open_reader(**{**self.settings, "isolate": True}) if isolate else reader
             return self._do(chosen, _items(job, self.source, block))
 
         return do
@@ -282,7 +282,7 @@ def _check_model(model: str, wanted: str) -> None:
     Raises:
         UserError: this one has another of the same name, or none.
     """
-    held = digest_model(model)
+    held = digest_reader(model)
     if held != wanted:
         raise UserError(
             f"model '{model}': this machine holds another ({held}) than the job's ({wanted}); copy that here"

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import choose_recognizer, page_options, recognizer_options
+from dptr.cli.options import SayOnce, choose_recognizer, page_options, recognizer_options
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 
@@ -60,6 +60,9 @@ def ocr(
     tsv   a line for each word: its page, place, box, confidence, and text
     hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
     pdf   the pictures with invisible text: search and copy find the words
+
+    With --lang auto, each line is read by the recognizer of its script, which JSON names; a script that no installed
+    recognizer reads is said once, with how to get one.
 
     A DIR/ gets a file for each input. With --pattern or --lexicon only the words that fit are written.
     """
@@ -159,12 +162,14 @@ class _Tally:
         least: words below this confidence are left out.
         failed: whether something could not be read.
         words, low: how many there were, and how many of them were left out.
+        say_note: says what may be wrong with a page.
     """
 
     least: float
     failed: bool = False
     words: int = 0
     low: int = 0
+    say_note: SayOnce = field(default_factory=SayOnce)
 
     def accept(self, outcomes: Iterable[Outcome], done: Callable[[int], None]) -> Iterator[Shown]:
         """The pages that were read, without the words that are not sure enough; the others' errors are said."""
@@ -177,7 +182,7 @@ class _Tally:
                 self.failed = True
                 continue
             for note in outcome.page.notes:
-                say(f"dptr: {outcome.source}: page {outcome.number}: {note}")
+                self.say_note(f"dptr: {outcome.source}: page {outcome.number}", note)
             page, low = keep_confident(outcome.page, self.least)
             self.words += len(outcome.page.words)
             self.low += low

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from dptr.inference.prediction import OF_NO_RECOGNIZER
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.utils.errors import UserError
 from dptr.utils.places import is_url
-from dptr.weights import DEFAULT_MODEL
+from dptr.utils.terminal import say
+from dptr.weights import AUTO, DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -54,13 +56,14 @@ def recognizer_options() -> Decorator[Any]:
         ),
         click.option(
             "--lang", "language", metavar="CODE",
-            help="Read with the installed recognizer of a language, such as ko, instead of --model.",
+            help="Read with the installed recognizer of a language, such as ko, instead of --model; auto: with that of "
+            "the script that a crop, or a line of a photograph, shows.",
         ),
     )  # fmt: skip
 
 
 def choose_recognizer(model: str | None, language: str | None) -> str:
-    """The recognizer that ``--model`` names or ``--lang`` finds; the default one without both.
+    """The recognizer that ``--model`` names or ``--lang`` finds; the default one without both, ``AUTO`` for auto.
 
     Raises:
         UserError: both are given; see ``find_recognizer``.
@@ -69,9 +72,25 @@ def choose_recognizer(model: str | None, language: str | None) -> str:
         return model or DEFAULT_MODEL
     if model is not None:
         raise UserError("--model and --lang: the one names a recognizer, the other finds it; pass one of them")
+    if language == AUTO:
+        return AUTO
     from dptr.inference.zoo import find_recognizer
 
     return find_recognizer(language)
+
+
+class SayOnce:
+    """Says notes on standard error; that no recognizer reads a script, once for all pictures that show it."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def __call__(self, where: str, note: str) -> None:
+        """``where`` comes before the note."""
+        if note not in self.said:
+            say(f"{where}: {note}")
+        if note.endswith(OF_NO_RECOGNIZER):
+            self.said.add(note)
 
 
 def data_option(help: str, as_arguments: bool = False) -> Decorator[Any]:

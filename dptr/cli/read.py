@@ -12,6 +12,7 @@ import click
 from dptr.cli.command import command
 from dptr.cli.options import (
     NumberRange,
+    SayOnce,
     choose_recognizer,
     expected_options,
     isolate_option,
@@ -61,6 +62,9 @@ def read(
     pattern in quotes ('crops/*.png', 'crops/**/*.png') for the files that match it, - for a picture on standard input.
     Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
 
+    With --lang auto, JSON names the script and the recognizer of each crop; a script that no installed recognizer reads
+    is said once, with how to get one.
+
     With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that these rule out.
 
     \b
@@ -69,7 +73,7 @@ def read(
     json  a JSON object a line, with each character's confidence
     text  the text alone
     """
-    from dptr.inference.reader import Reader
+    from dptr.inference.auto import open_reader
     from dptr.utils.inputs import STANDARD_INPUT, expand
 
     if images.count(STANDARD_INPUT) > 1:
@@ -78,12 +82,13 @@ def read(
     check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
-    reader = Reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
+    reader = open_reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)
     failed = False
     written = low = 0
+    say_missing = SayOnce()
     paths: list[str] = []
     for source in images:
         try:
@@ -100,7 +105,7 @@ def read(
                 failed = True
                 continue
             for note in (*outcome.notes, *([RUNAWAY] if outcome.runaway else [])):
-                say(f"dptr: {escape(path)}: {note}")
+                say_missing(f"dptr: {escape(path)}", note)
             accepted = outcome.confidence >= min_confidence
             low += not accepted
             written += 1

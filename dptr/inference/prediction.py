@@ -13,6 +13,8 @@ PHOTOGRAPH_CONFIDENCE = 0.4  # of a photograph's reading, at most (docs/LOG.md)
 
 LEAST_HEIGHT = 6  # pixels; dptr-en reads 7 % of words of 5 rows, 25 % of 6, 61 % of 8, 87 % of 16 (docs/LOG.md)
 MOST_SQUEEZED = 2.5  # times narrower than it is: models of one size learn from words of up to 25 letters in 4 heights
+OF_NO_RECOGNIZER = "which does not know them"
+"""How the note ends of a script that no installed recognizer reads: the same for all pictures that show it."""
 MOST_OUTSIDE = 0.9
 """Of a reading that fits. Chosen on validation crops: above it are all of 812 words that do not match the pattern or
 the lexicon they were read with, and 2 % of what is read rightly with a pattern (docs/evidence/expected.md)."""
@@ -36,6 +38,9 @@ class Prediction:
         outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
             neither. The text is the likeliest of the others, whatever this is.
         notes: a sentence each on what may be wrong (``note_picture``, ``note_cut``); mostly none.
+        script: that of the crop, a key of ``dptr.text.scripts.SCRIPTS``, or ``none`` for digits and signs alone; ""
+            where it was not looked for (``dptr.inference.auto.AutoReader``).
+        recognizer: the name of what read it; "" where it was not chosen by the script.
     """
 
     text: str
@@ -46,6 +51,8 @@ class Prediction:
     notes: tuple[str, ...] = ()
     outside: float | None = None
     uncalibrated: float | None = None
+    script: str = ""
+    recognizer: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -77,7 +84,7 @@ class Prediction:
         """All attributes but ``uncalibrated`` as JSON holds them; probabilities with six significant digits, all that
         float32 has.
 
-        ``outside`` is there if there was a pattern or a lexicon.
+        ``outside`` is there if there was a pattern or a lexicon, ``script`` and ``recognizer`` if they were looked for.
         """
         return {
             "text": self.text,
@@ -87,6 +94,7 @@ class Prediction:
             "characters": [[character, _round(probability)] for character, probability in self.characters],
             "notes": list(self.notes),
             **({} if self.outside is None else {"outside": _round(self.outside)}),
+            **({"script": self.script, "recognizer": self.recognizer} if self.script else {}),
         }
 
 

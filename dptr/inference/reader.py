@@ -28,7 +28,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.images import FRAMES, Picture, open_image
 from dptr.utils.isolation import Isolation
 from dptr.utils.resize import fit
-from dptr.weights import DEFAULT_MODEL
+from dptr.weights import AUTO, DEFAULT_MODEL
 
 _SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon", "isolate"
 
@@ -106,6 +106,8 @@ class Reader:
         if batch is not None:
             warnings.warn("Reader(batch=...) is now Reader(batch_size=...)", DeprecationWarning, stacklevel=2)
             batch_size = batch
+        if model == AUTO:
+            raise UserError(f"model '{AUTO}': Reader reads with one recognizer; use AutoReader, or OCR('{AUTO}')")
         if batch_size < 1:
             raise UserError(f"batch_size {batch_size}: below 1; pass 1 or more pictures to read at once")
         if not 1 <= tta <= len(CHANGES):

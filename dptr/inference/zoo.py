@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dptr.text.languages import LANGUAGES, written_languages
+from dptr.text.scripts import SCRIPTS, languages_of, scripts_of_language
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 from dptr.weights import SHIPPED, model_file, model_folders
@@ -64,11 +66,42 @@ def find_recognizer(language: str) -> str:
     able = {name: codes for name, codes in read_languages().items() if language in codes}
     if able:
         return min(able, key=lambda name: len(able[name]))
-    said = f"language '{language}': no recognizer that reads {LANGUAGES[language].name} is installed"
+    raise UserError(
+        f"language '{language}': no recognizer that reads {LANGUAGES[language].name} is installed; "
+        f"{_how_to_get([language])}"
+    )
+
+
+def find_script_recognizers() -> dict[str, str]:
+    """The installed recognizer that reads a script, by script; scripts that none reads are missing.
+
+    Of several, the one that reads most of its languages counts, of these the one of fewest languages in all, and of
+    these the first that ships. A language of that script alone counts before one of several: Han alone is Chinese where
+    a recognizer reads it, else Japanese.
+    """
+    read = read_languages()
+    found = {}
+    for script in SCRIPTS:
+        alone = {code for code in languages_of(script) if scripts_of_language(code) == (script,)}
+        able = {name: {*codes} & {*languages_of(script)} for name, codes in read.items()}
+        names = [name for name, codes in able.items() if codes]
+        if names:
+            found[script] = min(names, key=lambda name: (-len(able[name] & alone), -len(able[name]), len(read[name])))
+    return found
+
+
+def describe_missing_script(script: str) -> str:
+    """That no installed recognizer reads a script, and how to get one."""
+    alone = [code for code in languages_of(script) if scripts_of_language(code) == (script,)]
+    return f"{script} letters: no recognizer that reads them is installed; {_how_to_get(alone or languages_of(script))}"
+
+
+def _how_to_get(languages: Sequence[str]) -> str:
+    """How to get a recognizer of one of some languages: of the first that a package reads, or of the first."""
     for package in missing_recognizers():
-        if language in package.languages:
-            raise UserError(f"{said}; {describe_package(package.name)}")
-    raise UserError(f"{said}; make one: dptr new-language {language} --out runs/{language}")
+        if {*languages} & {*package.languages}:
+            return describe_package(package.name)
+    return f"make one: dptr new-language {languages[0]} --out runs/{languages[0]}"
 
 
 def read_languages() -> dict[str, tuple[str, ...]]:

@@ -101,7 +101,8 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
             ends = min(spot[0] for spot in own), max(spot[1] for spot in own)
             outline = _place(view, *ends, leftward)
             curved = outline if len(outline) > 4 else ()
-            words.append((ends[0], Word(piece, confidence, _enclose(outline), characters, curved)))
+            whose = reading.script, reading.recognizer
+            words.append((ends[0], Word(piece, confidence, _enclose(outline), characters, curved, *whose)))
         start = end + 1
     return [word for _, word in sorted(words, key=lambda each: each[0])]
 

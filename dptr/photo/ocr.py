@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,18 +15,20 @@ from typing import Any, Literal, TypeAlias, cast, overload
 import numpy as np
 from PIL import Image
 
+from dptr.inference.auto import open_reader
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import Prediction
 from dptr.inference.reader import Reader, is_picture
 from dptr.inference.views import make_views, read_by_size
 from dptr.photo.assemble import assemble_page
+from dptr.photo.candidates import LineReaders, RoutedLine
 from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
 from dptr.photo.inputs import InputOptions, open_sheets
 from dptr.photo.page import Page
 from dptr.photo.pipeline import Check, run_pipeline
 from dptr.photo.run import run_ocr
 from dptr.photo.spaces import SpaceFinder
-from dptr.photo.views import LineViews, View, view_lines
+from dptr.photo.views import View, cut_lines
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 from dptr.weights import DEFAULT_MODEL
@@ -34,7 +36,6 @@ from dptr.weights import DEFAULT_MODEL
 AHEAD = 16  # pages that are taken and not read yet, at most
 AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile, beside the last one taken
 TOGETHER = 16  # batches of words from which on the pages that hold them are read together
-LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
 SURE = 0.9  # confidence of a word below which it is read again
 ALL_PAGES = InputOptions()
 CHANGED = 3  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
@@ -51,11 +52,11 @@ class _Found:
     source: str
     number: int
     size: tuple[int, int] = (0, 0)
-    lines: tuple[LineViews, ...] = ()
+    lines: tuple[RoutedLine, ...] = ()
     error: UserError | None = None
 
     def count_crops(self) -> int:
-        return sum(len(view.crops) for line in self.lines for view in line.views)
+        return sum(len(view.crops) for line in self.lines for seen in line.views for view in seen.views)
 
 
 class OCR:
@@ -72,7 +73,9 @@ class OCR:
 
     Args:
         model, device, batch_size, charset, pattern, lexicon: as for ``dptr.inference.reader.Reader``. With a pattern or
-            a lexicon, pages hold the words that fit (``Prediction.fits``), and no others.
+            a lexicon, pages hold the words that fit (``Prediction.fits``), and no others. With the model ``auto`` each
+            line is read by the recognizer of its script (``dptr.inference.auto.AutoReader``), for which the lines of a
+            photograph vote.
         detector: a key of ``dptr.photo.detect.DETECTORS``, a file of the DB family in ONNX, or a function from a
             picture to a ``Detection``.
         reader: reads the words, in place of one that the arguments of ``Reader`` describe.
@@ -92,7 +95,9 @@ class OCR:
         pattern: str = "",
         lexicon: Lexicon = None,
     ) -> None:
-        self.reader = reader or Reader(model, device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
+        self.reader = reader or open_reader(
+            model, device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon
+        )
         self._asked_detector, self._asked_device = detector, device
         self._open()
 
@@ -182,10 +187,7 @@ class OCR:
         asked = self._asked_detector
         self.detector = asked if callable(asked) else open_detector(asked, self._asked_device)
         self._spaces = SpaceFinder()
-        high, wide = self.reader.size.every[-1]
-        expects_words = bool(self.reader.pattern) or self.reader.lexicon is not None
-        reads_spaces = " " in self.reader.tokenizer.charset.characters and not expects_words
-        self._longest_line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
+        self._readers = LineReaders(self.reader)
 
     def _find(self, picture: _Picture) -> _Found:
         source, number, image = picture
@@ -195,26 +197,30 @@ class OCR:
             detection = self.detector(image)
         except UserError as error:
             return _Found(source, number, image.size, error=error)
-        line = self.reader.tokenizer.visual or "rtl"
-        lines = view_lines(image, detection, self._spaces, self.reader.fit, self._longest_line, line)
+        lines = self._readers.route(cut_lines(image, detection, self._spaces))
         return _Found(source, number, image.size, tuple(lines))
 
     def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Generator[Page | UserError, None, None]:
         """The pages of what was found; ``check`` is called before each batch."""
-        lines = [line for page in found for line in page.lines]
+        routed = [line for page in found for line in page.lines]
+        lines = [seen for line in routed for seen in line.views]
         self._read_views([view for line in lines for view in line.views], check)
         self._read_views([view for line in lines if line.is_doubtful() for view in line.turn_around()], check)
         for line in lines:
             line.drop_other_curves()
-        chosen = [line.choose() for line in lines]
+        for each in routed:
+            each.settle()
+        chosen = [each.chosen.choose() for each in routed]
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now
+        for each in routed:
+            each.tell()
         for page in found:
-            yield page.error or assemble_page(page.source, page.number, page.size, page.lines)
+            yield page.error or _assemble(page)
 
     def _read_views(self, views: Sequence[View], check: Check) -> None:
         lines = [(view, view.line_crop) for view in views if view.line_crop is not None]
-        for (view, _), reading in zip(lines, self._predict([crop for _, crop in lines], check), strict=True):
+        for (view, _), reading in zip(lines, self._predict(lines, check), strict=True):
             view.take_line(reading)
         self._read_words(views, check)
 
@@ -222,20 +228,26 @@ class OCR:
         """Read words until the best way to split each line holds no other: far from all that are possible."""
         asked = [(view, span) for view in views for span in view.unread()]
         while asked:
-            readings = self._predict([view.crops[span] for view, span in asked], check)
+            readings = self._predict([(view, view.crops[span]) for view, span in asked], check)
             for (view, span), reading in zip(asked, readings, strict=True):
                 view.readings[span] = reading
             changed = {id(view): view for view, _ in asked}.values()
             asked = [(view, span) for view in changed for span in view.unread()]
 
-    def _predict(self, crops: Sequence[np.ndarray], check: Check) -> list[Prediction]:
-        """Read crops in batches of one size each, narrow ones first."""
+    def _predict(self, crops: Sequence[tuple[View, np.ndarray]], check: Check) -> list[Prediction]:
+        """Read crops, each with its view's recognizer, in batches of one size each, narrow ones first."""
+        found: dict[int, Prediction] = {}
+        for recognizer in dict.fromkeys(view.recognizer for view, _ in crops):
+            predict = self._readers.of(recognizer).predict_arrays
 
-        def read(batch: np.ndarray) -> list[Prediction]:
-            check()
-            return self.reader.predict_arrays(batch)
+            def read(batch: np.ndarray, predict: Callable[..., list[Prediction]] = predict) -> list[Prediction]:
+                check()
+                return predict(batch)
 
-        return read_by_size(crops, self.reader.batch_size, read)
+            own = [index for index, (view, _) in enumerate(crops) if view.recognizer == recognizer]
+            readings = read_by_size([crops[index][1] for index in own], self.reader.batch_size, read)
+            found |= dict(zip(own, readings, strict=True))
+        return [found[index] for index in range(len(crops))]
 
     def _read_again(self, views: Sequence[View], check: Check) -> None:
         """Read the words that are not sure in some changed views, and keep what most of these agree on."""
@@ -246,9 +258,11 @@ class OCR:
             if view.readings[span].confidence < SURE and view.readings[span].fits
         ]
         changed = [
-            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self.reader.size) for view, span, _ in words
+            make_views(Image.fromarray(view.crops[span]), CHANGED, False, self._readers.of(view.recognizer).size)
+            for view, span, _ in words
         ]
-        readings = iter(self._predict([crop for crops in changed for crop in crops[1:]], check))
+        asked = [(view, crop) for (view, _, _), crops in zip(words, changed, strict=True) for crop in crops[1:]]
+        readings = iter(self._predict(asked, check))
         for (view, span, in_line), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
             view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])
@@ -264,6 +278,12 @@ def agree(readings: Sequence[Prediction]) -> Prediction:
     best = max(same, key=lambda reading: reading.product)
     confidence = sum(reading.confidence for reading in same if not reading.runaway) / len(readings)
     return replace(best, confidence=confidence, uncalibrated=sums[text] / len(readings))
+
+
+def _assemble(found: _Found) -> Page:
+    page = assemble_page(found.source, found.number, found.size, [line.chosen for line in found.lines])
+    notes = tuple(dict.fromkeys(line.note for line in found.lines if line.note))
+    return replace(page, notes=page.notes + notes) if notes else page
 
 
 def _count_pixels(picture: _Picture) -> int:

@@ -45,6 +45,7 @@ class Word:
         box: of curved text, the rectangle around its outline.
         characters: in the order of ``text``; empty where their places are not known.
         outline: of curved text; empty where the box is it.
+        script, recognizer: of its line, as of ``dptr.inference.prediction.Prediction``.
     """
 
     text: str
@@ -52,6 +53,8 @@ class Word:
     box: Box
     characters: tuple[Character, ...] = ()
     outline: Outline = ()
+    script: str = ""
+    recognizer: str = ""
 
     @property
     def polygon(self) -> Outline:
@@ -162,6 +165,7 @@ class Page:
                     "words": [
                         {
                             **_spelled(word),
+                            **({"script": word.script, "recognizer": word.recognizer} if word.script else {}),
                             "characters": [_spelled(character) for character in word.characters],
                         }
                         for word in line.words

@@ -45,6 +45,7 @@ class View:
         line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
         line_reading: of ``line_crop`` (``take_line``).
         line: how the recognizer reads a line with letters that run from right to left.
+        recognizer: the name of what reads the crops; "" where there is one alone.
         likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
     """
 
@@ -57,6 +58,7 @@ class View:
     line_crop: np.ndarray | None = None
     line_reading: Prediction | None = None
     line: LineDirection = "rtl"
+    recognizer: str = ""
     likely_gaps: Gaps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +72,9 @@ class View:
         crops = {(last - end, last - begin): crop[::-1, ::-1] for (begin, end), crop in self.crops.items()}
         outline, gaps = np.roll(self.outline, len(self.outline) // 2, 0), Gaps(pieces, self.gaps.spaces[::-1])
         line_crop = None if self.line_crop is None else self.line_crop[::-1, ::-1]
-        return View(outline, columns, gaps, list(crops), crops, line_crop=line_crop, line=self.line)
+        return View(
+            outline, columns, gaps, list(crops), crops, line_crop=line_crop, line=self.line, recognizer=self.recognizer
+        )
 
     def take_line(self, reading: Prediction) -> None:
         """Take the reading of ``line_crop``."""
@@ -97,6 +101,12 @@ class View:
         confidences = self._confidences()
         spans, _ = choose_words(self.likely_gaps, confidences)
         return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
+
+    def confidence(self) -> float:
+        """The mean of the calibrated confidences of its words, as of a product; none is unread."""
+        own = [self.readings[span] for span in self.words()[0]]
+        sure = [reading.confidence if reading.text.strip() and not reading.runaway else 0.0 for reading in own]
+        return float(np.exp(np.mean(np.log(np.maximum(sure, 1e-6)))))
 
     def _confidences(self) -> dict[Span, float]:
         """Of each span; 1 of those that are not read yet."""
@@ -143,23 +153,37 @@ class LineViews:
             self.views = [self.choose()]
 
 
-def view_lines(
-    image: Image.Image,
-    detection: Detection,
-    find_spaces: SpaceFinder,
-    fit: Callable[[Image.Image], np.ndarray],
-    longest_line: float = 0.0,
-    line: LineDirection = "rtl",
-) -> list[LineViews]:
+@dataclass(frozen=True)
+class LineCrop:
+    """A detected box in one of the ways that its text may run.
+
+    Attributes:
+        crop: the line, straight.
+        beside: share of its width on either side that lies beyond the box.
+        upright: whether it is one word of letters one below the other.
+        columns: what ``SpaceFinder`` says of it.
+    """
+
+    crop: Crop
+    beside: float
+    upright: bool
+    columns: Columns
+
+
+@dataclass(frozen=True)
+class CutLine:
+    """A detected box, cut out in all the ways that its text may run; ``turned`` as of ``LineViews``."""
+
+    crops: tuple[LineCrop, ...]
+    turned: bool
+
+
+def cut_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder) -> list[CutLine]:
     """Cut the detected boxes out of a picture and find where their spaces may be.
 
     A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
     Curved text is seen along each of its outlines. Boxes without area, and those whose middle is outside the picture,
     are left out.
-
-    Args:
-        longest_line: width / height of the longest line that is read whole too; 0 = none is.
-        line: see ``View``.
     """
     lines: list[list[tuple[Crop, float, bool]]] = []
     both_ways: list[bool] = []
@@ -178,23 +202,40 @@ def view_lines(
         lines.append(crops)
         both_ways.append(all(len(_turns(outline)) > 1 for outline in outlines))
     columns = iter(find_spaces([crop.image for crops in lines for crop, _, _ in crops]))
-    found = []
-    for crops, turned in zip(lines, both_ways, strict=True):
-        views: list[View] = []
-        for crop, outer, upright in crops:
-            own = next(columns)
-            if upright:
-                gaps = Gaps(((outer, 1 - outer),), ())
-            else:
-                gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
-            spans = possible_words(gaps, crop.image.width / crop.image.height)
-            words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
-            ends = gaps.bounds((0, len(gaps.pieces) - 1))
-            whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
-            line_crop = fit(_cut(crop.image, ends)) if whole else None
-            views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line))
-        found.append(LineViews(views, turned))
-    return found
+    return [
+        CutLine(tuple(LineCrop(*crop, next(columns)) for crop in crops), turned)
+        for crops, turned in zip(lines, both_ways, strict=True)
+    ]
+
+
+def view_line(
+    cut: CutLine,
+    fit: Callable[[Image.Image], np.ndarray],
+    longest_line: float = 0.0,
+    line: LineDirection = "rtl",
+    recognizer: str = "",
+) -> LineViews:
+    """The words of a line as a recognizer takes them, in all the ways that its text may run.
+
+    Args:
+        fit: to a crop that it reads.
+        longest_line: width / height of the longest line that is read whole too; 0 = none is.
+        line, recognizer: see ``View``.
+    """
+    views: list[View] = []
+    for each in cut.crops:
+        crop, own, outer = each.crop, each.columns, each.beside
+        if each.upright:
+            gaps = Gaps(((outer, 1 - outer),), ())
+        else:
+            gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
+        spans = possible_words(gaps, crop.image.width / crop.image.height)
+        words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
+        ends = gaps.bounds((0, len(gaps.pieces) - 1))
+        whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
+        line_crop = fit(_cut(crop.image, ends)) if whole else None
+        views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line, recognizer=recognizer))
+    return LineViews(views, cut.turned)
 
 
 def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ DEFAULT_MODEL = "dptr-latin"
 START_MODEL = "dptr-en"
 """What ``dptr adapt`` and ``dptr new-language`` start from unless they name another; ``dptr finetune`` starts from
 ``DEFAULT_MODEL``, of which a step takes three times as long."""
+AUTO = "auto"
+"""Stands for a recognizer's name: that of the script that a crop shows (``dptr.inference.auto``)."""
 SHIPPED = ("dptr-latin", "dptr-en", "dptr-en-tiny", "glyph-en")
 
 

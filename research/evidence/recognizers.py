@@ -27,7 +27,7 @@ from dptr.config.load import load_recipe
 from dptr.config.train import SynthRecipe
 from dptr.data.labeled import open_labeled
 from dptr.evaluation.metrics import one_minus_ned, protocol, word_accuracy
-from dptr.inference.reader import Reader
+from dptr.inference.auto import open_reader
 from dptr.synth import FontIndex, Renderer, find_fonts
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
@@ -44,7 +44,7 @@ PAGE = "\f"  # what Tesseract writes behind each picture
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", required=True, help="a code of docs/languages.md")
-    parser.add_argument("--model", action="append", default=[], help="as dptr read takes it; repeatable")
+    parser.add_argument("--model", action="append", default=[], help="as dptr read takes it, or auto; repeatable")
     parser.add_argument("--fonts", nargs="*", default=[], help="folders or files; default: those of the system")
     parser.add_argument("--photographs", default="", help="a folder of backgrounds")
     parser.add_argument("--crops", type=int, default=1000)
@@ -95,7 +95,7 @@ def draw(options: argparse.Namespace) -> Path:
 
 
 def ours(name: str) -> Callable[[Sequence[Path]], list[str]]:
-    return lambda paths: [reading.text for reading in Reader(name).read(paths)]
+    return lambda paths: [reading.text for reading in open_reader(name).read(paths)]
 
 
 def rapidocr(paths: Sequence[Path]) -> list[str]:

@@ -1,0 +1,215 @@
+"""A reader that looks first which script a crop shows, and reads it with the installed recognizer of that script.
+
+>>> from dptr import AutoReader
+>>> AutoReader().read("crop.png").script  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from dptr.inference.backend import digest_model
+from dptr.inference.constraint import Lexicon
+from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
+from dptr.inference.reader import Prepared, Reader
+from dptr.inference.routing import Candidate, Route, Verdict, route, settle, vote, weigh
+from dptr.inference.scripts import FILE, ScriptFinder
+from dptr.inference.zoo import describe_missing_script, find_script_recognizers
+from dptr.utils.errors import UserError
+from dptr.utils.files import digest
+from dptr.utils.resize import turn_tall
+from dptr.weights import AUTO, DEFAULT_MODEL
+
+_SETTINGS = "device", "batch_size", "turn", "tta", "isolate"
+
+
+NOBODY = Route(())
+
+
+@dataclass(frozen=True, eq=False)
+class Routed(Prepared):
+    """A picture whose script was looked at; ``views`` are those of the first candidate.
+
+    Attributes:
+        way: who may read it.
+        prepared: the picture for each candidate.
+    """
+
+    way: Route = NOBODY
+    prepared: tuple[Prepared, ...] = ()
+
+
+class AutoReader(Reader):
+    """Reads each crop with the installed recognizer of its script (``dptr.inference.zoo.find_script_recognizers``).
+
+    What it returns says which script a crop shows and which recognizer read it. Digits and signs alone are read by the
+    default recognizer. So are scripts that no installed recognizer reads, with a note and hardly any confidence. Where
+    two recognizers are likely, both read, and the surer counts. A crop is looked at by itself, whatever stands beside
+    it in a batch.
+
+    Args:
+        device, batch_size, turn, tta, isolate: as for ``Reader``.
+
+    Attributes:
+        recognizers: the names of those that read a script, by script.
+        tokenizer, card, size, backend: those of the default recognizer. The others open when they are first needed.
+    """
+
+    def __init__(
+        self, device: str = "cpu", batch_size: int = 64, turn: bool = True, tta: int = 1, isolate: bool = False
+    ) -> None:
+        self._default = Reader(DEFAULT_MODEL, device, batch_size, turn, tta, isolate=isolate)
+        self.__dict__.update(self._default.__dict__)  # what a reader holds; its model is open once
+        self.name = AUTO
+        self.recognizers = find_script_recognizers()
+        self._find_scripts = ScriptFinder()
+        self._readers = {DEFAULT_MODEL: self._default}
+        self._opening = Lock()
+
+    def __repr__(self) -> str:
+        return f"Auto{self._default!r}".replace(repr(DEFAULT_MODEL) + ", ", "", 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**{key: getattr(self, key) for key in _SETTINGS}, "device": self._asked_device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        AutoReader.__init__(self, **state)
+
+    def least_confidence(self, precision: float) -> float:
+        """Raises ``UserError``: each recognizer has thresholds of its own."""
+        raise UserError(
+            f"precision {precision:g}: each recognizer has thresholds of its own; pass a confidence, or name a language"
+        )
+
+    def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
+        """Raises ``UserError`` for what is expected: it says itself which recognizer is to read."""
+        check_expected(charset, pattern, lexicon)
+        return self
+
+    def reader_of(self, recognizer: str) -> Reader:
+        """The reader of a recognizer, open from then on."""
+        with self._opening:
+            if recognizer not in self._readers:
+                own = self._default
+                self._readers[recognizer] = Reader(
+                    recognizer, self._asked_device, own.batch_size, own.turn, own.tta, isolate=own.isolate
+                )
+            return self._readers[recognizer]
+
+    def prepare_image(self, image: Image.Image) -> Routed:
+        """See ``Reader.prepare_image``; the script is looked at here."""
+        turns = [image, *(turn_tall(image) if self.turn else ())]
+        way = self._route(weigh(self.look_at([turns]), self.recognizers)[0])
+        prepared = tuple(self.reader_of(each.recognizer).prepare_image(image) for each in way.candidates)
+        first = prepared[0]
+        return Routed(first.views, first.width, first.height, first.frames, way, prepared)
+
+    def read_prepared(self, pictures: Sequence[Prepared]) -> list[Prediction]:
+        """See ``Reader.read_prepared``."""
+        routed = [each for each in pictures if isinstance(each, Routed)]
+        if len(routed) < len(pictures):
+            raise UserError("pictures that another reader has prepared; pass what AutoReader.prepare returns")
+        tasks = [(picture, index) for picture in routed for index in range(len(picture.prepared))]
+        names = [picture.way.candidates[index].recognizer for picture, index in tasks]
+        readings: dict[tuple[int, int], Prediction] = {}
+        for name in dict.fromkeys(names):
+            own = [task for task, each in zip(tasks, names, strict=True) if each == name]
+            found = self.reader_of(name).read_prepared([picture.prepared[index] for picture, index in own])
+            readings |= {(id(picture), index): reading for (picture, index), reading in zip(own, found, strict=True)}
+        return [
+            choose(picture.way, [readings[id(picture), index] for index in range(len(picture.prepared))])
+            for picture in routed
+        ]
+
+    def look_at(self, pictures: Sequence[Sequence[Image.Image]]) -> Float[np.ndarray, "n scripts"]:
+        """The probabilities of the scripts of pictures, each in the ways that it may be turned: the clearest counts."""
+        seen = self._find_scripts([turned for turns in pictures for turned in turns])
+        rows, start = [], 0
+        for turns in pictures:
+            own = seen[start : start + len(turns)]
+            rows.append(own[int(np.argmax(own[:, :-1].max(1)))])
+            start += len(turns)
+        return np.array(rows).reshape(len(pictures), -1)
+
+    def route_lines(self, lines: Sequence[Sequence[Image.Image]]) -> list[Route]:
+        """Who reads each line of one photograph; the lines vote for each other's scripts (``routing.vote``).
+
+        Args:
+            lines: each in the ways that it may be turned.
+        """
+        return [self._route(each) for each in vote(self.look_at(lines), self.recognizers)]
+
+    def _route(self, probabilities: Float[np.ndarray, " scripts"]) -> Route:
+        return route(probabilities, self.recognizers, DEFAULT_MODEL)
+
+
+def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:
+    """The reading that counts of those of a crop's candidates, with its script and recognizer."""
+    verdict = settle(way, [0.0 if reading.runaway else reading.confidence for reading in readings])
+    return tell(readings[verdict.index], verdict, way.candidates[verdict.index])
+
+
+def tell(reading: Prediction, verdict: Verdict, candidate: Candidate) -> Prediction:
+    """A reading that says its script and recognizer, and what is missing."""
+    uncalibrated = reading.product
+    notes = (missing_note(verdict.script), *reading.notes) if verdict.missing else reading.notes
+    return replace(
+        reading, confidence=reading.confidence * verdict.factor, uncalibrated=uncalibrated, notes=notes,
+        script=verdict.script, recognizer=candidate.recognizer,
+    )  # fmt: skip
+
+
+def missing_note(script: str) -> str:
+    """The note of what shows a script that no installed recognizer reads."""
+    return f"{describe_missing_script(script)}; read by {DEFAULT_MODEL}, {OF_NO_RECOGNIZER}"
+
+
+def open_reader(
+    model: str | Path = DEFAULT_MODEL,
+    device: str = "cpu",
+    batch_size: int = 64,
+    turn: bool = True,
+    tta: int = 1,
+    charset: str = "",
+    pattern: str = "",
+    lexicon: Lexicon = None,
+    isolate: bool = False,
+) -> Reader:
+    """``Reader``, or ``AutoReader`` where ``model`` is ``AUTO``.
+
+    Raises:
+        UserError: see ``Reader``; or something is expected of ``AUTO``.
+    """
+    if model != AUTO:
+        return Reader(model, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
+    check_expected(charset, pattern, lexicon)
+    return AutoReader(device, batch_size, turn, tta, isolate)
+
+
+def check_expected(charset: str, pattern: str, lexicon: Lexicon) -> None:
+    """Nothing is expected.
+
+    Raises:
+        UserError: a charset, a pattern or a lexicon.
+    """
+    for name, value in (("charset", charset), ("pattern", pattern), ("lexicon", lexicon)):
+        if value:
+            raise UserError(f"{name} with language '{AUTO}': what is expected is of one language; name that one")
+
+
+def digest_reader(model: str | Path) -> str:
+    """``digest_model``, or of ``AUTO`` that of all that it reads with."""
+    if model != AUTO:
+        return digest_model(model)
+    names = sorted({DEFAULT_MODEL, *find_script_recognizers().values()})
+    parts = [digest(FILE), *(f"{name} {digest_model(name)}" for name in names)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

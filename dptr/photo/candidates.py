@@ -1,0 +1,78 @@
+"""Lines of a photograph, seen by each recognizer that may read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dptr.inference.auto import AutoReader, missing_note, tell
+from dptr.inference.reader import Reader
+from dptr.inference.routing import Candidate, Route, Verdict, settle
+from dptr.photo.views import CutLine, LineViews, view_line
+
+LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
+ALONE = Route((Candidate("", "", 1.0),))
+"""Of a line that one recognizer reads whatever it shows."""
+
+
+@dataclass
+class RoutedLine:
+    """A line as its candidates see it, in the order of ``way.candidates``."""
+
+    way: Route
+    views: tuple[LineViews, ...]
+    verdict: Verdict = field(default_factory=lambda: Verdict(0, ""))
+
+    @property
+    def chosen(self) -> LineViews:
+        """As the recognizer sees it whose reading counts."""
+        return self.views[self.verdict.index]
+
+    @property
+    def note(self) -> str:
+        """What to say of a script that no installed recognizer reads; "" where there is none."""
+        return missing_note(self.verdict.script) if self.verdict.missing else ""
+
+    def settle(self) -> None:
+        """Choose the recognizer; every view is read."""
+        if self.way is not ALONE:
+            self.verdict = settle(self.way, [line.choose().confidence() for line in self.views])
+
+    def tell(self) -> None:
+        """Let the words of the chosen recognizer say their script."""
+        if self.way is ALONE:
+            return
+        candidate = self.way.candidates[self.verdict.index]
+        for view in self.chosen.views:
+            for span, reading in view.readings.items():
+                view.readings[span] = tell(reading, self.verdict, candidate)
+
+
+class LineReaders:
+    """The recognizers that read lines: the one of a reader, or those that ``AutoReader`` chooses from."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def route(self, cuts: Sequence[CutLine]) -> list[RoutedLine]:
+        """The lines of one photograph, for each recognizer that may read them."""
+        if isinstance(self.reader, AutoReader):
+            ways = self.reader.route_lines([[each.crop.image for each in cut.crops] for cut in cuts]) if cuts else []
+        else:
+            ways = [ALONE] * len(cuts)
+        return [
+            RoutedLine(way, tuple(self._view(cut, each.recognizer) for each in way.candidates))
+            for cut, way in zip(cuts, ways, strict=True)
+        ]
+
+    def of(self, recognizer: str) -> Reader:
+        """The reader of a view's recognizer."""
+        return self.reader.reader_of(recognizer) if isinstance(self.reader, AutoReader) else self.reader
+
+    def _view(self, cut: CutLine, recognizer: str) -> LineViews:
+        reader = self.of(recognizer)
+        high, wide = reader.size.every[-1]
+        expects_words = bool(reader.pattern) or reader.lexicon is not None
+        reads_spaces = " " in reader.tokenizer.charset.characters and not expects_words
+        longest = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
+        return view_line(cut, reader.fit, longest, reader.tokenizer.visual or "rtl", recognizer)

@@ -1,0 +1,67 @@
+"""Scripts: which one a text is written in, and which languages write it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from unicodedata import category, name
+
+from dptr.text.languages import LANGUAGES
+from dptr.text.unicode import JOINERS
+
+NO_SCRIPT = "none"
+"""Of digits and signs alone, and of nothing."""
+
+SCRIPTS = {  # by name, how the Unicode names of its letters begin; the order is that of the classifier's outputs
+    "Latin": "LATIN", "Cyrillic": "CYRILLIC", "Greek": "GREEK", "Arabic": "ARABIC", "Hebrew": "HEBREW",
+    "Devanagari": "DEVANAGARI", "Bengali": "BENGALI", "Gujarati": "GUJARATI", "Gurmukhi": "GURMUKHI",
+    "Tamil": "TAMIL", "Telugu": "TELUGU", "Kannada": "KANNADA", "Malayalam": "MALAYALAM", "Odia": "ORIYA",
+    "Sinhala": "SINHALA", "Thai": "THAI", "Lao": "LAO", "Khmer": "KHMER", "Burmese": "MYANMAR",
+    "Georgian": "GEORGIAN", "Armenian": "ARMENIAN", "Ethiopic": "ETHIOPIC", "Hangul": "HANGUL",
+    "Kana": "HIRAGANA KATAKANA KATAKANA-HIRAGANA", "Han": "CJK IDEOGRAPHIC",
+}  # fmt: skip
+
+_BY_WORD = {word: script for script, words in SCRIPTS.items() for word in words.split()}
+_OVER_HAN = ("Kana", "Hangul")  # beside which Han belongs to their language
+
+
+@cache
+def script_of(character: str) -> str:
+    """The script of a letter, a mark, or a digit other than ASCII's, a key of ``SCRIPTS``; "" of all else."""
+    if category(character)[0] not in "LM" and (category(character) != "Nd" or character.isascii()):
+        return ""
+    words = name(character, "").replace("-", " ", 1).split() if character not in JOINERS else []
+    return next((_BY_WORD[word] for word in words[:2] if word in _BY_WORD), "")
+
+
+def script_of_text(text: str) -> str:
+    """The script that a recognizer must know to read a text, a key of ``SCRIPTS``; ``NO_SCRIPT`` without letters.
+
+    Every recognizer knows ASCII, so other letters count before Latin ones, and kana and Hangul before Han. Of several
+    other scripts the one of most characters counts.
+    """
+    counts = Counter(script for script in map(script_of, text) if script)
+    if len(counts) > 1:
+        del counts["Latin"]
+    for script in _OVER_HAN:
+        if script in counts:
+            del counts["Han"]
+    return counts.most_common(1)[0][0] if counts else NO_SCRIPT
+
+
+@cache
+def languages_of(script: str) -> tuple[str, ...]:
+    """The codes of the languages that are written in a script; not of those that join languages of several."""
+    return tuple(code for code in LANGUAGES if script in scripts_of_language(code) and not _is_mixed(code))
+
+
+@cache
+def scripts_of_language(code: str) -> tuple[str, ...]:
+    """The scripts of a language's letters other than ASCII's; Latin where there are no others."""
+    found = {script_of(each) for each in LANGUAGES[code].charset if not each.isascii()}
+    return tuple(script for script in SCRIPTS if script in found) or ("Latin",)
+
+
+def _is_mixed(code: str) -> bool:
+    parts = LANGUAGES[code].parts
+    return len({scripts_of_language(part) for part in parts}) > 1

@@ -1,0 +1,155 @@
+"""Crops are read by the recognizer of their script, with those of this repository installed."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from helpers_docs import ROOT
+from PIL import Image, ImageDraw, ImageFont
+
+from dptr import AutoReader, Prediction, Reader, UserError
+from dptr.inference.auto import choose, digest_reader, open_reader
+from dptr.inference.prediction import OF_NO_RECOGNIZER
+from dptr.inference.routing import Candidate, Route
+from dptr.inference.scripts import MAX_WIDTH, NAMES, ScriptFinder, cut_windows, join_windows
+from dptr.inference.zoo import describe_missing_script, find_script_recognizers
+from dptr.synth import Font
+from dptr.text.scripts import SCRIPTS
+from dptr.weights import AUTO, DEFAULT_MODEL
+
+GOLDEN = ROOT / "tests" / "golden" / "recognizers"
+WORDS = {
+    "Latin": "Apotheke", "Cyrillic": "Выход", "Greek": "Έξοδος", "Arabic": "مدينة", "Hebrew": "יציאה",
+    "Devanagari": "विद्यालय", "Bengali": "বাংলাদেশ", "Gujarati": "ગુજરાત", "Gurmukhi": "ਪੰਜਾਬੀ", "Tamil": "தமிழ்நாடு",
+    "Telugu": "తెలుగు", "Kannada": "ಕರ್ನಾಟಕ", "Malayalam": "മലയാളം", "Odia": "ଓଡ଼ିଶା", "Sinhala": "සිංහල",
+    "Thai": "ทางออก", "Lao": "ປະເທດລາວ", "Khmer": "កម្ពុជា", "Burmese": "မြန်မာ", "Georgian": "საქართველო",
+    "Armenian": "Հայաստան", "Ethiopic": "ኢትዮጵያ", "Hangul": "이다의", "Kana": "のトのト", "Han": "中国香港",
+    "none": "20:45",
+}  # fmt: skip
+
+
+def draw(word: str, fonts: list[Font], ink: int = 0, paper: int = 255) -> Image.Image:
+    """A word in the first of the fonts that holds its letters, on one line."""
+    font = next(font for font in fonts if all(letter in font for letter in word.replace(" ", "")))
+    face = ImageFont.truetype(font.path, 40, index=font.number)
+    left, top, right, bottom = face.getbbox(word)
+    image = Image.new("RGB", (int(right - left) + 12, int(bottom - top) + 12), (paper,) * 3)
+    ImageDraw.Draw(image).text((6 - left, 6 - top), word, (ink,) * 3, face)
+    return image
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No recognizer of another script, whatever this machine has."""
+    monkeypatch.setattr("dptr.inference.zoo.find_packages", dict)
+
+
+def test_every_script_is_told_from_the_others(script_fonts: list[Font]) -> None:
+    assert (*WORDS,) == NAMES
+    find = ScriptFinder()
+    for ink, paper in ((0, 255), (240, 60)):
+        found = find([draw(word, script_fonts, ink, paper) for word in WORDS.values()])
+        assert [NAMES[index] for index in found.argmax(1)] == list(WORDS)
+        assert np.allclose(found.sum(1), 1)
+
+
+def test_what_is_seen_does_not_depend_on_the_batch(script_fonts: list[Font]) -> None:
+    find = ScriptFinder()
+    crops = [draw(word, script_fonts) for word in ("Выход", "გ", "a long line of letters that is cut into windows")]
+    together = find(crops)
+    assert np.allclose(together, np.concatenate([find([crop]) for crop in crops]), atol=1e-5)
+    assert find([]).shape == (0, len(NAMES))
+
+
+def test_empty_and_odd_crops_are_of_no_script() -> None:
+    find = ScriptFinder()
+    blank = [Image.new("RGB", size, "white") for size in ((100, 32), (1, 1), (3000, 2), (2, 3000))]
+    assert [NAMES[index] for index in find(blank).argmax(1)] == ["none"] * 4
+
+
+def test_long_lines_are_seen_in_windows() -> None:
+    windows = cut_windows(Image.new("RGB", (4000, 40)))
+    assert len(windows) == 4 and all(window.shape == (32, MAX_WIDTH) for window in windows)
+    nothing, latin, greek = np.eye(len(NAMES))[[-1, 0, 2]]
+    assert np.allclose(join_windows(np.array([nothing, latin])), latin)
+    assert np.allclose(join_windows(np.array([greek, latin, nothing])), (greek + latin) / 2)
+    assert np.allclose(join_windows(nothing[None]), nothing)
+
+
+def test_crops_are_read_by_the_recognizer_of_their_script(installed: list[str]) -> None:
+    reader = AutoReader()
+    for name in installed:
+        files = sorted(GOLDEN.glob(f"{name}-*.png"))
+        own, found = Reader(name).read(files), reader.read(files)
+        chosen = [each for each, alone in zip(found, own, strict=True) if each.recognizer == name]
+        assert 2 * len(chosen) >= len(files), name
+        pairs = [(each.text, alone.text) for each, alone in zip(found, own, strict=True) if each.recognizer == name]
+        assert all(text == same for text, same in pairs)
+    assert pickle.loads(pickle.dumps(reader)).read(files[0]).text == found[0].text
+    assert found[1].to_dict()["recognizer"] == name and found[1].to_dict()["script"] == found[1].script
+
+
+def test_scripts_have_the_recognizer_that_reads_most_of_their_languages(installed: list[str]) -> None:
+    found = find_script_recognizers()
+    assert found["Latin"] == DEFAULT_MODEL
+    assert (found["Cyrillic"], found["Han"], found["Kana"]) == ("cyrillic", "chinese", "japanese")
+
+
+def test_han_is_read_as_japanese_where_no_chinese_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    languages = {"dptr-en": ("en",), "dptr-latin": ("de", "fr"), "japanese": ("ja",)}
+    monkeypatch.setattr("dptr.inference.zoo.read_languages", lambda: languages)
+    assert find_script_recognizers() == {"Latin": "dptr-latin", "Kana": "japanese", "Han": "japanese"}
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_script_without_recognizer_is_said_with_the_remedy(script_fonts: list[Font]) -> None:
+    reader = AutoReader()
+    found = reader.read([draw("Выход", script_fonts), draw("Έξοδος", script_fonts), draw("Exit", script_fonts)])
+    assert [each.script for each in found] == ["Cyrillic", "Greek", "Latin"]
+    assert {each.recognizer for each in found} == {DEFAULT_MODEL}
+    assert found[0].notes == (
+        "Cyrillic letters: no recognizer that reads them is installed; install it in the folder of DPTR's source: pip "
+        f"install ./recognizers/cyrillic; read by {DEFAULT_MODEL}, {OF_NO_RECOGNIZER}",
+    )
+    assert "make one: dptr new-language el --out runs/el" in found[1].notes[0]
+    assert max(each.confidence for each in found[:2]) < 0.1 < found[2].confidence
+    assert not found[2].notes
+
+
+def test_every_missing_script_names_a_remedy() -> None:
+    assert all("; install it" in text or "; make one" in text for text in map(describe_missing_script, SCRIPTS))
+
+
+def test_digits_and_nothing_go_to_the_default(script_fonts: list[Font]) -> None:
+    digits, nothing = AutoReader().read([draw("20:45", script_fonts), Image.new("RGB", (90, 32), "white")])
+    assert (digits.text, digits.script, digits.recognizer) == ("20:45", "none", DEFAULT_MODEL)
+    assert (nothing.script, nothing.recognizer) == ("none", DEFAULT_MODEL)
+
+
+def test_the_surer_reading_is_kept() -> None:
+    def reading(text: str, confidence: float, runaway: bool = False) -> Prediction:
+        return Prediction(text, confidence, tuple((each, 0.9) for each in text), runaway=runaway)
+
+    way = Route((Candidate("a", "Latin", 0.55), Candidate("b", "Cyrillic", 0.45)))
+    kept = choose(way, [reading("BXOA", 0.3), reading("ВХОД", 0.8)])
+    assert (kept.text, kept.script, kept.recognizer, kept.confidence) == ("ВХОД", "Cyrillic", "b", 0.8)
+    assert choose(way, [reading("OOOO", 0.99, True), reading("ооо", 0.4)]).text == "ооо"
+
+
+def test_expectations_name_a_language() -> None:
+    for expected in ({"charset": "10"}, {"pattern": "date"}, {"lexicon": ["a"]}):
+        with pytest.raises(UserError, match="is of one language; name that one"):
+            open_reader(AUTO, **expected)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="use AutoReader"):
+        Reader(AUTO)
+    with pytest.raises(UserError, match="thresholds of its own"):
+        AutoReader().least_confidence(0.9)
+
+
+def test_the_digest_is_that_of_all_that_reads(installed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = digest_reader(AUTO)
+    assert digest_reader(AUTO) == whole and len(whole) == len(digest_reader(DEFAULT_MODEL))
+    monkeypatch.setattr("dptr.inference.auto.find_script_recognizers", lambda: {"Latin": DEFAULT_MODEL})
+    assert digest_reader(AUTO) != whole
