@@ -449,7 +449,7 @@ def test_version_and_help_need_no_torch() -> None:
 
 
 INNER = {
-    "read": ("dptr.inference.reader.Reader", ["a.png"]),
+    "read": ("dptr.inference.auto.open_reader", ["a.png"]),
     "ocr": ("dptr.photo.ocr.OCR", ["a.png"]),
     "batch": ("dptr.batch.run.run_task", ["read", "CROPS", "out", "-m", "MODEL"]),
     "eval": ("dptr.evaluation.evaluate.evaluate", ["--data", "x", "--model", "MODEL"]),
