@@ -160,6 +160,11 @@ class Corpus:
             raise UserError(
                 f"corpus.phrases = {config.phrases}: phrases would leave gaps in words of shards; set corpus.phrases=0"
             )
+        if config.phrases and not lists:
+            raise UserError(
+                f"corpus.phrases = {config.phrases}: no list has a word in split '{split}', and phrases are made of "
+                "words; set corpus.phrases=0, or add words"
+            )
         self.epochs = ShuffledEpochs(lists, seed) if lists and not config.replacement else None
         self._turns: tuple[int, ...] = ()  # dealt evenly where words are streamed, so that each comes once an epoch
         if streams and config.replacement:

@@ -109,3 +109,9 @@ def test_texts_of_a_kind_are_drawn_alike_and_patterns_that_do_not_fit_give_way(w
     assert texts == [source.draw(index, names) for index in range(2000)]
     readings = sum(text.replace(".", "").replace("-", "").isdigit() for text in texts)
     assert readings / 2000 == pytest.approx(0.25, abs=0.05)
+
+
+def test_phrases_of_patterns_alone_are_refused() -> None:
+    config = CorpusConfig(sources=(SourceConfig(kind="pattern"),), phrases=0.2)
+    with pytest.raises(UserError, match="no list has a word in split 'train', and phrases are made of words"):
+        Corpus(config, resolve_charset("94+space"), 25, seed=0)
