@@ -21,7 +21,7 @@ from dptr.inference.backend import digest_model
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
 from dptr.inference.reader import Prepared, Reader
-from dptr.inference.routing import Candidate, Route, Verdict, route, settle, vote, weigh
+from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate, route, vote, weigh
 from dptr.inference.scripts import FILE, ScriptFinder
 from dptr.inference.zoo import describe_missing_script, find_script_recognizers
 from dptr.utils.errors import UserError
@@ -32,7 +32,7 @@ from dptr.weights import AUTO, DEFAULT_MODEL
 _SETTINGS = "device", "batch_size", "turn", "tta", "isolate"
 
 
-NOBODY = Route(())
+NO_ROUTE = Route(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Routed(Prepared):
         prepared: the picture for each candidate.
     """
 
-    way: Route = NOBODY
+    way: Route = NO_ROUTE
     prepared: tuple[Prepared, ...] = ()
 
 
@@ -154,11 +154,11 @@ class AutoReader(Reader):
 
 def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:
     """The reading that counts of those of a crop's candidates, with its script and recognizer."""
-    verdict = settle(way, [0.0 if reading.runaway else reading.confidence for reading in readings])
-    return tell(readings[verdict.index], verdict, way.candidates[verdict.index])
+    verdict = choose_candidate(way, [0.0 if reading.runaway else reading.confidence for reading in readings])
+    return annotate(readings[verdict.index], verdict, way.candidates[verdict.index])
 
 
-def tell(reading: Prediction, verdict: Verdict, candidate: Candidate) -> Prediction:
+def annotate(reading: Prediction, verdict: Verdict, candidate: Candidate) -> Prediction:
     """A reading that says its script and recognizer, and what is missing."""
     uncalibrated = reading.product
     notes = (missing_note(verdict.script), *reading.notes) if verdict.missing else reading.notes

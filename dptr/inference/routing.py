@@ -100,7 +100,7 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
     return Route(tuple(candidates), unread, missing[1])
 
 
-def settle(way: Route, confidences: Sequence[float]) -> Verdict:
+def choose_candidate(way: Route, confidences: Sequence[float]) -> Verdict:
     """Whose reading counts: the likeliest of its script times the confidence of its reading, squared.
 
     A script that nobody reads is the likelier the less sure the reading is.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dptr.inference.auto import AutoReader, missing_note, tell
+from dptr.inference.auto import AutoReader, annotate, missing_note
 from dptr.inference.reader import Reader
-from dptr.inference.routing import Candidate, Route, Verdict, settle
+from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate
 from dptr.photo.views import CutLine, LineViews, view_line
 
 LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
@@ -33,19 +33,19 @@ class RoutedLine:
         """What to say of a script that no installed recognizer reads; "" where there is none."""
         return missing_note(self.verdict.script) if self.verdict.missing else ""
 
-    def settle(self) -> None:
+    def choose_candidate(self) -> None:
         """Choose the recognizer; every view is read."""
         if self.way is not ALONE:
-            self.verdict = settle(self.way, [line.choose().confidence() for line in self.views])
+            self.verdict = choose_candidate(self.way, [line.choose().confidence() for line in self.views])
 
-    def tell(self) -> None:
+    def annotate(self) -> None:
         """Let the words of the chosen recognizer say their script."""
         if self.way is ALONE:
             return
         candidate = self.way.candidates[self.verdict.index]
         for view in self.chosen.views:
             for span, reading in view.readings.items():
-                view.readings[span] = tell(reading, self.verdict, candidate)
+                view.readings[span] = annotate(reading, self.verdict, candidate)
 
 
 class LineReaders:

@@ -209,12 +209,12 @@ class OCR:
         for line in lines:
             line.drop_other_curves()
         for each in routed:
-            each.settle()
+            each.choose_candidate()
         chosen = [each.chosen.choose() for each in routed]
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now
         for each in routed:
-            each.tell()
+            each.annotate()
         for page in found:
             yield page.error or _assemble(page)
 

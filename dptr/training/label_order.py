@@ -34,7 +34,7 @@ def is_direction_open(recipe: FinetuneRecipe, start: Charset | None, charset: Ch
     It does where neither a setting nor a teacher says it, and what the decoder has learned does not. CTC over image
     tokens always writes characters as they stand; lines of one direction or of the other are open. Other decoders begin
     to when they are to learn their first such letters: an FMU whose queries are used to gather from left to right
-    learns Arabic twice as fast so (docs/evidence/languages.md).
+    learns more Arabic so in the same steps (docs/evidence/languages.md).
 
     Args:
         start: the charset of the recognizer that training goes on from, if any.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dptr.inference.routing import PLAUSIBLE, Candidate, Route, Verdict, route, settle, vote, weigh
+from dptr.inference.routing import PLAUSIBLE, Candidate, Route, Verdict, choose_candidate, route, vote, weigh
 from dptr.inference.scripts import NAMES
 from dptr.text.scripts import NO_SCRIPT
 
@@ -38,32 +38,32 @@ def test_shares_of_scripts_of_one_recognizer_add_up() -> None:
 def test_nothing_goes_to_the_default() -> None:
     way = route(seen(), READERS, "latin")
     assert way == Route((Candidate("latin", NO_SCRIPT, 1.0),))
-    assert settle(way, [0.0]) == Verdict(0, NO_SCRIPT, 1.0)
+    assert choose_candidate(way, [0.0]) == Verdict(0, NO_SCRIPT, 1.0)
 
 
 def test_a_script_that_none_reads_is_missing_and_its_reading_worth_nothing() -> None:
     way = route(seen(Thai=0.6, Lao=0.38, Latin=0.02), READERS, "latin")
     assert [each.recognizer for each in way.candidates] == ["latin"] and way.missing == "Thai"
     assert way.unread == pytest.approx(0.98)
-    verdict = settle(way, [0.4])
+    verdict = choose_candidate(way, [0.4])
     assert verdict.missing and verdict.script == "Thai" and verdict.factor < 0.02
-    assert settle(way, [1.0]).missing  # recognizers are sure of what they do not know, too
+    assert choose_candidate(way, [1.0]).missing  # recognizers are sure of what they do not know, too
     sure = route(seen(Thai=1.0), READERS, "latin")
-    assert settle(sure, [1.0]).missing and settle(sure, [1.0]).factor == 0
+    assert choose_candidate(sure, [1.0]).missing and choose_candidate(sure, [1.0]).factor == 0
 
 
 def test_a_sure_reading_outweighs_a_doubtful_script_that_none_reads() -> None:
     way = route(seen(Greek=0.6, Latin=0.4), READERS, "latin")
-    assert settle(way, [0.98]).script == "Latin" and not settle(way, [0.98]).missing
-    assert settle(way, [0.2]) == Verdict(0, "Greek", pytest.approx(0.08 / 0.56), True)
+    assert choose_candidate(way, [0.98]).script == "Latin" and not choose_candidate(way, [0.98]).missing
+    assert choose_candidate(way, [0.2]) == Verdict(0, "Greek", pytest.approx(0.08 / 0.56), True)
 
 
 def test_the_surer_of_two_counts_by_share_and_confidence() -> None:
     way = Route((Candidate("latin", "Latin", 0.6), Candidate("cyrillic", "Cyrillic", 0.4)))
-    assert settle(way, [0.9, 0.9]) == Verdict(0, "Latin", 1.0)
-    assert settle(way, [0.7, 0.9]) == Verdict(1, "Cyrillic", 1.0)
-    assert settle(way, [0.8, 0.9]).index == 0  # 0.6 * 0.8 ** 2 > 0.4 * 0.9 ** 2
-    assert settle(way, [0.0, 0.0]).index == 0
+    assert choose_candidate(way, [0.9, 0.9]) == Verdict(0, "Latin", 1.0)
+    assert choose_candidate(way, [0.7, 0.9]) == Verdict(1, "Cyrillic", 1.0)
+    assert choose_candidate(way, [0.8, 0.9]).index == 0  # 0.6 * 0.8 ** 2 > 0.4 * 0.9 ** 2
+    assert choose_candidate(way, [0.0, 0.0]).index == 0
 
 
 def test_lines_of_shared_letters_follow_the_others() -> None:

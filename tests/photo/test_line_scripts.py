@@ -85,8 +85,8 @@ def test_the_surer_of_two_recognizers_counts_for_the_line() -> None:
     cyrillic = _view("b", _reading("МОСКВА", 0.9), _reading("ТЕАТР", 0.8))
     way = Route((Candidate("a", "Latin", 0.6), Candidate("b", "Cyrillic", 0.4)))
     line = RoutedLine(way, (latin, cyrillic))
-    line.settle()
-    line.tell()
+    line.choose_candidate()
+    line.annotate()
     assert line.chosen is cyrillic and not line.note
     told = [(each.script, each.recognizer, each.confidence) for each in line.chosen.views[0].readings.values()]
     assert told == [("Cyrillic", "b", 0.9), ("Cyrillic", "b", 0.8)]
@@ -94,6 +94,6 @@ def test_the_surer_of_two_recognizers_counts_for_the_line() -> None:
 
 def test_one_recognizer_alone_is_not_told() -> None:
     line = RoutedLine(ALONE, (_view("", _reading("MOCKBA", 0.5)),))
-    line.settle()
-    line.tell()
+    line.choose_candidate()
+    line.annotate()
     assert line.chosen.views[0].readings[0, 0] == _reading("MOCKBA", 0.5)
