@@ -230,6 +230,7 @@ class Chain:
                 "optim": {"lr": 5e-4 if pretrained else 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
                 "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
+                "decomposition": "unicode",
                 "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},
                 **self.render_settings(),
             }

@@ -37,15 +37,19 @@ from dptr.training.co_training import (
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import RENDERED_VALIDATION, draw, in_batches, rendered_words
+from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
 
 
 class AlignObjective(nn.Module):
-    def __init__(self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe):
+    def __init__(
+        self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe, shared_rows: SharedRows | None = None
+    ):
         super().__init__()
         self.model = model
+        self.shared_rows = shared_rows
         self.decoder = decoder
         self.recipe = recipe
 
@@ -131,7 +135,8 @@ class AlignTask(Task):
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
         self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed)
-        self.objective = AlignObjective(model, decoder, recipe)
+        self.shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
+        self.objective = AlignObjective(model, decoder, recipe, self.shared_rows)
         self.parts = [(self.objective, 1.0)]
         self.card: dict[str, Any] = {
             "name": name,
