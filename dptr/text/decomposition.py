@@ -25,9 +25,9 @@ def read_decomposition(source: str, characters: Sequence[str]) -> dict[str, str]
     """The parts of each character; one without parts is a part of itself.
 
     Args:
-        source: ``unicode``, the canonical decomposition (NFD, Unicode Standard Annex #15), or the path of a UTF-8 file with a
-            character, a tab, and its parts, one code point each, in every line. Characters that the file lacks are
-            decomposed by Unicode.
+        source: ``unicode``, the canonical decomposition (NFD, Unicode Standard Annex #15), or the path of a UTF-8 file
+            with a character, a tab, and its parts, one code point each, in every line. Characters that the file lacks
+            are decomposed by Unicode.
 
     Raises:
         UserError: a file that cannot be read, is not UTF-8, or has another line; a character twice.

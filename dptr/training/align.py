@@ -36,8 +36,8 @@ from dptr.training.co_training import (
 )
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
-from dptr.training.sources import RENDERED_VALIDATION, draw, in_batches, rendered_words
 from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
+from dptr.training.sources import RENDERED_VALIDATION, draw, in_batches, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -96,6 +96,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = GlyphModel(recipe.glyph, len(charset))
         decoder = build_co_trained_decoder(recipe, charset, parts.decoder)
+    compose_rows(_tables(model, decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
     notes = warm_start(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
     source, unseen, more = rendered_words(
@@ -185,6 +186,13 @@ class AlignTask(Task):
         save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
         if self.decoder is not None:
             save_co_trained_decoder(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
+
+
+def _tables(model: GlyphModel, decoder: Decoder | None) -> list[nn.Parameter]:
+    """The parameters with a row a character."""
+    heads = model.ctc, model.letters
+    own = [model.text.symbols.weight, *(each for head in heads for each in (head.weight, head.bias))]
+    return [*own, *(decoder_tables(decoder) if decoder is not None else [])]
 
 
 def slot_accuracy(

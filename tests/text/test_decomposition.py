@@ -37,7 +37,8 @@ def test_weights_are_those_of_shared_parts():
 def test_a_file_of_components(tmp_path):
     path = tmp_path / "han.tsv"
     path.write_text("明\t日月\n林\t木木\n", encoding="utf-8")
-    assert read_decomposition(str(path), ["明", "林", "é", "x"]) == {"明": "日月", "林": "木木", "é": "e\u0301", "x": "x"}
+    expected = {"明": "日月", "林": "木木", "é": "e\u0301", "x": "x"}
+    assert read_decomposition(str(path), expected) == expected
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dptr.text.charset import Charset
 from dptr.text.decomposition import part_weights, read_decomposition
 from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
 
-HANGUL = Charset("hangul", tuple(chr(code) for code in range(0xAC00, 0xAC00 + 28 * 21 * 3, 31)) + ("a", "b"))
+HANGUL = Charset("hangul", (*map(chr, range(0xAC00, 0xAC00 + 28 * 21 * 3, 31)), "a", "b"))
 WEIGHTS, PARTS = part_weights(read_decomposition("unicode", HANGUL.characters))
 
 
