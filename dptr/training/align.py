@@ -22,7 +22,7 @@ from dptr.data.loader import Batch, batches, text_batch
 from dptr.data.sources import Curriculum, Source
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
-from dptr.dual.glyph.warm_start import warm_start
+from dptr.dual.glyph.warm_start import BY_CHARACTER, warm_start
 from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
 from dptr.text.charset import Charset
@@ -190,8 +190,7 @@ class AlignTask(Task):
 
 def _tables(model: GlyphModel, decoder: Decoder | None) -> list[nn.Parameter]:
     """The parameters with a row a character."""
-    heads = model.ctc, model.letters
-    own = [model.text.symbols.weight, *(each for head in heads for each in (head.weight, head.bias))]
+    own = [model.get_parameter(name) for name in BY_CHARACTER]
     return [*own, *(decoder_tables(decoder) if decoder is not None else [])]
 
 

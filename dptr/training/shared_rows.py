@@ -10,7 +10,6 @@ what is left of V is its moments. Checkpoints, averages, and exports hold plain 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -73,7 +72,7 @@ class SharedRows(nn.Module):
 
 def decoder_tables(decoder: Decoder) -> list[nn.Parameter]:
     """The parameters of a decoder with a row a character."""
-    return [cast(nn.Parameter, decoder.get_parameter(name)) for name in decoder.per_character()]
+    return [decoder.get_parameter(name) for name in decoder.per_character()]
 
 
 def share_rows(
