@@ -37,7 +37,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
     help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
 )  # fmt: skip
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="The text detector. Default: rapidocr.")
+@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
 @click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
 @click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
 @click.option(

@@ -222,6 +222,6 @@ def page_options() -> Decorator[Any]:
         ),
         isolate_option(),
         expected_options(),
-        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="The text detector. Default: rapidocr."),
+        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr."),
         device_options(),
     )  # fmt: skip
