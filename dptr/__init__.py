@@ -1,6 +1,7 @@
 """DPTR: decoder pre-training with only text for scene text recognition.
 
-``from dptr import Reader; Reader().read("photo.png")`` reads a word crop with the recognizer that ships.
+``from dptr import Reader; Reader().read("crop.png")`` reads a crop of one word with the default recognizer, and
+``OCR().read("photo.jpg")`` finds and reads the words of a photograph.
 """
 
 from __future__ import annotations

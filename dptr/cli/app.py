@@ -134,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
         _, command = _find_command(arguments)
         return _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
     except KeyboardInterrupt:
-        say(f"dptr: interrupted{'; go on with --resume' if _can_resume(arguments) else ''}", level=-1)
+        say(f"dptr: interrupted{'; continue with --resume' if _can_resume(arguments) else ''}", level=-1)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         return 1

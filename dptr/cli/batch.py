@@ -33,7 +33,7 @@ CUDA = "cuda"
 @click.group("batch", context_settings=HELP, invoke_without_command=True)
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Read or render millions, by many processes or machines; killed, it goes on where it was."""
+    """Read or render millions in many processes, on one machine or several; resumable."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 

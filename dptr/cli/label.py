@@ -37,7 +37,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
     help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
 )  # fmt: skip
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr.")
+@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
 @click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
 @click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
 @click.option(
@@ -54,11 +54,11 @@ def label(
     detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool, host: str, port: int,
     max_megabytes: float, device: str, batch_size: int,
 ) -> None:  # fmt: skip
-    """Label words in photographs: a recognizer proposes, a page asks.
+    """Label words in photographs: a recognizer proposes texts, a page corrects them.
 
     Finds and reads words, accepts those that it is sure of, and serves a page that shows the others, the least sure
-    first. Every change is saved at once in SET/label.db. Run it again to go on; photographs that are in the set are not
-    read again. Exit code 2 when one could not be read; the others still are.
+    first. Every change is saved at once in SET/label.db. Run it again to continue; photographs in the set are not read
+    again. Exit code 2 when one could not be read; the others are read all the same.
 
     Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
     """

@@ -50,26 +50,27 @@ def _table(cards: list[dict[str, Any]]) -> Iterator[str]:
         rows.append((card["name"], card["kind"], f"{card['megabytes']:.1f}", parameters, *accuracy))
     yield align_columns(rows)
     yield ""
-    yield "Accuracy in %, of words of test sets: letters and digits, whatever their case."
+    yield "MB: of all installed files, weights to train from among them; the ONNX file alone is smaller."
+    yield "IIIT5K, IC15: word accuracy in % on the test sets, protocol 36 (case and punctuation do not count)."
     yield "'dptr models NAME' prints everything known."
 
 
 def _recognizer_table(installed: list[dict[str, Any]], missing: Sequence[Package]) -> Iterator[str]:
     if not installed and not missing:
         return
-    rows = [("recognizer", "MB", "words", "", "languages")]
+    rows = [("recognizer", "MB", "words", "languages", "")]
     for card in installed:
         accuracy = f"{100 * card['results'][0]['word_accuracy']:.1f}" if card.get("results") else "-"
         languages = _shorten(card.get("languages", ()))
-        rows.append((card["name"], f"{card['megabytes']:.1f}", accuracy, "installed", languages))
+        rows.append((card["name"], f"{card['megabytes']:.1f}", accuracy, languages, "installed"))
     for package in missing:
         accuracy, remedy = f"{100 * package.word_accuracy:.1f}", f"pip install ./recognizers/{package.name}"
-        rows.append((package.name, f"{package.megabytes:.1f}", accuracy, remedy, _shorten(package.languages)))
+        rows.append((package.name, f"{package.megabytes:.1f}", accuracy, _shorten(package.languages), remedy))
     yield ""
-    yield align_columns(rows)
+    yield align_columns(rows, left=(0, 3, 4))
     yield ""
-    yield "Words: accuracy in %, of rendered words and fonts that training held out; case and punctuation count."
-    yield "'dptr read --lang CODE' picks the recognizer. The others install in the folder of DPTR's source."
+    yield "Words: accuracy in % on rendered crops of held-out words and fonts; case and punctuation count."
+    yield "'dptr read --lang CODE' picks the recognizer. Run 'pip install' in the folder of DPTR's source."
 
 
 def _shorten(languages: Sequence[str]) -> str:

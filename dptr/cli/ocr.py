@@ -15,6 +15,7 @@ from dptr.cli.command import command
 from dptr.cli.options import SayOnce, choose_recognizer, page_options, recognizer_options
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
+from dptr.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from dptr.photo.boxes import Boxes
@@ -35,7 +36,7 @@ STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
 @click.option(
     "-o", "--out", metavar="FILE|DIR/|-", default="-", type=click.Path(allow_dash=True),
-    help="Where to. Default: -, standard output.",
+    help="Where to write it. Default: -, standard output.",
 )  # fmt: skip
 @click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Draw the boxes and texts over the picture.")
 @click.option("--boxes", metavar="TSV", type=click.Path(), help="Read in these boxes; look for no others.")
@@ -52,17 +53,17 @@ def ocr(
 
     Reads pictures with all their frames, pages of PDFs, folders of both, patterns in quotes ('scans/*.tif'), http and
     https addresses, and - for standard input. Pages are written as they come. Exit code 2 when one could not be read;
-    the others still are.
+    the others are read all the same.
 
     \b
-    text  a line for each line, an empty one between blocks, a form feed between pages
-    json  an object a line for each page: boxes, confidences, characters
-    tsv   a line for each word: its page, place, box, confidence, and text
+    text  the lines, an empty one between blocks, a form feed between pages
+    json  a JSON object for each page, one on each line: boxes, confidences, characters
+    tsv   a row for each word: its page, place, box, confidence, and text
     hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
-    pdf   the pictures with invisible text: search and copy find the words
+    pdf   the pictures with invisible text that can be searched and copied
 
-    With --lang auto, each line is read by the recognizer of its script, which JSON names; a script that no installed
-    recognizer reads is said once, with how to get one.
+    With --lang auto, the recognizer of its script reads each line; JSON names both. If none is installed for a script,
+    a message says once how to install it.
 
     A DIR/ gets a file for each input. With --pattern or --lexicon only the words that fit are written.
     """
@@ -97,7 +98,9 @@ def ocr(
     if not tally.words and not tally.failed:
         say("dptr: no text found")
     if tally.low:
-        say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out")
+        other_script = recognizer == DEFAULT_MODEL and 2 * tally.low > tally.words
+        hint = "; if the script is not Latin, --lang auto names it" if other_script else ""
+        say(f"dptr: {tally.low} of {tally.words} words below a confidence of {min_confidence:g}: left out{hint}")
     if tally.failed:
         raise click.exceptions.Exit(2)
 

@@ -18,7 +18,7 @@ from dptr.weights import AUTO, DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
-ISOLATE = "Decode files in another process, with limits on its memory and time: for files of strangers."
+ISOLATE = "Decode files in another process, with limits on its memory and time: for untrusted files."
 
 
 def isolate_option() -> Decorator[Any]:
@@ -56,8 +56,8 @@ def recognizer_options() -> Decorator[Any]:
         ),
         click.option(
             "--lang", "language", metavar="CODE",
-            help="Read with the installed recognizer of a language, such as ko, instead of --model; auto: with that of "
-            "the script that a crop, or a line of a photograph, shows.",
+            help="Read with the installed recognizer of a language, such as el, instead of --model; auto: find the "
+            "script of each crop, or of each line of a photograph.",
         ),
     )  # fmt: skip
 
@@ -222,6 +222,6 @@ def page_options() -> Decorator[Any]:
         ),
         isolate_option(),
         expected_options(),
-        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="What finds text. Default: rapidocr."),
+        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr."),
         device_options(),
     )  # fmt: skip

@@ -58,19 +58,19 @@ def read(
 ) -> None:  # fmt: skip
     """Read word crops.
 
-    Prints a line for each: path, text and confidence (0 to 1). A folder stands for the pictures directly in it, a
+    Prints a line for each crop: path, text and confidence (0 to 1). A folder stands for the pictures directly in it, a
     pattern in quotes ('crops/*.png', 'crops/**/*.png') for the files that match it, - for a picture on standard input.
-    Lines come as batches finish. Exit code 2 when an input could not be read; the others still are.
+    Lines come as batches finish. Exit code 2 when an input could not be read; the others are read all the same.
 
-    With --lang auto, JSON names the script and the recognizer of each crop; a script that no installed recognizer reads
-    is said once, with how to get one.
+    With --lang auto, JSON names the script and the recognizer of each crop. If none is installed for a script, a
+    message says once how to install it.
 
-    With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that these rule out.
+    With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that they rule out.
 
     \b
     tsv   path, text and confidence, separated by tabs; a tab or a line break in a path is written as \\t or \\n
     csv   the same with commas, quotes, and a first line of names; paths as they are
-    json  a JSON object a line, with each character's confidence
+    json  a JSON object on each line, with each character's confidence
     text  the text alone
     """
     from dptr.inference.auto import open_reader

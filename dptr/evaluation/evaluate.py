@@ -161,7 +161,7 @@ class Report:
             errors.sort(key=lambda error: -error.confidence)
             facts = dict(zip(_COLUMNS, _cells(result), strict=True))
             sections.append(Section(facts, _cards(result.data, errors[:limit]), len(errors)))
-        return render_page(f"What {self.model} read wrongly", _INTRODUCTION, sections)
+        return render_page(f"Errors of {self.model}", _INTRODUCTION, sections)
 
 
 def evaluate(

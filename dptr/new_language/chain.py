@@ -92,7 +92,7 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     manifest = describe_settings(settings)
     begun = check_folder(out, "a new language", MANIFEST, tuple(manifest))
     if begun and not resume:
-        raise UserError(f"{out}: holds a run already; pass --resume to go on with it, or another --out")
+        raise UserError(f"{out}: holds a run already; pass --resume to continue it, or another --out")
     held = read_json(out / MANIFEST, "run") if begun else manifest
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")

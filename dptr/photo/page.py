@@ -23,7 +23,7 @@ Outline = tuple[Point, ...]
 """2k points: k along the top as one reads, where the text begins to where it ends, and k back along the bottom."""
 
 Box = tuple[Point, Point, Point, Point]
-"""Four corners, clockwise as one reads: the text begins and ends at the first two, at the top; then at the bottom."""
+"""Four corners: where the text begins and ends at the top, then where it ends and begins at the bottom."""
 
 
 @dataclass(frozen=True)

@@ -167,11 +167,11 @@ def _write(path: Path, data: bytes) -> None:
     """A picture; one that is there has to be the same, or the beginning of it, as an interrupted run leaves it."""
     try:
         if path.exists() and not data.startswith(path.read_bytes()):
-            raise UserError(f"{path}: another picture than dptr renders; move it away, then go on with --resume")
+            raise UserError(f"{path}: another picture than dptr renders; move it away, then continue with --resume")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space, then go on with --resume") from error
+        raise UserError(f"cannot write {path}: {error.strerror}; free space, then continue with --resume") from error
 
 
 def _append(descriptor: int, data: bytes, path: Path) -> None:
@@ -179,4 +179,4 @@ def _append(descriptor: int, data: bytes, path: Path) -> None:
         while data:
             data = data[os.write(descriptor, data) :]
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space, then go on with --resume") from error
+        raise UserError(f"cannot write {path}: {error.strerror}; free space, then continue with --resume") from error

@@ -198,7 +198,7 @@ def write_pack(
     if check_folder(folder, "pack", RECIPE, ("recipe", "shard", "count")):
         before = read_json(path, "pack")
         if not resume and part == (0, 1):
-            raise UserError(f"{folder}: already holds a pack; pass --resume to go on with it, or another --out")
+            raise UserError(f"{folder}: already holds a pack; pass --resume to continue it, or another --out")
         if not same_crops({**before, "count": 0}, {**described, "count": 0}):
             raise UserError(f"{folder}: holds a pack of another recipe; pass the same settings, or another --out")
         count = max(count, before["count"])

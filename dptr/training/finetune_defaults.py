@@ -61,8 +61,8 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     recipe = load_recipe(FinetuneRecipe, None, [*defaults, *overrides])
     length = f"{recipe.run.epochs:g} epochs" if recipe.run.epochs else f"{recipe.run.steps} steps"
     messages = [
-        f"no recipe: going on with {recipe.init.model} for {length}; kept is the state that reads most "
-        "of the crops held out, of those that forget little; settings of your own: --config, --set"
+        f"no recipe: continuing from {recipe.init.model} for {length}; the state kept is the one that reads most "
+        "held-out crops among those that forget little; change settings with --set or --config"
     ]
     return recipe, messages
 

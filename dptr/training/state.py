@@ -45,7 +45,7 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if not has_run(out):
         return
     if not resume:
-        raise UserError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
+        raise UserError(f"{out} already holds a run; pass --resume to continue it, or another --out")
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
     unchanged = flat(read_json(path, "recipe of the run"))
     before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were

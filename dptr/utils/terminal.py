@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ def print_unfinished(aside: Path, path: str | Path) -> None:
     say(f"dptr: {path} is not written; what was finished is on standard output", level=-1)
 
 
-def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lay a table out in columns two spaces apart, the first to the left, the others to the right."""
+def align_columns(lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Lay a table out in columns two spaces apart: those of ``left`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    pads = [str.ljust if i == 0 else str.rjust for i in range(len(widths))]
+    pads = [str.ljust if i in left else str.rjust for i in range(len(widths))]
     return "\n".join(
-        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)) for line in lines
+        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 

@@ -497,7 +497,7 @@ def call_with(error: BaseException, command: str, words, model: str, tmp_path: P
 def test_ctrl_c_is_one_line_and_exit_code_130(command: str, words, model, tmp_path, monkeypatch, capsys) -> None:
     assert call_with(KeyboardInterrupt(), command, words, model, tmp_path, monkeypatch) == 130
     out, err = capsys.readouterr()
-    hint = "; go on with --resume" if command in {*TRAINING, "synth", "new-language"} else ""
+    hint = "; continue with --resume" if command in {*TRAINING, "synth", "new-language"} else ""
     assert (out, err) == ("", f"dptr: interrupted{hint}\n")
     assert list(tmp_path.iterdir()) == []
 

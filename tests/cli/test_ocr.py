@@ -172,7 +172,12 @@ def test_boxes_of_a_file_are_read(capsys: pytest.CaptureFixture[str]) -> None:
 def test_words_that_are_not_sure_enough_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ocr", "a.png", "--min-confidence", "0.95"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "" and "4 of 4 words below a confidence of 0.95: left out" in captured.err
+    assert captured.out == ""
+    assert captured.err == (
+        "dptr: 4 of 4 words below a confidence of 0.95: left out; if the script is not Latin, --lang auto names it\n"
+    )
+    assert run(["ocr", "a.png", "--model", "dptr-en", "--min-confidence", "0.95"]) == 0
+    assert capsys.readouterr().err == "dptr: 4 of 4 words below a confidence of 0.95: left out\n"
     assert _out(capsys, "a.png", "--min-confidence", "0.9") == "red 11\npage 1\n"
 
 

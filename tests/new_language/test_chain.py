@@ -89,7 +89,7 @@ def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
         "of 16 rendered crops of ",
     ):
         assert line in told
-    with pytest.raises(UserError, match="holds a run already; pass --resume to go on with it, or another --out"):
+    with pytest.raises(UserError, match="holds a run already; pass --resume to continue it, or another --out"):
         new_language(settings, out)
     with pytest.raises(UserError, match="begun with another minutes, seed; pass the same, or another --out"):
         new_language(Settings(GEORGIAN, minutes=2, seed=1), out, resume=True)

@@ -104,7 +104,7 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     os.kill(process, signal.SIGINT)
     code, printed, said = warm.end()
     assert (code, printed) == (130, "")
-    assert said.endswith("\ndptr: interrupted; go on with --resume\n")
+    assert said.endswith("\ndptr: interrupted; continue with --resume\n")
     assert "Traceback" not in said
     last = records(out)[-1]["step"]
     assert 4 <= last < STEPS
@@ -112,7 +112,7 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     check_whole(out)
     code, printed, said = warm.run(*parts.arguments(whole.command, out))
     assert code == 2
-    assert said == f"dptr: error: {out} already holds a run; pass --resume to go on with it, or another --out\n"
+    assert said == f"dptr: error: {out} already holds a run; pass --resume to continue it, or another --out\n"
     code, printed, said = warm.run(*parts.arguments(whole.command, out), "--resume")
     assert (code, printed) == (0, f"{out / 'model'}\n")
     assert said.count(f"{out}: goes on after step {last} of {STEPS}\n") == 1
@@ -129,7 +129,7 @@ def test_other_signals_to_stop_save_too(
     wait_for_step(out, 4)
     os.kill(process, number)
     code, _, said = warm.end()
-    assert code == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n")
+    assert code == 130 and said.endswith("\ndptr: interrupted; continue with --resume\n")
     assert warm.run(*parts.arguments(whole.command, out), "--resume")[0] == 0
     check_same(whole, out)
 
@@ -210,7 +210,7 @@ def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) 
     os.killpg(process.pid, signal.SIGINT)
     printed, said = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, ""), said
-    assert said.endswith("\ndptr: interrupted; go on with --resume\n")
+    assert said.endswith("\ndptr: interrupted; continue with --resume\n")
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):  # the whole group is gone
         os.killpg(process.pid, 0)
