@@ -153,7 +153,8 @@ class AutoReader(Reader):
 
 def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:
     """The reading that counts of those of a crop's candidates, with its script and recognizer."""
-    verdict = choose_candidate(way, [0.0 if reading.runaway else reading.confidence for reading in readings])
+    confidences = [0.0 if reading.runaway else reading.confidence for reading in readings]
+    verdict = choose_candidate(way, confidences, [reading.text for reading in readings])
     return annotate(readings[verdict.index], verdict, way.candidates[verdict.index])
 
 
