@@ -80,7 +80,7 @@ class AutoReader(Reader):
         check_expected(options)
         default = Reader.of(DEFAULT_MODEL, options)
         self.__dict__.update(vars(default))  # what a reader holds; its model is open once
-        self.name = name
+        self.name = AUTO
         self.recognizers = find_script_recognizers()
         self._find_scripts = ScriptFinder()
         self._readers = {DEFAULT_MODEL: default}
