@@ -39,7 +39,8 @@ from dptr.models.recognizer import build_recognizer
 from dptr.synth import EMBEDDED, FontIndex, Renderer, find_fonts
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import resolve_charset
-from dptr.text.corpus import Corpus, Split
+from dptr.text.corpus import Corpus
+from dptr.text.rules import Split
 from dptr.training.initialize import initialize
 from dptr.training.resolve import resolve_finetune
 from dptr.utils.errors import UserError

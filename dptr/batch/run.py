@@ -12,8 +12,8 @@ from typing import Any
 from dptr.batch.blocks import Job, Record, Unfinished, open_job
 from dptr.batch.inputs import find_source
 from dptr.batch.items import Source, Span
-from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block
-from dptr.inference.auto import digest_reader, open_reader
+from dptr.batch.work import OcrWork, ReadWork, SynthWork, Work, describe_renderer, do_block, open_reader_of
+from dptr.inference.auto import digest_reader
 from dptr.text.charset import resolve_charset
 from dptr.text.lexicon import load_words
 from dptr.utils.errors import UserError
@@ -58,7 +58,7 @@ def plan_reading(url: str, settings: dict[str, Any], column: str = "", kind: str
     """
     settings = _make_portable(settings)
     source, spans = find_source(url, column, kind)
-    open_reader(**{**settings, "device": "cpu"})  # what is wrong with the settings is said here, and not by a worker
+    open_reader_of({**settings, "device": "cpu"})  # what is wrong with the settings is said here, and not by a worker
     work = ReadWork(source, settings, digest_reader(settings["model"]))
     asked = {"command": "read", **_describe(url, source, size), **_describe_reader(settings, work.digest)}
     return Task(work, asked, tuple(spans), size)

@@ -19,7 +19,7 @@ from dptr.batch.inputs import open_span
 from dptr.batch.items import Item, Source
 from dptr.batch.schemas import CROPS, FAILURES, PAGES, READINGS
 from dptr.inference.auto import digest_reader, open_reader
-from dptr.inference.reader import Prepared, Reader
+from dptr.inference.reader import Prepared, Reader, ReaderOptions
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 
@@ -75,7 +75,7 @@ def do_block(job: Job, work: Work, do: Do, block: int) -> Record | Unfinished:
 
 @dataclass(frozen=True)
 class ReadWork:
-    """Word crops, read by ``open_reader(**settings)``.
+    """Word crops, read by ``open_reader_of(settings)``.
 
     Attributes:
         digest: of the model (``dptr.inference.auto.digest_reader``).
@@ -90,10 +90,10 @@ class ReadWork:
     def open(self) -> Do:
         """See ``Work``."""
         _check_model(self.settings["model"], self.digest)
-        reader = open_reader(**self.settings)
+        reader = open_reader_of(self.settings)
 
         def do(job: Job, block: int, isolate: bool) -> Outcome:
-            chosen = open_reader(**{**self.settings, "isolate": True}) if isolate else reader
+            chosen = open_reader_of({**self.settings, "isolate": True}) if isolate else reader
             return self._do(chosen, _items(job, self.source, block))
 
         return do
@@ -274,6 +274,16 @@ def _failure(item: Item, error: UserError) -> Row:
 def _plain(text: str) -> str:
     """Bytes of a name that are not UTF-8, which a table cannot hold, as ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def open_reader_of(settings: dict[str, Any]) -> Reader:
+    """The reader that a job describes: its ``model``, and the fields of ``ReaderOptions``.
+
+    Raises:
+        UserError: see ``dptr.inference.auto.open_reader``.
+    """
+    options = {key: value for key, value in settings.items() if key != "model"}
+    return open_reader(settings["model"], ReaderOptions(**options))
 
 
 def _check_model(model: str, wanted: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import NumberRange, device_options, out_option
+from dptr.cli.options import NumberRange, choose_recognizer, device_options, language_option, out_option
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL
@@ -37,6 +37,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
     help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
 )  # fmt: skip
+@language_option("Propose with")
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
 @click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
 @click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
@@ -51,14 +52,16 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
-    detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool, host: str, port: int,
-    max_megabytes: float, device: str, batch_size: int,
+    language: str | None, detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool,
+    host: str, port: int, max_megabytes: float, device: str, batch_size: int,
 ) -> None:  # fmt: skip
     """Label words in photographs: a recognizer proposes texts, a page corrects them.
 
     Finds and reads words, accepts those that it is sure of, and serves a page that shows the others, the least sure
     first. Every change is saved at once in SET/label.db. Run it again to continue; photographs in the set are not read
     again. Exit code 2 when one could not be read; the others are read all the same.
+
+    With --lang auto, a script that no installed recognizer reads is said once, with how to get one.
 
     Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
     """
@@ -71,6 +74,7 @@ def label(
         raise UserError("--export with photographs or --import: run dptr label for those first, then export")
     if style is not None and not (out / DATABASE).is_file():
         raise UserError(f"{out}: no set of labels; make one first: dptr label PHOTOS -o {out}")
+    chosen = model if language is None else choose_recognizer(model, language)
     sources = list_sources(photos, recursive, out)
     store = Store(out)
     try:
@@ -83,7 +87,7 @@ def label(
             return
         if no_page and not sources:
             raise UserError("--no-page without photographs: pass some, or leave it out to see the page")
-        models = _open_model(store, model, device, batch_size)
+        models = _open_model(store, chosen, device, batch_size)
         if no_page:
             if _propose(store, sources, next(iter(models.values())), detector, device, crops, threshold):
                 raise click.exceptions.Exit(2)
@@ -131,6 +135,7 @@ def _propose(
         found = propose(
             store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
             done=lambda files: show("read", files, len(sources)), complain=say_error,
+            tell=lambda note: say(f"dptr: {note}"),
         )  # fmt: skip
     say(found.describe())
     return bool(found.failed)

@@ -54,11 +54,16 @@ def recognizer_options() -> Decorator[Any]:
             "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
             help=f"A shipped model (dptr models), a folder, or a file of dptr export. Default: {DEFAULT_MODEL}.",
         ),
-        click.option(
-            "--lang", "language", metavar="CODE",
-            help="Read with the installed recognizer of a language, such as el, instead of --model; auto: find the "
-            "script of each crop, or of each line of a photograph.",
-        ),
+        language_option("Read with"),
+    )  # fmt: skip
+
+
+def language_option(verb: str) -> Decorator[Any]:
+    """``--lang``, beside a ``--model`` (``choose_recognizer``); the help begins with ``verb``."""
+    return click.option(
+        "--lang", "language", metavar="CODE",
+        help=f"{verb} the installed recognizer of a language, such as el, instead of --model; auto: find the "
+        "script of each crop, or of each line of a photograph.",
     )  # fmt: skip
 
 

@@ -74,6 +74,7 @@ def read(
     text  the text alone
     """
     from dptr.inference.auto import open_reader
+    from dptr.inference.reader import ReaderOptions
     from dptr.utils.inputs import STANDARD_INPUT, expand
 
     if images.count(STANDARD_INPUT) > 1:
@@ -82,7 +83,7 @@ def read(
     check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
         raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
-    reader = open_reader(chosen, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
+    reader = open_reader(chosen, ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate))
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
     say(f"model {reader.name}, device {reader.device}", level=1)

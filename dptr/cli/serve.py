@@ -7,16 +7,17 @@ import os
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import ISOLATE, device_options
+from dptr.cli.options import ISOLATE, choose_recognizer, device_options, language_option
 from dptr.utils.terminal import say
 from dptr.weights import DEFAULT_MODEL
 
 
 @command("serve", "serve")
 @click.option(
-    "-m", "--model", "models", metavar="NAME|DIR|ONNX", multiple=True, type=click.Path(), default=(DEFAULT_MODEL,),
+    "-m", "--model", "models", metavar="NAME|DIR|ONNX", multiple=True, type=click.Path(),
     help=f"A model to serve; repeatable, the first is the default. Default: {DEFAULT_MODEL}.",
 )  # fmt: skip
+@language_option("Serve")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
 @click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
 @click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
@@ -29,8 +30,9 @@ from dptr.weights import DEFAULT_MODEL
 @click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
 @device_options()
 def serve(
-    models: tuple[str, ...], host: str, port: int, detector: str, max_megabytes: float, max_megapixels: float,
-    max_pictures: int, queue: int, timeout: float, isolate: bool, log: bool, device: str, batch_size: int,
+    models: tuple[str, ...], language: str | None, host: str, port: int, detector: str, max_megabytes: float,
+    max_megapixels: float, max_pictures: int, queue: int, timeout: float, isolate: bool, log: bool, device: str,
+    batch_size: int,
 ) -> None:  # fmt: skip
     """Serve recognizers over HTTP, and a page to use them from.
 
@@ -51,9 +53,12 @@ def serve(
 
     tokens = parse_tokens(os.environ.get(TOKENS, ""))
     check_address(host, tokens)
+    served = models or (DEFAULT_MODEL,)
+    if language is not None:
+        served = (choose_recognizer(models[0] if models else None, language),)
     limits = Limits(megabytes=max_megabytes, pixels=max_megapixels, pictures=max_pictures, queue=queue, seconds=timeout)
     call = Isolation(workers=min(4, os.cpu_count() or 1)).call if isolate else call_here
-    recognizers = Recognizers(open_models(models, device, batch_size), open_detector(detector, device), call, device)
+    recognizers = Recognizers(open_models(served, device, batch_size), open_detector(detector, device), call, device)
     bound = bind(host, port)
     say(f"dptr: serving {', '.join(recognizers.models)} on {address_of(bound)} (Ctrl-C stops)")
     run(create_app(recognizers, limits, tokens), bound, timeout, log)

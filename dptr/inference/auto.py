@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -17,10 +18,10 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from dptr.inference.backend import digest_model
+from dptr.inference.backend import Backend, digest_model, open_backend
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
-from dptr.inference.reader import Prepared, Reader
+from dptr.inference.reader import PLAIN, Prepared, Reader, ReaderOptions
 from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate, route, vote, weigh
 from dptr.inference.scripts import FILE, ScriptFinder
 from dptr.inference.zoo import describe_missing_script, find_script_recognizers
@@ -28,9 +29,6 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import digest
 from dptr.utils.resize import turn_tall
 from dptr.weights import AUTO, DEFAULT_MODEL
-
-_SETTINGS = "device", "batch_size", "turn", "tta", "isolate"
-
 
 NO_ROUTE = Route(())
 
@@ -56,6 +54,9 @@ class AutoReader(Reader):
     two recognizers are likely, both read, and the surer counts. A crop is looked at by itself, whatever stands beside
     it in a batch.
 
+    As a ``Reader`` it is a function and can be pickled: what travels are the settings, and another process opens the
+    models itself, once. Several threads may use it at once.
+
     Args:
         device, batch_size, turn, tta, isolate: as for ``Reader``.
 
@@ -67,22 +68,23 @@ class AutoReader(Reader):
     def __init__(
         self, device: str = "cpu", batch_size: int = 64, turn: bool = True, tta: int = 1, isolate: bool = False
     ) -> None:
-        self._default = Reader(DEFAULT_MODEL, device, batch_size, turn, tta, isolate=isolate)
-        self.__dict__.update(self._default.__dict__)  # what a reader holds; its model is open once
+        self._start(AUTO, ReaderOptions(device, batch_size, turn, tta, isolate=isolate), open_backend)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(f"{AUTO!r}, ", "", 1)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(vars(_reopen(state["options"])))
+
+    def _start(self, name: str, options: ReaderOptions, open_model: Callable[[str, str], Backend]) -> None:
+        check_expected(options)
+        default = Reader.of(DEFAULT_MODEL, options)
+        self.__dict__.update(vars(default))  # what a reader holds; its model is open once
         self.name = AUTO
         self.recognizers = find_script_recognizers()
         self._find_scripts = ScriptFinder()
-        self._readers = {DEFAULT_MODEL: self._default}
+        self._readers = {DEFAULT_MODEL: default}
         self._opening = Lock()
-
-    def __repr__(self) -> str:
-        return f"Auto{self._default!r}".replace(repr(DEFAULT_MODEL) + ", ", "", 1)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**{key: getattr(self, key) for key in _SETTINGS}, "device": self._asked_device}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        AutoReader.__init__(self, **state)
 
     def least_confidence(self, precision: float) -> float:
         """Raises ``UserError``: each recognizer has thresholds of its own."""
@@ -92,17 +94,14 @@ class AutoReader(Reader):
 
     def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
         """Raises ``UserError`` for what is expected: it says itself which recognizer is to read."""
-        check_expected(charset, pattern, lexicon)
+        check_expected(ReaderOptions(charset=charset, pattern=pattern, lexicon=lexicon))
         return self
 
     def reader_of(self, recognizer: str) -> Reader:
         """The reader of a recognizer, open from then on."""
         with self._opening:
             if recognizer not in self._readers:
-                own = self._default
-                self._readers[recognizer] = Reader(
-                    recognizer, self._asked_device, own.batch_size, own.turn, own.tta, isolate=own.isolate
-                )
+                self._readers[recognizer] = Reader.of(recognizer, self.options)
             return self._readers[recognizer]
 
     def prepare_image(self, image: Image.Image) -> Routed:
@@ -154,7 +153,8 @@ class AutoReader(Reader):
 
 def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:
     """The reading that counts of those of a crop's candidates, with its script and recognizer."""
-    verdict = choose_candidate(way, [0.0 if reading.runaway else reading.confidence for reading in readings])
+    confidences = [0.0 if reading.runaway else reading.confidence for reading in readings]
+    verdict = choose_candidate(way, confidences, [reading.text for reading in readings])
     return annotate(readings[verdict.index], verdict, way.candidates[verdict.index])
 
 
@@ -173,37 +173,31 @@ def missing_note(script: str) -> str:
     return f"{describe_missing_script(script)}; read by {DEFAULT_MODEL}, {OF_NO_RECOGNIZER}"
 
 
-def open_reader(
-    model: str | Path = DEFAULT_MODEL,
-    device: str = "cpu",
-    batch_size: int = 64,
-    turn: bool = True,
-    tta: int = 1,
-    charset: str = "",
-    pattern: str = "",
-    lexicon: Lexicon = None,
-    isolate: bool = False,
-) -> Reader:
-    """``Reader``, or ``AutoReader`` where ``model`` is ``AUTO``.
+def open_reader(model: str | Path = DEFAULT_MODEL, options: ReaderOptions = PLAIN) -> Reader:
+    """A ``Reader``, or an ``AutoReader`` where ``model`` is ``AUTO``.
 
     Raises:
         UserError: see ``Reader``; or something is expected of ``AUTO``.
     """
-    if model != AUTO:
-        return Reader(model, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
-    check_expected(charset, pattern, lexicon)
-    return AutoReader(device, batch_size, turn, tta, isolate)
+    return AutoReader.of(AUTO, options) if model == AUTO else Reader.of(model, options)
 
 
-def check_expected(charset: str, pattern: str, lexicon: Lexicon) -> None:
+def check_expected(options: ReaderOptions) -> None:
     """Nothing is expected.
 
     Raises:
         UserError: a charset, a pattern or a lexicon.
     """
-    for name, value in (("charset", charset), ("pattern", pattern), ("lexicon", lexicon)):
+    expected = {"charset": options.charset, "pattern": options.pattern, "lexicon": options.lexicon}
+    for name, value in expected.items():
         if value:
             raise UserError(f"{name} with language '{AUTO}': what is expected is of one language; name that one")
+
+
+@lru_cache(maxsize=2)
+def _reopen(options: ReaderOptions) -> AutoReader:
+    """A reader that was unpickled; kept, because a process pool pickles its function for each task."""
+    return AutoReader.of(AUTO, options)
 
 
 def digest_reader(model: str | Path) -> str:

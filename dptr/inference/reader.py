@@ -30,7 +30,34 @@ from dptr.utils.isolation import Isolation
 from dptr.utils.resize import fit
 from dptr.weights import AUTO, DEFAULT_MODEL
 
-_SETTINGS = "name", "batch_size", "turn", "tta", "charset", "pattern", "lexicon", "isolate"
+
+@dataclass(frozen=True)
+class ReaderOptions:
+    """How a reader reads, whichever recognizer it reads with; the fields are arguments of ``Reader``.
+
+    Raises:
+        UserError: a ``batch_size`` below 1, or a ``tta`` outside 1 to 6.
+    """
+
+    device: str = "cpu"
+    batch_size: int = 64
+    turn: bool = True
+    tta: int = 1
+    charset: str = ""
+    pattern: str = ""
+    lexicon: Lexicon = None
+    isolate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"batch_size {self.batch_size}: below 1; pass 1 or more pictures to read at once")
+        if not 1 <= self.tta <= len(CHANGES):
+            raise UserError(f"tta {self.tta}: outside 1 to {len(CHANGES)}; pass in how many ways to read a picture")
+        if not (self.lexicon is None or isinstance(self.lexicon, str | Path)):
+            object.__setattr__(self, "lexicon", tuple(self.lexicon))
+
+
+PLAIN = ReaderOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +106,7 @@ class Reader:
 
     Attributes:
         name: ``model`` as it was passed.
+        options: the other arguments.
         device: where the model computes; for ``auto`` what was chosen.
         backend: the open model (``dptr.inference.backend.Backend``).
         tokenizer, card, size: those of the backend.
@@ -108,21 +136,16 @@ class Reader:
             batch_size = batch
         if model == AUTO:
             raise UserError(f"model '{AUTO}': Reader reads with one recognizer; use AutoReader, or OCR('{AUTO}')")
-        if batch_size < 1:
-            raise UserError(f"batch_size {batch_size}: below 1; pass 1 or more pictures to read at once")
-        if not 1 <= tta <= len(CHANGES):
-            raise UserError(f"tta {tta}: outside 1 to {len(CHANGES)}; pass in how many ways to read a picture")
-        self.name = str(model)
-        self.batch_size = batch_size
-        self.turn = turn
-        self.tta = tta
-        self.charset = charset
-        self.pattern = pattern
-        self.lexicon = lexicon if lexicon is None or isinstance(lexicon, str | Path) else tuple(lexicon)
-        self.isolate = isolate
-        self._asked_device = device
-        self._open_image = _opener(isolate)
-        self._use(open_backend(model, device))
+        self._start(
+            str(model), ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate), open_backend
+        )
+
+    @classmethod
+    def of(cls, model: str | Path, options: ReaderOptions = PLAIN) -> Self:
+        """The same as ``Reader(model, ...)``, with all other arguments as one value."""
+        reader = cls.__new__(cls)
+        reader._start(str(model), options, open_backend)
+        return reader
 
     @classmethod
     def from_pretrained(
@@ -141,25 +164,24 @@ class Reader:
         return cls(name_or_path, device, batch_size, turn, tta, charset, pattern, lexicon, isolate)
 
     def __repr__(self) -> str:
-        settings = [repr(self.name), f"device={self.device!r}", f"batch_size={self.batch_size}"]
-        settings += [] if self.turn else ["turn=False"]
-        settings += [f"tta={self.tta}"] if self.tta > 1 else []
-        settings += ["isolate=True"] if self.isolate else []
-        settings += [f"charset={self.charset!r}"] if self.charset else []
-        settings += [f"pattern={self.pattern!r}"] if self.pattern else []
-        if isinstance(self.lexicon, tuple):
-            settings.append(f"lexicon=({len(self.lexicon)} words)")
-        elif self.lexicon is not None:
-            settings.append(f"lexicon={str(self.lexicon)!r}")
-        return f"Reader({', '.join(settings)})"
+        options = self.options
+        settings = [repr(self.name), f"device={self.device!r}", f"batch_size={options.batch_size}"]
+        settings += [] if options.turn else ["turn=False"]
+        settings += [f"tta={options.tta}"] if options.tta > 1 else []
+        settings += ["isolate=True"] if options.isolate else []
+        settings += [f"charset={options.charset!r}"] if options.charset else []
+        settings += [f"pattern={options.pattern!r}"] if options.pattern else []
+        if isinstance(options.lexicon, tuple):
+            settings.append(f"lexicon=({len(options.lexicon)} words)")
+        elif options.lexicon is not None:
+            settings.append(f"lexicon={str(options.lexicon)!r}")
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in (*_SETTINGS, "_asked_device")}
+        return {"name": self.name, "options": self.options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open_image = _opener(self.isolate)
-        self._use(_reopen(self.name, self._asked_device))
+        self._start(state["name"], state["options"], _reopen)
 
     # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
     @overload
@@ -273,8 +295,7 @@ class Reader:
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.charset, other.pattern = charset, pattern
-        other.lexicon = lexicon if lexicon is None or isinstance(lexicon, str | Path) else tuple(lexicon)
+        other._take(replace(self.options, charset=charset, pattern=pattern, lexicon=lexicon))
         other._use(self.backend)
         return other
 
@@ -318,6 +339,19 @@ class Reader:
             return self.prepare(source)
         except UserError as error:
             return error
+
+    def _start(self, name: str, options: ReaderOptions, open_model: Callable[[str, str], Backend]) -> None:
+        self.name = name
+        self._take(options)
+        self._open_image = _opener(options.isolate)
+        self._use(open_model(name, options.device))
+
+    def _take(self, options: ReaderOptions) -> None:
+        self.options = options
+        self.batch_size, self.turn, self.tta, self.isolate = (
+            options.batch_size, options.turn, options.tta, options.isolate
+        )  # fmt: skip
+        self.charset, self.pattern, self.lexicon = options.charset, options.pattern, options.lexicon
 
     def _use(self, backend: Backend) -> None:
         self.backend = backend

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dptr.text.scripts import NO_SCRIPT, SCRIPTS
+from dptr.text.scripts import NO_SCRIPT, SCRIPTS, is_odd
 
 PLAUSIBLE = 0.05  # share of a crop's probability from which on a recognizer reads it beside the likeliest
 MOST_READ = 2  # recognizers that read one crop
 MOST_TRUSTED = 0.9  # confidence of what a recognizer of another script reads, which is calibrated for its own
+ODD = 20.0
+"""How much likelier a script that nobody reads is where the reading is odd. Measured: docs/evidence/scripts.md."""
 LATIN, INSTALLED = 10.0, 3.0
 """How much likelier these scripts are before a crop is seen. Chosen on training crops (docs/evidence/scripts.md)."""
 DOUBT = 1.0  # votes that these shares have beside those of the other lines
@@ -100,18 +102,21 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
     return Route(tuple(candidates), unread, missing[1])
 
 
-def choose_candidate(way: Route, confidences: Sequence[float]) -> Verdict:
+def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[str] = ()) -> Verdict:
     """Whose reading counts: the likeliest of its script times the confidence of its reading, squared.
 
-    A script that nobody reads is the likelier the less sure the reading is.
+    A script that nobody reads is the likelier the less sure the reading is, and where it is odd
+    (``dptr.text.scripts.is_odd``).
 
     Args:
         confidences: 0 to 1, calibrated, of each candidate's reading.
+        texts: of each reading; none = none is odd.
     """
     pairs = zip(way.candidates, confidences, strict=True)
     index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
     read = way.candidates[index].share * confidences[index]
     lost = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
+    lost *= ODD if texts and is_odd(texts[index]) else 1.0
     factor = read / (read + lost) if read + lost else float(way.unread < way.candidates[index].share)
     if factor < 0.5:
         return Verdict(index, way.missing, factor, True)

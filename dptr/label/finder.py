@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dptr.label.propose import THRESHOLD, propose
 from dptr.label.store import Store
@@ -21,12 +21,14 @@ class Progress:
         done, total: files.
         running: whether it goes on.
         error: why it ended early; empty if it did not.
+        missing: a sentence on each script that no installed recognizer reads.
     """
 
     done: int = 0
     total: int = 0
     running: bool = False
     error: str = ""
+    missing: list[str] = field(default_factory=list)
 
 
 class Finder:
@@ -61,7 +63,7 @@ class Finder:
         try:
             found = propose(
                 self.store, sources, ocr, self.crops, self.threshold,
-                done=self._count, stopped=self._stop.is_set, complain=say_error,
+                done=self._count, stopped=self._stop.is_set, complain=say_error, tell=self._tell,
             )  # fmt: skip
             say(found.describe())
         except UserError as error:
@@ -69,6 +71,10 @@ class Finder:
             say_error(error)
         finally:
             self.progress.running = False
+
+    def _tell(self, note: str) -> None:
+        self.progress.missing.append(note)
+        say(f"dptr: {note}")
 
     def _count(self, done: int) -> None:
         self.progress.done = done

@@ -9,8 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from dptr.inference.prediction import Prediction
-from dptr.inference.reader import Reader
+from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
 from dptr.label.item import Proposal, State
 from dptr.label.pictures import check_outline
 from dptr.label.store import Store
@@ -25,6 +24,7 @@ THRESHOLD = 0.99  # confidence from which on a word is accepted unseen
 MARGIN = 0.12  # of a word's height, that its box is larger than what the letters fill
 
 Done = Callable[[int], None]
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -66,6 +66,7 @@ def propose(
     done: Done = lambda files: None,
     stopped: Callable[[], bool] = lambda: False,
     complain: Callable[[UserError], None] = lambda error: None,
+    tell: Tell = lambda note: None,
 ) -> Proposed:
     """Find and read words, and add them to a set.
 
@@ -80,6 +81,7 @@ def propose(
         done: called with the number of files so far.
         stopped: asked before each file; True ends it.
         complain: told why a picture could not be opened.
+        tell: told once of each script that no installed recognizer reads.
 
     Raises:
         UserError: the set cannot be written; or ``threshold`` is below 0.
@@ -88,6 +90,7 @@ def propose(
         raise UserError(f"threshold {threshold:g}: below 0; pass a confidence, 0 to 1")
     proposed = Proposed()
     begun = 0
+    told: set[str] = set()
 
     def fresh() -> Iterator[str]:
         nonlocal begun
@@ -102,6 +105,10 @@ def propose(
                 yield path
 
     def take(found: _Found, path: str, number: int, error: str = "") -> None:
+        for note in found.missing:
+            if note not in told:
+                told.add(note)
+                tell(note)
         if not store.add(path, number, found.size, found.words, error=error):
             return
         proposed.photos += not error
@@ -133,11 +140,12 @@ def propose(
 
 @dataclass(frozen=True)
 class _Found:
-    """The words of a picture, its width and height, and how many words were left out."""
+    """The words of a picture, its width and height, how many words were left out, and what nobody reads in it."""
 
     words: list[Proposal]
     size: tuple[int, int]
     slivers: int = 0
+    missing: tuple[str, ...] = ()
 
 
 _Outcomes = Iterator[tuple[str, int, _Found | UserError]]
@@ -150,26 +158,30 @@ def _read_photographs(sources: Iterable[str], ocr: OCR, options: InputOptions, t
             continue
         words = words_of(outcome.page, threshold)
         size = outcome.page.width, outcome.page.height
-        yield outcome.source, outcome.number, _Found(words, size, len(outcome.page.words) - len(words))
+        slivers, missing = len(outcome.page.words) - len(words), missing_of(outcome.page.notes)
+        yield outcome.source, outcome.number, _Found(words, size, slivers, missing)
 
 
 def _read_crops(sources: Iterable[str], ocr: OCR, options: InputOptions, threshold: float) -> _Outcomes:
     reader = ocr.reader
     sheets = open_sheets(sources, options)
     while batch := list(islice(sheets, reader.batch_size)):
-        words = iter(read_crops(reader, [each for each in batch if isinstance(each, Sheet)], threshold))
+        pictures = [each.picture for each in batch if isinstance(each, Sheet)]
+        prepared = [reader.prepare(picture) for picture in pictures if picture is not None]
+        readings = iter(reader.read_prepared(prepared))
         for each in batch:
             if isinstance(each, Failure):
                 yield each.source, each.number, each.error
             else:
                 assert each.picture is not None, "pages without text of their own are drawn"
-                yield each.source, each.number, _Found([next(words)], each.picture.size)
+                reading = next(readings)
+                found = _Found([crop_of(reading, threshold)], each.picture.size, missing=missing_of(reading.notes))
+                yield each.source, each.number, found
 
 
-def read_crops(reader: Reader, sheets: Iterable[Sheet], threshold: float) -> list[Proposal]:
-    """A word for each picture of one word."""
-    prepared = [reader.prepare(sheet.picture) for sheet in sheets if sheet.picture is not None]
-    return [crop_of(reading, threshold) for reading in reader.read_prepared(prepared)]
+def missing_of(notes: Iterable[str]) -> tuple[str, ...]:
+    """Those of a picture's notes that say that no installed recognizer reads a script."""
+    return tuple(note for note in notes if note.endswith(OF_NO_RECOGNIZER))
 
 
 def crop_of(reading: Prediction, threshold: float) -> Proposal:

@@ -26,6 +26,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import require_extras
 from dptr.utils.files import lock_folder, replace_file, write_json
 from dptr.utils.outputs import lies_in
+from dptr.weights import AUTO
 
 MINUTES = 0.5, 10_000.0  # that a training may be given
 WORDS = 20_000  # of a word list
@@ -159,8 +160,13 @@ class Trainings:
         """What a training can start from to go on with a recognizer.
 
         Raises:
-            UserError: it is an exported file of which the folder is not known.
+            UserError: it is an exported file of which the folder is not known, or several recognizers.
         """
+        if reader.name == AUTO:
+            raise UserError(
+                f"language '{AUTO}': a training goes on with one recognizer; stop, and run dptr label again with the "
+                "--lang or --model of that one"
+            )
         path = Path(reader.name)
         if path.suffix != ".onnx":
             return reader.name if not path.is_dir() else str(path.resolve())

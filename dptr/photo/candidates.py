@@ -36,7 +36,9 @@ class RoutedLine:
     def choose_candidate(self) -> None:
         """Choose the recognizer; every view is read."""
         if self.way is not ALONE:
-            self.verdict = choose_candidate(self.way, [line.choose().confidence() for line in self.views])
+            chosen = [line.choose() for line in self.views]
+            confidences, texts = [view.confidence() for view in chosen], [view.text() for view in chosen]
+            self.verdict = choose_candidate(self.way, confidences, texts)
 
     def annotate(self) -> None:
         """Let the words of the chosen recognizer say their script."""

@@ -18,7 +18,7 @@ from PIL import Image
 from dptr.inference.auto import open_reader
 from dptr.inference.constraint import Lexicon
 from dptr.inference.prediction import Prediction
-from dptr.inference.reader import Reader, is_picture
+from dptr.inference.reader import Reader, ReaderOptions, is_picture
 from dptr.inference.views import make_views, read_by_size
 from dptr.photo.assemble import assemble_page
 from dptr.photo.candidates import LineReaders, RoutedLine
@@ -96,7 +96,7 @@ class OCR:
         lexicon: Lexicon = None,
     ) -> None:
         self.reader = reader or open_reader(
-            model, device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon
+            model, ReaderOptions(device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
         )
         self._asked_detector, self._asked_device = detector, device
         self._open()

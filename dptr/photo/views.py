@@ -102,6 +102,10 @@ class View:
         spans, _ = choose_words(self.likely_gaps, confidences)
         return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
 
+    def text(self) -> str:
+        """Its words; none is unread."""
+        return " ".join(self.readings[span].text for span in self.words()[0])
+
     def confidence(self) -> float:
         """The mean of the calibrated confidences of its words, as of a product; none is unread."""
         own = [self.readings[span] for span in self.words()[0]]

@@ -23,7 +23,7 @@ from dptr.label.database import NotSaved
 from dptr.label.finder import Finder
 from dptr.label.item import LONGEST, Conflict, Item, State, storable
 from dptr.label.pictures import Pictures, check_outline, encode_crop, encode_view, frame_around, name_of
-from dptr.label.propose import crop_of, words_of
+from dptr.label.propose import crop_of, missing_of, words_of
 from dptr.label.store import Store
 from dptr.photo.page import Outline, Page
 from dptr.serve.answers import Failed
@@ -136,19 +136,22 @@ class Labeling:
         """Add pictures, which the set keeps."""
         crops = parse_fields(Pages, body.fields).crops
         added, errors = 0, []
+        missing: dict[str, None] = {}
         for outcome in await read_pages(body.uploads):
             if isinstance(outcome, Failed):
                 errors.append(outcome.to_dict())
                 continue
             sheet, page = outcome
             size = page.width, page.height
-            words = words_of(page, self.finder.threshold)
+            words, notes = words_of(page, self.finder.threshold), page.notes
             if crops:
-                words = [crop_of(await read_word(await run_in_threadpool(sheet.open)), self.finder.threshold)]
+                reading = await read_word(await run_in_threadpool(sheet.open))
+                words, notes = [crop_of(reading, self.finder.threshold)], reading.notes
+            missing |= dict.fromkeys(missing_of(notes))
             name = _uploaded(sheet.upload)
             new = await run_in_threadpool(self.store.add, name, sheet.number, size, words, sheet.upload.content)
             added += len(words) if new else 0
-        return to_json({"words": added, "errors": errors, **self.summarize()})
+        return to_json({"words": added, "errors": errors, "missing": [*missing], **self.summarize()})
 
 
 def describe(item: Item) -> dict[str, Any]:

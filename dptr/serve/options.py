@@ -44,7 +44,11 @@ class ReadFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field("", description="A name of /v1/models; empty = the first of them.")
-    language: str = Field("", description="A code of /v1/models, such as de: its recognizer reads, instead of 'model'.")
+    language: str = Field(
+        "",
+        description="A code of /v1/models, such as de: its recognizer reads, instead of 'model'; auto: that of the "
+        "script that a crop, or a line, shows.",
+    )
     charset: str = Field("", description="Read only these characters: 10 (digits), 36, 62, 94, or a language.")
     pattern: str = Field("", description="Read only words that match: date, price, iban, plate-de, or an expression.")
     lexicon: list[str] = Field([], description="Read only these words; in a form, one a line.")

@@ -11,8 +11,9 @@ from typing import Any
 
 from PIL import Image
 
+from dptr.inference.auto import AutoReader, open_reader
 from dptr.inference.prediction import Prediction
-from dptr.inference.reader import Prepared, Reader
+from dptr.inference.reader import Prepared, Reader, ReaderOptions
 from dptr.inference.zoo import find_recognizer, read_languages
 from dptr.photo.detect import Detector
 from dptr.photo.isolated import list_numbers, open_number
@@ -22,7 +23,7 @@ from dptr.text.charset import CHARSETS
 from dptr.text.languages import LANGUAGES
 from dptr.utils.errors import UserError
 from dptr.utils.isolation import Call, call_here, decode, odd_answer, whole_numbers
-from dptr.weights import SHIPPED
+from dptr.weights import AUTO, SHIPPED
 
 KEPT = 16  # recognizers with expectations, the last ones used
 
@@ -158,13 +159,16 @@ class Recognizers:
     def speak(self, wanted: Wanted, language: str) -> Wanted:
         """The same, read with the recognizer that ``dptr.inference.zoo.find_recognizer`` finds for a language.
 
+        Args:
+            language: a key of ``LANGUAGES``, or ``AUTO``: then the script of each crop, or line, decides.
+
         Raises:
             UserError: no such language, or no recognizer that reads it is installed.
         """
-        return replace(wanted, model=find_recognizer(language), installed=True)
+        return replace(wanted, model=AUTO if language == AUTO else find_recognizer(language), installed=True)
 
     def languages(self) -> list[dict[str, str]]:
-        """The languages that can be asked for, by name, and which recognizer reads each."""
+        """The languages that can be asked for, by name, and which recognizer reads each; ``AUTO`` can be too."""
         found: dict[str, str] = {}
         held = read_languages()
         for name in sorted(held, key=lambda name: len(held[name])):  # as find_recognizer chooses
@@ -194,6 +198,7 @@ class Recognizers:
                 "longest": reader.tokenizer.max_length,
                 "device": reader.device,
                 "trained_on": reader.card.get("trained_on", []),
+                **({"scripts": reader.recognizers} if isinstance(reader, AutoReader) else {}),
             }
             for name, reader in self.models.items()
         ]
@@ -207,7 +212,7 @@ class Recognizers:
             return served
         if wanted.model not in self._installed:
             batch_size = self.models[self.default].batch_size
-            self._installed[wanted.model] = Reader(wanted.model, self._device, batch_size)
+            self._installed[wanted.model] = open_reader(wanted.model, ReaderOptions(self._device, batch_size))
         return self._installed[wanted.model]
 
     def _pair(self, reader: Reader) -> tuple[Reader, OCR]:
@@ -217,6 +222,8 @@ class Recognizers:
 def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str, Reader]:
     """Open models, by the names that a server gives them: of a path, what its last part is called.
 
+    ``AUTO`` is one that reads each crop, or line, with the installed recognizer of its script.
+
     Raises:
         UserError: one cannot be opened, or two have one name.
     """
@@ -224,13 +231,13 @@ def open_models(models: Iterable[str], device: str, batch_size: int) -> dict[str
     for model in models:
         if (name := _name(model)) in opened:
             raise UserError(f"model '{model}': another one is called '{name}' too; rename its folder or file")
-        opened[name] = Reader(model, device, batch_size)
+        opened[name] = open_reader(model, ReaderOptions(device, batch_size))
     return opened
 
 
 def _name(model: str) -> str:
     """``runs/mine/model`` and ``runs/mine/model.onnx`` are both called ``mine``: so ``dptr`` calls the inner one."""
-    if model in SHIPPED:
+    if model in (*SHIPPED, AUTO):
         return model
     path = Path(model).resolve()
     name = path.stem if path.suffix == ".onnx" else path.name

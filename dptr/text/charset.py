@@ -12,7 +12,7 @@ from pathlib import Path
 from unicodedata import category, decimal, normalize
 
 from dptr.text.languages import LANGUAGES
-from dptr.text.unicode import directions, is_mark
+from dptr.text.unicode import directions, is_jamo, is_mark
 from dptr.utils.errors import UserError
 from dptr.utils.reading import LARGEST_SETTINGS, read_file
 
@@ -110,6 +110,11 @@ class Charset:
         """Whether every character of ``text`` is in the charset; true for the empty text."""
         return self._set.issuperset(text)
 
+    def is_plain(self, text: str) -> bool:
+        """Whether it is a label as it stands, of letters from left to right, without marks and spaces; a quick look
+        that says no to some others."""
+        return self._plain.issuperset(text)
+
     @property
     def spaced(self) -> bool:
         """Whether it has the space, so that labels keep theirs."""
@@ -146,6 +151,15 @@ class Charset:
     @cached_property
     def _set(self) -> frozenset[str]:
         return frozenset(self.characters)
+
+    @cached_property
+    def _plain(self) -> frozenset[str]:
+        """Characters of which all strings are labels as they stand: from left to right, and none composes another."""
+
+        def stands(character: str) -> bool:
+            return self.fold(self.normalize(character)) == character and directions(character) != {"rtl"}
+
+        return frozenset(each for each in self.characters if stands(each) and not (is_mark(each) or is_jamo(each)))
 
     @cached_property
     def _variants(self) -> dict[int, str]:
@@ -247,6 +261,8 @@ def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str
         (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
         ``MIXED`` or ``TOO_LONG``).
     """
+    if label and charset.is_plain(label):
+        return label, None if len(label) <= max_length else TOO_LONG
     text = charset.fold(charset.normalize(label))
     if not text:
         return text, EMPTY

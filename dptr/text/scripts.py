@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from unicodedata import category, name
@@ -22,6 +23,7 @@ SCRIPTS = {  # by name, how the Unicode names of its letters begin; the order is
 }  # fmt: skip
 
 _BY_WORD = {word: script for script, words in SCRIPTS.items() for word in words.split()}
+_DIGIT_AMONG_LETTERS = re.compile(r"[^\W\d_]{2}\d[^\W\d_]|[^\W\d_]\d[^\W\d_]{2}|^\d[^\W\d_]{3}")
 _OVER_HAN = ("Kana", "Hangul")  # beside which Han belongs to their language
 
 
@@ -47,6 +49,22 @@ def script_of_text(text: str) -> str:
         if script in counts:
             del counts["Han"]
     return counts.most_common(1)[0][0] if counts else NO_SCRIPT
+
+
+def is_odd(text: str) -> bool:
+    """Whether half of the words of a text or more mix cases as no spelling does, or hold one digit among letters.
+
+    So a recognizer writes letters that it does not know: ``BOCbMOMY``, ``KaM6ok``, ``3ACTAHE``. Codes have several
+    digits, or fewer letters.
+    """
+    words = text.split()
+    return bool(words) and 2 * sum(map(_is_odd_word, words)) >= len(words)
+
+
+def _is_odd_word(word: str) -> bool:
+    cased = "".join(each for each in word if each.isupper() or each.islower())
+    mixed = cased and not (cased.isupper() or cased.islower() or cased.istitle() or word.istitle())  # L'Oréal
+    return bool(mixed or (sum(map(str.isdigit, word)) == 1 and _DIGIT_AMONG_LETTERS.search(word)))
 
 
 @cache

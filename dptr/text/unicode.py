@@ -30,6 +30,11 @@ def is_mark(character: str) -> bool:
     return category(character)[0] == "M"
 
 
+def is_jamo(character: str) -> bool:
+    """Whether it is a conjoining letter of Hangul, which NFC joins with its neighbors."""
+    return name(character, "").startswith(("HANGUL CHOSEONG", "HANGUL JUNGSEONG", "HANGUL JONGSEONG"))
+
+
 @cache
 def script(letter: str) -> str:
     """Script of a letter or mark by the first word of its Unicode name, "" for all else.

@@ -29,7 +29,8 @@ from dptr.models.checkpoint import save_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import Charset
-from dptr.text.corpus import Corpus, Limit, Split
+from dptr.text.corpus import Corpus
+from dptr.text.rules import Limit, Split
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
 from dptr.training.epochs import count_steps

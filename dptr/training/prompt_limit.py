@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from dptr.dual.base import DualEncoder
 from dptr.dual.clip.encoder import ClipDual
-from dptr.text.corpus import Limit
+from dptr.text.rules import Limit
 
 REASON = "prompt too long"
 _EXTRA = 3  # tokens that a tokenizer adds to a text: its start, its end, a mark before the first word

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dptr import AutoReader, Prediction, Reader, UserError
 from dptr.inference.auto import choose, digest_reader, open_reader
+from dptr.inference.backend import Backend, open_backend
 from dptr.inference.prediction import OF_NO_RECOGNIZER
+from dptr.inference.reader import ReaderOptions
 from dptr.inference.routing import Candidate, Route
 from dptr.inference.scripts import MAX_WIDTH, NAMES, ScriptFinder, cut_windows, join_windows
 from dptr.inference.zoo import describe_missing_script, find_script_recognizers
@@ -118,6 +122,12 @@ def test_a_script_without_recognizer_is_said_with_the_remedy(script_fonts: list[
     assert not found[2].notes
 
 
+@pytest.mark.usefixtures("alone")
+def test_capitals_of_a_script_without_recognizer_are_told_by_how_they_are_read() -> None:
+    found = AutoReader().read(GOLDEN / "cyrillic-3.png")
+    assert found.text == "BOCbMOMY" and found.script == "Cyrillic" and found.notes[0].endswith(OF_NO_RECOGNIZER)
+
+
 def test_every_missing_script_names_a_remedy() -> None:
     assert all("; install it" in text or "; make one" in text for text in map(describe_missing_script, SCRIPTS))
 
@@ -138,10 +148,57 @@ def test_the_surer_reading_is_kept() -> None:
     assert choose(way, [reading("OOOO", 0.99, True), reading("ооо", 0.4)]).text == "ооо"
 
 
+def test_it_travels_as_its_settings_and_opens_once(installed: list[str]) -> None:
+    reader = AutoReader(batch_size=3, turn=False, tta=2)
+    data = pickle.dumps(reader)
+    assert len(data) < 1000
+    other, third = pickle.loads(data), pickle.loads(data)
+    assert repr(other) == repr(reader) == "AutoReader(device='cpu', batch_size=3, turn=False, tta=2)"
+    assert third.backend is other.backend and third.backend is not reader.backend
+    assert third.reader_of("cyrillic") is other.reader_of("cyrillic"), "a pool would open the models for each task"
+
+
+def test_a_pool_of_spawned_processes_reads_by_the_script(script_fonts: list[Font]) -> None:
+    reader, crops = AutoReader(), [draw(word, script_fonts) for word in ("Exit", "Market")]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        read = list(pool.map(reader, crops))
+    assert [(each.text, each.script) for each in read] == [("Exit", "Latin"), ("Market", "Latin")]
+
+
+def test_threads_open_a_recognizer_once_and_read_the_same(
+    installed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [GOLDEN / f"{name}-{number}.png" for name in ("cyrillic", "chinese") for number in (0, 1, 3)]
+    expected = AutoReader().read(files)
+    reader, opened = AutoReader(), []
+
+    def count(model: str, device: str) -> Backend:
+        opened.append(model)
+        return open_backend(model, device)
+
+    monkeypatch.setattr("dptr.inference.reader.open_backend", count)
+    with ThreadPoolExecutor(6) as pool:
+        read = list(pool.map(reader, files * 3))
+    for each, own in zip(read, expected * 3, strict=True):
+        assert (each.text, each.script, each.recognizer) == (own.text, own.script, own.recognizer)
+    assert len(opened) == len(set(opened)) >= 2
+
+
+def test_options_are_checked_and_kept() -> None:
+    options = ReaderOptions(batch_size=2, turn=False, lexicon=iter(["Market"]))
+    reader = open_reader("dptr-en-tiny", options)
+    assert reader.options == options and options.lexicon == ("Market",)
+    assert type(open_reader(AUTO)) is AutoReader and type(reader) is Reader
+    with pytest.raises(UserError, match="batch_size 0"):
+        ReaderOptions(batch_size=0)
+    with pytest.raises(UserError, match="tta 9"):
+        open_reader(AUTO, ReaderOptions(tta=9))
+
+
 def test_expectations_name_a_language() -> None:
     for expected in ({"charset": "10"}, {"pattern": "date"}, {"lexicon": ["a"]}):
         with pytest.raises(UserError, match="is of one language; name that one"):
-            open_reader(AUTO, **expected)  # type: ignore[arg-type]
+            open_reader(AUTO, ReaderOptions(**expected))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="use AutoReader"):
         Reader(AUTO)
     with pytest.raises(UserError, match="thresholds of its own"):

@@ -41,6 +41,18 @@ def test_nothing_goes_to_the_default() -> None:
     assert choose_candidate(way, [0.0]) == Verdict(0, NO_SCRIPT, 1.0)
 
 
+def test_an_odd_reading_is_of_a_script_that_none_reads() -> None:
+    way = route(seen(Cyrillic=0.35, Latin=0.65), {"Latin": "latin"}, "latin")
+    plain = choose_candidate(way, [0.78], ["MARKET"])
+    assert plain == choose_candidate(way, [0.78]) and not plain.missing
+    odd = choose_candidate(way, [0.78], ["BOCbMOMY"])
+    assert odd.missing and odd.script == "Cyrillic" and odd.factor == pytest.approx(0.507 / (0.507 + 20 * 0.077))
+    known = route(seen(Cyrillic=0.01, Latin=0.99), {"Latin": "latin"}, "latin")
+    assert not choose_candidate(known, [0.9], ["iPhone"]).missing
+    both = route(seen(Cyrillic=0.35, Latin=0.65), READERS, "latin")
+    assert choose_candidate(both, [0.78, 0.9], ["BOCbMOMY", "ВОСЬМОМУ"]).factor == 1.0
+
+
 def test_a_script_that_none_reads_is_missing_and_its_reading_worth_nothing() -> None:
     way = route(seen(Thai=0.6, Lao=0.38, Latin=0.02), READERS, "latin")
     assert [each.recognizer for each in way.candidates] == ["latin"] and way.missing == "Thai"

@@ -15,7 +15,7 @@ from dptr.new_language import chain
 from dptr.new_language.chain import Settings, describe_settings, new_language, plan_settings
 from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
-from dptr.text.corpus import is_heldout
+from dptr.text.rules import is_heldout
 from dptr.utils.errors import UserError
 
 FONTS = (Path(__file__).parents[1] / "fonts",)

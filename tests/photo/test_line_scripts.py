@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -46,6 +49,17 @@ def test_each_line_is_read_by_the_recognizer_of_its_script(installed: list[str],
     assert (held["script"], held["recognizer"]) == ("Cyrillic", "cyrillic")
     alone = OCR("cyrillic", detector=drawn)(drawn.image)
     assert alone.lines[0].text == found.lines[0].text and "script" not in alone.to_dict()["lines"][0]["words"][0]
+
+
+def test_threads_and_other_processes_read_the_same(installed: list[str], script_fonts: list[Font]) -> None:
+    drawn = Drawn(script_fonts, "Выход направо", "Fresh bread daily")
+    ocr = OCR("auto", detector=drawn)
+    expected = ocr(drawn.image).to_dict()
+    with ThreadPoolExecutor(3) as pool:
+        assert [page.to_dict() for page in pool.map(ocr, [drawn.image] * 3)] == [expected] * 3
+    travelled = pickle.loads(pickle.dumps(ocr))
+    assert travelled(drawn.image).to_dict() == expected
+    assert repr(travelled.reader) == repr(ocr.reader) == "AutoReader(device='cpu', batch_size=64)"
 
 
 def test_a_script_without_recognizer_is_noted_once_a_page(

@@ -93,7 +93,7 @@ def test_a_language_is_chosen(browser: Any, monkeypatch: pytest.MonkeyPatch) -> 
         page.wait_for_selector("polygon")
         page.click("#options-open")
         names = page.locator("#language option").all_inner_texts()
-        assert names == ["Whatever the model reads", "English", "French", "Welsh"]
+        assert names == ["Whatever the model reads", "By the script that it shows", "English", "French", "Welsh"]
         page.select_option("#language", "fr")
         assert page.locator("#about").inner_text() == "dptr-en reads it." and page.locator("#model").is_hidden()
         with page.expect_response("**/v1/ocr") as answer:
@@ -103,6 +103,20 @@ def test_a_language_is_chosen(browser: Any, monkeypatch: pytest.MonkeyPatch) -> 
         assert line["words"][0]["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
         page.wait_for_selector("polygon")
         assert page.locator("#chosen").inner_text() == "French"
+
+
+def test_each_line_is_read_by_its_script(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dptr.inference.zoo.find_packages", dict)
+    crops = Path(__file__).resolve().parents[1] / "golden" / "recognizers"
+    with serving() as address, visiting(browser, address) as page:
+        page.set_input_files("#files", crops / "cyrillic-0.png")
+        page.wait_for_selector("polygon")
+        page.click("#options-open")
+        page.select_option("#language", "auto")
+        assert "recognizer of its script" in page.locator("#about").inner_text() and page.locator("#model").is_hidden()
+        page.click("#options-use")
+        page.locator("#text", has_text="Cyrillic letters: no recognizer that reads them is installed").wait_for()
+        assert page.locator("#chosen").inner_text() == "By the script that it shows"
 
 
 def fulfill(content: str, route: Any) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dptr.text import casing
-from dptr.text.corpus import is_heldout
+from dptr.text.rules import is_heldout
 
 WORDS = [
     ("tr", "istanbul", "İSTANBUL", "İstanbul"),

@@ -25,6 +25,7 @@ from dptr.text.charset import (
     resolve_charset,
     show,
 )
+from dptr.text.languages import LANGUAGES
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
@@ -278,6 +279,22 @@ def test_any_charset_can_have_the_space(name, tmp_path):
     assert spaced.fold(spaced.normalize(f" {word}  {word}")) == f"{word} {word}"
     (tmp_path / "own").write_text("abc")
     assert resolve_charset(str(tmp_path / "own") + "+space").characters == ("a", "b", "c", " ")
+
+
+@given(st.data(), st.sampled_from([*CHARSETS, "36+space", "ru+space", *LANGUAGES]), st.integers(1, 12))
+def test_the_quick_look_at_a_label_changes_nothing(data, name, max_length):
+    charset = resolve_charset(name)
+    thorough = Charset(charset.name, charset.characters)
+    vars(thorough)["_plain"] = frozenset()
+    letters = st.one_of(st.sampled_from(charset.characters), st.sampled_from("aA \u0301\u1100\u1161\u11a8\u200dא１"))
+    label = data.draw(st.text(letters, max_size=14))
+    assert check_label(label, charset, max_length) == check_label(label, thorough, max_length)
+
+
+def test_jamo_are_not_plain():
+    jamo = Charset("jamo", tuple("가각\u1100\u1161\u11a8a"))
+    assert check_label("\u1100\u1161\u11a8", jamo, 5) == ("각", None)
+    assert jamo.is_plain("가a") and not jamo.is_plain("\u1100") and not resolve_charset("he").is_plain("אב")
 
 
 @given(st.text())

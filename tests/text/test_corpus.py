@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.data.lmdb import write_lmdb
-from dptr.text import corpus as corpus_module
+from dptr.text import pattern_lists
 from dptr.text.charset import EMPTY, OUTSIDE, TOO_LONG, Charset, check_label, resolve_charset
-from dptr.text.corpus import NO_FIT, Corpus, Limit, is_heldout
+from dptr.text.corpus import Corpus
+from dptr.text.pattern_lists import NO_FIT
 from dptr.text.patterns import PATTERNS
+from dptr.text.rules import Limit, is_heldout
 from dptr.text.sources import PLACEHOLDER
 from dptr.utils.errors import UserError
 
@@ -205,7 +207,8 @@ def test_unknown_language_names_the_nearest():
 
 def test_missing_wordfreq_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wordfreq", None)
-    assert "pip install ./weights '.[train]'" in refusal(CorpusConfig())
+    never_read = CorpusConfig(sources=(SourceConfig(kind="wordfreq", top=1234),))
+    assert "pip install ./weights '.[train]'" in refusal(never_read)
 
 
 # --- styles
@@ -404,7 +407,7 @@ def test_a_source_without_a_word_in_the_split_is_left_out_of_the_mixture_and_sai
 def test_empty_splits_are_refused(monkeypatch):
     assert "heldout is 0" in refusal(of_patterns("random", heldout=0.0), split="heldout")
     monkeypatch.setitem(PATTERNS, "time", lambda rng, charset, longest: "noon")
-    monkeypatch.setattr(corpus_module, "_MOST_REDRAWS", 5)
+    monkeypatch.setattr(pattern_lists, "_MOST_REDRAWS", 5)
     assert Corpus(of_patterns("time"), FULL, 25, 0, "all").word(0) == "noon"
     empty = "heldout" if not is_heldout("noon", 0.5) else "train"
     assert f"no string in split '{empty}' after 10 draws" in refusal(of_patterns("time", heldout=0.5), split=empty)

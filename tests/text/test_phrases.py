@@ -9,8 +9,9 @@ import pytest
 
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.text.charset import check_label, resolve_charset
-from dptr.text.corpus import Corpus, is_heldout
+from dptr.text.corpus import Corpus
 from dptr.text.phrases import compose
+from dptr.text.rules import is_heldout
 from dptr.utils.errors import UserError
 
 SPACED = resolve_charset("94+space")

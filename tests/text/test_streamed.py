@@ -13,7 +13,8 @@ from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.data.loader import text_batch
 from dptr.text import streamed
 from dptr.text.charset import resolve_charset
-from dptr.text.corpus import Corpus, Limit, is_heldout
+from dptr.text.corpus import Corpus
+from dptr.text.rules import Limit, is_heldout
 from dptr.utils.errors import UserError
 
 WORDS = [f"w{number}" for number in range(400)]

@@ -15,7 +15,7 @@ from dptr.dual.glyph.model import load_glyph
 from dptr.synth.pack import Pack, write_pack
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset
-from dptr.text.corpus import is_heldout
+from dptr.text.rules import is_heldout
 from dptr.training.align import align, slot_accuracy
 from dptr.training.sources import draw, rendered_words
 from dptr.utils.errors import UserError

@@ -17,7 +17,8 @@ from dptr.dual.orp.perturb import perturb
 from dptr.models.checkpoint import open_checkpoint, transfer
 from dptr.models.recognizer import build_decoder
 from dptr.text.charset import resolve_charset
-from dptr.text.corpus import Corpus, is_heldout
+from dptr.text.corpus import Corpus
+from dptr.text.rules import is_heldout
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.pretrain import find_bank, make_perturbation, pretrain, spelling_accuracy, validation_words
 from dptr.training.resolve import resolve_pretrain

@@ -9,6 +9,7 @@ const NAMES = { text: "txt", json: "json", hocr: "hocr", pdf: "pdf" };
 const AT_ONCE = 2; // files that are sent at the same time
 
 let running = 0;
+const AUTO = { code: "auto", name: "By the script that it shows" };
 let served = { models: [], languages: [], patterns: [], limits: {} };
 let wanted = { model: "", language: "", pattern: "", lexicon: "" };
 let locked = false; // until there is a valid token
@@ -98,11 +99,16 @@ function showExpected() {
   for (const kind of ["pattern", "lexicon"]) get(`${kind}-field`).hidden = expected() !== kind;
 }
 
+const languages = () => [AUTO, ...served.languages];
+const findLanguage = (code) => languages().find((each) => each.code === code);
+const BY_SCRIPT = "Each line is read by the recognizer of its script.";
+
 function describeModel() {
-  const language = served.languages.find((each) => each.code === get("language").value);
+  const language = findLanguage(get("language").value);
   get("model-field").hidden = Boolean(language);
   const model = served.models.find((each) => each.name === get("model").value);
-  if (language) get("about").textContent = `${language.model} reads it.`;
+  if (language === AUTO || (!language && model?.scripts)) get("about").textContent = BY_SCRIPT;
+  else if (language) get("about").textContent = `${language.model} reads it.`;
   else if (model) get("about").textContent = `Writes ${model.characters.length} characters${model.spaces ? ", and spaces" : ""}.`;
 }
 
@@ -145,8 +151,7 @@ async function start() {
     return toast(error.message);
   }
   get("model").replaceChildren(...served.models.map((model) => new Option(model.name, model.name)));
-  get("language").replaceChildren(new Option("Whatever the model reads", ""), ...served.languages.map(({ name, code }) => new Option(name, code)));
-  get("language-field").hidden = !served.languages.length;
+  get("language").replaceChildren(new Option("Whatever the model reads", ""), ...languages().map(({ name, code }) => new Option(name, code)));
   get("patterns").replaceChildren(...served.patterns.map((name) => new Option(name)));
   wanted.model = served.models[0].name;
   describeModel();
@@ -158,7 +163,7 @@ async function start() {
 // --- what is pressed ------------------------------------------------------------------------------------------------
 
 function showChosen() {
-  const language = served.languages.find((each) => each.code === wanted.language)?.name;
+  const language = findLanguage(wanted.language)?.name;
   const parts = [language, wanted.pattern || (wanted.lexicon && "word list")].filter(Boolean);
   get("chosen").textContent = parts.join(", ") || "Options";
 }

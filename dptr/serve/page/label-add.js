@@ -34,13 +34,13 @@ async function add(files, { told, token, done }) {
     try {
       const summary = await json("/pictures", form);
       words += summary.words;
-      errors.push(...summary.errors.map((each) => each.error));
+      errors.push(...summary.errors.map((each) => each.error), ...summary.missing);
       told(summary);
     } catch (error) {
       if (error.status === 401) return token();
       errors.push(error.message);
     }
   }
-  toast([`${words} ${words === 1 ? "word" : "words"} found`, ...errors.slice(0, 2)].join(" · "));
+  toast([`${words} ${words === 1 ? "word" : "words"} found`, ...[...new Set(errors)].slice(0, 2)].join(" · "));
   await done();
 }

@@ -19,7 +19,8 @@ export function showSummary(told, state) {
   const parts = [`${(seen + counts.sure).toLocaleString("en")} of ${total.toLocaleString("en")} words done`];
   if (told.failed) parts.push(`${told.failed.toLocaleString("en")} pictures not readable`);
   get("told").textContent = total || told.failed ? parts.join(" · ") : "";
-  get("finding").textContent = finding.error || (finding.running ? `Looking for words: ${finding.done.toLocaleString("en")} of ${finding.total.toLocaleString("en")} files` : "");
+  const running = finding.running ? [`Looking for words: ${finding.done.toLocaleString("en")} of ${finding.total.toLocaleString("en")} files`] : [];
+  get("finding").textContent = finding.error || [...running, ...finding.missing].join(" · ");
 }
 
 // told: the last summary; null before the first

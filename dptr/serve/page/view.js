@@ -84,6 +84,7 @@ function writeText(page, seconds) {
     const hidden = page.left_out ? ` ${page.left_out} unsure ${page.left_out === 1 ? "word is" : "words are"} left out.` : "";
     text.append(make("p", { className: "soft", textContent: `No text found.${hidden}` }));
   }
+  for (const note of page.notes || []) text.append(make("p", { className: "soft", textContent: note }));
   summarize(page, seconds);
   summary = detail.textContent;
 }
@@ -111,7 +112,8 @@ function point(index, scroll) {
   const { polygon, span, word } = pairs[at];
   for (const mark of [polygon, span]) mark.classList.add("at");
   polygon.parentNode.append(polygon); // above its neighbours
-  detail.textContent = `${word.text} · ${percent(word.confidence)}`;
+  const script = word.script && word.script !== "none" ? [word.script] : [];
+  detail.textContent = [word.text, percent(word.confidence), ...script].join(" · ");
   if (scroll === text) span.scrollIntoView({ block: "nearest" });
   else reveal(polygon);
 }
