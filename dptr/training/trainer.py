@@ -23,6 +23,7 @@ from torch import Tensor
 from dptr.config.model import Config
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.layers import Layer
+from dptr.training.batch_norm import synchronize_batch_norms
 from dptr.training.cuda_graph import CapturedStep
 from dptr.training.device import best_precision
 from dptr.training.ema import averaged_weights, begin_average, move_average
@@ -82,6 +83,8 @@ class Trainer:
                 layer.recompute = run.activation_checkpointing
                 if run.compile:
                     layer.compile(dynamic=True)  # in place: names of parameters stay
+        if run.sync_batch_norm and self.share.processes > 1:
+            synchronize_batch_norms(task.objective, self.device)
         optimizer = make_optimizer(task.parts, optim, fused=True)
         self.captured: CapturedStep | None = None
         if run.cuda_graph and self.device.type == "cuda":
