@@ -44,6 +44,7 @@ class RunConfig(Config):
     seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
     batch_size: int = Field(128, gt=0, le=1_000_000)  # over all processes
     gradient_accumulation_steps: int = Field(1, ge=1, le=10_000)  # parts that a batch is computed in, in turn
+    sync_batch_norm: bool = False  # with several processes: batch norms see the whole batch, not a process's share
     activation_checkpointing: bool = False  # attention layers keep their inputs alone, and compute the rest twice
     compile: bool = False  # attention layers by torch.compile
     cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape

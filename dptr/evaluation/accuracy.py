@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, islice, repeat
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -132,7 +132,25 @@ def slice_batches(samples: Any, batch_size: int) -> Iterator[tuple[Indices, Any]
         yield range(start, start + len(batch)), batch
 
 
-def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) -> Iterator[tuple[int, Reading]]:
+@dataclass(frozen=True)
+class Team:
+    """Processes that read a set together, each its share of the batches.
+
+    Attributes:
+        gather: takes what this process found, and returns that of all.
+    """
+
+    rank: int = 0
+    processes: int = 1
+    gather: Callable[[list[Any]], Iterable[list[Any]]] = lambda found: [found]
+
+
+ALONE = Team()
+
+
+def read_crops(
+    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, team: Team = ALONE
+) -> Iterator[tuple[int, Reading]]:
     """Read labeled crops, tall ones turned too, doubtful ones upside down; in order of the batches.
 
     ``dptr.inference.views.read_views`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
@@ -142,13 +160,14 @@ def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) 
         crops: their ``turned`` holds the turned views of tall crops.
         tokenizer: the model's.
         recognize: crops of one width to probabilities, 0 to 1.
+        team: every so many-th batch is read here; batches are those of one process.
     """
 
     def read(batch: np.ndarray) -> list[Reading]:
         return decode(tokenizer, recognize(batch))
 
     def open_views() -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
-        for rows, upright in crops.batches():
+        for rows, upright in islice(crops.batches(), team.rank, None, team.processes):
             yield rows, [[crop, *crops.turned.get(row, ())] for row, crop in zip(rows, upright, strict=True)]
 
     def choose(views: list[list[np.ndarray]]) -> list[Reading]:
@@ -159,7 +178,7 @@ def read_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize) 
 
 
 def compare_crops(
-    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str
+    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, team: Team = ALONE
 ) -> Iterator[Comparison[Reading]]:
     """Read labeled crops (``read_crops``) and compare under a protocol.
 
@@ -168,17 +187,24 @@ def compare_crops(
     Args:
         protocol: a key of ``dptr.evaluation.metrics.PROTOCOLS``.
     """
-    comparisons = compare(read_crops(crops, tokenizer, recognize), crops.labels, PROTOCOLS[protocol])
+    comparisons = compare(read_crops(crops, tokenizer, recognize, team), crops.labels, PROTOCOLS[protocol])
     return (comparison for comparison in comparisons if comparison.truth or not crops.labels[comparison.index])
 
 
-def score_crops(crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str) -> dict[str, float]:
+def score_crops(
+    crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, team: Team = ALONE
+) -> dict[str, float]:
     """Word accuracy and 1-NED, 0 to 1 each, of labeled crops under a protocol: see ``compare_crops``.
+
+    Args:
+        team: reads them together; each of its processes gets the scores of all.
 
     Raises:
         UserError: the protocol leaves nothing of any label.
     """
-    pairs = [(each.prediction, each.truth) for each in compare_crops(crops, tokenizer, recognize, protocol)]
+    compared = compare_crops(crops, tokenizer, recognize, protocol, team)
+    found = team.gather([(each.index, each.prediction, each.truth) for each in compared])
+    pairs = [(prediction, truth) for _, prediction, truth in sorted(chain.from_iterable(found))]
     if not pairs:
         raise UserError(
             f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "

@@ -22,7 +22,7 @@ from dptr.data.augment import to_pixels
 from dptr.data.crops import LabeledCrops
 from dptr.data.loader import Batch, batches
 from dptr.data.sources import Source
-from dptr.evaluation.accuracy import Recognize, score_crops
+from dptr.evaluation.accuracy import Recognize, Team, score_crops
 from dptr.evaluation.calibration import calibrate
 from dptr.evaluation.metrics import confidence_protocol, validation_protocol
 from dptr.inference.torch_backend import crop_probabilities, crop_probabilities_and_paths
@@ -32,7 +32,7 @@ from dptr.models.fmu import counting_loss
 from dptr.models.recognizer import Recognizer, build_recognizer
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.device import make_accelerator
+from dptr.training.device import gather, make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
 from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
@@ -223,6 +223,7 @@ class FinetuneTask(Task):
         self.of_unlimited: Scores = {}  # what the last state that was judged reads of other crops
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
+        self.team = Team(accelerator.process_index, accelerator.num_processes, gather)
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
         self.tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
         self.protocol = validation_protocol(charset)
@@ -273,10 +274,10 @@ class FinetuneTask(Task):
 
     def judge(self, way: float, baseline: Mapping[str, Scores]) -> Validation:
         """Read the validation crops and the others with weights ``way`` (0 to 1) of the way to the trained ones."""
-        scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol)
+        scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol, self.team)
         message = f"reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
         for name, crops in self.others.items():
-            read = score_crops(crops, self.tokenizer, self.recognize, self.protocol)
+            read = score_crops(crops, self.tokenizer, self.recognize, self.protocol, self.team)
             scores[OTHERS + name] = read["word_accuracy"]
             message += f", {read['word_accuracy']:.1%} of {name}"
         if way < 1:

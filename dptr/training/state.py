@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dptr.config.base import Config
 from dptr.config.load import flat, renamed, unread_before
 from dptr.models.loading import check_model_folder, load_strictly
+from dptr.training.restart import await_release, is_restart
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_folder, lock_folder, read_json, remove_files, remove_partial, write_json
 from dptr.utils.outputs import check_folder
@@ -31,10 +32,15 @@ _STATE, _TENSORS = "state.json", "tensors.safetensors"
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
     """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
 
+    A run that the launcher restarts goes on without ``resume`` (``dptr.training.restart``).
+
     Raises:
         UserError: ``out`` is a file, holds what no run wrote, is locked by a run, holds one and ``resume`` is off, or
             holds one whose recipe differs in what changes the result.
     """
+    if is_restart(out):
+        resume = True
+        await_release(out)
     check_folder(out, "training run", RECIPE, ("run", "optim"))
     for name in ("model", "decoder"):
         check_model_folder(out / name)
@@ -95,25 +101,46 @@ class Progress:
     data: dict[str, str] = field(default_factory=dict)
 
 
-def save_state(
-    out: Path,
+@dataclass(frozen=True)
+class State:
+    """A step's state as a copy in host memory, which training leaves alone."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    described: dict[str, Any]
+
+
+def copy_state(
     progress: Progress,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     ema: dict[str, Tensor] | None,
     scaler: torch.amp.GradScaler | None,
-) -> None:
-    """Write weights, optimizer and EMA of this step to ``out/state``, then delete the state before it."""
+) -> State:
+    """Weights, optimizer and EMA of this step."""
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in (ema or {}).items()}
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     for parameter, slots in optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
-    folder = out / "state"
-    with atomic_folder(folder / f"step-{progress.step:09d}") as aside:
-        save_tensors(aside / _TENSORS, {name: tensor.cpu() for name, tensor in tensors.items()})
-        scaler_state = scaler.state_dict() if scaler is not None else {}
-        write_json(aside / _STATE, {**asdict(progress), "scaler": scaler_state})
+    # contiguous already here: in the thread that writes, torch would start threads of its own for that
+    kept = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    described = {**asdict(progress), "scaler": scaler.state_dict() if scaler is not None else {}}
+    return State(progress.step, kept, described)
+
+
+def write_state(out: Path, state: State) -> None:
+    """Write to ``out/state``, whole or not at all, then delete the state before it.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    with atomic_folder(out / "state" / f"step-{state.step:09d}") as aside:
+        save_tensors(aside / _TENSORS, state.tensors)
+        write_json(aside / _STATE, state.described)
     for older in _saved_states(out)[:-1]:
         remove_files(older, (_STATE, _TENSORS))
 

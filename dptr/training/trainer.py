@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,16 @@ from torch import Tensor
 from dptr.config.model import Config
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.models.layers import Layer
+from dptr.training.batch_norm import synchronize_batch_norms
 from dptr.training.cuda_graph import CapturedStep
-from dptr.training.device import best_precision
+from dptr.training.device import best_precision, copy_buffers
 from dptr.training.ema import averaged_weights, begin_average, move_average
 from dptr.training.interruption import Interruption
 from dptr.training.logger import Log
 from dptr.training.optimizer import make_optimizer, one_cycle
-from dptr.training.state import RECIPE, Progress, compare_data, restore_state, save_state
+from dptr.training.restart import note_launch
+from dptr.training.state import RECIPE, Progress, compare_data, copy_state, restore_state, write_state
+from dptr.training.state_writer import StateWriter
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
 from dptr.utils.files import lock_folder, read_json, unused_name, write_json
@@ -77,11 +81,14 @@ class Trainer:
             out.mkdir(parents=True, exist_ok=True)
             with lock_folder(out):
                 write_json(out / RECIPE, self.recipe)
+                note_launch(out)
         for layer in task.objective.modules():
             if isinstance(layer, Layer):
                 layer.recompute = run.activation_checkpointing
                 if run.compile:
                     layer.compile(dynamic=True)  # in place: names of parameters stay
+        if run.sync_batch_norm and self.share.processes > 1:
+            synchronize_batch_norms(task.objective, self.device)
         optimizer = make_optimizer(task.parts, optim, fused=True)
         if task.shared_rows is not None:
             task.shared_rows.attach(optimizer)
@@ -112,6 +119,7 @@ class Trainer:
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
         self.interruption = Interruption()
+        self.writer = StateWriter()
         self.finished = False  # the step before was the last one
         self.last_loss = math.nan  # that was looked at
         self.all_interrupted = False  # any process was, when the losses of the step were put together
@@ -120,11 +128,12 @@ class Trainer:
         """Train to the last step.
 
         Raises:
-            UserError: a loss or gradient is not finite; what the task raises; another run writes in ``out``.
+            UserError: a loss or gradient is not finite; what the task raises; another run writes in ``out``; a state
+                could not be written.
             KeyboardInterrupt: Ctrl-C or another signal to stop; the state of the current step is saved.
         """
         progress, config, task = self.progress, self.run_config, self.task
-        with self.interruption.caught(), self.hold_folder():
+        with self.interruption.caught(), self.hold_folder(), self.writer.finished(self.log.say):
             if progress.step == 0 and task.validate_first:
                 self.validate()
             if self.out_of_patience() or self.seconds_left() == 0:
@@ -156,6 +165,7 @@ class Trainer:
             if not self.interruption.came or self.share.processes > 1:
                 raise
             self.save()
+            self.writer.wait()
             raise KeyboardInterrupt from None
 
     def learn(
@@ -317,6 +327,7 @@ class Trainer:
         progress, task = self.progress, self.task
         progress.validations_since_best += 1
         with averaged_weights(self.module, self.ema):
+            copy_buffers(self.module)
             for found in task.validate(progress.step, progress.baseline):
                 scores, best = found.scores, progress.best.get(found.model, {})
                 baseline = progress.baseline.setdefault(found.model, dict(scores))
@@ -346,21 +357,30 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: the run was interrupted; its state is saved.
+            UserError: a state could not be written, this one or, while training went on, one before.
         """
+        self.writer.check()
         stop = self.interruption.came if self.share.processes == 1 else self.all_interrupted
         done = self.out_of_patience()
         if self.due(self.run_config.save_every) or stop or done:
             self.save()
         if stop:
+            self.writer.wait()
             self.accelerator.wait_for_everyone()  # the first to end would have the launcher end the one that saves
             raise KeyboardInterrupt
         return done or self.finished
 
     def save(self) -> None:
-        """Write the state of this step, from the main process."""
+        """Have the state of this step written, from the main process, while training goes on.
+
+        Raises:
+            UserError: the one before could not be written.
+        """
         self.check_folder()
         if self.accelerator.is_main_process:
-            save_state(self.out, self.progress, self.module, self.optimizer, self.ema, self.accelerator.scaler)
+            self.writer.wait()  # one copy in memory at a time
+            state = copy_state(self.progress, self.module, self.optimizer, self.ema, self.accelerator.scaler)
+            self.writer.submit(partial(write_state, self.out, state))
 
     def check_folder(self) -> None:
         """The folder of the run is still there, else nothing that is trained from now on would be kept.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from dptr.data.report import DropReport
 from dptr.evaluation.accuracy import (
     Comparison,
     Reading,
+    Team,
     compare,
     compare_crops,
     read_batches,
@@ -55,6 +58,9 @@ class Planted:
         return rows
 
 
+ALL = [(0, "a", "a"), (1, "b", "b"), (2, "c", "c"), (3, "x", "d")]
+
+
 def crop(value: int, width: int = 8) -> np.ndarray:
     return np.full((4, width, 3), value, np.uint8)
 
@@ -84,6 +90,21 @@ def test_crops_come_in_the_order_of_their_batches_each_once() -> None:
     found = [(each.index, each.prediction, each.truth) for each in compare_crops(crops, TOKENIZER, read, "36")]
     assert found == [(1, "b", "b"), (3, "x", "d"), (0, "a", "a"), (2, "c", "c")]
     assert score_crops(crops, TOKENIZER, read, "36") == {"word_accuracy": 0.75, "one_minus_ned": 0.75}
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_a_team_reads_each_batch_once_and_all_get_the_scores_of_all(processes: int) -> None:
+    """Of four batches; more processes than that leave some without any."""
+    crops = crops_of(["a", "b", "c", "d"], [40, 8, 16, 24], {})
+    read = Planted(("a", 0.9), ("b", 0.9), ("c", 0.9), ("x", 0.9))
+    alone = score_crops(crops, TOKENIZER, read, "36")
+    found: list[list[Any]] = []
+    for rank in range(processes):
+        score_crops(crops, TOKENIZER, read, "36", Team(rank, processes, lambda own: (found.append(own), [ALL])[1]))
+    assert len(read.sizes) == 2 * 4
+    assert sorted(each for own in found for each in own) == sorted(ALL)
+    whole = Team(0, processes, lambda own: found)
+    assert score_crops(crops, TOKENIZER, read, "36", whole) == alone == {"word_accuracy": 0.75, "one_minus_ned": 0.75}
 
 
 def test_truths_that_fold_to_nothing_are_left_out() -> None:

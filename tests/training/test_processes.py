@@ -13,13 +13,11 @@ import pytest
 from helpers_signal import start
 from helpers_train import STEPS, Parts, records
 
-# Without dropout, whose masks depend on how the batch is divided; a ViT, for batch norm sees its own share only.
-PLAIN = {
-    "pretrain": ["model.decoder.dropout=0"],
-    "finetune": [
-        "model.decoder.dropout=0", 'init.glyph=""', 'model.encoder={kind="vit", size="tiny", height=16, width=32}',
-    ],
-}  # fmt: skip
+# Without dropout, whose masks depend on how the batch is divided.
+PLAIN = ["model.decoder.dropout=0"]
+VIT = ['init.glyph=""', 'model.encoder={kind="vit", size="tiny", height=16, width=32}']  # no batch norm
+TOGETHER = ["run.sync_batch_norm=true"]  # svtr
+ALL_SLOW = [("finetune", 2, 1, VIT), ("finetune", 2, 1, TOGETHER), ("finetune", 3, 1, TOGETHER), ("pretrain", 2, 2, [])]
 
 
 def launch(processes: int, arguments: list[str]) -> subprocess.Popen[str]:
@@ -33,22 +31,24 @@ def launch(processes: int, arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def arguments(parts: Parts, command: str, out: Path, *settings: str) -> list[str]:
-    more = [part for setting in (*PLAIN[command], *settings) for part in ("--set", setting)]
+    more = [part for setting in (*PLAIN, *settings) for part in ("--set", setting)]
     return [*parts.arguments(command, out), *more]
 
 
 @pytest.mark.parametrize(
-    ("command", "accumulate"),
-    [("pretrain", 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("finetune", 1), ("pretrain", 2)))],
+    ("command", "several", "accumulate", "settings"),
+    [("pretrain", 2, 1, []), *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL_SLOW)],
 )
-def test_two_processes_step_as_one(command: str, accumulate: int, parts: Parts, tmp_path: Path) -> None:
+def test_processes_step_as_one(
+    command: str, several: int, accumulate: int, settings: list[str], parts: Parts, tmp_path: Path
+) -> None:
     """The same losses and validation scores with the same batch over all, and the first process alone writes.
 
     Also where each computes its share in parts.
     """
-    for processes, count in ((1, 1), (2, accumulate)):
-        asked = arguments(parts, command, tmp_path / str(processes), f"run.gradient_accumulation_steps={count}")
-        process = launch(processes, asked)
+    for processes, name, count in ((1, "1", 1), (several, "2", accumulate)):
+        counted = f"run.gradient_accumulation_steps={count}"
+        process = launch(processes, arguments(parts, command, tmp_path / name, counted, *settings))
         said, _ = process.communicate(timeout=250)
         assert process.returncode == 0, said
     one, two = (records(tmp_path / str(processes)) for processes in (1, 2))
