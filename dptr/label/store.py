@@ -214,9 +214,10 @@ class Store:
             found |= {row[0]: make_item(row) for row in rows}
         return [found[item] for item in items if item in found]
 
-    def ids(self, state: State) -> list[int]:
-        """The ids of all words of a state, in their order."""
-        return [item for (item,) in self._database.fetch("SELECT id FROM item WHERE state = ? ORDER BY id", state)]
+    def ids(self, state: State, after: int = 0) -> list[int]:
+        """The ids of all words of a state behind one, in their order."""
+        query = "SELECT id FROM item WHERE state = ? AND id > ? ORDER BY id"
+        return [item for (item,) in self._database.fetch(query, state, after)]
 
     def items(self, state: State, after: tuple[float, int] = (-1.0, 0), limit: int = 20) -> list[Item]:
         """Words of a state, the least sure first.

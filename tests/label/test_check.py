@@ -63,6 +63,48 @@ def test_what_is_corrected_counts_as_wrong_and_what_is_illegible_as_nothing(tmp_
     assert summarize(store).wrong == 2 and summarize(store).population == 99  # type: ignore[union-attr]
 
 
+def add_sure(store: Store, folder: Path, count: int, text: str) -> None:
+    path = save_photo(folder / f"{text}.png")
+    store.add(path, 1, SIZE, [proposal(text, 0.995, "sure") for _ in range(count)])
+
+
+def look(store: Store) -> None:
+    """Somebody finds all words ``bad`` wrong, and all others right."""
+    for item in waiting(store):
+        store.change(item.id, item.version, "other" if item.text == "bad" else item.text, "labeled")
+
+
+def test_words_that_are_added_later_count_as_much_as_the_first_ones(tmp_path: Path) -> None:
+    shares, held = [], 0
+    for seed in range(12):
+        store = Store(tmp_path / str(seed))
+        add_sure(store, tmp_path, 300, "good")
+        draw(store, 30, seed)
+        look(store)
+        add_sure(store, tmp_path, 300, "bad")  # half of all are wrong now
+        found = draw(store, 30)
+        look(store)
+        found = summarize(store)  # type: ignore[assignment]
+        assert found.drawn + found.apart == 60 and found.population == 600
+        shares.append(found.share)
+        held += found.low <= 0.5 <= found.high
+    assert abs(np.mean(shares) - 0.5) < 0.08 and held >= 10
+
+
+def test_a_sample_does_not_tell_of_words_that_came_after_it(tmp_path: Path) -> None:
+    store = make_sure(tmp_path, 100)
+    draw(store, 20)
+    look(store)
+    before = summarize(store)
+    assert before is not None and (before.drawn, before.apart, before.right) == (20, 0, 20)
+    add_sure(store, tmp_path, 1000, "bad")
+    after = summarize(store)
+    assert after is not None and after.apart > 10 and after.high > 0.5 and after.drawn + after.apart == 20
+    assert f"{after.apart} more do not count, for words came since" in after.describe()
+    draw(store, MOST - 20)
+    assert summarize(store).apart == 0  # type: ignore[union-attr]
+
+
 def exact(wrong: int, checked: int, population: int) -> tuple[float, float]:
     """By counting all cases with fractions."""
 
