@@ -42,6 +42,7 @@ def test_accepted_words_are_exported_and_come_back(tmp_path: Path, name: str) ->
     other = Store(tmp_path / "other")
     assert import_labels(other, tmp_path / name, drops) == 2 and not drops.total
     assert import_labels(other, tmp_path / name, drops) == 0  # once each
+    assert drops.counts == {"word of a photograph that is in the set already": 2}
     back = [*other.each()]
     assert told(back) == [("sure", "labeled"), (HOSTILE, "labeled")]
     for item, twin in zip(items, back, strict=True):
