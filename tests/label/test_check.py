@@ -14,6 +14,7 @@ from helpers_label import SIZE, make_words, proposal, save_photo
 from dptr.cli.app import run
 from dptr.label.check import MOST, draw, limits, summarize, waiting
 from dptr.label.export import export_crops
+from dptr.label.item import Conflict, Proposal
 from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
@@ -72,6 +73,23 @@ def look(store: Store) -> None:
     """Somebody finds all words ``bad`` wrong, and all others right."""
     for item in waiting(store):
         store.change(item.id, item.version, "other" if item.text == "bad" else item.text, "labeled")
+
+
+def test_a_word_that_is_brought_back_is_the_one_that_was_drawn(tmp_path: Path) -> None:
+    store = make_sure(tmp_path, 40)
+    draw(store, 10)
+    before = summarize(store)
+    word = waiting(store)[3]
+    gone = store.remove(word.id, 1)
+    assert summarize(store).wrong == 1  # type: ignore[union-attr]
+    back = store.add_word(1, Proposal(gone.outline, gone.text, gone.confidence, "sure"), (gone.id, gone.version))
+    assert (back.id, back.version) == (word.id, 2) and summarize(store) == before
+    with pytest.raises(Conflict):
+        store.change(word.id, 1, "of before", "labeled")
+    for taken in (word.id, 41):
+        with pytest.raises(UserError, match=f"word {taken}: was not taken away"):
+            store.add_word(1, Proposal(gone.outline, "x", 0.5), (taken, 1))
+    assert store.add_word(1, Proposal(gone.outline, "new", 0.5)).id == 41
 
 
 def test_words_that_are_added_later_count_as_much_as_the_first_ones(tmp_path: Path) -> None:
