@@ -4,7 +4,8 @@
 
 writes three quarters of the first and one quarter of the second. What training on few crops forgets of others, a share
 of the weights before it brings back (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). Card,
-settings, and charset are those of the first; choose the share on validation crops, with dptr eval.
+settings, charset, and temperature are those of the first, without the confidences by precision, which were measured on
+it alone; choose the share on validation crops, with dptr eval.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
         return tensor.lerp(ends[name], share) if tensor.is_floating_point() else tensor
 
     loaded.model.load_state_dict({name: mean(name, tensor) for name, tensor in loaded.model.state_dict().items()})
-    save_checkpoint(out, "recognizer", loaded.model, loaded.config, first.charset, first.dual, loaded.card)
+    card = {key: value for key, value in loaded.card.items() if key != "thresholds"}
+    save_checkpoint(
+        out, "recognizer", loaded.model, loaded.config, first.charset, first.dual, card, temperature=loaded.temperature
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from xml.sax.saxutils import escape
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image, ImageDraw, ImageFont
+
+from dptr.utils import places
 
 MODEL = "dptr-en-tiny"
 WORDS = (
@@ -128,6 +131,18 @@ def serve_store() -> Iterator[Store]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def connect_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store on loopback, with the environment that Arrow reads; a busy one is asked again at once."""
+    for name, value in (("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(places, "WAITS", (0.0, 0.0))
+    places._connect.cache_clear()
+    with serve_store() as store:
+        yield store
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -29,7 +29,8 @@ def make(folder: Path, seed: int, length: int = 5) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_recognizer(config, 36)
-    save_checkpoint(folder, "recognizer", model, config, resolve_charset("36"), {}, {"name": f"model {seed}"})
+    card = {"name": f"model {seed}", "thresholds": {"n": 200, "0.99": [0.9, 0.5]}}
+    save_checkpoint(folder, "recognizer", model, config, resolve_charset("36"), {}, card, temperature=1.25 + seed)
     return folder
 
 
@@ -42,7 +43,8 @@ def test_each_weight_is_the_mean(tmp_path: Path) -> None:
             torch.testing.assert_close(tensor, 0.75 * states[0][name] + 0.25 * states[1][name])
         else:
             assert torch.equal(tensor, states[0][name])
-    assert load_recognizer(tmp_path / "mean").card["name"] == "model 0"
+    made = load_recognizer(tmp_path / "mean")
+    assert made.card == {"name": "model 0"} and made.temperature == 1.25
 
 
 def test_what_has_no_mean_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dptr.inference.backend import Backend
+from dptr.inference.best_path import collapse
 from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
@@ -53,11 +54,19 @@ class Decoding:
         ]
 
     def _read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
-        """Any words, and the probability of each that its confidence is calibrated from."""
+        """Any words, and the probability of each that its confidence is calibrated from.
+
+        Of a CTC network the path is restricted, and the word read from that: where it shows a character that may not be
+        read, its word would end.
+        """
         own = self.confidence
         sums_paths = own is not None and own.of_paths
-        outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
-        rows, *paths = (self._temper(output, backend.temperature) for output in outputs)
+        if self.restriction is not None and backend.searches == "paths":
+            path = self._temper(backend.paths(crops), backend.temperature)
+            rows, paths = collapse(path, self.tokenizer.max_length + 1), [path] if sums_paths else []
+        else:
+            outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
+            rows, *paths = (self._temper(output, backend.temperature) for output in outputs)
         words = self.tokenizer.decode(rows)
         predictions = [_predict_word(word) for word in words]
         if own is None:

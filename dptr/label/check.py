@@ -1,22 +1,31 @@
-"""How many of the words that were accepted unseen are wrong: a random sample of them, which somebody looks at."""
+"""How many of the words that were accepted unseen are wrong: a random sample of them, which somebody looks at.
+
+Each word has a random rank, and the words of the lowest ranks are drawn. So the sample goes on when words are added to
+the set: of those that came, the ones that would have been drawn are drawn next. Until then only the drawn words below
+the lowest rank of all that were not drawn count, for they alone are a fair sample of the set as it is.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt64
 
 from dptr.label.item import Item
 from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
 NOTE = "check"
-"""The note of a set that holds its sample: the seed, and of each word that was drawn the id and the text."""
+"""The note of a set that holds its sample: the seed, of each word that was drawn the id and the text, and of the last
+draw the lowest rank that was not drawn (``below``) and the highest id (``newest``)."""
 
 MOST = 2000  # words of a sample
 LEVEL = 0.95  # of the interval
+_RANKS = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,9 @@ class Checked:
 
     Attributes:
         seed: of the sample.
-        drawn: words of the sample.
+        drawn: words of the sample that count.
         right, wrong, illegible: of them, those that somebody has looked at.
+        apart: words that were drawn and do not count: others came, of which none are drawn yet.
         population: words that were accepted unseen: those that nobody has looked at yet, and those of the sample.
         share: of wrong ones among those that were looked at and can be read, 0 to 1; None before the first.
         low, high: the limits of the share among all that were accepted unseen, with ``level`` confidence.
@@ -43,6 +53,7 @@ class Checked:
     low: float
     high: float
     level: float = LEVEL
+    apart: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -51,12 +62,14 @@ class Checked:
     def describe(self) -> str:
         """One line for people."""
         seen = self.right + self.wrong
+        later = f"; {self.apart} more do not count, for words came since: draw more" if self.apart else ""
         if self.share is None:
-            return f"accepted unseen: none of {self.drawn} drawn words checked yet"
+            return f"accepted unseen: none of {self.drawn} drawn words checked yet{later}"
         return (
             f"accepted unseen: {self.wrong} of {seen} checked words wrong, {100 * self.share:.1f} % "
             f"(between {100 * self.low:.1f} and {100 * self.high:.1f} %, with {100 * self.level:.0f} % confidence)"
             + (f"; {self.illegible} more are illegible" if self.illegible else "")
+            + later
         )
 
 
@@ -79,10 +92,12 @@ def draw(store: Store, count: int, seed: int = 0) -> Checked:
             raise UserError(f"{store.folder}: no more word was accepted unseen; there is nothing to draw")
         if len(known) + count > MOST:
             raise UserError(f"a sample of {len(known) + count} words: {MOST} are drawn at most")
-        generator = np.random.default_rng([sample["seed"], len(known)])
-        chosen = generator.choice(len(unseen), min(count, len(unseen)), replace=False)
-        words = [[item.id, item.text] for item in store.some([unseen[place] for place in chosen.tolist()])]
-        return {**sample, "words": [*sample["words"], *words]}
+        ranks = _rank(sample["seed"], unseen)
+        order = np.argsort(ranks)
+        words = [[item.id, item.text] for item in store.some([unseen[place] for place in order[:count].tolist()])]
+        below = int(ranks[order[count]]) if count < len(unseen) else _RANKS
+        newest = max(unseen[-1], max(known, default=0))
+        return {**sample, "words": [*sample["words"], *words], "below": below, "newest": newest}
 
     store.update_note(NOTE, extend)
     checked = summarize(store)
@@ -104,16 +119,30 @@ def summarize(store: Store) -> Checked | None:
     sample = store.note(NOTE)
     if sample is None:
         return None
-    held = {item.id: item for item in store.some([item for item, _ in sample["words"]])}
-    seen = [(held.get(item), text) for item, text in sample["words"]]
+    drawn = [item for item, _ in sample["words"]]
+    held = {item.id: item for item in store.some(drawn)}
+    came = _rank(sample["seed"], store.ids("sure", sample.get("newest", 0)) if "newest" in sample else [])
+    below = min([sample.get("below", _RANKS), *came.tolist()])
+    counts = [rank < below for rank in _rank(sample["seed"], drawn).tolist()]
+    waits = sum(item.state == "sure" for item in held.values())
+    population = store.counts()["sure"] - waits + len(drawn)
+    seen = [(held.get(item), text) for (item, text), fair in zip(sample["words"], counts, strict=True) if fair]
     illegible = sum(item is not None and item.state == "illegible" for item, _ in seen)
     right = sum(item is not None and item.state == "labeled" and item.text == text for item, text in seen)
     wrong = sum(item is None or (item.state == "labeled" and item.text != text) for item, text in seen)
-    waits = sum(item is not None and item.state == "sure" for item, _ in seen)
-    population = store.counts()["sure"] - waits + len(seen)
     low, high = limits(wrong, right + wrong, max(population - illegible, right + wrong))
     share = wrong / (right + wrong) if right + wrong else None
-    return Checked(sample["seed"], len(seen), right, wrong, illegible, population, share, low, high)
+    apart = len(drawn) - len(seen)
+    return Checked(sample["seed"], len(seen), right, wrong, illegible, population, share, low, high, apart=apart)
+
+
+def _rank(seed: int, items: Sequence[int]) -> UInt64[np.ndarray, " items"]:
+    """The random rank of each word, which depends on nothing but the seed and its id (SplitMix64 of both)."""
+    mixed = np.array(items, np.uint64) + np.random.default_rng(seed).integers(_RANKS, dtype=np.uint64, endpoint=False)
+    mixed *= np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def limits(wrong: int, checked: int, population: int, level: float = LEVEL) -> tuple[float, float]:

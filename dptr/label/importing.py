@@ -12,7 +12,7 @@ from dptr.data.importers.common import ILLEGIBLE_TEXT
 from dptr.data.labeled import open_labeled
 from dptr.data.report import DropReport
 from dptr.label.item import Proposal, check_text
-from dptr.label.label_studio import BROKEN_LABEL, import_label_studio
+from dptr.label.label_studio import BROKEN_LABEL, IN_SET, import_label_studio
 from dptr.label.store import Store
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
@@ -66,5 +66,8 @@ def import_crops(store: Store, source: Path, drops: DropReport, done: Done = lam
         seen.add(key)
         illegible = text == ILLEGIBLE_TEXT
         word = Proposal((), "" if illegible else text, 1.0, "illegible" if illegible else "labeled")
-        added += store.add(os.path.join(os.path.abspath(dataset.path), key), 1, size, [word], content)
+        if store.add(os.path.join(os.path.abspath(dataset.path), key), 1, size, [word], content):
+            added += 1
+        else:
+            drops.add(IN_SET, key, text)
     return added

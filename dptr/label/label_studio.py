@@ -164,7 +164,11 @@ Part = dict[str, Any]
 
 
 def _parts(task: Any, where: str, drops: DropReport) -> Iterator[tuple[Part, bool]]:
-    """What is said of each word, and whether somebody has looked at it."""
+    """What is said of each word, and whether somebody has looked at it.
+
+    Of a prediction that somebody's annotation began with, the annotation alone counts: words of the same id are the
+    same word, and where it names the prediction, those that it lacks were taken away.
+    """
     annotations, predictions = (
         field(task, name, list, where) if task.get(name) else [] for name in ("annotations", "predictions")
     )
@@ -172,17 +176,21 @@ def _parts(task: Any, where: str, drops: DropReport) -> Iterator[tuple[Part, boo
         if not isinstance(each, dict):
             raise UserError(f"{where}: annotation {str(each)[:40]!r} is no object; export annotations, not their ids")
     held = [(each, True) for each in annotations if not each.get("was_cancelled")][-1:]
+    origin = held[0][0].get("parent_prediction") if held else None
     for each in predictions[-1:]:
         if isinstance(each, dict):
-            held.append((each, False))
+            if origin is None or each.get("id") != origin:
+                held.append((each, False))
         else:  # exports name predictions by their ids, unless told otherwise
             drops.add(NO_RESULT, where, str(each))
+    known: set[str] = set()
     for source, seen in held:
         parts: dict[str, Part] = {}
         for result in field(source, "result", list, where):
             if isinstance(result, dict) and "id" in result and isinstance(result.get("value"), dict):
                 parts.setdefault(str(result["id"]), {})[str(result.get("type"))] = result
-        yield from ((part, seen) for part in parts.values())
+        yield from ((part, seen) for name, part in parts.items() if name not in known)
+        known |= parts.keys()
 
 
 def _add(store: Store, path: str, number: int, tasks: dict[str, list[tuple[Part, bool]]], drops: DropReport) -> int:

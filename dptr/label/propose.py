@@ -18,6 +18,7 @@ from dptr.photo.inputs import Failure, InputOptions, Sheet, open_sheets
 from dptr.photo.ocr import ALL_PAGES, OCR
 from dptr.photo.page import Outline, Page, Word
 from dptr.photo.run import run_ocr
+from dptr.photo.shapes import from_left
 from dptr.utils.errors import UserError
 
 THRESHOLD = 0.99  # confidence from which on a word is accepted unseen
@@ -200,8 +201,8 @@ def words_of(page: Page, threshold: float) -> list[Proposal]:
 
 
 def _outline(word: Word, size: tuple[int, int]) -> Outline:
-    """The outline with some margin; empty for a sliver that cannot be cut out."""
-    points = np.array(word.polygon, np.float64)
+    """The outline with some margin, from the left; empty for a sliver that cannot be cut out."""
+    points = np.array(from_left(word.polygon), np.float64)
     if len(points) == 4:
         heights = np.linalg.norm(points[3] - points[0]), np.linalg.norm(points[2] - points[1])
         points = grow(points, MARGIN * float(np.mean(heights)))

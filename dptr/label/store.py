@@ -99,16 +99,24 @@ class Store:
         rows = self._database.fetch("SELECT bytes FROM content WHERE path = ?", os.fsencode(photo.path))
         return rows[0][0] if rows else None
 
-    def add_word(self, photo: int, word: Proposal) -> Item:
-        """Add a word that the detector missed to a photograph of the set.
+    def add_word(self, photo: int, word: Proposal, again: tuple[int, int] | None = None) -> Item:
+        """Add a word that the detector missed to a photograph of the set, or bring one back that was taken away.
+
+        Args:
+            again: the id and the version of the word that is brought back: it has that id, and the version after.
 
         Raises:
-            UserError: there is no such photograph, or the disk is full; nothing is added then.
+            UserError: there is no such photograph, the word to bring back is there or never was, or the disk is full;
+                nothing is added then.
         """
         held = self.photo(photo)
         with self._database.change() as connection:
-            number = next_id(connection)
+            number, version = again or (next_id(connection), 0)
+            taken = connection.execute("SELECT 1 FROM item WHERE id = ?", (number,)).fetchone()
+            if taken or (again and number >= next_id(connection)):
+                raise UserError(f"word {number}: was not taken away from {self.folder}; load the page again")
             connection.execute(ADD, new_row(number, held.id, word, time.time()))
+            connection.execute("UPDATE item SET version = ? WHERE id = ?", (version + 1, number))
             return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (number,)).fetchone())
 
     # --- what people say ----------------------------------------------------------------------------------------------
@@ -159,7 +167,7 @@ class Store:
             item, version: as for ``change``.
 
         Returns:
-            The word as it was; ``add_word`` brings it back, under another id.
+            The word as it was; ``add_word`` brings it back.
 
         Raises:
             Conflict: the word has another version by now.
@@ -214,9 +222,10 @@ class Store:
             found |= {row[0]: make_item(row) for row in rows}
         return [found[item] for item in items if item in found]
 
-    def ids(self, state: State) -> list[int]:
-        """The ids of all words of a state, in their order."""
-        return [item for (item,) in self._database.fetch("SELECT id FROM item WHERE state = ? ORDER BY id", state)]
+    def ids(self, state: State, after: int = 0) -> list[int]:
+        """The ids of all words of a state behind one, in their order."""
+        query = "SELECT id FROM item WHERE state = ? AND id > ? ORDER BY id"
+        return [item for (item,) in self._database.fetch(query, state, after)]
 
     def items(self, state: State, after: tuple[float, int] = (-1.0, 0), limit: int = 20) -> list[Item]:
         """Words of a state, the least sure first.

@@ -14,7 +14,7 @@ from dptr.photo.align import align_characters
 from dptr.photo.order import measure_angle, order_boxes
 from dptr.photo.page import Box, Character, Line, Outline, Page, Word
 from dptr.photo.rectify import locate
-from dptr.photo.shapes import most_run_left, runs_left
+from dptr.photo.shapes import most_run_left, reverse, runs_left
 from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
 from dptr.text.direction import LineDirection, logical_order, visual_order
@@ -110,13 +110,7 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
 def _place(view: View, left: float, right: float, leftward: bool = False) -> Outline:
     """A stretch of a line in the picture."""
     outline = locate(view.outline, left, INSET, right, 1 - INSET)
-    return _reverse(outline) if leftward else outline
-
-
-def _reverse(outline: Outline) -> Outline:
-    """An outline that begins at the other end of its text."""
-    half = len(outline) // 2
-    return outline[half - 1 :: -1] + outline[: half - 1 : -1]
+    return reverse(outline) if leftward else outline
 
 
 def _corners(outline: Outline) -> Box:
@@ -148,7 +142,7 @@ def _align_directions(polygons: Sequence[Outline]) -> list[Outline]:
     turned = []
     for polygon, way in zip(polygons, ways, strict=True):
         begin, end = np.array(polygon[0]), np.array(polygon[len(polygon) // 2 - 1])
-        turned.append(_reverse(polygon) if (end - begin) @ way < 0 else polygon)
+        turned.append(reverse(polygon) if (end - begin) @ way < 0 else polygon)
     return turned
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from dptr.photo.detect import Detection
 from dptr.photo.page import Outline
+from dptr.photo.shapes import from_left
 from dptr.photo.strip import enclose
 from dptr.utils.errors import UserError
 
@@ -41,7 +42,8 @@ class Boxes:
     def of(self, source: str, number: int, picture: Image.Image) -> list[Float64[np.ndarray, "points 2"]]:
         """The boxes of a picture, in the order of the file; none if the file has none of it.
 
-        Names in the file are as the picture was passed, or paths from the folder of the file or the current one.
+        All begin on the left of their text, also where it runs from right to left. Names in the file are as the picture
+        was passed, or paths from the folder of the file or the current one.
 
         Args:
             source: as the picture was passed.
@@ -62,7 +64,7 @@ class Boxes:
                 ),
                 [],
             )
-        boxes = [np.array(points, np.float64) for _, points in found]
+        boxes = [np.array(from_left(points), np.float64) for _, points in found]
         for (line, _), box in zip(found, boxes, strict=True):
             if (box.max(0) <= 0).any() or (box.min(0) >= picture.size).any():
                 raise UserError(

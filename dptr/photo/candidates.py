@@ -9,6 +9,7 @@ from dptr.inference.auto import AutoReader, annotate, missing_note
 from dptr.inference.reader import Reader
 from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate
 from dptr.photo.views import CutLine, LineViews, view_line
+from dptr.text.charset import SPACED, resolve_charset
 
 LINE_SQUEEZED = 1.25  # times as long as the recognizer's longest crop that a line is which is read whole too, at most
 ALONE = Route((Candidate("", "", 1.0),))
@@ -55,6 +56,7 @@ class LineReaders:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
+        self._of_lines = _with_space(reader)
 
     def route(self, cuts: Sequence[CutLine]) -> list[RoutedLine]:
         """The lines of one photograph, for each recognizer that may read them."""
@@ -71,6 +73,10 @@ class LineReaders:
         """The reader of a view's recognizer."""
         return self.reader.reader_of(recognizer) if isinstance(self.reader, AutoReader) else self.reader
 
+    def of_lines(self, recognizer: str) -> Reader:
+        """The reader of a view's whole line (``View.line_crop``)."""
+        return self._of_lines if self._of_lines is not self.reader else self.of(recognizer)
+
     def _view(self, cut: CutLine, recognizer: str) -> LineViews:
         reader = self.of(recognizer)
         high, wide = reader.size.every[-1]
@@ -78,3 +84,12 @@ class LineReaders:
         reads_spaces = " " in reader.tokenizer.charset.characters and not expects_words
         longest = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
         return view_line(cut, reader.fit, longest, reader.tokenizer.visual or "rtl", recognizer)
+
+
+def _with_space(reader: Reader) -> Reader:
+    """The reader, but with the space among its characters where those that it may read lack it and its model has it: a
+    line that is read without spaces says that there are none."""
+    lacks = bool(reader.charset) and " " not in resolve_charset(reader.charset)
+    if not lacks or " " not in reader.tokenizer.charset or reader.pattern or reader.lexicon is not None:
+        return reader
+    return reader.expect(reader.charset + SPACED)

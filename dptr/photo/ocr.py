@@ -220,7 +220,7 @@ class OCR:
 
     def _read_views(self, views: Sequence[View], check: Check) -> None:
         lines = [(view, view.line_crop) for view in views if view.line_crop is not None]
-        for (view, _), reading in zip(lines, self._predict(lines, check), strict=True):
+        for (view, _), reading in zip(lines, self._predict(lines, check, self._readers.of_lines), strict=True):
             view.take_line(reading)
         self._read_words(views, check)
 
@@ -234,11 +234,17 @@ class OCR:
             changed = {id(view): view for view, _ in asked}.values()
             asked = [(view, span) for view in changed for span in view.unread()]
 
-    def _predict(self, crops: Sequence[tuple[View, np.ndarray]], check: Check) -> list[Prediction]:
-        """Read crops, each with its view's recognizer, in batches of one size each, narrow ones first."""
+    def _predict(
+        self, crops: Sequence[tuple[View, np.ndarray]], check: Check, of: Callable[[str], Reader] | None = None
+    ) -> list[Prediction]:
+        """Read crops, each with its view's recognizer, in batches of one size each, narrow ones first.
+
+        Args:
+            of: the reader of a recognizer; None = that of words.
+        """
         found: dict[int, Prediction] = {}
         for recognizer in dict.fromkeys(view.recognizer for view, _ in crops):
-            predict = self._readers.of(recognizer).predict_arrays
+            predict = (of or self._readers.of)(recognizer).predict_arrays
 
             def read(batch: np.ndarray, predict: Callable[..., list[Prediction]] = predict) -> list[Prediction]:
                 check()

@@ -42,8 +42,8 @@ def measure_angle(box: Float[np.ndarray, "4 2"]) -> float:
 def order_boxes(boxes: Float[np.ndarray, "n 4 2"], leftward: bool = False) -> list[Row]:
     """Sort boxes as one reads them: columns and rows are cut apart by the white of the page (an XY cut).
 
-    The page is turned so that most of its text runs level. From the top, rows that a common white stretch parts into
-    columns are read column by column.
+    The page is turned so that most of its text runs level and stands upright. From the top, rows that a common white
+    stretch parts into columns are read column by column.
 
     Args:
         boxes: corners clockwise from where the text begins at the top.
@@ -54,6 +54,8 @@ def order_boxes(boxes: Float[np.ndarray, "n 4 2"], leftward: bool = False) -> li
     widths = np.array([side_lengths(box)[0] for box in boxes])
     angles = np.radians([measure_angle(box) for box in boxes])
     main = float(np.arctan2((widths * np.sin(2 * angles)).sum(), (widths * np.cos(2 * angles)).sum())) / 2
+    if (widths * np.cos(angles - main)).sum() < 0:  # level, but upside down
+        main += np.pi
     turn = np.array(((np.cos(main), np.sin(main)), (-np.sin(main), np.cos(main))))
     turned = boxes @ turn.T
     if leftward:
@@ -139,8 +141,8 @@ def _lines(band: list[int], frames: Float[np.ndarray, "n 4"]) -> list[list[int]]
         else:
             lines.append([member])
     tops = {id(line): float(frames[line, 1].min()) for line in lines}
-    height = float(np.median(frames[band, 3] - frames[band, 1]))
-    return sorted(lines, key=lambda line: (round(tops[id(line)] / height), frames[line[0], 0]))
+    height, first = float(np.median(frames[band, 3] - frames[band, 1])), min(tops.values())
+    return sorted(lines, key=lambda line: (round((tops[id(line)] - first) / height), frames[line[0], 0]))
 
 
 def _follows(before: Float[np.ndarray, " 4"], after: Float[np.ndarray, " 4"]) -> bool:

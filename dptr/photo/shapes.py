@@ -31,6 +31,19 @@ def corners(outline: Outline, width: int, height: int) -> list[tuple[int, int]]:
     return [(_clip(round(x), width), _clip(round(y), height)) for x, y in outline]
 
 
+def reverse(outline: Outline) -> Outline:
+    """An outline that begins at the other end of its text."""
+    half = len(outline) // 2
+    return outline[half - 1 :: -1] + outline[: half - 1 : -1]
+
+
+def from_left(outline: Outline) -> Outline:
+    """An outline that runs clockwise, as one is cut out: text that runs from right to left has another."""
+    following = (*outline[1:], outline[0])
+    area = sum(x * v - y * u for (x, y), (u, v) in zip(outline, following, strict=True))
+    return reverse(outline) if area < 0 else outline
+
+
 def blocks(page: Page) -> list[list[Line]]:
     """The lines of a page by block, in reading order."""
     return [list(lines) for _, lines in groupby(page.lines, key=lambda line: line.block)]

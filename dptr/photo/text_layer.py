@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dptr.photo.page import Box, Character, Line, Point, Word
 from dptr.photo.shapes import runs_left
+from dptr.text.unicode import JOINERS
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -127,10 +129,18 @@ def _mapping(page: pypdfium2.PdfPage, width: int, height: int) -> Callable[[floa
 
 
 def _split(glyphs: Iterator[_Glyph | None]) -> Iterator[list[list[_Glyph]]]:
-    """Lines of words of characters; a line ends also where the angle of the writing changes."""
+    """Lines of words of characters; a line ends also where the angle of the writing changes.
+
+    Joiners spell, and stay inside their word; other format characters, such as soft hyphens, show nothing and part
+    nothing. White space, controls, and private characters part words.
+    """
     line: list[list[_Glyph]] = []
     open_word = False
     for glyph in glyphs:
+        if glyph is not None and unicodedata.category(glyph.text[0]) == "Cf":
+            if open_word and glyph.text in JOINERS:
+                line[-1].append(glyph)
+            continue
         if glyph is not None and (glyph.text.isspace() or not glyph.text.isprintable()):
             open_word = False
             continue

@@ -20,12 +20,22 @@ from dptr.serve.options import parse_fields
 Box = Annotated[tuple[tuple[float, float], ...], Field(max_length=64, description="x and y in pixels.")]
 
 
+class Again(BaseModel):
+    """A word that was taken away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: int = Field(ge=1, lt=1 << 63)
+    version: int = Field(ge=1, lt=1 << 62, description="That it had.")
+
+
 class Drawn(BaseModel):
     """A word that is drawn."""
 
     model_config = ConfigDict(extra="forbid")
 
     outline: Box
+    again: Again | None = Field(None, description="The word that is brought back.")
 
 
 class Removed(BaseModel):
@@ -52,13 +62,15 @@ def show(labeling: Labeling, photo: int) -> dict[str, Any]:
 
 
 async def draw(labeling: Labeling, photo: int, read: ReadWord, body: Body) -> Response:
-    """Read where somebody has drawn a box, and add the word."""
-    outline = parse_fields(Drawn, body.fields).outline
+    """Read where somebody has drawn a box, and add the word, or bring it back."""
+    wanted = parse_fields(Drawn, body.fields)
+    outline, back = wanted.outline, wanted.again
     place = await run_in_threadpool(labeling.store.photo, photo)
     found = await labeling.read(Item(0, place, outline, "", 0.0, "", "open", 1), outline, read)
     word = Proposal(outline, found.text, found.confidence)
-    added = await run_in_threadpool(labeling.store.add_word, photo, word)
-    return to_json({"item": describe(added), "counts": labeling.store.counts()})
+    again = None if back is None else (back.id, back.version)
+    added = await run_in_threadpool(labeling.store.add_word, photo, word, again)
+    return to_json({"item": describe(added), "counts": labeling.store.counts(), "check": labeling.checked()})
 
 
 async def remove(labeling: Labeling, item: int, body: Body) -> Response:

@@ -142,7 +142,8 @@ class AdaptTask(Task):
         self.first = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
         self.objective = AdaptObjective(self.decoder.train())
         self.parts = [(self.decoder, 1.0)]
-        self.card = {**loaded.card, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
+        before = {key: value for key, value in loaded.card.items() if key != "thresholds"}  # not measured on this one
+        self.card = {**before, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
 
     def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Features, list[int]]], None, None]:
         run = self.recipe.run

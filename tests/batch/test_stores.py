@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 import pytest
-from helpers_batch import MODEL, Store, draw_words, serve_store, write_parquet
+from helpers_batch import MODEL, Store, connect_store, draw_words, write_parquet
 
 from dptr.batch.blocks import Record
 from dptr.batch.run import plan_reading, run_here, run_task
-from dptr.utils import places
 from dptr.utils.errors import UserError
 
 PICTURES = draw_words(10)
@@ -19,12 +18,7 @@ PICTURES = draw_words(10)
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    for name, value in (("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(places, "WAITS", (0.0, 0.0))
-    places._connect.cache_clear()
-    with serve_store() as store:
+    with connect_store(monkeypatch) as store:
         for number, content in enumerate(PICTURES):
             store.objects[f"bucket/in/{number}.png"] = content
         yield store
@@ -59,7 +53,7 @@ def test_parquet_of_a_store(store: Store, tmp_path) -> None:
 
 def test_a_busy_store_is_asked_again(store: Store) -> None:
     store.busy = 2
-    assert read(store).rows == 10
+    assert read(store).rows == 10 and not store.busy
 
 
 def test_a_store_that_refuses_is_one_line(store: Store) -> None:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
+from dptr.inference.best_path import collapse
+from dptr.inference.confidence import WordConfidence
+from dptr.inference.decoding import make_decoding
 from dptr.inference.restrict import restrict
+from dptr.models.decoders import ctc
 from dptr.text.charset import Charset, resolve_charset
+from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
 
@@ -39,3 +48,32 @@ def test_positions_without_an_allowed_character_are_no_division_by_zero() -> Non
 def test_a_charset_that_the_model_does_not_read_is_refused() -> None:
     with pytest.raises(UserError, match="reads none of its characters"):
         restrict(resolve_charset("36"), Charset("greek", ("α", "β")))
+
+
+def test_the_best_path_is_the_one_that_the_network_takes() -> None:
+    rng = np.random.default_rng(0)
+    paths = rng.dirichlet(np.full(4, 0.3), (200, 9)).astype(np.float32)
+    paths[:20, :, 0] = 0  # no blank
+    paths[20:25, :, 1:] = 0  # nothing else
+    paths /= paths.sum(-1, keepdims=True)
+    for length in 1, 3, 9:
+        expected = ctc.collapse(torch.from_numpy(paths).log(), length).softmax(-1).numpy()
+        assert np.abs(collapse(paths, length) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("card", [{}, WordConfidence(of_paths=True).to_card()], ids=["product", "sum over paths"])
+def test_a_character_that_may_not_be_read_does_not_end_the_word_of_a_path(card: dict[str, Any]) -> None:
+    charset = Charset("few", tuple("12-$"))
+    path = np.full((1, 8, 5), 0.01, np.float32)
+    for place, symbol in enumerate([4, 0, 1, 1, 3, 2, 0, 3]):  # $_11-2_-
+        path[0, place, symbol] = 0.96
+    backend: Any = SimpleNamespace(
+        searches="paths", temperature=1.0, tokenizer=Tokenizer(charset, 6), card=card, paths=lambda crops: path,
+        probabilities=lambda crops: collapse(path, 7), probabilities_and_paths=lambda crops: (collapse(path, 7), path),
+    )  # fmt: skip
+    crops = np.zeros((1, 8, 8, 3), np.uint8)
+    (free,) = make_decoding(backend, "any").predict(backend, crops)
+    (digits,) = make_decoding(backend, "any", charset="10").predict(backend, crops)
+    (searched,) = make_decoding(backend, "any", charset="10", pattern="[12]+").predict(backend, crops)
+    assert (free.text, digits.text, searched.text) == ("$1-2-", "12", "12")
+    assert digits.confidence == pytest.approx(searched.confidence)

@@ -14,6 +14,7 @@ from helpers_label import SIZE, make_words, proposal, save_photo
 from dptr.cli.app import run
 from dptr.label.check import MOST, draw, limits, summarize, waiting
 from dptr.label.export import export_crops
+from dptr.label.item import Conflict, Proposal
 from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
@@ -61,6 +62,65 @@ def test_what_is_corrected_counts_as_wrong_and_what_is_illegible_as_nothing(tmp_
     outside = next(item for item in store.items("sure", limit=100) if item not in waiting(store))
     store.change(outside.id, 1, "chosen, not drawn", "labeled")
     assert summarize(store).wrong == 2 and summarize(store).population == 99  # type: ignore[union-attr]
+
+
+def add_sure(store: Store, folder: Path, count: int, text: str) -> None:
+    path = save_photo(folder / f"{text}.png")
+    store.add(path, 1, SIZE, [proposal(text, 0.995, "sure") for _ in range(count)])
+
+
+def look(store: Store) -> None:
+    """Somebody finds all words ``bad`` wrong, and all others right."""
+    for item in waiting(store):
+        store.change(item.id, item.version, "other" if item.text == "bad" else item.text, "labeled")
+
+
+def test_a_word_that_is_brought_back_is_the_one_that_was_drawn(tmp_path: Path) -> None:
+    store = make_sure(tmp_path, 40)
+    draw(store, 10)
+    before = summarize(store)
+    word = waiting(store)[3]
+    gone = store.remove(word.id, 1)
+    assert summarize(store).wrong == 1  # type: ignore[union-attr]
+    back = store.add_word(1, Proposal(gone.outline, gone.text, gone.confidence, "sure"), (gone.id, gone.version))
+    assert (back.id, back.version) == (word.id, 2) and summarize(store) == before
+    with pytest.raises(Conflict):
+        store.change(word.id, 1, "of before", "labeled")
+    for taken in (word.id, 41):
+        with pytest.raises(UserError, match=f"word {taken}: was not taken away"):
+            store.add_word(1, Proposal(gone.outline, "x", 0.5), (taken, 1))
+    assert store.add_word(1, Proposal(gone.outline, "new", 0.5)).id == 41
+
+
+def test_words_that_are_added_later_count_as_much_as_the_first_ones(tmp_path: Path) -> None:
+    shares, held = [], 0
+    for seed in range(12):
+        store = Store(tmp_path / str(seed))
+        add_sure(store, tmp_path, 300, "good")
+        draw(store, 30, seed)
+        look(store)
+        add_sure(store, tmp_path, 300, "bad")  # half of all are wrong now
+        found = draw(store, 30)
+        look(store)
+        found = summarize(store)  # type: ignore[assignment]
+        assert found.drawn + found.apart == 60 and found.population == 600
+        shares.append(found.share)
+        held += found.low <= 0.5 <= found.high
+    assert abs(np.mean(shares) - 0.5) < 0.08 and held >= 10
+
+
+def test_a_sample_does_not_tell_of_words_that_came_after_it(tmp_path: Path) -> None:
+    store = make_sure(tmp_path, 100)
+    draw(store, 20)
+    look(store)
+    before = summarize(store)
+    assert before is not None and (before.drawn, before.apart, before.right) == (20, 0, 20)
+    add_sure(store, tmp_path, 1000, "bad")
+    after = summarize(store)
+    assert after is not None and after.apart > 10 and after.high > 0.5 and after.drawn + after.apart == 20
+    assert f"{after.apart} more do not count, for words came since" in after.describe()
+    draw(store, MOST - 20)
+    assert summarize(store).apart == 0  # type: ignore[union-attr]
 
 
 def exact(wrong: int, checked: int, population: int) -> tuple[float, float]:

@@ -42,6 +42,7 @@ def test_accepted_words_are_exported_and_come_back(tmp_path: Path, name: str) ->
     other = Store(tmp_path / "other")
     assert import_labels(other, tmp_path / name, drops) == 2 and not drops.total
     assert import_labels(other, tmp_path / name, drops) == 0  # once each
+    assert drops.counts == {"word of a photograph that is in the set already": 2}
     back = [*other.each()]
     assert told(back) == [("sure", "labeled"), (HOSTILE, "labeled")]
     for item, twin in zip(items, back, strict=True):
@@ -161,6 +162,28 @@ def test_what_label_studio_itself_writes_is_read(tmp_path: Path) -> None:
         "neither rectangle nor polygon": 2, "a box without text": 1, "box that cannot be cut out": 1,
         "unreadable image": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("parent", [None, 7], ids=["same ids", "parent named"])
+def test_an_annotation_that_began_with_a_prediction_takes_its_place(tmp_path: Path, parent: int | None) -> None:
+    """Label Studio copies the regions with their ids; one was corrected, one taken away, one is new."""
+    save_photo(tmp_path / "a.png")
+    boxes = [{**BOX, "x": 10 * place, "width": 8} for place in range(4)]
+
+    def word(place: int, text: str) -> list[dict[str, Any]]:
+        name = f"w{place}"
+        return [result("rectangle", boxes[place], name), result("textarea", {"text": [text]}, name)]
+
+    task = {
+        "data": {"ocr": "a.png"},
+        "annotations": [{"result": word(0, "right") + word(3, "new"), "parent_prediction": parent}],
+        "predictions": [{"id": 7, "result": word(0, "rihgt") + word(1, "gone")}],
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    store, drops = Store(tmp_path / "set"), DropReport()
+    left = [] if parent else [("gone", "open")]  # nobody says that it was taken away
+    assert import_labels(store, tmp_path / "tasks.json", drops) == 2 + len(left) and not drops.total
+    assert told([*store.each()]) == [("right", "labeled"), ("new", "labeled"), *left]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_label import SIZE, save_photo, told
-from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, page
+from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, box, page, ring_outline
 from helpers_serve import CROPS, tiny
 
 from dptr.cli.app import run
 from dptr.cli.label import list_sources
 from dptr.label.pictures import Pictures
-from dptr.label.propose import propose
+from dptr.label.propose import propose, words_of
 from dptr.label.store import Store
 from dptr.photo.ocr import OCR
+from dptr.photo.page import Line, Outline, Page, Word
+from dptr.photo.shapes import reverse
 from dptr.utils.errors import UserError
 
 
@@ -50,6 +53,17 @@ def test_an_interrupted_run_goes_on_and_reads_nothing_twice(tmp_path: Path) -> N
     assert (again.photos, again.known) == (3, 3) and ocr.read == [f"{number}.png" for number in range(6)]
     assert done[-1] == 6
     assert sum(store.counts().values()) == 12
+
+
+@pytest.mark.parametrize(
+    "outline", [(), tuple(map(tuple, ring_outline((100, 100), 60, 20, 150, True, 5).tolist()))], ids=["box", "curved"]
+)
+def test_words_that_run_from_right_to_left_are_found_as_others_are(outline: Outline) -> None:
+    """Their boxes begin on the right; a word is cut out as one looks at it."""
+    straight = Word("שלום", 0.9, box(20, 30, 80, 60), outline=outline)
+    turned = replace(straight, box=reverse(straight.box), outline=reverse(outline))  # type: ignore[arg-type]
+    found = [words_of(Page("a.png", 1, 200, 150, (Line((each,), each.box),)), 0.99) for each in (straight, turned)]
+    assert len(found[0]) == 1 and found[0] == found[1]
 
 
 def test_words_surer_than_the_threshold_are_accepted(tmp_path: Path) -> None:

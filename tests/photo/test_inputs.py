@@ -18,7 +18,7 @@ from PIL import Image
 
 from dptr.photo.inputs import Failure, InputOptions, Pages, Sheet, list_pages, open_sheets, parse_pages
 from dptr.photo.outputs import write_pages
-from dptr.photo.page import Box, Page
+from dptr.photo.page import Box, Line, Page, Word
 from dptr.utils.errors import UserError
 
 
@@ -183,6 +183,27 @@ def test_a_picture_keeps_its_size_through_a_pdf(size: tuple[int, int], tmp_path:
     write_pages([(Page("x", 1, *size), picture)], "pdf", tmp_path / "x.pdf")
     (sheet,) = _opened(tmp_path / "x.pdf", dpi=200)
     assert isinstance(sheet, Sheet) and sheet.picture is not None and sheet.picture.size == size
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("co\u00adop", "coop"),
+        ("a\ufeffb", "ab"),
+        ("\u200dab", "ab"),
+        ("one\ue000two", "one two"),
+    ],
+    ids=ascii,
+)
+def test_characters_that_show_nothing_part_no_word_of_a_pdf(written: str, read: str, tmp_path: Path) -> None:
+    box = (20.0, 20.0), (120.0, 20.0), (120.0, 40.0), (20.0, 40.0)
+    page = Page("x", 1, 300, 100, (Line((Word(written, 1.0, box),), box),))
+    write_pages([(page, Image.new("RGB", (300, 100), "white"))], "pdf", tmp_path / "x.pdf")
+    (sheet,) = _opened(tmp_path / "x.pdf", text_layer="use")
+    assert isinstance(sheet, Sheet) and sheet.page is not None and sheet.page.text == read
+    assert " ".join("".join(each.text for each in word.characters) for word in sheet.page.words) == read
 
 
 def test_the_text_layer_is_used_or_ignored(tmp_path: Path) -> None:

@@ -294,6 +294,15 @@ def test_a_charset_restricts_what_is_read() -> None:
     assert page.text and page.text.replace(" ", "").isdigit()
 
 
+@pytest.mark.parametrize("charset", ["10", "94", "10+space"])
+def test_a_charset_without_a_space_keeps_words_apart(charset: str) -> None:
+    """Lines are read whole, too: without spaces they would say that there are none."""
+    image, boxes, _ = _draw(("2024 10 31", "12 345 6789"))
+    assert OCR("dptr-latin", detector=Given(boxes), charset=charset)(image).text.split() == (
+        ["2024", "10", "31", "12", "345", "6789"]
+    )
+
+
 def test_only_words_that_fit_are_on_the_page() -> None:
     image, boxes, _ = _draw(("Total 12.50", "Thank you"))
     assert OCR("dptr-en", detector=Given(boxes), pattern="price")(image).text == "12.50"

@@ -24,7 +24,7 @@ FOOT = _box(0, 120, 200)
 PAGE = np.array([TITLE, *LEFT, *RIGHT, FOOT])
 
 
-@pytest.mark.parametrize("degrees", [0, 5, -8, 20])
+@pytest.mark.parametrize("degrees", [0, 5, -8, 20, 89, 91, -89, -91, 135, 180, -172])
 @pytest.mark.parametrize("seed", range(3))
 def test_columns_are_read_one_after_the_other(degrees: float, seed: int) -> None:
     shuffled = np.random.default_rng(seed).permutation(len(PAGE))
@@ -44,6 +44,20 @@ def test_words_beside_each_other_are_one_line() -> None:
     boxes = np.array([_box(60, 1, 40), _box(0, 0, 50), _box(0, 15, 50), _box(60, 16, 40)])
     rows = order_boxes(boxes)
     assert [row.boxes for row in rows] == [(1, 0), (2, 3)]
+
+
+@pytest.mark.parametrize("down", np.arange(0, 10, 0.9).tolist())
+def test_lines_beside_each_other_go_from_left_to_right_wherever_they_stand(down: float) -> None:
+    """They are too far apart for one line, and one of them lies a little higher."""
+    boxes = np.array([_box(100, down, 40), _box(0, down + 0.8, 40)])
+    assert [row.boxes for row in order_boxes(boxes)] == [(1,), (0,)]
+
+
+@pytest.mark.parametrize("degrees", [0, 91, 180])
+def test_from_right_to_left_on_a_page_that_is_turned(degrees: float) -> None:
+    mirrored = (PAGE * (-1, 1) + (200, 0))[:, [1, 0, 3, 2]]
+    rows = order_boxes(_turn(mirrored, degrees), leftward=True)
+    assert [index for row in rows for index in row.boxes] == list(range(10))
 
 
 def test_from_right_to_left() -> None:

@@ -18,9 +18,12 @@ from dptr.photo.boxes import give_boxes, read_boxes, take_boxes
 from dptr.photo.inputs import Failure, Sheet
 from dptr.photo.outputs.plain import write_tsv
 from dptr.photo.overlay import BOX_COLOR, draw_overlay
-from dptr.photo.page import Line, Page
+from dptr.photo.page import Line, Outline, Page
 from dptr.photo.run import keep_confident, run_ocr
+from dptr.photo.shapes import reverse
+from dptr.photo.spaces import SpaceFinder
 from dptr.photo.strip import enclose
+from dptr.photo.views import cut_lines
 from dptr.utils.errors import UserError
 
 
@@ -96,6 +99,24 @@ def test_boxes_are_found_by_name_from_either_folder(tmp_path: Path, monkeypatch:
     assert found.boxes.tolist() == wanted and found.scores.tolist() == [1, 1] and not found.outlines
     with pytest.raises(UserError, match="carries no boxes"):
         take_boxes(Image.new("RGB", (20, 10)))
+
+
+@pytest.mark.parametrize(
+    "outline", [(), tuple(map(tuple, ring_outline((100, 100), 60, 20, 150, True, 5).tolist()))], ids=["box", "curved"]
+)
+def test_boxes_of_text_that_runs_from_right_to_left_are_cut_out_as_others_are(outline: Outline, tmp_path: Path) -> None:
+    """They begin on the right in a table of words, and what is cut out along them would be mirrored."""
+    place, picture = box(20, 30, 80, 60), Image.new("RGB", (200, 150))
+    found = []
+    for turned in (False, True):
+        own, around = (reverse(each) if turned else each for each in (outline, place))
+        words = (replace(word("שלום", around), outline=own),)  # type: ignore[arg-type]
+        with open(tmp_path / "words.tsv", "wb") as file:
+            write_tsv([(Page("a.png", 1, 200, 150, (Line(words, words[0].box),)), None)], file)
+        give_boxes(picture, read_boxes(str(tmp_path / "words.tsv")).of("a.png", 1, picture))
+        (line,) = cut_lines(picture, take_boxes(picture), SpaceFinder())
+        found.append(line.crops[0].crop.outline)
+    assert found[0] == pytest.approx(found[1], abs=0.01)
 
 
 def test_outlines_of_curved_text_are_boxes_too(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_by_keyboard_a_word_is_drawn_chosen_moved_removed_and_put_back(browser: 
         page.locator("#photo-undo").wait_for(state="hidden")
         page.wait_for_function("() => document.getElementById('photo-sure').textContent === 'labeled'")
         again = store.words_of(1)[-1]
-        assert (again.text, again.state, again.outline) == ("drawn", "labeled", drawn.outline)
+        assert (again.id, again.text, again.state, again.outline) == (drawn.id, "drawn", "labeled", drawn.outline)
 
 
 def touch(page: Any, *moments: list[tuple[float, float]]) -> None:

@@ -96,6 +96,10 @@ def test_a_word_is_taken_away_unless_somebody_changed_it(client: TestClient, sto
     assert refused.status_code == 409 and refused.json()["item"]["text"] == "mine"
     assert client.post(path, json={"version": 2}).json()["counts"]["labeled"] == 0
     assert client.post(path, json={"version": 2}).status_code == 400 and store.words_of(1) == []
+    again = {"outline": word_box(), "again": {"id": item["id"], "version": 2}}
+    back = client.post("/v1/label/photos/1/words", json=again).json()["item"]
+    assert (back["id"], back["version"]) == (item["id"], 3)
+    assert client.post("/v1/label/photos/1/words", json=again).status_code == 400
 
 
 def test_a_sample_is_drawn_looked_at_and_told(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,17 @@ def test_of_states_that_forget_little_the_one_that_reads_most_is_kept(
     printed = capsys.readouterr().err
     assert printed.count("not kept: that is more than max_accuracy_loss=0.01 below 60.0%") == 5
     assert "step 3: 75% of the way: reads 45.0%" in printed
+
+
+def test_confidences_by_precision_of_the_recognizer_before_are_not_passed_on(parts: Parts, tmp_path: Path) -> None:
+    """They were measured on its own readings."""
+    shutil.copytree(parts.folder / "recognizer", tmp_path / "before")
+    card = read_json(tmp_path / "before" / "card.json", "card")
+    own = {**card, "thresholds": {"n": 200, "0.99": [0.9, 0.5]}, "confidence": {"exponent": 2.0, "counted_as": ""}}
+    (tmp_path / "before" / "card.json").write_text(json.dumps(own))
+    recipe = parts.recipe("adapt", f"init.model={json.dumps(str(tmp_path / 'before'))}", "run.steps=1")
+    card = read_json(adapt(recipe, tmp_path / "run") / "card.json", "card")
+    assert "thresholds" not in card and card["confidence"]["exponent"] == 2
 
 
 def test_the_decoder_that_is_kept_lies_between_the_one_before_and_the_trained_one(

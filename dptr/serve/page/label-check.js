@@ -7,10 +7,11 @@ export const CHECKED = 50; // words that are drawn at a time
 const share = (value) => `${(100 * value).toFixed(value < 0.1 && value > 0 ? 1 : 0)} %`;
 
 // What a sample tells of all words that were accepted unseen.
-export function describeCheck({ right, wrong, illegible, low, high, level, share: part }) {
+export function describeCheck({ right, wrong, illegible, low, high, level, apart, share: part }) {
   const seen = right + wrong;
-  if (part === null) return "None of the sample was looked at yet.";
-  const others = illegible ? ` ${illegible} more ${illegible === 1 ? "is" : "are"} illegible.` : "";
+  const later = apart ? ` Words came since the sample was drawn: ${apart} of it ${apart === 1 ? "does" : "do"} not count until more are checked.` : "";
+  if (part === null) return `None of the sample was looked at yet.${later}`;
+  const others = (illegible ? ` ${illegible} more ${illegible === 1 ? "is" : "are"} illegible.` : "") + later;
   return `${wrong} of ${seen} checked ${seen === 1 ? "word" : "words"} ${wrong === 1 ? "is" : "are"} wrong: ${share(part)}. Of all that were accepted unseen, between ${share(low)} and ${share(high)} are (${share(level)} confidence).${others}`;
 }
 

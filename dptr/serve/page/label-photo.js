@@ -111,10 +111,11 @@ function later(begin) {
   return saving;
 }
 
-async function add(outline) {
+// again: id and version of a word that was taken away
+async function add(outline, again = null) {
   try {
-    const { item, counts } = await json(`/photos/${photo.id}/words`, { outline });
-    tell.summary({ counts });
+    const { item, counts, check } = await json(`/photos/${photo.id}/words`, { outline, again });
+    tell.summary({ counts, check });
     if (item.photo !== photo?.id) return null;
     at = photo.words.push(item) - 1;
     show();
@@ -196,10 +197,10 @@ function remove() {
 }
 
 async function undo() {
-  const { text, state, outline, photo: of } = gone;
+  const { id, version, text, state, outline, photo: of } = gone;
   if (of !== photo.id) return;
   gone = null;
-  const item = await later(() => add(outline.length ? outline : whole()));
+  const item = await later(() => add(outline.length ? outline : whole(), { id, version }));
   if (item && (text !== item.text || state !== "open")) await change({ text, state });
 }
 
