@@ -65,14 +65,15 @@ class Parts:
         ]
         workers = "run.workers=0"
         fonts = f"render.fonts=[{_quoted(self.fonts)}]"
+        shapes = f"decomposition={_quoted(self.folder / 'shapes.tsv')}"
         tower, bank = _quoted(self.folder / "glyph"), _quoted(self.folder / "bank.safetensors")
         init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr=0.5"]
         data = [f"data.train=[{_quoted(self.folder / 'crops')}]", "data.rendered=0.5", "data.validation_share=0.3"]
         own = {
             "align": [*glyph, fonts, workers],
-            "teach": [*glyph, fonts, workers, *TEACH],
-            "pretrain": [*DECODER, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2"],
-            "finetune": [*MODEL, *init, *data, fonts, workers],
+            "teach": [*glyph, fonts, workers, *TEACH, shapes],
+            "pretrain": [*DECODER, f"dual.model={tower}", f"orp.bank={bank}", "bucket=2", shapes],
+            "finetune": [*MODEL, *init, *data, fonts, workers, shapes],
             "adapt": [
                 f"init.model={_quoted(self.folder / 'recognizer')}",
                 f"text=[{_quoted(self.folder / 'domain.txt')}]",
@@ -116,6 +117,7 @@ def make_parts(folder: Path, fonts: Path) -> Parts:
 
     parts = Parts(folder, fonts)
     (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
+    (folder / "shapes.tsv").write_text("".join(f"{letter}\tol\n" for letter in "abdgpq"))  # a bowl and a stem
     (folder / "domain.txt").write_text("\n".join(DOMAIN) + "\n")
     write_crops(folder / "crops", fonts, WORDS)
     with torch.random.fork_rng():

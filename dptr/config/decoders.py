@@ -44,10 +44,18 @@ class DecoderConfig(KindConfig):
         return DECODER_CONFIGS
 
 
+class NRTRConfig(DecoderConfig):
+    """From left to right."""
+
+    kind: Literal["nrtr"] = "nrtr"
+    negatives: int = Field(0, ge=0)  # of larger charsets, how many classes beside a batch's its loss counts; 0 = all
+
+
 class PARSeqConfig(DecoderConfig):
     """Permutation language modeling."""
 
     kind: Literal["parseq"] = "parseq"
+    negatives: int = Field(0, ge=0)  # as in NRTRConfig
     permutations: int = Field(6, ge=1, le=1000)  # orders a step, in mirrored pairs
     refinements: int = Field(1, ge=0, le=MOST_ROUNDS)  # cloze rounds after the first reading
     refinement_mask: Literal["causal", "cloze"] = "causal"  # of the content stream while refining; published: cloze
@@ -90,6 +98,7 @@ class MDiffConfig(DecoderConfig):
 
 DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # those with keys of their own; the others have the common ones
     "parseq": PARSeqConfig,
+    "nrtr": NRTRConfig,
     "ctc": CTCConfig,
     "abinet": ABINetConfig,
     "mdiff": MDiffConfig,

@@ -88,6 +88,7 @@ class AlignRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
     co_training: CoTrainingConfig = CoTrainingConfig()
+    decomposition: str = ""  # of the charset's characters, as in FinetuneRecipe
     spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
@@ -151,6 +152,7 @@ class PretrainRecipe(Config):
     orp: ORPConfig = ORPConfig()
     corpus: CorpusConfig = CorpusConfig()
     validation: tuple[SourceConfig, ...] = ()  # words to validate on besides, such as the labels of another set
+    decomposition: str = ""  # of the charset's characters, as in FinetuneRecipe
     standardize: bool = False  # the mean is taken off text tokens and off the bank's (dptr.dual.standardize)
     bucket: int = Field(16, ge=1, le=100_000)  # batches whose words are sorted by length together; 1 = as they come
 
@@ -179,4 +181,7 @@ class FinetuneRecipe(Config):
     fmu_lr: float = Field(1.0, ge=0)
     decoder_lr: float = Field(1.0, ge=0)
     counting: float = Field(0.0, ge=0)  # weight of ``dptr.models.fmu.counting_loss``; needs model.fmu.count
+    # Characters that share parts learn together (dptr.training.shared_rows). "unicode": jamo, letters and accents; or a
+    # file with a character, a tab, and its parts in every line; empty: each learns alone.
+    decomposition: str = ""
     patience: int = Field(0, ge=0)  # validations in a row without a better state, after which training ends; 0 = never

@@ -47,7 +47,8 @@ SHEET = 160, 32  # pixels of a crop on the sheet, at most
 TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
 MOST_STEPS = 10_000_000  # the clock ends the training
-DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0}  # that of dptr-en
+DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0, "negatives": 1024}  # that of dptr-en, for any charset
+DECOMPOSITION = "unicode"  # jamo of Hangul, letters and accents: see dptr.training.shared_rows
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class Chain:
                 "optim": {"lr": 4e-3, "grad_clip": 5.0},
                 "glyph": {"charset": self.charset, "max_length": self.longest},
                 "init": {"glyph": "glyph-en"},
+                "decomposition": DECOMPOSITION,
                 **self.render_settings(),
             }
         )
@@ -214,6 +216,7 @@ class Chain:
                 "dual": {"kind": "glyph", "model": str(dual)},
                 "orp": {"bank": "residuals", "positions": "aligned", "strength": 1.0},
                 "corpus": self.found.corpus,
+                "decomposition": DECOMPOSITION,
             }
         )
         decoder = pretrain(text, self.out / "pretrain", self.begun("pretrain"))
@@ -230,6 +233,7 @@ class Chain:
                 "optim": {"lr": 5e-4 if pretrained else 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
                 "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
+                "decomposition": DECOMPOSITION,
                 "data": {"train": crops, "rendered": 0.5 if crops else 1.0, "augment": 0.4},
                 **self.render_settings(),
             }

@@ -22,7 +22,7 @@ from dptr.data.loader import Batch, batches, text_batch
 from dptr.data.sources import Curriculum, Source
 from dptr.dual.glyph.losses import alignment_loss
 from dptr.dual.glyph.model import GlyphModel, calibrated, save_glyph, slot_symbols
-from dptr.dual.glyph.warm_start import warm_start
+from dptr.dual.glyph.warm_start import BY_CHARACTER, warm_start
 from dptr.evaluation.accuracy import read_batches
 from dptr.models.decoders import Decoder
 from dptr.text.charset import Charset
@@ -36,6 +36,7 @@ from dptr.training.co_training import (
 )
 from dptr.training.device import make_accelerator
 from dptr.training.resolve import resolve_align
+from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
 from dptr.training.sources import RENDERED_VALIDATION, draw, in_batches, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -43,9 +44,12 @@ from dptr.training.trainer import Trainer
 
 
 class AlignObjective(nn.Module):
-    def __init__(self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe):
+    def __init__(
+        self, model: GlyphModel, decoder: Decoder | None, recipe: AlignRecipe, shared_rows: SharedRows | None = None
+    ):
         super().__init__()
         self.model = model
+        self.shared_rows = shared_rows
         self.decoder = decoder
         self.recipe = recipe
 
@@ -92,6 +96,7 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = GlyphModel(recipe.glyph, len(charset))
         decoder = build_co_trained_decoder(recipe, charset, parts.decoder)
+    compose_rows(_tables(model, decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
     notes = warm_start(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
     source, unseen, more = rendered_words(
@@ -131,7 +136,8 @@ class AlignTask(Task):
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
         self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed)
-        self.objective = AlignObjective(model, decoder, recipe)
+        self.shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
+        self.objective = AlignObjective(model, decoder, recipe, self.shared_rows)
         self.parts = [(self.objective, 1.0)]
         self.card: dict[str, Any] = {
             "name": name,
@@ -180,6 +186,12 @@ class AlignTask(Task):
         save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
         if self.decoder is not None:
             save_co_trained_decoder(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
+
+
+def _tables(model: GlyphModel, decoder: Decoder | None) -> list[nn.Parameter]:
+    """The parameters with a row a character."""
+    own = [model.get_parameter(name) for name in BY_CHARACTER]
+    return [*own, *(decoder_tables(decoder) if decoder is not None else [])]
 
 
 def slot_accuracy(

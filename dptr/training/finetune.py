@@ -42,6 +42,7 @@ from dptr.training.narrow import NarrowCrops
 from dptr.training.optimizer import Parts
 from dptr.training.orientation import orient_by_label
 from dptr.training.resolve import resolve_finetune
+from dptr.training.shared_rows import SharedRows, decoder_tables, share_rows
 from dptr.training.sources import describe_validation, load_finetune_crops
 from dptr.training.state import RECIPE, check_out, has_run
 from dptr.training.task import Scores, Share, Task, Validation
@@ -69,9 +70,11 @@ class FinetuneObjective(nn.Module):
         teacher: Teacher | None,
         frozen: Sequence[nn.Module] = (),
         counting: float = 0.0,
+        shared_rows: SharedRows | None = None,
     ):
         super().__init__()
         self.model = model
+        self.shared_rows = shared_rows
         self.pad = tokenizer.pad
         self.counting = counting
         self.teacher = teacher  # no module: neither trained nor saved
@@ -226,7 +229,8 @@ class FinetuneTask(Task):
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, rate in parts if not rate]
-        self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting)
+        self.shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr)
+        self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, self.shared_rows)
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)

@@ -11,6 +11,7 @@ from dptr.models.loading import load_strictly
 from dptr.models.recognizer import Recognizer
 from dptr.models.resize_positions import resize_rows
 from dptr.training.parts import FinetuneParts, Resolved
+from dptr.training.shared_rows import compose_rows, decoder_tables
 
 
 def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetuneParts]) -> list[str]:
@@ -29,6 +30,7 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
     image_side = "encoder" if model.fmu is None else "encoder and FMU"
     messages: list[str] = []
     fresh: list[str] = []  # prefixes of keys
+    tables = decoder_tables(model.decoder)
     if parts.model is not None:
         held = parts.model.tensors
         tensors = {name: tensor for name, tensor in held.items() if not name.startswith("decoder.")}
@@ -66,6 +68,8 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
             )
             lacked = load_head(model.decoder.head, own.with_more(parts.head) if parts.head else own, resolved.charset)
             published, new = [each for each in new if each not in lacked], lacked
+        else:
+            compose_rows(tables, resolved.charset, new, resolved.recipe.decomposition, resolved.recipe.run.seed)
         messages.append(
             f"decoder from {origin.folder}"
             + (f"; characters from the head of PP-OCRv6: {''.join(published)}" if published else "")
@@ -76,6 +80,8 @@ def initialize(model: Recognizer, resolved: Resolved[FinetuneRecipe, FinetunePar
         new = load_head(model.decoder.head, parts.head, resolved.charset)
         messages.append(f"head from {init.encoder}" + (f"; fresh characters: {''.join(new)}" if new else ""))
     else:
+        charset, recipe = resolved.charset, resolved.recipe
+        compose_rows(tables, charset, charset.characters, recipe.decomposition, recipe.run.seed)
         fresh.append("decoder.")
     if fresh:
         count = sum(name.startswith(tuple(fresh)) for name in model.state_dict())

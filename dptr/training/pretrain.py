@@ -36,6 +36,7 @@ from dptr.training.device import make_accelerator
 from dptr.training.epochs import count_steps
 from dptr.training.prompt_limit import prompt_limit
 from dptr.training.resolve import resolve_pretrain
+from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -52,9 +53,10 @@ Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice]
 
 
 class PretrainObjective(nn.Module):
-    def __init__(self, decoder: Decoder):
+    def __init__(self, decoder: Decoder, shared_rows: SharedRows | None = None):
         super().__init__()
         self.decoder = decoder
+        self.shared_rows = shared_rows
 
     def forward(
         self,
@@ -92,6 +94,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         decoder = build_decoder(recipe.model, len(charset))
+    compose_rows(decoder_tables(decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
     limit = prompt_limit(resolved.parts.dual)
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed, limit=limit)
     run, lengths = count_steps(recipe.run, corpus.epoch, out)
@@ -137,7 +140,8 @@ class PretrainTask(Task):
         self.encode, self.perturb, self.corpus = encode, perturb, corpus
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
         self.validation = validation
-        self.objective = PretrainObjective(decoder)
+        self.shared_rows = share_rows(decoder_tables(decoder), charset, recipe.decomposition)
+        self.objective = PretrainObjective(decoder, self.shared_rows)
         self.parts = [(decoder, 1.0)]
         self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
         orp = recipe.orp

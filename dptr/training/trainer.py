@@ -90,6 +90,8 @@ class Trainer:
         if run.sync_batch_norm and self.share.processes > 1:
             synchronize_batch_norms(task.objective, self.device)
         optimizer = make_optimizer(task.parts, optim, fused=True)
+        if task.shared_rows is not None:
+            task.shared_rows.attach(optimizer)
         self.captured: CapturedStep | None = None
         if run.cuda_graph and self.device.type == "cuda":
             if not task.capturable or run.gradient_accumulation_steps > 1 or self.share.processes > 1:

@@ -95,4 +95,4 @@ def test_a_part_of_no_kind_cannot_be_made() -> None:
     for make in (DualConfig, lambda: DecoderConfig(kind="mdiff"), lambda: EncoderConfig(kind="svtr")):
         with pytest.raises(TypeError, match=r"lacks the keys of its kind; make it by \w+\.of"):
             make()
-    assert DecoderConfig(kind="nrtr", dim=16) == DecoderConfig.of(kind="nrtr", dim=16)
+    assert DecoderConfig(kind="mine", dim=16) == DecoderConfig.of(kind="mine", dim=16)

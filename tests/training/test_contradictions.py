@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 from helpers_train import Parts
 
+from dptr.config.decoders import DecoderConfig
 from dptr.config.model import GlyphDualConfig
 from dptr.dual.glyph.model import load_glyph
 from dptr.training import adapt, align, finetune, pretrain
@@ -121,10 +122,10 @@ def test_fewer_queries_than_the_decoder_needs(parts: Parts) -> None:
 def greedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that needs two memory tokens a character."""
     from dptr.models.decoders import DECODERS
-    from dptr.models.decoders.nrtr import NRTR, build_nrtr
+    from dptr.models.decoders.nrtr import NRTR
 
-    def build(config: object, characters: int, max_length: int) -> NRTR:
-        decoder = build_nrtr(config, characters, max_length)  # type: ignore[arg-type]
+    def build(config: DecoderConfig, characters: int, max_length: int) -> NRTR:
+        decoder = NRTR(characters, max_length, config.dim, config.depth, config.heads)
         decoder.min_memory = lambda max_length: 2 * max_length - 1  # type: ignore[method-assign]
         return decoder
 

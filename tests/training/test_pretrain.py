@@ -63,7 +63,9 @@ def test_stage_1_learns_to_spell(parts: Parts, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, 0.4])
 def test_the_first_loss_is_what_the_hand_computes(strength: float, parts: Parts, tmp_path: Path) -> None:
-    recipe = parts.recipe("pretrain", f"orp.strength={strength}", "run.steps=1", "bucket=1", "orp.positions=shared")
+    recipe = parts.recipe(
+        "pretrain", f"orp.strength={strength}", "run.steps=1", "bucket=1", "orp.positions=shared", "decomposition="
+    )
     pretrain(recipe, tmp_path / "run")
     charset = resolve_charset("36")
     with torch.random.fork_rng():

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dptr.models.decoders.class_sampling import SampledHead
 from dptr.models.layers import all_done
 
 
@@ -64,11 +65,13 @@ class AutoregressiveDecoder(Decoder):
         max_length: the longest word in characters.
         pad: after it, and where a prediction does not count.
         autoregressive: whether ``decode`` does read left to right.
+        head: logits of its classes.
     """
 
     autoregressive: bool = True
     bos: int
     eos: int
+    head: SampledHead
     pad: int
     max_length: int
 
@@ -92,8 +95,10 @@ class AutoregressiveDecoder(Decoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of what ``teacher_forced_logits`` predicts."""
-        logits, wanted = self.teacher_forced_logits(memory, memory_mask, targets, generator)
+        """Mean cross-entropy of what ``teacher_forced_logits`` predicts, over the classes that ``head`` samples."""
+        with self.head.sampled(targets, generator) as place:
+            logits, wanted = self.teacher_forced_logits(memory, memory_mask, targets, generator)
+            wanted = place(wanted)
         return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=self.pad)
 
     @abstractmethod

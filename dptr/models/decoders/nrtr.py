@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dptr.config.decoders import DecoderConfig
+from dptr.config.decoders import NRTRConfig
 from dptr.models.decoders.base import AutoregressiveDecoder
+from dptr.models.decoders.class_sampling import SampledHead
 from dptr.models.layers import DecoderLayer, init_transformer, key_mask, project_memory
 
 
@@ -20,9 +21,19 @@ class NRTR(AutoregressiveDecoder):
         characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
         max_length: the longest word in characters.
         dim, depth, heads, dropout: of the layers. The published code (OpenOCR) has dim 512, depth 6, dropout 0.1.
+        negatives: how many classes the loss draws beside those of the targets (``SampledHead``); 0 = all count.
     """
 
-    def __init__(self, characters: int, max_length: int, dim: int, depth: int, heads: int, dropout: float = 0.1):
+    def __init__(
+        self,
+        characters: int,
+        max_length: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.1,
+        negatives: int = 0,
+    ):
         super().__init__()
         self.dim = dim
         self.eos, self.bos, self.pad = 0, characters + 1, characters + 2
@@ -31,7 +42,7 @@ class NRTR(AutoregressiveDecoder):
         self.positions = nn.Parameter(torch.empty(1, max_length + 1, dim))
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, characters + 1)
+        self.head = SampledHead(dim, characters + 1, negatives)
         self.dropout = nn.Dropout(dropout)
         self.apply(init_transformer)
         nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
@@ -108,6 +119,6 @@ class NRTR(AutoregressiveDecoder):
         return self._left_to_right(self.project(memory), key_mask(memory_mask))
 
 
-def build_nrtr(config: DecoderConfig, characters: int, max_length: int) -> NRTR:
+def build_nrtr(config: NRTRConfig, characters: int, max_length: int) -> NRTR:
     """NRTR from its part of a recipe."""
-    return NRTR(characters, max_length, config.dim, config.depth, config.heads, config.dropout)
+    return NRTR(characters, max_length, config.dim, config.depth, config.heads, config.dropout, config.negatives)

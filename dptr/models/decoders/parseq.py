@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dptr.config.decoders import Initialization, PARSeqConfig
 from dptr.models.decoders.base import AutoregressiveDecoder
+from dptr.models.decoders.class_sampling import SampledHead
 from dptr.models.decoders.permutations import Sequences, build_sequences, draw_permutations, order_count
 from dptr.models.layers import (
     Attention,
@@ -93,6 +94,7 @@ class PARSeq(AutoregressiveDecoder):
             as published, all but the next one. At depth 1 both compute the same.
         initialization: ``fan-in``: ``init_transformer``, positions of deviation 0.5; ``published``: see
             ``_init_as_published``.
+        negatives: how many classes the loss draws beside those of the targets (``SampledHead``); 0 = all count.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class PARSeq(AutoregressiveDecoder):
         autoregressive: bool = True,
         refinement_mask: Literal["causal", "cloze"] = "causal",
         initialization: Initialization = "fan-in",
+        negatives: int = 0,
     ):
         super().__init__()
         self.dim = dim
@@ -121,7 +124,7 @@ class PARSeq(AutoregressiveDecoder):
         self.positions = nn.Parameter(torch.empty(1, max_length + 1, dim))
         self.layers = nn.ModuleList(TwoStreamLayer(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, characters + 1)
+        self.head = SampledHead(dim, characters + 1, negatives)
         self.dropout = nn.Dropout(dropout)
         if initialization == "published":
             self._init_as_published()
@@ -328,4 +331,5 @@ def build_parseq(config: PARSeqConfig, characters: int, max_length: int) -> PARS
         config.autoregressive,
         config.refinement_mask,
         config.initialization,
+        config.negatives,
     )

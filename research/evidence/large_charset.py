@@ -1,0 +1,105 @@
+"""What a loss over a sample of classes costs and saves with thousands of characters: stage 1 on text tokens alone.
+
+    python research/evidence/large_charset.py --language zh --out runs/large-charset
+
+The text side of an untrained glyph encoder stands for the dual encoder: a random vector a character, so that nothing
+but spelling is learned. PARSeq, 128 wide, depth 1, two orders, without ORP. Each way trains with the same words, first
+for the same steps, then the ways with a sample for as many as the whole loss' processor time allows. Steps are timed in
+turns, in processor time of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from dptr.config.decoders import PARSeqConfig
+from dptr.config.model import DecoderModelConfig, GlyphConfig, GlyphDualConfig, SVTRConfig
+from dptr.config.train import OptimConfig, ORPConfig, PretrainRecipe, RunConfig
+from dptr.dual.glyph.model import GlyphModel, save_glyph
+from dptr.models.recognizer import build_decoder
+from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
+from dptr.text.tokenizer import Tokenizer
+from dptr.training.pretrain import pretrain
+from dptr.training.resolve import resolve_pretrain
+from dptr.utils.files import read_json
+
+LENGTH, DIM, BATCH, TIMED = 25, 128, 64, 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--language", default="zh")
+    parser.add_argument("--negatives", type=int, nargs="+", default=[0, 1024, 256], help="the first is the measure")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    charset = resolve_charset(options.language)
+    torch.manual_seed(options.seed)
+    glyph = GlyphConfig(dim=DIM, encoder=SVTRConfig(size="nano"), charset=options.language, max_length=LENGTH)
+    dual = options.out / "dual"
+    if not dual.exists():
+        save_glyph(dual, GlyphModel(glyph, len(charset)), charset, glyph, {"name": "untrained"})
+    recipes = {count: recipe_of(options, dual, count, options.steps) for count in options.negatives}
+    seconds = step_seconds(recipes)
+    print(f"{len(charset):,} characters, batches of {BATCH}, seed {options.seed}")
+    first = seconds[options.negatives[0]]
+    for count, recipe in recipes.items():
+        spent = seconds[count]
+        for steps in dict.fromkeys((options.steps, round(options.steps * first / spent))):
+            out = options.out / f"negatives-{count}-{steps}"
+            longer = recipe.model_copy(update={"run": recipe.run.model_copy(update={"steps": steps})})
+            if not (out / "model").exists():
+                pretrain(longer, out)
+            results = read_json(out / "model" / "card.json", "card")["results"]
+            read = ", ".join(f"{each['data']} {each['word_accuracy']:.1%}" for each in results)
+            print(f"negatives {count}: {1000 * spent:.0f} ms a step, {steps} steps: {read}", flush=True)
+
+
+def recipe_of(options: argparse.Namespace, dual: Path, negatives: int, steps: int) -> PretrainRecipe:
+    decoder = PARSeqConfig(dim=DIM, depth=1, permutations=2, dropout=0.0, negatives=negatives)
+    return PretrainRecipe(
+        run=RunConfig(
+            seed=options.seed, steps=steps, batch_size=BATCH, save_every=10**6, validate_every=10**6, tensorboard=False
+        ),
+        optim=OptimConfig(lr=2e-3, weight_decay=0.0, grad_clip=5.0),
+        model=DecoderModelConfig(decoder=decoder, charset=options.language, max_length=LENGTH),
+        dual=GlyphDualConfig(model=str(dual)),
+        orp=ORPConfig(strength=0.0),
+    )
+
+
+def step_seconds(recipes: dict[int, PretrainRecipe]) -> dict[int, float]:
+    """Processor seconds of forward, backward, and update of the fastest of ``TIMED`` steps, the ways in turns."""
+    steps = {}
+    for count, recipe in recipes.items():
+        resolved = resolve_pretrain(recipe)
+        corpus = Corpus(resolved.recipe.corpus, resolved.charset, LENGTH, recipe.run.seed)
+        tokenizer = Tokenizer(resolved.charset, LENGTH)
+        words = [corpus.word(index) for index in range(BATCH)]
+        targets = torch.from_numpy(tokenizer.encode(words))
+        memory, mask = resolved.parts.dual.encode_text(words)
+        decoder = build_decoder(resolved.recipe.model, len(resolved.charset)).train()
+        optimizer = torch.optim.AdamW(decoder.parameters(), fused=True)
+        steps[count] = (decoder, optimizer, memory, mask, targets)
+    taken: dict[int, list[float]] = {count: [] for count in recipes}
+    for _ in range(TIMED):
+        for count, (decoder, optimizer, memory, mask, targets) in steps.items():
+            start = time.process_time()
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = decoder.loss(memory, mask, targets, torch.Generator().manual_seed(0))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            taken[count].append(time.process_time() - start)
+    return {count: min(seconds) for count, seconds in taken.items()}
+
+
+if __name__ == "__main__":
+    main()
