@@ -72,7 +72,7 @@ def check_after_kill(command: str, out: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-@pytest.mark.parametrize("whole", [*TRAINING, "bank"], indirect=True)
+@pytest.mark.parametrize("whole", [*TRAINING, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
 def test_killed_at_random_moments(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     moments = random.Random(f"{whole.command} {kills}")
     done, run = 0, 0
@@ -119,15 +119,15 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     check_same(whole, out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("names", ["SIGTERM", "SIGHUP", "SIGTERM SIGINT SIGHUP"])
 @pytest.mark.parametrize("whole", ["pretrain"], indirect=True)
-def test_other_signals_to_stop_save_too(
-    number: signal.Signals, whole: Whole, warm: Warm, parts: Parts, tmp_path: Path
-) -> None:
+def test_other_signals_to_stop_save_too(names: str, whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
+    """Several different ones are one wish to stop; of a program and all that it started, each gets each."""
     out = tmp_path / "run"
     process = warm.start(*parts.arguments(whole.command, out))
     wait_for_step(out, 4)
-    os.kill(process, number)
+    for name in names.split():
+        os.kill(process, signal.Signals[name])
     code, _, said = warm.end()
     assert code == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n")
     assert warm.run(*parts.arguments(whole.command, out), "--resume")[0] == 0
