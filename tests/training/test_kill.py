@@ -217,3 +217,21 @@ def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) 
     (state,) = (out / "state").iterdir()
     assert json.loads((state / "state.json").read_text())["step"] == records(out)[-1]["step"]
     assert load_tensors(state / "tensors.safetensors", "state")
+
+
+@pytest.mark.slow
+def test_a_training_of_dptr_label_is_saved_when_all_processes_are_told_to_stop(parts: Parts, tmp_path: Path) -> None:
+    """It gets SIGTERM itself, and its parent, which gets one too, closes its input: that is no second Ctrl-C."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "dptr.label.child", *parts.arguments("align", out)]
+    command += ["--set", "run.steps=2000", "--set", "run.validate_every=2000", "--set", "run.save_every=2000"]
+    process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_step(out, 2)
+    process.terminate()
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n"), said
+    (state,) = (out / "state").iterdir()
+    assert json.loads((state / "state.json").read_text())["step"] == records(out)[-1]["step"] >= 2
