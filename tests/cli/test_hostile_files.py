@@ -63,7 +63,9 @@ NAMED = (
     "synth --count 2 -o out --set charset=@", "synth --count 2 -o out --set render.fonts=['@']",
     "synth --count 2 -o out --set corpus.sources=[{kind='file',path='@'}]",
     "synth --count 2 -o out --set corpus.sources=[{kind='hunspell',path='@'}]",
-    "adapt --text @ -o out", "finetune --data @ -o out", "label -o out --import @ --no-page", "import @ -o out",
+    "adapt --text @ -o out", "finetune --data @ -o out", "label -o out --import @ --no-page",
+    "import @ -o out", "import @.safetensors -o out",
+    "read crop.png -m @.onnx", f"ocr crop.png -m {MODEL} --detector @.onnx",
 )  # fmt: skip
 """Commands, each with an option or an argument that names a file."""
 
@@ -75,7 +77,8 @@ def test_devices_and_pipes_are_read_by_no_option(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "labels.tsv").write_text("crop.png\tword\n")
-    os.mkfifo(tmp_path / "pipe")
+    for suffix in ("", ".safetensors", ".onnx"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
     for name in ("/dev/zero", "pipe"):
         assert run(arguments.replace("@", name).split()) == 2
         told = capsys.readouterr()
