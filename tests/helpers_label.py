@@ -60,10 +60,12 @@ def fake_training(folder: Path) -> tuple[str, ...]:
     """A program that is told what ``dptr`` is, says so, and leaves what ``dptr`` would, without training.
 
     Words to learn make it behave: with ``slow`` it waits until its standard input closes, with ``broken`` it fails.
+    SIGTERM ends it as it ends ``dptr``.
     """
     script = folder / "fake.py"
     script.write_text(
-        "import json, os, pathlib, shutil, sys\n"
+        "import json, os, pathlib, shutil, signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\n"
         "words = sys.argv[1:]\n"
         "print(json.dumps(words), flush=True)\n"
         "out = pathlib.Path(words[words.index('--out') + 1])\n"

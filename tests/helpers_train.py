@@ -1,8 +1,8 @@
 """Tiny trainings, and the command line in a process that has imported everything: a command starts in no time there.
 
-``python tests/helpers_train.py`` is that process: a JSON line in (arguments, where output goes, a limit on the size of
-files, system calls that fail), a forked child that runs ``dptr``, a JSON line out, its process id; an empty line in,
-and when the child has ended its status out.
+``python tests/helpers_train.py MODULE...``, which imports these too, is that process: a JSON line in (arguments, where
+output goes, a limit on the size of files, system calls that fail), a forked child that runs ``dptr``, a JSON line out,
+its process id; an empty line in, and when the child has ended its status out.
 """
 
 from __future__ import annotations
@@ -225,15 +225,25 @@ def check_whole(out: Path) -> None:
 
 @dataclass
 class Warm:
-    """The warmed-up command line."""
+    """The warmed-up command line.
+
+    Attributes:
+        folder: for what commands print.
+        modules: imported before the first command.
+    """
 
     folder: Path
+    modules: Sequence[str] = ()
     process: subprocess.Popen[str] = field(init=False)
 
     def __post_init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, __file__, *self.modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         assert self._line() == "ready"
 
@@ -283,6 +293,7 @@ def _serve() -> None:
         "tqdm",
         "torch._dynamo",
         "tensorboard.summary",
+        *sys.argv[1:],
     ):
         __import__(name)
     gc.freeze()  # a collection in a child would touch, and so copy, all of it

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -129,7 +131,7 @@ def connect(pool: Pool) -> Iterator[int]:
         cores = pool.workers * pool.cpus if pool.workers else os.cpu_count() or 1
         quiet |= {"address": "local", "num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE}
     try:
-        with _silenced():
+        with _silenced(), _signals_kept():
             ray.init(**quiet)
     except Exception as error:  # Ray raises a bare one where a node does not start in time
         ray.shutdown()
@@ -167,6 +169,17 @@ def explain() -> Iterator[None]:
         raise UserError(f"Ray: {_last_line(error)}") from error
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """What SIGTERM does stays: Ray has it end the process without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

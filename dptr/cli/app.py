@@ -3,7 +3,7 @@
 Each command lives in a file of this folder; heavy imports stay inside the commands, so that ``dptr --help`` is quick.
 
 Exit codes: 0; 1 where ``data check`` finds something, or where whoever reads our output has gone; 2 for whatever the
-user can put right (one line on standard error); 130 after Ctrl-C.
+user can put right (one line on standard error); 130 after Ctrl-C, SIGTERM, or SIGHUP.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from dptr.cli import (
     train,
 )
 from dptr.cli.command import HELP
+from dptr.cli.stopping import INTERRUPTED, stops_by_signals
 from dptr.utils.errors import UserError
 from dptr.utils.extras import extra_of, missing_package
 from dptr.utils.terminal import say, say_error, set_verbosity
@@ -122,7 +123,7 @@ def run(arguments: Sequence[str]) -> int:
     except FileNotFoundError:  # some libraries end the process then
         return _fail("the working folder was deleted; cd to one that exists")
     try:
-        with app.make_context("dptr", list(arguments) or ["--help"]) as context:
+        with stops_by_signals(), app.make_context("dptr", list(arguments) or ["--help"]) as context:
             app.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
@@ -135,7 +136,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'")
     except KeyboardInterrupt:
         say(f"dptr: interrupted{'; continue with --resume' if _can_resume(arguments) else ''}", level=-1)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
         return 1
     except ModuleNotFoundError as error:

@@ -37,7 +37,7 @@ def serve(
     """Serve recognizers over HTTP, and a page to use them from.
 
     / is the page, /docs describes the API. Requests of different callers are read together. Pictures are neither kept
-    nor logged. Ctrl-C and SIGTERM let the requests that run come to their end.
+    nor logged. Ctrl-C, SIGTERM, and SIGHUP let the requests that run come to their end.
 
     By default only this machine is served. Other addresses need DPTR_TOKENS, an environment variable with one or
     several secrets, of which each request has to bring one.

@@ -27,6 +27,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
+from dptr.utils.reading import open_plain
 from dptr.version import __version__
 
 LOCAL = "/data/local-files/?d="
@@ -294,7 +295,7 @@ def _find(address: str, source: Path) -> str:
 def _is_ours(path: Path) -> bool:
     """Whether a file begins as ``export_label_studio`` writes it."""
     try:
-        with open(path, "rb") as file:
+        with open(open_plain(path), "rb") as file:
             line = file.readline(3) + file.readline(1 << 24)
         return line[:1] == b"[" and _MADE in json.loads(line[1:].strip().removesuffix(b",") or b"{}").get("data", {})
     except (OSError, ValueError, AttributeError):

@@ -31,6 +31,7 @@ from dptr.weights import AUTO
 MINUTES = 0.5, 10_000.0  # that a training may be given
 WORDS = 20_000  # of a word list
 COMMAND = sys.executable, "-m", "dptr.label.child"
+INTERRUPTED = 130  # the exit code of ``dptr`` after a signal to stop, when what can be resumed is saved
 _SHORT = 5.0  # minutes below which less is rendered, or nothing would be left of them
 _SHORT_SETTINGS: dict[Kind, tuple[str, ...]] = {
     "finetune": ("forgetting.rendered=40", "run.save_every=10", "run.log_every=5"),
@@ -226,7 +227,7 @@ class Trainings:
         return run.write(share=share, settings=(*run.settings, f"data.validation_share={share!r}"))
 
     def _call(self, run: Run, arguments: Sequence[str]) -> None:
-        """Run a command to its end.
+        """Run a command to its end; one that a signal stopped stops the chain.
 
         Raises:
             UserError: it failed, with what it said last.
@@ -241,6 +242,7 @@ class Trainings:
             self._end_child()
         code = self._child.wait()
         self._end_child()
+        self._stopping |= code == INTERRUPTED  # a signal to all processes reached it before this program said so
         if code and not self._stopping:
             lines = run.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = lines[-1].removeprefix("dptr: error: ") if lines else f"exit code {code}"

@@ -20,6 +20,7 @@ from dptr.models.published_names import FAMILIES, detect_family, to_our_names
 from dptr.models.recognizer import build_decoder, build_recognizer
 from dptr.text.charset import CHARSETS, Charset, resolve_charset
 from dptr.utils.errors import UserError
+from dptr.utils.reading import open_plain
 from dptr.utils.tensors import load_tensors
 
 IMAGE_SIZES = ((32, 128), (224, 224))  # of PARSeq's configurations, height and width in pixels
@@ -77,7 +78,8 @@ def read_published(path: Path) -> Published:
     if path.suffix == ".safetensors":
         return Published(path, load_tensors(path, "weights"))
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with open(open_plain(path), "rb") as file:
+            held = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"weights {path}: {error.strerror or error}; check the path") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from dptr.photo.page import Outline
 from dptr.photo.shapes import from_left
 from dptr.photo.strip import enclose
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 
 _OUTLINE = "outline"
 _BOXES = "dptr boxes"  # in a picture's info: its boxes
@@ -105,8 +107,8 @@ def read_boxes(path: str) -> Boxes:
         UserError: the file is missing, no UTF-8, or empty, or a line holds no box, or one beyond ``FARTHEST``.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        text = io.StringIO(read_file(path).decode("utf-8"), newline="")
+        lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; check the path of the boxes") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -100,12 +100,14 @@ def configure(app: FastAPI, seconds: float, logs: bool) -> uvicorn.Config:
 
 
 def serve(app: FastAPI, bound: socket.socket, seconds: float, logs: bool) -> None:
-    """Serve until SIGINT or SIGTERM; requests that run then are answered.
+    """Serve until SIGINT, SIGTERM, or SIGHUP; requests that run then are answered. A SIGHUP that is ignored stays so.
 
     Args:
         seconds: that these are waited for.
         logs: whether a line is logged for each request: its sender, path and status, and nothing else of it.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises signals again once it has stopped
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
     with suppress(KeyboardInterrupt):
         uvicorn.Server(configure(app, seconds, logs)).run(sockets=[bound])

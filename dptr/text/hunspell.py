@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 
 FOLDERS = (Path("/usr/share/hunspell"), Path("/usr/share/myspell/dicts"))
 _ENCODING = re.compile(rb"^SET\s+(\S+)", re.MULTILINE)
@@ -41,9 +42,9 @@ def read_dictionary(path: Path) -> list[str]:
     """
     rules = path.with_suffix(".aff")
     try:
-        found = _ENCODING.search(rules.read_bytes()) if rules.is_file() else None
+        found = _ENCODING.search(read_file(rules)) if rules.is_file() else None
         encoding = found[1].decode("ascii", "replace").lower() if found else "utf-8"
-        text = path.read_bytes().decode(_NAMES.get(encoding, encoding))
+        text = read_file(path).decode(_NAMES.get(encoding, encoding))
     except OSError as error:
         raise UserError(f"dictionary {path}: {error.strerror}; check the path and its permissions") from error
     except (UnicodeDecodeError, LookupError) as error:

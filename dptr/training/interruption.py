@@ -18,16 +18,18 @@ class Interruption:
 
     def __init__(self) -> None:
         self.came = False
+        self._by_hand = False  # one of them was Ctrl-C
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Note the first signal to stop in ``came``; a second one raises at once. The handlers are put back afterwards.
+        """Note a signal to stop in ``came``; a second Ctrl-C raises at once. The handlers are put back afterwards.
 
         The signals are SIGINT (Ctrl-C), SIGTERM and, but for a run that was started to outlive its terminal (nohup),
-        SIGHUP. In another thread than the main one the caller handles them.
+        SIGHUP. A machine that is shut down, or a program that ends with all that it started, sends several different
+        ones, which are one wish to stop. In another thread than the main one the caller handles them.
 
         Raises:
-            KeyboardInterrupt: by the second signal.
+            KeyboardInterrupt: by the second SIGINT.
         """
         in_charge = threading.current_thread() is threading.main_thread()
         before = {number: signal.signal(number, self._note) for number in (_stop_signals() if in_charge else ())}
@@ -38,8 +40,9 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        if self.came:
+        if number == signal.SIGINT and self._by_hand:
             raise KeyboardInterrupt
+        self._by_hand |= number == signal.SIGINT
         self.came = True
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -18,13 +16,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from dptr.utils.asides import aside_of, holding, try_lock
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 from dptr.utils.outputs import ASIDE, PARTIAL, REPLACED, check_file, mark, stream_of, writes_through
 from dptr.utils.reading import check_depth, read_file
 
 DIGITS = 16  # of a digest, hexadecimal
-_locks: set[int] = set()  # descriptors of the folders that this process has locked
 
 
 @contextmanager
@@ -44,6 +42,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def replace_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there becomes ``path`` on success, and is deleted on failure.
 
+    What a killed writer of ``path`` left is removed. The temporary path may be there already, as an empty file.
+
     For a file in a folder of DPTR's own; whose file is replaced is not asked. A link stays, and the file that it names
     is replaced. A device, a pipe, or what this process's output goes to gets the content.
 
@@ -59,17 +59,17 @@ def replace_file(path: str | Path) -> Iterator[Path]:
                 _send(aside, path)
             return
         target = Path(os.path.realpath(path))
-        aside = target.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield aside
-            if target.exists():
-                shutil.copymode(target, aside)
-            _sync(aside)
-            os.replace(aside, target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with aside_of(target.with_name(path.name)) as aside:
+            try:
+                yield aside
+                if target.exists():
+                    shutil.copymode(target, aside)
+                _sync(aside)
+                os.replace(aside, target)
+            except BaseException:
+                aside.unlink(missing_ok=True)
+                raise
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     An older ``path`` is moved away first and deleted last: a crash leaves one of the two whole, though between the
-    two renames only under a hidden name, from which ``remove_partial`` puts it back. Files of the older one that the
-    new one has too are replaced. The others stay, but for ``goes``.
+    two renames only under a hidden name, from which ``remove_partial`` and the next writer put it back. Files of the
+    older one that the new one has too are replaced. The others stay, but for ``goes``.
 
     Args:
         path: a folder; a link to one stays.
@@ -90,26 +90,34 @@ def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path
     if Path(path).exists() and not Path(path).is_dir():
         raise UserError(f"cannot write the folder {path}: a file of that name is there; pass another path")
     path = Path(os.path.realpath(path))
-    token = uuid.uuid4().hex[:8]
-    aside = path.with_name(f"{PARTIAL}{token}-{path.name}")
-    old = path.with_name(f"{REPLACED}{token}-{path.name}")
     with _explain_errors(path):
-        try:
-            aside.mkdir(parents=True)
-            yield aside
-            for file in aside.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            if path.exists():
-                _keep(path, [name for name in list_files(path) if name not in goes], aside)
-                os.replace(path, old)
-            os.replace(aside, path)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            if old.exists() and not path.exists():
-                os.replace(old, path)
-            raise
-        _remove_replaced(old, path, goes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside_of(path, folder=True) as aside:
+            old = _name_older(aside, path, goes)
+            try:
+                yield aside
+                for file in aside.rglob("*"):
+                    if file.is_file():
+                        _sync(file)
+                if path.exists():
+                    _keep(path, [name for name in list_files(path) if name not in goes], aside)
+                    os.replace(path, old)
+                os.replace(aside, path)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                if old.exists() and not path.exists():
+                    os.replace(old, path)
+                raise
+            _remove_replaced(old, path, goes)
+
+
+def _name_older(aside: Path, path: Path, goes: Collection[str]) -> Path:
+    """A name for the older folder that nothing has; what a killed writer left under it is put back, or goes."""
+    old = aside.with_name(aside.name.replace(PARTIAL, REPLACED, 1))
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    _remove_replaced(old, path, goes)
+    return old if not old.exists() else old.with_name(f"{REPLACED}{uuid.uuid4().hex[:8]}-{path.name}")
 
 
 def list_files(folder: str | Path) -> list[str]:
@@ -195,35 +203,13 @@ def lock_folder(out: Path, alone: bool = True) -> Iterator[None]:
     Raises:
         UserError: somebody else holds ``out``, in this process or another.
     """
-    try:
-        fcntl = importlib.import_module("fcntl")
-    except ImportError:  # Windows
+    if os.name == "nt":
         yield
         return
-    folder = os.open(out, os.O_RDONLY)
-    _locks.add(folder)
-    try:
-        try:
-            fcntl.flock(folder, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno == errno.EWOULDBLOCK:
-                raise UserError(f"{out}: another run writes in it; wait for its end, or pass another --out") from error
+    with holding(os.open(out, os.O_RDONLY)) as folder:
+        if try_lock(folder, alone) is False:
+            raise UserError(f"{out}: another run writes in it; wait for its end, or pass another --out")
         yield
-    finally:
-        if folder in _locks:
-            _locks.remove(folder)
-            os.close(folder)
-
-
-def _let_go() -> None:
-    """In a forked process: with its copies of the descriptors, a lock would outlive the process that holds it."""
-    for descriptor in _locks:
-        os.close(descriptor)
-    _locks.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from helpers_import import is_upright, labels_of, photograph, refused, words_of
 from PIL import Image
 
+from dptr.cli.app import run
 from dptr.data.crops import UNREADABLE
 from dptr.data.importers import build
 from dptr.data.importers.benchmarks import _name_and_label
@@ -110,6 +112,27 @@ def test_a_line_of_white_space_takes_no_time(tmp_path, line):
 )
 def test_the_label_of_cute80_may_be_written_twice(line, label):
     assert _name_and_label(line, "") == ("a.png", label)
+
+
+@pytest.mark.parametrize("kind", ["icdar-scenes", "mlt", "icdar-words", "quads"])
+def test_lines_that_fit_in_many_ways_take_no_time(kind, tmp_path):
+    names = {"icdar-words": "gt.txt", "quads": "words.tsv"}
+    for line in ("1 " * 50_000, "1 1 1 1 " + " " * 50_000 + '"a', '1 1 1 1 "' + '" ' * 50_000, "1." * 50_000):
+        (tmp_path / names.get(kind, "gt_1.txt")).write_text(line + "\n")
+        begin = time.process_time()
+        with contextlib.suppress(UserError):
+            words_of(tmp_path, kind)
+        assert time.process_time() - begin < 2
+
+
+def test_half_a_character_from_json_is_counted(tmp_path, capsys):
+    for path, label in (("a\\ud800.png", "x"), ("a.png", "x\\ud800")):
+        (tmp_path / "table.jsonl").write_text(f'{{"path": "{path}", "label": "{label}"}}\n')
+        assert (
+            run(["data", "build", str(tmp_path / "table.jsonl"), "--kind", "table", "-o", str(tmp_path / "set")]) == 2
+        )
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "no word left (dropped 1 (" in said and "\\ud800" in said
 
 
 def test_paths_that_lead_out_of_the_folder_are_refused(tmp_path):

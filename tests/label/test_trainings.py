@@ -113,6 +113,21 @@ def test_ctrl_c_at_a_terminal_does_not_reach_a_training(store: Store) -> None:
     assert trainings.get(1).phase == "stopped"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="without this signal")
+def test_a_signal_to_all_processes_stops_a_run_and_does_not_fail_it(store: Store) -> None:
+    """A machine that is shut down, and a container that is stopped, send it to the training too, or first."""
+    trainings = Trainings(store)
+    run = trainings.start("adapt", tiny(), 1, ["slow"])
+    await_step(run)
+    assert trainings._child is not None
+    trainings._child.terminate()
+    stopped = await_end(trainings, 1)
+    assert (stopped.phase, stopped.error, stopped.spent) == ("stopped", "", 7.5)
+    run.words.write_text("quick\n")
+    trainings.resume(1)
+    assert await_end(trainings, 1).phase == "done"
+
+
 def test_a_run_that_was_cut_off_is_a_stopped_one(store: Store) -> None:
     trainings = Trainings(store)
     run = await_end(trainings, trainings.start("finetune", tiny(), 1).number)

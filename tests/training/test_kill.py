@@ -72,7 +72,7 @@ def check_after_kill(command: str, out: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-@pytest.mark.parametrize("whole", [*TRAINING, "bank"], indirect=True)
+@pytest.mark.parametrize("whole", [*TRAINING, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
 def test_killed_at_random_moments(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     moments = random.Random(f"{whole.command} {kills}")
     done, run = 0, 0
@@ -119,15 +119,15 @@ def test_ctrl_c_saves_and_resumes(whole: Whole, warm: Warm, parts: Parts, tmp_pa
     check_same(whole, out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("names", ["SIGTERM", "SIGHUP", "SIGTERM SIGINT SIGHUP"])
 @pytest.mark.parametrize("whole", ["pretrain"], indirect=True)
-def test_other_signals_to_stop_save_too(
-    number: signal.Signals, whole: Whole, warm: Warm, parts: Parts, tmp_path: Path
-) -> None:
+def test_other_signals_to_stop_save_too(names: str, whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
+    """Several different ones are one wish to stop; of a program and all that it started, each gets each."""
     out = tmp_path / "run"
     process = warm.start(*parts.arguments(whole.command, out))
     wait_for_step(out, 4)
-    os.kill(process, number)
+    for name in names.split():
+        os.kill(process, signal.Signals[name])
     code, _, said = warm.end()
     assert code == 130 and said.endswith("\ndptr: interrupted; continue with --resume\n")
     assert warm.run(*parts.arguments(whole.command, out), "--resume")[0] == 0
@@ -217,3 +217,21 @@ def test_ctrl_c_at_a_terminal_reaches_workers_too(parts: Parts, tmp_path: Path) 
     (state,) = (out / "state").iterdir()
     assert json.loads((state / "state.json").read_text())["step"] == records(out)[-1]["step"]
     assert load_tensors(state / "tensors.safetensors", "state")
+
+
+@pytest.mark.slow
+def test_a_training_of_dptr_label_is_saved_when_all_processes_are_told_to_stop(parts: Parts, tmp_path: Path) -> None:
+    """It gets SIGTERM itself, and its parent, which gets one too, closes its input: that is no second Ctrl-C."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "dptr.label.child", *parts.arguments("align", out)]
+    command += ["--set", "run.steps=2000", "--set", "run.validate_every=2000", "--set", "run.save_every=2000"]
+    process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_step(out, 2)
+    process.terminate()
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n"), said
+    (state,) = (out / "state").iterdir()
+    assert json.loads((state / "state.json").read_text())["step"] == records(out)[-1]["step"] >= 2

@@ -1,0 +1,44 @@
+"""Commands that are killed at random moments, from a seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from helpers_train import Warm
+
+
+@dataclass
+class Killer:
+    """Kills commands of a warm process.
+
+    Attributes:
+        moments: what draws them.
+        left: kills that are still to be done.
+    """
+
+    warm: Warm
+    moments: random.Random
+    left: int
+
+    def kill(self, command: Sequence[str], seconds: float, check: Callable[[], None]) -> bool:
+        """Start a command and kill it, within so many seconds, until it gets through once; whether it did.
+
+        Args:
+            check: called after each kill, and after it got through.
+        """
+        while self.left:
+            process = self.warm.start(*command)
+            time.sleep(self.moments.uniform(0, seconds))
+            os.kill(process, signal.SIGKILL)
+            code, _, said = self.warm.end()
+            assert code in (0, -signal.SIGKILL), said
+            check()
+            if code == 0:
+                return True
+            self.left -= 1
+        return False
