@@ -7,6 +7,7 @@ What a stage wrote stays, and ``resume`` goes on after it; a stage of training g
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from dptr.utils.files import atomic_file, read_json, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
 
-MANIFEST = "new-language.json"
+MANIFEST, PLAN = "new-language.json", "plan.json"
 TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
 SHEET = 160, 32  # pixels of a crop on the sheet, at most
 TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
@@ -87,6 +88,7 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
         UserError: see ``survey``, ``plan_settings``; ``out`` holds something else, or another run; what training
             raises.
     """
+    begin = time.monotonic()
     times = plan_settings(settings)
     manifest = describe_settings(settings)
     begun = check_folder(out, "a new language", MANIFEST, tuple(manifest))
@@ -96,11 +98,11 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
     found = survey(settings.request)
-    for line in (*found.notes, times.describe()):
+    for line in found.notes:
         say(line)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MANIFEST, manifest)
-    return Chain(settings, found, times, out).run()
+    return Chain(settings, found, times, out, begin).run()
 
 
 def plan_settings(settings: Settings) -> Plan:
@@ -120,10 +122,10 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
 
 
 class Chain:
-    """The stages of one run, in order."""
+    """The stages of one run, in order; ``begin`` is the ``time.monotonic`` at which the command began."""
 
-    def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path):
-        self.settings, self.found, self.times, self.out = settings, found, times, out
+    def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path, begin: float):
+        self.settings, self.found, self.times, self.out, self.begin = settings, found, times, out, begin
         self.longest = longest_word(found.charset)
         self.charset = self.name_charset()
 
@@ -139,6 +141,8 @@ class Chain:
 
     def run(self) -> Path:
         test = self.draw_test()
+        self.times = self.fit_plan()
+        say(self.times.describe())
         model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
         result = self.read(model, test)
         file = self.out / "model.onnx"
@@ -151,6 +155,17 @@ class Chain:
             "training held out"
         )
         return file
+
+    def fit_plan(self) -> Plan:
+        """The plan as the time before training leaves it; a run that goes on keeps its own."""
+        path = self.out / PLAN
+        if path.is_file():
+            return Plan(read_json(path, "plan"), self.times.workers)
+        if any(map(self.begun, self.times.seconds)):  # by an earlier version
+            return self.times
+        fitted = self.times.after(self.settings.minutes, time.monotonic() - self.begin)
+        write_json(path, fitted.seconds)
+        return fitted
 
     def say_stage(self, stage: str) -> None:
         say(f"== {stage}")
