@@ -133,12 +133,12 @@ def _read_counts(text: str) -> tuple[dict[str, float], int]:
             continue
         rows = list(islice(_rows(text), heading, None))
         if len(rows) > 1 and all(_is_count(fields, end) for fields in rows):
-            counts: Counter[str] = Counter()
+            counts: dict[str, float] = {}
             numbers = [float(fields[end]) for fields in rows]
             least = min((number for number in numbers if number > 0), default=1.0)
             for fields, number in zip(rows, numbers, strict=True):
                 for word in fields[:-1] if end else fields[1:]:
-                    counts[word] += max(number, least)
+                    counts[word] = counts.get(word, 0.0) + max(number, least)
             return counts, heading
     return {}, 0
 

@@ -148,7 +148,7 @@ def test_own_words_in_a_language(maltese):
 @pytest.mark.parametrize(
     ("code", "words", "charset", "told"),
     [
-        ("xx", None, "", "language 'xx': not one of the 82|language 'xx': not one of"),
+        ("xx", None, "", r"language 'xx': not one of the \d+ listed"),
         ("", None, "", "no language: name one by its code, such as ka, or pass --words"),
         ("ka", "kliem", "", r"5 words that charset 'ka' can write \(left out: outside charset 3"),
         ("", "one", "", "1 words that charset 'one' can write; pass at least 100"),
