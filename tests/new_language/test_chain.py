@@ -13,7 +13,7 @@ from dptr.data.labeled import open_labeled
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of
 from dptr.new_language import chain
-from dptr.new_language.chain import Settings, describe_settings, new_language, plan_settings
+from dptr.new_language.chain import Settings, describe_reading, describe_settings, new_language, plan_settings
 from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
 from dptr.text.corpus import is_heldout
@@ -43,6 +43,16 @@ def test_what_goes_by_before_training_is_taken_off_it():
     assert sum(fitted.seconds.values()) == pytest.approx(600 - 240)
     assert [*fitted.seconds] == [*planned.seconds] and fitted.seconds["align"] == pytest.approx(0.4 * 360)
     assert sum(planned.after(10, 1e6).seconds.values()) == pytest.approx(200), "a third is trained all the same"
+
+
+def test_letters_of_the_language_are_counted_apart():
+    """Of a test with many numbers a fifth can be read without one word of the language."""
+    told = describe_reading(["ab", "12", "12", "კარი", "კარი", "ბარი"], ["კარი", "ბარი", "ab"])
+    assert told == (
+        "reads 50.0% of 6 rendered crops of 4 different words, which training held out: "
+        "33.3% of 3 with characters beyond ASCII, 66.7% of the others"
+    )
+    assert describe_reading(["ab", "cd"], []).endswith("held out") and describe_reading(["ბარი"], []).endswith("out")
 
 
 def test_few_minutes_are_told():

@@ -39,7 +39,7 @@ def test_script_of(word, script):
 @pytest.mark.parametrize("language", CLDR)
 def test_cldr_knows_every_language_that_reads_its_words(language):
     words = cldr_words(language)
-    assert len(words) > 1000 and words == sorted(set(words)) and min(map(len, words)) > 1
+    assert len(words) > 300 and words == sorted(set(words)) and min(map(len, words)) > 1
     assert len({script_of(word) for word in words}) == 1
 
 
