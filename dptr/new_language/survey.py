@@ -20,12 +20,13 @@ from dptr.text.language import ASCII, Language
 from dptr.text.languages import LANGUAGES
 from dptr.text.sources import read_source
 from dptr.text.unicode import JOINERS, is_mark, script
-from dptr.text.word_lists import count_drops
+from dptr.text.word_lists import WordList, count_drops
 from dptr.utils.errors import UserError
 
 FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
 DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
 HELD_OUT = 0.2  # of the font families, for the test
+OWN = 0.1  # of the words: what must have a letter of a script other than Latin, where the charset holds one
 RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
 LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
 MOST_WORDS = 500_000  # of a word list: more are never drawn in the hours that a training takes
@@ -154,8 +155,26 @@ def _find_words(request: Request, language: Language | None, charset: Charset) -
             f"{count_drops(every_word.dropped, ' (left out: ', ')')}; pass at least {FEWEST_WORDS}, better tens of "
             "thousands"
         )
+    if request.words and (request.charset or language):
+        _check_script(request.words, every_word, charset)
     corpus = corpus.model_copy(update={"heldout": 0.02 if count > LARGE_LIST else 0.1})
     return corpus, [*every_word.describe().splitlines(), *notes]
+
+
+def _check_script(path: Path, corpus: Corpus, charset: Charset) -> None:
+    """Latin words can be written with any charset, and teach no letter of another script.
+
+    Raises:
+        UserError: hardly a word has a letter of the charset's script.
+    """
+    own = {each for each in charset.characters if script(each) not in ("", "LATIN")}
+    words = [word for source in corpus.sources if isinstance(source, WordList) for word in source.words]
+    written = sum(not own.isdisjoint(word) for word in words)
+    if own and written < OWN * len(words):
+        raise UserError(
+            f"{path}: {written:,} of its {len(words):,} words have a letter of charset '{charset.name}' beyond Latin "
+            f"ones, such as {min(own)}; pass words of that script, or another --charset"
+        )
 
 
 def longest_word(charset: Charset) -> int:

@@ -123,6 +123,18 @@ def test_a_dictionary_of_hunspell_is_no_list_of_words(tmp_path):
     assert "112 entries, 112 words" in "\n".join(found.notes)
 
 
+def test_latin_words_do_not_make_a_recognizer_of_another_script(tmp_path):
+    """Every charset can write them, so that they were drawn, and the recognizer read no letter of its script."""
+    path = tmp_path / "latin.txt"
+    words = [first + second + third for first in "abcdef" for second in "ghijkl" for third in "mnopqr"]
+    path.write_text("\n".join([*words, "ბარი", "კარი"]), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"2 of its 218 words have a letter of charset 'ka' beyond Latin ones, such as ა"
+    ):
+        survey(Request("", path, "ka", FONTS))
+    assert survey(Request("", path, "", FONTS)).train_fonts, "of no charset that was asked for"
+
+
 def test_a_large_list_is_cut(tmp_path, maltese, monkeypatch):
     monkeypatch.setattr("dptr.new_language.survey.MOST_WORDS", 150)
     found = survey(Request("", maltese, "", FONTS))
