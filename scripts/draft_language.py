@@ -21,7 +21,7 @@ from unicodedata import category, combining, name, normalize
 
 from dptr.text.unicode import JOINERS, directions, is_mark
 
-CASED = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN")  # Georgian capitals (U+1C90 on) are for headlines alone
+CASED = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "COPTIC", "ADLAM")  # Georgian capitals are for headlines
 LEFT_OUT = set("‐‑―†‡′″※₤⟨⟩⁒‟\u00a0\u200b\u200e\u200f\u061c")  # look like ASCII's, or stand on no sign
 LAST = "–—…€§°"
 RANGE = re.compile(r"(\\.|[^\s\\])-(\\.|[^\s\\])")
@@ -114,13 +114,15 @@ def currency(cldr: Path, code: str) -> str:
 def language_name(code: str) -> str:
     from babel import Locale
 
-    return str(Locale.parse(code).english_name)
+    return str(Locale.parse(code, sep="-").english_name)
 
 
 def escape(characters: Iterable[str]) -> str:
     """For TOML: combining marks and joiners by their code points, so that they can be seen."""
-    hidden = (f"\\u{ord(each):04x}" if is_mark(each) or each in JOINERS else each for each in characters)
-    return "".join(hidden).replace('"', '\\"')
+    shown = {each: f"\\u{ord(each):04x}" if ord(each) < 0x10000 else f"\\U{ord(each):08x}" for each in characters}
+    return "".join(
+        code if is_mark(each) or each in JOINERS else each.replace('"', '\\"') for each, code in shown.items()
+    )
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ TESTS = {
     "Noto Sans Gujarati": ("fonts-noto-core", "NotoSansGujarati-Regular", "gu"),
     "Noto Sans Gurmukhi": ("fonts-noto-core", "NotoSansGurmukhi-Regular", "pa"),
     "Noto Sans Oriya": ("fonts-noto-core", "NotoSansOriya-Regular", "or"),
+    "Noto Serif Tibetan": ("fonts-noto-core", "NotoSerifTibetan-Regular", "bo dz"),
+    "Noto Sans Cherokee": ("fonts-noto-core", "NotoSansCherokee-Regular", "chr"),
+    "Noto Sans Adlam": ("fonts-noto-core", "NotoSansAdlam-Regular", "ff-adlm"),
+    "Noto Sans NKo": ("fonts-noto-core", "NotoSansNKo-Regular", "nqo"),
+    "Noto Sans Ol Chiki": ("fonts-noto-core", "NotoSansOlChiki-Regular", "sat"),
+    "Noto Sans Tifinagh": ("fonts-noto-core", "NotoSansTifinagh-Regular", "zgh"),
+    "Noto Sans Syriac": ("fonts-noto-core", "NotoSansSyriac-Regular", "syr"),
+    "Noto Sans Vai": ("fonts-noto-core", "NotoSansVai-Regular", "vai"),
+    "Noto Sans Chakma": ("fonts-noto-core", "NotoSansChakma-Regular", "ccp"),
+    "Noto Sans Coptic": ("fonts-noto-core", "NotoSansCoptic-Regular", "cop"),
 }
 FREQUENT = 300  # letters of a language with thousands of them: the most frequent ones in its words
 MARKS = [*range(0x20, 0x7F), 0xA0, 0x200C, 0x200D, 0x25CC]  # ASCII, joiners, and what stands for a missing letter

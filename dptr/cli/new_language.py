@@ -15,7 +15,12 @@ from dptr.weights import START_MODEL
 @command("new-language", "train", "export")
 @click.argument("code", required=False, default="", metavar="[CODE]")
 @out_option("Where everything is written.")
-@click.option("--words", metavar="FILE", type=click.Path(path_type=Path), help="A list of words, UTF-8 text or gzip.")
+@click.option(
+    "--words",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Its words: UTF-8 text or gzip, perhaps with counts, or a .dic of hunspell.",
+)
 @click.option(
     "--charset", metavar="FILE|CODE", default="", help="Its characters. Default: those of CODE, or those of the words."
 )

@@ -7,6 +7,8 @@ What a stage wrote stays, and ``resume`` goes on after it; a stage of training g
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from dptr.config.size import CropSize
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
 from dptr.dual.glyph.model import load_glyph
 from dptr.dual.orp.residuals import build_residual_bank
-from dptr.evaluation.evaluate import Result, evaluate
+from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
 from dptr.inference.reader import Reader
 from dptr.new_language.plan import Method, Plan, plan
@@ -41,7 +43,7 @@ from dptr.utils.files import atomic_file, read_json, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
 
-MANIFEST = "new-language.json"
+MANIFEST, PLAN = "new-language.json", "plan.json"
 TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
 SHEET = 160, 32  # pixels of a crop on the sheet, at most
 TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
@@ -88,6 +90,7 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
         UserError: see ``survey``, ``plan_settings``; ``out`` holds something else, or another run; what training
             raises.
     """
+    begin = time.monotonic()
     times = plan_settings(settings)
     manifest = describe_settings(settings)
     begun = check_folder(out, "a new language", MANIFEST, tuple(manifest))
@@ -97,11 +100,11 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
     found = survey(settings.request)
-    for line in (*found.notes, times.describe()):
+    for line in found.notes:
         say(line)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MANIFEST, manifest)
-    return Chain(settings, found, times, out).run()
+    return Chain(settings, found, times, out, begin).run()
 
 
 def plan_settings(settings: Settings) -> Plan:
@@ -121,10 +124,10 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
 
 
 class Chain:
-    """The stages of one run, in order."""
+    """The stages of one run, in order; ``begin`` is the ``time.monotonic`` at which the command began."""
 
-    def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path):
-        self.settings, self.found, self.times, self.out = settings, found, times, out
+    def __init__(self, settings: Settings, found: Survey, times: Plan, out: Path, begin: float):
+        self.settings, self.found, self.times, self.out, self.begin = settings, found, times, out, begin
         self.longest = longest_word(found.charset)
         self.charset = self.name_charset()
 
@@ -140,18 +143,28 @@ class Chain:
 
     def run(self) -> Path:
         test = self.draw_test()
+        self.times = self.fit_plan()
+        say(self.times.describe())
         model = self.train_on_text() if self.settings.method == "text" else self.train_on_rendered()
-        result = self.read(model, test)
+        misread = self.read(model, test)
         file = self.out / "model.onnx"
         self.say_stage("ONNX")
         parity, _ = export(model, file, [test], min(PARITY, TEST), half=True)
         say(f"{file}: {file.stat().st_size / 1e6:.1f} MB; {parity.describe()}")
-        words = len({line.split("\t")[1] for line in (test / "labels.tsv").read_text(encoding="utf-8").splitlines()})
-        say(
-            f"reads {result.word_accuracy or 0:.1%} of {result.n:,} rendered crops of {words:,} different words, which "
-            "training held out"
-        )
+        lines = (test / "labels.tsv").read_text(encoding="utf-8").splitlines()
+        say(describe_reading([line.split("\t")[1] for line in lines], misread))
         return file
+
+    def fit_plan(self) -> Plan:
+        """The plan as the time before training leaves it; a run that goes on keeps its own."""
+        path = self.out / PLAN
+        if path.is_file():
+            return Plan(read_json(path, "plan"), self.times.workers)
+        if any(map(self.begun, self.times.seconds)):  # by an earlier version
+            return self.times
+        fitted = self.times.after(self.settings.minutes, time.monotonic() - self.begin)
+        write_json(path, fitted.seconds)
+        return fitted
 
     def say_stage(self, stage: str) -> None:
         say(f"== {stage}")
@@ -270,8 +283,8 @@ class Chain:
             aside.write_text("".join(lines), encoding="utf-8")
         return folder
 
-    def read(self, model: Path, test: Path) -> Result:
-        """Read the test; write ``report.html``."""
+    def read(self, model: Path, test: Path) -> list[str]:
+        """Read the test; write ``report.html``. Returns the labels of crops that are misread."""
         self.say_stage("test")
         protocol = self.settings.request.code or "native"
         with progress_bars() as bars:
@@ -279,7 +292,21 @@ class Chain:
         write_text(self.out / "report.html", report.to_html())
         for line in report.to_terminal().splitlines():
             say(line)
-        return report.results[0]
+        return [error.label for error in report.errors]
+
+
+def describe_reading(labels: Sequence[str], misread: Sequence[str]) -> str:
+    """The line at the end. Numbers and codes, which ``dptr-en`` reads before, are counted apart."""
+    told = (
+        f"reads {1 - len(misread) / len(labels):.1%} of {len(labels):,} rendered crops of {len({*labels}):,} different "
+    )
+    told += "words, which training held out"
+    own, wrong = (sum(not text.isascii() for text in texts) for texts in (labels, misread))
+    others = len(labels) - own
+    if own and others:
+        told += f": {1 - wrong / own:.1%} of {own:,} with characters beyond ASCII, "
+        told += f"{1 - (len(misread) - wrong) / others:.1%} of the others"
+    return told
 
 
 def _shrink(crop: np.ndarray) -> np.ndarray:

@@ -11,7 +11,9 @@ from dptr.utils.errors import UserError
 Method = Literal["rendered", "text"]
 
 SHORTEST = 1.0  # minutes: test crops, ONNX, and report take half a minute by themselves
-REST = 0.1  # of the time: test crops, reading them, ONNX, report
+REST = 0.1  # of the time, at least: test crops, reading them, ONNX, report
+LEAST = 1 / 3  # of the time is trained, even where the rest takes long
+FEW = 10.0  # minutes of training, below which little can be read
 SHARES: dict[Method, dict[str, float]] = {
     "rendered": {"finetune": 1.0},
     "text": {"align": 0.4, "pretrain": 0.1, "finetune": 0.5},
@@ -34,7 +36,16 @@ class Plan:
     def describe(self) -> str:
         parts = [f"{stage} {seconds / 60:.1f}" for stage, seconds in self.seconds.items()]
         beside = f"; {self.workers} more to render" if self.workers else ""
-        return f"minutes of training: {', '.join(parts)} (one process{beside}), then test, ONNX file, and report"
+        few = sum(self.seconds.values()) < 60 * FEW
+        hint = "; so few show that it works, 30 and more read better" if few else ""
+        return f"minutes of training: {', '.join(parts)} (one process{beside}), then test, ONNX file, and report{hint}"
+
+    def after(self, minutes: float, spent: float) -> Plan:
+        """The plan where ``spent`` seconds went by before training: what follows it will take about as long again."""
+        planned = sum(self.seconds.values())
+        left = max(60 * minutes * LEAST, 60 * minutes - 2 * spent)
+        share = min(1.0, left / planned)
+        return Plan({stage: share * seconds for stage, seconds in self.seconds.items()}, self.workers)
 
 
 def plan(minutes: float, method: Method, several_sizes: bool = False) -> Plan:

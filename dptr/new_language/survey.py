@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import features
+
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.synth import EMBEDDED
-from dptr.synth.fonts import describe_embedded, find_fonts
+from dptr.synth.fonts import describe_embedded, find_fonts, needs_shaping
 from dptr.text.charset import SPACED, Charset, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.hunspell import find_dictionary
@@ -18,14 +20,16 @@ from dptr.text.language import ASCII, Language
 from dptr.text.languages import LANGUAGES
 from dptr.text.sources import read_source
 from dptr.text.unicode import JOINERS, is_mark, script
-from dptr.text.word_lists import count_drops
+from dptr.text.word_lists import WordList, count_drops
 from dptr.utils.errors import UserError
 
 FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
 DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
 HELD_OUT = 0.2  # of the font families, for the test
+OWN = 0.1  # of the words: what must have a letter of a script other than Latin, where the charset holds one
 RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
 LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
+MOST_WORDS = 500_000  # of a word list: more are never drawn in the hours that a training takes
 SHARES = {"words": 0.6, "names": 0.15, "patterns": 0.25}  # of the corpus
 
 
@@ -35,7 +39,7 @@ class Request:
 
     Attributes:
         code: a key of ``LANGUAGES``, or "" for a language that is not listed.
-        words: a text or gzip file of words; None = those of the language.
+        words: a text or gzip file of words, or a dictionary of hunspell (``.dic``); None = those of the language.
         charset: a UTF-8 file of characters, a language code, or "" for the language's, or those that ``words`` hold.
         fonts: folders or files; empty = those of the system.
     """
@@ -118,16 +122,24 @@ def infer_charset(words: Path) -> Charset:
     Raises:
         UserError: no file, not UTF-8.
     """
-    entries, _ = read_source(SourceConfig(kind="file", path=str(words)))
+    entries, _ = read_source(_own_words(words, ""))
     counts = Counter(character for entry, _ in entries for character in set(normalize_label(entry)))
     others = sorted(character for character, count in counts.items() if count >= RARE and character not in ASCII)
     return Charset(words.stem, (*ASCII, *others))
 
 
+def _own_words(path: Path, code: str) -> SourceConfig:
+    """The user's list of words: a dictionary of hunspell by its suffix, else text."""
+    weight = SHARES["words"] + SHARES["names"]
+    if path.suffix == ".dic":
+        return SourceConfig(kind="hunspell", path=str(path), language=code, weight=weight)
+    return SourceConfig(kind="file", path=str(path), most=MOST_WORDS, weight=weight)
+
+
 def _find_words(request: Request, language: Language | None, charset: Charset) -> tuple[CorpusConfig, list[str]]:
     notes: list[str] = []
     if request.words:
-        sources = [SourceConfig(kind="file", path=str(request.words), weight=SHARES["words"] + SHARES["names"])]
+        sources = [_own_words(request.words, request.code)]
     else:
         assert language is not None
         sources = [each for each in language.corpus().sources if each.kind != "pattern"]
@@ -143,8 +155,26 @@ def _find_words(request: Request, language: Language | None, charset: Charset) -
             f"{count_drops(every_word.dropped, ' (left out: ', ')')}; pass at least {FEWEST_WORDS}, better tens of "
             "thousands"
         )
+    if request.words and (request.charset or language):
+        _check_script(request.words, every_word, charset)
     corpus = corpus.model_copy(update={"heldout": 0.02 if count > LARGE_LIST else 0.1})
     return corpus, [*every_word.describe().splitlines(), *notes]
+
+
+def _check_script(path: Path, corpus: Corpus, charset: Charset) -> None:
+    """Latin words can be written with any charset, and teach no letter of another script.
+
+    Raises:
+        UserError: hardly a word has a letter of the charset's script.
+    """
+    own = {each for each in charset.characters if script(each) not in ("", "LATIN")}
+    words = [word for source in corpus.sources if isinstance(source, WordList) for word in source.words]
+    written = sum(not own.isdisjoint(word) for word in words)
+    if own and written < OWN * len(words):
+        raise UserError(
+            f"{path}: {written:,} of its {len(words):,} words have a letter of charset '{charset.name}' beyond Latin "
+            f"ones, such as {min(own)}; pass words of that script, or another --charset"
+        )
 
 
 def longest_word(charset: Charset) -> int:
@@ -168,6 +198,11 @@ def _find_fonts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     own = [each for each in charset.characters if script(each) and each not in JOINERS and not each.isascii()]
     letters = own or [each for each in charset.characters if each.isalpha()] or list(charset.characters)
+    if any(map(needs_shaping, letters)) and not features.check("raqm"):
+        raise UserError(
+            f"{name}: its letters are joined or carry marks, and Pillow draws such ones with raqm alone, which is not "
+            "at hand; install libfribidi0 (Debian), or fribidi (Homebrew)"
+        )
     fonts = find_fonts(paths)
     families: dict[str, set[str]] = {}
     drawn: set[str] = set()
@@ -184,11 +219,14 @@ def _find_fonts(
             f"{name}: none of the {len(fonts)} fonts draws {DRAWN:.0%} of its {len(letters)} letters; install "
             f"{_font_package(letters)} (Debian), or pass --fonts with a folder of fonts of this script"
         )
-    notes = [*describe_embedded(fonts, paths), f"fonts: {len(families)} families draw {name}"]
+    draw = "family draws" if len(families) == 1 else "families draw"
+    notes = [*describe_embedded(fonts, paths), f"fonts: {len(families)} {draw} {name}"]
     if missing := [letter for letter in letters if letter not in drawn]:
         notes.append(f"no font draws {' '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}")
     if len(families) < 5:
-        notes.append(f"more fonts would help: install {_font_package(letters)} (Debian), or pass --fonts DIR")
+        installed = any(group.startswith("Noto ") and group not in latin for group in families)
+        package = "" if installed else f"install {_font_package(letters)} (Debian), or "
+        notes.append(f"more fonts would help: {package}pass --fonts DIR with other families")
     trained, tested = split_families(families)
     if trained == tested:
         notes.append("one family alone: the test is drawn with the font of the training")

@@ -39,7 +39,7 @@ _BOLDNESS = ((100, 0.2), (400, 1.0), (700, 2.0), (900, 2.0))  # by weight, linea
 _TRAITS = {"sans": 2.0, "italic": 0.5, "mono": 0.4}
 # Scripts whose glyphs depend on their neighbors, or that run right to left: they need a shaping engine.
 _COMPLEX = ((0x0300, 0x036F), (0x0590, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x1900, 0x1CFF),
-            (0xA800, 0xABFF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC), (0x10800, 0x11FFF))  # fmt: skip
+            (0xA800, 0xABFF), (0xFB1D, 0xFDFF), (0xFE70, 0xFEFC), (0x10800, 0x11FFF), (0x1E800, 0x1EFFF))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float32
 
 from dptr.utils.errors import UserError
 from dptr.utils.reading import LARGEST_SETTINGS, read_file
@@ -36,7 +35,7 @@ def read_decomposition(source: str, characters: Sequence[str]) -> dict[str, str]
     return {character: listed.get(character) or normalize("NFD", character) for character in characters}
 
 
-def part_weights(parts: Mapping[str, str]) -> tuple[Float[Tensor, "n p"], list[str]]:
+def part_weights(parts: Mapping[str, str]) -> tuple[Float32[np.ndarray, "n p"], list[str]]:
     """How much each of n characters has of each of p shared parts, and these parts.
 
     A part counts that two characters or more share. A character with k of them, repeated ones counted, has 1/sqrt(k) of
@@ -45,7 +44,7 @@ def part_weights(parts: Mapping[str, str]) -> tuple[Float[Tensor, "n p"], list[s
     owners = Counter(part for own in parts.values() for part in set(own))
     shared = sorted(part for part, count in owners.items() if count > 1)
     column = {part: number for number, part in enumerate(shared)}
-    weights = torch.zeros(len(parts), len(shared))
+    weights = np.zeros((len(parts), len(shared)), np.float32)
     for row, own in enumerate(parts.values()):
         places = [column[part] for part in own if part in column]
         for place in places:

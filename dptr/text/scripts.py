@@ -9,6 +9,7 @@ from unicodedata import category, name
 
 from dptr.text.languages import LANGUAGES
 from dptr.text.unicode import JOINERS
+from dptr.text.unicode import script as word_of_name
 
 NO_SCRIPT = "none"
 """Of digits and signs alone, and of nothing."""
@@ -75,9 +76,14 @@ def languages_of(script: str) -> tuple[str, ...]:
 
 @cache
 def scripts_of_language(code: str) -> tuple[str, ...]:
-    """The scripts of a language's letters other than ASCII's; Latin where there are no others."""
-    found = {script_of(each) for each in LANGUAGES[code].charset if not each.isascii()}
-    return tuple(script for script in SCRIPTS if script in found) or ("Latin",)
+    """The scripts of a language's letters other than ASCII's; Latin where there are no others.
+
+    None of a language in letters that the classifier does not know, such as Tibetan ones.
+    """
+    others = [each for each in LANGUAGES[code].charset if not each.isascii() and each not in JOINERS]
+    found = {*map(script_of, others)}
+    unknown = {*map(word_of_name, others)} - {"", "MODIFIER"}
+    return tuple(script for script in SCRIPTS if script in found) or (() if unknown else ("Latin",))
 
 
 def _is_mixed(code: str) -> bool:

@@ -6,12 +6,15 @@ import difflib
 import gzip
 import importlib
 import io
+import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from dptr.config.render import SourceConfig
 from dptr.text.cldr_words import cldr_words
@@ -23,7 +26,10 @@ from dptr.utils.lmdb import LmdbReader, is_lmdb
 from dptr.utils.reading import LARGEST, read_file
 
 PLACEHOLDER = "number placeholder"
+HEADING = "heading"
+_LOOKED_AT = 100  # lines, to see whether a text may be a list of frequencies
 _MERGED = re.compile(r"0[.,]*0")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?")
 _FINAL_SIGMA = re.compile(r"(?<=\w)σ\b")
 
 Entries = tuple[list[tuple[str, float]], dict[str, int]]
@@ -81,8 +87,71 @@ def read_hunspell(source: SourceConfig) -> Entries:
 
 
 def read_words(source: SourceConfig) -> Entries:
-    """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more."""
-    return [(word, 1.0) for word in _read_text(source.path, "file").split()], {}
+    """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more.
+
+    Where each line ends or begins with a number, as in ``ཀུན 237960``, its words are weighted by the logarithm of that
+    count, so that a few frequent ones do not fill a short list. ``most`` words are kept: the most frequent ones of such
+    a list, else some by chance.
+    """
+    text = _read_text(source.path, "file")
+    counted, headings = _read_counts(text)
+    if counted:
+        least, most = min(counted.values()), max(counted.values())
+        entries = [(word, math.log1p(count / least) / math.log1p(most / least)) for word, count in counted.items()]
+        entries.sort(key=lambda entry: entry[1], reverse=True)
+        kept = {word for word, _ in entries[: source.most or None]}
+    else:
+        entries = [(word, 1.0) for word in text.split()]
+        kept = _some([word for word, _ in entries], source.most) if source.most else set()
+    left_out = {HEADING: headings} if headings else {}
+    if not source.most or len(entries) <= source.most:
+        return entries, left_out
+    used = [entry for entry in entries if entry[0] in kept]
+    if len(used) < len(entries):
+        left_out[f"beyond {source.most:,} different words"] = len(entries) - len(used)
+    return used, left_out
+
+
+def _some(words: Sequence[str], most: int) -> set[str]:
+    """At most so many different ones of ``words``, by chance; the same ones each time."""
+    if len(words) <= most:
+        return {*words}
+    different = list(dict.fromkeys(words))
+    chosen = np.random.Generator(np.random.Philox(key=0)).permutation(len(different))[:most]
+    return {different[number] for number in chosen}
+
+
+def _read_counts(text: str) -> tuple[dict[str, float], int]:
+    """The numbers of a list of frequencies by word, and how many lines of headings it has; nothing of other texts.
+
+    A number of 0 or less counts as the smallest above.
+    """
+    for end in (-1, 0):
+        some = list(islice(_rows(text), _LOOKED_AT))
+        heading = int(len(some) > 2 and not _is_count(some[0], end))
+        if not all(_is_count(fields, end) for fields in some[heading:]):
+            continue
+        rows = list(islice(_rows(text), heading, None))
+        if len(rows) > 1 and all(_is_count(fields, end) for fields in rows):
+            counts: dict[str, float] = {}
+            numbers = [float(fields[end]) for fields in rows]
+            least = min((number for number in numbers if number > 0), default=1.0)
+            for fields, number in zip(rows, numbers, strict=True):
+                for word in fields[:-1] if end else fields[1:]:
+                    counts[word] = counts.get(word, 0.0) + max(number, least)
+            return counts, heading
+    return {}, 0
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """The fields of each line that holds some."""
+    return (fields for line in io.StringIO(text) if (fields := line.split()))
+
+
+def _is_count(fields: list[str], end: int) -> bool:
+    """Whether the fields of a line are a word or more, and a number at this end alone."""
+    other = 0 if end else -1
+    return len(fields) > 1 and bool(_NUMBER.fullmatch(fields[end])) and not _NUMBER.fullmatch(fields[other])
 
 
 def read_labels(source: SourceConfig) -> Entries:

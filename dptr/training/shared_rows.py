@@ -86,7 +86,7 @@ def share_rows(
     if not decomposition:
         return None
     weights, parts = part_weights(read_decomposition(decomposition, charset.characters))
-    return SharedRows(tables, weights, factor) if parts else None
+    return SharedRows(tables, torch.from_numpy(weights), factor) if parts else None
 
 
 @torch.no_grad()
@@ -103,7 +103,8 @@ def compose_rows(
     """
     if not decomposition or not fresh:
         return
-    weights, parts = part_weights(read_decomposition(decomposition, charset.characters))
+    counted, parts = part_weights(read_decomposition(decomposition, charset.characters))
+    weights = torch.from_numpy(counted)
     rows = torch.tensor([charset.index(character) for character in fresh])
     rows = rows[weights[rows].any(1)]
     if not len(rows):

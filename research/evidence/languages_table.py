@@ -15,6 +15,7 @@ from dptr.text.unicode import JOINERS, script
 TOP = 20_000
 MAX_LENGTH = 25
 COLUMNS = ["code", "language", "script", "direction", "characters", "words from", "words kept", "longer list"]
+NAMES = {"OL": "Ol Chiki", "NKO": "N’Ko"}  # of which Unicode's first word is not the name
 PACKAGES = {"wordfreq": "wordfreq", "cldr": "CLDR"}
 
 
@@ -44,7 +45,7 @@ def scripts_of(language: Language) -> str:
     """The scripts of its letters and marks beyond ASCII's; English has none but ASCII's."""
     letters = [each for each in language.charset if script(each) and each not in JOINERS]
     own = [each for each in letters if each not in ASCII] or letters
-    return ", ".join(dict.fromkeys(script(each).title() for each in own))
+    return ", ".join(dict.fromkeys(NAMES.get(script(each), script(each).title()) for each in own))
 
 
 def count_words(language: Language, charset: Charset) -> tuple[int, float]:

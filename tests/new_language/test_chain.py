@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from dptr.data.labeled import open_labeled
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of
 from dptr.new_language import chain
-from dptr.new_language.chain import Settings, describe_settings, new_language, plan_settings
+from dptr.new_language.chain import Settings, describe_reading, describe_settings, new_language, plan_settings
 from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
 from dptr.text.rules import is_heldout
@@ -33,6 +34,30 @@ def test_plan_spends_nine_tenths_on_training(minutes, method):
 def test_plan_refuses_too_little():
     with pytest.raises(UserError, match=r"--minutes 0\.5: below 1; training needs some"):
         plan(0.5, "rendered")
+
+
+def test_what_goes_by_before_training_is_taken_off_it():
+    planned = plan(10, "text")
+    assert planned.after(10, 20).seconds == planned.seconds
+    fitted = planned.after(10, 120)
+    assert sum(fitted.seconds.values()) == pytest.approx(600 - 240)
+    assert [*fitted.seconds] == [*planned.seconds] and fitted.seconds["align"] == pytest.approx(0.4 * 360)
+    assert sum(planned.after(10, 1e6).seconds.values()) == pytest.approx(200), "a third is trained all the same"
+
+
+def test_letters_of_the_language_are_counted_apart():
+    """Of a test with many numbers a fifth can be read without one word of the language."""
+    told = describe_reading(["ab", "12", "12", "კარი", "კარი", "ბარი"], ["კარი", "ბარი", "ab"])
+    assert told == (
+        "reads 50.0% of 6 rendered crops of 4 different words, which training held out: "
+        "33.3% of 3 with characters beyond ASCII, 66.7% of the others"
+    )
+    assert describe_reading(["ab", "cd"], []).endswith("held out") and describe_reading(["ბარი"], []).endswith("out")
+
+
+def test_few_minutes_are_told():
+    assert plan(2, "rendered").describe().endswith("; so few show that it works, 30 and more read better")
+    assert plan(60, "rendered").describe().endswith("ONNX file, and report")
 
 
 def test_workers_do_not_repeat_each_others_work(monkeypatch):
@@ -84,7 +109,8 @@ def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
     check_run(out, new_language(settings, out))
     told = capsys.readouterr().err
     for line in (
-        "fonts: 1 families draw Georgian",
+        "fonts: 1 family draws Georgian",
+        "so few show that it works",
         "fresh characters: აბგ",
         "of 16 rendered crops of ",
     ):
@@ -93,6 +119,8 @@ def test_rendered_words_make_a_recognizer(tmp_path, small, capsys):
         new_language(settings, out)
     with pytest.raises(UserError, match="begun with another minutes, seed; pass the same, or another --out"):
         new_language(Settings(GEORGIAN, minutes=2, seed=1), out, resume=True)
+    planned = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    assert 20 <= planned["finetune"] <= 54 or planned["finetune"] == pytest.approx(0.03 * 60)
     before = {path: path.read_bytes() for path in (out / "finetune" / "model").iterdir()}
     check_run(out, new_language(settings, out, resume=True))
     assert before == {path: path.read_bytes() for path in (out / "finetune" / "model").iterdir()}, (
@@ -119,6 +147,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_held_out_words_are_not_trained_on(tmp_path):
     spent = plan(1, "rendered")
     (tmp_path / "run").mkdir()
-    made = chain.Chain(Settings(GEORGIAN), survey(GEORGIAN), spent, tmp_path / "run")
+    made = chain.Chain(Settings(GEORGIAN), survey(GEORGIAN), spent, tmp_path / "run", time.monotonic())
     assert made.found.corpus.heldout == 0.1, "of two thousand words a tenth is held out"
     assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1

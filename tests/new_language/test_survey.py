@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 from pathlib import Path
 from unicodedata import normalize
 
 import pytest
+from PIL import features
 
 from dptr.new_language.survey import Request, infer_charset, split_families, survey
 from dptr.synth import EMBEDDED
@@ -44,9 +46,9 @@ def test_a_listed_language():
     assert found.corpus.sources[-1].kind == "pattern"
     assert names(found.train_fonts) == {"NotoSansGeorgian"} == names(found.test_fonts)
     told = "\n".join(found.notes)
-    assert "cldr:ka: 2," in told and "fonts: 1 families draw Georgian" in told
+    assert "cldr:ka: 2," in told and "fonts: 1 family draws Georgian" in told
     assert "names alone are a small vocabulary; more words would help: pass --words FILE" in told
-    assert "more fonts would help: install fonts-noto-core (Debian)" in told
+    assert "more fonts would help: pass --fonts DIR with other families" in told, "Noto's are there already"
     assert "one family alone: the test is drawn with the font of the training" in told
 
 
@@ -111,6 +113,44 @@ def test_infer_charset_reads_gzip(tmp_path, maltese):
     assert infer_charset(packed).characters == infer_charset(maltese).characters
 
 
+def test_a_dictionary_of_hunspell_is_no_list_of_words(tmp_path):
+    """Its first line is a count, and its entries carry the letters of rules."""
+    words = [f"{first}{middle}{last}" for first in "abcdefg" for middle in "\u0121\u012b" for last in "mnopqrst"]
+    (tmp_path / "mt_MT.dic").write_text("\n".join(["112", *(f"{word}/XY" for word in words)]), encoding="utf-8")
+    found = survey(Request("", tmp_path / "mt_MT.dic", "", FONTS))
+    assert "".join(found.charset.characters) == ASCII + "\u0121\u012b"
+    assert found.corpus.sources[0].kind == "hunspell"
+    assert "112 entries, 112 words" in "\n".join(found.notes)
+
+
+def test_latin_words_do_not_make_a_recognizer_of_another_script(tmp_path):
+    """Every charset can write them, so that they were drawn, and the recognizer read no letter of its script."""
+    path = tmp_path / "latin.txt"
+    words = [first + second + third for first in "abcdef" for second in "ghijkl" for third in "mnopqr"]
+    path.write_text("\n".join([*words, "ბარი", "კარი"]), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"2 of its 218 words have a letter of charset 'ka' beyond Latin ones, such as ა"
+    ):
+        survey(Request("", path, "ka", FONTS))
+    assert survey(Request("", path, "", FONTS)).train_fonts, "of no charset that was asked for"
+
+
+def test_a_large_list_is_cut(tmp_path, maltese, monkeypatch):
+    monkeypatch.setattr("dptr.new_language.survey.MOST_WORDS", 150)
+    found = survey(Request("", maltese, "", FONTS))
+    assert re.search("1(49|50) words in this split; left out: beyond 150 different words", "\n".join(found.notes))
+    assert found.corpus.sources[0].most == 150
+
+
+def test_without_raqm_a_script_that_needs_it_is_refused(maltese, monkeypatch):
+    """Else such words would be passed over one by one, and a recognizer be trained that reads numbers alone."""
+    monkeypatch.setattr(features, "check", lambda name: False)
+    for code in ("hi", "fa"):
+        with pytest.raises(UserError, match=r"raqm alone, which is not at hand; install libfribidi0 \(Debian\)"):
+            survey(Request(code, None, "", FONTS))
+    assert survey(Request("", maltese, "", FONTS)).train_fonts
+
+
 def test_own_words_in_a_language(maltese):
     found = survey(Request("mt", maltese, "", FONTS))
     assert found.charset.characters == tuple(LANGUAGES["mt"].charset)
@@ -120,7 +160,7 @@ def test_own_words_in_a_language(maltese):
 @pytest.mark.parametrize(
     ("code", "words", "charset", "told"),
     [
-        ("xx", None, "", "language 'xx': not one of the 82|language 'xx': not one of"),
+        ("xx", None, "", r"language 'xx': not one of the \d+ listed"),
         ("", None, "", "no language: name one by its code, such as ka, or pass --words"),
         ("ka", "kliem", "", r"5 words that charset 'ka' can write \(left out: outside charset 3"),
         ("", "one", "", "1 words that charset 'one' can write; pass at least 100"),

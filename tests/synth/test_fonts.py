@@ -318,7 +318,7 @@ def test_a_style_goes_before_plain_fonts_and_these_before_all_others():
 def test_scripts_that_need_shaping_need_raqm(monkeypatch):
     index = FontIndex([plain("All", ((0x21, 0xFFFF),))])
     assert not any(map(needs_shaping, ("Ärger", "Ελλάδα", "мир", "漢字", "한글", "かな")))
-    assert all(map(needs_shaping, ("שלום", "سلام", "नमस्ते", "ไทย", "e\u0301")))
+    assert all(map(needs_shaping, ("שלום", "سلام", "नमस्ते", "ไทย", "e\u0301", "\U0001e922\U0001e923")))
     monkeypatch.setattr(features, "check", lambda name: False)
     assert index.can_draw("мир") and not index.can_draw("سلام")
     monkeypatch.setattr(features, "check", lambda name: name == "raqm")

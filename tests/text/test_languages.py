@@ -116,11 +116,15 @@ def test_default_corpus_drops_few_words_of_the_whole_list(code):
 
 
 def test_default_corpus_draws_every_character(corpus):
-    """But for letters of the East Asian standards, which random strings bring some time or other, and joiners."""
+    """But for letters of the East Asian standards, which random strings bring some time or other, and joiners.
+
+    So they do for a few characters that no name of a short list has, such as Tibetan letters below others.
+    """
     drawn = {character for index in range(20_000) for character in corpus.word(index)}
     missing = {c for c in set(corpus.charset.characters) - drawn if script(c) != "EAST ASIAN" and c not in JOINERS}
     assert drawn <= set(corpus.charset.characters)
-    share = 0.1 if len(corpus.charset) > 1000 else 0.02 if corpus.charset.name in UNIONS else 0
+    few = sum(corpus.words.values()) < 1000
+    share = 0.1 if len(corpus.charset) > 1000 else 0.03 if few else 0.02 if corpus.charset.name in UNIONS else 0
     assert len(missing) <= share * len(drawn), sorted(missing)
 
 

@@ -24,6 +24,8 @@ def test_every_language_is_written_in_scripts_and_every_script_by_a_language() -
         if len({scripts_of_language(part) for part in language.parts}) < 2:
             assert all(code in languages_of(script) for script in scripts_of_language(code)), code
     assert scripts_of_language("en") == ("Latin",)
+    assert scripts_of_language("bo") == (), "the classifier does not know Tibetan"
+    assert "bo" not in languages_of("Latin")
     assert scripts_of_language("ja") == ("Kana", "Han")
     assert languages_of("Han") == ("ja", "zh")
 

@@ -39,7 +39,7 @@ def test_script_of(word, script):
 @pytest.mark.parametrize("language", CLDR)
 def test_cldr_knows_every_language_that_reads_its_words(language):
     words = cldr_words(language)
-    assert len(words) > 1000 and words == sorted(set(words)) and min(map(len, words)) > 1
+    assert len(words) > 300 and words == sorted(set(words)) and min(map(len, words)) > 1
     assert len({script_of(word) for word in words}) == 1
 
 
@@ -98,3 +98,43 @@ def test_greek_words_of_wordfreq_end_in_their_own_sigma() -> None:
     words = [word for word, _ in read_source(SourceConfig(kind="wordfreq", language="el", top=2000))[0]]
     assert {"της", "τους", "σε", "όσο"} <= {*words}
     assert not [word for word in words if len(word) > 1 and word.endswith("σ")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one 1000\ntwo 10\nthree 0\n",
+        "word\tcount\none\t1000\ntwo\t10\nthree\t0\n",
+        "   1000 one\n     10 two\n      0 three\n",
+        "one 1e-2\ntwo 1e-4\nthree -7\n",
+    ],
+    ids=["counts", "heading", "uniq -c", "frequencies"],
+)
+def test_counts_beside_words_are_no_words(tmp_path, text):
+    (tmp_path / "words.txt").write_text(text, encoding="utf-8")
+    entries, left_out = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt")))
+    assert [word for word, _ in entries] == ["one", "two", "three"]
+    weights = [weight for _, weight in entries]
+    assert weights[0] == 1 and weights == sorted(weights, reverse=True) and 0 < weights[2] < 0.4
+    assert left_out == ({"heading": 1} if text.startswith("word") else {})
+    most = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt"), most=1))
+    assert [word for word, _ in most[0]] == ["one"] and most[1]["beyond 1 different words"] == 2
+
+
+@pytest.mark.parametrize("text", ["one two\nthree 4\n", "1 2\n3 4\n", "one 1\n", "12\n", "", "\n \n"])
+def test_other_texts_are_words_all_over(tmp_path, text):
+    (tmp_path / "words.txt").write_text(text, encoding="utf-8")
+    entries, left_out = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt")))
+    assert ([word for word, _ in entries], left_out) == (text.split(), {})
+
+
+def test_of_many_words_some_are_chosen_by_chance(tmp_path):
+    words = [f"w{number}" for number in range(1000)]
+    (tmp_path / "words.txt").write_text("\n".join([*words, *words[:10]]), encoding="utf-8")
+    source = SourceConfig(kind="file", path=str(tmp_path / "words.txt"), most=100)
+    entries, left_out = read_source(source)
+    chosen = {word for word, _ in entries}
+    assert len(chosen) == 100 and chosen != {*words[:100]}
+    assert left_out == {"beyond 100 different words": 1010 - len(entries)}
+    assert read_source(source) == (entries, left_out)
+    assert len(read_source(source.model_copy(update={"most": 1000}))[0]) == 1010

@@ -232,6 +232,6 @@ def test_a_training_of_dptr_label_is_saved_when_all_processes_are_told_to_stop(p
     process.stdin.close()
     process.stdin = None
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and said.endswith("\ndptr: interrupted; go on with --resume\n"), said
+    assert process.returncode == 130 and said.endswith("\ndptr: interrupted; continue with --resume\n"), said
     (state,) = (out / "state").iterdir()
     assert json.loads((state / "state.json").read_text())["step"] == records(out)[-1]["step"] >= 2

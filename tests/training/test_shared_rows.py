@@ -10,7 +10,8 @@ from dptr.text.decomposition import part_weights, read_decomposition
 from dptr.training.shared_rows import SharedRows, compose_rows, decoder_tables, share_rows
 
 HANGUL = Charset("hangul", (*map(chr, range(0xAC00, 0xAC00 + 28 * 21 * 3, 31)), "a", "b"))
-WEIGHTS, PARTS = part_weights(read_decomposition("unicode", HANGUL.characters))
+COUNTED, PARTS = part_weights(read_decomposition("unicode", HANGUL.characters))
+WEIGHTS = torch.from_numpy(COUNTED)
 
 
 def batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
