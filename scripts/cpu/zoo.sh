@@ -42,7 +42,6 @@ done <<TABLE
 chinese  zh       0     0
 japanese ja       0     0
 cyrillic cyrillic 10000 21
-korean   ko       15000 24
 TABLE
 
 # Words, from dptr-en, one thread each: name, code, minutes of each round
@@ -62,4 +61,6 @@ done <<TABLE
 greek  el 47
 arabic ar 20 47
 devanagari devanagari 41
+hebrew he 42 28
+korean ko 100
 TABLE
