@@ -1,6 +1,6 @@
 """Draw the README's picture: rendered words that no training saw, and what a recognizer reads on them.
 
-    python scripts/picture.py docs/assets/reading.png [--model dptr-en]
+    python scripts/picture.py docs/assets/reading.png [--model dptr-latin]
 
 Words are held out of the corpus, fonts of the training fonts. Chosen by number, not by how well they are read.
 """
@@ -28,7 +28,7 @@ BLACK, RED, GRAY = (20, 20, 20), (200, 30, 30), (120, 120, 120)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="dptr-en")
+    parser.add_argument("--model", default="dptr-latin")
     arguments = parser.parse_args()
     words = Corpus(CorpusConfig(), resolve_charset("94"), 16, seed=2024, split="heldout")
     source = RenderedWords(words, Renderer(RenderConfig(), 2024, FontIndex(split="heldout")))
