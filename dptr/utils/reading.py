@@ -64,6 +64,19 @@ def open_plain(path: str | os.PathLike[str]) -> int:
     return descriptor
 
 
+def check_plain(path: str | os.PathLike[str]) -> None:
+    """A library may open the file: it is neither a folder, nor a device or a pipe.
+
+    Raises:
+        OSError, ValueError: as ``read_file``.
+    """
+    kind = os.stat(path).st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(kind):
+        raise OSError(errno.EINVAL, "a device or a pipe, not a file", str(path))
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """TOML.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dptr.utils.errors import UserError
 from dptr.utils.files import DIGITS, replace_file
-from dptr.utils.reading import open_plain, read_file
+from dptr.utils.reading import check_plain, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +59,7 @@ def _readable(path: str | Path, what: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        os.close(open_plain(path))  # the package would wait for a pipe
+        check_plain(path)  # the package would wait for a pipe
         yield
     except OSError as error:
         raise UserError(f"{what} {path}: {error.strerror or error}; check the path") from error

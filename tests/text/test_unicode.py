@@ -46,11 +46,12 @@ def test_graphemes_are_those_of_an_independent_library(language):
 
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if LANGUAGES[code].lists[0].kind == "cldr"])
 def test_graphemes_of_names_are_those_of_an_independent_library(language):
-    """Viramas of Burmese and Khmer fuse their consonants since Unicode 16 alone; those words are left out."""
+    """Left out: words with viramas of Burmese, Khmer, and Chakma, which fuse consonants since Unicode 16 alone, and
+    with the Syriac sign of abbreviation, which stands before its cluster."""
     regex = pytest.importorskip("regex")
-    words = [normalize_label(word) for word in cldr_words(language)]
-    compared = [word for word in words if not {"\u1039", "\u17d2"} & set(word)]
-    assert len(compared) > 400
+    words = [normalize_label(word) for word in cldr_words(LANGUAGES[language].lists[0].language)]
+    compared = [word for word in words if not {"\u1039", "\u17d2", "\U00011133", "\u070f"} & set(word)]
+    assert len(compared) > 150
     assert not [word for word in compared if graphemes(word) != regex.findall(r"\X", word)]
 
 

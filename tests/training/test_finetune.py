@@ -197,7 +197,7 @@ def test_encoder_and_fmu_from_glyph_and_the_decoder_from_stage_1(parts: Parts) -
 def test_what_is_not_named_stays_fresh_and_is_told(
     settings: list[str], kept: tuple[str, ...], line: str, parts: Parts
 ) -> None:
-    recipe = parts.recipe("finetune", *settings)
+    recipe = parts.recipe("finetune", "decomposition=", *settings)
     model = fresh(recipe, seed=5)
     messages = initialized(model, recipe, resolve_charset("36"))
     count = sum(name.startswith(kept) for name in model.state_dict())
