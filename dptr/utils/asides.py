@@ -29,15 +29,18 @@ def aside_of(target: Path, folder: bool = False) -> Iterator[Path]:
         OSError: the folder cannot be made.
     """
     usual = target.with_name(f"{PARTIAL}{USUAL}-{target.name}")
-    lock = _take(usual, folder)
-    if lock is None:
-        other = target.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{target.name}")
-        if folder:
-            other.mkdir()
-        yield other
-        return
-    with holding(lock):
-        yield usual
+    made: list[int] = []
+    try:
+        if _take(usual, folder, made):
+            yield usual
+            return
+    finally:
+        _release(made)
+        _remove_left(usual)  # an interrupt can come between the making and the writing
+    other = target.with_name(f"{PARTIAL}{uuid.uuid4().hex[:8]}-{target.name}")
+    if folder:
+        other.mkdir()
+    yield other
 
 
 @contextmanager
@@ -50,9 +53,7 @@ def holding(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        if descriptor in _held:
-            _held.remove(descriptor)
-            os.close(descriptor)
+        _release([descriptor])
 
 
 def try_lock(descriptor: int, alone: bool = True) -> bool | None:
@@ -68,29 +69,49 @@ def try_lock(descriptor: int, alone: bool = True) -> bool | None:
     return True
 
 
-def _take(path: Path, folder: bool) -> int | None:
-    """Make ``path``, after what is left of a killed writer was removed; the descriptor of its lock, None = not ours."""
+def _take(path: Path, folder: bool, made: list[int]) -> bool:
+    """Make ``path``, after what is left of a killed writer was removed; whether it is ours.
+
+    Args:
+        made: gets the descriptor of its lock.
+    """
+    if not _remove_left(path):
+        return False
+    try:
+        if folder:
+            path.mkdir()
+        made.append(os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+    except OSError:
+        return False
+    _held.update(made)
+    locked = try_lock(made[0])
+    if locked and _names(path, made[0]):
+        return True
+    _release(made)
+    if locked is None:
+        path.rmdir() if folder else path.unlink()
+    return False
+
+
+def _release(descriptors: list[int]) -> None:
+    """Close those of this process that are open."""
+    for descriptor in descriptors:
+        if descriptor in _held:
+            _held.remove(descriptor)
+            os.close(descriptor)
+
+
+def _remove_left(path: Path) -> bool:
+    """Remove what nobody writes any more; whether nothing stands in the way."""
     with suppress(OSError):  # nothing is there, as a rule
         left = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             if not try_lock(left) or not _names(path, left):
-                return None
+                return False
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         finally:
             os.close(left)
-    try:
-        if folder:
-            path.mkdir()
-        made = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError:
-        return None
-    locked = try_lock(made)
-    if locked and _names(path, made):
-        return made
-    os.close(made)
-    if locked is None:
-        path.rmdir() if folder else path.unlink()
-    return None
+    return True
 
 
 def _names(path: Path, descriptor: int) -> bool:
