@@ -51,16 +51,22 @@ def test_what_is_ignored_stays_ignored() -> None:
 
 
 def test_a_forked_process_ends_by_them() -> None:
+    """Once it runs: Python forgets the signals that reach a process while it is being forked."""
+    ready, begun = os.pipe()
     with stops_by_signals():
         child = os.fork()
         if not child:
             try:
+                os.write(begun, b"1")
                 while True:
-                    time.sleep(0.01)  # not pause(), which a signal just before it would not end
+                    time.sleep(0.01)
             finally:
                 os._exit(0)
+        assert os.read(ready, 1) == b"1"
         os.kill(child, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    os.close(ready)
+    os.close(begun)
 
 
 def stream_one(number: signal.Signals) -> Any:
