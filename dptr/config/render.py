@@ -17,7 +17,7 @@ class SourceConfig(Config):
     weight: float = Field(1.0, gt=0)
     language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
-    most: int = Field(0, ge=0)  # file: at most so many different words, the others are left out; 0 = all
+    max_words: int = Field(0, ge=0)  # file: at most so many different words, the others are left out; 0 = all
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
     # file: text or .gz, a word a line, perhaps with its count; labels: labels.tsv, an LMDB, or a root of many;
     # hunspell: a .dic, or installed;

@@ -297,16 +297,14 @@ class Chain:
 
 def describe_reading(labels: Sequence[str], misread: Sequence[str]) -> str:
     """The line at the end. Numbers and codes, which ``dptr-en`` reads before, are counted apart."""
-    told = (
-        f"reads {1 - len(misread) / len(labels):.1%} of {len(labels):,} rendered crops of {len({*labels}):,} different "
-    )
-    told += "words, which training held out"
-    own, wrong = (sum(not text.isascii() for text in texts) for texts in (labels, misread))
+    own, misread_own = (sum(not text.isascii() for text in texts) for texts in (labels, misread))
     others = len(labels) - own
+    line = f"reads {1 - len(misread) / len(labels):.1%} of {len(labels):,} rendered crops of {len({*labels}):,} "
+    line += "different words, which training held out"
     if own and others:
-        told += f": {1 - wrong / own:.1%} of {own:,} with characters beyond ASCII, "
-        told += f"{1 - (len(misread) - wrong) / others:.1%} of the others"
-    return told
+        line += f": {1 - misread_own / own:.1%} of {own:,} with characters beyond ASCII, "
+        line += f"{1 - (len(misread) - misread_own) / others:.1%} of the others"
+    return line
 
 
 def _shrink(crop: np.ndarray) -> np.ndarray:

@@ -90,8 +90,8 @@ def read_words(source: SourceConfig) -> Entries:
     """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more.
 
     Where each line ends or begins with a number, as in ``ཀུན 237960``, its words are weighted by the logarithm of that
-    count, so that a few frequent ones do not fill a short list. ``most`` words are kept: the most frequent ones of such
-    a list, else some by chance.
+    count, so that a few frequent ones do not fill a short list. ``max_words`` words are kept: the most frequent ones
+    of such a list, else some by chance.
     """
     text = _read_text(source.path, "file")
     counted, headings = _read_counts(text)
@@ -99,16 +99,16 @@ def read_words(source: SourceConfig) -> Entries:
         least, most = min(counted.values()), max(counted.values())
         entries = [(word, math.log1p(count / least) / math.log1p(most / least)) for word, count in counted.items()]
         entries.sort(key=lambda entry: entry[1], reverse=True)
-        kept = {word for word, _ in entries[: source.most or None]}
+        kept = {word for word, _ in entries[: source.max_words or None]}
     else:
         entries = [(word, 1.0) for word in text.split()]
-        kept = _some([word for word, _ in entries], source.most) if source.most else set()
+        kept = _some([word for word, _ in entries], source.max_words) if source.max_words else set()
     left_out = {HEADING: headings} if headings else {}
-    if not source.most or len(entries) <= source.most:
+    if not source.max_words or len(entries) <= source.max_words:
         return entries, left_out
     used = [entry for entry in entries if entry[0] in kept]
     if len(used) < len(entries):
-        left_out[f"beyond {source.most:,} different words"] = len(entries) - len(used)
+        left_out[f"beyond {source.max_words:,} different words"] = len(entries) - len(used)
     return used, left_out
 
 

@@ -136,8 +136,8 @@ class AlignTask(Task):
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
         self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed)
-        self.shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
-        self.objective = AlignObjective(model, decoder, recipe, self.shared_rows)
+        shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
+        self.objective = AlignObjective(model, decoder, recipe, shared_rows)
         self.parts = [(self.objective, 1.0)]
         self.card: dict[str, Any] = {
             "name": name,

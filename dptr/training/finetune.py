@@ -229,8 +229,8 @@ class FinetuneTask(Task):
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, rate in parts if not rate]
-        self.shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr)
-        self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, self.shared_rows)
+        shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr)
+        self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, shared_rows)
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)

@@ -140,8 +140,8 @@ class PretrainTask(Task):
         self.encode, self.perturb, self.corpus = encode, perturb, corpus
         self.tokenizer = Tokenizer(charset, recipe.model.max_length)
         self.validation = validation
-        self.shared_rows = share_rows(decoder_tables(decoder), charset, recipe.decomposition)
-        self.objective = PretrainObjective(decoder, self.shared_rows)
+        shared_rows = share_rows(decoder_tables(decoder), charset, recipe.decomposition)
+        self.objective = PretrainObjective(decoder, shared_rows)
         self.parts = [(decoder, 1.0)]
         self.origin = {"kind": recipe.dual.kind, "name": dual.name, "fingerprint": dual.fingerprint}
         orp = recipe.orp

@@ -23,7 +23,7 @@ FIRST = 1  # row of the first character in tables of classes and of vocabulary: 
 
 
 class SharedRows(nn.Module):
-    """The steps of shared parts, for each table of rows by character.
+    """The steps of shared parts, for each table of rows by character. ``Trainer`` attaches those of an objective.
 
     Args:
         tables: parameters (rows, ...); rows ``FIRST`` to ``FIRST`` + n - 1 are those of the characters.

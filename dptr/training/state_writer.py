@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Thread
 
 from dptr.utils.errors import UserError
 
@@ -17,9 +17,8 @@ class StateWriter:
     """
 
     def __init__(self) -> None:
-        self._idle = Event()
-        self._idle.set()
-        self._error: Exception | None = None
+        self._thread = ThreadPoolExecutor(1, "state")
+        self._written: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
         """Begin to write, after what is being written.
@@ -28,8 +27,7 @@ class StateWriter:
             UserError: what that raised.
         """
         self.wait()
-        self._idle.clear()
-        Thread(target=self._work, args=(write,), name="state").start()
+        self._written = self._thread.submit(write)
 
     def wait(self) -> None:
         """Until nothing is being written.
@@ -37,10 +35,11 @@ class StateWriter:
         Raises:
             UserError: what was written last could not be.
         """
-        self._idle.wait()  # not ``Thread.join``: torn out of that by Ctrl-C, Python 3.11 no longer waits at its end
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._written is not None:
+            error = self._written.exception()  # Ctrl-C leaves it to the next call
+            self._written = None
+            if error is not None:
+                raise error
 
     def check(self) -> None:
         """Without waiting.
@@ -48,7 +47,7 @@ class StateWriter:
         Raises:
             UserError: as ``wait``.
         """
-        if self._idle.is_set():
+        if self._written is not None and self._written.done():
             self.wait()
 
     @contextmanager
@@ -56,7 +55,7 @@ class StateWriter:
         """At the end of the block, however it ends, nothing is being written.
 
         Args:
-            say: told of a state that could not be written where another exception ends the block.
+            say: gets a warning of a state that could not be written, if another exception ends the block.
 
         Raises:
             UserError: as ``wait``.
@@ -70,11 +69,3 @@ class StateWriter:
                 say(f"warning: {error}")
             raise
         self.wait()
-
-    def _work(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except Exception as error:
-            self._error = error
-        finally:
-            self._idle.set()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from dptr.training.optimizer import Parts
-from dptr.training.shared_rows import SharedRows
 
 Scores = dict[str, float]
 
@@ -57,7 +56,6 @@ class Task(ABC):
         clipped_apart: modules whose gradients are clipped each by its own norm; empty = the objective's as a whole.
         capturable: whether steps can be a CUDA graph (``dptr.training.cuda_graph``).
         data: what labeled crops it learns from and is judged on, by role, as ``Progress.data`` tells; empty = none.
-        shared_rows: a part of ``objective`` by which characters that share parts learn together; None = each alone.
         capture_lock: held while that is captured, in which no other thread may use the GPU.
     """
 
@@ -69,7 +67,6 @@ class Task(ABC):
     patience: int = 0
     clipped_apart: Sequence[nn.Module] = ()
     capturable: bool = False
-    shared_rows: SharedRows | None = None
     capture_lock: AbstractContextManager = nullcontext()
     data: Mapping[str, str] = {}
 

@@ -32,6 +32,7 @@ from dptr.training.interruption import Interruption
 from dptr.training.logger import Log
 from dptr.training.optimizer import make_optimizer, one_cycle
 from dptr.training.restart import note_launch
+from dptr.training.shared_rows import SharedRows
 from dptr.training.state import RECIPE, Progress, compare_data, copy_state, restore_state, write_state
 from dptr.training.state_writer import StateWriter
 from dptr.training.task import Share, Task
@@ -90,8 +91,9 @@ class Trainer:
         if run.sync_batch_norm and self.share.processes > 1:
             synchronize_batch_norms(task.objective, self.device)
         optimizer = make_optimizer(task.parts, optim, fused=True)
-        if task.shared_rows is not None:
-            task.shared_rows.attach(optimizer)
+        for part in task.objective.modules():
+            if isinstance(part, SharedRows):
+                part.attach(optimizer)
         self.captured: CapturedStep | None = None
         if run.cuda_graph and self.device.type == "cuda":
             if not task.capturable or run.gradient_accumulation_steps > 1 or self.share.processes > 1:

@@ -52,12 +52,10 @@ def open_plain(path: str | os.PathLike[str]) -> int:
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
     try:
         kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if stat.S_ISFIFO(kind) and str(path).startswith(_SHELL_PIPES):
             os.set_blocking(descriptor, True)
-        elif not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "a device or a pipe, not a file", str(path))
+        else:
+            _check_kind(kind, path)
     except BaseException:
         os.close(descriptor)
         raise
@@ -65,15 +63,18 @@ def open_plain(path: str | os.PathLike[str]) -> int:
 
 
 def check_plain(path: str | os.PathLike[str]) -> None:
-    """A library may open the file: it is neither a folder, nor a device or a pipe.
+    """Refuse a folder, a device, and a pipe, before a library opens the file.
 
     Raises:
         OSError, ValueError: as ``read_file``.
     """
-    kind = os.stat(path).st_mode
-    if stat.S_ISDIR(kind):
+    _check_kind(os.stat(path).st_mode, path)
+
+
+def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(kind):
+    if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "a device or a pipe, not a file", str(path))
 
 

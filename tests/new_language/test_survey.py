@@ -139,7 +139,7 @@ def test_a_large_list_is_cut(tmp_path, maltese, monkeypatch):
     monkeypatch.setattr("dptr.new_language.survey.MOST_WORDS", 150)
     found = survey(Request("", maltese, "", FONTS))
     assert re.search("1(49|50) words in this split; left out: beyond 150 different words", "\n".join(found.notes))
-    assert found.corpus.sources[0].most == 150
+    assert found.corpus.sources[0].max_words == 150
 
 
 def test_without_raqm_a_script_that_needs_it_is_refused(maltese, monkeypatch):

@@ -117,7 +117,7 @@ def test_counts_beside_words_are_no_words(tmp_path, text):
     weights = [weight for _, weight in entries]
     assert weights[0] == 1 and weights == sorted(weights, reverse=True) and 0 < weights[2] < 0.4
     assert left_out == ({"heading": 1} if text.startswith("word") else {})
-    most = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt"), most=1))
+    most = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt"), max_words=1))
     assert [word for word, _ in most[0]] == ["one"] and most[1]["beyond 1 different words"] == 2
 
 
@@ -131,10 +131,10 @@ def test_other_texts_are_words_all_over(tmp_path, text):
 def test_of_many_words_some_are_chosen_by_chance(tmp_path):
     words = [f"w{number}" for number in range(1000)]
     (tmp_path / "words.txt").write_text("\n".join([*words, *words[:10]]), encoding="utf-8")
-    source = SourceConfig(kind="file", path=str(tmp_path / "words.txt"), most=100)
+    source = SourceConfig(kind="file", path=str(tmp_path / "words.txt"), max_words=100)
     entries, left_out = read_source(source)
     chosen = {word for word, _ in entries}
     assert len(chosen) == 100 and chosen != {*words[:100]}
     assert left_out == {"beyond 100 different words": 1010 - len(entries)}
     assert read_source(source) == (entries, left_out)
-    assert len(read_source(source.model_copy(update={"most": 1000}))[0]) == 1010
+    assert len(read_source(source.model_copy(update={"max_words": 1000}))[0]) == 1010

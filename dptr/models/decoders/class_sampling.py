@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ class SampledHead(nn.Linear):
     Importance sampling of the softmax's sum (Bengio and Senecal 2003; Jean et al. 2015, 3.2), with one set of classes
     for the whole batch. A class of the batch's targets is always in it. Of the others each is in it with the same
     probability q, and its exponential counts 1/q times: the expectation of the sum is that over all classes.
+    Alignment draws symbols too, and does not weight them (``dptr.dual.glyph.losses.sample_symbols``).
 
     Args:
         dim: width of its input.
@@ -28,13 +30,13 @@ class SampledHead(nn.Linear):
     def __init__(self, dim: int, classes: int, negatives: int = 0):
         super().__init__(dim, classes)
         self.negatives = negatives
-        self._among: Int[Tensor, " c"] | None = None
-        self._offsets: Float[Tensor, " c"] | None = None
+        self._sample: tuple[Int[Tensor, " c"], Float[Tensor, " c"]] | None = None  # classes, and log 1/q of each
 
     def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... c"]:
-        if self._among is None or self._offsets is None:
+        if self._sample is None:
             return super().forward(x)
-        return F.linear(x, self.weight[self._among], self.bias[self._among] + self._offsets)
+        classes, offsets = self._sample
+        return F.linear(x, self.weight[classes], self.bias[classes] + offsets)
 
     @contextmanager
     def sampled(
@@ -56,13 +58,12 @@ class SampledHead(nn.Linear):
         drawn = torch.randperm(classes, generator=generator)[: self.negatives].to(targets.device)
         own = torch.cat([targets.flatten(), targets.new_zeros(1)]).unique()
         own = own[own < classes]
-        self._among = torch.cat([own, drawn]).unique()
-        # 1/q = C/k: of the classes that are no targets, k/C are in the sample on average
-        scale = torch.tensor(classes / self.negatives, device=targets.device).log()
-        self._offsets = torch.where(torch.isin(self._among, own), 0.0, scale)
+        among = torch.cat([own, drawn]).unique()
+        offsets = torch.where(torch.isin(among, own), 0.0, math.log(classes / self.negatives))
         places = torch.full((classes,), -1, device=targets.device)
-        places[self._among] = torch.arange(len(self._among), device=targets.device)
+        places[among] = torch.arange(len(among), device=targets.device)
+        self._sample = among, offsets
         try:
             yield lambda symbols: torch.where(symbols < classes, places[symbols.clamp(max=classes - 1)], symbols)
         finally:
-            self._among = self._offsets = None
+            self._sample = None
