@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from dptr.utils.errors import UserError
+from dptr.utils.threads import begin
 
 
 class StateWriter:
@@ -17,7 +18,6 @@ class StateWriter:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "state")
         self._written: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
@@ -27,7 +27,8 @@ class StateWriter:
             UserError: what that raised.
         """
         self.wait()
-        self._written = self._thread.submit(write)
+        self._written = Future()
+        begin(self._written, "state", write)
 
     def wait(self) -> None:
         """Until nothing is being written.
@@ -64,7 +65,8 @@ class StateWriter:
             yield
         except BaseException:
             try:
-                self.wait()
+                if self._written is not None and not self._written.cancel():  # else its thread never started
+                    self.wait()
             except UserError as error:
                 say(f"warning: {error}")
             raise

@@ -10,7 +10,7 @@ import ctypes
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from dptr.photo.outputs.base import Shown
 from dptr.photo.page import Box, Page, Point
 from dptr.photo.shapes import bounds, runs_left
 from dptr.utils.outputs import PDF_MARK
+from dptr.utils.threads import begin, stop
 from dptr.version import __version__
 
 if TYPE_CHECKING:
@@ -64,14 +65,15 @@ def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
     with PDFIUM:
         document = pypdfium2.PdfDocument.new()
         font = _load_font(document)
+    apart = _Apart()
     try:
         for page, picture in pages:
             assert picture is not None, "the format needs pictures"
             encoded = _to_jpeg(picture)
-            with PDFIUM, _Apart() as apart:
+            with PDFIUM:
                 apart.run(_add_page, document, font, page, encoded, _scale(picture))
-        with PDFIUM, _Apart() as apart:
-            sink = _Sink(file, apart)
+        sink = _Sink(file, apart)
+        with PDFIUM:
             apart.run(document.save, sink)
         if sink.error is not None:
             raise sink.error
@@ -86,21 +88,24 @@ class _Apart:
 
     pdfium calls back into Python to read and to write. An interrupt that came just then would be lost there; it never
     comes in another thread than the first.
+
+    Attributes:
+        given_up: nobody waits for what runs any more.
     """
 
     def __init__(self) -> None:
         self.given_up = False
 
-    def __enter__(self) -> _Apart:
-        self._pool = ThreadPoolExecutor(1)
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self.given_up = kind is not None
-        self._pool.shutdown()
-
     def run(self, function: Callable[..., object], *arguments: object) -> None:
-        self._pool.submit(function, *arguments).result()
+        """Run ``function``. However this ends, it does not run any more then."""
+        future: Future[object] = Future()
+        try:
+            begin(future, "dptr-pdf", function, *arguments)
+            future.result()
+        except BaseException:
+            self.given_up = True
+            stop(future)
+            raise
 
 
 class _Sink:
