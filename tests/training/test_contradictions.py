@@ -76,6 +76,7 @@ CASES = [
     ("finetune", ["run.gradient_accumulation_steps=5"], ["more parts than run.batch_size = 4", "lower it"]),
     ("finetune", ["distillation.model={decoder}"], ["stage 1 decoder"]),
     ("finetune", ["distillation.model={recognizer}", 'model.charset="62"'], ["distillation.model", "36 characters"]),
+    ("finetune", ["distillation.model={recognizer}", "model.decoder.negatives=8"], ["negatives = 8", "set it to 0"]),
     ("finetune", ["distillation.model={recognizer}", "model.encoder.height=32"], ["its model.encoder.height is 16"]),
     ("adapt", ["text=[]"], ["no words; pass --text"]),
     ("adapt", ["render.preset=mixed"], ["show texts of their own", "render.preset=signs"]),
