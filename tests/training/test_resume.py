@@ -202,7 +202,12 @@ def test_there_is_something_to_lose(command: str, whole: Path) -> None:
 
 
 def test_a_finished_run_stays_as_it_is(command: str, whole: Path, parts: Parts) -> None:
+    """But for older states that a kill left, half-deleted or not."""
     before, log = contents(whole), (whole / "log.jsonl").read_bytes()
+    last = whole / "state" / f"step-{STEPS:09d}"
+    shutil.copytree(last, last.with_name("step-000000009"))
+    (last.with_name("step-000000006")).mkdir()
+    shutil.copy(last / "tensors.safetensors", last.with_name("step-000000006"))
     assert TRAIN[command](parts.recipe(command), whole, resume=True) == whole / "model"
     assert contents(whole) == before
     assert (whole / "log.jsonl").read_bytes() == log
