@@ -63,11 +63,15 @@ CASES = [
         ["counting = 1", "counts no characters", "counting=0"],
     ),
     ("finetune", [*FRESH, "counting=1", "model.fmu.queries=0"], ["counting = 1", "counts no characters"]),
-    ("finetune", ["encoder_lr=0", "fmu_lr=0", "decoder_lr=0"], ["are all 0", "nothing would be trained"]),
     (
         "finetune",
-        [*WHOLE, "encoder_lr=0", "decoder_lr=0", "model.fmu.queries=0", "model.decoder.dim=128"],
-        ["encoder_lr, decoder_lr are all 0"],
+        ["encoder_lr_scale=0", "fmu_lr_scale=0", "decoder_lr_scale=0"],
+        ["are all 0", "nothing would be trained"],
+    ),
+    (
+        "finetune",
+        [*WHOLE, "encoder_lr_scale=0", "decoder_lr_scale=0", "model.fmu.queries=0", "model.decoder.dim=128"],
+        ["encoder_lr_scale, decoder_lr_scale are all 0"],
     ),
     ("finetune", ["model.fmu.queries=0"], ["encoder width 128, decoder width 16", "fmu.queries > 0"]),
     ("finetune", ["model.fmu.heads=3"], ["fmu: ", "3 heads"]),

@@ -85,7 +85,7 @@ def test_interrupted_again_and_again_it_is_the_same_run(
 
 def test_a_run_with_a_frozen_part_goes_on_too(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its optimizer has no slots for that part."""
-    recipe = parts.recipe("finetune", "decoder_lr=0", "run.steps=6")
+    recipe = parts.recipe("finetune", "decoder_lr_scale=0", "run.steps=6")
     finetune(recipe, tmp_path / "whole")
 
     def end_step(run: Trainer) -> bool:
