@@ -115,7 +115,9 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
         "dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(better)}
     )  # the last one is kept
     for frozen in (("encoder",), ("decoder",), ("encoder", "fmu")):
-        recipe = parts.recipe("finetune", *(f"{name}_lr_scale=0" for name in frozen), "run.steps=3", "run.validate_every=1")
+        recipe = parts.recipe(
+            "finetune", *(f"{name}_lr_scale=0" for name in frozen), "run.steps=3", "run.validate_every=1"
+        )
         before = fresh(recipe)
         initialized(before, recipe, resolve_charset(recipe.model.charset))
         out = tmp_path / "-".join(frozen)
