@@ -21,8 +21,8 @@ from dptr.utils.files import replace_file
 from dptr.utils.seccomp import Refusal, is_supported
 
 SYNTH = ("folder", "lmdb", "pack")
-CROPS = 150
-SMALL, LARGE = "60k", "64m"  # sizes of the disk
+CROPS = 75
+SMALL, LARGE = "30k", "64m"  # sizes of the disk
 
 
 @pytest.fixture(scope="module")
