@@ -107,8 +107,9 @@ def make_constraint(
 
     Raises:
         UserError: the expression is broken, or matches no word that the model could write; what ``find_expression``,
-            ``load_words`` and ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads nothing of ``allowed``;
-            a pattern alone, letters that run from right to left, and a model that writes from left to right.
+            ``load_words`` and ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads
+            nothing of ``allowed``; a pattern alone, letters that run from right to left, and a model that writes from
+            left to right.
     """
     own = charset
     if allowed is not None:
