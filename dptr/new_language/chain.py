@@ -39,7 +39,7 @@ from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_file, read_json, write_json
+from dptr.utils.files import atomic_file, read_json, replace_file, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
 
@@ -137,7 +137,7 @@ class Chain:
         if charset.name in LANGUAGES and LANGUAGES[charset.name].charset == "".join(charset.characters):
             return charset.name
         path = self.out / "characters.txt"
-        with atomic_file(path) as aside:
+        with replace_file(path) as aside:
             aside.write_text("".join(charset.characters) + "\n", encoding="utf-8")
         return str(path)
 
@@ -278,7 +278,7 @@ class Chain:
                 bars("crops", index + 1, TEST)
         with atomic_file(self.out / "sheet.png") as aside:
             draw_labeled_sheet([(_shrink(crop), word) for crop, word in samples[:SHOWN]], fonts).save(aside, "PNG")
-        with atomic_file(labels) as aside:  # last: it says that the rest is there
+        with replace_file(labels) as aside:  # last: it says that the rest is there
             lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
             aside.write_text("".join(lines), encoding="utf-8")
         return folder

@@ -150,3 +150,15 @@ def test_held_out_words_are_not_trained_on(tmp_path):
     made = chain.Chain(Settings(GEORGIAN), survey(GEORGIAN), spent, tmp_path / "run", time.monotonic())
     assert made.found.corpus.heldout == 0.1, "of two thousand words a tenth is held out"
     assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1
+
+
+def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
+    """The file of its characters, which no recipe can do without, is written at each start."""
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(first + second + third for first in "abcdefg" for second in "hijkl" for third in "mnop"))
+    request = Request("", words, "", FONTS)
+    (tmp_path / "run").mkdir()
+    for _ in range(2):
+        made = chain.Chain(Settings(request), survey(request), plan(1, "rendered"), tmp_path / "run", time.monotonic())
+        assert Path(made.charset) == tmp_path / "run" / "characters.txt"
+        assert set("abcdefghijklmnop") <= set(Path(made.charset).read_text(encoding="utf-8"))
