@@ -21,3 +21,16 @@ def _few_steps(self: chain.Chain, stage: str, batch: int, every: int) -> dict[st
 chain.Chain.run_settings = _few_steps  # type: ignore[method-assign]
 chain.TEST, chain.SHOWN, chain.RESIDUALS, chain.PARITY = 12, 4, 40, 8
 plan.usable_cores = lambda: 1
+
+
+def _warm_up() -> None:
+    """What torch sets up for its first export takes most of the time of a small one."""
+    import torch
+
+    from dptr.export.trace import trace
+
+    batch = torch.export.Dim("batch")
+    trace(torch.nn.Linear(2, 2), {"input": torch.zeros(2, 2)}, ["output"], {"input": {0: batch}})
+
+
+_warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers_kill import Killer
 from helpers_train import Parts, Warm, check_whole, contents, make_parts, records
 
 from dptr.data.labeled import open_labeled
@@ -24,6 +24,7 @@ STAGES = {
     "text": ["rendered crops", "alignment", "ORP", "stage 1", "stage 2", "test", "ONNX"],
 }
 """What is in the lines that say which stage has begun, by method."""
+KILLS = 3  # of each stage
 TRAINED = "align", "pretrain", "finetune"
 
 
@@ -60,6 +61,11 @@ def command(method: str, parts: Parts, out: Path) -> list[str]:
     return ["new-language", *words, *start, "--method", method, "--minutes", "4", "-o", str(out), "--resume"]
 
 
+def start(warm: Warm, given: list[str]) -> int:
+    (warm.folder / "stderr").write_text("")  # what an earlier command said
+    return warm.start(*given)
+
+
 def begun_stages(warm: Warm) -> list[str]:
     """What the command that runs says of its stages so far."""
     return re.findall(r"^== (.+)$", (warm.folder / "stderr").read_text(), re.MULTILINE)
@@ -68,7 +74,7 @@ def begun_stages(warm: Warm) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, warm: Warm, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     out = tmp_path_factory.mktemp("whole") / "run"
-    process = warm.start(*command(request.param, parts, out))
+    process = start(warm, command(request.param, parts, out))
     begun, moments = time.monotonic(), []
     while not has_ended(process):
         moments += [time.monotonic() - begun] * (len(begun_stages(warm)) - len(moments))
@@ -95,45 +101,46 @@ def check_after_kill(out: Path) -> None:
         OnnxModel(out / "model.onnx")
 
 
+def placeless(out: Path, name: str) -> dict[str, bytes]:
+    """The files of a stage; recipes name the charset's file, in ``out``, and a bank its dual encoder."""
+    files = contents(out / name)
+    for path, content in files.items():
+        if path.endswith(".safetensors"):
+            size = int.from_bytes(content[:8], "little")  # of the header, which ends in blanks
+            content = content[8 : 8 + size].rstrip() + content[8 + size :]
+        files[path] = content.replace(str(out).encode(), b"OUT")
+    return files
+
+
+def exported(out: Path) -> str:
+    """What the ONNX file says of itself, its weights by their digest."""
+    return json.dumps(OnnxModel(out / "model.onnx").metadata).replace(str(out), "OUT")
+
+
 def check_same(whole: Whole, out: Path) -> None:
     """All that was made; a report has times in it, and the bytes of an export are in no fixed order."""
     for name in TRAINED:
         assert (out / name).exists() == (whole.out / name).exists()
         if (out / name).exists():
             assert records(out / name) == records(whole.out / name)
-            assert contents(out / name) == contents(whole.out / name)
+            assert placeless(out, name) == placeless(whole.out, name)
     for name in ("test", "pack"):
-        assert contents(out / name) == contents(whole.out / name)
+        assert placeless(out, name) == placeless(whole.out, name)
     assert (out / "sheet.png").read_bytes() == (whole.out / "sheet.png").read_bytes()
-    assert OnnxModel(out / "model.onnx").metadata == OnnxModel(whole.out / "model.onnx").metadata
+    assert exported(out) == exported(whole.out)
     assert {path.name for path in out.iterdir()} == {path.name for path in whole.out.iterdir()}
     assert not [path for path in out.rglob("*") if path.name.startswith((".partial-", ".replaced-"))]
 
 
-@pytest.mark.parametrize("whole", ["rendered"], indirect=True)
-def test_killed_at_random_moments(whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
-    killer = Killer(warm, random.Random("new-language"), 20)
-    run = 0
-    while killer.left:
-        run += 1
-        out = tmp_path / f"{run}" / "run"
-        given = command(whole.method, parts, out)
-        if not killer.kill(given, whole.moments[-1], lambda: check_after_kill(out)):  # noqa: B023
-            code, _, said = warm.run(*given)
-            assert code == 0, said
-        check_same(whole, out)
-
-
-@pytest.mark.parametrize("kills", [1, 3])
 @pytest.mark.parametrize("whole", STAGES, indirect=True)
-def test_killed_in_each_stage(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
-    """One run that is killed so often in each of its stages, at random moments."""
-    moments = random.Random(f"{whole.method} {kills}")
+def test_killed_in_each_stage(whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
+    """One run that is killed at random moments of each of its stages."""
+    moments = random.Random(whole.method)
     out = tmp_path / "run"
     given = command(whole.method, parts, out)
     for number, stage in enumerate(whole.stages):
-        for _ in range(kills):
-            process = warm.start(*given)
+        for _ in range(KILLS):
+            process = start(warm, given)
             while stage not in begun_stages(warm) and not has_ended(process):
                 time.sleep(0.005)
             time.sleep(moments.uniform(0, whole.moments[number + 1] - whole.moments[number]))
