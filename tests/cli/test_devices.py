@@ -23,7 +23,7 @@ resource = pytest.importorskip("resource")  # Windows has neither limits nor nam
 pytestmark = pytest.mark.timeout(60)
 
 WRITTEN = "out", "html", "overlay", "sheet", "to"
-"""Parameters that name what is written: a device or a pipe is written through there."""
+"""Parameters that name what is written. A device or a pipe is written through, where that must not be a folder."""
 FILES = re.compile("FILE|DIR|PATH(?!,)|ONNX|PNG|TSV|TGZ|JSON|GLOB|LMDB|INPUT|OUTPUT|SOURCE")
 """In what the help calls a value: it is the name of a file."""
 MODEL = {"model": ["--model", "dptr-en-tiny"]}
@@ -89,11 +89,12 @@ def find_commands(command: click.Command = app, *words: str) -> Iterator[tuple[s
 
 
 COMMANDS = dict(find_commands())
-READ = [
+PATHS = [
     (name, parameter)
     for name, command in COMMANDS.items()
     for parameter in command.params
-    if isinstance(parameter.type, click.Path) and parameter.name not in WRITTEN
+    if isinstance(parameter.type, click.Path)
+    and (parameter.name not in WRITTEN or (parameter.required and parameter.metavar != "FILE"))  # a folder
 ]
 
 
@@ -143,7 +144,7 @@ def refuses(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("command", "parameter"), [pytest.param(*each, id=f"{each[0]} {each[1].opts[-1]}") for each in READ]
+    ("command", "parameter"), [pytest.param(*each, id=f"{each[0]} {each[1].opts[-1]}") for each in PATHS]
 )
 def test_no_option_reads_a_device_or_a_pipe(command: str, parameter: click.Parameter, refuses: Any) -> None:
     assert parameter.name
