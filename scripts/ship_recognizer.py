@@ -213,7 +213,7 @@ def judge(model: Path, test: Path, name: str, protocol: str) -> dict[str, Any]:
     if row.word_accuracy is None or row.one_minus_ned is None:
         raise UserError(f"{test}: no crop left under protocol {protocol}; check its labels")
     return {
-        "data": f"rendered words of {name}, held out",
+        "data": f"rendered words of {name.capitalize()}, held out",
         "protocol": protocol,
         "n": row.n,
         "word_accuracy": round(row.word_accuracy, 4),

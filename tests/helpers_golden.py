@@ -82,8 +82,8 @@ TRAININGS: dict[str, tuple[str, list[str]]] = {
     "finetune, onward": (
         "finetune",
         [
-            *_LABELED, "data.rendered=0", "init.model=dptr-en-tiny", "distillation.model=dptr-en", "encoder_lr=0.1",
-            "fmu_lr=0", "forgetting.rendered=0",
+            *_LABELED, "data.rendered=0", "init.model=dptr-en-tiny", "distillation.model=dptr-en",
+            "encoder_lr_scale=0.1", "fmu_lr_scale=0", "forgetting.rendered=0",
         ],
     ),
     "adapt": (

@@ -67,7 +67,7 @@ class Parts:
         fonts = f"render.fonts=[{_quoted(self.fonts)}]"
         shapes = f"decomposition={_quoted(self.folder / 'shapes.tsv')}"
         tower, bank = _quoted(self.folder / "glyph"), _quoted(self.folder / "bank.safetensors")
-        init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr=0.5"]
+        init = [f"init.glyph={tower}", f"init.decoder={_quoted(self.folder / 'decoder')}", "encoder_lr_scale=0.5"]
         data = [f"data.train=[{_quoted(self.folder / 'crops')}]", "data.rendered=0.5", "data.validation_share=0.3"]
         own = {
             "align": [*glyph, fonts, workers],

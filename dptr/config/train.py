@@ -177,9 +177,11 @@ class FinetuneRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
-    encoder_lr: float = Field(1.0, ge=0)  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
-    fmu_lr: float = Field(1.0, ge=0)
-    decoder_lr: float = Field(1.0, ge=0)
+    encoder_lr_scale: float = Field(
+        1.0, ge=0
+    )  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
+    fmu_lr_scale: float = Field(1.0, ge=0)
+    decoder_lr_scale: float = Field(1.0, ge=0)
     counting: float = Field(0.0, ge=0)  # weight of ``dptr.models.fmu.counting_loss``; needs model.fmu.count
     # Characters that share parts learn together (dptr.training.shared_rows). "unicode": jamo, letters and accents; or a
     # file with a character, a tab, and its parts in every line; empty: each learns alone.

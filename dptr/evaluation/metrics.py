@@ -11,6 +11,7 @@ character wrong, as a wrong accent does. Without combining marks, as in ASCII, C
 from __future__ import annotations
 
 import math
+import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -50,7 +51,8 @@ def fold_62(text: str) -> str:
 def fold_letters(text: str) -> str:
     """Letters with their accents, and digits, of any script; case is folded, everything else is left out."""
     signs = normalize_label(text).lower()
-    return normalize_label("".join(sign for sign in signs if unicodedata.category(sign)[0] in "LMN"))
+    kept = "".join(sign for sign in signs if unicodedata.category(sign)[0] in "LMN")
+    return normalize_label(re.sub("i\u0307+", "i", kept))  # what Python makes of İ
 
 
 def fold_94(text: str) -> str:

@@ -20,7 +20,7 @@ from dptr.text.automaton import Automaton, steps_to_end
 from dptr.text.charset import Charset, show
 from dptr.text.direction import has_leftward
 from dptr.text.lexicon import compile_words, load_words, spell_words
-from dptr.text.named_patterns import NAMED_PATTERNS
+from dptr.text.named_patterns import find_expression
 from dptr.text.regular import compile_expression
 from dptr.utils.errors import UserError
 
@@ -99,22 +99,22 @@ def make_constraint(
 
     Args:
         charset, max_length: the model's.
-        pattern: a key of ``NAMED_PATTERNS``, or a regular expression (``dptr.text.regular``); empty = any.
+        pattern: as ``dptr.text.named_patterns.find_expression`` takes it; empty = any.
         lexicon: see ``Lexicon``.
         allowed: the characters to read; None = all of the model's.
         write: a word in the order in which the model writes it (``dptr.text.tokenizer.Tokenizer.write``); None =
             as it is read.
 
     Raises:
-        UserError: the expression is broken, or matches no word that the model could write; what ``load_words`` and
-            ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads nothing of ``allowed``;
-            a pattern alone, letters that run from right to left, and a model that writes from left to right.
+        UserError: the expression is broken, or matches no word that the model could write; what ``find_expression``,
+            ``load_words`` and ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads
+            nothing of ``allowed``; a pattern alone, letters that run from right to left, and a model that writes from
+            left to right.
     """
     own = charset
     if allowed is not None:
         own = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
-    expression = NAMED_PATTERNS.get(pattern, pattern)
-    automaton = compile_expression(expression, own, max_length) if pattern else None
+    automaton = compile_expression(find_expression(pattern), own, max_length) if pattern else None
     if lexicon is not None:
         automaton = _list_words(lexicon, own, max_length, automaton, pattern, write)
     elif automaton is not None and write is not None:

@@ -25,6 +25,8 @@ from dptr.text.direction import MIRRORED
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.utils.errors import UserError
 
+_ANY = r"(\S(.*\S)?)?"  # any word, without spaces at its ends
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -35,17 +37,22 @@ class Decoding:
         confidence: of words, as the card calibrates it; None where it does not.
         restriction: to some characters, where no ``constraint`` holds them; None = all of the model's.
         constraint: the words of a pattern or a lexicon; None = any.
+        masked: all words of the ``restriction``, for models that search as they read; None for others.
     """
 
     tokenizer: Tokenizer
     confidence: WordConfidence | None = None
     restriction: Restriction | None = None
     constraint: Constraint | None = None
+    masked: Constraint | None = None
 
     def predict(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read crops of one size."""
         own = self.confidence
-        predictions, shares = self._read(backend, crops) if self.constraint is None else self._search(backend, crops)
+        if self.constraint is not None:
+            predictions, shares = self._search(self.constraint, backend, crops)
+        else:
+            predictions, shares = self._read(backend, crops)
         if own is None:
             return predictions
         return [
@@ -53,40 +60,57 @@ class Decoding:
             for each, share in zip(predictions, shares, strict=True)
         ]
 
-    def _read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], Sequence[float]]:
-        """Any words, and the probability of each that its confidence is calibrated from.
+    def _read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], list[float]]:
+        """Any words, and the probability of each that its confidence is calibrated from."""
+        if self.restriction is not None:
+            return self._read_restricted(self.restriction, backend, crops)
+        sums_paths = self.confidence is not None and self.confidence.of_paths
+        outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
+        rows, *paths = (apply_temperature(output, backend.temperature) for output in outputs)
+        return self._decode(rows, *paths)
+
+    def _read_restricted(
+        self, restriction: Restriction, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
+    ) -> tuple[list[Prediction], list[float]]:
+        """The same for words of some characters.
 
         Of a CTC network the path is restricted, and the word read from that: where it shows a character that may not be
-        read, its word would end.
+        read, its word would end. A decoder that reads left to right reads freely first; where it took a character for
+        one that may not be read, it reads again, without those characters at any step.
         """
+        if backend.searches == "paths":
+            path = restriction.apply(apply_temperature(backend.paths(crops), backend.temperature))
+            return self._decode(collapse(path, self.tokenizer.max_length + 1), path)
+        free = apply_temperature(backend.probabilities(crops), backend.temperature)
+        rows, replaced = restriction.apply_by_character(free)
+        predictions, shares = self._decode(rows)
+        again = np.flatnonzero(replaced)
+        if self.masked is not None and len(again):
+            found = self._search(self.masked, backend, crops[again])
+            for index, prediction, share in zip(again.tolist(), *found, strict=True):
+                predictions[index], shares[index] = replace(prediction, outside=None), share
+        return predictions, shares
+
+    def _decode(
+        self, rows: Float[np.ndarray, "n t classes"], paths: Float[np.ndarray, "n p classes"] | None = None
+    ) -> tuple[list[Prediction], list[float]]:
+        """The words of probabilities by character, with those by position of a CTC network."""
         own = self.confidence
-        sums_paths = own is not None and own.of_paths
-        if self.restriction is not None and backend.searches == "paths":
-            path = self._temper(backend.paths(crops), backend.temperature)
-            rows, paths = collapse(path, self.tokenizer.max_length + 1), [path] if sums_paths else []
-        else:
-            outputs = backend.probabilities_and_paths(crops) if sums_paths else (backend.probabilities(crops),)
-            rows, *paths = (self._temper(output, backend.temperature) for output in outputs)
         words = self.tokenizer.decode(rows)
         predictions = [_predict_word(word) for word in words]
         if own is None:
-            return predictions, []
-        if paths:
-            return predictions, _sum_paths(own, predictions, paths[0], self.tokenizer)
+            return predictions, [word.confidence for word in words]
+        if own.of_paths:
+            assert paths is not None
+            return predictions, _sum_paths(own, predictions, paths, self.tokenizer)
         return predictions, [own.product(row[: word.length + 1]) for word, row in zip(words, rows, strict=True)]
 
-    def _temper(self, rows: Float[np.ndarray, "n t classes"], temperature: float) -> Float[np.ndarray, "n t classes"]:
-        """Probabilities at a temperature, of the characters that may be read."""
-        rows = apply_temperature(rows, temperature)
-        return rows if self.restriction is None else self.restriction.apply(rows)
-
     def _search(
-        self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
-    ) -> tuple[list[Prediction], Sequence[float]]:
-        """The same for the words of the pattern or the lexicon."""
-        assert self.constraint is not None
+        self, constraint: Constraint, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
+    ) -> tuple[list[Prediction], list[float]]:
+        """The same for the words of a pattern or a lexicon."""
         own = self.confidence
-        found = self.constraint.read(backend, crops)
+        found = constraint.read(backend, crops)
         predictions = [_predict_found(each, self.tokenizer) for each in found]
         if own is not None and own.of_paths:
             paths = np.stack([each.path for each in found if each.path is not None])
@@ -116,12 +140,14 @@ def make_decoding(
     if own is not None and own.of_paths and backend.searches != "paths":
         raise UserError(f"model '{name}': its card calibrates sums over paths, and it is no CTC network; copy it anew")
     restriction = None if allowed is None else restrict(known, allowed)
-    constraint = None
+    constraint = masked = None
+    longest = backend.tokenizer.max_length
     if pattern or lexicon is not None:
-        tokenizer = backend.tokenizer
-        write = tokenizer.write if tokenizer.visual else None
-        constraint = make_constraint(known, tokenizer.max_length, pattern, lexicon, allowed, write)
-    return Decoding(backend.tokenizer, own, restriction, constraint)
+        write = backend.tokenizer.write if backend.tokenizer.visual else None
+        constraint = make_constraint(known, longest, pattern, lexicon, allowed, write)
+    elif restriction is not None and backend.searches == "prefixes":
+        masked = make_constraint(known, longest, _ANY, allowed=allowed)
+    return Decoding(backend.tokenizer, own, restriction, constraint, masked)
 
 
 def _sum_paths(

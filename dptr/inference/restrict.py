@@ -1,14 +1,22 @@
-"""Restricts a reader to some characters of its model's charset: digits of a meter, capitals of a plate."""
+"""Restricts a reader to some characters of its model's charset: digits of a meter, capitals of a plate.
+
+Where a picture shows another character, that is passed over: of ``$12-34`` the digits are ``1234``. Where the model may
+have taken a character for another one, such as 0 for O, it is read.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 
 from dptr.text.charset import Charset, show
 from dptr.utils.errors import UserError
+
+LEAST_SHARE = 0.05
+"""Probability of the characters that may be read, and of the end, below which a place shows another one. Chosen on
+training crops (docs/LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +35,41 @@ class Restriction:
     other: Int64[np.ndarray, " classes"]
 
     def apply(self, probabilities: Float[np.ndarray, "*b classes"]) -> Float[np.ndarray, "*b classes"]:
-        """Probabilities as if the model had no other characters; they sum to 1 again.
+        """Probabilities as if the model had no other characters; they sum to 1 again."""
+        moved = self._move(probabilities)
+        return moved / _at_least_tiny(moved.sum(-1, keepdims=True))
 
-        A decoder that reads left to right has seen its own unrestricted letters, so this is an approximation for it.
+    def apply_by_character(
+        self, rows: Float[np.ndarray, "n t classes"]
+    ) -> tuple[Float[np.ndarray, "n t classes"], Bool[np.ndarray, " n"]]:
+        """The same for words that were read character by character, where characters that may not be read are left out.
+
+        A word ends where it ended before: a decoder that reads left to right says nothing behind it. Rows that were
+        left out are 0, behind the others.
+
+        Returns:
+            The probabilities, and in which words a character gave way to another one than its other case, while none
+            was left out: what a decoder read behind it, it read behind a character that it may not read.
         """
-        moved = self.keep * probabilities + self.gain * probabilities[..., self.other]
-        return moved / np.maximum(moved.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
+        moved = self._move(rows)
+        share = moved.sum(-1, keepdims=True)
+        best = rows.argmax(-1)
+        moved[best == 0, 1:] = 0
+        moved /= _at_least_tiny(share)
+        inside = (best == 0).cumsum(1) == 0
+        foreign = inside & (share[..., 0] < LEAST_SHARE)
+        moved[foreign] = 0
+        order = np.argsort(foreign, axis=1, kind="stable")
+        passed_on = np.append(np.flatnonzero(self.keep), self.other[self.gain > 0])
+        replaced = inside & ~np.isin(best, passed_on)
+        return np.take_along_axis(moved, order[..., None], 1), replaced.any(1) & ~foreign.any(1)
+
+    def _move(self, probabilities: Float[np.ndarray, "*b classes"]) -> Float[np.ndarray, "*b classes"]:
+        return self.keep * probabilities + self.gain * probabilities[..., self.other]
+
+
+def _at_least_tiny(sums: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
+    return np.maximum(sums, np.finfo(np.float32).tiny)
 
 
 def restrict(charset: Charset, allowed: Charset) -> Restriction:

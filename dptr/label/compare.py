@@ -13,6 +13,7 @@ from dptr.data.held_out import hash_picture, is_held_out
 from dptr.data.labeled import LabeledDataset, open_labeled
 from dptr.evaluation.metrics import PROTOCOLS, validation_protocol
 from dptr.inference.reader import Reader
+from dptr.text.charset import normalize_label
 from dptr.utils.errors import UserError
 
 CHANGED = 200  # words that are listed at most
@@ -38,7 +39,8 @@ class Compared:
     Attributes:
         words: how many crops.
         before, after: word accuracy, 0 to 1.
-        protocol: how words were compared, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
+        protocol: how words were compared, a key of ``dptr.evaluation.metrics.PROTOCOLS``; labels of which it leaves
+            nothing, such as signs alone, as they stand.
         held_out: whether the training did not learn from these crops; it chose its best state by them.
         changes: how many words are read otherwise.
         changed: the first of them, those that were right before and are not any more first.
@@ -91,7 +93,8 @@ def compare(before: Reader, after: Reader, crops: Path, share: float) -> Compare
     changed: list[Changed] = []
     for index, *texts in zip(indices, _read(before, dataset, indices), _read(after, dataset, indices), strict=True):
         label = dataset.label(index)
-        correct = [fold(text) == fold(label) for text in texts]
+        own = fold if fold(label) else normalize_label
+        correct = [own(text) == own(label) for text in texts]
         right = [count + one for count, one in zip(right, correct, strict=True)]
         if texts[0] != texts[1]:
             changed.append(Changed(dataset.key(index), label, texts[0], texts[1], correct[0], correct[1]))

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from dptr.photo.spaces import Columns
+from dptr.text.unicode import JOINERS
 
 NARROW, WIDE, USUAL = 0.5, 1.4, 1.0  # how wide characters are beside each other
 _NARROW = frozenset("ijl1I!|.,:;'`\"()[]{}ftr-/\\")
@@ -26,7 +27,7 @@ def character_width(character: str) -> float:
 
 
 def align_characters(text: str, columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
-    """Where each character stands between two places of a line.
+    """Where each character stands between two places of a line; marks that take no room, where their letter does.
 
     The ends of the characters are chosen together, by dynamic programming: near where the network sees one letter end
     and the next begin, spaces over blank columns, and each about as wide as such a character is beside the others.
@@ -38,6 +39,17 @@ def align_characters(text: str, columns: Columns, left: float, right: float) -> 
     Returns:
         Begin and end of each character, as fractions of the line's width.
     """
+    own = [place for place, character in enumerate(text) if not place or not _takes_no_room(character)]
+    spots = _align("".join(text[place] for place in own), columns, left, right)
+    return [spots[index] for index in np.searchsorted(own, range(len(text)), "right") - 1]
+
+
+def _takes_no_room(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Me") or character in JOINERS
+
+
+def _align(text: str, columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
+    """The same for characters that all take room."""
     count = len(columns.blank)
     start = min(max(round(left * count), 0), count)
     # Finer than the network's columns where there are many characters.

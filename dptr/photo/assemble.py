@@ -49,7 +49,7 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
         row_leftward = most_run_left([word.text for word in words], leftward)
         if row_leftward:
             words = _order_leftward(words, own[0].line)
-        ordered.append(_line(tuple(words), measure_angle(own[-1 if row_leftward else 0].box), row.block))
+        ordered.append(make_line(tuple(words), measure_angle(own[-1 if row_leftward else 0].box), row.block))
     return Page(source, number, *size, tuple(ordered))
 
 
@@ -119,8 +119,12 @@ def _corners(outline: Outline) -> Box:
     return outline[0], outline[half - 1], outline[half], outline[-1]
 
 
-def _line(words: tuple[Word, ...], angle: float, block: int) -> Line:
-    """From where the first word begins to where the last ends."""
+def make_line(words: tuple[Word, ...], angle: float, block: int) -> Line:
+    """A line of words in reading order, from where the first begins to where the last ends.
+
+    Args:
+        angle, block: as of ``Line``.
+    """
     polygons = _align_directions([word.polygon for word in words])
     if not any(word.outline for word in words):
         first, last = polygons[0], polygons[-1]

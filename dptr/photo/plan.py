@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from dptr.photo.inputs import is_url
 from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
 from dptr.photo.overlay import draw_overlay
 from dptr.utils.errors import UserError
@@ -108,7 +109,8 @@ class Plan:
 
     def _stem(self, source: str, number: int | None) -> str:
         """The name of a file without its suffix: that of the source and, where it has several pages, the number."""
-        stem = "stdin" if source == "-" else os.path.splitext(os.path.basename(source.partition("?")[0]))[0] or "page"
+        path = source.partition("?")[0] if is_url(source) else source
+        stem = "stdin" if source == "-" else os.path.splitext(os.path.basename(path))[0] or "page"
         known = self.numbers[source] or []
         several = len(known) > 1 or (not known and number != 1)
         return f"{stem}-{number:0{len(str(max(known, default=0)))}}" if number is not None and several else stem

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from dptr.photo.assemble import make_line
 from dptr.photo.inputs import Failure, Sheet
 from dptr.photo.page import Page
 from dptr.utils.errors import UserError
@@ -73,7 +74,8 @@ def _read(ocr: PageReader, sheets: Iterable[Sheet | Failure], keep_pictures: boo
 
 
 def keep_confident(page: Page, least: float) -> tuple[Page, int]:
-    """A page without the words below a confidence, and how many they are; lines that lose all of theirs go too.
+    """A page without the words below a confidence, and how many they are; lines that lose all of theirs go too, and
+    others reach around what is left.
 
     Args:
         least: 0 to 1.
@@ -82,6 +84,6 @@ def keep_confident(page: Page, least: float) -> tuple[Page, int]:
     for line in page.lines:
         words = tuple(word for word in line.words if word.confidence >= least)
         if words:
-            lines.append(replace(line, words=words))
+            lines.append(line if len(words) == len(line.words) else make_line(words, line.angle, line.block))
     kept = replace(page, lines=tuple(lines))
     return kept, len(page.words) - len(kept.words)

@@ -57,7 +57,8 @@ def read_text_layer(page: pypdfium2.PdfPage, width: int, height: int) -> tuple[L
 
 
 def _glyphs(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[_Glyph | None]:
-    """The characters of a page; white space as one with white space as its text, and None where a line ends."""
+    """The characters that a page shows, but for those that its crop cuts off; white space as one with white space as
+    its text, and None where a line ends."""
     from pypdfium2 import raw
 
     text = page.get_textpage()
@@ -82,9 +83,11 @@ def _glyphs(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[_Glyph
             mirror = -1 if matrix.a * matrix.d < matrix.b * matrix.c else 1  # writing to the left, set mirrored
             end = to_picture(mirror * matrix.a, mirror * matrix.b)
             angle = math.degrees(math.atan2(end[1] - origin[1], end[0] - origin[0]))
-            height = _LINE_HEIGHT * raw.FPDFText_GetFontSize(text, index) * math.hypot(matrix.c, matrix.d)
-            corners = tuple(to_picture(x, y) for x, y in _turn(rectangle, matrix, height))
-            yield _Glyph(character, corners, _round_angle(angle))
+            tall = _LINE_HEIGHT * raw.FPDFText_GetFontSize(text, index) * math.hypot(matrix.c, matrix.d)
+            corners = tuple(to_picture(x, y) for x, y in _turn(rectangle, matrix, tall))
+            x, y = (sum(side) / len(corners) for side in zip(*corners, strict=True))
+            if (0 <= x < width and 0 <= y < height) or character.isspace():  # spaces may stand nowhere
+                yield _Glyph(character, corners, _round_angle(angle))
             if code == _HYPHEN:
                 yield None
     finally:

@@ -76,10 +76,14 @@ class Trained:
     def summarize(self) -> dict[str, Any]:
         """All runs, the last one first, and which recognizer is used."""
         missing = find_missing("train", "export")
+        runs = self.trainings.runs()
+        model = self.recognizers.default
+        file = Path(self.recognizers.models[model].name)
         return {
-            "runs": [_brief(run) for run in self.trainings.runs()],
+            "runs": [_brief(run) for run in runs],
             "busy": self.trainings.busy,
-            "model": self.recognizers.default,
+            "model": model,
+            "used": next((run.number for run in runs if run.exported == file), None),
             "missing": f"training needs {missing[0]}; {describe_install('train', 'export')}" if missing else "",
         }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import statistics
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ _CHECK_SIZE = 32  # pixels an em, for looking at glyphs
 # characters are; a font that maps Han and draws none of it (NanumSquare) is looked at glyph by glyph.
 _LARGE = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x17000, 0x18CFF), (0x20000, 0x3FFFF))
 _SAMPLE = 32
-_LOOSE = 1.3  # times a letter's width with a mark on it; fonts seen: up to 1.15, and 1.48 or more
+_LOOSE = 0.3  # of a usual letter's width, which a mark adds; so do at most 57 % of a script's marks in fonts with rules
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ def _without_loose_marks(path: str, number: int, codes: Sequence[int]) -> list[i
         script = _script(code)
         if held := letters.get(script):
             some = held[:: len(held) // 6 | 1]  # not all letters take marks
-            wide = all(face.getlength(letter + chr(code)) > _LOOSE * face.getlength(letter) for letter in some)
+            widths = [face.getlength(letter) for letter in some]
+            room = min(face.getlength(letter + chr(code)) - width for letter, width in zip(some, widths, strict=True))
+            wide = room > _LOOSE * statistics.median(widths)
             apart.setdefault(script, []).append(wide)
     ruleless = {script for script, wide in apart.items() if sum(wide) > 0.75 * len(wide)}
     struck = {code for code in marks if _script(code) in ruleless}

@@ -27,7 +27,7 @@ from dptr.text.unicode import JOINERS
 from dptr.utils.errors import UserError
 from dptr.utils.files import write_json
 
-CACHE_VERSION = 6
+CACHE_VERSION = 7
 EMBEDDED = Path(__file__).with_name("embedded")  # Latin letters; sources and licenses in FONTS.md there
 FEW_FAMILIES = 20  # as many as are embedded; a system with fewer (a container often has one) gets them too
 OTHER_SUFFIXES = {".pfb", ".pfa", ".t1", ".pcf", ".bdf", ".fon", ".woff", ".woff2"}

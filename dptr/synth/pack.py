@@ -206,35 +206,48 @@ def write_pack(
     if part == (0, 1):  # else other jobs may be writing there
         remove_partial(folder)
     write_json(path, {**described, "count": count})
-    spans = [(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
-    missing = [
-        span for span in spans if STYLES[style].count(folder / _name(span[0] // SHARD, style)) != span[1] - span[0]
+    shards = [
+        _Missing(folder / _name(number, style), number, start, min(start + SHARD, count))
+        for number, start in enumerate(range(0, count, SHARD))
     ]
-    done = count - sum(last - first for first, last in missing)
+    missing = [shard for shard in shards if STYLES[style].count(shard.path) != len(shard)]
+    done = count - sum(map(len, missing))
     progress(done)
-    missing = [span for span in missing if span[0] // SHARD % part[1] == part[0]]
+    missing = [shard for shard in missing if shard.number % part[1] == part[0]]
     if not missing:
         return
     if workers == 1:
-        for first, last in missing:
-            _write_shard(source, folder, first, last, style)
-            done += last - first
+        for shard in missing:
+            done += shard.write(source, style)
             progress(done)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), worker.start_worker, (recipe,)) as pool:
-        for written in pool.imap_unordered(partial(_work, folder, style), missing):
+        for written in pool.imap_unordered(partial(_work, style), missing):
             done += written
             progress(done)
 
 
-def _work(folder: Path, style: str, span: tuple[int, int]) -> int:
-    _write_shard(worker.worker_source(), folder, *span, style)
-    return span[1] - span[0]
+@dataclass(frozen=True)
+class _Missing:
+    """A shard to be written: samples ``first``..``last - 1``."""
+
+    path: Path
+    number: int
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def write(self, source: RenderedWords, style: str) -> int:
+        """Returns how many crops it holds."""
+        samples = [source.sample(index) for index in range(self.first, self.last)]
+        STYLES[style].write(self.path, samples, self.first, len(source.renderer.size.every) > 1)
+        return len(self)
 
 
-def _write_shard(source: RenderedWords, folder: Path, first: int, last: int, style: str) -> None:
-    samples = [source.sample(index) for index in range(first, last)]
-    STYLES[style].write(folder / _name(first // SHARD, style), samples, first, len(source.renderer.size.every) > 1)
+def _work(style: str, shard: _Missing) -> int:
+    return shard.write(worker.worker_source(), style)
 
 
 def _write_tensors(path: Path, samples: list[Sample], first: int, several: bool) -> None:

@@ -79,6 +79,9 @@ def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) 
         sides = rng.random(4) < 0.35
         sides[rng.integers(4)] = True
         margins = np.where(sides, -rng.uniform(0.02, _MOST_CUT), margins)
+    if (margins < 0).any():
+        upright = abs(world[1, 0] - world[0, 0]) >= abs(world[1, 1] - world[0, 1])
+        margins = np.maximum(margins, -_most_cut(line, upright) / rise)
     low, high = low - margins[:2] * rise, high + margins[2:] * rise
     aspect = float((high[0] - low[0]) / (high[1] - low[1]))
     own = size.choose(aspect)
@@ -110,6 +113,20 @@ def warp_line(line: layout.Line, effects: Effects, size: Sizes, rng: Generator) 
         projected[:] = np.nan
     board = None if room is None else SignBoard(whole[2] - whole[0], room, _matrix(whole - whole[0], target))
     return WordMask(layers[0], layers[-1], aspect, projected.astype(np.float32), board, own, ground, line.ink)
+
+
+def _most_cut(line: layout.Line, upright: bool) -> np.ndarray:
+    """How far a crop may cut into a word on the left, above, on the right, and below (4,), in pixels of its mask: no
+    letter, dot, or mark that stands alone loses more than half. Of a word that is turned the least of the four."""
+    left, top, right, bottom = line.box
+    ink = (line.mask[top:bottom, left:right] > 127).astype(np.uint8)
+    x, y, width, height, _ = cv2.connectedComponentsWithStats(ink)[2][1:].T
+    if not len(x):
+        return np.full(4, np.inf)
+    rest = right - left - x - width, bottom - top - y - height
+    most = np.array([(x + width / 2).min(), (y + height / 2).min(), (rest[0] + width / 2).min(),
+                     (rest[1] + height / 2).min()])  # fmt: skip
+    return most if upright else np.full(4, most.min())
 
 
 def _matrix(box: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -5,6 +5,11 @@ They describe the form alone: 31/02/2026 is a date here, and an IBAN's check dig
 
 from __future__ import annotations
 
+import difflib
+
+from dptr.text.patterns import PATTERNS
+from dptr.utils.errors import UserError
+
 _DAY = "(0?[1-9]|[12][0-9]|3[01])"
 _MONTH = "(0?[1-9]|1[0-2])"
 _YEAR = "([12][0-9]{3}|[0-9]{2})"
@@ -26,3 +31,24 @@ NAMED_PATTERNS: dict[str, str] = {
 """``date``: 2026-12-31, 31/12/2026, 31.12.2026, 1-2-26, 12/31/26. ``price``: 12.50, $1,299.00, 1.299,00€, -5, EUR7,20.
 ``iban``: ISO 13616, of 12 characters and more, and no more than the model reads. ``plate-de``: German plates, the
 district first: B-MW1234, MXY99E. Spaces are optional where a model reads them."""
+
+_ALIKE = 0.8  # of two names, as difflib counts: dates is meant for date, data is not
+
+
+def find_expression(pattern: str) -> str:
+    """The expression that a name stands for; what is no name is an expression itself.
+
+    Raises:
+        UserError: a word that is meant for a name: one in other letters (``dates``, ``IBAN``), or one of
+            ``dptr.text.patterns.PATTERNS``, which draw words and cannot read them. It would match itself alone.
+    """
+    if pattern in NAMED_PATTERNS:
+        return NAMED_PATTERNS[pattern]
+    names = [*NAMED_PATTERNS, *PATTERNS]
+    is_word = pattern.replace("-", "").replace("_", "").isalpha()
+    if is_word and difflib.get_close_matches(pattern.casefold(), names, 1, _ALIKE):
+        raise UserError(
+            f"pattern '{pattern}': there is none of this name; pass {', '.join(NAMED_PATTERNS)}, or a regular "
+            f"expression such as '[A-Z]{{3}}[0-9]{{4}}'; for this very word pass '({pattern})'"
+        )
+    return pattern

@@ -47,7 +47,8 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
 
     Raises:
         UserError: no recognizer, or one that does not predict the same symbols from the same crops as ``student``:
-            another charset, kind of decoder, number of orders, size of crops, shorter words.
+            another charset, kind of decoder, number of orders, size of crops, shorter words; or a ``student`` whose
+            loss draws classes.
     """
     loaded = build_loaded(checkpoint)
     theirs, ours = loaded.config, student
@@ -81,6 +82,10 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
                 f"distillation.model = '{config.model}': its {key} is {their!r}, not {our!r}; "
                 f"set {key}={json.dumps(their)}"
             )
+    if drawn := getattr(ours.decoder, "negatives", 0):
+        raise UserError(
+            f"model.decoder.negatives = {drawn}: distillation compares the probabilities of all characters; set it to 0"
+        )
     if theirs.max_length < ours.max_length:
         raise UserError(
             f"distillation.model = '{config.model}': it reads words of {theirs.max_length} characters at most; set "

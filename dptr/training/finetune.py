@@ -164,9 +164,9 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
     source, validation, notes = crops.source, crops.validation, crops.notes + lengths
     data["validation"] = validation.digest()
     others, messages = load_others(recipe, charset)
-    parts = [(model.encoder, recipe.encoder_lr), (model.decoder, recipe.decoder_lr)]
+    parts = [(model.encoder, recipe.encoder_lr_scale), (model.decoder, recipe.decoder_lr_scale)]
     if model.fmu is not None:
-        parts.append((model.fmu, recipe.fmu_lr))
+        parts.append((model.fmu, recipe.fmu_lr_scale))
     task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
     task.data = data
     trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *messages])
@@ -229,7 +229,7 @@ class FinetuneTask(Task):
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
         frozen = [part for part, rate in parts if not rate]
-        shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr)
+        shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr_scale)
         self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, shared_rows)
         used = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:

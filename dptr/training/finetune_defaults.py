@@ -35,7 +35,7 @@ FINETUNE_DEFAULTS = (
 )
 
 
-PPOCR_DEFAULTS = ("run.steps=300", "optim.lr=1e-3", "encoder_lr=0.1")
+PPOCR_DEFAULTS = ("run.steps=300", "optim.lr=1e-3", "encoder_lr_scale=0.1")
 """Over ``FINETUNE_DEFAULTS`` for a model with PP-OCRv6's encoder. With the encoder at 5e-4 rendered words fell from 79
 to 65 % in 100 steps; with the head at 1e-4 too, letters that it lacked were not learned (docs/evidence/crops.md)."""
 

@@ -291,9 +291,12 @@ def _refuse_data(recipe: FinetuneRecipe) -> None:
 
 def _refuse_frozen(recipe: FinetuneRecipe, model: ModelConfig) -> None:
     frozen = isinstance(model.encoder, ClipVisionConfig) and model.encoder.frozen
-    rates = {"encoder_lr": 0.0 if frozen else recipe.encoder_lr, "decoder_lr": recipe.decoder_lr}
+    rates = {
+        "encoder_lr_scale": 0.0 if frozen else recipe.encoder_lr_scale,
+        "decoder_lr_scale": recipe.decoder_lr_scale,
+    }
     if model.fmu.queries:
-        rates["fmu_lr"] = recipe.fmu_lr
+        rates["fmu_lr_scale"] = recipe.fmu_lr_scale
     if not any(rates.values()):
         also = " (model.encoder.frozen is on)" if frozen else ""
         raise UserError(f"{', '.join(rates)} are all 0{also}: nothing would be trained; raise one of them")

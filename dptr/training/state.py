@@ -141,8 +141,7 @@ def write_state(out: Path, state: State) -> None:
     with atomic_folder(out / "state" / f"step-{state.step:09d}") as aside:
         save_tensors(aside / _TENSORS, state.tensors)
         write_json(aside / _STATE, state.described)
-    for older in _saved_states(out)[:-1]:
-        remove_files(older, (_STATE, _TENSORS))
+    _remove_states_before(_saved_states(out)[-1])
 
 
 def restore_state(
@@ -162,6 +161,7 @@ def restore_state(
     found = [folder for folder in _saved_states(out) if (folder / _STATE).is_file()]
     if not found:
         return False
+    _remove_states_before(found[-1])  # a kill left them
     described = read_json(found[-1] / _STATE, "training state")
     if "baseline" not in described:
         described = _from_single_model(described)
@@ -203,6 +203,12 @@ def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
 def _saved_states(out: Path) -> list[Path]:
     """Folders of states, the last step's last."""
     return sorted(folder for folder in (out / "state").glob("step-*") if re.fullmatch(r"step-\d{9,}", folder.name))
+
+
+def _remove_states_before(state: Path) -> None:
+    for older in _saved_states(state.parents[1]):
+        if older.name < state.name:
+            remove_files(older, (_STATE, _TENSORS))
 
 
 def _from_single_model(described: dict[str, Any]) -> dict[str, Any]:

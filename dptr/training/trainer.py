@@ -8,8 +8,6 @@ what was left of its time.
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -23,22 +21,18 @@ from torch import Tensor
 
 from dptr.config.model import Config
 from dptr.config.train import OptimConfig, RunConfig
-from dptr.models.layers import Layer
-from dptr.training.batch_norm import synchronize_batch_norms
-from dptr.training.cuda_graph import CapturedStep
 from dptr.training.device import best_precision, copy_buffers
 from dptr.training.ema import averaged_weights, begin_average, move_average
 from dptr.training.interruption import Interruption
 from dptr.training.logger import Log
-from dptr.training.optimizer import make_optimizer, one_cycle
+from dptr.training.optimization import Losses, Optimization
+from dptr.training.optimizer import one_cycle
 from dptr.training.restart import note_launch
-from dptr.training.shared_rows import SharedRows
 from dptr.training.state import RECIPE, Progress, compare_data, copy_state, restore_state, write_state
 from dptr.training.state_writer import StateWriter
 from dptr.training.task import Share, Task
 from dptr.utils.errors import UserError
-from dptr.utils.files import lock_folder, read_json, unused_name, write_json
-from dptr.utils.tensors import save_tensors
+from dptr.utils.files import lock_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -68,44 +62,19 @@ class Trainer:
         task: Task,
         notes: Sequence[str] = (),
     ):
-        if run.gradient_accumulation_steps > 1 and not task.splittable:
-            raise UserError(
-                f"run.gradient_accumulation_steps = {run.gradient_accumulation_steps}: this command takes batches "
-                "whole; set it to 1"
-            )
         self.out, self.run_config, self.optim, self.accelerator, self.task = out, run, optim, accelerator, task
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
+        self.interruption = Interruption()
         accelerator.wait_for_everyone()  # all have checked ``out``
+        self.optimization = Optimization(out, run, optim, accelerator, task, self.interruption)
+        self.module, self.optimizer = self.optimization.module, self.optimization.optimizer
         self.recipe = recipe.model_dump(mode="json")
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
             with lock_folder(out):
                 write_json(out / RECIPE, self.recipe)
                 note_launch(out)
-        for layer in task.objective.modules():
-            if isinstance(layer, Layer):
-                layer.recompute = run.activation_checkpointing
-                if run.compile:
-                    layer.compile(dynamic=True)  # in place: names of parameters stay
-        if run.sync_batch_norm and self.share.processes > 1:
-            synchronize_batch_norms(task.objective, self.device)
-        optimizer = make_optimizer(task.parts, optim, fused=True)
-        for part in task.objective.modules():
-            if isinstance(part, SharedRows):
-                part.attach(optimizer)
-        self.captured: CapturedStep | None = None
-        if run.cuda_graph and self.device.type == "cuda":
-            if not task.capturable or run.gradient_accumulation_steps > 1 or self.share.processes > 1:
-                raise UserError(
-                    "run.cuda_graph: this training's steps are no single graph of one process; set it to false"
-                )
-            for group in optimizer.param_groups:
-                group["lr"] = torch.tensor(optim.lr, device=self.device)
-                group["capturable"] = True
-            self.captured = CapturedStep(self.compute, self.zero_grad, task.capture_lock)
-        self.prepared, self.optimizer = accelerator.prepare(task.objective, optimizer)
-        self.module = accelerator.unwrap_model(self.prepared)
         self.ema = begin_average(self.module) if optim.ema_decay else None
         self.log = Log(out, run.tensorboard, accelerator.is_main_process, task.unit)
         self.log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
@@ -120,11 +89,8 @@ class Trainer:
         for line in (*compare_data(self.progress, task.data), *notes):
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
-        self.interruption = Interruption()
         self.writer = StateWriter()
         self.finished = False  # the step before was the last one
-        self.last_loss = math.nan  # that was looked at
-        self.all_interrupted = False  # any process was, when the losses of the step were put together
 
     def run(self) -> None:
         """Train to the last step.
@@ -170,16 +136,10 @@ class Trainer:
             self.writer.wait()
             raise KeyboardInterrupt from None
 
-    def learn(
-        self, tensors: dict[str, Tensor], words: Sequence[str], generator: torch.Generator
-    ) -> tuple[float, dict[str, Tensor]]:
-        """One step: ``backward``, ``update``, EMA; returns what ``backward`` does."""
-        self.set_learning_rate()
-        if self.captured is not None:
-            loss, others = self.replay(tensors, words)
-        else:
-            loss, others = self.backward(tensors, generator)
-            self.update(loss, tensors, words)
+    def learn(self, tensors: dict[str, Tensor], words: Sequence[str], generator: torch.Generator) -> Losses:
+        """One step of ``Optimization``, and of the EMA."""
+        rate = self.optim.lr * self.rate_factor()
+        loss, others = self.optimization.step(tensors, words, generator, self.progress.step, rate)
         self.progress.step += 1
         if self.ema is not None:
             move_average(self.ema, self.module, self.optim.ema_decay, self.progress.step)
@@ -193,136 +153,14 @@ class Trainer:
         seconds = self.run_config.seconds
         return max(seconds - self.progress.seconds, 0.0) if seconds else None
 
-    def set_learning_rate(self) -> None:
-        """One cycle over the steps, or over ``run.seconds``."""
+    def rate_factor(self) -> float:
+        """``one_cycle`` over the steps, or over ``run.seconds``."""
         place, length = self.progress.step, self.run_config.steps
         if self.run_config.seconds:
             self.progress.seconds = time.monotonic() - self.started
             length = 1_000_000
             place = round(length * min(self.progress.seconds / self.run_config.seconds, 1.0))
-        factor = one_cycle(place, length, self.optim.warmup)
-        for group in self.optimizer.param_groups:
-            rate = self.optim.lr * group["factor"] * factor
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-
-    def compute(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Forward to update without a look at the losses, for a CUDA graph."""
-        losses = self.prepared(**tensors, generator=None)
-        losses["loss"].backward()
-        self.clip()
-        self.optimizer.step()
-        self.zero_grad()
-        return {name: loss.detach() for name, loss in losses.items()}
-
-    def replay(self, tensors: dict[str, Tensor], words: Sequence[str]) -> tuple[float, dict[str, Tensor]]:
-        """A step as a CUDA graph. Losses are looked at, which waits for the GPU, where they are logged.
-
-        Raises:
-            UserError: a loss is not finite.
-        """
-        assert self.captured is not None
-        losses = dict(self.captured(tensors))
-        loss = losses.pop("loss")
-        if (self.progress.step + 1) % self.run_config.log_every:
-            return self.last_loss, losses
-        self.last_loss = loss.item()
-        if not math.isfinite(self.last_loss):
-            raise self.not_finite(f"loss is {self.last_loss}", tensors, words)
-        return self.last_loss, losses
-
-    def clip(self) -> Tensor:
-        """Clip the gradient, or those of the modules that are clipped apart; the largest norm before."""
-        modules = self.task.clipped_apart or [self.prepared]
-        norms = [self.accelerator.clip_grad_norm_(part.parameters(), self.optim.grad_clip) for part in modules]
-        return torch.stack(norms).max()
-
-    def zero_grad(self) -> None:
-        """Free the gradients."""
-        self.optimizer.zero_grad()
-
-    def backward(self, tensors: dict[str, Tensor], generator: torch.Generator) -> tuple[float, dict[str, Tensor]]:
-        """Compute the gradient of the task's ``loss``; returns it over all processes, and this one's other losses.
-
-        With ``run.gradient_accumulation_steps`` parts, so that a batch need not fit in memory: the gradient is the
-        whole batch's, as several processes' is. Each part counts by its terms, and draws what is drawn for the batch
-        (PARSeq's orders) from the same generator. Dropout's masks differ; batch norm sees a part.
-
-        Raises:
-            UserError: fewer samples than parts.
-        """
-        count = self.run_config.gradient_accumulation_steps
-        if count == 1:
-            with self.accelerator.autocast():
-                losses = self.prepared(**tensors, generator=generator)
-            loss = losses.pop("loss")
-            value, weight = self.reduce(loss.item(), self.task.term_count(tensors))
-            if math.isfinite(value):
-                self.accelerator.backward(weight * loss)
-            return value, losses
-        samples = len(next(iter(tensors.values())))
-        if samples < count:
-            raise UserError(
-                f"run.gradient_accumulation_steps = {count}: {samples} samples a process, which is less; lower it, or "
-                "raise run.batch_size"
-            )
-        cut = {name: tensor.tensor_split(count) for name, tensor in tensors.items()}
-        parts = [{name: pieces[number] for name, pieces in cut.items()} for number in range(count)]
-        weights = [self.task.term_count(part) for part in parts]
-        everything = self.accelerator.reduce(torch.tensor(float(sum(weights)), device=self.device), "sum").item()
-        state, total = generator.get_state(), 0.0
-        for number, (part, weight) in enumerate(zip(parts, weights, strict=True), 1):
-            generator.set_state(state)
-            with nullcontext() if number == count else self.accelerator.no_sync(self.prepared):
-                with self.accelerator.autocast():
-                    loss = self.prepared(**part, generator=generator)["loss"]
-                total += weight * loss.item()
-                self.accelerator.backward(weight * self.share.processes / everything * loss)
-        value, _ = self.reduce(total / sum(weights), sum(weights))
-        return value, {}
-
-    def reduce(self, loss: float, terms: float) -> tuple[float, float]:
-        """The loss over all processes, and the weight of this one's; an interrupted one tells the others.
-
-        A process with longer words counts more: together they step as one process with all samples does. What comes to
-        one of them later in the step waits for the next one, or the others would wait for it in vain.
-        """
-        processes = self.share.processes
-        if processes == 1:
-            return loss, 1.0
-        stopped = float(self.interruption.came)
-        mine = torch.tensor([loss * terms, terms, stopped], dtype=torch.float64, device=self.device)
-        total, everything, stop = self.accelerator.reduce(mine, "sum").tolist()
-        self.all_interrupted = stop > 0
-        return total / everything, terms * processes / everything
-
-    def update(self, loss: float, tensors: dict[str, Tensor], words: Sequence[str]) -> None:
-        """Clip the gradient, step.
-
-        Raises:
-            UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights
-                stay as they were. All processes raise it together.
-        """
-        if not math.isfinite(loss):
-            raise self.not_finite(f"loss is {loss}", tensors, words)
-        norm = self.clip()
-        if self.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
-            raise self.not_finite(f"loss is {loss:.4g}, its gradient's norm {norm.item()}", tensors, words)
-        self.optimizer.step()
-        self.zero_grad()
-
-    def not_finite(self, what: str, tensors: dict[str, Tensor], words: Sequence[str]) -> UserError:
-        """The error to raise, the batch saved beside the run."""
-        rank = f"-{self.share.rank}" if self.share.processes > 1 else ""
-        path = unused_name(self.out / f"nan-step-{self.progress.step}{rank}.safetensors")
-        held_words = {"words": json.dumps(list(words))}
-        save_tensors(path, {name: tensor.cpu() for name, tensor in tensors.items()}, held_words)
-        return UserError(
-            f"{what} in step {self.progress.step}; the batch is saved as {path}; train anew into another --out with a "
-            "lower optim.lr or optim.grad_clip, or with run.precision=no"
-        )
+        return one_cycle(place, length, self.optim.warmup)
 
     def validate(self) -> None:
         """Judge the state; the task saves each model that is better than its best one before."""
@@ -362,7 +200,7 @@ class Trainer:
             UserError: a state could not be written, this one or, while training went on, one before.
         """
         self.writer.check()
-        stop = self.interruption.came if self.share.processes == 1 else self.all_interrupted
+        stop = self.interruption.came if self.share.processes == 1 else self.optimization.all_interrupted
         done = self.out_of_patience()
         if self.due(self.run_config.save_every) or stop or done:
             self.save()

@@ -116,9 +116,9 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
         "cn": ((*taught, *without), ("text-symbols",)),
         "c13": ((*taught, *told("model.fmu.queries=13")), ("text-symbols",)),
         "c52": ((*taught, *told("model.fmu.queries=52")), ("text-symbols",)),
-        "cf": ((*taught, *told("decoder_lr=0")), ("text-symbols",)),
-        "cs": ((*taught, *told("decoder_lr=0.3")), ("text-symbols",)),
-        "ce": ((*taught, *told("encoder_lr=0.3", "fmu_lr=0.3")), ("text-symbols",)),
+        "cf": ((*taught, *told("decoder_lr_scale=0")), ("text-symbols",)),
+        "cs": ((*taught, *told("decoder_lr_scale=0.3")), ("text-symbols",)),
+        "ce": ((*taught, *told("encoder_lr_scale=0.3", "fmu_lr_scale=0.3")), ("text-symbols",)),
     }
     base = finetuning(options, data)
     return [

@@ -328,7 +328,7 @@ def measure_speeds(options: argparse.Namespace, recipe: FinetuneRecipe, task: Re
             began = time.monotonic()
             for step in range(TIMED):
                 trainer.learn(task.tensors(None, step, generator, Share())[0], [], generator)
-            loss = float(trainer.backward(task.tensors(None, 0, generator, Share())[0], generator)[0])
+            loss = float(trainer.optimization.backward(task.tensors(None, 0, generator, Share())[0], generator)[0])
             rate = TIMED * options.batch / (time.monotonic() - began)
             if not math.isfinite(loss):
                 raise UserError(f"loss {loss}; measure again with a lower --lr")

@@ -63,4 +63,5 @@ arabic ar 20 47
 devanagari devanagari 41
 hebrew he 42 28
 korean ko 100
+thai th 42 80
 TABLE

@@ -46,7 +46,7 @@ def test_defaults_are_valid_and_pass_through_json(schema: type[Config]) -> None:
         ("init.decoder=", ("init", "decoder"), ""),
         ('data.train=["a", "b"]', ("data", "train"), ("a", "b")),
         ("data.train=[]", ("data", "train"), ()),
-        ("encoder_lr=0.1", ("encoder_lr",), 0.1),
+        ("encoder_lr_scale=0.1", ("encoder_lr_scale",), 0.1),
     ],
 )
 def test_set_reads_toml_values_and_bare_strings(override: str, key: tuple[str, ...], value: object) -> None:
@@ -84,7 +84,7 @@ def test_file_then_set_then_later_set(tmp_path: Path) -> None:
         ("optim.weight=1", "optim.weight_decay"),  # not corpus.sources.weight, which has that very name
         ("model.decoder.dimm=1", "model.decoder.dim"),
         ("model.dim=1", "model.decoder.dim"),
-        ("encoder_rl=1", "encoder_lr"),
+        ("encoder_rl=1", "encoder_lr_scale"),
         ("corpus.sources=[{kind='file', pth='x'}]", "corpus.sources.path"),
     ],
 )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.size import CropSize
@@ -192,8 +193,10 @@ def test_a_bug_is_not_dressed_up_as_bad_input(workers):
         list(batches(Failing(RuntimeError("a bug in a worker")), 5, 0, 20, workers))
 
 
-def test_a_worker_that_dies_is_a_user_error():
+def test_a_worker_that_dies_is_a_user_error(monkeypatch):
     """Of the next batch that is asked for, not of whatever the training step does at the moment of death."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))  # torch looks each 5 s
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # and waits as long for the dead
     may = multiprocessing.Event()
     stream = batches(Deadly(may), 5, 0, 20, workers=1)
     assert next(stream)[1] == ["0", "1", "2", "3", "4"]

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_label import fake_training, make_words
 from helpers_serve import CROPS, make_app, make_client, tiny
+from PIL import Image
 
 from dptr.data.held_out import hash_picture, is_held_out
 from dptr.data.labeled import open_labeled
@@ -23,6 +27,7 @@ from dptr.label.compare import SHARE, compare, hold_out
 from dptr.label.curves import read_curves, read_spent
 from dptr.label.export import export_crops
 from dptr.label.finder import Finder
+from dptr.label.item import Proposal
 from dptr.label.propose import propose
 from dptr.label.reread import read_again
 from dptr.label.run import Run, list_runs, open_run
@@ -31,6 +36,7 @@ from dptr.label.trainings import Trainings
 from dptr.photo.ocr import OCR
 from dptr.serve.labeling import Labeling
 from dptr.serve.trainings import find_used
+from dptr.text.charset import resolve_charset
 from dptr.utils.errors import UserError
 from dptr.weights import model_file
 
@@ -245,6 +251,39 @@ def test_a_recognizer_is_used_without_a_restart(store: Store, tmp_path: Path) ->
         assert client.post(where, json={"kind": "finetune", "minutes": 1}).json()["base"]
         assert open_run(store.folder / "runs" / "2").base == str(store.folder / "runs" / "1" / "train" / "model")
     assert find_used(store) == ("set-1", store.folder / "runs" / "1" / "model.onnx")
+
+
+def test_another_recognizer_is_not_taken_for_that_of_a_run(store: Store) -> None:
+    reader = copy(tiny())
+    reader.name = "plates-1"
+    with make_client(make_app(labeling=Labeling(Finder(store), 10_000_000), reader=reader)) as client:
+        where = "/v1/label/trainings"
+        client.post(where, json={"kind": "finetune", "minutes": 1})
+        deadline = time.monotonic() + 60
+        while (told := client.get(where).json())["busy"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (told["model"], told["used"], told["runs"][0]["phase"]) == ("plates-1", None, "done")
+        told = client.post(f"{where}/1", json={"action": "use"}).json()
+        assert (told["model"], told["used"]) == ("set-1", 1)
+
+
+def test_signs_alone_are_compared_as_they_stand(tmp_path: Path) -> None:
+    """The protocol of letters and digits leaves nothing of them, so that any sign would be right."""
+    store = Store(tmp_path / "set")
+    for name, label in (("clean", "-"), ("digits", "$"), ("letter", "B:")):
+        with Image.open(CROPS / f"{name}.png") as image:
+            store.add(str(CROPS / f"{name}.png"), 1, image.size, [Proposal((), label, 1, "sure")])
+    export_crops(store, tmp_path / "crops", DropReport())
+
+    def reading(*texts: str) -> Any:
+        told = SimpleNamespace(charset=resolve_charset("94"))
+        return SimpleNamespace(tokenizer=told, stream=lambda crops: [SimpleNamespace(text=text) for text in texts])
+
+    compared = compare(reading("+", "$", "b"), reading("-", "", "B"), tmp_path / "crops", 0)
+    assert (compared.before, compared.after) == (2 / 3, 2 / 3)
+    assert [(word.right_before, word.right_after) for word in compared.changed] == [
+        (True, False), (True, True), (False, True)
+    ]  # fmt: skip
 
 
 def test_open_words_are_read_again_by_another_recognizer(tmp_path: Path) -> None:

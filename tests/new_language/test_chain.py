@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
+from helpers_export import unchecked
 from PIL import Image
 
 from dptr.data.labeled import open_labeled
+from dptr.export.graph import to_onnx
 from dptr.inference.reader import Reader
 from dptr.models.checkpoint import card_of
 from dptr.new_language import chain
@@ -79,7 +83,7 @@ def test_settings_are_plain_values():
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """Few test crops, and seconds of training instead of minutes."""
+    """Few test crops, and seconds of training instead of minutes; one trace for both runs of a test."""
     monkeypatch.setattr(chain, "TEST", 16)
     monkeypatch.setattr(chain, "SHOWN", 8)
     monkeypatch.setattr(chain, "RESIDUALS", 100)
@@ -87,6 +91,17 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr("dptr.training.align.RENDERED_VALIDATION", 16)
     monkeypatch.setattr("dptr.new_language.plan.REST", 0.97)
     monkeypatch.setattr("dptr.new_language.plan.usable_cores", lambda: 1)
+    traced: list[onnx.ModelProto] = []  # the second run exports the same weights
+
+    def trace(*arguments: Any) -> onnx.ModelProto:
+        if not traced:
+            with unchecked():
+                traced.append(to_onnx(*arguments))
+        graph = onnx.ModelProto()
+        graph.CopyFrom(traced[0])
+        return graph
+
+    monkeypatch.setattr("dptr.export.to_onnx", trace)
 
 
 def check_run(out: Path, file: Path) -> None:

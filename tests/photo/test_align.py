@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +56,18 @@ def test_words_and_characters_stand_where_they_were_drawn(lines: list[tuple[np.n
     assert len(lines) > 40
     assert np.median(words) > 0.9
     assert np.median(characters) > 0.75 > np.median(equal) + 0.1
+
+
+@pytest.mark.parametrize("text", ["שָׁלוֹם", "น้ำ ที่นี่", "हिन्दी में"])
+def test_marks_stand_where_their_letter_does(text: str) -> None:
+    rng = np.random.default_rng(0)
+    columns = Columns(rng.random(80), rng.random(80), 16.0)
+    letters = "".join(each for each in text if unicodedata.category(each) != "Mn")
+    expected = iter(align_characters(letters, columns, 0.1, 0.9))
+    before = (0.0, 0.0)
+    for character, spot in zip(text, align_characters(text, columns, 0.1, 0.9), strict=True):
+        before = before if unicodedata.category(character) == "Mn" else next(expected)
+        assert spot == before
 
 
 def test_lines_are_read_alike_alone_and_together(lines: list[tuple[np.ndarray, str, np.ndarray]]) -> None:

@@ -158,6 +158,14 @@ def test_the_text_of_a_pdf_lies_where_it_is_drawn(rotate: int, crop: str, tmp_pa
         assert (x1 - x0) * (y3 - y0) - (y1 - y0) * (x3 - x0) > 0, "clockwise"
 
 
+def test_text_that_a_crop_cuts_off_is_not_read(tmp_path: Path) -> None:
+    content = show("HELLO", 50, 150) + show("WORLD", 180, 150) + show("away", 50, 20)
+    for crop, read in (("", "HELLO WORLD\n\naway"), ("0 100 300 200", "HELLO WORLD"), ("0 100 140 200", "HELLO")):
+        (tmp_path / "text.pdf").write_bytes(make_pdf([content], crop=crop))
+        (sheet,) = _opened(tmp_path / "text.pdf", text_layer="use")
+        assert isinstance(sheet, Sheet) and sheet.page is not None and sheet.page.text == read
+
+
 def test_slanted_text_has_slanted_boxes(tmp_path: Path) -> None:
     cos, sin = np.cos(np.radians(30)), np.sin(np.radians(30))
     content = show("HELLO", 100, 60, 20, f"{cos:.5f} {sin:.5f} {-sin:.5f} {cos:.5f}")

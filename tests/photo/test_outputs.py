@@ -28,6 +28,7 @@ from pypdfium2 import raw
 from dptr.photo.outputs import FORMATS, choose_format, write_pages
 from dptr.photo.page import Line, Page, Word
 from dptr.photo.pdf import Pdf
+from dptr.photo.plan import Plan
 from dptr.utils.errors import UserError
 from dptr.utils.outputs import is_marked
 
@@ -456,3 +457,12 @@ def test_pages_read_before_an_interrupt_are_not_lost(
     word = LATIN.words[0].text
     assert (word in captured.out) is FORMATS[style].plain
     assert ("-o DIR/" in captured.err) is not FORMATS[style].plain
+
+
+def test_a_file_with_a_question_mark_in_its_name_keeps_it(tmp_path: Path) -> None:
+    """Behind one in an address is no name."""
+    numbers = {"in?/what? now.png": [1], "in?/other.png": [1], "http://x.org/a/b.png?size=3": [1]}
+    plan = Plan("text", f"{tmp_path}/", None, numbers)
+    plan.check()
+    plan.write((page("text", source=source), None) for source in numbers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.txt", "other.txt", "what? now.txt"]

@@ -83,6 +83,15 @@ def test_words_that_are_not_sure_enough_go_and_with_them_their_lines() -> None:
     assert keep_confident(whole, 0.0) == (whole, 0)
 
 
+def test_a_line_reaches_around_the_words_that_are_left() -> None:
+    words = word("one", box(0, 0, 50, 20)), word("two", box(60, 0, 110, 20)), word("~", box(150, 0, 600, 20), 0.1)
+    bent: Outline = ((0, 0), (300, 50), (600, 0), (600, 20), (300, 70), (0, 20))
+    curved = Line((*words[:2], replace(words[2], outline=bent)), box(0, 0, 600, 70), 3.0, 2, bent)
+    for line in (Line(words, box(0, 0, 600, 20)), curved):
+        kept, _ = keep_confident(Page("x", 1, 600, 200, (line,)), 0.4)
+        assert kept.lines == (Line(words[:2], box(0, 0, 110, 20), line.angle, line.block),)
+
+
 def test_boxes_are_found_by_name_from_either_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)

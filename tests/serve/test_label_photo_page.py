@@ -201,6 +201,27 @@ def test_photographs_without_any_word_can_be_drawn_on(browser: Any, tmp_path: Pa
         assert len(words(store)) == 1
 
 
+def test_a_box_goes_to_the_photograph_that_it_was_drawn_on(browser: Any, tmp_path: Path) -> None:
+    store = make_set(tmp_path)
+    store.add(save_photo(tmp_path / "b.png", 1), 1, SIZE, [])
+    with labeling(store) as address, visiting(browser, address, "/label") as page:
+        held: list[Any] = []
+        page.route("**/photos/1/words", lambda route: route.continue_() if held else held.append(route))
+        page.click("#view-photo")
+        page.wait_for_selector("#photo-stage img")
+        box = page.locator("#photo-stage img").bounding_box()
+        for left in (20, 180):  # the second waits for the first to be read
+            drag(page, (box["x"] + left, box["y"] + 20, box["x"] + left + 100, box["y"] + 60))
+        page.click("#photo-after")
+        page.wait_for_function("() => document.getElementById('photo-name').textContent === 'b.png'")
+        answers: list[Any] = []
+        page.on("response", lambda response: answers.append(response) if response.url.endswith("/words") else None)
+        held[0].continue_()
+        while len(answers) < 2:
+            page.wait_for_timeout(20)
+        assert (len(store.words_of(1)), len(store.words_of(2))) == (2, 0)
+
+
 def test_the_second_of_two_people_sees_what_the_first_did(browser: Any, tmp_path: Path) -> None:
     store = make_set(tmp_path, ("one", 0.1, "open"))
     with labeling(store) as address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from helpers_browser import NEEDS_CHROMIUM, serving, visiting
 from helpers_photo import PHOTOGRAPH, PHOTOGRAPHED, make_pdf, show
+from helpers_photo import page as make_page
 from helpers_serve import CROPS, find_all
 
 from dptr.inference.reader import Reader
 from dptr.photo.detect import open_detector
 from dptr.photo.ocr import OCR
 from dptr.photo.pdf import Pdf
+from dptr.photo.run import keep_confident
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"&amp;'
@@ -58,6 +61,22 @@ def test_from_a_picture_to_its_text(browser: Any) -> None:
         with Pdf(saved["pdf"], "saved") as pdf:
             read = pdf.read(1, 200)
             assert read is not None and read.text.split() == PHOTOGRAPHED.split()
+
+
+def test_the_page_leaves_out_what_the_command_leaves_out(browser: Any, address: str) -> None:
+    """Words that are not sure, with the boxes of their lines, also from right to left and where a number is first."""
+    whole = make_page("one two three", "שלום 12 עולם", "שלום 12 עולם", "four")
+    unsure = {0: {0}, 1: {0}, 2: {0, 1}, 3: {0}}
+    lines = [
+        replace(line, words=tuple(replace(word, confidence=0.1) if place in unsure[number] else word for place, word in
+                                  enumerate(line.words)))
+        for number, line in enumerate(whole.lines)
+    ]  # fmt: skip
+    shown = replace(whole, lines=tuple(lines))
+    kept, low = keep_confident(shown, 0.4)
+    with visiting(browser, address) as page:
+        script = "async (page) => (await import('/static/page.js')).keepSure(page, 0.4)"
+        assert page.evaluate(script, shown.to_dict()) == {**kept.to_dict(), "left_out": low}
 
 
 def test_several_pages_and_what_fails(browser: Any, address: str, tmp_path: Path) -> None:

@@ -135,13 +135,15 @@ def test_broken_and_foreign_files_are_left_out(make_font, font_bytes, tmp_path):
 
 
 @pytest.mark.skipif(not features.check("raqm"), reason="without raqm such scripts are not drawn at all")
-@pytest.mark.parametrize(("advance", "kept"), [(0, True), (700, False)])
-def test_marks_that_stand_beside_their_letter_are_struck_off(make_font, advance, kept):
+@pytest.mark.parametrize(("advance", "widest", "kept"), [(0, 700, True), (700, 700, False), (700, 3000, False)])
+def test_marks_that_stand_beside_their_letter_are_struck_off(make_font, advance, widest, kept):
     def bengali(font):
         for table in (table for table in font["cmap"].tables if table.isUnicode()):
             table.cmap |= {0x995: table.cmap[ord("A")], 0x9C3: table.cmap[ord("j")], 0x9B2: table.cmap[ord("L")]}
-        name = font.getBestCmap()[ord("j")]
-        font["hmtx"][name] = (advance, font["hmtx"][name][1])
+            table.cmap |= {0x996: table.cmap[ord("B")]}
+        for letter, width in (("j", advance), ("L", widest)):
+            name = font.getBestCmap()[ord(letter)]
+            font["hmtx"][name] = (width, font["hmtx"][name][1])
 
     (font,) = scan_fonts([make_font("marks.ttf", change=bengali)]).fonts
     assert "\u0995" in font and "\u09b2" in font

@@ -109,11 +109,12 @@ def test_words_that_a_charset_cannot_write_are_counted(recipe, tmp_path):
         open_pack(tmp_path / "pack", Charset("none", ("ß",)), 5, SIZE, 0)
 
 
-def test_workers_write_the_same_bytes(recipe, tmp_path, monkeypatch):
-    monkeypatch.undo()  # spawned workers have shards of the usual size
+def test_workers_write_the_same_bytes(recipe, tmp_path):
     for workers in (1, 2):
-        write_pack(recipe, pack.SHARD + 7, tmp_path / str(workers), workers)
-    for file in (tmp_path / "1").iterdir():
+        write(recipe, 27, tmp_path / str(workers), workers=workers)
+    files = list((tmp_path / "1").glob("crops-*"))
+    assert len(files) == 3
+    for file in files:
         assert file.read_bytes() == (tmp_path / "2" / file.name).read_bytes()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dptr.config.effects import PRESETS, Effects
+from dptr.config.effects import PRESETS, Effects, change_effects
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.synth import FontIndex, Renderer, draw_contact_sheet, draw_labeled_sheet, find_fonts
@@ -269,3 +269,21 @@ def test_labeled_sheet_holds_every_crop_and_its_word(fonts):
         assert np.abs(shown.astype(int) - crop).mean() < 12
         assert (sheet[y + 33 : y + 52, x : x + 64] < 100).any() == (number < 3)  # ink of the word, where there is one
     assert (sheet[58:, 70:] == 255).all()
+
+
+@pytest.mark.parametrize("quarter_turn", [0.0, 1.0])
+def test_a_cut_leaves_half_of_each_letter_and_mark(quarter_turn: float) -> None:
+    """A fifth of the height is more than an l is wide: of "lamp" amp was left, and İ lost its dot."""
+    mask = np.zeros((60, 120), np.uint8)
+    pieces = (20, 60, 0, 6), (0, 6, 40, 50), (16, 60, 42, 48), (20, 50, 70, 90), (55, 60, 95, 120)
+    for top, bottom, left, right in pieces:  # a thin letter, one with a mark above, a wide one, and a low line
+        mask[top:bottom, left:right] = 255
+    line = Line(mask, (0, 0, 120, 60), np.full((1, 2, 2), np.nan))
+    effects = change_effects(PRESETS["plain"], {"cut": 1.0, "quarter_turn": quarter_turn, "outline": 0.0})
+    wide = (pieces[3][1] - pieces[3][0]) * (pieces[3][3] - pieces[3][2])
+    for seed in range(60):
+        fill = warp_line(line, effects, CropSize(height=96, width=192), np.random.default_rng(seed)).fill
+        areas = np.sort(cv2.connectedComponentsWithStats((fill > 0.5).astype(np.uint8))[2][1:, 4])
+        assert len(areas) == len(pieces), seed
+        expected = sorted((bottom - top) * (right - left) for top, bottom, left, right in pieces)
+        assert (areas > 0.3 * np.array(expected) * areas[-1] / wide).all(), seed

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from dptr.text.charset import resolve_charset
-from dptr.text.named_patterns import NAMED_PATTERNS
+from dptr.text.named_patterns import NAMED_PATTERNS, find_expression
 from dptr.text.regular import compile_expression
+from dptr.utils.errors import UserError
 
 MATCHING = {
     "date": "2026-12-31 31/12/2026 31.12.2026 12/31/26 1/2/26 01.02.26 5-11-1998 12-31-1999 1.1.00",
@@ -43,3 +44,15 @@ def test_names_are_understood_for_what_they_say(name: str) -> None:
         for text in texts[name].split():
             if charset.covers(text):
                 assert automaton.accepts([1 + charset.index(each) for each in text]) == expected, text
+
+
+@pytest.mark.parametrize("name", ["plate", "plates", "plate_de", "Date", "dates", "IBAN", "number", "license_plate"])
+def test_a_word_that_is_meant_for_a_name_is_not_read_as_that_word(name: str) -> None:
+    with pytest.raises(UserError, match=rf"pattern '{name}': there is none of this name; .* pass '\({name}\)'"):
+        find_expression(name)
+
+
+@pytest.mark.parametrize("pattern", ["EXIT", "data", "(plate)", "date|price", "[A-Z]{3}", "plate."])
+def test_other_words_and_expressions_are_what_they_are(pattern: str) -> None:
+    assert find_expression(pattern) == pattern
+    assert find_expression("price") == NAMED_PATTERNS["price"]

@@ -23,8 +23,8 @@ from dptr.utils.seccomp import Refusal, is_supported
 SYNTH = ("folder", "lmdb", "pack")
 EXPORTS = {"export": [], "half": ["--half"], "static": ["--int8", "static"]}
 """What follows the command; ``static`` replaces an earlier export."""
-CROPS = 150
-SMALL, LARGE = "60k", "64m"  # sizes of the disk
+CROPS = 75
+SMALL, LARGE = "30k", "64m"  # sizes of the disk
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,13 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 def command(name: str, parts: Parts, out: Path) -> list[str]:
     """A long command that writes ``out``."""
     if name in SYNTH:
-        sizes = ["--set", "size.height=16", "--set", "size.width=32", "--set", f"render.fonts=['{parts.fonts}']"]
-        return ["synth", "--format", name, "--count", str(CROPS), *sizes, "--out", str(out), "--resume"]
+        words = f"corpus.sources=[{{kind='file', path='{parts.folder / 'words.txt'}'}}]"
+        settings = ["size.height=16", "size.width=32", f"render.fonts=['{parts.fonts}']", words]
+        sets = [part for setting in settings for part in ("--set", setting)]
+        return ["synth", "--format", name, "--count", str(CROPS), *sets, "--out", str(out), "--resume"]
     if name in EXPORTS:
-        return [
-            "export",
-            "--model",
-            str(parts.folder / "recognizer"),
-            "--crops",
-            "8",
-            "--out",
-            str(out),
-            *EXPORTS[name],
-        ]
+        given = ["export", "--model", str(parts.folder / "recognizer"), "--crops", "8", "--out", str(out)]
+        return [*given, *EXPORTS[name]]
     return [*parts.arguments(name, out), "--resume"]
 
 

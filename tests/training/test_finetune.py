@@ -71,7 +71,7 @@ def test_sixteen_crops_are_learned_by_heart(parts: Parts, tmp_path: Path) -> Non
     recipe = parts.recipe(
         "finetune", f'data.train=["{crops}"]', f'data.validation=["{crops}"]', "data.rendered=0", "data.augment=0",
         "run.steps=100", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
-        "optim.ema_decay=0", "encoder_lr=1", "model.decoder.dropout=0",
+        "optim.ema_decay=0", "encoder_lr_scale=1", "model.decoder.dropout=0",
         "init.glyph=", "init.decoder=", "model.encoder.width=64",
         "model.decoder.dim=32",
     )  # fmt: skip
@@ -115,7 +115,9 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
         "dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(better)}
     )  # the last one is kept
     for frozen in (("encoder",), ("decoder",), ("encoder", "fmu")):
-        recipe = parts.recipe("finetune", *(f"{name}_lr=0" for name in frozen), "run.steps=3", "run.validate_every=1")
+        recipe = parts.recipe(
+            "finetune", *(f"{name}_lr_scale=0" for name in frozen), "run.steps=3", "run.validate_every=1"
+        )
         before = fresh(recipe)
         initialized(before, recipe, resolve_charset(recipe.model.charset))
         out = tmp_path / "-".join(frozen)
@@ -123,8 +125,8 @@ def test_frozen_parts_stay_as_they_are(parts: Parts, tmp_path: Path, monkeypatch
         after = load_recognizer(out / "model").model.state_dict()
         moved = {name.split(".")[0] for name, tensor in before.state_dict().items() if not tensor.equal(after[name])}
         assert moved == set(names) - set(frozen)
-    with pytest.raises(UserError, match="encoder_lr, decoder_lr, fmu_lr are all 0"):
-        finetune(parts.recipe("finetune", *(f"{name}_lr=0" for name in names)), tmp_path / "all")
+    with pytest.raises(UserError, match="encoder_lr_scale, decoder_lr_scale, fmu_lr_scale are all 0"):
+        finetune(parts.recipe("finetune", *(f"{name}_lr_scale=0" for name in names)), tmp_path / "all")
 
 
 def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> 
         "init.glyph=",
         "init.decoder=",
         "init.encoder=rapidocr",
-        "encoder_lr=0",
+        "encoder_lr_scale=0",
         'model.encoder={kind="ppocr", max_width=96}',
     ]
     finetune(parts.recipe("finetune", *keys, "run.steps=1"), tmp_path / "run")
@@ -152,7 +154,7 @@ def test_the_encoder_of_a_published_recognizer(parts: Parts, tmp_path: Path) -> 
 
 
 def test_ctc_over_image_tokens_begins_with_the_published_head(parts: Parts, tmp_path: Path) -> None:
-    keys = ["init.glyph=", "init.decoder=", "init.encoder=rapidocr", "encoder_lr=0", "decoder_lr=1e-9"]
+    keys = ["init.glyph=", "init.decoder=", "init.encoder=rapidocr", "encoder_lr_scale=0", "decoder_lr_scale=1e-9"]
     own = ['model.encoder={kind="ppocr", max_width=96}', 'model.decoder={kind="ctc", path="tokens", dim=120}']
     recipe = parts.recipe("finetune", *keys, *own, "model.fmu.queries=0", "run.steps=1")
     finetune(recipe, tmp_path / "run")

@@ -84,7 +84,7 @@ def test_a_recognizer_learns_crops_of_ones_own(parts: Parts, tmp_path: Path, cap
 
 def test_a_model_with_the_large_encoder_learns_in_small_steps() -> None:
     settings = {model: finetune_defaults([f"init.model={model}"])[0] for model in ("dptr-latin", "dptr-en", "glyph-en")}
-    found = {model: (each.run.steps, each.optim.lr, each.encoder_lr) for model, each in settings.items()}
+    found = {model: (each.run.steps, each.optim.lr, each.encoder_lr_scale) for model, each in settings.items()}
     assert found == {"dptr-latin": (300, 1e-3, 0.1), "dptr-en": (500, 5e-4, 1), "glyph-en": (500, 5e-4, 1)}
     recipe, _ = finetune_defaults(["init.model=dptr-latin", "optim.lr=3e-4", "run.steps=7"])
     assert (recipe.run.steps, recipe.optim.lr) == (7, 3e-4)

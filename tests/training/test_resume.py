@@ -85,7 +85,7 @@ def test_interrupted_again_and_again_it_is_the_same_run(
 
 def test_a_run_with_a_frozen_part_goes_on_too(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its optimizer has no slots for that part."""
-    recipe = parts.recipe("finetune", "decoder_lr=0", "run.steps=6")
+    recipe = parts.recipe("finetune", "decoder_lr_scale=0", "run.steps=6")
     finetune(recipe, tmp_path / "whole")
 
     def end_step(run: Trainer) -> bool:
@@ -202,7 +202,12 @@ def test_there_is_something_to_lose(command: str, whole: Path) -> None:
 
 
 def test_a_finished_run_stays_as_it_is(command: str, whole: Path, parts: Parts) -> None:
+    """But for older states that a kill left, half-deleted or not."""
     before, log = contents(whole), (whole / "log.jsonl").read_bytes()
+    last = whole / "state" / f"step-{STEPS:09d}"
+    shutil.copytree(last, last.with_name("step-000000009"))
+    (last.with_name("step-000000006")).mkdir()
+    shutil.copy(last / "tensors.safetensors", last.with_name("step-000000006"))
     assert TRAIN[command](parts.recipe(command), whole, resume=True) == whole / "model"
     assert contents(whole) == before
     assert (whole / "log.jsonl").read_bytes() == log

@@ -23,6 +23,7 @@ from dptr.training import align, finetune, pretrain
 from dptr.training.device import make_accelerator
 from dptr.training.ema import averaged_weights
 from dptr.training.logger import Log
+from dptr.training.optimization import Losses, Optimization
 from dptr.training.optimizer import Parts, make_optimizer, one_cycle
 from dptr.training.state import Progress, check_out
 from dptr.training.task import Scores, Share, Task, Validation
@@ -187,13 +188,14 @@ def test_a_run_may_follow_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return super().tensors(batch, step, generator, share)
 
     rates: list[float] = []
-    real = Trainer.update
+    real = Optimization.step
 
-    def update(run: Trainer, *rest: Any) -> None:
+    def step(run: Optimization, *rest: Any) -> Losses:
+        losses = real(run, *rest)
         rates.append(run.optimizer.param_groups[0]["lr"])
-        real(run, *rest)
+        return losses
 
-    monkeypatch.setattr(Trainer, "update", update)
+    monkeypatch.setattr(Optimization, "step", step)
     with pytest.raises(UserError, match="no more"):
         start(tmp_path, recipe, Clocked(Net())).run()
     assert rates == pytest.approx([0.05 * one_cycle(100_000 * second, 1_000_000, 0.25) for second in range(1, 7)])
@@ -366,7 +368,7 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_batch(tmp_path: Path, o
     pixels = torch.randn(4, 3, 5, 6)
     if only_the_gradient:
         slope = (run.module.head.weight.sum() * 0).sqrt()  # 0, with an infinite slope
-        run.prepared.forward = lambda pixels, generator: {"loss": slope}  # type: ignore[method-assign]
+        run.optimization.prepared.forward = lambda pixels, generator: {"loss": slope}  # type: ignore[method-assign]
     else:
         pixels[2, 1, 0, 0] = math.nan
     path = tmp_path / "nan-step-1.safetensors"

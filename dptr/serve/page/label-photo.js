@@ -18,7 +18,10 @@ const outlineOf = (item) => (item.outline.length ? item.outline : whole());
 
 const box = makeBox(get("photo-stage"), {
   changed: (outline) => change({ outline }),
-  drawn: (outline) => later(() => add(outline)),
+  drawn: (outline) => {
+    const { id } = photo; // another one may be shown when its turn comes
+    later(() => add(id, outline));
+  },
   chosen: choose,
 });
 
@@ -112,9 +115,9 @@ function later(begin) {
 }
 
 // again: id and version of a word that was taken away
-async function add(outline, again = null) {
+async function add(of, outline, again = null) {
   try {
-    const { item, counts, check } = await json(`/photos/${photo.id}/words`, { outline, again });
+    const { item, counts, check } = await json(`/photos/${of}/words`, { outline, again });
     tell.summary({ counts, check });
     if (item.photo !== photo?.id) return null;
     at = photo.words.push(item) - 1;
@@ -200,7 +203,8 @@ async function undo() {
   const { id, version, text, state, outline, photo: of } = gone;
   if (of !== photo.id) return;
   gone = null;
-  const item = await later(() => add(outline.length ? outline : whole(), { id, version }));
+  const around = whole();
+  const item = await later(() => add(of, outline.length ? outline : around, { id, version }));
   if (item && (text !== item.text || state !== "open")) await change({ text, state });
 }
 

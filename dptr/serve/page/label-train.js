@@ -106,7 +106,7 @@ function showRun(run) {
   get("resume").hidden = !["stopped", "failed"].includes(run.phase);
   get("resume").disabled = Boolean(listed.busy);
   for (const id of ["use", "download"]) get(id).hidden = run.phase !== "done";
-  const own = listed.model.endsWith(`-${run.number}`);
+  const own = listed.used === run.number;
   get("use").disabled = own;
   get("use").textContent = own ? "In use" : "Use this model";
   const losses = curves.loss.map(([, value]) => value);
