@@ -20,6 +20,7 @@ from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.data.labeled import open_labeled
 from dptr.dual.glyph.model import load_glyph
 from dptr.dual.orp.residuals import build_residual_bank
 from dptr.evaluation.evaluate import evaluate
@@ -87,8 +88,8 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
         ``out/model.onnx``.
 
     Raises:
-        UserError: see ``survey``, ``plan_settings``; ``out`` holds something else, or another run; what training
-            raises.
+        UserError: see ``survey``, ``plan_settings``, ``open_labeled``; ``out`` holds something else, or another run;
+            what training raises.
     """
     begin = time.monotonic()
     times = plan_settings(settings)
@@ -99,6 +100,8 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     held = read_json(out / MANIFEST, "run") if begun else manifest
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
+    for path in settings.crops:
+        open_labeled(path)  # what cannot be opened is told before anything is rendered
     found = survey(settings.request)
     for line in found.notes:
         say(line)

@@ -159,6 +159,12 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_crops_that_are_missing_are_told_at_once(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        new_language(Settings(GEORGIAN, crops=(tmp_path / "nowhere",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_held_out_words_are_not_trained_on(tmp_path):
     spent = plan(1, "rendered")
     (tmp_path / "run").mkdir()
