@@ -25,11 +25,12 @@ class Killer:
     moments: random.Random
     left: int
 
-    def kill(self, command: Sequence[str], seconds: float, check: Callable[[], None]) -> bool:
+    def kill(self, command: Sequence[str], seconds: float, check: Callable[[], bool | None]) -> bool:
         """Start a command and kill it, within so many seconds, until it gets through once; whether it did.
 
         Args:
-            check: called after each kill, and after it got through.
+            check: called after each kill, and after it got through; True: nothing is left to do, and the command may
+                not be started again.
         """
         while self.left:
             process = self.warm.start(*command)
@@ -37,8 +38,7 @@ class Killer:
             os.kill(process, signal.SIGKILL)
             code, _, said = self.warm.end()
             assert code in (0, -signal.SIGKILL), said
-            check()
-            if code == 0:
+            self.left -= code != 0
+            if check() or code == 0:
                 return True
-            self.left -= 1
         return False

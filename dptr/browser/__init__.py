@@ -18,7 +18,7 @@ from dptr.photo.detect import find_rapidocr
 from dptr.photo.spaces import FILE as SPACES
 from dptr.serve.pages import FOLDER as SHARED_FOLDER
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_folder, list_files, write_json
+from dptr.utils.files import atomic_folder, list_files, restore_folder, write_json
 from dptr.utils.outputs import check_folder
 from dptr.version import __version__
 from dptr.weights import model_file
@@ -47,6 +47,7 @@ def export_page(
         UserError: the folder holds something else, the model is none or was not exported, the detector is not
             installed, or what ``load_runtime`` raises.
     """
+    restore_folder(out)
     earlier = check_folder(out, "page", MANIFEST, KEYS)
     models = {"recognizer": _exported(model)}
     name = str(OnnxModel(models["recognizer"]).metadata.get("name") or model)

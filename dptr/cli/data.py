@@ -39,7 +39,9 @@ def app(context: click.Context) -> None:
     help="Another set that must hold none of these pictures: a test set; repeatable.",
 )
 @model_option("A recognizer to train further: its charset and its longest label.", "NAME|DIR|FILE.onnx", default=None)
-@click.option("--charset", metavar="NAME|FILE", default="", help="Count characters outside this charset.")
+@click.option(
+    "--charset", metavar="NAME|FILE", default="", type=click.Path(), help="Count characters outside this charset."
+)
 @click.option(
     "--max-length",
     metavar="N",

@@ -19,6 +19,7 @@ from dptr.utils.terminal import say
     "--charset",
     metavar="NAME|FILE",
     default="",
+    type=click.Path(),
     help="Characters in the order of the classes. Default: what FILE says, or 10, 36, 62 or 94 by their number.",
 )
 @click.option(

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import NumberRange, choose_recognizer, device_options, language_option, out_option
+from dptr.cli.options import (
+    NumberRange,
+    choose_recognizer,
+    detector_option,
+    device_options,
+    language_option,
+    out_option,
+)
 from dptr.utils.errors import UserError
 from dptr.utils.terminal import progress_bars, say, say_error
 from dptr.weights import DEFAULT_MODEL
@@ -38,7 +45,7 @@ EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "lab
     help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Propose with")
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
+@detector_option()
 @click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
 @click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
 @click.option(

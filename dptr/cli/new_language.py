@@ -22,8 +22,9 @@ from dptr.weights import START_MODEL
     help="Its words: UTF-8 text or gzip, perhaps with counts, or a .dic of hunspell.",
 )
 @click.option(
-    "--charset", metavar="FILE|CODE", default="", help="Its characters. Default: those of CODE, or those of the words."
-)
+    "--charset", metavar="FILE|CODE", default="", type=click.Path(),
+    help="Its characters. Default: those of CODE, or those of the words.",
+)  # fmt: skip
 @click.option(
     "--fonts", metavar="DIR", type=click.Path(path_type=Path), multiple=True,
     help="Fonts, folders or files; repeatable. Default: those of the system.",

@@ -194,6 +194,14 @@ def reading_options() -> Decorator[Any]:
     )  # fmt: skip
 
 
+def detector_option() -> Decorator[Any]:
+    """``--detector``."""
+    return click.option(
+        "--detector", metavar="NAME|ONNX", default="rapidocr", type=click.Path(),
+        help="Text detector. Default: rapidocr.",
+    )  # fmt: skip
+
+
 def expected_options() -> Decorator[Any]:
     """What a recognizer may read: ``--charset``, ``--pattern``, ``--lexicon``."""
     return stack(
@@ -214,7 +222,7 @@ def expected_options() -> Decorator[Any]:
 
 def page_options() -> Decorator[Any]:
     """How photographs and PDFs are read: ``--text-layer``, ``--dpi``, ``--min-confidence``, ``--isolate``,
-    ``expected_options``, ``--detector``, ``device_options``."""
+    ``expected_options``, ``detector_option``, ``device_options``."""
     return stack(
         click.option(
             "--text-layer", type=click.Choice(("use", "ignore")), default="ignore",
@@ -227,6 +235,6 @@ def page_options() -> Decorator[Any]:
         ),
         isolate_option(),
         expected_options(),
-        click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr."),
+        detector_option(),
         device_options(),
     )  # fmt: skip

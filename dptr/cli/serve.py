@@ -7,7 +7,7 @@ import os
 import click
 
 from dptr.cli.command import command
-from dptr.cli.options import ISOLATE, choose_recognizer, device_options, language_option
+from dptr.cli.options import ISOLATE, choose_recognizer, detector_option, device_options, language_option
 from dptr.utils.terminal import say
 from dptr.weights import DEFAULT_MODEL
 
@@ -20,7 +20,7 @@ from dptr.weights import DEFAULT_MODEL
 @language_option("Serve")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
 @click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
-@click.option("--detector", metavar="NAME|ONNX", default="rapidocr", help="Text detector. Default: rapidocr.")
+@detector_option()
 @click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of the body of a request. Default: 32.")
 @click.option("--max-megapixels", metavar="N", type=float, default=50, help="Of a picture or a page. Default: 50.")
 @click.option("--max-pictures", metavar="N", type=int, default=64, help="Files and pages of one request. Default: 64.")

@@ -30,7 +30,7 @@ from dptr.models.resize_positions import ROWS, resize_rows
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_folder, read_json, write_json
+from dptr.utils.files import atomic_folder, read_json, restore_folder, write_json
 from dptr.utils.outputs import is_marked
 from dptr.utils.tensors import load_tensors, save_tensors
 from dptr.weights import SHIPPED, model_file
@@ -101,6 +101,7 @@ def save_checkpoint(
     Raises:
         UserError: ``folder`` holds something else, the disk is full, or the folder cannot be written.
     """
+    restore_folder(folder)
     check_model_folder(folder)
     exported = [name for name in ("model.onnx",) if is_marked(Path(folder, name))]  # it would be read in its place
     prefix = "decoder." if kind == "decoder" else ""

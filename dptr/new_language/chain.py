@@ -20,6 +20,7 @@ from dptr.config.model import GlyphDualConfig
 from dptr.config.render import RenderConfig
 from dptr.config.size import CropSize
 from dptr.config.train import AlignRecipe, FinetuneRecipe, PretrainRecipe, SynthRecipe
+from dptr.data.labeled import open_labeled
 from dptr.dual.glyph.model import load_glyph
 from dptr.dual.orp.residuals import build_residual_bank
 from dptr.evaluation.evaluate import evaluate
@@ -39,7 +40,7 @@ from dptr.training.finetune_defaults import encoder_kind, reads_several_sizes
 from dptr.training.pretrain import pretrain
 from dptr.training.sources import packed_batches
 from dptr.utils.errors import UserError
-from dptr.utils.files import atomic_file, read_json, write_json
+from dptr.utils.files import atomic_file, read_json, replace_file, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
 
@@ -87,8 +88,8 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
         ``out/model.onnx``.
 
     Raises:
-        UserError: see ``survey``, ``plan_settings``; ``out`` holds something else, or another run; what training
-            raises.
+        UserError: see ``survey``, ``plan_settings``, ``open_labeled``; ``out`` holds something else, or another run;
+            what training raises.
     """
     begin = time.monotonic()
     times = plan_settings(settings)
@@ -99,6 +100,8 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     held = read_json(out / MANIFEST, "run") if begun else manifest
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
+    for path in settings.crops:
+        open_labeled(path)  # what cannot be opened is told before anything is rendered
     found = survey(settings.request)
     for line in found.notes:
         say(line)
@@ -137,7 +140,7 @@ class Chain:
         if charset.name in LANGUAGES and LANGUAGES[charset.name].charset == "".join(charset.characters):
             return charset.name
         path = self.out / "characters.txt"
-        with atomic_file(path) as aside:
+        with replace_file(path) as aside:
             aside.write_text("".join(charset.characters) + "\n", encoding="utf-8")
         return str(path)
 
@@ -278,7 +281,7 @@ class Chain:
                 bars("crops", index + 1, TEST)
         with atomic_file(self.out / "sheet.png") as aside:
             draw_labeled_sheet([(_shrink(crop), word) for crop, word in samples[:SHOWN]], fonts).save(aside, "PNG")
-        with atomic_file(labels) as aside:  # last: it says that the rest is there
+        with replace_file(labels) as aside:  # last: it says that the rest is there
             lines = (f"images/{index:04d}.png\t{word}\n" for index, (_, word) in enumerate(samples))
             aside.write_text("".join(lines), encoding="utf-8")
         return folder

@@ -84,7 +84,7 @@ class Pdf:
             UserError: the page is damaged, or it has more than ``most_pixels``.
         """
         with self._page(number) as page:
-            width, height = _pixels(page, dpi)
+            width, height = self._pixels(page, number, dpi)
             limit = Image.MAX_IMAGE_PIXELS if most_pixels is None else most_pixels
             if limit is not None and width * height > limit:
                 raise TooLarge(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
@@ -105,7 +105,7 @@ class Pdf:
             UserError: the page is damaged.
         """
         with self._page(number) as page:
-            width, height = _pixels(page, dpi)
+            width, height = self._pixels(page, number, dpi)
             lines = read_text_layer(page, width, height)
         return Page(self.name, number, width, height, lines) if lines else None
 
@@ -121,11 +121,15 @@ class Pdf:
             finally:
                 page.close()
 
-
-def _pixels(page: pypdfium2.PdfPage, dpi: int) -> tuple[int, int]:
-    """Width and height of its picture, as ``pypdfium2.PdfPage.render`` rounds them."""
-    width, height = page.get_size()
-    return max(1, math.ceil(width * _scale(dpi))), max(1, math.ceil(height * _scale(dpi)))
+    def _pixels(self, page: pypdfium2.PdfPage, number: int, dpi: int) -> tuple[int, int]:
+        """Width and height of its picture, as ``pypdfium2.PdfPage.render`` rounds them."""
+        sides = page.get_size()
+        if not all(0 < side < math.inf for side in sides):
+            raise UserError(
+                f"{self.name}: page {number} is {sides[0]:g} points wide and {sides[1]:g} high; save the file anew"
+            )
+        width, height = (math.ceil(side * _scale(dpi)) for side in sides)
+        return width, height
 
 
 def _scale(dpi: int) -> float:

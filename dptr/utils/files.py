@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -109,6 +110,18 @@ def atomic_folder(path: str | Path, goes: Collection[str] = ()) -> Iterator[Path
                     os.replace(old, path)
                 raise
             _remove_replaced(old, path, goes)
+
+
+def restore_folder(path: str | Path) -> None:
+    """Put a folder back that a killed writer had moved away (``atomic_folder``); to be called before it is looked at.
+
+    Raises:
+        UserError: the folder that it is in cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.exists() and any(path.parent.glob(f"{REPLACED}*-{glob.escape(path.name)}")):
+        with _explain_errors(path), aside_of(path, folder=True) as aside:
+            _name_older(aside, path, ())
 
 
 def _name_older(aside: Path, path: Path, goes: Collection[str]) -> Path:

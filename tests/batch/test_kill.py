@@ -16,18 +16,21 @@ from helpers_batch import MODEL, draw_words, read_rows, read_totals, write_folde
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 COUNT, BLOCK = 96, 8
 BUSY, TRIES = "Ray on this machine: The current node timed out", 5  # it gives its processes 30 s to start
-COMMANDS = {"read": ["-m", MODEL], "synth": []}
-HERE = (
-    "import sys\nfrom dptr.batch.run import plan_reading, run_here, run_task\n"
-    f"run_task(plan_reading(sys.argv[1], {{'model': '{MODEL}'}}, size={BLOCK}), sys.argv[2], run_here)\n"
-)
-"""The same job without Ray."""
+COMMANDS = {"read": ["-m", MODEL], "ocr": ["-m", MODEL], "synth": []}
+TABLES = {"read": "readings", "ocr": "pages", "synth": "crops"}
+HERE = {
+    "read": f"plan_reading(sys.argv[1], {{'model': '{MODEL}'}}, size={BLOCK})",
+    "ocr": f"plan_ocr(sys.argv[1], {{'model': '{MODEL}'}}, {{}}, size={BLOCK})",
+}
+"""The same jobs without Ray."""
 
 
 def command(name: str, folder: Path, out: Path) -> list[str]:
-    if name == "here":
-        return [sys.executable, "-c", HERE, str(folder / "crops"), str(out)]
-    given = [str(folder / "crops"), str(out)] if name == "read" else [str(out), "--count", str(COUNT)]
+    name, _, here = name.partition(" ")
+    if here:
+        script = f"import sys\nfrom dptr.batch.run import *\nrun_task({HERE[name]}, sys.argv[2], run_here)\n"
+        return [sys.executable, "-c", script, str(folder / "crops"), str(out)]
+    given = [str(out), "--count", str(COUNT)] if name == "synth" else [str(folder / "crops"), str(out)]
     options = ["--block", str(BLOCK), "--workers", "1", *COMMANDS[name]]
     return [sys.executable, "-m", "dptr", "batch", name, *given, *options]
 
@@ -49,16 +52,15 @@ def finish(command: list[str]) -> float:
     return time.monotonic() - begun
 
 
-def table(name: str) -> str:
-    return "crops" if name == "synth" else "readings"
-
-
-@pytest.mark.parametrize(("name", "kills"), [("here", 20), *((name, 10) for name in COMMANDS)])
+@pytest.mark.parametrize(
+    ("name", "kills"), [*((f"{name} here", 20) for name in HERE), *((name, 10) for name in COMMANDS)]
+)
 def test_killed_at_random_moments(name: str, kills: int, tmp_path: Path) -> None:
     write_folder(tmp_path / "crops", draw_words(COUNT))
     moments = random.Random(f"batch {name} {kills}")
     seconds = finish(command(name, tmp_path, tmp_path / "whole"))
-    expected = read_rows(tmp_path / "whole", table(name))
+    table = TABLES[name.partition(" ")[0]]
+    expected = read_rows(tmp_path / "whole", table)
     assert len(expected) == COUNT
     done, run = 0, 0
     while done < kills:
@@ -77,7 +79,7 @@ def test_killed_at_random_moments(name: str, kills: int, tmp_path: Path) -> None
             done += code == -signal.SIGKILL
             check_whole(out)
         finish(command(name, tmp_path, out))
-        assert read_rows(out, table(name)) == expected
+        assert read_rows(out, table) == expected
         assert read_totals(out)["inputs"] == COUNT
         left = [path.name for path in out.rglob("*") if path.name.startswith(".")]
         assert left == []

@@ -55,37 +55,6 @@ def test_labels_that_name_devices_and_pipes_are_counted_and_the_others_read(crop
     assert json.loads(capsys.readouterr().out)["results"][0]["n"] == 2
 
 
-NAMED = (
-    f"read crop.png -m {MODEL} --lexicon @", f"read crop.png -m {MODEL} --charset @", "read crop.png -m @",
-    f"ocr crop.png -m {MODEL} --boxes @", f"ocr crop.png -m {MODEL} --detector @", f"ocr @ -m {MODEL}",
-    f"eval @ -m {MODEL}", "data check @", "data check . --charset @", "data check . --against @",
-    "data build @ --kind table -o out", "data build @ --kind textocr -o out", "data build @ --kind svt -o out",
-    "synth --count 2 -o out --set charset=@", "synth --count 2 -o out --set render.fonts=['@']",
-    "synth --count 2 -o out --set corpus.sources=[{kind='file',path='@'}]",
-    "synth --count 2 -o out --set corpus.sources=[{kind='hunspell',path='@'}]",
-    "adapt --text @ -o out", "finetune --data @ -o out", "label -o out --import @ --no-page",
-    "import @ -o out", "import @.safetensors -o out",
-    "read crop.png -m @.onnx", f"ocr crop.png -m {MODEL} --detector @.onnx",
-)  # fmt: skip
-"""Commands, each with an option or an argument that names a file."""
-
-
-@pytest.mark.timeout(120)  # what is read without an end takes the memory meanwhile
-@pytest.mark.parametrize("arguments", NAMED)
-def test_devices_and_pipes_are_read_by_no_option(
-    arguments: str, crop: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "labels.tsv").write_text("crop.png\tword\n")
-    for suffix in ("", ".safetensors", ".onnx"):
-        os.mkfifo(tmp_path / f"pipe{suffix}")
-    for name in ("/dev/zero", "pipe"):
-        assert run(arguments.replace("@", name).split()) == 2
-        told = capsys.readouterr()
-        assert told.out == "" and "Traceback" not in told.err
-        assert told.err.splitlines()[-1].startswith("dptr: error: ")
-
-
 def test_read_goes_on_behind_pictures_that_break_decoders(crop: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     def overflow(*arguments: object) -> None:
         raise OverflowError("signed integer is greater than maximum")

@@ -119,12 +119,16 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("exported", [True, False])
-def test_saving_again_replaces_the_checkpoint_and_its_export_alone(tmp_path, exported):
+def test_saving_again_replaces_the_checkpoint_and_its_export_alone(tmp_path, exported, killed):
     folder = recognizer(tmp_path)
     (folder / "README.md").write_text("mine")
     onnx = b"\x08\x08\x12\x04" + (b"dptr" if exported else b"mine")
     (folder / "model.onnx").write_bytes(onnx)
+    if killed:  # between the two renames of an earlier writer
+        folder.rename(tmp_path / ".replaced-00000000-model")
+        (tmp_path / ".partial-00000000-model").mkdir()
     save_checkpoint(folder, "recognizer", fresh(seed=1), CONFIG, ABC, {}, {"name": "second"})
     assert card_of(folder) == {"name": "second"} and (folder / "README.md").read_text() == "mine"
     assert (folder / "model.onnx").exists() is not exported  # it would be read in place of the checkpoint

@@ -159,9 +159,27 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_crops_that_are_missing_are_told_at_once(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        new_language(Settings(GEORGIAN, crops=(tmp_path / "nowhere",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_held_out_words_are_not_trained_on(tmp_path):
     spent = plan(1, "rendered")
     (tmp_path / "run").mkdir()
     made = chain.Chain(Settings(GEORGIAN), survey(GEORGIAN), spent, tmp_path / "run", time.monotonic())
     assert made.found.corpus.heldout == 0.1, "of two thousand words a tenth is held out"
     assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1
+
+
+def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
+    """The file of its characters, which no recipe can do without, is written at each start."""
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(first + second + third for first in "abcdefg" for second in "hijkl" for third in "mnop"))
+    request = Request("", words, "", FONTS)
+    (tmp_path / "run").mkdir()
+    for _ in range(2):
+        made = chain.Chain(Settings(request), survey(request), plan(1, "rendered"), tmp_path / "run", time.monotonic())
+        assert Path(made.charset) == tmp_path / "run" / "characters.txt"
+        assert set("abcdefghijklmnop") <= set(Path(made.charset).read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ from dptr.utils.files import (
     remove_folder,
     remove_partial,
     replace_file,
+    restore_folder,
     write_json,
 )
 from dptr.utils.outputs import PARTIAL, check_folder
@@ -91,6 +92,7 @@ def own_dataset(path: Path, changed: bool) -> list[str]:
     Raises:
         UserError: something else, or a data set that was changed.
     """
+    restore_folder(path)
     if not check_folder(path, "data set", RECORD, ("kind", "source", "words", "dropped")):
         return []
     names = list_files(path)
