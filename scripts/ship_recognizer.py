@@ -256,8 +256,8 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
         f"{size:.1f} MB. Version {card['version']}, made on {card['created']} at commit {card['commit']}.",
         "## Accuracy",
         table,
-        f"Protocol {result['protocol']}: case and punctuation count, spaces do not. Rendered words are easier than "
-        "photographs of signs. `sheet.png` shows rendered crops; what was misread is red.",
+        f"Protocol {result['protocol']}: case and punctuation count, spaces do not. The test says nothing about "
+        "photographs. `sheet.png` shows rendered crops; what was misread is red.",
         "## Trained on",
         "\n".join(f"- {line}" for line in card["trained_on"]),
         "## License",
