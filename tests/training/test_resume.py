@@ -143,9 +143,13 @@ def test_ctrl_c_counts_where_the_shell_had_it_ignored(
 def test_a_folder_that_is_gone_ends_the_run_and_is_not_made_anew(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def delete(trainer: Trainer) -> None:
+        trainer.writer.wait()
+        shutil.rmtree(trainer.out)
+
+    monkeypatch.setattr(Trainer, "validate", delete)
     for number, settings in enumerate((["run.log_every=1"], ["run.log_every=1000", "run.save_every=5"])):
         out = tmp_path / f"run-{number}"
-        monkeypatch.setattr("dptr.training.trainer.Trainer.validate", lambda trainer: shutil.rmtree(trainer.out))
         with pytest.raises(UserError, match="gone since the run began"):
             pretrain(parts.recipe("pretrain", "run.tensorboard=false", *settings), out)
         assert not out.exists()
