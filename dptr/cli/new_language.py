@@ -9,7 +9,8 @@ import click
 
 from dptr.cli.command import command
 from dptr.cli.options import data_option, model_option, out_option, resume_option
-from dptr.weights import START_MODEL
+from dptr.new_language.plan import LONG, choose_start
+from dptr.weights import DEFAULT_MODEL, START_MODEL
 
 
 @command("new-language", "train", "export")
@@ -42,12 +43,17 @@ from dptr.weights import START_MODEL
     default="rendered",
     help="rendered: --model learns from rendered words; text: DPTR's two stages. Default: rendered.",
 )
-@model_option("The recognizer that 'rendered' starts from.", "NAME|DIR", default=START_MODEL)
+@model_option(
+    f"The recognizer that 'rendered' starts from. Default: {DEFAULT_MODEL} with {LONG:g} minutes and more, else "
+    f"{START_MODEL}.",
+    "NAME|DIR", default=None,
+)  # fmt: skip
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of all that is drawn. Default: 0.")
 @resume_option()
 def new_language(
     code: str, out: Path, words: Path | None, charset: str, fonts: tuple[Path, ...], photographs: Path | None,
-    data: tuple[str, ...], minutes: float, method: Literal["rendered", "text"], model: str, seed: int, resume: bool,
+    data: tuple[str, ...], minutes: float, method: Literal["rendered", "text"], model: str | None, seed: int,
+    resume: bool,
 ) -> None:  # fmt: skip
     """Make a recognizer of a language from its words and fonts.
 
@@ -60,4 +66,5 @@ def new_language(
 
     request = Request(code, words, charset, fonts)
     crops = tuple(map(Path, data))
-    print(new_language(Settings(request, photographs, crops, minutes, method, str(model), seed), out, resume))
+    start = str(model) if model else choose_start(minutes)
+    print(new_language(Settings(request, photographs, crops, minutes, method, start, seed), out, resume))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dptr.utils.errors import UserError
+from dptr.weights import DEFAULT_MODEL, START_MODEL
 
 Method = Literal["rendered", "text"]
 
@@ -14,6 +15,7 @@ SHORTEST = 1.0  # minutes: test crops, ONNX, and report take half a minute by th
 REST = 0.1  # of the time, at least: test crops, reading them, ONNX, report
 LEAST = 1 / 3  # of the time is trained, even where the rest takes long
 FEW = 10.0  # minutes of training, below which little can be read
+LONG = 45.0  # minutes, from which on the larger image encoder of dptr-latin reads more (docs/evidence/languages.md)
 SHARES: dict[Method, dict[str, float]] = {
     "rendered": {"finetune": 1.0},
     "text": {"align": 0.4, "pretrain": 0.1, "finetune": 0.5},
@@ -63,6 +65,11 @@ def plan(minutes: float, method: Method, several_sizes: bool = False) -> Plan:
     trained = minutes * 60 * (1 - REST)
     workers = min(usable_cores() - 1, 1 if several_sizes else 4)
     return Plan({stage: share * trained for stage, share in SHARES[method].items()}, workers)
+
+
+def choose_start(minutes: float) -> str:
+    """The shipped recognizer from which ``rendered`` reads most after so many minutes."""
+    return DEFAULT_MODEL if minutes >= LONG else START_MODEL
 
 
 def usable_cores() -> int:

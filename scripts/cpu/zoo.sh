@@ -44,11 +44,11 @@ japanese ja       0     0
 cyrillic cyrillic 10000 21
 TABLE
 
-# Words, from dptr-en, one thread each: name, code, minutes of each round
-while read -r name code rounds; do
+# Words, one thread each: name, code, the recognizer to start from, minutes of each round
+while read -r name code start rounds; do
     [ -z "${1:-}" ] || [ "$1" = "$name" ] || continue
     draw "$code" 48 1000005 "runs/shown-$code" "" --words
-    start=dptr-en seed=0
+    seed=0
     for minutes in $rounds; do
         out=runs/$name-$seed
         [ -d "$out" ] && resume=--resume || resume=
@@ -58,10 +58,10 @@ while read -r name code rounds; do
     done
     ship "$out" "$name" "$out/test" "runs/shown-$code"
 done <<TABLE
-greek  el 47
-arabic ar 20 47
-devanagari devanagari 41
-hebrew he 42 28
-korean ko 100
-thai th 42 80
+greek el dptr-en 47
+arabic ar dptr-latin 58
+devanagari devanagari dptr-latin 50
+hebrew he dptr-en 42 28
+korean ko dptr-en 100
+thai th dptr-en 42 80
 TABLE

@@ -402,9 +402,13 @@ def test_trainings_without_a_model_start_from_one_that_ships(tmp_path: Path, mon
     words = tmp_path / "words.txt"
     words.write_text("eins\nzwei\n", encoding="utf-8")
     out = str(tmp_path / "out")
-    for arguments in (["finetune", "-d", "x"], ["adapt", "-t", str(words)], ["new-language", "ka"]):
+    new_language = ["new-language", "ka"]
+    for arguments in (
+        ["finetune", "-d", "x"], ["adapt", "-t", str(words)], new_language, [*new_language, "--minutes", "44"],
+        [*new_language, "--minutes", "44", "--model", DEFAULT_MODEL],
+    ):  # fmt: skip
         assert run([*arguments, "-o", out]) == 0
-    assert started == [DEFAULT_MODEL, START_MODEL, START_MODEL]
+    assert started == [DEFAULT_MODEL, START_MODEL, DEFAULT_MODEL, START_MODEL, DEFAULT_MODEL]
 
 
 def test_bank_embeds_a_folder_and_lists_what_it_drops(tmp_path: Path, monkeypatch, capsys) -> None:
