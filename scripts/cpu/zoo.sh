@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, as they are or trained on rendered words, or dptr-en trained on those. Needs the fonts of
+# The recognizers of recognizers/, one after another: PP-OCRv6's encoder and head, as they are or trained on rendered words, or dptr-en or dptr-latin trained on those. Needs the fonts of
 # scripts/fonts.sh, npm (for scripts/web_fonts.py) and DPTR_DATA with natural/ (photographs); it goes on where it was interrupted.
 # scripts/cpu/zoo.sh            # all
 # scripts/cpu/zoo.sh korean     # one
