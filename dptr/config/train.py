@@ -177,9 +177,8 @@ class FinetuneRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     render: RenderConfig = RenderConfig()
     forgetting: ForgettingConfig = ForgettingConfig()
-    encoder_lr_scale: float = Field(
-        1.0, ge=0
-    )  # factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too
+    # Factors on optim.lr, by part; 0 = frozen: batch norms and dropout rest too.
+    encoder_lr_scale: float = Field(1.0, ge=0)
     fmu_lr_scale: float = Field(1.0, ge=0)
     decoder_lr_scale: float = Field(1.0, ge=0)
     counting: float = Field(0.0, ge=0)  # weight of ``dptr.models.fmu.counting_loss``; needs model.fmu.count

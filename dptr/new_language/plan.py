@@ -15,7 +15,7 @@ SHORTEST = 1.0  # minutes: test crops, ONNX, and report take half a minute by th
 REST = 0.1  # of the time, at least: test crops, reading them, ONNX, report
 LEAST = 1 / 3  # of the time is trained, even where the rest takes long
 FEW = 10.0  # minutes of training, below which little can be read
-LONG = 45.0  # minutes, from which on the larger image encoder of dptr-latin reads more (docs/evidence/languages.md)
+LONG = 45.0  # minutes, from which dptr-latin is the start: slower steps teach more (docs/evidence/languages.md)
 SHARES: dict[Method, dict[str, float]] = {
     "rendered": {"finetune": 1.0},
     "text": {"align": 0.4, "pretrain": 0.1, "finetune": 0.5},
@@ -68,7 +68,7 @@ def plan(minutes: float, method: Method, several_sizes: bool = False) -> Plan:
 
 
 def choose_start(minutes: float) -> str:
-    """The shipped recognizer from which ``rendered`` reads most after so many minutes."""
+    """The shipped recognizer that ``rendered`` starts from (measured: docs/evidence/languages.md)."""
     return DEFAULT_MODEL if minutes >= LONG else START_MODEL
 
 
