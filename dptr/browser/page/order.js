@@ -27,8 +27,9 @@ export function measureAngle([a, b, c, d]) {
 export function orderBoxes(boxes, leftward) {
   if (!boxes.length) return [];
   const angles = boxes.map((box) => (measureAngle(box) * Math.PI) / 180);
-  const sum = (part) => boxes.reduce((total, box, index) => total + sideLengths(box)[0] * part(2 * angles[index]), 0);
-  const main = Math.atan2(sum(Math.sin), sum(Math.cos)) / 2;
+  const sum = (part) => boxes.reduce((total, box, index) => total + sideLengths(box)[0] * part(angles[index]), 0);
+  let main = Math.atan2(sum((angle) => Math.sin(2 * angle)), sum((angle) => Math.cos(2 * angle))) / 2;
+  if (sum((angle) => Math.cos(angle - main)) < 0) main += Math.PI; // level, but upside down
   const [cos, sin, side] = [Math.cos(main), Math.sin(main), leftward ? -1 : 1];
   const frames = boxes.map((box, index) => {
     const turned = box.map(([x, y]) => [side * (x * cos + y * sin), y * cos - x * sin]);
@@ -111,7 +112,8 @@ function findLines(band, frames) {
     else lines.push([member]);
   }
   const height = median(band.map((member) => frames[member][BOTTOM] - frames[member][TOP]));
-  const top = (line) => round(Math.min(...line.map((member) => frames[member][TOP])) / height);
+  const first = Math.min(...band.map((member) => frames[member][TOP]));
+  const top = (line) => round((Math.min(...line.map((member) => frames[member][TOP])) - first) / height);
   return lines.sort((one, two) => top(one) - top(two) || frames[one[0]][LEFT] - frames[two[0]][LEFT]);
 }
 
