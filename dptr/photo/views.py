@@ -11,7 +11,7 @@ from PIL import Image
 
 from dptr.inference.prediction import Prediction
 from dptr.photo.detect import Detection
-from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
+from dptr.photo.rectify import Crop, find_flaw, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
 from dptr.photo.split import (
     Gaps,
@@ -192,7 +192,7 @@ def cut_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder
     lines: list[list[tuple[Crop, float, bool]]] = []
     both_ways: list[bool] = []
     for number, box in enumerate(detection.boxes):
-        if _area(box) < 1 or not _is_inside(box, image.size):
+        if find_flaw(box, image.size):
             continue
         outlines = detection.outlines.get(number, (box,))
         crops: list[tuple[Crop, float, bool]] = []
@@ -261,16 +261,3 @@ def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
     margin, trim = MARGIN * height, int(TRIM * height)
     left, right = max(0, int(bounds[0] * width - margin)), min(width, int(np.ceil(bounds[1] * width + margin)))
     return line.crop((left, trim, max(right, left + 1), max(height - trim, trim + 1)))
-
-
-def _area(box: Float[np.ndarray, "4 2"]) -> float:
-    """Square pixels; positive for corners that run clockwise as one looks at the picture, 0 for boxes not convex."""
-    sides = np.roll(box, -1, 0) - box
-    following = np.roll(sides, -1, 0)
-    turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]
-    x, y = box.T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 if (turns > 0).all() else 0.0
-
-
-def _is_inside(box: Float[np.ndarray, "4 2"], size: tuple[int, int]) -> bool:
-    return bool((box.mean(0) >= 0).all() and (box.mean(0) < size).all())
