@@ -287,6 +287,28 @@ def test_boxes_that_begin_at_the_left_do_for_writing_to_the_left_too() -> None:
     assert np.allclose([sides for _, sides in characters], [sides for _, sides in same], atol=0.01)
 
 
+@pytest.mark.parametrize(
+    ("dpi", "used"),
+    [((204, 98), (204, 98)), ((98, 204), (98, 204)), ((300, 0), (300, 300)), ((1, 300), (300, 300)),
+     ((72, 96), (200, 200))],
+)  # fmt: skip
+def test_a_page_is_as_large_as_its_picture_says_in_both_directions(
+    dpi: tuple[float, float], used: tuple[float, float]
+) -> None:
+    """A fax has fewer rows an inch than columns: with one scale it was shown at half its height."""
+    each, file = page("Hello wide World"), io.BytesIO()
+    picture = _picture(each)
+    picture.info["dpi"] = dpi
+    FORMATS["pdf"].write([(each, picture)], file)
+    across, down = 72 / used[0], 72 / used[1]
+    with pypdfium2.PdfDocument(file.getvalue()) as document:
+        assert document[0].get_size() == pytest.approx((each.width * across, each.height * down), abs=0.01)
+    _, characters = _extract(file.getvalue())
+    first, word = next(sides for text, sides in characters if text == "H"), each.words[0].characters[0].box
+    (left, top), _, (right, bottom), _ = word
+    assert first == pytest.approx((left * across, top * down, right * across, bottom * down), abs=1)
+
+
 @pytest.mark.parametrize("dpi", [None, 72, 144, 300])
 def test_the_words_of_a_pdf_lie_where_they_were_read(dpi: int | None) -> None:
     """To a point, each letter too; 200 dpi where the picture does not say, or what cameras say."""
