@@ -384,6 +384,14 @@ def test_a_user_s_detector_finds_a_block_at_any_size(dark_pixels: str, size: tup
     assert np.ptp(box, 0) == pytest.approx((right - left + 2 * margin, bottom - top + 2 * margin), rel=0.06, abs=2)
 
 
+def test_text_too_small_for_the_first_look_is_found(dark_pixels: str) -> None:
+    """Nothing is found of a picture that is shrunk to 1600 pixels; it is no picture without text for that."""
+    image = Image.new("RGB", (4000, 3000), "white")
+    image.paste("black", (1500, 900, 1560, 904))
+    (box,) = DBDetector(dark_pixels)(image).boxes
+    assert box.mean(0) == pytest.approx((1530, 902), abs=2)
+
+
 def test_tiles_see_what_the_whole_does(dark_pixels: str) -> None:
     detector = DBDetector(dark_pixels)
     pixels = np.random.default_rng(0).integers(0, 256, (90, 3500, 3), np.uint8)
