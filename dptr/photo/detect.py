@@ -62,7 +62,8 @@ class DBDetector:
 
     A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, but enlarged to ``ENLARGE``
     times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, or nothing is
-    found, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture: some 0.5 GB beside it.
+    found, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture: some
+    0.5 GB beside it.
 
     Args:
         path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.

@@ -44,7 +44,7 @@ def test_the_reading_order_is_that_of_python(tmp_path: Path, degrees: int) -> No
     for _ in range(40):
         count = draw.integers(2, 12)
         left, top = draw.uniform(0, 600, count), draw.uniform(0, 400, count)
-        right, bottom = left + draw.uniform(20, 200, count), top + draw.uniform(10, 30, count)
+        right, bottom = left + draw.uniform(4, 200, count), top + draw.uniform(10, 30, count)
         boxes = np.stack((left, top, right, top, right, bottom, left, bottom), 1).reshape(-1, 4, 2)
         turned = boxes @ np.array(((np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))))
         cases.append([turned.tolist(), bool(draw.integers(2))])
