@@ -250,6 +250,27 @@ def test_page_xml_is_valid_and_complete(each: Page) -> None:
         assert [float(region.get("orientation")) for region in root.iter(f"{PAGE}TextRegion")] == [90.0, 180.0]
 
 
+@pytest.mark.parametrize(
+    ("angle", "textangle", "orientation", "told"),
+    [(1e-9, None, None, 0.0), (-1e-9, None, None, 0.0), (0.0001, None, None, 0.0), (-0.004, None, "0.004", 0.0),
+     (-179.99999, "180.00", "180.000", 180.0), (179.99999, "180.00", "180.000", 180.0),
+     (-89.999, "90.00", "89.999", -90.0)],
+)  # fmt: skip
+def test_angles_are_within_their_range_whatever_floats_leave(
+    angle: float, textangle: str | None, orientation: str | None, told: float
+) -> None:
+    """Level lines had ``textangle 360.00``, and some upside down the orientation -180.000, which the schema forbids."""
+    level = page("one")
+    turned = replace(level, lines=(replace(level.lines[0], angle=angle),))
+    found = re.search(r"textangle ([\d.]+)", _write("hocr", turned).decode())
+    assert (found and found[1]) == textangle
+    root = etree.fromstring(_write("page", turned))
+    etree.XMLSchema(etree.parse(SCHEMAS / "page-2019-07-15.xsd")).assertValid(root)
+    (region,) = root.iter(f"{PAGE}TextRegion")
+    assert region.get("orientation") == orientation
+    assert str(turned.to_dict()["lines"][0]["angle"]) == str(float(told))
+
+
 def test_page_xml_holds_one_page() -> None:
     with pytest.raises(UserError, match="PAGE XML holds one a file"):
         _write("page", LATIN, SCRIPTS)
