@@ -272,6 +272,12 @@ def test_fields_that_cannot_be_used(client: TestClient, fields: dict[str, str], 
     assert answer.status_code == 400 and said in answer.json()["error"]
 
 
+@pytest.mark.parametrize("pages", ["x", "3-1", "0", "1,,2"])
+def test_pages_that_are_none_are_a_broken_field(client: TestClient, pages: str) -> None:
+    answer = client.post("/v1/ocr", files=form(CLEAN), data={"pages": pages})
+    assert answer.status_code == 400 and "is no page and no range" in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "status"),
     [
