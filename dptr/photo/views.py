@@ -14,6 +14,7 @@ from dptr.photo.detect import Detection
 from dptr.photo.rectify import Crop, find_flaw, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
 from dptr.photo.split import (
+    LONGEST,
     Gaps,
     Span,
     choose_words,
@@ -216,6 +217,7 @@ def view_line(
     cut: CutLine,
     fit: Callable[[Image.Image], np.ndarray],
     longest_line: float = 0.0,
+    longest_word: float = LONGEST,
     line: LineDirection = "rtl",
     recognizer: str = "",
 ) -> LineViews:
@@ -224,6 +226,7 @@ def view_line(
     Args:
         fit: to a crop that it reads.
         longest_line: width / height of the longest line that is read whole too; 0 = none is.
+        longest_word: width / height of the longest word of several pieces.
         line, recognizer: see ``View``.
     """
     views: list[View] = []
@@ -233,7 +236,7 @@ def view_line(
             gaps = Gaps(((outer, 1 - outer),), ())
         else:
             gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
-        spans = possible_words(gaps, crop.image.width / crop.image.height)
+        spans = possible_words(gaps, crop.image.width / crop.image.height, longest_word)
         words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
         ends = gaps.bounds((0, len(gaps.pieces) - 1))
         whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height

@@ -181,6 +181,18 @@ def test_a_recognizer_of_lines_reads_them_whole_too(half_turn: bool) -> None:
     assert {word.text for word in patterned(image).words} <= {"fresh", "bread", "daily", "from", "ten"}
 
 
+@pytest.mark.parametrize(
+    "text", ["Donaudampfschifffahrtsgesellschaftskapitaen", "example.org/downloads/annual-report-2024"]
+)
+def test_a_word_is_as_long_as_the_recognizer_reads(text: str) -> None:
+    """Words longer than 12 heights were cut in two, though ``dptr-latin`` reads 20."""
+    image = Image.new("RGB", (900, 100), "white")
+    ImageDraw.Draw(image).text((40, 30), text, font=_font(30), fill="black")
+    left, top, right, bottom = np.add(ImageDraw.Draw(image).textbbox((40, 30), text, font=_font(30)), (-8, -8, 8, 8))
+    box = np.array(((left, top), (right, top), (right, bottom), (left, bottom)))
+    assert OCR("dptr-latin", detector=Given(box))(image).text == text
+
+
 def test_pictures_without_text_give_empty_pages(reader: Reader) -> None:
     ocr = OCR(detector=Given(np.zeros((0, 4, 2))), reader=reader)
     pages = ocr([np.full((50, 60, 3), 255, np.uint8), np.zeros((1, 300), np.uint8), np.zeros((1, 1), np.uint8)])

@@ -100,7 +100,7 @@ export class Line {
 }
 
 // options: spaces finds them; fit makes of a picture a crop that the recognizer reads; longest: width / height of the
-// longest line that is read whole too; direction: see View.
+// longest line that is read whole too, longestWord: of a word; direction: see View.
 export async function viewLines(picture, boxes, options) {
   const lines = [];
   for (const box of boxes) {
@@ -119,13 +119,13 @@ export async function viewLines(picture, boxes, options) {
   return lines;
 }
 
-async function viewLine(line, box, beside, upright, { spaces, fit, longest, direction }) {
+async function viewLine(line, box, beside, upright, { spaces, fit, longest, longestWord, direction }) {
   const columns = await spaces.find(line);
   const outer = beside / Math.max(sideLengths(box)[0], 1);
   const gaps = upright
     ? { pieces: [[outer, 1 - outer]], spaces: [] }
     : keepInner(findGaps(columns.blank, columns.height), outer, 1 - outer);
-  const spans = possibleWords(gaps, line.width / line.height);
+  const spans = possibleWords(gaps, line.width / line.height, longestWord);
   const words = spans.map((span) => ({ span, crop: fit(cutWord(line, bounds(gaps, span))) }));
   const ends = bounds(gaps, [0, gaps.pieces.length - 1]);
   const whole = gaps.pieces.length > 1 && (ends[1] - ends[0]) * line.width <= longest * line.height;
