@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from unicodedata import category
 
 import numpy as np
 from jaxtyping import Float
@@ -88,6 +89,21 @@ class View:
         spans, _ = self.words()
         found = [] if self.line_reading is None else split_reading(self.line_reading, self.line)
         return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
+
+    def take_signs(self) -> None:
+        """Let words have the signs at their ends that the whole line has and they lack; none is unread.
+
+        Crops of words that recognizers learn from are often labeled without the period or the comma behind them.
+        """
+        for span, in_line in self.words_of_line().items():
+            own = self.readings[span]
+            letters = _without_signs(own.text)
+            more = letters and len(in_line.text) > len(own.text) and not in_line.runaway
+            if more and letters == _without_signs(in_line.text):
+                sure = min(own.confidence, in_line.confidence)
+                self.readings[span] = replace(
+                    own, text=in_line.text, characters=in_line.characters, confidence=sure, uncalibrated=own.product
+                )
 
     def unread(self) -> list[Span]:
         """The words of the best way to split the line that are not read yet, where these are taken for sure.
@@ -243,6 +259,12 @@ def view_line(
         line_crop = fit(_cut(crop.image, ends)) if whole else None
         views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line, recognizer=recognizer))
     return LineViews(views, cut.turned)
+
+
+def _without_signs(text: str) -> str:
+    """A word without the punctuation and symbols at its ends."""
+    kept = [place for place, character in enumerate(text) if category(character)[0] not in "PS"]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
 
 
 def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:

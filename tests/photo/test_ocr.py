@@ -193,6 +193,11 @@ def test_a_word_is_as_long_as_the_recognizer_reads(text: str) -> None:
     assert OCR("dptr-latin", detector=Given(box))(image).text == text
 
 
+def test_the_periods_of_sentences_are_read() -> None:
+    image, boxes, _ = _draw(("The end. Then 4.", "Mr. A. B. Smith, Jr."))
+    assert OCR("dptr-latin", detector=Given(boxes))(image).text == "The end. Then 4.\nMr. A. B. Smith, Jr."
+
+
 def test_pictures_without_text_give_empty_pages(reader: Reader) -> None:
     ocr = OCR(detector=Given(np.zeros((0, 4, 2))), reader=reader)
     pages = ocr([np.full((50, 60, 3), 255, np.uint8), np.zeros((1, 300), np.uint8), np.zeros((1, 1), np.uint8)])

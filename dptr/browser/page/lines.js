@@ -70,7 +70,22 @@ class View {
     const found = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
     return found.length === this.chosen().length ? found : [];
   }
+
+  // Lets words have the signs at their ends that the whole line has and they lack.
+  takeSigns() {
+    const chosen = this.chosen();
+    this.wordsOfLine().forEach((inLine, index) => {
+      const own = chosen[index].reading;
+      const letters = withoutSigns(own.text);
+      if (!letters || letters !== withoutSigns(inLine.text) || inLine.characters.length <= own.characters.length) return;
+      const confidence = Math.min(own.confidence, inLine.confidence);
+      chosen[index].reading = { ...own, text: inLine.text, characters: inLine.characters, confidence };
+    });
+  }
 }
+
+// A word without the punctuation and symbols at its ends.
+const withoutSigns = (text) => text.replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "");
 
 // A box in all the ways that its text may run; the first is the usual one.
 export class Line {

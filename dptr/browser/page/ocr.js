@@ -35,6 +35,7 @@ export class Ocr {
     const chosen = lines.map((line) => line.choose());
     await this.readAgain(chosen);
     await this.readWords(chosen); // of which others may be the best now
+    for (const view of chosen) view.takeSigns();
     return assemblePage(picture, lines);
   }
 
