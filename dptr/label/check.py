@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt64
 
-from dptr.label.item import Item
+from dptr.label.item import Item, as_label
 from dptr.label.store import Store
 from dptr.utils.errors import UserError
 
@@ -126,7 +126,8 @@ def summarize(store: Store) -> Checked | None:
     counts = [rank < below for rank in _rank(sample["seed"], drawn).tolist()]
     waits = sum(item.state == "sure" for item in held.values())
     population = store.counts()["sure"] - waits + len(drawn)
-    seen = [(held.get(item), text) for (item, text), fair in zip(sample["words"], counts, strict=True) if fair]
+    words = [(item, as_label(text)) for item, text in sample["words"]]  # earlier versions kept what was read as it was
+    seen = [(held.get(item), text) for (item, text), fair in zip(words, counts, strict=True) if fair]
     illegible = sum(item is not None and item.state == "illegible" for item, _ in seen)
     right = sum(item is not None and item.state == "labeled" and item.text == text for item, text in seen)
     wrong = sum(item is None or (item.state == "labeled" and item.text != text) for item, text in seen)

@@ -102,6 +102,11 @@ def check_text(text: str, empty: bool = False) -> str:
     return text
 
 
+def as_label(text: str) -> str:
+    """What a recognizer has read, as ``check_text`` keeps it: whoever accepts it unchanged has changed nothing."""
+    return normalize_label(storable(text), spaces=True)
+
+
 def storable(text: str) -> str:
     """Text that can be stored as UTF-8: halves of characters are replaced."""
     return text.encode("utf-8", "replace").decode("utf-8")

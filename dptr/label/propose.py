@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from dptr.inference.prediction import OF_NO_RECOGNIZER, Prediction
-from dptr.label.item import Proposal, State
+from dptr.label.item import Proposal, State, as_label
 from dptr.label.pictures import check_outline
 from dptr.label.store import Store
 from dptr.photo.detect import grow
@@ -215,4 +215,4 @@ def _outline(word: Word, size: tuple[int, int]) -> Outline:
 
 
 def _state(text: str, confidence: float, threshold: float) -> State:
-    return "sure" if text and confidence >= threshold else "open"
+    return "sure" if as_label(text) and confidence >= threshold else "open"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any
 
-from dptr.label.item import Item, Photo, Proposal, storable
+from dptr.label.item import Item, Photo, Proposal, as_label
 from dptr.photo.page import Outline
 
 ITEM = (
@@ -36,7 +36,7 @@ def make_item(row: Sequence[Any]) -> Item:
 
 def new_row(id: int, photo: int, word: Proposal, now: float) -> tuple[Any, ...]:
     """A new word as the values of ``ADD``."""
-    text = storable(word.text)
+    text = as_label(word.text)
     return id, photo, dump_outline(word.outline), text, word.confidence, text, word.state, now
 
 

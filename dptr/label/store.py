@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from dptr.label.database import Database
-from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, check_text, storable
+from dptr.label.item import ACCEPTED, STATES, Conflict, Item, Photo, Proposal, State, as_label, check_text, storable
 from dptr.label.rows import ADD, HIGHEST, ITEM, dump_outline, make_item, new_row, next_id
 from dptr.photo.page import Outline
 from dptr.utils.errors import UserError
@@ -155,7 +155,7 @@ class Store:
                 "UPDATE item SET text = ?, state = ?, outline = ?, proposed = ?, confidence = ?, version = ?, "
                 "changed = ? WHERE id = ?",
                 (
-                    text, state, dump_outline(outline), storable(proposed), confidence, version + 1, time.time(), item,
+                    text, state, dump_outline(outline), as_label(proposed), confidence, version + 1, time.time(), item,
                 ),
             )  # fmt: skip
             return make_item(connection.execute(f"{ITEM} WHERE item.id = ?", (item,)).fetchone())
@@ -198,7 +198,7 @@ class Store:
                 changed += connection.execute(
                     "UPDATE item SET proposed = ?1, text = ?1, confidence = ?2 "
                     "WHERE id = ?3 AND version = ?4 AND state = 'open' AND text = proposed",
-                    (storable(text), confidence, item.id, item.version),
+                    (as_label(text), confidence, item.id, item.version),
                 ).rowcount
         return changed
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,6 +16,7 @@ from PIL import Image
 
 from dptr.photo.detect import Detection
 from dptr.photo.page import Outline
+from dptr.photo.rectify import find_flaw
 from dptr.photo.shapes import from_left
 from dptr.photo.strip import enclose
 from dptr.utils.errors import UserError
@@ -52,28 +54,32 @@ class Boxes:
             number: of its page or frame, from 1.
 
         Raises:
-            UserError: a box lies outside the picture.
+            UserError: a box cannot be cut out: it lies outside the picture, its middle does, it has no area, or its
+                corners do not follow each other around it.
         """
-        found = self.rows.get((source, number))
-        if found is None:
-            wanted = os.path.realpath(source)
-            places = "", os.path.dirname(self.path)
-            found = next(
-                (
-                    rows
-                    for (name, page), rows in self.rows.items()
-                    if page == number and any(os.path.realpath(os.path.join(each, name)) == wanted for each in places)
-                ),
-                [],
-            )
-        boxes = [np.array(from_left(points), np.float64) for _, points in found]
-        for (line, _), box in zip(found, boxes, strict=True):
+        rows = dict(self.rows.get((source, number), ()))
+        rows |= dict(self._by_path.get((os.path.realpath(source), number), ()))
+        boxes = []
+        for line, points in sorted(rows.items()):
+            box = np.array(from_left(points), np.float64)
             if (box.max(0) <= 0).any() or (box.min(0) >= picture.size).any():
                 raise UserError(
                     f"{self.path}: line {line}: the box lies outside {source}, {picture.width}x{picture.height} "
                     "pixels; correct it"
                 )
+            if flaw := find_flaw(enclose(box), picture.size):
+                raise UserError(f"{self.path}: line {line}: a box of {source} cannot be cut out, {flaw}; correct it")
+            boxes.append(box)
         return boxes
+
+    @cached_property
+    def _by_path(self) -> dict[tuple[str, int], list[tuple[int, Outline]]]:
+        """The rows by the file that a name may stand for, several names together."""
+        found: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
+        for (name, page), rows in self.rows.items():
+            for path in {os.path.realpath(os.path.join(each, name)) for each in ("", os.path.dirname(self.path))}:
+                found.setdefault((path, page), []).extend(rows)
+        return found
 
 
 def give_boxes(picture: Image.Image, boxes: Sequence[Float64[np.ndarray, "points 2"]]) -> None:
@@ -107,7 +113,7 @@ def read_boxes(path: str) -> Boxes:
         UserError: the file is missing, no UTF-8, or empty, or a line holds no box, or one beyond ``FARTHEST``.
     """
     try:
-        text = io.StringIO(read_file(path).decode("utf-8"), newline="")
+        text = io.StringIO(read_file(path).decode("utf-8-sig"), newline="")
         lines = list(csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; check the path of the boxes") from error
@@ -141,7 +147,10 @@ def read_boxes(path: str) -> Boxes:
             )
         if np.abs(points).max() > FARTHEST:
             raise UserError(f"{path}: line {number}: a corner beyond {FARTHEST:,} pixels; write pixels of the picture")
-        rows.setdefault((_unescape(row["image"]), page), []).append((number, points))
+        name = _unescape(row["image"])
+        if "\0" in name:
+            raise UserError(f"{path}: line {number}: U+0000 in the name of a picture; write the name of a file")
+        rows.setdefault((name, page), []).append((number, points))
     if not rows:
         raise UserError(f"{path}: no boxes in it; write a picture's name and eight numbers a line")
     return Boxes(path, rows)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dptr.inference.auto import AutoReader, annotate, missing_note
 from dptr.inference.reader import Reader
 from dptr.inference.routing import Candidate, Route, Verdict, choose_candidate
+from dptr.photo.split import LONGEST
 from dptr.photo.views import CutLine, LineViews, view_line
 from dptr.text.charset import SPACED, resolve_charset
 
@@ -82,8 +83,9 @@ class LineReaders:
         high, wide = reader.size.every[-1]
         expects_words = bool(reader.pattern) or reader.lexicon is not None
         reads_spaces = " " in reader.tokenizer.charset.characters and not expects_words
-        longest = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
-        return view_line(cut, reader.fit, longest, reader.tokenizer.visual or "rtl", recognizer)
+        line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
+        word = max(LONGEST, wide / high)
+        return view_line(cut, reader.fit, line, word, reader.tokenizer.visual or "rtl", recognizer)
 
 
 def _with_space(reader: Reader) -> Reader:

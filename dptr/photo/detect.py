@@ -61,8 +61,9 @@ class DBDetector:
     """A network of the DB family as an ONNX file: RGB pixels in, a map of how likely each of them is text out.
 
     A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, but enlarged to ``ENLARGE``
-    times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, it is read again
-    in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture: some 0.5 GB beside it.
+    times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, or nothing is
+    found, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture: some
+    0.5 GB beside it.
 
     Args:
         path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.
@@ -99,12 +100,10 @@ class DBDetector:
         scale = min(max(scale, min(1, LONG_SIDE / long)), LONG_SIDE / long)
         found = self._find(image, scale)
         fine = min(1.0, TILED_SIDE / long)
-        if fine > TILED_GAIN * scale and len(found.boxes):
-            heights = np.linalg.norm(found.boxes[:, 3] - found.boxes[:, 0], axis=1)
-            widths = np.linalg.norm(found.boxes[:, 1] - found.boxes[:, 0], axis=1)
-            if np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT:
-                return self._find(image, fine)
-        return found
+        heights = np.linalg.norm(found.boxes[:, 3] - found.boxes[:, 0], axis=1)
+        widths = np.linalg.norm(found.boxes[:, 1] - found.boxes[:, 0], axis=1)
+        small = not len(found.boxes) or np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT
+        return self._find(image, fine) if small and fine > TILED_GAIN * scale else found
 
     def _find(self, image: Image.Image, scale: float) -> Detection:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dptr.photo.page import Page
 from dptr.utils.errors import UserError
-from dptr.utils.images import SUFFIXES, count_frames, decode_frame, open_header
+from dptr.utils.images import SUFFIXES, decode_frame, find_frames, open_header
 from dptr.utils.inputs import STANDARD_INPUT
 from dptr.utils.reading import open_plain
 from dptr.version import __version__
@@ -198,7 +198,7 @@ def is_pdf(content: bytes) -> bool:
 def _list(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
     if not _is_pdf(file):
         with open_header(file, name, others=["PDF"]) as image:
-            return options.pages.choose(count_frames(image, name), name)
+            return options.pages.choose(len(find_frames(image, name)), name)
     from dptr.photo.pdf import Pdf
 
     with Pdf(_content(file, name), name) as pdf:
@@ -208,8 +208,13 @@ def _list(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
 def _sheets(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet | Failure]:
     if not _is_pdf(file):
         with open_header(file, name, others=["PDF"]) as image:
-            numbers = options.pages.choose(count_frames(image, name), name)
-            yield from _each(name, numbers, lambda number: _frame(image, name, number, options))
+            frames = find_frames(image, name)
+            numbers = options.pages.choose(len(frames), name)
+            yield from _each(
+                name,
+                numbers,
+                lambda number: Sheet(name, number, decode_frame(image, frames[number - 1], name, options.most_pixels)),
+            )
         return
     from dptr.photo.pdf import Pdf
 
@@ -229,10 +234,6 @@ def _each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet])
             yield open_one(number)
         except UserError as error:
             yield Failure(source, number, error)
-
-
-def _frame(image: Image.Image, source: str, number: int, options: InputOptions) -> Sheet:
-    return Sheet(source, number, decode_frame(image, number - 1, source, options.most_pixels))
 
 
 def _draw(pdf: Pdf, number: int, options: InputOptions) -> Sheet:

@@ -213,6 +213,8 @@ class OCR:
         chosen = [each.chosen.choose() for each in routed]
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now
+        for view in chosen:
+            view.take_signs()
         for each in routed:
             each.annotate()
         for page in found:

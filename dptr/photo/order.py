@@ -62,13 +62,23 @@ def order_boxes(boxes: Float[np.ndarray, "n 4 2"], leftward: bool = False) -> li
         turned = turned * (-1, 1)
     frames = np.concatenate((turned.min(1), turned.max(1)), 1)
     # Boxes that lean as the page does are lower than the frames around them.
-    middle, heights = (frames[:, 1] + frames[:, 3]) / 2, np.array([min(side_lengths(box)) for box in boxes])
+    middle, heights = (frames[:, 1] + frames[:, 3]) / 2, _heights(boxes)
     level = np.abs(np.sin(angles - main)) < 0.5
     frames[level, 1], frames[level, 3] = (middle - heights / 2)[level], (middle + heights / 2)[level]
     rows: list[Row] = []
     for block, members in enumerate(_blocks(list(range(len(boxes))), frames)):
         rows += [Row(tuple(line), block) for line in members]
     return rows
+
+
+def _heights(boxes: Float[np.ndarray, "n 4 2"]) -> Float[np.ndarray, " n"]:
+    """How high the letters of each box are, about: its shorter side, but of one narrow letter the longer one, which is
+    as long as the lines of the page are high."""
+    sides = np.array([side_lengths(box) for box in boxes])
+    least = sides.min(1)
+    long = sides[:, 0] >= sides[:, 1]
+    usual = np.median(least[long] if long.any() else least)
+    return np.where(sides[:, 1] <= ALIKE * usual, sides[:, 1], least)
 
 
 def _blocks(members: list[int], frames: Float[np.ndarray, "n 4"]) -> list[list[list[int]]]:

@@ -160,7 +160,7 @@ class Page:
                 {
                     "text": line.text,
                     **_places(line),
-                    "angle": round(line.angle, 2),
+                    "angle": round_angle(line.angle),
                     "block": line.block,
                     "words": [
                         {
@@ -175,6 +175,12 @@ class Page:
             ],
             "notes": list(self.notes),
         }
+
+
+def round_angle(degrees: float, digits: int = 2) -> float:
+    """An angle above -180 to 180; level and upright writing exactly, whatever floats leave."""
+    rounded = round(degrees, digits)
+    return 180.0 if rounded == -180 else rounded + 0.0
 
 
 def _spelled(part: Word | Character) -> dict[str, Any]:

@@ -123,6 +123,23 @@ def _mesh(
     ]
 
 
+def find_flaw(box: Float[np.ndarray, "4 2"], size: tuple[int, int]) -> str:
+    """Why a quadrilateral cannot be cut out of a picture; empty if it can.
+
+    Args:
+        size: width and height of the picture, in pixels.
+    """
+    sides = np.roll(box, -1, 0) - box
+    following = np.roll(sides, -1, 0)
+    x, y = (box - box[0]).T
+    if (sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0] <= 0).any():
+        return "its corners do not follow each other clockwise around it"
+    if float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) < 2:
+        return "it has less than a square pixel"
+    middle = box.mean(0)
+    return "" if (middle >= 0).all() and (middle < size).all() else "its middle lies outside the picture"
+
+
 def lengthen(outline: Float[np.ndarray, "points 2"], beside: float) -> Float[np.ndarray, "more 2"]:
     """An outline that begins earlier and ends later by ``beside`` pixels.
 

@@ -23,7 +23,7 @@ EAGERNESS = 1.4  # log odds for a space, added to those that the columns say: re
 WEIGHT = 0.6  # exponent of the confidences of words, beside the probabilities of gaps
 CERTAIN = 0.97  # probability of a space from which on no word runs across it
 POSSIBLE = 0.01  # probability, of a column, below which it is of no gap
-LONGEST = 12.0  # heights of a line that a word is long at most
+LONGEST = 12.0  # heights of a line that a word is long at most, unless the recognizer reads longer ones
 MOST_INNER = 5  # gaps that a word may run across
 LINE_ODDS = 3.0  # log odds for a space that a reading of the whole line adds, or takes off, times its confidence
 NEAR = 0.15  # of the height, that the middle of a space may be outside of its gap
@@ -131,17 +131,18 @@ def split_reading(reading: Prediction, line: LineDirection = "rtl") -> list[Pred
     return [reading.part([character for _, character in word]) for word in words]
 
 
-def possible_words(gaps: Gaps, aspect: float) -> list[Span]:
+def possible_words(gaps: Gaps, aspect: float, longest: float = LONGEST) -> list[Span]:
     """The words to read: every single piece, and neighbors that no certain space parts.
 
     Args:
         aspect: width of the line divided by its height.
+        longest: width of the longest word of several pieces, in heights of the line.
     """
     spans = []
     for first in range(len(gaps.pieces)):
         for last in range(first, min(len(gaps.pieces), first + MOST_INNER + 1)):
             left, right = gaps.bounds((first, last))
-            if last > first and (gaps.spaces[last - 1] >= CERTAIN or (right - left) * aspect > LONGEST):
+            if last > first and (gaps.spaces[last - 1] >= CERTAIN or (right - left) * aspect > longest):
                 break
             spans.append((first, last))
     return spans

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dptr.photo.page import Box, Character, Line, Point, Word
+from dptr.photo.page import Box, Character, Line, Point, Word, round_angle
 from dptr.photo.shapes import runs_left
 from dptr.text.unicode import JOINERS
 
@@ -87,7 +87,7 @@ def _glyphs(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[_Glyph
             corners = tuple(to_picture(x, y) for x, y in _turn(rectangle, matrix, tall))
             x, y = (sum(side) / len(corners) for side in zip(*corners, strict=True))
             if (0 <= x < width and 0 <= y < height) or character.isspace():  # spaces may stand nowhere
-                yield _Glyph(character, corners, _round_angle(angle))
+                yield _Glyph(character, corners, round_angle(angle))
             if code == _HYPHEN:
                 yield None
     finally:
@@ -188,9 +188,3 @@ def _follows(before: Box, box: Box, angle: float) -> bool:
                           for each in (before, box)), strict=True)  # fmt: skip
     height = max(bottoms[0] - tops[0], bottoms[1] - tops[1])
     return -_BLOCK_GAP * height <= tops[1] - bottoms[0] <= _BLOCK_GAP * height
-
-
-def _round_angle(degrees: float) -> float:
-    """Above -180 to 180; level and upright writing exactly, whatever floats leave."""
-    rounded = round(degrees, 2)
-    return 180.0 if rounded == -180 else rounded + 0.0

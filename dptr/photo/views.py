@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from unicodedata import category
 
 import numpy as np
 from jaxtyping import Float
@@ -11,9 +12,10 @@ from PIL import Image
 
 from dptr.inference.prediction import Prediction
 from dptr.photo.detect import Detection
-from dptr.photo.rectify import Crop, lengthen, rectify, side_lengths
+from dptr.photo.rectify import Crop, find_flaw, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
 from dptr.photo.split import (
+    LONGEST,
     Gaps,
     Span,
     choose_words,
@@ -87,6 +89,21 @@ class View:
         spans, _ = self.words()
         found = [] if self.line_reading is None else split_reading(self.line_reading, self.line)
         return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
+
+    def take_signs(self) -> None:
+        """Let words have the signs at their ends that the whole line has and they lack; none is unread.
+
+        Crops of words that recognizers learn from are often labeled without the period or the comma behind them.
+        """
+        for span, in_line in self.words_of_line().items():
+            own = self.readings[span]
+            letters = _without_signs(own.text)
+            more = letters and len(in_line.text) > len(own.text) and not in_line.runaway
+            if more and letters == _without_signs(in_line.text):
+                sure = min(own.confidence, in_line.confidence)
+                self.readings[span] = replace(
+                    own, text=in_line.text, characters=in_line.characters, confidence=sure, uncalibrated=own.product
+                )
 
     def unread(self) -> list[Span]:
         """The words of the best way to split the line that are not read yet, where these are taken for sure.
@@ -192,7 +209,7 @@ def cut_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder
     lines: list[list[tuple[Crop, float, bool]]] = []
     both_ways: list[bool] = []
     for number, box in enumerate(detection.boxes):
-        if _area(box) < 1 or not _is_inside(box, image.size):
+        if find_flaw(box, image.size):
             continue
         outlines = detection.outlines.get(number, (box,))
         crops: list[tuple[Crop, float, bool]] = []
@@ -216,6 +233,7 @@ def view_line(
     cut: CutLine,
     fit: Callable[[Image.Image], np.ndarray],
     longest_line: float = 0.0,
+    longest_word: float = LONGEST,
     line: LineDirection = "rtl",
     recognizer: str = "",
 ) -> LineViews:
@@ -224,6 +242,7 @@ def view_line(
     Args:
         fit: to a crop that it reads.
         longest_line: width / height of the longest line that is read whole too; 0 = none is.
+        longest_word: width / height of the longest word of several pieces.
         line, recognizer: see ``View``.
     """
     views: list[View] = []
@@ -233,13 +252,19 @@ def view_line(
             gaps = Gaps(((outer, 1 - outer),), ())
         else:
             gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
-        spans = possible_words(gaps, crop.image.width / crop.image.height)
+        spans = possible_words(gaps, crop.image.width / crop.image.height, longest_word)
         words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
         ends = gaps.bounds((0, len(gaps.pieces) - 1))
         whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
         line_crop = fit(_cut(crop.image, ends)) if whole else None
         views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line, recognizer=recognizer))
     return LineViews(views, cut.turned)
+
+
+def _without_signs(text: str) -> str:
+    """A word without the punctuation and symbols at its ends."""
+    kept = [place for place, character in enumerate(text) if category(character)[0] not in "PS"]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
 
 
 def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
@@ -261,16 +286,3 @@ def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
     margin, trim = MARGIN * height, int(TRIM * height)
     left, right = max(0, int(bounds[0] * width - margin)), min(width, int(np.ceil(bounds[1] * width + margin)))
     return line.crop((left, trim, max(right, left + 1), max(height - trim, trim + 1)))
-
-
-def _area(box: Float[np.ndarray, "4 2"]) -> float:
-    """Square pixels; positive for corners that run clockwise as one looks at the picture, 0 for boxes not convex."""
-    sides = np.roll(box, -1, 0) - box
-    following = np.roll(sides, -1, 0)
-    turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]
-    x, y = box.T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 if (turns > 0).all() else 0.0
-
-
-def _is_inside(box: Float[np.ndarray, "4 2"], size: tuple[int, int]) -> bool:
-    return bool((box.mean(0) >= 0).all() and (box.mean(0) < size).all())

@@ -19,6 +19,7 @@ from dptr.serve.options import OcrFields
 from dptr.serve.recognizers import Sheet
 from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
+from dptr.utils.isolation import Call, call_here
 from dptr.version import __version__
 
 _QUALITY = 85  # of JPEG
@@ -41,11 +42,14 @@ class Failed:
         }
 
 
-def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFields) -> bytes:
+def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFields, call: Call = call_here) -> bytes:
     """The answer of ``/v1/ocr``.
 
     JSON holds ``pages``, each as ``dptr ocr --format json`` writes it, and ``errors``. Other formats hold pages alone:
     with them nothing may fail.
+
+    Args:
+        call: opens the pictures of pages once more, for formats and answers that hold them.
 
     Raises:
         Refusal: all failed; one failed, and the format is not JSON; several pages, and the format holds one.
@@ -59,7 +63,7 @@ def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFiel
                 "dptr": __version__,
                 **page.to_dict(),
                 "left_out": low,
-                **({"picture": _to_url(sheet.open())} if fields.pictures else {}),
+                **({"picture": _to_url(sheet.open(call))} if fields.pictures else {}),
             }
             for sheet, (page, low) in read
         ]
@@ -68,7 +72,7 @@ def write_pages(outcomes: Sequence[tuple[Sheet, Page] | Failed], fields: OcrFiel
     if style.single and len(read) > 1:
         raise Refusal(400, f"{len(read)} pages: the format '{fields.format}' holds one; send them one by one")
     file = io.BytesIO()
-    style.write(((page, sheet.open() if style.draws else None) for sheet, (page, _) in read), file)
+    style.write(((page, sheet.open(call) if style.draws else None) for sheet, (page, _) in read), file)
     return file.getvalue()
 
 

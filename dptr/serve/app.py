@@ -188,7 +188,8 @@ class Service:
         fields = parse_fields(OcrFields, body.fields)
         wanted = await self._open(fields, body.uploads)
         outcomes = await self._read_sheets(wanted, body.uploads, fields)
-        return Response(await run_in_threadpool(write_pages, outcomes, fields), media_type=MEDIA_TYPES[fields.format])
+        answer = await run_in_threadpool(write_pages, outcomes, fields, self._recognizers.call)
+        return Response(answer, media_type=MEDIA_TYPES[fields.format])
 
     async def read_crops(self, body: Body) -> Response:
         """The answer to ``/v1/read``."""

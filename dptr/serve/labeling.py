@@ -42,7 +42,7 @@ Number = Annotated[int, Path(ge=1, lt=1 << 63)]
 """The id of a word."""
 
 _MOST = 50  # words of one answer
-_AHEAD = 4  # times as many are looked at for those that nobody else has
+_AT_ONCE = 2 * _MOST  # words that are fetched together
 
 
 class Change(BaseModel):
@@ -102,10 +102,17 @@ class Labeling:
         return None if checked is None else checked.to_dict()
 
     def choose(self, state: State, after: tuple[float, int], limit: int, person: str) -> dict[str, Any]:
-        """Words of a state, the least sure first; open ones that nobody else looks at."""
-        found = self.store.items(state, after, limit * (_AHEAD if state == "open" else 1))
-        taken = self.claims.take(found, person, limit) if state == "open" else found
-        return {"items": [describe(item) for item in taken], "more": len(found) > len(taken)}
+        """Words of a state, the least sure first; open ones that nobody else looks at. ``more``: whether there are
+        others behind, or between them."""
+        taken: list[Item] = []
+        seen, rest = 0, True
+        while rest and len(taken) < limit:
+            found = self.store.items(state, after, _AT_ONCE)
+            wanted = limit - len(taken)
+            taken += self.claims.take(found, person, wanted) if state == "open" else found[:wanted]
+            seen, rest = seen + len(found), len(found) == _AT_ONCE
+            after = (found[-1].confidence, found[-1].id) if found else after
+        return {"items": [describe(item) for item in taken], "more": rest or seen > len(taken)}
 
     async def change(self, item: int, read: ReadWord, body: Body) -> Response:
         """Change a word; where its box is new, it is read again."""

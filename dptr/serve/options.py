@@ -6,10 +6,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dptr.photo.inputs import DPI, DPI_RANGE
+from dptr.photo.inputs import DPI, DPI_RANGE, parse_pages
 from dptr.photo.page import LEAST_CONFIDENCE
 from dptr.serve.limits import Limits, Refusal
 from dptr.serve.recognizers import Wanted
+from dptr.utils.errors import UserError
 
 STYLES = ("json", "text", "tsv", "hocr", "alto", "page", "pdf")
 Style = Literal["json", "text", "tsv", "hocr", "alto", "page", "pdf"]
@@ -81,6 +82,14 @@ class OcrFields(ReadFields):
     dpi: int = Field(DPI, ge=DPI_RANGE[0], le=DPI_RANGE[1], description="Pixels an inch of PDF pages.")
     format: Style = Field("json", description="What to answer with; as 'dptr ocr --format'.")
     pictures: bool = Field(False, description="With json: each page's picture too, as it was read, as a data URL.")
+
+    def wanted(self, default: str, limits: Limits) -> Wanted:
+        """As that of ``ReadFields``; refuses pages that are none too."""
+        try:
+            parse_pages(self.pages)
+        except UserError as error:
+            raise Refusal(400, str(error)) from error
+        return super().wanted(default, limits)
 
 
 Fields = TypeVar("Fields", bound=BaseModel)

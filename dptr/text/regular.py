@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from dptr.text.automaton import Automaton, Nondeterministic, TooLarge, determinize
 from dptr.text.charset import VARIANTS, Charset, show
@@ -62,7 +63,7 @@ def compile_expression(pattern: str, charset: Charset, longest: int | None = Non
     """The minimal automaton of the words over ``charset`` that a regular expression matches as a whole.
 
     Symbols are 1 to n, in the order of the charset. A letter that the charset has in its other case alone stands for
-    that (``Charset.fold``); other characters that it lacks match nothing.
+    that (``Charset.fold``); other characters that it lacks match nothing. The expression is brought into NFC first.
 
     Args:
         longest: characters of a word that can be read: which longer ones match is undefined then. None = all count.
@@ -71,7 +72,7 @@ def compile_expression(pattern: str, charset: Charset, longest: int | None = Non
         UserError: the expression is broken or not of this subset (the position is named), matches no word over the
             charset, or needs too many states.
     """
-    parser = _Parser(pattern, charset)
+    parser = _Parser(normalize("NFC", pattern), charset)
     tree = parser.parse()
     automaton = Nondeterministic()
     try:

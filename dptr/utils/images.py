@@ -31,6 +31,7 @@ SUFFIXES = frozenset(
 
 FRAMES = "dptr frames"  # in the info of a picture whose file has several: how many
 LONGEST_SIDE = 1_000_000  # pixels; decoders take a second for so many rows
+_NEW_SUBFILE_TYPE, _COPY, _MASK = 254, 1, 4  # a tag of TIFF, and bits of its value
 _header = threading.Lock()  # warning filters belong to the process, not to a thread
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -53,7 +54,8 @@ def open_image(source: Picture, name: str = "") -> Image.Image:
     ``(h, w, 4)`` RGBA.
 
     Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; EXIF orientation is applied;
-    of a file of several pages or frames the first is taken, and ``info[FRAMES]`` of the picture says how many it has.
+    of a file of several pages or frames the first is taken, and ``info[FRAMES]`` of the picture says how many it has
+    (``find_frames``).
 
     Values are scaled by their range, the same for arrays and for pictures of those kinds:
 
@@ -110,7 +112,7 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
 
 
 def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Image.Image:
-    """Open a picture without decoding its pixels: for its size, and for its frames (``count_frames``).
+    """Open a picture without decoding its pixels: for its size, and for its frames (``find_frames``).
 
     Args:
         file: an open binary file; it has to stay open as long as the picture is used.
@@ -140,16 +142,39 @@ def open_header(file: IO[bytes], name: str, others: Collection[str] = ()) -> Ima
     return image
 
 
-def count_frames(image: Image.Image, name: str) -> int:
-    """How many frames an open picture has (pages of a TIFF, pictures of an animation), >= 1.
+def find_frames(image: Image.Image, name: str) -> list[int]:
+    """The frames of an open picture that are pictures of their own, from 0; at least one.
+
+    They are the pages of a TIFF, but for smaller copies of a page and masks (TIFF 6.0, NewSubfileType), and the
+    pictures of an animation. What cameras and phones put behind a JPEG is none: previews, maps of brightness or depth,
+    and the second view of a stereo camera (CIPA DC-007, Multi-Picture Format).
 
     Raises:
         UserError: it is damaged.
     """
+    if image.format == "MPO":
+        return [0]
     try:
-        return int(getattr(image, "n_frames", 1))
+        count = int(getattr(image, "n_frames", 1))
     except Exception as error:  # see ``open_header``
         raise _broken(error, name) from error
+    if image.format != "TIFF" or count == 1:
+        return [*range(count)]
+    frames, page = [0], image.size
+    for index in range(1, count):
+        try:
+            _seek(image, index, name)
+        except UserError:  # raised when its turn comes
+            frames.append(index)
+            continue
+        kind = image.tag_v2.get(_NEW_SUBFILE_TYPE)  # type: ignore[attr-defined]
+        kind = kind if isinstance(kind, int) else 0
+        smaller = image.width < page[0] and image.height < page[1]  # some programs call each page a copy
+        if not (kind & _MASK or (kind & _COPY and smaller)):
+            frames.append(index)
+            page = image.size
+    _seek(image, 0, name)
+    return frames
 
 
 def check_pixels(width: int, height: int, most: int | None, name: str) -> None:
@@ -163,11 +188,17 @@ def check_pixels(width: int, height: int, most: int | None, name: str) -> None:
 
 
 def decode_frame(image: Image.Image, index: int, name: str, most_pixels: int | None = None) -> Image.Image:
-    """A frame of an open picture, from 0, as ``open_image`` gives the first: a picture of its own.
+    """A frame of an open picture, one of ``find_frames``, as ``open_image`` gives the first: a picture of its own.
 
     Raises:
         UserError: see ``open_image``; or the frame has more than ``most_pixels``.
     """
+    _seek(image, index, name)
+    check_pixels(*image.size, most_pixels, name)
+    return _decode(image, name, shared=True)
+
+
+def _seek(image: Image.Image, index: int, name: str) -> None:
     try:
         with _header, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -176,8 +207,6 @@ def decode_frame(image: Image.Image, index: int, name: str, most_pixels: int | N
         raise _too_large(error, name) from error
     except Exception as error:  # see ``open_header``
         raise _broken(error, name) from error
-    check_pixels(*image.size, most_pixels, name)
-    return _decode(image, name, shared=True)
 
 
 def _from_file(file: BinaryFile) -> Image.Image:
@@ -195,7 +224,7 @@ def _from_bytes(data: bytes, name: str) -> Image.Image:
     with open_header(io.BytesIO(data), name) as image:
         frames = 1
         with suppress(UserError):  # damaged further frames are no reason not to read the first
-            frames = count_frames(image, name)
+            frames = len(find_frames(image, name))
         decoded = _decode(image, name)
         if frames > 1:
             decoded.info[FRAMES] = frames

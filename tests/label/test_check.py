@@ -75,6 +75,19 @@ def look(store: Store) -> None:
         store.change(item.id, item.version, "other" if item.text == "bad" else item.text, "labeled")
 
 
+@pytest.mark.parametrize("read", ["cafe\u0301", "two  words", "\u0627\u0653", "a\u00a0b"], ids=ascii)
+def test_what_is_accepted_as_it_was_read_is_right(tmp_path: Path, read: str) -> None:
+    """A label is kept in NFC and with single spaces; recognizers write otherwise."""
+    store = Store(tmp_path / "set")
+    store.add(save_photo(tmp_path / "a.png"), 1, SIZE, [proposal(read, 1.0, "sure")])
+    draw(store, 1)
+    (word,) = waiting(store)
+    changed = store.change(word.id, 1, word.text, "labeled")
+    assert changed.text == changed.proposed
+    found = summarize(store)
+    assert found is not None and (found.right, found.wrong) == (1, 0)
+
+
 def test_a_word_that_is_brought_back_is_the_one_that_was_drawn(tmp_path: Path) -> None:
     store = make_sure(tmp_path, 40)
     draw(store, 10)

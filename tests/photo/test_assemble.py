@@ -69,6 +69,29 @@ def test_a_line_read_whole_gives_each_place_its_own_word() -> None:
         assert [reading.text for reading in view.words_of_line().values()] == list(texts)
 
 
+@pytest.mark.parametrize(
+    ("words", "line", "wanted"),
+    [
+        (("end", "Then", "4"), "end. Then 4.", ["end.", "Then", "4."]),
+        (("end", "Then"), "(end, Than!", ["(end,", "Then"]),  # other letters are another reading
+        (("end.", "Then"), "end Then", ["end.", "Then"]),
+        (("end", "-"), "end. --", ["end.", "-"]),
+        (("end", "Then"), "end. The n", ["end", "Then"]),
+        (("עולם", "שלום"), "שלום, עולם.", ["עולם.", "שלום,"]),
+    ],
+)
+def test_words_have_the_signs_at_their_ends_that_their_line_has(
+    words: tuple[str, ...], line: str, wanted: list[str]
+) -> None:
+    """Word for word, ``dptr-latin`` often leaves out the period of a sentence."""
+    view = _line(0, *words, line_reading=_reading(line))
+    before, _ = view.words()
+    view.take_signs()
+    readings = [view.readings[span] for span in view.words()[0]]
+    assert [each.text for each in readings] == wanted and view.words()[0] == before
+    assert all("".join(character for character, _ in each.characters) == each.text for each in readings)
+
+
 def test_characters_stand_where_they_are_seen() -> None:
     """Digits of a Hebrew line from left to right, its letters from right to left."""
     view = _line(0, "x")

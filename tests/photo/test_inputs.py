@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_photo import make_pdf, picture, show
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dptr.photo.inputs import Failure, InputOptions, Pages, Sheet, list_pages, open_sheets, parse_pages
 from dptr.photo.outputs import write_pages
 from dptr.photo.page import Box, Line, Page, Word
 from dptr.utils.errors import UserError
+from dptr.utils.images import FRAMES, open_image
 
 
 def _opened(*sources: str | Path, **options: object) -> list[Sheet | Failure]:
@@ -69,6 +70,31 @@ def test_all_frames_are_read(suffix: str, tmp_path: Path) -> None:
     few = {"pages": Pages(((3, 3), (1, 1)))}
     assert np.allclose(_reds(_opened(path, **few)), [200, 10], atol=4)
     assert list_pages(str(path), InputOptions(**few)) == [3, 1]  # type: ignore[arg-type]
+
+
+def test_what_a_camera_puts_behind_a_jpeg_is_no_page(tmp_path: Path) -> None:
+    """Phones write maps of brightness there, cameras previews: their words would be read twice."""
+    path, behind = tmp_path / "photo.jpg", Image.new("RGB", (20, 10), "blue")
+    Image.new("RGB", (40, 20), "red").save(path, "MPO", save_all=True, append_images=[behind])
+    with Image.open(path) as image:
+        assert image.n_frames == 2  # type: ignore[attr-defined]
+    assert [sheet.picture.size for sheet in _opened(path)] == [(40, 20)]  # type: ignore[union-attr]
+    assert list_pages(str(path)) == [1]
+    assert FRAMES not in open_image(path).info
+
+
+def test_smaller_copies_and_masks_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
+    """Those of a pyramid; pages that a program calls copies, though they are as large, stay."""
+    path = tmp_path / "pyramid.tif"
+    kinds = [(40, 0, 10), (20, 1, 30), (10, 1, 50), (40, 4, 70), (40, 1, 90), (30, 0, 110), (15, 5, 130)]
+    with TiffImagePlugin.AppendingTiffWriter(str(path), True) as file:
+        for side, kind, red in kinds:
+            Image.new("RGB", (side, side), (red, 0, 0)).save(file, "TIFF", tiffinfo={254: kind})
+            file.newFrame()
+    assert _reds(_opened(path)) == [10, 90, 110]
+    assert _reds(_opened(path, pages=Pages(((2, 2),)))) == [90]
+    assert list_pages(str(path)) == [1, 2, 3]
+    assert open_image(path).info[FRAMES] == 3
 
 
 def test_orientation_is_applied(tmp_path: Path) -> None:

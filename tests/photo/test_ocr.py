@@ -181,6 +181,23 @@ def test_a_recognizer_of_lines_reads_them_whole_too(half_turn: bool) -> None:
     assert {word.text for word in patterned(image).words} <= {"fresh", "bread", "daily", "from", "ten"}
 
 
+@pytest.mark.parametrize(
+    "text", ["Donaudampfschifffahrtsgesellschaftskapitaen", "example.org/downloads/annual-report-2024"]
+)
+def test_a_word_is_as_long_as_the_recognizer_reads(text: str) -> None:
+    """Words longer than 12 heights were cut in two, though ``dptr-latin`` reads 20."""
+    image = Image.new("RGB", (900, 100), "white")
+    ImageDraw.Draw(image).text((40, 30), text, font=_font(30), fill="black")
+    left, top, right, bottom = np.add(ImageDraw.Draw(image).textbbox((40, 30), text, font=_font(30)), (-8, -8, 8, 8))
+    box = np.array(((left, top), (right, top), (right, bottom), (left, bottom)))
+    assert OCR("dptr-latin", detector=Given(box))(image).text == text
+
+
+def test_the_periods_of_sentences_are_read() -> None:
+    image, boxes, _ = _draw(("The end. Then 4.", "Mr. A. B. Smith, Jr."))
+    assert OCR("dptr-latin", detector=Given(boxes))(image).text == "The end. Then 4.\nMr. A. B. Smith, Jr."
+
+
 def test_pictures_without_text_give_empty_pages(reader: Reader) -> None:
     ocr = OCR(detector=Given(np.zeros((0, 4, 2))), reader=reader)
     pages = ocr([np.full((50, 60, 3), 255, np.uint8), np.zeros((1, 300), np.uint8), np.zeros((1, 1), np.uint8)])
@@ -382,6 +399,14 @@ def test_a_user_s_detector_finds_a_block_at_any_size(dark_pixels: str, size: tup
     assert box.mean(0) == pytest.approx(middle, abs=0.01 * max(size))
     margin = 1.6 * (right - left) * (bottom - top) / 2 / (right - left + bottom - top)
     assert np.ptp(box, 0) == pytest.approx((right - left + 2 * margin, bottom - top + 2 * margin), rel=0.06, abs=2)
+
+
+def test_text_too_small_for_the_first_look_is_found(dark_pixels: str) -> None:
+    """Nothing is found of a picture that is shrunk to 1600 pixels; it is no picture without text for that."""
+    image = Image.new("RGB", (4000, 3000), "white")
+    image.paste("black", (1500, 900, 1560, 904))
+    (box,) = DBDetector(dark_pixels)(image).boxes
+    assert box.mean(0) == pytest.approx((1530, 902), abs=2)
 
 
 def test_tiles_see_what_the_whole_does(dark_pixels: str) -> None:

@@ -46,6 +46,19 @@ def test_words_beside_each_other_are_one_line() -> None:
     assert [row.boxes for row in rows] == [(1, 0), (2, 3)]
 
 
+@pytest.mark.parametrize("degrees", [0, 7, 90, 180])
+def test_a_narrow_letter_belongs_to_its_line(degrees: float) -> None:
+    """A box of 1 or I is higher than wide; its width was taken for its height, and it was a line of its own."""
+    boxes = np.array([_box(0, 0, 50), _box(60, 0, 3), _box(70, 0, 40), _box(0, 15, 4), _box(9, 15, 90)])
+    assert [row.boxes for row in order_boxes(_turn(boxes, degrees))] == [(0, 1, 2), (3, 4)]
+
+
+def test_letters_one_below_the_other_are_no_line_of_their_height() -> None:
+    column, lines = _box(120, 0, 10, 60), [_box(0, 15 * row, 100) for row in range(4)]
+    rows = order_boxes(np.array([column, *lines]))
+    assert sorted(row.boxes for row in rows) == [(0,), (1,), (2,), (3,), (4,)]
+
+
 @pytest.mark.parametrize("down", np.arange(0, 10, 0.9).tolist())
 def test_lines_beside_each_other_go_from_left_to_right_wherever_they_stand(down: float) -> None:
     """They are too far apart for one line, and one of them lies a little higher."""

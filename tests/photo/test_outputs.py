@@ -250,6 +250,27 @@ def test_page_xml_is_valid_and_complete(each: Page) -> None:
         assert [float(region.get("orientation")) for region in root.iter(f"{PAGE}TextRegion")] == [90.0, 180.0]
 
 
+@pytest.mark.parametrize(
+    ("angle", "textangle", "orientation", "told"),
+    [(1e-9, None, None, 0.0), (-1e-9, None, None, 0.0), (0.0001, None, None, 0.0), (-0.004, None, "0.004", 0.0),
+     (-179.99999, "180.00", "180.000", 180.0), (179.99999, "180.00", "180.000", 180.0),
+     (-89.999, "90.00", "89.999", -90.0)],
+)  # fmt: skip
+def test_angles_are_within_their_range_whatever_floats_leave(
+    angle: float, textangle: str | None, orientation: str | None, told: float
+) -> None:
+    """Level lines had ``textangle 360.00``, and some upside down the orientation -180.000, which the schema forbids."""
+    level = page("one")
+    turned = replace(level, lines=(replace(level.lines[0], angle=angle),))
+    found = re.search(r"textangle ([\d.]+)", _write("hocr", turned).decode())
+    assert (found and found[1]) == textangle
+    root = etree.fromstring(_write("page", turned))
+    etree.XMLSchema(etree.parse(SCHEMAS / "page-2019-07-15.xsd")).assertValid(root)
+    (region,) = root.iter(f"{PAGE}TextRegion")
+    assert region.get("orientation") == orientation
+    assert str(turned.to_dict()["lines"][0]["angle"]) == str(float(told))
+
+
 def test_page_xml_holds_one_page() -> None:
     with pytest.raises(UserError, match="PAGE XML holds one a file"):
         _write("page", LATIN, SCRIPTS)
@@ -285,6 +306,28 @@ def test_boxes_that_begin_at_the_left_do_for_writing_to_the_left_too() -> None:
     same_text, same = _extract(_write("pdf", replace(SCRIPTS, lines=SCRIPTS.lines[:2])))
     assert text == same_text and text.splitlines() == [line.text for line in SCRIPTS.lines[:2]]
     assert np.allclose([sides for _, sides in characters], [sides for _, sides in same], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dpi", "used"),
+    [((204, 98), (204, 98)), ((98, 204), (98, 204)), ((300, 0), (300, 300)), ((1, 300), (300, 300)),
+     ((72, 96), (200, 200))],
+)  # fmt: skip
+def test_a_page_is_as_large_as_its_picture_says_in_both_directions(
+    dpi: tuple[float, float], used: tuple[float, float]
+) -> None:
+    """A fax has fewer rows an inch than columns: with one scale it was shown at half its height."""
+    each, file = page("Hello wide World"), io.BytesIO()
+    picture = _picture(each)
+    picture.info["dpi"] = dpi
+    FORMATS["pdf"].write([(each, picture)], file)
+    across, down = 72 / used[0], 72 / used[1]
+    with pypdfium2.PdfDocument(file.getvalue()) as document:
+        assert document[0].get_size() == pytest.approx((each.width * across, each.height * down), abs=0.01)
+    _, characters = _extract(file.getvalue())
+    first, word = next(sides for text, sides in characters if text == "H"), each.words[0].characters[0].box
+    (left, top), _, (right, bottom), _ = word
+    assert first == pytest.approx((left * across, top * down, right * across, bottom * down), abs=1)
 
 
 @pytest.mark.parametrize("dpi", [None, 72, 144, 300])

@@ -160,6 +160,32 @@ def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "flaw"),
+    [
+        ("10 10 50 10 10 30 50 30", "its corners do not follow each other"),  # by rows
+        ("10 10 50 10 50 10 10 10", "its corners do not follow each other"),  # flat
+        ("10 10 11 10 11 10.5 10 10.5", "it has less than a square pixel"),
+        ("-99 10 50 10 50 30 -99 30", "its middle lies outside the picture"),
+    ],
+)
+def test_a_box_that_cannot_be_cut_out_is_refused(row: str, flaw: str, tmp_path: Path) -> None:
+    """It would be passed over, and its word be missing without a word."""
+    table, picture = tmp_path / "words.tsv", Image.new("RGB", (100, 40))
+    table.write_text("a.png\t" + row.replace(" ", "\t") + "\n")
+    with pytest.raises(UserError, match=f"line 1: a box of a.png cannot be cut out, {flaw}"):
+        read_boxes(str(table)).of("a.png", 1, picture)
+
+
+def test_boxes_of_one_picture_under_several_names_are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = "a.png", "./a.png", str(tmp_path / "a.png"), "a.png"
+    rows = [f"{name}\t{x}\t0\t{x + 5}\t0\t{x + 5}\t5\t{x}\t5\n" for x, name in enumerate(names)]
+    Path("words.tsv").write_text("\ufeff" + "".join(rows), encoding="utf-8")  # editors begin UTF-8 so
+    found = read_boxes("words.tsv").of("a.png", 1, Image.new("RGB", (20, 10)))
+    assert [each[0, 0] for each in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a.png\t1\t2\n", "line 1: no box"),
@@ -173,6 +199,7 @@ def test_a_box_outside_its_picture_is_refused(row: str, tmp_path: Path) -> None:
         ("image\toutline\nb\t1,1 2,1 inf,1 1,9 1,9 1,9\n", "line 2: a corner is no number"),
         ("a.png\t1\t2\t3\t4\t5\t6\t7\t-1e18\n", "line 1: a corner beyond 1,000,000 pixels"),
         ("image\toutline\nb\t  \n", "line 2: an outline of 0 points"),
+        ("a\\x00.png\t0\t0\t9\t0\t9\t5\t0\t5\n", "line 1: U\\+0000 in the name"),
         ("\n", "no boxes in it"),
         ("\xff\n", "no table of boxes"),
     ],

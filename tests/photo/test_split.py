@@ -71,6 +71,7 @@ def test_no_word_runs_across_a_certain_space_and_every_piece_is_read() -> None:
     gaps = Gaps(((0, 0.1), (0.2, 0.3), (0.4, 0.5), (0.9, 1)), (0.5, 0.99, 0.5))
     assert possible_words(gaps, 4) == [(0, 0), (0, 1), (1, 1), (2, 2), (2, 3), (3, 3)]
     assert possible_words(gaps, 40) == [(0, 0), (0, 1), (1, 1), (2, 2), (3, 3)]
+    assert possible_words(gaps, 40, 24.1) == possible_words(gaps, 4)
 
 
 def test_pieces_beyond_the_box_are_left_out() -> None:

@@ -28,12 +28,14 @@ from dptr.photo.detect import Detection
 from dptr.photo.ocr import OCR
 from dptr.photo.outputs import FORMATS
 from dptr.photo.pdf import Pdf
+from dptr.serve.app import create_app
 from dptr.serve.bodies import Body, Intake
 from dptr.serve.guard import HEADERS, check_address, parse_tokens
 from dptr.serve.limits import Limits, Refusal
 from dptr.serve.options import MEDIA_TYPES, STYLES
-from dptr.serve.recognizers import open_models
+from dptr.serve.recognizers import Recognizers, open_models
 from dptr.utils.errors import UserError
+from dptr.utils.isolation import call_here
 from dptr.weights import model_file
 
 CLEAN = (CROPS / "clean.png").read_bytes()
@@ -45,6 +47,21 @@ TOKEN = "a-secret-of-the-tests"
 def client() -> Iterator[TestClient]:
     with make_client(make_app(pictures=8, megabytes=6, pixels=1)) as made:
         yield made
+
+
+@pytest.mark.parametrize("fields", [{"format": "pdf"}, {"pictures": "true"}], ids=str)
+def test_pictures_of_answers_are_decoded_where_others_are(fields: dict[str, str]) -> None:
+    """In another process: these were opened in the server's own, whatever ``--isolate`` said."""
+    opened = []
+
+    def call(function: Any, content: bytes, name: str, **settings: Any) -> Any:
+        opened.append(function.__name__)
+        return call_here(function, content, name, **settings)
+
+    app = create_app(Recognizers({"tiny": tiny()}, find_all, call), Limits())
+    with make_client(app) as made:
+        assert made.post("/v1/ocr", files=form(CLEAN), data=fields).status_code == 200
+    assert opened == ["list_numbers", "open_number", "open_number"]
 
 
 def form(*contents: bytes, name: str = "crop.png") -> list[tuple[str, tuple[str, bytes]]]:
@@ -253,6 +270,12 @@ def test_limits_hold_for_later_frames_and_for_pages(client: TestClient) -> None:
 def test_fields_that_cannot_be_used(client: TestClient, fields: dict[str, str], said: str) -> None:
     answer = client.post("/v1/read", files=form(CLEAN), data=fields)
     assert answer.status_code == 400 and said in answer.json()["error"]
+
+
+@pytest.mark.parametrize("pages", ["x", "3-1", "0", "1,,2"])
+def test_pages_that_are_none_are_a_broken_field(client: TestClient, pages: str) -> None:
+    answer = client.post("/v1/ocr", files=form(CLEAN), data={"pages": pages})
+    assert answer.status_code == 400 and "is no page and no range" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from helpers_label import make_set, proposal, save_photo, upright
+from helpers_label import SIZE, make_set, proposal, save_photo, upright
 from helpers_photo import make_pdf, show
 from helpers_serve import CROPS, find_all, make_app, make_client, tiny
 from helpers_signal import start
@@ -155,6 +155,26 @@ def test_two_people_are_not_asked_about_one_word(client: TestClient) -> None:
     assert (one[0]["text"], two[0]["text"]) == (HOSTILE, "later")
     assert client.get("/v1/label/items?person=c").json()["items"] == []
     assert client.get("/v1/label/items?limit=1&person=a").json()["items"] == one
+
+
+def test_many_people_get_words_of_their_own(tmp_path: Path) -> None:
+    """Also the fifth one, who found nothing among the first words, which the others had."""
+    store = Store(tmp_path / "set")
+    store.add("/a.png", 1, SIZE, [proposal(str(number), number / 1000) for number in range(300)])
+    with make_client(make_app(labeling=Labeling(Finder(store), 10_000_000))) as client:
+        seen = [client.get(f"/v1/label/items?limit=50&person={person}").json() for person in "abcdefg"]
+    assert [[item["text"] for item in each["items"]] for each in seen] == [
+        [str(number) for number in range(first, min(first + 50, 300))] for first in range(0, 350, 50)
+    ]
+    assert all(each["more"] for each in seen)
+
+
+def test_more_says_whether_words_of_a_state_follow(tmp_path: Path) -> None:
+    store = Store(tmp_path / "set")
+    store.add("/a.png", 1, SIZE, [proposal(str(number), 0.995, "sure") for number in range(5)])
+    with make_client(make_app(labeling=Labeling(Finder(store), 10_000_000))) as client:
+        asked = [client.get(f"/v1/label/items?state=sure&limit={limit}").json() for limit in (4, 5, 6)]
+    assert [(len(each["items"]), each["more"]) for each in asked] == [(4, True), (5, False), (5, False)]
 
 
 def test_a_claim_ends(store: Store) -> None:

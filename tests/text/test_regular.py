@@ -109,6 +109,14 @@ def test_letters_of_the_case_that_a_charset_lacks_stand_for_the_other() -> None:
             assert accepts(automaton, text, lower) == bool(matcher.fullmatch(text)), (pattern, text)
 
 
+def test_a_letter_and_its_accent_are_the_letter_with_it() -> None:
+    """As labels and words of a lexicon are; it matched nothing, and the other choices alone."""
+    charset = resolve_charset("fr")
+    automaton = compile_expression("cafe\u0301|[e\u0301x]", charset)
+    read = [word for word in ("café", "cafe", "é", "x", "e") if automaton.accepts([charset.index(c) + 1 for c in word])]
+    assert read == ["café", "é", "x"]
+
+
 def test_characters_that_a_charset_lacks_match_nothing() -> None:
     automaton = compile_expression("a[€b]|€1", CHARSET)
     assert [text for text in STRINGS if accepts(automaton, text)] == ["ab"]

@@ -1,7 +1,7 @@
 // Where each character of a line stands: the text is known, and roughly how wide letters are and where they end
 // (dptr/photo/align.py).
 
-import { isWide } from "./script.js";
+import { isWide, takesNoRoom } from "./script.js";
 import { round } from "./sizes.js";
 
 const [NARROW, WIDE, USUAL] = [0.5, 1.4, 1]; // how wide characters are beside each other
@@ -17,7 +17,16 @@ function characterWidth(character) {
 
 // characters: from left to right, one or more; left, right: fractions of the line's width. Returns [begin, end] of each:
 // near where one letter ends and the next begins, spaces over blank columns, each about as wide as such characters are.
+// Marks that take no room stand where their letter does.
 export function alignCharacters(characters, columns, left, right) {
+  const takesRoom = characters.map((character, place) => !place || !takesNoRoom(character));
+  const spots = align(characters.filter((_, place) => takesRoom[place]), columns, left, right);
+  let own = -1;
+  return takesRoom.map((takes) => spots[takes ? (own += 1) : own]);
+}
+
+// The same for characters that all take room.
+function align(characters, columns, left, right) {
   const count = columns.blank.length;
   const start = Math.min(Math.max(round(left * count), 0), count);
   const fine = Math.max(1, Math.ceil((3 * characters.length) / Math.max(1, round(right * count) - start)));

@@ -34,7 +34,8 @@ export class Detector {
     tell("Looking for text …");
     const found = await this.findAt(picture, scale, () => {});
     const fine = Math.min(1, TILED_SIDE / long);
-    if (fine > TILED_GAIN * scale && found.length) {
+    if (fine > TILED_GAIN * scale) {
+      if (!found.length) return this.findAt(picture, fine, tell);
       const sides = found.map((box) => Math.min(...sideLengths(box)) * scale).sort((one, two) => one - two);
       const middle = (sides[Math.floor((sides.length - 1) / 2)] + sides[Math.floor(sides.length / 2)]) / 2;
       if (middle < SMALL_TEXT) return this.findAt(picture, fine, tell);

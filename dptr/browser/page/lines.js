@@ -70,7 +70,22 @@ class View {
     const found = this.lineReading ? splitReading(this.lineReading, this.direction) : [];
     return found.length === this.chosen().length ? found : [];
   }
+
+  // Lets words have the signs at their ends that the whole line has and they lack.
+  takeSigns() {
+    const chosen = this.chosen();
+    this.wordsOfLine().forEach((inLine, index) => {
+      const own = chosen[index].reading;
+      const letters = withoutSigns(own.text);
+      if (!letters || letters !== withoutSigns(inLine.text) || inLine.characters.length <= own.characters.length) return;
+      const confidence = Math.min(own.confidence, inLine.confidence);
+      chosen[index].reading = { ...own, text: inLine.text, characters: inLine.characters, confidence };
+    });
+  }
 }
+
+// A word without the punctuation and symbols at its ends.
+const withoutSigns = (text) => text.replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "");
 
 // A box in all the ways that its text may run; the first is the usual one.
 export class Line {
@@ -100,7 +115,7 @@ export class Line {
 }
 
 // options: spaces finds them; fit makes of a picture a crop that the recognizer reads; longest: width / height of the
-// longest line that is read whole too; direction: see View.
+// longest line that is read whole too, longestWord: of a word; direction: see View.
 export async function viewLines(picture, boxes, options) {
   const lines = [];
   for (const box of boxes) {
@@ -119,13 +134,13 @@ export async function viewLines(picture, boxes, options) {
   return lines;
 }
 
-async function viewLine(line, box, beside, upright, { spaces, fit, longest, direction }) {
+async function viewLine(line, box, beside, upright, { spaces, fit, longest, longestWord, direction }) {
   const columns = await spaces.find(line);
   const outer = beside / Math.max(sideLengths(box)[0], 1);
   const gaps = upright
     ? { pieces: [[outer, 1 - outer]], spaces: [] }
     : keepInner(findGaps(columns.blank, columns.height), outer, 1 - outer);
-  const spans = possibleWords(gaps, line.width / line.height);
+  const spans = possibleWords(gaps, line.width / line.height, longestWord);
   const words = spans.map((span) => ({ span, crop: fit(cutWord(line, bounds(gaps, span))) }));
   const ends = bounds(gaps, [0, gaps.pieces.length - 1]);
   const whole = gaps.pieces.length > 1 && (ends[1] - ends[0]) * line.width <= longest * line.height;

@@ -6,6 +6,7 @@ import { viewLines } from "./lines.js";
 import { extend, invert } from "./picture.js";
 import { SpaceFinder } from "./spaces.js";
 import { round } from "./sizes.js";
+import { LONGEST } from "./split.js";
 
 const LINE_SQUEEZED = 1.25; // times as long as the longest crop that a line is which is read whole too, at most
 const SURE = 0.9; // confidence of a word below which it is read again
@@ -18,6 +19,7 @@ export class Ocr {
 
   constructor(recognizer, detector, spaces) {
     Object.assign(this, { recognizer, detector, spaces });
+    this.longestWord = Math.max(LONGEST, recognizer.sizes.longest);
     this.longest = recognizer.readsSpaces ? LINE_SQUEEZED * recognizer.sizes.longest : 0;
   }
 
@@ -25,13 +27,15 @@ export class Ocr {
     const boxes = await this.detector.find(picture, tell);
     tell(`Reading ${boxes.length} ${boxes.length === 1 ? "line" : "lines"} …`);
     const fit = (part) => this.recognizer.sizes.fit(part);
-    const { spaces, longest } = this;
-    const lines = await viewLines(picture, boxes, { spaces, fit, longest, direction: this.recognizer.held.visual || "rtl" });
+    const { spaces, longest, longestWord } = this;
+    const direction = this.recognizer.held.visual || "rtl";
+    const lines = await viewLines(picture, boxes, { spaces, fit, longest, longestWord, direction });
     await this.readViews(lines.flatMap((line) => line.views));
     await this.readViews(lines.filter((line) => line.isDoubtful()).flatMap((line) => line.turnAround()));
     const chosen = lines.map((line) => line.choose());
     await this.readAgain(chosen);
     await this.readWords(chosen); // of which others may be the best now
+    for (const view of chosen) view.takeSigns();
     return assemblePage(picture, lines);
   }
 

@@ -27,20 +27,30 @@ export function measureAngle([a, b, c, d]) {
 export function orderBoxes(boxes, leftward) {
   if (!boxes.length) return [];
   const angles = boxes.map((box) => (measureAngle(box) * Math.PI) / 180);
-  const sum = (part) => boxes.reduce((total, box, index) => total + sideLengths(box)[0] * part(2 * angles[index]), 0);
-  const main = Math.atan2(sum(Math.sin), sum(Math.cos)) / 2;
+  const sum = (part) => boxes.reduce((total, box, index) => total + sideLengths(box)[0] * part(angles[index]), 0);
+  let main = Math.atan2(sum((angle) => Math.sin(2 * angle)), sum((angle) => Math.cos(2 * angle))) / 2;
+  if (sum((angle) => Math.cos(angle - main)) < 0) main += Math.PI; // level, but upside down
   const [cos, sin, side] = [Math.cos(main), Math.sin(main), leftward ? -1 : 1];
+  const heights = findHeights(boxes);
   const frames = boxes.map((box, index) => {
     const turned = box.map(([x, y]) => [side * (x * cos + y * sin), y * cos - x * sin]);
     const [xs, ys] = [turned.map(([x]) => x), turned.map(([, y]) => y)];
     const frame = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
     if (Math.abs(Math.sin(angles[index] - main)) < 0.5) { // it leans as the page does: lower than the frame around it
-      const [middle, height] = [(frame[TOP] + frame[BOTTOM]) / 2, Math.min(...sideLengths(box))];
+      const [middle, height] = [(frame[TOP] + frame[BOTTOM]) / 2, heights[index]];
       [frame[TOP], frame[BOTTOM]] = [middle - height / 2, middle + height / 2];
     }
     return frame;
   });
   return findBlocks(boxes.map((_, index) => index), frames).flatMap((lines, block) => lines.map((line) => ({ boxes: line, block })));
+}
+
+// How high the letters of each box are, about: its shorter side, but of one narrow letter the longer one.
+function findHeights(boxes) {
+  const sides = boxes.map(sideLengths);
+  const long = sides.filter(([width, height]) => width >= height);
+  const usual = median((long.length ? long : sides).map((both) => Math.min(...both)));
+  return sides.map((both) => (both[1] <= ALIKE * usual ? both[1] : Math.min(...both)));
 }
 
 function findBlocks(members, frames) {
@@ -111,7 +121,8 @@ function findLines(band, frames) {
     else lines.push([member]);
   }
   const height = median(band.map((member) => frames[member][BOTTOM] - frames[member][TOP]));
-  const top = (line) => round(Math.min(...line.map((member) => frames[member][TOP])) / height);
+  const first = Math.min(...band.map((member) => frames[member][TOP]));
+  const top = (line) => round((Math.min(...line.map((member) => frames[member][TOP])) - first) / height);
   return lines.sort((one, two) => top(one) - top(two) || frames[one[0]][LEFT] - frames[two[0]][LEFT]);
 }
 

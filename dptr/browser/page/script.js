@@ -20,3 +20,8 @@ export function mostRunLeft(texts, otherwise = false) {
 export function isWide(character) {
   return WIDE.test(character);
 }
+
+// Whether a character stands with the one before it: a mark, or a joiner.
+export function takesNoRoom(character) {
+  return /[\p{Mn}\p{Me}\u200c\u200d]/u.test(character);
+}

@@ -9,7 +9,7 @@ const EAGERNESS = 1.4; // log odds for a space, added to those that the columns 
 const WEIGHT = 0.6; // exponent of the confidences of words, beside the probabilities of gaps
 const CERTAIN = 0.97; // probability of a space from which on no word runs across it
 const POSSIBLE = 0.01; // probability, of a column, below which it is of no gap
-const LONGEST = 12; // heights of a line that a word is long at most
+export const LONGEST = 12; // heights of a line that a word is long at most, unless the recognizer reads longer ones
 const MOST_INNER = 5; // gaps that a word may run across
 const LINE_ODDS = 3; // log odds for a space that a reading of the whole line adds, or takes off, times its confidence
 const NEAR = 0.15; // of the height, that the middle of a space may be outside of its gap
@@ -98,13 +98,14 @@ export function partOf(reading, characters) {
   return { ...reading, characters, text, confidence: reading.confidence ** share, product };
 }
 
-// The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line.
-export function possibleWords(gaps, aspect) {
+// The spans to read: every single piece, and neighbors that no certain space parts; aspect: width / height of the line;
+// longest: that of a word.
+export function possibleWords(gaps, aspect, longest) {
   const spans = [];
   gaps.pieces.forEach((_, first) => {
     for (let last = first; last < Math.min(gaps.pieces.length, first + MOST_INNER + 1); last += 1) {
       const [left, right] = bounds(gaps, [first, last]);
-      if (last > first && (gaps.spaces[last - 1] >= CERTAIN || (right - left) * aspect > LONGEST)) break;
+      if (last > first && (gaps.spaces[last - 1] >= CERTAIN || (right - left) * aspect > longest)) break;
       spans.push([first, last]);
     }
   });

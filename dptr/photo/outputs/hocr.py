@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape
-from dptr.photo.page import Box, Line, Outline, Page, Word
+from dptr.photo.page import Box, Line, Outline, Page, Word, round_angle
 from dptr.photo.shapes import blocks, bounds, corners, lines_box, runs_left
 from dptr.version import __version__
 
@@ -51,7 +51,7 @@ def _page(page: Page, name: str) -> str:
 
 def _line(line: Line, name: str, page: Page) -> str:
     title = _box(lines_box([line], page.width, page.height)) + _poly(line.outline, page)
-    if angle := -line.angle % 360:
+    if angle := -round_angle(line.angle) % 360:
         title += f"; textangle {angle:.2f}"
     direction = "rtl" if runs_left(line.text) else None
     words = " ".join(_word(word, f"{name}_word_{place}", page) for place, word in enumerate(line.words, 1))

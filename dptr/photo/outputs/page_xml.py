@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import IO
 
 from dptr.photo.outputs.base import XML_HEAD, Shown, attributes, encode, escape, probability
-from dptr.photo.page import Character, Line, Outline, Page, Word
+from dptr.photo.page import Character, Line, Outline, Page, Word, round_angle
 from dptr.photo.shapes import blocks, corners, lines_box, runs_left
 from dptr.utils.errors import UserError
 from dptr.version import __version__
@@ -55,7 +55,8 @@ def _region(lines: Sequence[Line], name: str, page: Page) -> str:
     around = ((left, top), (right, top), (right, bottom), (left, bottom))
     text = "\n".join(line.text for line in lines)
     # how far to turn it clockwise so that it stands upright
-    orientation = f"{180 - (180 + lines[0].angle) % 360:.3f}" if lines[0].angle else None
+    angle = round_angle(lines[0].angle, 3)
+    orientation = f"{180 - (180 + angle) % 360:.3f}" if angle else None
     head = attributes(id=name, orientation=orientation, readingDirection=_direction(text))
     inside = "".join(_line(line, f"{name}_l{number}", page) for number, line in enumerate(lines, 1))
     return f"<TextRegion{head}>{_corners(around, page)}\n{inside}{_text(text)}</TextRegion>\n"

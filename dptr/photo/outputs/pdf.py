@@ -37,6 +37,7 @@ _FILLED = 0.85  # pdfium asks for 0.8 (CPDF_TextPage::FindTextlineFlowOrientatio
 _RULER = 0.01  # height of the space that spans a sparse page, in that of the page
 _MOST_CUT = 0.3  # of a word, that it gives up to a space
 _SMALLEST = 0.1  # points that a side of a word has at least
+_MOST_UNEVEN = 3  # times that the pixels an inch differ across and down; what is beyond is no size
 _CODES = 1 << 16  # character codes, each a UTF-16 unit
 
 _TO_UNICODE = b"""/CIDInit /ProcSet findresource begin
@@ -123,16 +124,16 @@ class _Sink:
                 self.error = error
 
 
-def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.BytesIO, scale: float) -> None:
+def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.BytesIO, scale: Point) -> None:
     """Append a page.
 
     Args:
-        scale: points a pixel.
+        scale: points a pixel, across and down.
     """
     import pypdfium2
     from pypdfium2 import raw
 
-    width, height = page.width * scale, page.height * scale
+    width, height = page.width * scale[0], page.height * scale[1]
     sheet = document.new_page(width, height)
     image = pypdfium2.PdfImage.new(document)
     image.load_jpeg(jpeg, inline=True, autoclose=True)
@@ -223,9 +224,9 @@ def _make_space(box: Box, following: Box) -> tuple[Box, Box]:
     return ((begin, top, low, low_begin) if ahead else (top, end, low_end, low)), space
 
 
-def _place(box: Box, count: int, scale: float, height: float) -> tuple[tuple[float, ...], float]:
+def _place(box: Box, count: int, scale: Point, height: float) -> tuple[tuple[float, ...], float]:
     """The matrix that stretches ``count`` characters to a box, and the size of the font; PDF counts y upward."""
-    begin, end, low = ((x * scale, height - y * scale) for x, y in (box[0], box[1], box[3]))
+    begin, end, low = ((x * scale[0], height - y * scale[1]) for x, y in (box[0], box[1], box[3]))
     along = _unit(begin, end)
     length = max(math.dist(begin, end), _SMALLEST)
     size = max(math.dist(begin, low), _SMALLEST)
@@ -250,10 +251,14 @@ def _middle(box: Box) -> Point:
     return sum(x for x, _ in box) / 4, sum(y for _, y in box) / 4
 
 
-def _scale(picture: Image.Image) -> float:
-    """Points a pixel."""
-    dpi = float(picture.info.get("dpi", (0, 0))[0])
-    return 72 / (dpi if dpi >= DPI_LEAST else DPI)
+def _scale(picture: Image.Image) -> Point:
+    """Points a pixel, across and down: a fax has 204 pixels an inch across, and 98 or 196 down."""
+    across, down = map(float, picture.info.get("dpi", (0, 0)))
+    if not DPI_LEAST <= max(across, down) < math.inf:
+        across = down = DPI
+    elif not 1 / _MOST_UNEVEN <= across / max(down, 1.0) <= _MOST_UNEVEN:
+        across = down = max(across, down)
+    return 72 / across, 72 / down
 
 
 def _to_jpeg(picture: Image.Image) -> io.BytesIO:
