@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 
 from dptr.inference.providers import open_session
 from dptr.photo.components import label_runs, smallest_rectangle
@@ -33,6 +33,7 @@ TILED_SIDE = 4000  # pixels of the longer side, of pictures with small text
 TILED_GAIN = 1.25  # times the scale that tiles must bring
 TILE_MARGIN = 64  # pixels that a tile has beyond the part that counts
 SMALL_TEXT = 20  # pixels of a box's shorter side, at the scale at which it was found
+GRAIN = 12  # of 255: by how much means of 4 x 4 pixels of blank paper differ from what is around them, at most
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class DBDetector:
 
     A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, but enlarged to ``ENLARGE``
     times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, or nothing is
-    found, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with the picture: some
-    0.5 GB beside it.
+    found and it is not blank, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with
+    the picture: some 0.5 GB beside it.
 
     Args:
         path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.
@@ -100,10 +101,12 @@ class DBDetector:
         scale = min(max(scale, min(1, LONG_SIDE / long)), LONG_SIDE / long)
         found = self._find(image, scale)
         fine = min(1.0, TILED_SIDE / long)
+        if fine <= TILED_GAIN * scale or (not len(found.boxes) and is_blank(image)):
+            return found
         heights = np.linalg.norm(found.boxes[:, 3] - found.boxes[:, 0], axis=1)
         widths = np.linalg.norm(found.boxes[:, 1] - found.boxes[:, 0], axis=1)
         small = not len(found.boxes) or np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT
-        return self._find(image, fine) if small and fine > TILED_GAIN * scale else found
+        return self._find(image, fine) if small else found
 
     def _find(self, image: Image.Image, scale: float) -> Detection:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -139,6 +142,13 @@ class DBDetector:
         if text.min() < 0 or text.max() > 1:
             text = 1 / (1 + np.exp(-text))
         return text
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether nothing stands out from its ground; the grain of paper and its shading do not."""
+    means = image.convert("L").reduce(4)
+    beside = ImageChops.difference(means, means.filter(ImageFilter.BoxBlur(4)))
+    return bool(beside.getextrema()[1] <= GRAIN)
 
 
 def _stretches(length: int) -> list[tuple[int, int]]:

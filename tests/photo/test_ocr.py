@@ -409,6 +409,23 @@ def test_text_too_small_for_the_first_look_is_found(dark_pixels: str) -> None:
     assert box.mean(0) == pytest.approx((1530, 902), abs=2)
 
 
+def test_blank_paper_is_not_searched_again(dark_pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan: grain of 8 of 255, a shadow along one side; with a small gray mark, it is searched."""
+    shading = np.linspace(170, 250, 2480)[None, :, None]
+    grain = np.random.default_rng(0).normal(0, 8, (3508, 2480, 3))
+    paper = Image.fromarray((shading + grain).clip(0, 255).astype(np.uint8))
+    detector = DBDetector(dark_pixels)
+    scales: list[float] = []
+    monkeypatch.setattr(
+        detector, "_find", lambda image, scale: scales.append(scale) or Detection(np.zeros((0, 4, 2)), np.zeros(0))
+    )
+    detector(paper)
+    assert len(scales) == 1
+    paper.paste((150, 150, 150), (2000, 900, 2030, 903))
+    detector(paper)
+    assert len(scales) == 3
+
+
 def test_tiles_see_what_the_whole_does(dark_pixels: str) -> None:
     detector = DBDetector(dark_pixels)
     pixels = np.random.default_rng(0).integers(0, 256, (90, 3500, 3), np.uint8)
