@@ -119,8 +119,9 @@ def _find_charset(request: Request, language: Language | None) -> Charset:
 
 
 def infer_charset(words: Path) -> Charset:
-    """ASCII's 94 characters, then those that at least ``RARE`` entries of a word list hold, in both cases, by code point.
+    """ASCII's 94 characters, then those that at least ``RARE`` entries of a word list hold, by code point.
 
+    Letters come in both cases, but for those of scripts in ``ONE_CASE``.
     Entries are composed first (NFC): an accent typed apart is part of its letter.
 
     Raises:
