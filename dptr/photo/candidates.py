@@ -54,8 +54,8 @@ class RoutedLine:
 class LineReaders:
     """The recognizers that read lines: the one of a reader, or those that ``AutoReader`` chooses from.
 
-    Lines are split by what is read freely in them, also where a pattern or a lexicon says what words to expect: in parts
-    of a word that does not fit, such as the ``12`` of a date among prices, a word that fits is soon found.
+    Lines are split by what is read freely in them, also where a pattern or a lexicon says what words to expect. Else
+    words that fit would be found in parts of those that do not, such as ``12`` in a date among prices.
 
     Attributes:
         expects: whether words that were found are to be read as such words (``of_words``).
