@@ -38,6 +38,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dptr.cli.app import app
 from dptr.config.load import load_recipe
+from dptr.inference.reader import Reader
 from dptr.text.languages import read_language
 
 PAGES = [
@@ -252,6 +253,20 @@ def test_what_needs_no_training_is_executed(document: Path, folder: Path) -> Non
         allowed = (0, 1) if arguments[:2] == ["data", "check"] else (0,)
         assert done.returncode in allowed, f"{command}\n{done.stderr[-1000:]}"
         assert done.stdout or "--sheet" in arguments, command
+
+
+@pytest.mark.parametrize("model", ["dptr-latin", "dptr-en"])
+def test_the_program_without_dptr_reads_what_dptr_reads(model: str, folder: Path) -> None:
+    (program,) = [block.text for block in blocks(ROOT / "docs" / "export.md") if block.file == "read_word.py"]
+    assert "import dptr" not in program
+    (folder / "read_word.py").write_text(program, encoding="utf-8")
+    file = ROOT / "dptr" / "weights" / model / "model.onnx"
+    for word, width in (("taxi", 190), ("305", 40), ("Hauptbahnhof", 700)):
+        draw_word(word, 1).resize((width, 40)).save(folder / "shaped.png")
+        done = execute(["read_word.py", str(file), "shaped.png"], folder)
+        text, product = done.stdout.rsplit(maxsplit=1)
+        expected = Reader(str(file), turn=False).read(folder / "shaped.png")
+        assert text == expected.text and float(product) == pytest.approx(expected.product, abs=1e-5), done.stderr
 
 
 @pytest.mark.parametrize("document", GUIDES, ids=name)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 @data_option("Labeled crops, labels.tsv, LMDB, or shards; repeatable.", as_arguments=True)
 @model_option()
 @click.option(
+    "--against",
+    metavar="NAME|DIR|ONNX",
+    type=click.Path(),
+    help="A second model that reads the same crops; counts those that only one of the two reads.",
+)
+@click.option(
     "--protocol",
     metavar="NAME",
     multiple=True,
@@ -45,16 +51,21 @@ if TYPE_CHECKING:
 @html_option("Write the errors as a page of pictures.")
 @reading_options()
 def evaluate(
-    data: tuple[str, ...], more: tuple[str, ...], model: str, protocol: tuple[str, ...], benchmark: str,
-    allow_empty: bool, style: str, out: str, html: Path | None, device: str, batch_size: int, turn: bool, tta: int,
+    data: tuple[str, ...], more: tuple[str, ...], model: str, against: str | None, protocol: tuple[str, ...],
+    benchmark: str, allow_empty: bool, style: str, out: str, html: Path | None, device: str, batch_size: int,
+    turn: bool, tta: int,
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
     Word accuracy, 1-NED, CER, calibration, speed. Crops that are left out are counted with the reason. Several sets:
     --data A B, or --data A --data B. Of several sets the mean is given too.
+
+    With --against, p says how likely so large a difference is by chance, if both models read equally well (McNemar's
+    test). Other crops, and other seeds of a training, are not in it.
     """
     from dptr.evaluation.evaluate import evaluate
     from dptr.evaluation.metrics import default_protocol
+    from dptr.evaluation.pairs import describe_pairs, pair_reports, pairs_to_json
     from dptr.inference.reader import Reader
 
     paths = join_data(data, more)
@@ -66,11 +77,14 @@ def evaluate(
         )
     if chosen:
         paths, protocol = [*sets.values()], (chosen.protocol,)
-    check_outputs(out, style, [model, *paths], html=html)
+    check_outputs(out, style, [model, *([against] if against else []), *paths], html=html)
     reader = Reader(model, device, batch_size, turn=turn, tta=tta)
+    other = Reader(against, device, batch_size, turn=turn, tta=tta) if against else None
     say(f"model {reader.name}, device {reader.device}", level=1)
+    protocols = protocol or [default_protocol(reader.tokenizer.charset)]
     with progress_bars() as bars:
-        report = evaluate(reader, paths, protocol or [default_protocol(reader.tokenizer.charset)], bars, allow_empty)
+        report = evaluate(reader, paths, protocols, bars, allow_empty)
+        beside = evaluate(other, paths, protocols, bars, allow_empty) if other else None
     for line in report.drops.lines():
         say(line, level=-1)
     content, text = report.to_json(), report.to_terminal()
@@ -78,6 +92,10 @@ def evaluate(
         accuracies, rows = _of_benchmark(chosen, sets, report)
         content["benchmark"] = {"name": benchmark, "word_accuracy": accuracies, "rows": rows}
         text += "\n\n" + align_columns(rows)
+    if beside is not None:
+        pairs = pair_reports(report, beside)
+        content["against"] = pairs_to_json(pairs, beside)
+        text += f"\n\n{beside.model}:\n{beside.to_terminal()}\n\n{describe_pairs(pairs, report.model, beside.model)}"
     write_report(content, lambda: text, style, out)
     if html:
         write_text(html, report.to_html())

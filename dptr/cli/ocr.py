@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dptr.photo.run import Outcome
     from dptr.utils.isolation import Isolation
 
-STYLES = "text", "json", "tsv", "hocr", "alto", "page", "pdf"
+STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 
 
 @command("ocr", "photo")
@@ -58,7 +58,8 @@ def ocr(
     \b
     text  the lines, an empty one between blocks, a form feed between pages
     json  a JSON object for each page, one on each line: boxes, confidences, characters
-    tsv   a row for each word: its page, place, box, confidence, and text
+    tsv   a row for each word: its picture, page, place, box, confidence, and text
+    csv   the same with commas and quotes, for spreadsheets
     hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
     pdf   the pictures with invisible text that can be searched and copied
 

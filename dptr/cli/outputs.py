@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,23 +19,40 @@ from dptr.utils.files import replace_file
 from dptr.utils.outputs import check_file
 from dptr.utils.terminal import print_unfinished, write_text
 
+SUFFIXES = {
+    ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".text": "text", ".tsv": "tsv", ".txt": "text"
+}  # fmt: skip
+
 
 def report_options(*formats: str) -> Decorator[Any]:
     """``--format``, ``--json`` and ``-o``: how a result is written, and where to.
 
+    Without the first two the suffix of ``-o`` chooses among ``formats``; one that is none of theirs means the first.
+
     Args:
         formats: the first is the default; ``json`` is one of them.
     """
+
+    def choose(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def chosen(*arguments: Any, style: str | None, out: str, **others: Any) -> Any:
+            by_suffix = SUFFIXES.get(os.path.splitext(out)[1].lower(), "")
+            style = style or (by_suffix if by_suffix in formats else formats[0])
+            return command(*arguments, style=style, out=out, **others)
+
+        return chosen
+
     return stack(
         click.option(
-            "--format", "style", type=click.Choice(formats), default=formats[0],
-            help=f"How to write the result. Default: {formats[0]}.",
+            "--format", "style", type=click.Choice(formats),
+            help=f"How to write the result. Default: by the suffix of -o, else {formats[0]}.",
         ),
         click.option("--json", "style", flag_value="json", help="The same as --format json."),
         click.option(
             "-o", "--out", metavar="FILE|-", default="-", type=click.Path(allow_dash=True),
             help="Write it to a file. Default: -, standard output.",
         ),
+        choose,
     )  # fmt: skip
 
 

@@ -134,13 +134,12 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     folder = model_file(model, "config.json").parent
     if not (folder / "config.json").is_file() and (folder / "model.onnx").is_file():
         raise UserError(
-            f"model '{model}': an exported file alone, not the weights that torch reads; pass the 'model' folder that "
-            "training wrote"
+            f"model '{model}': an exported file alone, not the weights that torch reads; pass {_trained_near(model)}"
         )
     if not (folder / "config.json").is_file():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "
-            "pass the 'model' folder that training wrote, or see 'dptr models'"
+            f"pass {_trained_near(model)}, or see 'dptr models'"
         )
     described = read_config(folder, "model")
     if described.get("format") not in FORMATS:
@@ -161,6 +160,14 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
         raise UserError(f"{folder}/config.json: temperature {temperature!r}, no number above 0; damaged, copy it anew")
     return Checkpoint(folder, kind, config, charset, dual, tensors, float(temperature))
+
+
+def _trained_near(model: str | Path) -> str:
+    """What to pass in place of the folder of a run, or of a file that was exported from it."""
+    place = Path(model)
+    folder, depths = (place, ("*", "*/model")) if place.is_dir() else (place.parent, ("finetune/model",))
+    found = [file.parent for depth in depths for file in sorted(folder.glob(f"{depth}/config.json"))]
+    return "the 'model' folder that training wrote" + (f", such as {found[0]}" if found else "")
 
 
 def load_recognizer(model: str | Path) -> Loaded:

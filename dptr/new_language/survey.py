@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,15 @@ from dptr.text.sources import read_source
 from dptr.text.unicode import JOINERS, is_mark, script
 from dptr.text.word_lists import WordList, count_drops
 from dptr.utils.errors import UserError
+from dptr.utils.escapes import escape
 
 FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
 DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
 HELD_OUT = 0.2  # of the font families, for the test
 OWN = 0.1  # of the words: what must have a letter of a script other than Latin, where the charset holds one
 RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
+ONE_CASE = "GEORGIAN", "CHEROKEE"  # Unicode has a second one, which texts and fonts do without
+MOST_SHOWN = 150  # characters in a message; the run's characters.txt has all
 LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
 MOST_WORDS = 500_000  # of a word list: more are never drawn in the hours that a training takes
 SHARES = {"words": 0.6, "names": 0.15, "patterns": 0.25}  # of the corpus
@@ -81,9 +84,10 @@ def survey(request: Request) -> Survey:
     language = _find_language(request)
     charset = _find_charset(request, language)
     name = language.name if language else (request.words or Path(charset.name)).stem
+    taken = _describe_charset(charset, request.words) if request.words and not (language or request.charset) else []
     corpus, notes = _find_words(request, language, charset)
     train_fonts, test_fonts, font_notes = _find_fonts(request.fonts, charset, name)
-    return Survey(name, charset, corpus, train_fonts, test_fonts, (*notes, *font_notes))
+    return Survey(name, charset, corpus, train_fonts, test_fonts, (*taken, *notes, *font_notes))
 
 
 def _find_language(request: Request) -> Language | None:
@@ -117,15 +121,43 @@ def _find_charset(request: Request, language: Language | None) -> Charset:
 def infer_charset(words: Path) -> Charset:
     """ASCII's 94 characters, then those that at least ``RARE`` entries of a word list hold, by code point.
 
+    Letters come in both cases, but for those of scripts in ``ONE_CASE``.
     Entries are composed first (NFC): an accent typed apart is part of its letter.
 
     Raises:
         UserError: no file, not UTF-8.
     """
+    counts = _count_characters(words)
+    frequent = {character for character, count in counts.items() if count >= RARE}
+    both = frequent | {other for character in frequent for other in _other_cases(character)}
+    return Charset(words.stem, (*ASCII, *sorted(both.difference(ASCII))))
+
+
+def _count_characters(words: Path) -> Counter[str]:
     entries, _ = read_source(_own_words(words, ""))
-    counts = Counter(character for entry, _ in entries for character in set(normalize_label(entry)))
-    others = sorted(character for character, count in counts.items() if count >= RARE and character not in ASCII)
-    return Charset(words.stem, (*ASCII, *others))
+    return Counter(character for entry, _ in entries for character in set(normalize_label(entry)))
+
+
+def _other_cases(character: str) -> set[str]:
+    """The letter's other case, where texts of its script use both: signs in capitals have it, few word lists do."""
+    own = script(character)
+    if own in ONE_CASE:
+        return set()
+    return {other for other in (character.lower(), character.upper()) if len(other) == 1 and script(other) == own}
+
+
+def _describe_charset(charset: Charset, words: Path) -> list[str]:
+    """Which characters were taken from a word list, and which were not."""
+    lines = [f"characters of {words} beyond ASCII: {_shown(each for each in charset.characters if each not in ASCII)}"]
+    if rare := sorted(_count_characters(words).keys() - {*charset.characters}):
+        lines.append(f"left out, as fewer than {RARE} entries hold them (--charset FILE takes them): {_shown(rare)}")
+    return lines
+
+
+def _shown(characters: Iterable[str]) -> str:
+    listed = [*characters]
+    more = f" and {len(listed) - MOST_SHOWN:,} more" if len(listed) > MOST_SHOWN else ""
+    return (" ".join(map(escape, listed[:MOST_SHOWN])) or "none") + more
 
 
 def _own_words(path: Path, code: str) -> SourceConfig:

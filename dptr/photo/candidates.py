@@ -53,11 +53,20 @@ class RoutedLine:
 
 
 class LineReaders:
-    """The recognizers that read lines: the one of a reader, or those that ``AutoReader`` chooses from."""
+    """The recognizers that read lines: the one of a reader, or those that ``AutoReader`` chooses from.
+
+    Lines are split by what is read freely in them, also where a pattern or a lexicon says what words to expect. Else
+    words that fit would be found in parts of those that do not, such as ``12`` in a date among prices.
+
+    Attributes:
+        expects: whether words that were found are to be read as such words (``of_words``).
+    """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self._of_lines = _with_space(reader)
+        self.expects = bool(reader.pattern) or reader.lexicon is not None
+        self._free: dict[str, Reader] = {}
+        self._of_lines = reader if isinstance(reader, AutoReader) else _with_space(self.of(""))
 
     def route(self, cuts: Sequence[CutLine]) -> list[RoutedLine]:
         """The lines of one photograph, for each recognizer that may read them."""
@@ -70,19 +79,27 @@ class LineReaders:
             for cut, way in zip(cuts, ways, strict=True)
         ]
 
-    def of(self, recognizer: str) -> Reader:
-        """The reader of a view's recognizer."""
+    def of_words(self, recognizer: str) -> Reader:
+        """The reader of a view's recognizer, which reads the words that are expected."""
         return self.reader.reader_of(recognizer) if isinstance(self.reader, AutoReader) else self.reader
+
+    def of(self, recognizer: str) -> Reader:
+        """The same, which reads freely."""
+        reader = self.of_words(recognizer)
+        if not self.expects:
+            return reader
+        if recognizer not in self._free:
+            self._free[recognizer] = reader.expect(reader.charset)
+        return self._free[recognizer]
 
     def of_lines(self, recognizer: str) -> Reader:
         """The reader of a view's whole line (``View.line_crop``)."""
-        return self._of_lines if self._of_lines is not self.reader else self.of(recognizer)
+        return self.of(recognizer) if isinstance(self.reader, AutoReader) else self._of_lines
 
     def _view(self, cut: CutLine, recognizer: str) -> LineViews:
         reader = self.of(recognizer)
         high, wide = reader.size.every[-1]
-        expects_words = bool(reader.pattern) or reader.lexicon is not None
-        reads_spaces = " " in reader.tokenizer.charset.characters and not expects_words
+        reads_spaces = " " in reader.tokenizer.charset.characters
         line = LINE_SQUEEZED * wide / high if reads_spaces else 0.0
         word = max(LONGEST, wide / high)
         return view_line(cut, reader.fit, line, word, reader.tokenizer.visual or "rtl", recognizer)
@@ -92,6 +109,6 @@ def _with_space(reader: Reader) -> Reader:
     """The reader, but with the space among its characters where those that it may read lack it and its model has it: a
     line that is read without spaces says that there are none."""
     lacks = bool(reader.charset) and " " not in resolve_charset(reader.charset)
-    if not lacks or " " not in reader.tokenizer.charset or reader.pattern or reader.lexicon is not None:
+    if not lacks or " " not in reader.tokenizer.charset:
         return reader
     return reader.expect(reader.charset + SPACED)

@@ -210,7 +210,12 @@ class OCR:
             line.drop_other_curves()
         for each in routed:
             each.choose_candidate()
+        if self._readers.expects:
+            for each in routed:
+                each.chosen.settle()
         chosen = [each.chosen.choose() for each in routed]
+        if self._readers.expects:
+            self._read_expected(chosen, check)
         self._read_again(chosen, check)
         self._read_words(chosen, check)  # of which others may be the best now
         for view in chosen:
@@ -236,13 +241,20 @@ class OCR:
             changed = {id(view): view for view, _ in asked}.values()
             asked = [(view, span) for view in changed for span in view.unread()]
 
+    def _read_expected(self, views: Sequence[View], check: Check) -> None:
+        """Read the words that were found as words that are expected."""
+        words = [(view, span) for view in views for span in view.spans]
+        crops = [(view, view.crops[span]) for view, span in words]
+        for (view, span), reading in zip(words, self._predict(crops, check, self._readers.of_words), strict=True):
+            view.readings[span] = reading
+
     def _predict(
         self, crops: Sequence[tuple[View, np.ndarray]], check: Check, of: Callable[[str], Reader] | None = None
     ) -> list[Prediction]:
         """Read crops, each with its view's recognizer, in batches of one size each, narrow ones first.
 
         Args:
-            of: the reader of a recognizer; None = that of words.
+            of: the reader of a recognizer; None = the one that reads freely.
         """
         found: dict[int, Prediction] = {}
         for recognizer in dict.fromkeys(view.recognizer for view, _ in crops):
@@ -270,7 +282,7 @@ class OCR:
             for view, span, _ in words
         ]
         asked = [(view, crop) for (view, _, _), crops in zip(words, changed, strict=True) for crop in crops[1:]]
-        readings = iter(self._predict(asked, check))
+        readings = iter(self._predict(asked, check, self._readers.of_words))
         for (view, span, in_line), crops in zip(words, changed, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
             view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])

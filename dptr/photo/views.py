@@ -15,6 +15,7 @@ from dptr.photo.detect import Detection
 from dptr.photo.rectify import Crop, find_flaw, lengthen, rectify, side_lengths
 from dptr.photo.spaces import Columns, SpaceFinder
 from dptr.photo.split import (
+    CERTAIN,
     LONGEST,
     Gaps,
     Span,
@@ -105,6 +106,16 @@ class View:
                     own, text=in_line.text, characters=in_line.characters, confidence=sure, uncalibrated=own.product
                 )
 
+    def settle(self) -> None:
+        """Keep the words as they are split now, whatever is read in them later; nothing is unread."""
+        spans, _ = self.words()
+        self.gaps = Gaps(tuple(self.gaps.bounds(span) for span in spans), (CERTAIN,) * (len(spans) - 1))
+        self.likely_gaps, self.line_reading = self.gaps, None
+        places = {span: (place, place) for place, span in enumerate(spans)}
+        self.crops = {places[span]: self.crops[span] for span in spans}
+        self.readings = {places[span]: self.readings[span] for span in spans}
+        self.spans = list(self.crops)
+
     def unread(self) -> list[Span]:
         """The words of the best way to split the line that are not read yet, where these are taken for sure.
 
@@ -167,6 +178,11 @@ class LineViews:
             if longer and view.words()[1] > best.words()[1]:
                 best = view
         return best
+
+    def settle(self) -> None:
+        """Keep only the best view, and its words as they are split now."""
+        self.views = [self.choose()]
+        self.views[0].settle()
 
     def drop_other_curves(self) -> None:
         """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""

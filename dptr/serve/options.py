@@ -12,13 +12,14 @@ from dptr.serve.limits import Limits, Refusal
 from dptr.serve.recognizers import Wanted
 from dptr.utils.errors import UserError
 
-STYLES = ("json", "text", "tsv", "hocr", "alto", "page", "pdf")
-Style = Literal["json", "text", "tsv", "hocr", "alto", "page", "pdf"]
+STYLES = ("json", "text", "tsv", "csv", "hocr", "alto", "page", "pdf")
+Style = Literal["json", "text", "tsv", "csv", "hocr", "alto", "page", "pdf"]
 
 MEDIA_TYPES: dict[str, str] = {
     "json": "application/json",
     "text": "text/plain; charset=utf-8",
     "tsv": "text/tab-separated-values; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
     "hocr": "text/html; charset=utf-8",
     "alto": "application/xml",
     "page": "application/xml",

@@ -7,13 +7,15 @@ to zero, so ending early (``patience``) gave less: 34.3 for 36.0 % on plates, do
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from dptr.config.load import load_recipe
 from dptr.config.model import ModelConfig
 from dptr.config.train import FinetuneRecipe
-from dptr.models.checkpoint import open_checkpoint
+from dptr.models.checkpoint import card_of, open_checkpoint
 from dptr.training.merge import set_keys
 from dptr.utils.files import read_json
 from dptr.weights import model_file
@@ -60,11 +62,30 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     defaults = [each for each in (*FINETUNE_DEFAULTS, *own) if not (epochs and each.startswith("run.steps="))]
     recipe = load_recipe(FinetuneRecipe, None, [*defaults, *overrides])
     length = f"{recipe.run.epochs:g} epochs" if recipe.run.epochs else f"{recipe.run.steps} steps"
+    if recipe.run.seconds:
+        length = f"{recipe.run.seconds:g} seconds, {length} at most"
     messages = [
         f"no recipe: continuing from {recipe.init.model} for {length}; the state kept is the one that reads most "
         "held-out crops among those that forget little; change settings with --set or --config"
     ]
+    lists = own_lists(model)
+    if lists and "sources" not in recipe.corpus.model_fields_set:
+        sources = "".join(f'{{kind="file", path={json.dumps(path, ensure_ascii=False)}}}, ' for path in lists)
+        setting = f'corpus.sources=[{sources}{{kind="pattern", weight=0.25}}]'
+        messages.append(
+            f"{model} learned words of {', '.join(lists)}; to render these beside your crops too, pass "
+            f"--set {shlex.quote(setting)}"
+        )
     return recipe, messages
+
+
+def own_lists(model: str) -> list[str]:
+    """The files of words that a recognizer was trained on, as its card names them; none where it names none."""
+    held: Any = card_of(model) if model else None
+    for key in ("recipe", "corpus", "sources"):
+        held = held.get(key) if isinstance(held, dict) else None
+    sources = [each for each in held if isinstance(each, dict)] if isinstance(held, list) else []
+    return [str(each["path"]) for each in sources if each.get("kind") == "file" and each.get("path")]
 
 
 def encoder_kind(model: str) -> str:

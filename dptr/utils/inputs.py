@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dptr.utils.errors import UserError
@@ -58,8 +59,21 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: Collectio
     names = [name for name in listed if os.path.splitext(name)[1].lower() in suffixes]
     if not names:
         where = "in it or in its sub-folders" if recursive else "directly in it"
-        raise UserError(f"{folder}: no picture {where}; pass a folder that holds some ({' '.join(sorted(suffixes))})")
+        inner = "" if recursive else _find_inner(folder, listed, suffixes)
+        like = f", such as {inner}" if inner else ""
+        raise UserError(
+            f"{folder}: no picture {where}; pass a folder that holds some{like} ({' '.join(sorted(suffixes))})"
+        )
     return [os.path.join(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def _find_inner(folder: str | Path, names: Iterable[str], suffixes: Collection[str]) -> str:
+    """The first sub-folder that holds a picture; "" where none does."""
+    for name in sorted(names, key=natural_key):
+        with suppress(OSError):  # a file, or unreadable
+            if any(os.path.splitext(each)[1].lower() in suffixes for each in os.listdir(os.path.join(folder, name))):
+                return os.path.join(folder, name)
+    return ""
 
 
 def _refuse_folder(error: OSError) -> None:

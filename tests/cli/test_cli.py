@@ -147,6 +147,11 @@ def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(UserError, match="No such file"):
         list_images(tmp_path / "missing")
+    for name in ("labels.tsv", "deep/notes.txt", "images/1.png", "more/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"holds some, such as {tmp_path}/images \("):
+        list_images(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only here file names are arbitrary bytes")

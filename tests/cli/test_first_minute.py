@@ -194,6 +194,18 @@ def test_reading_in_all_formats(bare: Path, folder: Path) -> None:
     assert read("word.png", "-o", "out.tsv") == ""
     assert (folder / "out.tsv").read_text() == f"word.png\tCoffee\t{confidence}\n"
     (folder / "out.tsv").unlink()
+    for name, begin in (
+        ("out.csv", "path,text,"),
+        ("out.JSON", '{"path"'),
+        ("out.txt", "Coffee\n"),
+        ("out", "word.png\t"),
+    ):
+        read("word.png", "-o", name)
+        assert (folder / name).read_text().startswith(begin), name
+        (folder / name).unlink()
+    read("word.png", "-o", "out.csv", "--format", "text")
+    assert (folder / "out.csv").read_text() == "Coffee\n"
+    (folder / "out.csv").unlink()
 
 
 def test_what_is_not_sure_enough_leaves_a_line_without_text(bare: Path, folder: Path) -> None:

@@ -100,7 +100,13 @@ def test_the_text_layer_is_taken_where_there_is_one(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("name", "begin"),
     [
-        *(("o.txt", b"red 11"), ("o.json", b'{"dptr"'), ("o.tsv", b"image\tpage"), ("o.pdf", b"%PDF-")),
+        *(
+            ("o.txt", b"red 11"),
+            ("o.json", b'{"dptr"'),
+            ("o.tsv", b"image\tpage"),
+            ("o.csv", b"image,page"),
+            ("o.pdf", b"%PDF-"),
+        ),
         *((name, b"<?xml") for name in ("o.hocr", "o.alto.xml", "o.page.xml")),
     ],
 )

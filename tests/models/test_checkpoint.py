@@ -412,6 +412,20 @@ def test_a_name_that_does_not_ship():
         load_recognizer("dptr-fr")
 
 
+@pytest.mark.parametrize(
+    ("held", "passed"),
+    [("model", "."), ("finetune/model", "."), ("finetune/model", "model.onnx"), ("", "model.onnx")],
+)
+def test_a_run_is_named_in_place_of_its_model(held, passed, tmp_path):
+    """As ``dptr finetune`` and ``dptr new-language`` write them."""
+    if held:
+        recognizer((tmp_path / held).parent)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match="the 'model' folder that training wrote") as caught:
+        load_recognizer(tmp_path / passed)
+    assert (f"such as {tmp_path / held}" in str(caught.value)) == bool(held)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for target in (tmp_path / "file", tmp_path / "file" / "model"):

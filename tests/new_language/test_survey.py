@@ -96,8 +96,20 @@ def test_a_dictionary_that_is_installed_is_used(tmp_path, monkeypatch):
 
 def test_own_words_bring_their_characters(maltese):
     found = survey(Request("", maltese, "", FONTS))
-    assert "".join(found.charset.characters) == ASCII + "àċġħż", "a letter of one entry alone is a slip"
+    assert "".join(found.charset.characters) == ASCII + "ÀàĊċĠġĦħŻż", "a letter of one entry alone is a slip"
+    assert f"characters of {maltese} beyond ASCII: À à Ċ ċ Ġ ġ Ħ ħ Ż ż" in found.notes
+    assert [note for note in found.notes if note.startswith("left out") and note.endswith(": Ω")]
     assert found.name == "kliem" and found.corpus.sources[0].path == str(maltese)
+
+
+@pytest.mark.parametrize(
+    ("letters", "characters"),
+    [("ɓɗƙƴ", "ƁƊƘƙƳƴɓɗ"), ("ДЖ", "ДЖдж"), ("აბ", "აბ"), ("ᎠᎡ", "ᎠᎡ"), ("ßµ", "µß"), ("אב", "אב")],
+)
+def test_a_list_in_one_case_brings_the_other(letters, characters, tmp_path):
+    """Where words are written in both."""
+    (tmp_path / "words.txt").write_text(f"{letters}\n{letters}a\n", encoding="utf-8")
+    assert "".join(infer_charset(tmp_path / "words.txt").characters) == ASCII + characters
 
 
 def test_accents_typed_apart_are_part_of_their_letters(tmp_path, maltese):
@@ -118,7 +130,7 @@ def test_a_dictionary_of_hunspell_is_no_list_of_words(tmp_path):
     words = [f"{first}{middle}{last}" for first in "abcdefg" for middle in "\u0121\u012b" for last in "mnopqrst"]
     (tmp_path / "mt_MT.dic").write_text("\n".join(["112", *(f"{word}/XY" for word in words)]), encoding="utf-8")
     found = survey(Request("", tmp_path / "mt_MT.dic", "", FONTS))
-    assert "".join(found.charset.characters) == ASCII + "\u0121\u012b"
+    assert "".join(found.charset.characters) == ASCII + "\u0120\u0121\u012a\u012b"
     assert found.corpus.sources[0].kind == "hunspell"
     assert "112 entries, 112 words" in "\n".join(found.notes)
 

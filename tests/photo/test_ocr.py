@@ -328,6 +328,17 @@ def test_only_words_that_fit_are_on_the_page() -> None:
     assert OCR(detector=Given(boxes), pattern="iban")(image).lines == ()
 
 
+@pytest.mark.parametrize("model", ["dptr-latin", "dptr-en"])
+def test_parts_of_words_that_do_not_fit_are_no_words(model: str) -> None:
+    """A date holds three numbers that could be prices."""
+    image, boxes, _ = _draw(("Total 12.50", "12.03.2026 14:05"))
+    assert OCR(model, detector=Given(boxes), pattern="price")(image).text == "12.50"
+    page = OCR(model, detector=Given(boxes), pattern="date")(image)
+    assert page.text == "12.03.2026"
+    free = {word.text: word.box for word in OCR(model, detector=Given(boxes))(image).words}
+    assert np.allclose(page.words[0].box, free["12.03.2026"])
+
+
 def test_maps_become_boxes() -> None:
     text = np.zeros((60, 120), np.float32)
     text[20:30, 30:90] = 0.9

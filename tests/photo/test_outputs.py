@@ -95,6 +95,20 @@ def test_tsv_has_a_line_for_each_word() -> None:
     assert [row["outline"] != "" for row in rows if row["image"] == CURVED.source] == [True, False]
 
 
+def test_csv_has_the_same_rows_and_names_as_they_are() -> None:
+    odd = page('say "hi", all', source="a,b\nc.png")
+    read = list(csv.reader(io.StringIO(_write("csv", *ALL, odd).decode(), newline="")))
+    lines = _write("tsv", *ALL, odd).decode().splitlines()
+    table = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert read[0] == table[0] and len(read) == len(table)
+    for row, other in zip(read[1:], table[1:], strict=True):
+        assert row[1:-2] == other[1:-2] and row[-1] == other[-1]
+        assert row[-2].replace("\a", "\\x07") == other[-2]
+    assert [row[0] for row in read[-3:]] == [odd.source] * 3 and read[-3][-2] == "say"
+    assert read[-2][-2] == '"hi",'
+    assert _write("csv", EMPTY).decode().count("\n") == 1, "names of columns alone"
+
+
 def test_json_has_a_line_for_each_page() -> None:
     rows = [json.loads(line) for line in _write("json", *ALL).decode().splitlines()]
     assert all(next(iter(row)) == "dptr" and row["schema"] == 1 for row in rows)
@@ -413,7 +427,7 @@ def test_what_dptr_wrote_is_replaced_and_nothing_else(style: str, tmp_path: Path
     """Text and tables cannot say who wrote them; a second run does not replace them."""
     out = tmp_path / f"out{FORMATS[style].suffixes[0]}"
     write_pages([(LATIN, _picture(LATIN))], style, out)
-    assert is_marked(out) == (style not in ("text", "tsv"))
+    assert is_marked(out) == (style not in ("text", "tsv", "csv"))
     if is_marked(out):
         write_pages([(TURNED, _picture(TURNED))], style, out)
     for mine in (b"mine\n", b"%PDF-1.4\nmine\n%%EOF\n", b'<?xml version="1.0"?>\n<mine/>'):

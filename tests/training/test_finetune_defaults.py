@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,24 @@ def test_a_model_with_the_large_encoder_learns_in_small_steps() -> None:
     assert found == {"dptr-latin": (300, 1e-3, 0.1), "dptr-en": (500, 5e-4, 1), "glyph-en": (500, 5e-4, 1)}
     recipe, _ = finetune_defaults(["init.model=dptr-latin", "optim.lr=3e-4", "run.steps=7"])
     assert (recipe.run.steps, recipe.optim.lr) == (7, 3e-4)
+
+
+def test_what_ends_a_training_is_told() -> None:
+    told = [finetune_defaults(["init.model=dptr-en", *each])[1][0] for each in ([], ["run.seconds=90"])]
+    assert "for 500 steps;" in told[0] and "for 90 seconds, 500 steps at most;" in told[1]
+
+
+def test_words_of_the_model_are_offered(tmp_path: Path) -> None:
+    """They are of its language; the default is English."""
+    sources = [{"kind": "file", "path": "kalmomi'.txt"}, {"kind": "pattern", "path": ""}]
+    (tmp_path / "card.json").write_text(json.dumps({"recipe": {"corpus": {"sources": sources}}}))
+    model = f"init.model={json.dumps(str(tmp_path))}"
+    (told,) = finetune_defaults([model])[1][1:]
+    setting = shlex.split(told.partition("--set ")[2])[0]
+    assert "kalmomi'.txt" in told
+    recipe, notes = finetune_defaults([model, setting])
+    assert [each.path for each in recipe.corpus.sources] == ["kalmomi'.txt", ""] and len(notes) == 1
+    for card in ("{}", '{"recipe": {"corpus": {"sources": [1, {"kind": "file"}]}}}'):
+        (tmp_path / "card.json").write_text(card)
+        assert len(finetune_defaults([model])[1]) == 1
+    assert len(finetune_defaults(["init.model=dptr-latin"])[1]) == 1

@@ -93,7 +93,8 @@ class Check:
             messages.append(f"labels of {min(contents.lengths)} to {max(contents.lengths)} characters")
         if contents.sizes:
             messages.append("pictures, width x height: " + ", ".join(f"{k} {v}" for k, v in sizes(contents).items()))
-        messages += [line.replace("dropped", "found", 1) for line in self.problems.lines()]
+        found = [line.replace("dropped", "found", 1) for line in self.problems.lines()]
+        messages += found or ["no problem found"]
         if self.outside:
             named = ", ".join(f"{shown(character)} {count}" for character, count in self.outside.most_common(20))
             messages.append(f"characters outside the charset: {named}{', ...' if len(self.outside) > 20 else ''}")

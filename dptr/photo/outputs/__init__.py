@@ -19,7 +19,7 @@ from dptr.photo.outputs.base import Format, Shown
 from dptr.photo.outputs.hocr import write_hocr
 from dptr.photo.outputs.page_xml import write_page_xml
 from dptr.photo.outputs.pdf import write_pdf
-from dptr.photo.outputs.plain import write_json, write_text, write_tsv
+from dptr.photo.outputs.plain import write_csv, write_json, write_text, write_tsv
 from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file
 from dptr.utils.terminal import print_unfinished, say
@@ -30,6 +30,7 @@ FORMATS: dict[str, Format] = {
     "text": Format(write_text, (".txt", ".text"), plain=True),
     "json": Format(write_json, (".json", ".jsonl", ".ndjson"), plain=True),
     "tsv": Format(write_tsv, (".tsv",), plain=True),
+    "csv": Format(write_csv, (".csv",), plain=True),
     "hocr": Format(write_hocr, (".hocr", ".html")),
     "alto": Format(write_alto, (".alto.xml", ".alto")),
     "page": Format(write_page_xml, (".page.xml", ".page"), single=True),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from dptr.photo.outputs.base import Shown, encode
+from dptr.photo.page import Page
 from dptr.utils.escapes import dump_json, escape
 from dptr.version import __version__
 
@@ -33,13 +36,21 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
     file.write(encode("\t".join(COLUMNS) + "\n"))
     for page, _ in pages:
         name = escape(page.source.replace("\\", "\\\\"))
-        for number, line in enumerate(page.lines, 1):
-            for place, word in enumerate(line.words, 1):
-                box = [_number(value) for point in word.box for value in point]
-                outline = " ".join(f"{_number(x)},{_number(y)}" for x, y in word.outline)
-                where = [name, page.number, line.block + 1, number, place, *box]
-                cells = [*where, f"{word.confidence:.4f}", escape(word.text), outline]
-                file.write(encode("\t".join(map(str, cells)) + "\n"))
+        for row in _rows(page):
+            cells = [name, *row[1:-2], escape(row[-2]), row[-1]]
+            file.write(encode("\t".join(cells) + "\n"))
+        file.flush()
+
+
+def write_csv(pages: Iterable[Shown], file: IO[bytes]) -> None:
+    """The rows of ``write_tsv`` with commas, quotes where they are needed, and names and texts as they are; on a
+    terminal without controls."""
+    seen = escape if file.isatty() else str
+    for index, (page, _) in enumerate(pages):
+        table = io.StringIO()
+        rows = [map(seen, row) for row in _rows(page)]
+        csv.writer(table, lineterminator="\n").writerows([*([COLUMNS] if index == 0 else []), *rows])
+        file.write(encode(table.getvalue()))
         file.flush()
 
 
@@ -48,6 +59,16 @@ def write_json(pages: Iterable[Shown], file: IO[bytes]) -> None:
     for page, _ in pages:
         file.write(encode(dump_json({"dptr": __version__, **page.to_dict()}) + "\n"))
         file.flush()
+
+
+def _rows(page: Page) -> Iterator[list[str]]:
+    """The cells of each word, as ``COLUMNS`` names them."""
+    for number, line in enumerate(page.lines, 1):
+        for place, word in enumerate(line.words, 1):
+            box = [_number(value) for point in word.box for value in point]
+            outline = " ".join(f"{_number(x)},{_number(y)}" for x, y in word.outline)
+            where = [str(each) for each in (page.number, line.block + 1, number, place)]
+            yield [page.source, *where, *box, f"{word.confidence:.4f}", word.text, outline]
 
 
 def _number(value: float) -> str:
