@@ -61,7 +61,7 @@ done <<TABLE
 greek el dptr-en 47
 arabic ar dptr-latin 58
 devanagari devanagari dptr-latin 50
-hebrew he dptr-en 42 28
+hebrew he dptr-latin 56
 korean ko dptr-en 100
-thai th dptr-en 42 80
+thai th dptr-latin 100
 TABLE
