@@ -176,7 +176,7 @@ class Corpus:
         A pattern that has no string for charset, length, and split gives way to a word.
         """
         bits = self._bits(index)
-        name = names[int(unit(bits[2]) * len(names))]
+        name = names[int(unit(bits[7]) * len(names))]  # none of those that a word and its style are drawn by
         if name == "word":
             return self.word(index)
         if name == "phrase":
