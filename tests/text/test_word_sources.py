@@ -67,6 +67,12 @@ def test_hunspell_reads_stems_in_their_encoding(tmp_path, encoding):
     assert read_source(source)[0] == [(word, 1.0) for word in (*stems, "km/h")]
 
 
+def test_hunspell_leaves_out_what_dictionaries_say_of_a_word(tmp_path):
+    entries = ("pretty ph:prity ph:priti->pretti", "work/AB po:verb", "tea\tpo:noun", "old\tnoun", "New York", "9:30")
+    (tmp_path / "xx.dic").write_text("6\n" + "\n".join(entries) + "\n")
+    assert read_dictionary(tmp_path / "xx.dic") == ["pretty", "work", "tea", "old", "New York", "9:30"]
+
+
 def test_find_dictionary(tmp_path):
     for name in ("th_TH", "th", "thx", "te_IN", "te_XX"):
         (tmp_path / f"{name}.dic").touch()
