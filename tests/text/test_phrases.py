@@ -123,6 +123,18 @@ def test_words_of_a_kind_are_in_capitals_as_often_as_others(words, place: int) -
     assert max(Counter(map(str.lower, drawn)).values()) < 2.5 * len(drawn) / 16
 
 
+def test_lists_have_their_weights_in_phrases_too(tmp_path) -> None:
+    for name, word in (("often", "aaa"), ("rarely", "bbb")):
+        (tmp_path / name).write_text(word)
+    sources = [
+        SourceConfig(kind="file", path=str(tmp_path / name), weight=weight)
+        for name, weight in (("often", 0.8), ("rarely", 0.1))
+    ]
+    source = corpus((*sources, SourceConfig(kind="pattern", weight=0.1)), 1.0, heldout=0.0)
+    counts = Counter(part for index in range(600) for part in source.word(index).lower().split())
+    assert counts["aaa"] / counts["bbb"] == pytest.approx(8, rel=0.3)
+
+
 def test_phrases_of_patterns_alone_are_refused() -> None:
     config = CorpusConfig(sources=(SourceConfig(kind="pattern"),), phrases=0.2)
     with pytest.raises(UserError, match="no list has a word in split 'train', and phrases are made of words"):
