@@ -110,20 +110,27 @@ def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16) -> list[str]:
+def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, last: int = 0) -> list[str]:
     """Words of stage 1's step ``step``, all of about one length, so that little of a batch is padding.
 
     The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool``
     steps together hold samples ``first * size`` .. ``(first + pool) * size - 1``. ``pool = 1`` keeps the corpus's
     order.
+
+    Args:
+        last: steps in all, after which the last pool ends; 0 = there is no last, and a run that ends within a pool has
+            not seen all samples up to there.
     """
-    first, place = divmod(step, pool)
-    words = _pool(corpus, size, pool, first)
-    start = int(seeded_order(corpus.seed, first, pool)[place]) * size
+    number, place = divmod(step, pool)
+    first = number * pool
+    count = min(pool, last - first) if last else pool
+    words = _pool(corpus, size, first, count, pool > 1)
+    start = int(seeded_order(corpus.seed, number, count)[place]) * size
     return words[start : start + size]
 
 
 @lru_cache(maxsize=2)
-def _pool(corpus: Corpus, size: int, pool: int, number: int) -> list[str]:
-    words = [corpus.word(index) for index in range(number * size * pool, (number + 1) * size * pool)]
-    return sorted(words, key=len) if pool > 1 else words
+def _pool(corpus: Corpus, size: int, first: int, count: int, by_length: bool) -> list[str]:
+    """Words of ``count`` steps."""
+    words = [corpus.word(index) for index in range(first * size, (first + count) * size)]
+    return sorted(words, key=len) if by_length else words

@@ -20,6 +20,7 @@ from dptr.data.crops import LabeledCrops
 from dptr.evaluation.metrics import PROTOCOLS, one_minus_ned, word_accuracy
 from dptr.inference.prediction import has_repeated_ending
 from dptr.inference.views import read_by_size, read_views
+from dptr.text.charset import normalize_label
 from dptr.text.tokenizer import Tokenizer
 from dptr.utils.errors import UserError
 
@@ -93,9 +94,12 @@ def read_batches(
 def compare(
     readings: Iterable[tuple[int, ReadingT]], labels: Sequence[str], fold: Callable[[str], str] = str
 ) -> Iterator[Comparison[ReadingT]]:
-    """Compare readings with the labels of their samples, both folded by a protocol; as they are without one."""
+    """Compare readings with the labels of their samples, both folded by a protocol; as they are without one.
+
+    A label of which ``normalize_label`` leaves nothing is an empty one.
+    """
     for index, reading in readings:
-        label = labels[index].strip()
+        label = labels[index].strip() if normalize_label(labels[index]) else ""
         yield Comparison(index, reading, fold(reading.text) if label else reading.text, fold(label))
 
 

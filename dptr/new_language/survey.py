@@ -165,7 +165,7 @@ def _own_words(path: Path, code: str) -> SourceConfig:
     weight = SHARES["words"] + SHARES["names"]
     if path.suffix == ".dic":
         return SourceConfig(kind="hunspell", path=str(path), language=code, weight=weight)
-    return SourceConfig(kind="file", path=str(path), max_words=MOST_WORDS, weight=weight)
+    return SourceConfig(kind="file", path=str(path), language=code or "en", max_words=MOST_WORDS, weight=weight)
 
 
 def _find_words(request: Request, language: Language | None, charset: Charset) -> tuple[CorpusConfig, list[str]]:

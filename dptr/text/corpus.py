@@ -112,7 +112,9 @@ class Corpus:
             if isinstance(source, WordList):
                 self.words[source.name] += len(source.words)
         self._cumulative = cumulate([weight for weight, _ in filled])
-        lists = [source for source in self.sources if isinstance(source, WordList)]
+        weighted = [(weight, source) for weight, source in filled if isinstance(source, WordList)]
+        self._lists = lists = [source for _, source in weighted]
+        self._list_shares = cumulate([weight for weight, _ in weighted])
         streams = [source for source in self.sources if isinstance(source, StreamedWords)]
         if config.phrases and streams:
             raise UserError(
@@ -160,15 +162,18 @@ class Corpus:
     def phrase(self, index: int) -> str:
         """A line of words, numbers, and signs at ``index``, as on receipts; a word where the charset has no space.
 
+        Words are of the lists in proportion to their weights.
+
         Raises:
             UserError: no phrase fits.
         """
-        lists = tuple(source for source in self.sources if isinstance(source, WordList))
-        if " " not in self.charset or not lists:
+        if " " not in self.charset or not self._lists:
             return self.word(index)
         bits = self._bits(index)
         rng = np.random.Generator(np.random.Philox(key=(bits[7], bits[5])))
-        return draw_phrase(rng, lists, self.charset, self.max_length, self._rules.is_within_limit)
+        return draw_phrase(
+            rng, self._lists, self._list_shares, self.charset, self.max_length, self._rules.is_within_limit
+        )
 
     def draw(self, index: int, names: tuple[str, ...]) -> str:
         """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
@@ -176,7 +181,7 @@ class Corpus:
         A pattern that has no string for charset, length, and split gives way to a word.
         """
         bits = self._bits(index)
-        name = names[int(unit(bits[2]) * len(names))]
+        name = names[int(unit(bits[7]) * len(names))]  # none of those that a word and its style are drawn by
         if name == "word":
             return self.word(index)
         if name == "phrase":

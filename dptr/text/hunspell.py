@@ -16,6 +16,7 @@ FOLDERS = (Path("/usr/share/hunspell"), Path("/usr/share/myspell/dicts"))
 _ENCODING = re.compile(rb"^SET\s+(\S+)", re.MULTILINE)
 _NAMES = {"microsoft-cp1251": "cp1251", "tis620-2533": "tis-620"}  # hunspell's names that Python does not know
 _FLAGS = re.compile(r"(?<!\\)/")
+_FIELDS = re.compile(r"\t|[ \t]+\S\S:")  # of morphology, such as "po:noun"; a tab alone in old dictionaries
 
 
 def find_dictionary(language: str, folders: tuple[Path, ...] = FOLDERS) -> Path:
@@ -52,5 +53,6 @@ def read_dictionary(path: Path) -> list[str]:
     lines = text.removeprefix("\ufeff").split("\n")
     if lines and lines[0].strip().isdigit():
         del lines[0]  # how many entries there are, about
-    stems = (_FLAGS.split(line.split("\t")[0], maxsplit=1)[0].replace("\\/", "/").strip() for line in lines)
+    entries = (_FIELDS.split(line, maxsplit=1)[0] for line in lines)
+    stems = (_FLAGS.split(entry, maxsplit=1)[0].replace("\\/", "/").strip() for entry in entries)
     return list(dict.fromkeys(stem for stem in stems if stem and not stem.startswith("#")))

@@ -33,6 +33,7 @@ _CARRIES = re.compile(
     "|SINHALA LETTER ([A-Z]+ )?[B-DF-HJ-NP-TV-Z]+AYANNA$"
     "|THAI CHARACTER [B-DF-HJ-NP-TV-Z]+O |LAO LETTER [B-DF-HJ-NP-TV-Z]+O( |$)"
 )
+_SEPARATOR = re.compile(r"(?<=[0-9])[.,](?=[0-9])")
 _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", ".de", ".edu", ".gov", ".info")
 
 
@@ -205,13 +206,13 @@ def native(pattern: Pattern) -> Pattern:
 
 
 def comma(pattern: Pattern) -> Pattern:
-    """``pattern`` with half of its strings as 1.299,00, in charsets that have the euro."""
+    """``pattern`` with half of its strings as 1.299,00, in charsets that have the euro; No.4 and Rs.5 stay so."""
 
     def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         text = pattern(rng, charset, longest)
         if "€" not in charset or rng.random() < 0.5:
             return text
-        return text.translate({ord("."): ",", ord(","): "."})
+        return _SEPARATOR.sub(lambda sign: "," if sign[0] == "." else ".", text)
 
     return draw
 

@@ -6,6 +6,7 @@ Templates and shares are judgment, after lines of receipts and signs; not measur
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 
@@ -115,16 +116,24 @@ def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -
 
 
 def draw_phrase(
-    rng: np.random.Generator, lists: Sequence[WordList], charset: Charset, longest: int, fits: Callable[[str], bool]
+    rng: np.random.Generator,
+    lists: Sequence[WordList],
+    shares: Sequence[float],
+    charset: Charset,
+    longest: int,
+    fits: Callable[[str], bool],
 ) -> str:
-    """A phrase of words of ``lists``, each as likely, that charset, length, and ``fits`` allow.
+    """A phrase of words of ``lists`` that charset, length, and ``fits`` allow.
+
+    Args:
+        shares: of all words, those that are of a list and of the lists before it; the last is 1.
 
     Raises:
         UserError: none was found.
     """
 
     def draw_word(rng: np.random.Generator, case: str) -> str:
-        source = pick(rng, lists)
+        source = lists[bisect_right(shares, rng.random())]
         word = source.word_at(rng.random())
         return _STYLES[case](word, source.language) if source.styled else word
 

@@ -11,7 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +90,9 @@ def read_words(source: SourceConfig) -> Entries:
     """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more.
 
     Where each line ends or begins with a number, as in ``ཀུན 237960``, its words are weighted by the logarithm of that
-    count, so that a few frequent ones do not fill a short list. ``max_words`` words are kept: the most frequent ones
-    of such a list, else some by chance.
+    count, so that a few frequent ones do not fill a short list. In ``12 ཀུན 237960`` the last number is the count where
+    the first ones go up: they number the lines. ``max_words`` words are kept: the most frequent ones of such a list,
+    else some by chance.
     """
     text = _read_text(source.path, "file")
     counted, headings = _read_counts(text)
@@ -124,22 +125,28 @@ def _some(words: Sequence[str], most: int) -> set[str]:
 def _read_counts(text: str) -> tuple[dict[str, float], int]:
     """The numbers of a list of frequencies by word, and how many lines of headings it has; nothing of other texts.
 
-    A number of 0 or less counts as the smallest above.
+    Fewer than half of its words are numbers themselves, unless each line begins with its own. A count of 0 or less
+    counts as the smallest above.
     """
     for end in (-1, 0):
         some = list(islice(_rows(text), _LOOKED_AT))
-        heading = int(len(some) > 2 and not _is_count(some[0], end))
-        if not all(_is_count(fields, end) for fields in some[heading:]):
+        heading = int(len(some) > 2 and not _has_count(some[0], end))
+        if not all(_has_count(fields, end) for fields in some[heading:]):
             continue
         rows = list(islice(_rows(text), heading, None))
-        if len(rows) > 1 and all(_is_count(fields, end) for fields in rows):
-            counts: dict[str, float] = {}
-            numbers = [float(fields[end]) for fields in rows]
-            least = min((number for number in numbers if number > 0), default=1.0)
-            for fields, number in zip(rows, numbers, strict=True):
-                for word in fields[:-1] if end else fields[1:]:
-                    counts[word] = counts.get(word, 0.0) + max(number, least)
-            return counts, heading
+        if len(rows) < 2 or not all(_has_count(fields, end) for fields in rows):
+            continue
+        beside = sum(_is_number(fields[0 if end else -1]) for fields in rows)
+        numbered = end == -1 and _are_numbered(rows)
+        if 2 * beside >= len(rows) and not numbered:
+            continue
+        counts: dict[str, float] = {}
+        numbers = [float(fields[end]) for fields in rows]
+        least = min((number for number in numbers if number > 0), default=1.0)
+        for fields, number in zip(rows, numbers, strict=True):
+            for word in fields[int(numbered) : -1] if end else fields[1:]:
+                counts[word] = counts.get(word, 0.0) + max(number, least)
+        return counts, heading
     return {}, 0
 
 
@@ -148,10 +155,19 @@ def _rows(text: str) -> Iterator[list[str]]:
     return (fields for line in io.StringIO(text) if (fields := line.split()))
 
 
-def _is_count(fields: list[str], end: int) -> bool:
-    """Whether the fields of a line are a word or more, and a number at this end alone."""
-    other = 0 if end else -1
-    return len(fields) > 1 and bool(_NUMBER.fullmatch(fields[end])) and not _NUMBER.fullmatch(fields[other])
+def _has_count(fields: list[str], end: int) -> bool:
+    """Whether the fields of a line are a word or more, and a number at this end."""
+    return len(fields) > 1 and _is_number(fields[end])
+
+
+def _is_number(field: str) -> bool:
+    return bool(_NUMBER.fullmatch(field))
+
+
+def _are_numbered(rows: list[list[str]]) -> bool:
+    """Whether lines begin with numbers of their own, which go up, before a word and its count."""
+    own = [int(fields[0]) for fields in rows if len(fields) > 2 and fields[0].isascii() and fields[0].isdecimal()]
+    return len(own) == len(rows) and all(one < other for one, other in pairwise(own))
 
 
 def read_labels(source: SourceConfig) -> Entries:

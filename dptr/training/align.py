@@ -135,7 +135,8 @@ class AlignTask(Task):
         self.length = recipe.glyph.max_length
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
-        self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed)
+        # to be spelled: others than those that the crops show, which have the run's seed
+        self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed + (1 << 32))
         shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
         self.objective = AlignObjective(model, decoder, recipe, shared_rows)
         self.parts = [(self.objective, 1.0)]

@@ -19,7 +19,8 @@ def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
 
     Batches go on across the end of an epoch, so that each sample is used exactly once in each; the last batch is
     filled from the epoch after the last. Of crops of several sizes this holds
-    nearly (``dptr.data.size_batches.batch_by_size``).
+    nearly (``dptr.data.size_batches.batch_by_size``). Batches that are sorted by length together are so up to the last
+    step, not beyond, so that it holds of them too.
 
     Args:
         samples: of one epoch: what is drawn until every entry or labeled crop was used.
@@ -30,7 +31,7 @@ def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
     """
     if not run.epochs:
         return run, []
-    steps = max(1, math.ceil(run.epochs * samples / run.batch_size))
+    steps = steps_of(run, samples)
     if has_run(out):
         before = read_json(out / RECIPE, "recipe of the run")["run"]["steps"]
         if before != steps:
@@ -40,3 +41,12 @@ def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
             )
     line = f"{run.epochs:g} epochs of {samples:,.0f} samples: {steps:,} steps of {run.batch_size}"
     return run.model_copy(update={"steps": steps}), [line]
+
+
+def steps_of(run: RunConfig, samples: float) -> int:
+    """The steps of ``run.epochs`` passes; 0 where ``epochs`` is 0.
+
+    Args:
+        samples: of one epoch.
+    """
+    return max(1, math.ceil(run.epochs * samples / run.batch_size)) if run.epochs else 0

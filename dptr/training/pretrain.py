@@ -154,8 +154,9 @@ class PretrainTask(Task):
         }
 
     def batches(self, first: int, last: int, share: Share) -> Generator[list[str], None, None]:
-        run = self.recipe.run
-        return (text_batch(self.corpus, run.batch_size, step, self.recipe.bucket) for step in range(first, last))
+        run, pool = self.recipe.run, self.recipe.bucket
+        end = run.steps if run.epochs else 0
+        return (text_batch(self.corpus, run.batch_size, step, pool, end) for step in range(first, last))
 
     def tensors(
         self, batch: list[str], step: int, generator: torch.Generator, share: Share

@@ -30,6 +30,7 @@ from dptr.synth.pack import open_pack
 from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset
 from dptr.text.corpus import Corpus
+from dptr.training.epochs import steps_of
 from dptr.utils.dealing import whole_weights
 from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
@@ -156,19 +157,27 @@ def load_finetune_crops(
         UserError: see ``load_crops``, ``stream_crops``, ``split``, ``mix_sets``, ``rendered_words``.
     """
     found = _stage2(recipe, charset, change, look)
-    source, messages = in_batches(found.source, recipe.data.bucket, recipe.model.encoder, recipe.run)
+    steps = steps_of(recipe.run, found.epoch)
+    source, messages = in_batches(found.source, recipe.data.bucket, recipe.model.encoder, recipe.run, steps)
     return found._replace(source=source, notes=found.notes + messages)
 
 
-def in_batches(source: Source, pool: int, encoder: EncoderConfig, run: RunConfig) -> tuple[Source, list[str]]:
+def in_batches(
+    source: Source, pool: int, encoder: EncoderConfig, run: RunConfig, steps: int = 0
+) -> tuple[Source, list[str]]:
     """The same samples in an order that suits batches, and lines for the log.
 
     Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
     each batch is of one (``dptr.data.size_batches``).
+
+    Args:
+        steps: at which batches of one length end, so that all samples up to there are seen; 0 = there is no end.
     """
     if len(encoder.crop_size.every) > 1:
         return in_size_batches(source, run.batch_size, pool, run.seed)
-    return (LengthBuckets(source, run.batch_size, pool, run.seed) if pool > 1 else source), []
+    if pool == 1:
+        return source, []
+    return LengthBuckets(source, run.batch_size, pool, run.seed, last=steps * run.batch_size), []
 
 
 def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change, look: Look) -> FinetuneCrops:

@@ -121,7 +121,9 @@ def test_of_an_empty_label_only_an_empty_reading_is_right() -> None:
     crops = crops_of(["", "", "a", "--"], [8] * 4, {})
     assert [each.correct for each in compare_crops(crops, TOKENIZER, read, "36")] == [True, False, True]
     readings = [(0, Reading("-", 1.0, False, np.ones((1, 2)))), (1, Reading("-", 1.0, False, np.ones((1, 2))))]
-    assert [each.correct for each in compare(readings, ["", "-"], lambda text: text.strip("-"))] == [False, True]
+    for empty in ("", " ", "\u200b"):
+        compared = compare(readings, [empty, "-"], lambda text: text.strip("-\u200b"))
+        assert [each.correct for each in compared] == [False, True]
 
 
 def test_whatever_reads_is_compared_by_the_same_loop() -> None:

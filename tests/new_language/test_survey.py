@@ -13,6 +13,8 @@ from PIL import features
 
 from dptr.new_language.survey import Request, infer_charset, split_families, survey
 from dptr.synth import EMBEDDED
+from dptr.text.casing import key
+from dptr.text.corpus import Corpus
 from dptr.text.language import ASCII
 from dptr.text.languages import LANGUAGES
 from dptr.utils.errors import UserError
@@ -167,6 +169,18 @@ def test_own_words_in_a_language(maltese):
     found = survey(Request("mt", maltese, "", FONTS))
     assert found.charset.characters == tuple(LANGUAGES["mt"].charset)
     assert [each.kind for each in found.corpus.sources] == ["file", "pattern"]
+
+
+def test_own_words_have_the_capitals_of_the_language_with_another_charset_too(tmp_path):
+    rng = random.Random(0)
+    listed = {"".join(rng.choices("aeiklmnr", k=7)) for _ in range(400)}
+    (tmp_path / "words.txt").write_text("\n".join(sorted(listed)))
+    (tmp_path / "letters.txt").write_text(LANGUAGES["tr"].charset)
+    found = survey(Request("tr", tmp_path / "words.txt", str(tmp_path / "letters.txt"), FONTS))
+    source = Corpus(found.corpus, found.charset, 25, 0, "all")
+    drawn = [word for word in map(source.word, range(2000)) if key(word) in listed and word.upper() == word]
+    assert len(drawn) > 100 and any("İ" in word for word in drawn)
+    assert not any("I" in word for word in drawn)
 
 
 @pytest.mark.parametrize(

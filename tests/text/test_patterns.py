@@ -87,6 +87,14 @@ def test_prices_use_only_signs_of_the_charset():
     assert any("€" in text for text in draws("price", euro, 200))
 
 
+@pytest.mark.parametrize("name", ["number", "price"])
+def test_a_decimal_comma_stands_between_digits(name):
+    rng, charset = np.random.default_rng(0), resolve_charset("de")
+    drawn = [PATTERNS[name](rng, charset, 25) for _ in range(4000)]
+    assert any(re.search(r"[0-9],[0-9]", text) for text in drawn)
+    assert not [text for text in drawn if re.search(r"[A-Za-z],", text)]
+
+
 def test_half_of_the_prices_have_a_decimal_comma_where_the_euro_is_known():
     ends = [text[-3:-2] for text in draws("price", resolve_charset("de"), 4000) if re.search(r"[.,]\d\d$", text)]
     assert set(ends) == {".", ","} and ends.count(",") / len(ends) == pytest.approx(0.5, abs=0.06)

@@ -112,6 +112,29 @@ def test_texts_of_a_kind_are_drawn_alike_and_patterns_that_do_not_fit_give_way(w
     assert readings / 2000 == pytest.approx(0.25, abs=0.05)
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_words_of_a_kind_are_in_capitals_as_often_as_others(words, place: int) -> None:
+    source = corpus(words, 0.0, upper=0.35, title=0.3, punctuation=0.0)
+    names = tuple("word" if each == place else "reading" for each in range(4))
+    drawn = [text for text in (source.draw(index, names) for index in range(4000)) if text.isalpha()]
+    assert len(drawn) == pytest.approx(1000, abs=100)
+    assert sum(text.isupper() for text in drawn) / len(drawn) == pytest.approx(0.35, abs=0.05)
+    assert sum(text.istitle() for text in drawn) / len(drawn) == pytest.approx(0.3, abs=0.05)
+    assert max(Counter(map(str.lower, drawn)).values()) < 2.5 * len(drawn) / 16
+
+
+def test_lists_have_their_weights_in_phrases_too(tmp_path) -> None:
+    for name, word in (("often", "aaa"), ("rarely", "bbb")):
+        (tmp_path / name).write_text(word)
+    sources = [
+        SourceConfig(kind="file", path=str(tmp_path / name), weight=weight)
+        for name, weight in (("often", 0.8), ("rarely", 0.1))
+    ]
+    source = corpus((*sources, SourceConfig(kind="pattern", weight=0.1)), 1.0, heldout=0.0)
+    counts = Counter(part for index in range(600) for part in source.word(index).lower().split())
+    assert counts["aaa"] / counts["bbb"] == pytest.approx(8, rel=0.3)
+
+
 def test_phrases_of_patterns_alone_are_refused() -> None:
     config = CorpusConfig(sources=(SourceConfig(kind="pattern"),), phrases=0.2)
     with pytest.raises(UserError, match="no list has a word in split 'train', and phrases are made of words"):

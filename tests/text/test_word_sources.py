@@ -67,6 +67,12 @@ def test_hunspell_reads_stems_in_their_encoding(tmp_path, encoding):
     assert read_source(source)[0] == [(word, 1.0) for word in (*stems, "km/h")]
 
 
+def test_hunspell_leaves_out_what_dictionaries_say_of_a_word(tmp_path):
+    entries = ("pretty ph:prity ph:priti->pretti", "work/AB po:verb", "tea\tpo:noun", "old\tnoun", "New York", "9:30")
+    (tmp_path / "xx.dic").write_text("6\n" + "\n".join(entries) + "\n")
+    assert read_dictionary(tmp_path / "xx.dic") == ["pretty", "work", "tea", "old", "New York", "9:30"]
+
+
 def test_find_dictionary(tmp_path):
     for name in ("th_TH", "th", "thx", "te_IN", "te_XX"):
         (tmp_path / f"{name}.dic").touch()
@@ -107,8 +113,9 @@ def test_greek_words_of_wordfreq_end_in_their_own_sigma() -> None:
         "word\tcount\none\t1000\ntwo\t10\nthree\t0\n",
         "   1000 one\n     10 two\n      0 three\n",
         "one 1e-2\ntwo 1e-4\nthree -7\n",
+        "1\tone\t1000\n3\ttwo\t10\n4\tthree\t1\n",
     ],
-    ids=["counts", "heading", "uniq -c", "frequencies"],
+    ids=["counts", "heading", "uniq -c", "frequencies", "numbered"],
 )
 def test_counts_beside_words_are_no_words(tmp_path, text):
     (tmp_path / "words.txt").write_text(text, encoding="utf-8")
@@ -121,7 +128,16 @@ def test_counts_beside_words_are_no_words(tmp_path, text):
     assert [word for word, _ in most[0]] == ["one"] and most[1]["beyond 1 different words"] == 2
 
 
-@pytest.mark.parametrize("text", ["one two\nthree 4\n", "1 2\n3 4\n", "one 1\n", "12\n", "", "\n \n"])
+@pytest.mark.parametrize("text", ["one 9\n2024 5\ntwo 2\n", "9 one\n5 2024\n2 two\n"])
+def test_words_with_counts_may_be_numbers(tmp_path, text):
+    (tmp_path / "words.txt").write_text(text, encoding="utf-8")
+    entries, _ = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt")))
+    assert [word for word, _ in entries] == ["one", "2024", "two"]
+
+
+@pytest.mark.parametrize(
+    "text", ["one two\nthree 4\n", "1 2\n3 4\n", "1 2 3\n3 4 5\n2 4 6", "one 1\n", "12\n", "", "\n \n"]
+)
 def test_other_texts_are_words_all_over(tmp_path, text):
     (tmp_path / "words.txt").write_text(text, encoding="utf-8")
     entries, left_out = read_source(SourceConfig(kind="file", path=str(tmp_path / "words.txt")))

@@ -14,9 +14,10 @@ from dptr.dual.glyph.model import GlyphModel, build_glyph, load_glyph, slot_symb
 from dptr.models.checkpoint import load_recognizer, open_checkpoint
 from dptr.models.decoders import Decoder
 from dptr.models.recognizer import build_recognizer
+from dptr.synth.source import RenderedWords
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.align import align
+from dptr.training.align import AlignTask, align
 from dptr.training.co_training import build_co_trained_decoder, co_training_losses, decoder_accuracy, has_co_training
 from dptr.training.resolve import resolve_align
 from dptr.training.sources import draw, rendered_words
@@ -45,6 +46,15 @@ def lessons(charset: Charset, words: list[str]) -> tuple[Tensor, Tensor]:
 def fitted(slots: Tensor, text: Tensor) -> Tensor:
     """The factor on text tokens that brings them nearest to the slots."""
     return torch.linalg.lstsq(text.detach().reshape(-1, 1), slots.detach().reshape(-1, 1)).solution.squeeze()
+
+
+def test_words_to_spell_are_others_than_those_of_the_crops(parts: Parts) -> None:
+    model, decoder, charset = both(parts, CoTrainingConfig(text=1, images=1, decoder=PLAIN))
+    recipe = resolve_align(parts.recipe("align", "co_training.text=1")).recipe
+    source, _, _ = rendered_words(recipe.corpus, recipe.render, recipe.glyph.encoder, charset, 5, recipe.run.seed, "")
+    assert isinstance(source, RenderedWords)
+    task = AlignTask(recipe, "run", charset, model, decoder, source, draw(source, 1), torch.device("cpu"))
+    assert sum(task.corpus.word(index) == source.word(index) for index in range(200)) < 100
 
 
 def test_a_word_with_its_own_residuals_is_its_crop(parts: Parts) -> None:

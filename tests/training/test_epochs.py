@@ -100,6 +100,14 @@ def test_stage_1_uses_each_label_once_an_epoch(
     assert "3 epochs of 11 samples: 9 steps of 4" in capsys.readouterr().err
 
 
+def test_stage_1_uses_each_label_once_an_epoch_where_batches_are_sorted(
+    parts: Parts, tmp_path: Path, seen: Seen
+) -> None:
+    pretrain(of_labels(parts, write_labels(tmp_path / "a", LABELS), "bucket=16"), tmp_path / "run")
+    uses, wanted = Counter(word for batch in seen for word in batch), Counter(3 * LABELS)
+    assert uses >= wanted and uses.total() == 4 * len(seen) == 36
+
+
 def test_stage_1_goes_on_with_the_same_labels(
     parts: Parts, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,12 +136,12 @@ def test_a_run_does_not_go_on_with_other_data(parts: Parts, tmp_path: Path, monk
         pretrain(of_labels(parts, tmp_path / "real", "run.epochs=4"), tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("rendered", [0, 0.5])
+@pytest.mark.parametrize(("rendered", "bucket"), [(0, 1), (0.5, 1), (0, 1000)])
 def test_stage_2_uses_each_crop_once_an_epoch(
-    rendered: float, parts: Parts, tmp_path: Path, seen: Seen, capsys: pytest.CaptureFixture[str]
+    rendered: float, bucket: int, parts: Parts, tmp_path: Path, seen: Seen, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["run.epochs=2", f"data.rendered={rendered}", "data.augment=0", "corpus.sources=[{kind='pattern'}]"]
-    recipe = recipe_of(parts, "finetune", *settings)
+    recipe = recipe_of(parts, "finetune", *settings, f"data.bucket={bucket}")
     finetune(recipe, tmp_path / "run")
     (found,) = re.findall(r"(\d+) crops for training", capsys.readouterr().err)
     crops = int(found)
