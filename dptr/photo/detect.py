@@ -148,7 +148,7 @@ def is_blank(image: Image.Image) -> bool:
     """Whether nothing stands out from its ground; the grain of paper and its shading do not."""
     means = image.convert("L").reduce(4)
     beside = ImageChops.difference(means, means.filter(ImageFilter.BoxBlur(4)))
-    return bool(beside.getextrema()[1] <= GRAIN)
+    return int(np.asarray(beside).max()) <= GRAIN
 
 
 def _stretches(length: int) -> list[tuple[int, int]]:
