@@ -7,8 +7,8 @@ Four parts; each adds a JSON line to ``results.jsonl`` in ``--out``, and one tha
 
 - plain: ``Reader`` in one process with one thread, then in two processes at once;
 - workers: ``dptr batch read`` with one worker, then with two, from the start of the command to its end;
-- faults: a cluster with three nodes reads all crops. A node is killed after a third of the blocks, the command after
-  two thirds; then the same command runs again;
+- faults: a cluster with three nodes reads all crops. A node is killed after a third of them, the command after two
+  thirds; then the same command runs again;
 - check: the rows of the faulty run beside those of one process: none missing, none twice, texts and confidences alike.
 
 ``--speed`` crops are read in the parts that are timed. Set OMP_NUM_THREADS=1: plain readers
@@ -87,12 +87,12 @@ def measure_workers(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds by the clock of the two commands, and what was finished when something was killed."""
+    """Seconds by the clock of the two commands, and how many crops were read when something was killed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
     out = options.out / "readings"
-    blocks = -(-count_rows(options.crops) // CHUNK)
+    count = count_rows(options.crops)
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
@@ -100,9 +100,9 @@ def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
         command = batch_read(options.crops, out, options.model, "--address", cluster.address, "--workers", f"1-{NODES}")
         begun = time.perf_counter()
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        at_node = wait_for(out, blocks // 3, driver)
+        at_node = wait_for(out, count // 3, driver)
         cluster.remove_node(nodes[-1], allow_graceful=False)
-        at_driver = wait_for(out, 2 * blocks // 3, driver)
+        at_driver = wait_for(out, 2 * count // 3, driver)
         driver.kill()
         driver.wait()
         first = time.perf_counter() - begun
@@ -113,8 +113,9 @@ def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
         cluster.shutdown()
     return {
         "blocks": len([*(out / "_blocks").glob("*.json")]),
-        "finished when a node was killed": at_node,
-        "finished when the command was killed": at_driver,
+        "crops": count,
+        "read when a node was killed": at_node,
+        "read when the command was killed": at_driver,
         "seconds before": round(first, 1),
         "seconds after": round(second, 1),
     }
@@ -207,14 +208,15 @@ def copy_first(crops: Path, out: Path, count: int) -> None:
                 return
 
 
-def wait_for(out: Path, blocks: int, driver: subprocess.Popen[bytes]) -> int:
-    """Wait until so many blocks are finished; how many then are."""
+def wait_for(out: Path, crops: int, driver: subprocess.Popen[bytes]) -> int:
+    """Wait until so many crops are in finished blocks; how many then are."""
     while True:
-        finished = len([*(out / "_blocks").glob("*.json")])
-        if finished >= blocks:
+        marks = [json.loads(mark.read_text()) for mark in (out / "_blocks").glob("[0-9]*.json")]
+        finished = sum(mark["inputs"] for mark in marks)
+        if finished >= crops:
             return finished
         if driver.poll() is not None:
-            sys.exit(f"the command ended with {driver.returncode} after {finished} blocks")
+            sys.exit(f"the command ended with {driver.returncode} after {finished} crops")
         time.sleep(0.1)
 
 

@@ -71,7 +71,7 @@ def check_after_kill(command: str, out: Path) -> None:
         load_bank(out)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 @pytest.mark.parametrize("whole", [*TRAINING, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
 def test_killed_at_random_moments(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     moments = random.Random(f"{whole.command} {kills}")
