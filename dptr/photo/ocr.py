@@ -212,7 +212,7 @@ class OCR:
             each.choose_candidate()
         if self._readers.expects:
             for each in routed:
-                each.chosen.settle()
+                each.chosen.fix_words()
         chosen = [each.chosen.choose() for each in routed]
         if self._readers.expects:
             self._read_expected(chosen, check)

@@ -106,7 +106,7 @@ class View:
                     own, text=in_line.text, characters=in_line.characters, confidence=sure, uncalibrated=own.product
                 )
 
-    def settle(self) -> None:
+    def fix_words(self) -> None:
         """Keep the words as they are split now, whatever is read in them later; nothing is unread."""
         spans, _ = self.words()
         self.gaps = Gaps(tuple(self.gaps.bounds(span) for span in spans), (CERTAIN,) * (len(spans) - 1))
@@ -179,10 +179,10 @@ class LineViews:
                 best = view
         return best
 
-    def settle(self) -> None:
+    def fix_words(self) -> None:
         """Keep only the best view, and its words as they are split now."""
         self.views = [self.choose()]
-        self.views[0].settle()
+        self.views[0].fix_words()
 
     def drop_other_curves(self) -> None:
         """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""
