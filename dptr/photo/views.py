@@ -94,17 +94,15 @@ class View:
     def take_signs(self) -> None:
         """Let words have the signs at their ends that the whole line has and they lack; none is unread.
 
-        Crops of words that recognizers learn from are often labeled without the period or the comma behind them.
+        Crops of words that recognizers learn from are often labeled without the period or the comma behind them. The
+        confidence stays, for letters and digits are the same.
         """
         for span, in_line in self.words_of_line().items():
             own = self.readings[span]
             letters = _without_signs(own.text)
             more = letters and len(in_line.text) > len(own.text) and not in_line.runaway
             if more and letters == _without_signs(in_line.text):
-                sure = min(own.confidence, in_line.confidence)
-                self.readings[span] = replace(
-                    own, text=in_line.text, characters=in_line.characters, confidence=sure, uncalibrated=own.product
-                )
+                self.readings[span] = replace(own, text=in_line.text, characters=in_line.characters)
 
     def fix_words(self) -> None:
         """Keep the words as they are split now, whatever is read in them later; nothing is unread."""

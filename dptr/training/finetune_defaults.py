@@ -68,7 +68,7 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
         f"no recipe: continuing from {recipe.init.model} for {length}; the state kept is the one that reads most "
         "held-out crops among those that forget little; change settings with --set or --config"
     ]
-    lists = own_lists(model)
+    lists = word_files(model)
     if lists and "sources" not in recipe.corpus.model_fields_set:
         sources = "".join(f'{{kind="file", path={json.dumps(path, ensure_ascii=False)}}}, ' for path in lists)
         setting = f'corpus.sources=[{sources}{{kind="pattern", weight=0.25}}]'
@@ -79,7 +79,7 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
     return recipe, messages
 
 
-def own_lists(model: str) -> list[str]:
+def word_files(model: str) -> list[str]:
     """The files of words that a recognizer was trained on, as its card names them; none where it names none."""
     held: Any = card_of(model) if model else None
     for key in ("recipe", "corpus", "sources"):

@@ -92,6 +92,15 @@ def test_words_have_the_signs_at_their_ends_that_their_line_has(
     assert all("".join(character for character, _ in each.characters) == each.text for each in readings)
 
 
+def test_a_sign_costs_a_word_no_confidence() -> None:
+    """It is that of letters and digits, which are the same; a lower one could leave the word out."""
+    view = _line(0, "see", "you", line_reading=replace(_reading("see you."), confidence=0.1))
+    own = view.readings[1, 1]
+    view.take_signs()
+    assert view.readings[1, 1].text == "you."
+    assert (view.readings[1, 1].confidence, view.readings[1, 1].product) == (own.confidence, own.product)
+
+
 def test_characters_stand_where_they_are_seen() -> None:
     """Digits of a Hebrew line from left to right, its letters from right to left."""
     view = _line(0, "x")

@@ -78,8 +78,7 @@ class View {
       const own = chosen[index].reading;
       const letters = withoutSigns(own.text);
       if (!letters || letters !== withoutSigns(inLine.text) || inLine.characters.length <= own.characters.length) return;
-      const confidence = Math.min(own.confidence, inLine.confidence);
-      chosen[index].reading = { ...own, text: inLine.text, characters: inLine.characters, confidence };
+      chosen[index].reading = { ...own, text: inLine.text, characters: inLine.characters };
     });
   }
 }

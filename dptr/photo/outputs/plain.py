@@ -45,11 +45,11 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
 def write_csv(pages: Iterable[Shown], file: IO[bytes]) -> None:
     """The rows of ``write_tsv`` with commas, quotes where they are needed, and names and texts as they are; on a
     terminal without controls."""
-    seen = escape if file.isatty() else str
-    for index, (page, _) in enumerate(pages):
+    shown = escape if file.isatty() else str
+    file.write(encode(",".join(COLUMNS) + "\n"))
+    for page, _ in pages:
         table = io.StringIO()
-        rows = [map(seen, row) for row in _rows(page)]
-        csv.writer(table, lineterminator="\n").writerows([*([COLUMNS] if index == 0 else []), *rows])
+        csv.writer(table, lineterminator="\n").writerows(map(shown, row) for row in _rows(page))
         file.write(encode(table.getvalue()))
         file.flush()
 
