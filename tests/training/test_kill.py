@@ -22,6 +22,7 @@ from dptr.dual.orp.bank import load_bank
 from dptr.utils.tensors import load_tensors
 
 TRAINING = ("align", "finetune", "pretrain")
+ALIGN_SLOW = (pytest.param("align", marks=pytest.mark.slow), "finetune", "pretrain")  # the trainer is the same
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def check_after_kill(command: str, out: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-@pytest.mark.parametrize("whole", [*TRAINING, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
+@pytest.mark.parametrize("whole", [*ALIGN_SLOW, pytest.param("adapt", marks=pytest.mark.slow), "bank"], indirect=True)
 def test_killed_at_random_moments(whole: Whole, kills: int, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     moments = random.Random(f"{whole.command} {kills}")
     done, run = 0, 0
@@ -160,7 +161,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("whole", TRAINING, indirect=True)
+@pytest.mark.parametrize("whole", ALIGN_SLOW, indirect=True)
 def test_a_full_disk_leaves_what_was_saved(whole: Whole, warm: Warm, parts: Parts, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk; the state, with its moments, is larger than the model."""
     out = tmp_path / "run"
