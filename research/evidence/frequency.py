@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def count(language: str) -> Frequencies:
     """
     charset = resolve_charset(f"{language}+space")
     corpus = Corpus(in_language(CorpusConfig(), charset), charset, 64, 0, "all")
-    words: Counter[str] = Counter()
+    words: defaultdict[str, float] = defaultdict(float)
     ranked = True
     for source in corpus.sources:
         if isinstance(source, WordList):
@@ -85,7 +85,7 @@ def count(language: str) -> Frequencies:
 
 def count_words(words: Mapping[str, float], ranked: bool) -> Frequencies:
     """Frequencies of words that come so often."""
-    characters: Counter[str] = Counter()
+    characters: defaultdict[str, float] = defaultdict(float)
     for word, share in words.items():
         for character in word:
             characters[character] += share
