@@ -26,6 +26,7 @@ from dptr.dual.orp.residuals import build_residual_bank
 from dptr.evaluation.evaluate import evaluate
 from dptr.export import export
 from dptr.inference.reader import Reader
+from dptr.models.checkpoint import open_checkpoint
 from dptr.new_language.plan import Method, Plan, plan
 from dptr.new_language.survey import Request, Survey, longest_word, survey
 from dptr.synth import FontIndex, Renderer, find_fonts
@@ -49,6 +50,8 @@ TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
 SHEET = 160, 32  # pixels of a crop on the sheet, at most
 TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
+RATE, PPOCR_RATE = 8e-4, 5e-4  # learning rates: of the networks of dptr-en and of dptr-latin
+KNOWN = 0.3  # of it, where the start has all characters: at the full rate it first loses what it has (docs/LOG.md)
 MOST_STEPS = 10_000_000  # the clock ends the training
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0, "negatives": 1024}  # that of dptr-en, for any charset
 DECOMPOSITION = "unicode"  # jamo of Hangul, letters and accents: see dptr.training.shared_rows
@@ -242,11 +245,10 @@ class Chain:
 
     def finetune_recipe(self, start: dict[str, str]) -> FinetuneRecipe:
         crops = [str(path) for path in self.settings.crops]
-        pretrained = encoder_kind(start.get("model", "")) == "ppocr"
         return FinetuneRecipe.model_validate(
             {
                 "run": {**self.run_settings("finetune", 64, 250), "workers": self.times.workers},
-                "optim": {"lr": 5e-4 if pretrained else 8e-4, "grad_clip": 5.0, "ema_decay": 0.998},
+                "optim": {"lr": self.choose_rate(start.get("model", "")), "grad_clip": 5.0, "ema_decay": 0.998},
                 "model": {"charset": self.charset, "max_length": self.longest},
                 "init": start,
                 "decomposition": DECOMPOSITION,
@@ -254,6 +256,14 @@ class Chain:
                 **self.render_settings(),
             }
         )
+
+    def choose_rate(self, model: str) -> float:
+        """The learning rate of fine-tuning from a recognizer, or from a decoder if ``model`` is empty."""
+        if not model:
+            return RATE
+        rate = PPOCR_RATE if encoder_kind(model) == "ppocr" else RATE
+        lacks = {*self.found.charset.characters} - {*open_checkpoint(model).charset.characters}
+        return rate if lacks else KNOWN * rate
 
     def begun(self, stage: str) -> bool:
         """Whether a stage of training has left something to go on with."""

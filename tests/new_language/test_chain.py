@@ -173,6 +173,17 @@ def test_held_out_words_are_not_trained_on(tmp_path):
     assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1
 
 
+def test_a_start_that_has_all_characters_begins_at_a_lower_rate(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(first + second + third for first in "abcdefg" for second in "hijkl" for third in "mnop"))
+    rates = []
+    for request in (GEORGIAN, Request("", words, "", FONTS)):
+        made = chain.Chain(Settings(request), survey(request), plan(1, "rendered"), tmp_path, time.monotonic())
+        rates.append([made.choose_rate(model) for model in ("", "dptr-en", "dptr-latin")])
+    assert rates[0] == [8e-4, 8e-4, 5e-4], "letters of Georgian are new to both"
+    assert rates[1] == pytest.approx([8e-4, 0.3 * 8e-4, 0.3 * 5e-4])
+
+
 def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
     """The file of its characters, which no recipe can do without, is written at each start."""
     words = tmp_path / "words.txt"
