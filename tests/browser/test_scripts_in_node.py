@@ -15,6 +15,8 @@ from dptr.browser import FOLDER
 from dptr.photo.align import align_characters
 from dptr.photo.order import order_boxes
 from dptr.photo.spaces import Columns
+from dptr.photo.widths import measure_widths
+from dptr.text.unicode import graphemes
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
@@ -53,7 +55,21 @@ def test_the_reading_order_is_that_of_python(tmp_path: Path, degrees: int) -> No
         assert found == wanted
 
 
-@pytest.mark.parametrize("text", ["hello", "a b.", "नमस्ते", "สวัสดีที่", "שָׁלוֹם", "می\u200cروم"])
+def test_clusters_and_widths_are_those_of_python(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    letters = [
+        "कषि्\u093c\u094d\u200d", "বিশ্বের", "മലയാളം", "తెలుగు", "ଓଡ଼ିଆ", "ગુજરાતી", "மொழி", "น้ำ", "မြန်မား",
+        "سشصضبتلايىءأ، \u064e\u200c؟ء", "שינוםלזגָ", "aw1 .é日本",
+    ]  # fmt: skip
+    texts = ["".join(draw.choice([*some], 12)) for some in letters for _ in range(20)]
+    found = call(tmp_path, "script", "graphemes", [[[*text]] for text in texts])
+    assert found == [graphemes(text) for text in texts]
+    assert call(tmp_path, "widths", "measureWidths", [[clusters] for clusters in found]) == [
+        measure_widths(clusters) for clusters in found
+    ]
+
+
+@pytest.mark.parametrize("text", ["hello", "a b.", "नमस्ते", "हिन्दी", "น้ำที่", "שָׁלוֹם", "می\u200cروم"])
 def test_characters_stand_where_python_sees_them(tmp_path: Path, text: str) -> None:
     draw = np.random.default_rng(len(text))
     cases = []
