@@ -44,7 +44,8 @@ def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
     if not 0 <= share <= 1:
         raise UserError(f"--share {share:g}: a share is from 0 to 1; pass 0.25 for a quarter of the second model")
     first, second = (open_checkpoint(folder) for folder in (model, other))
-    if (first.config, first.charset.characters) != (second.config, second.charset.characters):
+    same_network = first.config.model_copy(update={"charset": second.config.charset}) == second.config
+    if not same_network or first.charset.characters != second.charset.characters:
         raise UserError(
             f"'{other}': its settings or characters are not those of '{model}'; pass one of the same network"
         )

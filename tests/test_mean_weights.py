@@ -10,17 +10,18 @@ import torch
 from helpers_docs import ROOT
 
 from dptr.config.model import DecoderConfig, FMUConfig, ModelConfig, SVTRConfig
-from dptr.models.checkpoint import load_recognizer, save_checkpoint
+from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkpoint
 from dptr.models.recognizer import build_recognizer
-from dptr.text.charset import resolve_charset
+from dptr.text.charset import CHARSETS, resolve_charset
 from dptr.utils.errors import UserError
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from mean_weights import write_mean
 
 
-def make(folder: Path, seed: int, length: int = 5) -> Path:
+def make(folder: Path, seed: int, length: int = 5, charset: str = "36") -> Path:
     config = ModelConfig(
+        charset=charset,
         encoder=SVTRConfig(size="nano", height=16, width=32),
         fmu=FMUConfig(queries=9, heads=2),
         decoder=DecoderConfig.of(kind="nrtr", dim=16, depth=1, heads=2),
@@ -30,7 +31,7 @@ def make(folder: Path, seed: int, length: int = 5) -> Path:
         torch.manual_seed(seed)
         model = build_recognizer(config, 36)
     card = {"name": f"model {seed}", "thresholds": {"n": 200, "0.99": [0.9, 0.5]}}
-    save_checkpoint(folder, "recognizer", model, config, resolve_charset("36"), {}, card, temperature=1.25 + seed)
+    save_checkpoint(folder, "recognizer", model, config, resolve_charset(charset), {}, card, temperature=1.25 + seed)
     return folder
 
 
@@ -45,6 +46,19 @@ def test_each_weight_is_the_mean(tmp_path: Path) -> None:
             assert torch.equal(tensor, states[0][name])
     made = load_recognizer(tmp_path / "mean")
     assert made.card == {"name": "model 0"} and made.temperature == 1.25
+
+
+def test_the_name_of_a_charset_says_nothing(tmp_path: Path) -> None:
+    """``dptr new-language`` names a file of the characters, whose path is another one in each run."""
+    characters = CHARSETS["36"]
+    (tmp_path / "same.txt").write_text(characters)
+    (tmp_path / "other.txt").write_text(characters[1] + characters[0] + characters[2:])
+    first = make(tmp_path / "0", 0)
+    same, other = (make(tmp_path / name, 1, charset=str(tmp_path / f"{name}.txt")) for name in ("same", "other"))
+    write_mean(first, same, 0.5, tmp_path / "mean")
+    assert open_checkpoint(tmp_path / "mean").charset == resolve_charset("36")
+    with pytest.raises(UserError, match="its settings or characters are not those of"):
+        write_mean(first, other, 0.5, tmp_path / "none")
 
 
 def test_what_has_no_mean_is_refused(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class SynthWork:
 
 
 def describe_renderer(source: Any) -> dict[str, str]:
-    """What the pixels of rendered words depend on beside the recipe: the fonts, and the versions of what draws.
+    """What rendered words depend on beside the recipe: the fonts, the versions of what draws, and the first texts.
 
     Args:
         source: a ``dptr.synth.source.RenderedWords``.
@@ -234,9 +234,12 @@ def describe_renderer(source: Any) -> dict[str, str]:
     import hashlib
     from importlib.metadata import version
 
+    from dptr.synth.manifest import digest_words
+
     fonts = sorted((font.family, font.style, font.number, font.coverage) for font in source.renderer.fonts.fonts)
     drawing = {name: version(name) for name in ("numpy", "opencv-python-headless", "Pillow")}
-    return {"fonts": hashlib.sha256(repr(fonts).encode()).hexdigest()[:16], **drawing}
+    digest = hashlib.sha256(repr(fonts).encode()).hexdigest()[:16]
+    return {"fonts": digest, "words": digest_words(source), **drawing}
 
 
 def read_items(reader: Reader, items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:

@@ -41,11 +41,12 @@ STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 @click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Draw the boxes and texts over the picture.")
 @click.option("--boxes", metavar="TSV", type=click.Path(), help="Read in these boxes; look for no others.")
 @click.option("-r", "--recursive", is_flag=True, help="Read what is in sub-folders too.")
+@click.option("--resume", is_flag=True, help="Pass over inputs whose file is in DIR/ already.")
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @page_options()
 def ocr(
     inputs: tuple[str, ...], model: str | None, language: str | None, style: str | None, out: str,
-    overlay: str | None, boxes: str | None, recursive: bool, pages: str, text_layer: str, dpi: int,
+    overlay: str | None, boxes: str | None, recursive: bool, resume: bool, pages: str, text_layer: str, dpi: int,
     min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
     batch_size: int,
 ) -> None:  # fmt: skip
@@ -66,7 +67,8 @@ def ocr(
     With --lang auto, the recognizer of its script reads each line; JSON names both. If none is installed for a script,
     a message says once how to install it.
 
-    A DIR/ gets a file for each input. With --pattern or --lexicon only the words that fit are written.
+    A DIR/ gets a file for each input, whole or not at all; after an interruption the same command with --resume reads
+    the others. With --pattern or --lexicon only the words that fit are written.
     """
     from dptr.photo.boxes import read_boxes, take_boxes
     from dptr.photo.inputs import InputOptions, open_sheets, parse_pages
@@ -84,8 +86,14 @@ def ocr(
     sources, failed = _expand(inputs, recursive)
     apart = Isolation() if isolate else None
     plan = Plan(chosen, out, overlay, {source: _list_pages(source, pages, options, apart) for source in sources})
-    plan.check()
-    total = sum(1 if numbers is None else len(numbers) for numbers in plan.numbers.values())
+    written = plan.find_written() if resume else set()
+    plan.check(written)
+    if written:
+        say(f"dptr: {len(written)} of {len(sources)} inputs passed over, whose files are in {out}")
+        sources = [source for source in sources if source not in written]
+        if not sources:
+            raise click.exceptions.Exit(2 if failed else 0)
+    total = sum(len(plan.numbers[source] or [1]) for source in sources)
     finder = take_boxes if given else detector
     recognizer = choose_recognizer(model, language)
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)

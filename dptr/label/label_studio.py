@@ -19,7 +19,7 @@ from dptr.data.crops import UNREADABLE
 from dptr.data.importers.common import field, parse_json, read_text
 from dptr.data.report import DropReport
 from dptr.label.item import Item, Photo, Proposal, State, check_text
-from dptr.label.pictures import check_outline
+from dptr.label.pictures import check_outline, order_outline
 from dptr.label.store import Store
 from dptr.photo.inputs import Failure, InputOptions, Pages, open_sheets
 from dptr.photo.page import Outline
@@ -234,14 +234,16 @@ def _proposals(part: Part, seen: bool, size: tuple[int, int], where: str, drops:
     if seen and not text and not illegible:
         drops.add(NO_TEXT, name, "")
         return
+    meta = shape.get("meta")
+    own = meta["dptr"] if isinstance(meta, dict) and isinstance(meta.get("dptr"), dict) else {}
     try:
         outline = _outline(shape["value"], *size)
+        if "points" in shape["value"] and not own:
+            outline = order_outline(outline)
         check_outline(outline, size)
     except (UserError, KeyError, TypeError, ValueError, OverflowError) as error:
         drops.add(BROKEN_BOX, name, str(error))
         return
-    meta = shape.get("meta")
-    own = meta["dptr"] if isinstance(meta, dict) and isinstance(meta.get("dptr"), dict) else {}
     state: State = "open" if not seen else "illegible" if illegible else "labeled"
     if own.get("state") == "sure" and state == "labeled" and own.get("proposed") == text:
         state = "sure"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from dptr.data.importers.geometry import upright_corners
 from dptr.label.item import Item, Photo
 from dptr.label.store import Store
 from dptr.photo.boxes import FARTHEST
@@ -163,6 +164,31 @@ def check_outline(outline: Outline, size: tuple[int, int]) -> None:
         raise UserError(f"box of {area:.0f} square pixels: too small, or mirrored; draw it anew")
     if (middle < 0).any() or (middle >= size).any():
         raise UserError("box whose middle lies outside the picture; draw it anew")
+
+
+def order_outline(outline: Outline) -> Outline:
+    """An outline that begins anywhere and runs either way, as ``check_outline`` wants it.
+
+    Of four corners the top is the side that runs most to the right (``upright_corners``). More points are a curved
+    strip: of the ways to part them into two halves that face each other, the one with the shortest ways across counts,
+    and the top is the half that runs to the right.
+    """
+    points = np.array(outline, np.float64)
+    if len(points) == 4:
+        corners = upright_corners(points)
+        return outline if corners is None else _as_outline(corners)
+    x, y = points.T
+    if np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) < 0:
+        points = points[::-1]
+    half = len(points) // 2
+    starts = [np.roll(points, -start, 0) for start in range(len(points))]
+    across = [float(np.linalg.norm(each - each[::-1], axis=1).sum()) for each in starts[:half]]
+    best = int(np.argmin(across))
+    return _as_outline(max(starts[best], starts[best + half], key=lambda each: each[half - 1, 0] - each[0, 0]))
+
+
+def _as_outline(points: np.ndarray) -> Outline:
+    return tuple((x, y) for x, y in points.tolist())
 
 
 def encode_crop(image: Image.Image) -> bytes:

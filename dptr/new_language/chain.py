@@ -103,9 +103,8 @@ def new_language(settings: Settings, out: Path, resume: bool = False) -> Path:
     held = read_json(out / MANIFEST, "run") if begun else manifest
     if changed := [key for key, value in manifest.items() if held.get(key) != value]:
         raise UserError(f"{out}: begun with another {', '.join(changed)}; pass the same, or another --out")
-    for path in settings.crops:
-        open_labeled(path)  # what cannot be opened is told before anything is rendered
-    found = survey(settings.request)
+    crops = [open_labeled(path) for path in settings.crops]  # what cannot be opened is told before anything is rendered
+    found = survey(settings.request, (each.label(index) for each in crops for index in range(len(each))))
     for line in found.notes:
         say(line)
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from PIL import features
 from dptr.config.render import CorpusConfig, SourceConfig
 from dptr.synth import EMBEDDED
 from dptr.synth.fonts import describe_embedded, find_fonts, needs_shaping
-from dptr.text.charset import SPACED, Charset, normalize_label, resolve_charset
+from dptr.text.charset import SPACED, Charset, count_new, normalize_label, resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.hunspell import find_dictionary
 from dptr.text.language import ASCII, Language
@@ -28,7 +28,7 @@ FEWEST_WORDS = 100  # of a word list; fewer teach no spelling
 DRAWN = 0.9  # of the language's own letters: what a font must draw to be of use
 HELD_OUT = 0.2  # of the font families, for the test
 OWN = 0.1  # of the words: what must have a letter of a script other than Latin, where the charset holds one
-RARE = 2  # a character that fewer entries of a word list hold is taken for a slip, where no charset is named
+RARE = 2  # a character that fewer entries of a list, or fewer labels, hold is a slip, where no charset is named
 ONE_CASE = "GEORGIAN", "CHEROKEE"  # Unicode has a second one, which texts and fonts do without
 MOST_SHOWN = 150  # characters in a message; the run's characters.txt has all
 LARGE_LIST = 20_000  # words: of fewer, a tenth is held out for the test, of more a fiftieth
@@ -59,7 +59,7 @@ class Survey:
 
     Attributes:
         name: of the language, for people.
-        charset: its characters, without the space.
+        charset: its characters, without the space; behind them those of the labels.
         corpus: where words come from, and which share of them is held out.
         train_fonts: files of families to train with; ``test_fonts`` of others, or the same where there is one family.
             Both hold some of the embedded Latin fonts, never the same families.
@@ -74,8 +74,12 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(request: Request) -> Survey:
+def survey(request: Request, labels: Iterable[str] = ()) -> Survey:
     """Look at words and fonts before anything is trained.
+
+    Args:
+        labels: of crops to learn from. Where no charset was asked for, the charset gets the characters that at least
+            ``RARE`` of them hold.
 
     Raises:
         UserError: neither a language nor words; an unknown code; too few words; a charset of another script than the
@@ -87,6 +91,9 @@ def survey(request: Request) -> Survey:
     taken = _describe_charset(charset, request.words) if request.words and not (language or request.charset) else []
     corpus, notes = _find_words(request, language, charset)
     train_fonts, test_fonts, font_notes = _find_fonts(request.fonts, charset, name)
+    if not request.charset:
+        charset, added = _add_characters(charset, labels, train_fonts)
+        taken += added
     return Survey(name, charset, corpus, train_fonts, test_fonts, (*taken, *notes, *font_notes))
 
 
@@ -152,6 +159,21 @@ def _describe_charset(charset: Charset, words: Path) -> list[str]:
     if rare := sorted(_count_characters(words).keys() - {*charset.characters}):
         lines.append(f"left out, as fewer than {RARE} entries hold them (--charset FILE takes them): {_shown(rare)}")
     return lines
+
+
+def _add_characters(charset: Charset, labels: Iterable[str], fonts: Sequence[str]) -> tuple[Charset, list[str]]:
+    """The charset with the characters of labels, which it would refuse else; and lines that name them."""
+    counts = count_new(charset, labels)
+    added = sorted(character for character, count in counts.items() if count >= RARE)
+    lines = []
+    if added:
+        lines.append(f"characters of the labels that charset '{charset.name}' lacks, added: {_shown(added)}")
+        opened = find_fonts(fonts)
+        if undrawn := [each for each in added if not any(each in font for font in opened)]:
+            lines.append(f"learned from the crops alone, as no font of the training draws them: {_shown(undrawn)}")
+    if rare := sorted(counts.keys() - {*added}):
+        lines.append(f"left out, as fewer than {RARE} labels hold them (--charset FILE takes them): {_shown(rare)}")
+    return Charset(charset.name, (*charset.characters, *added)), lines
 
 
 def _shown(characters: Iterable[str]) -> str:

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from dptr.photo.spaces import Columns
-from dptr.text.unicode import JOINERS
+from dptr.photo.widths import measure_widths
+from dptr.text.unicode import graphemes
 
-NARROW, WIDE, USUAL = 0.5, 1.4, 1.0  # how wide characters are beside each other
-_NARROW = frozenset("ijl1I!|.,:;'`\"()[]{}ftr-/\\")
-_WIDE = frozenset("mwMW@%&")
 STIFFNESS = 4.0  # of widths, against what the network sees
 FLOOR = 0.02  # probability below which the network does not count
 
 
-def character_width(character: str) -> float:
-    """How wide a character is beside others in common fonts, about."""
-    if character in _NARROW:
-        return NARROW
-    if character in _WIDE or unicodedata.east_asian_width(character) in "WF":
-        return WIDE
-    return USUAL
-
-
 def align_characters(text: str, columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
-    """Where each character stands between two places of a line; marks that take no room, where their letter does.
+    """Where each character stands between two places of a line.
 
-    The ends of the characters are chosen together, by dynamic programming: near where the network sees one letter end
-    and the next begin, spaces over blank columns, and each about as wide as such a character is beside the others.
+    The characters of a grapheme cluster stand at one place: a vowel sign may be drawn before, behind, or around its
+    letter, and letters that are joined to one sign have no places of their own. The ends of the clusters are chosen
+    together, by dynamic programming: near where the network sees one letter end and the next begin, spaces over blank
+    columns, and each about as wide as such a one is beside the others.
 
     Args:
         text: one character or more, from left to right; spaces may be among them.
@@ -39,37 +30,32 @@ def align_characters(text: str, columns: Columns, left: float, right: float) -> 
     Returns:
         Begin and end of each character, as fractions of the line's width.
     """
-    own = [place for place, character in enumerate(text) if not place or not _takes_no_room(character)]
-    spots = _align("".join(text[place] for place in own), columns, left, right)
-    return [spots[index] for index in np.searchsorted(own, range(len(text)), "right") - 1]
+    clusters = graphemes(text)
+    spots = _align(clusters, columns, left, right)
+    return [spot for spot, cluster in zip(spots, clusters, strict=True) for _ in cluster]
 
 
-def _takes_no_room(character: str) -> bool:
-    return unicodedata.category(character) in ("Mn", "Me") or character in JOINERS
-
-
-def _align(text: str, columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
-    """The same for characters that all take room."""
+def _align(clusters: Sequence[str], columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
     count = len(columns.blank)
     start = min(max(round(left * count), 0), count)
     # Finer than the network's columns where there are many characters.
-    fine = max(1, -(-3 * len(text) // max(1, round(right * count) - start)))
-    steps = max(len(text), round((right - left) * count) * fine)
+    fine = max(1, -(-3 * len(clusters) // max(1, round(right * count) - start)))
+    steps = max(len(clusters), round((right - left) * count) * fine)
     places = (start + (np.arange(steps + 1)) / fine).clip(0, count - 1).astype(int)
     edge = np.log(np.maximum(np.maximum(columns.edges, columns.blank), FLOOR))[places]
     blank = np.concatenate(([0.0], np.log(np.maximum(columns.blank, FLOOR))[places[:-1]].cumsum()))
     solid = np.concatenate(([0.0], np.log(np.maximum(1 - columns.blank, FLOOR))[places[:-1]].cumsum()))
-    widths = np.array([character_width(character) for character in text])
+    widths = np.array(measure_widths(clusters))
     unit = steps / widths.sum()
     worth = np.full(steps + 1, -np.inf)
     worth[0] = 0.0
-    back = np.zeros((len(text), steps + 1), int)
-    for index, character in enumerate(text):
+    back = np.zeros((len(clusters), steps + 1), int)
+    for index, cluster in enumerate(clusters):
         low, high = max(1, int(0.3 * widths[index] * unit)), max(2, int(2.5 * widths[index] * unit) + 1)
         lengths = np.arange(low, min(high, steps) + 1)
-        held = blank if character == " " else solid
+        held = blank if cluster == " " else solid
         costs = STIFFNESS * np.log(lengths / (widths[index] * unit)) ** 2 / 2
-        # Where the character begins, for each place where it ends and each length.
+        # Where the cluster begins, for each place where it ends and each length.
         begins = np.arange(steps + 1)[:, None] - lengths
         value = np.where(begins < 0, -np.inf, worth[begins]) + (held[:, None] - held[begins]) / fine - costs
         longest = value.argmax(1)
@@ -77,7 +63,7 @@ def _align(text: str, columns: Columns, left: float, right: float) -> list[tuple
         back[index] = lengths[longest]
         worth = best + edge
     ends = [steps]
-    for index in range(len(text) - 1, -1, -1):
+    for index in range(len(clusters) - 1, -1, -1):
         ends.append(ends[-1] - int(back[index, ends[-1]]))
     if ends[-1] != 0 or not np.isfinite(worth[steps]):
         ends = (steps * np.concatenate(([0.0], widths.cumsum())) / widths.sum())[::-1].tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -36,8 +36,28 @@ class Plan:
     overlay: str | None
     numbers: Numbers
 
-    def check(self) -> None:
+    def find_written(self) -> set[str]:
+        """The sources whose files are all in the folder. A file comes whole, after the pictures drawn of its pages.
+
+        A source of unknown pages that go to a file each is none of them.
+
+        Raises:
+            UserError: pages do not go to a folder.
+        """
+        if self.out == "-" or not is_folder(self.out):
+            raise UserError(f"--resume with -o {self.out}: only a folder, -o DIR/, holds inputs that are finished")
+        single = FORMATS[self.style].single
+        return {
+            source
+            for source, known in self.numbers.items()
+            if (known or not single) and all(os.path.isfile(self._path(source, number)) for number in known or [1])
+        }
+
+    def check(self, written: Collection[str] = ()) -> None:
         """Check that all can be written.
+
+        Args:
+            written: sources whose files stay as they are.
 
         Raises:
             UserError: more pages than a file holds would go to it, two inputs or a page and a picture to the same file,
@@ -63,7 +83,11 @@ class Plan:
         if both := {*map(os.path.realpath, texts)} & {*map(os.path.realpath, pictures)}:
             raise UserError(f"{min(both)}: named for -o and for --overlay; pass two names")
         inputs = [source for source in self.numbers if source != "-"]
-        for name in texts | pictures:
+        left = [page for page in self._pages() if page[0] not in written]
+        named = {
+            str(path) for page in left for path in (self._path(*page), self._overlay_path(*page)) if path is not None
+        }
+        for name in named - {"-"}:
             check_file(name, inputs)
 
     def write(self, pages: Iterable[Shown]) -> None:

@@ -142,6 +142,17 @@ def count_rows(path: Path) -> int:
         return file.metadata.num_rows
 
 
+def read_words(path: Path) -> list[str]:
+    """The words of a shard that ``write_crops`` wrote.
+
+    Raises:
+        UserError: it is not whole.
+    """
+    with open_parquet(Place(str(path.parent)), path.name) as file:
+        words: list[str] = file.read([LABELS[0]])[LABELS[0]].to_pylist()
+        return words
+
+
 @contextmanager
 def open_parquet(place: Place, name: str) -> Iterator[ParquetFile]:
     """A Parquet file whose end, which says what is in it, could be read.

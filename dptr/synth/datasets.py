@@ -9,6 +9,7 @@ import io
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from dptr.config.train import SynthRecipe
 from dptr.data.labeled import LABELS
 from dptr.data.lmdb import write_lmdb
 from dptr.synth import worker
-from dptr.synth.manifest import describe_recipe, same_crops
+from dptr.synth.manifest import CHECKED, check_words, describe_recipe, same_crops
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.utils.errors import UserError
@@ -83,6 +84,7 @@ def write_folder(
         if not same_crops(read_json(path, "rendered crops"), described):
             raise UserError(f"{folder}: holds crops of another recipe or range; pass the same, or another --out")
     source = make_source(recipe)
+    check_words(labels, _words(labels), source, first)
     remove_partial(folder)
     write_json(path, described)
     done, rest = _kept(labels)
@@ -129,6 +131,14 @@ def _kept(labels: Path) -> tuple[int, bytes]:
     """How many crops have their whole line, and what an interrupted run left of another line."""
     data = labels.read_bytes() if labels.exists() else b""
     return data.count(b"\n"), data[data.rfind(b"\n") + 1 :]
+
+
+def _words(labels: Path) -> list[str]:
+    """The first words that have their whole line."""
+    if not labels.exists():
+        return []
+    with open(labels, encoding="utf-8", errors="replace", newline="\n") as file:
+        return [line[:-1].partition("\t")[2] for line in islice(file, CHECKED) if line.endswith("\n")]
 
 
 def _chunks(

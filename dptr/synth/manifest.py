@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dptr.config.effects import RENAMED_EFFECTS, Effects
 from dptr.config.render import CorpusConfig
 from dptr.config.size import CropSize
 from dptr.config.train import SynthRecipe
+from dptr.synth.source import RenderedWords
+from dptr.utils.errors import UserError
+
+CHECKED = 1000  # words by which it is told whether a recipe still draws the same texts
 
 
 def describe_recipe(recipe: SynthRecipe) -> dict[str, Any]:
@@ -18,6 +25,30 @@ def describe_recipe(recipe: SynthRecipe) -> dict[str, Any]:
 def same_crops(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two manifests tell of the same crops; whatever else they hold has to be the same too."""
     return _content(one) == _content(other)
+
+
+def check_words(path: Path, words: Sequence[str], source: RenderedWords, first: int) -> None:
+    """Check that rendering would go on with the texts that it began with: word lists, fonts, and versions differ.
+
+    Args:
+        path: of the file that holds the words.
+        words: those of the crops from number ``first`` on; ``CHECKED`` of them are looked at.
+
+    Raises:
+        UserError: another word would be drawn.
+    """
+    for index, held in enumerate(words[:CHECKED], first):
+        if (drawn := source.word(index)) != held:
+            raise UserError(
+                f"{path}: crop {index} shows {held!r}, and {drawn!r} would be drawn now: begun by another version of "
+                "dptr, or with other words or fonts; pass another --out"
+            )
+
+
+def digest_words(source: RenderedWords) -> str:
+    """Of the first ``CHECKED`` words."""
+    words = "\n".join(map(source.word, range(CHECKED)))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def _content(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dptr.data.sources import ByRows, Sample
 from dptr.shards.shard_set import is_shards
 from dptr.synth import worker
 from dptr.synth.datasets import encode_png
-from dptr.synth.manifest import describe_recipe, same_crops
+from dptr.synth.manifest import check_words, describe_recipe, same_crops
 from dptr.synth.source import RenderedWords
 from dptr.synth.worker import make_source
 from dptr.text.charset import Charset, check_label
@@ -188,7 +188,7 @@ def write_pack(
 
     Raises:
         UserError: ``folder`` holds something else, a pack and neither ``resume`` nor a part is asked for, or a pack of
-            another recipe; what rendering raises.
+            another recipe, or of other words (``check_words``); what rendering raises.
     """
     described = {**describe_recipe(recipe), "shard": SHARD}
     if style != "safetensors":
@@ -212,6 +212,8 @@ def write_pack(
     ]
     missing = [shard for shard in shards if STYLES[style].count(shard.path) != len(shard)]
     done = count - sum(map(len, missing))
+    if whole := next((shard for shard in shards if shard not in missing), None):
+        check_words(whole.path, STYLES[style].words(whole.path), source, whole.first)
     progress(done)
     missing = [shard for shard in missing if shard.number % part[1] == part[0]]
     if not missing:
@@ -266,6 +268,10 @@ def _count_tensors(path: Path) -> int:
     return len(_read_shard(path).words) if path.is_file() else 0
 
 
+def _words_of_tensors(path: Path) -> list[str]:
+    return _read_shard(path).words
+
+
 def _write_parquet(path: Path, samples: list[Sample], first: int, several: bool) -> None:
     from dptr.shards.parquet import write_crops
 
@@ -279,15 +285,25 @@ def _count_parquet(path: Path) -> int:
     return count_rows(path) if path.is_file() else 0
 
 
+def _words_of_parquet(path: Path) -> list[str]:
+    from dptr.shards.parquet import read_words
+
+    return read_words(path)
+
+
 @dataclass(frozen=True)
 class Style:
-    """How the files of a pack are written, and how many crops one holds; 0 = it is not there."""
+    """How the files of a pack are written, how many crops one holds (0 = it is not there), and their words."""
 
     write: Callable[[Path, list[Sample], int, bool], None]
     count: Callable[[Path], int]
+    words: Callable[[Path], list[str]]
 
 
-STYLES = {"safetensors": Style(_write_tensors, _count_tensors), "parquet": Style(_write_parquet, _count_parquet)}
+STYLES = {
+    "safetensors": Style(_write_tensors, _count_tensors, _words_of_tensors),
+    "parquet": Style(_write_parquet, _count_parquet, _words_of_parquet),
+}
 
 
 def _name(number: int, style: str = "safetensors") -> str:

@@ -215,21 +215,23 @@ def resolve_charset(spec: str) -> Charset:
 
 
 def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
-    """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides.
+    """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides (``count_new``)."""
+    new = tuple(character for character, count in sorted(count_new(charset, labels).items()) if count >= least)
+    return Charset(charset.name, charset.characters + new) if new else charset
 
-    Labels are brought into ``charset`` first (``normalize_label``, ``Charset.fold``). Control characters and what
-    is not its own NFC form stay outside.
+
+def count_new(charset: Charset, labels: Iterable[str]) -> Counter[str]:
+    """The characters that labels hold and ``charset`` lacks, and how many labels hold each.
+
+    Labels are brought into ``charset`` first (``normalize_label``, ``Charset.fold``). Control characters, what is not
+    its own NFC form, and U+FFFD, which stands for what a program could not read, are no characters of a charset.
     """
     counts = Counter(character for label in labels for character in set(charset.fold(charset.normalize(label))))
-    new = [
-        character
-        for character, count in sorted(counts.items())
-        if count >= least
-        and character not in charset
-        and normalize_label(character) == character
-        and category(character) not in ("Cc", "Cs")
-    ]
-    return Charset(charset.name, charset.characters + tuple(new)) if new else charset
+    for character in [*counts]:
+        possible = normalize_label(character) == character and category(character) not in ("Cc", "Cs")
+        if character in charset or not possible or character == "\ufffd":
+            del counts[character]
+    return counts
 
 
 def normalize_label(text: str, spaces: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from dptr.utils.files import atomic_file
 
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 """tqdm's own, which shows seconds a piece where a piece takes more than one."""
+
+EVERY = 30.0
+"""Seconds between two lines of progress where standard error is no terminal."""
 
 _verbosity = 0
 
@@ -78,9 +82,10 @@ def shows_progress() -> bool:
 
 @contextmanager
 def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]:
-    """A function (name, done, total) that draws progress bars on standard error; silent where that is no terminal.
+    """A function (name, done, total) that draws progress bars on standard error.
 
-    A bar shows how much is done, the time that it took, the time left, and how many are done a second.
+    A bar shows how much is done, the time that it took, the time left, and how many are done a second. Where standard
+    error is no terminal, a line every ``EVERY`` seconds says how much is done, as in the log of a training.
 
     Args:
         unit: of what is counted, as it stands after a rate.
@@ -88,17 +93,22 @@ def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
+    spoke = time.monotonic()
 
-    def show(name: str, done: int, total: int) -> None:
+    def draw(name: str, done: int, total: int) -> None:
         if name not in bars:
             bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr, bar_format=_BAR)
         bars[name].update(done - bars[name].n)
 
-    def ignore(name: str, done: int, total: int) -> None:
-        pass
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal spoke
+        now = time.monotonic()
+        if now - spoke >= EVERY:
+            spoke = now
+            say(f"{name} {done:,} of {total:,}{unit if unit not in ('it', f' {name}') else ''}")
 
     try:
-        yield show if sys.stderr.isatty() and shows_progress() else ignore
+        yield draw if sys.stderr.isatty() and shows_progress() else tell
     finally:
         for bar in bars.values():
             bar.close()

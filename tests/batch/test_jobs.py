@@ -20,9 +20,11 @@ from dptr.batch.items import Source
 from dptr.batch.run import Run, Task, plan_ocr, plan_reading, plan_synth, run_here, run_task
 from dptr.batch.schemas import READINGS
 from dptr.batch.work import MOST_TRIES, Do, Work, do_block
+from dptr.config.render import CorpusConfig, RenderConfig, SourceConfig
 from dptr.config.train import SynthRecipe
 from dptr.inference.reader import Reader
 from dptr.synth.datasets import write_folder as write_rendered
+from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
 from dptr.utils.places import StoreError
 
@@ -298,6 +300,20 @@ def test_rendered_crops_are_those_of_dptr_synth(tmp_path: Path) -> None:
         run_task(plan_synth(recipe, 12, 4), str(tmp_path / "4"), run_here)
     read(tmp_path / "4" / "crops", tmp_path / "read")  # what is rendered can be read
     assert len(read_rows(tmp_path / "read")) == 10
+
+
+def test_a_job_of_other_texts_does_not_go_on(
+    font_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another version draws them, or another word list under the same name."""
+    random = CorpusConfig(sources=(SourceConfig(kind="pattern", patterns=("random",)),), heldout=0)
+    recipe = SynthRecipe(charset="36", corpus=random, render=RenderConfig(fonts=(str(font_folder),)))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Corpus, "word", lambda self, index: f"v{index}" if index == 999 else f"w{index}")
+        run_task(plan_synth(recipe, 2, 2), str(tmp_path / "job"), run_here)
+    monkeypatch.setattr(Corpus, "word", lambda self, index: f"w{index}")
+    with pytest.raises(UserError, match=r"holds another job .renderer"):
+        run_task(plan_synth(recipe, 2, 2), str(tmp_path / "job"), run_here)
 
 
 def test_parquet_parts_are_one_table(folder: Path, tmp_path: Path) -> None:

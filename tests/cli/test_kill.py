@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "ocr-json": ("all.json", ["ocr", "{in}/crops", "-o", "{out}", *MODEL]),
     "ocr-pdf": ("all.pdf", ["ocr", "{in}/crops", "-o", "{out}", *MODEL]),
     "ocr-files": ("pages", ["ocr", "{in}/crops", "-o", "{out}/", "--format", "hocr", "--overlay", "{out}/", *MODEL]),
+    "ocr-texts": ("pages", ["ocr", "{in}/crops", "-o", "{out}/", "--resume", *MODEL]),
     "read": ("read.json", ["read", "{in}/crops", "--json", "-o", "{out}", *MODEL]),
     "eval": ("report.json", EVAL),
     "check": ("report.json", CHECK),
@@ -157,7 +158,7 @@ def held(name: str, out: Path) -> Any:
     if name.startswith("ocr-pdf"):
         pages = [page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(out)]
         return len(pages), pages
-    if name in ("ocr-files", "import", "shards") or name.startswith("export-page"):
+    if name in ("ocr-files", "ocr-texts", "import", "shards") or name.startswith("export-page"):
         return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     if name.startswith(("eval", "check")):
         page = Path(f"{out}.html")
@@ -190,7 +191,7 @@ def check_after_kill(whole: Whole, out: Path) -> bool:
     if name == "label" and not (out / "label.db").exists():
         return False
     found, expected = held(name, out), held(name, whole.out)
-    if name in ("ocr-files", "shards"):
+    if name in ("ocr-files", "ocr-texts", "shards"):
         found = {
             file: content for file, content in found.items() if not file.rpartition("/")[2].startswith(".partial-")
         }

@@ -124,6 +124,36 @@ def test_a_pdf_can_go_to_standard_output(capfdbinary: pytest.CaptureFixture[byte
     assert [text.split() for text in texts] == [["red", str(red), "page", str(red - 20)] for red in (21, 22, 23)]
 
 
+def test_texts_go_on_after_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text and tables do not say that DPTR wrote them, so that what stood there ended the next run."""
+    given = ["ocr", "a.png", "frames.tif", "deep.png", "-o", "new/"]
+    _out(capsys, "frames.tif", "-o", "new/")
+    Path("new/frames.txt").write_text("as it was")
+    assert run(given) == 2 and "new/frames.txt: exists, and nothing in it says" in capsys.readouterr().err
+    assert run([*given, "--resume"]) == 0
+    assert "dptr: 1 of 3 inputs passed over, whose files are in new/\n" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in Path("new").iterdir()} == {
+        "a.txt": "red 11\npage 1\n",
+        "frames.txt": "as it was",
+        "deep.txt": "red 31\npage 1\n",
+    }
+    assert run([*given, "--resume"]) == 0 and "3 of 3 inputs passed over" in capsys.readouterr().err
+    assert run([*given, "missing.png", "--resume"]) == 2
+
+
+def test_an_input_of_which_a_page_is_missing_is_not_finished(capsys: pytest.CaptureFixture[str]) -> None:
+    _out(capsys, "frames.tif", "-o", "new/", "--format", "page", "--overlay", "drawn/")
+    Path("new/frames-2.page.xml").unlink()
+    _out(capsys, "frames.tif", "-o", "new/", "--format", "page", "--overlay", "drawn/", "--resume")
+    assert {path.name for path in Path("new").iterdir()} == {f"frames-{number}.page.xml" for number in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("out", ["-", "all.txt"])
+def test_only_a_folder_goes_on(out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ocr", "a.png", "-o", out, "--resume"]) == 2
+    assert f"--resume with -o {out}: only a folder, -o DIR/, holds" in capsys.readouterr().err
+
+
 def test_a_folder_gets_a_file_for_each_input(capsys: pytest.CaptureFixture[str]) -> None:
     _out(capsys, "a.png", "frames.tif", "-o", "new/")
     assert {path.name: path.read_text() for path in Path("new").iterdir()} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,45 @@ def test_what_label_studio_itself_writes_is_read(tmp_path: Path) -> None:
         "neither rectangle nor polygon": 2, "a box without text": 1, "box that cannot be cut out": 1,
         "unreadable image": 1,
     }  # fmt: skip
+
+
+def polygon(points: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {"points": [[100 * x / SIZE[0], 100 * y / SIZE[1]] for x, y in points]}
+
+
+ARC = (20, 60), (60, 40), (100, 60), (90, 80), (60, 60), (30, 80)  # begins left at the top
+SLANTED = (20, 20), (90, 30), (88, 50), (18, 40)
+
+
+@pytest.mark.parametrize("points", [SLANTED, ARC], ids=["corners", "curve"])
+@pytest.mark.parametrize("way", [1, -1], ids=["clockwise", "counter"])
+def test_a_polygon_may_begin_at_any_corner(points: Sequence[tuple[float, float]], way: int, tmp_path: Path) -> None:
+    """Another first corner turned the crop, and one drawn the other way round was refused."""
+    save_photo(tmp_path / "a.png")
+    results = []
+    for start in range(len(points)):
+        place = polygon([*points[start:], *points[:start]][::way])
+        results += [result("polygon", place, str(start)), result("textarea", {"text": ["word"]}, str(start))]
+    (tmp_path / "tasks.json").write_text(json.dumps([{"data": {"ocr": "a.png"}, "annotations": [{"result": results}]}]))
+    store, drops = Store(tmp_path / "set"), DropReport()
+    assert import_labels(store, tmp_path / "tasks.json", drops) == len(points) and not drops.total
+    assert {item.outline for item in store.each()} == {points}
+
+
+def test_a_polygon_that_dptr_wrote_begins_where_its_text_does(tmp_path: Path) -> None:
+    """Text upside down, which the shape alone does not tell."""
+    for name, kept in (("ours", True), ("theirs", False)):
+        save_photo(tmp_path / "a.png")
+        place = result("polygon", polygon([*SLANTED[2:], *SLANTED[:2]])) | (
+            {"meta": {"dptr": {"state": "labeled"}}} if kept else {}
+        )
+        text = result("textarea", {"text": ["word"]})
+        task = {"data": {"ocr": "a.png"}, "annotations": [{"result": [place, text]}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps([task]))
+    for name, begin in (("ours", SLANTED[2]), ("theirs", SLANTED[0])):
+        store = Store(tmp_path / name)
+        assert import_labels(store, tmp_path / f"{name}.json", DropReport()) == 1
+        assert [item.outline[0] for item in store.each()] == [begin]
 
 
 @pytest.mark.parametrize("parent", [None, 7], ids=["same ids", "parent named"])

@@ -20,6 +20,8 @@ from dptr.new_language import chain
 from dptr.new_language.chain import Settings, describe_reading, describe_settings, new_language, plan_settings
 from dptr.new_language.plan import SHARES, plan
 from dptr.new_language.survey import Request, survey
+from dptr.text.charset import resolve_charset
+from dptr.text.languages import LANGUAGES
 from dptr.text.rules import is_heldout
 from dptr.utils.errors import UserError
 
@@ -163,6 +165,22 @@ def test_crops_that_are_missing_are_told_at_once(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         new_language(Settings(GEORGIAN, crops=(tmp_path / "nowhere",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_characters_of_labeled_crops_are_learned(tmp_path, monkeypatch):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    (crops / "labels.tsv").write_text("a.png\tЖук\nb.png\tЖж\n", encoding="utf-8")
+    begun: list[chain.Chain] = []
+
+    def begin(self: chain.Chain) -> Path:
+        begun.append(self)
+        return self.out
+
+    monkeypatch.setattr(chain.Chain, "run", begin)
+    new_language(Settings(GEORGIAN, crops=(crops,)), tmp_path / "run")
+    recipe = begun[0].finetune_recipe({"model": "dptr-en"})
+    assert resolve_charset(recipe.model.charset).characters == (*LANGUAGES["ka"].charset, "Ж")
 
 
 def test_held_out_words_are_not_trained_on(tmp_path):

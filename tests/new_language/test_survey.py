@@ -114,6 +114,21 @@ def test_a_list_in_one_case_brings_the_other(letters, characters, tmp_path):
     assert "".join(infer_charset(tmp_path / "words.txt").characters) == ASCII + characters
 
 
+def test_labels_bring_their_characters():
+    """Crops with others cannot be learned from, and are left out."""
+    labels = ["Жж", "ბარი Ж", "caf\ufffd", "\x07ბ\x07", "aèè", "bè", "Я"]
+    found = survey(Request("ka", None, "", FONTS), labels)
+    assert "".join(found.charset.characters) == LANGUAGES["ka"].charset + "èЖ"
+    assert "characters of the labels that charset 'ka' lacks, added: è Ж" in found.notes
+    assert "learned from the crops alone, as no font of the training draws them: Ж" in found.notes
+    assert [note for note in found.notes if note.startswith("left out, as fewer than 2 labels") and note[-3:] == "Я ж"]
+    assert found.train_fonts == survey(Request("ka", None, "", FONTS)).train_fonts
+
+
+def test_a_charset_that_was_asked_for_stays():
+    assert survey(Request("ka", None, "ka", FONTS), ["Ж", "Ж"]).charset.characters == tuple(LANGUAGES["ka"].charset)
+
+
 def test_accents_typed_apart_are_part_of_their_letters(tmp_path, maltese):
     apart = tmp_path / "apart.txt"
     apart.write_text(normalize("NFD", maltese.read_text(encoding="utf-8")), encoding="utf-8")

@@ -20,6 +20,7 @@ from dptr.synth.datasets import parse_shard, shard_range, write_folder, write_sy
 from dptr.synth.pack import open_pack, write_pack
 from dptr.synth.worker import make_source
 from dptr.text.charset import resolve_charset
+from dptr.text.corpus import Corpus
 from dptr.utils.errors import UserError
 
 SIZE = CropSize(height=16, width=32)
@@ -107,6 +108,21 @@ def test_other_crops_are_not_mixed_in(recipe, tmp_path):
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(UserError, match="not empty"):
         write_folder(recipe, 0, 3, tmp_path / "full", resume=True)
+
+
+@pytest.mark.parametrize("last", [6, 9])
+def test_crops_of_other_texts_are_not_mixed_in(last, recipe, tmp_path, monkeypatch):
+    """The picture of a line that is cut off was compared, and no other."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Corpus, "word", lambda self, index: f"w{index}")
+        write_folder(recipe, 3, 9, tmp_path / "set")
+    labels = tmp_path / "set" / "labels.tsv"
+    labels.write_bytes(b"".join(labels.read_bytes().splitlines(keepends=True)[: last - 3]))
+    before = contents(tmp_path / "set")
+    monkeypatch.setattr(Corpus, "word", lambda self, index: f"v{index}" if index == 5 else f"w{index}")
+    with pytest.raises(UserError, match=r"labels\.tsv: crop 5 shows 'w5', and 'v5' would be drawn now"):
+        write_folder(recipe, 3, 9, tmp_path / "set", resume=True)
+    assert contents(tmp_path / "set") == before
 
 
 def test_a_full_disk_is_told_and_resumed(recipe, tmp_path, monkeypatch):

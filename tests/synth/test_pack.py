@@ -95,6 +95,21 @@ def test_packs_are_not_written_over_or_mixed(recipe, tmp_path):
         write(recipe, 10, tmp_path / "other")
 
 
+@pytest.mark.parametrize("style", pack.STYLES)
+def test_a_pack_of_other_texts_does_not_go_on(style, recipe, tmp_path, monkeypatch):
+    """As an earlier version draws them, or another word list under the same name: both were mixed without a word."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Corpus, "word", lambda self, index: "abc" if index % 10 == 7 else f"w{index}")
+        write(recipe, 10, tmp_path / "pack", style=style)
+        assert write(recipe, 20, tmp_path / "pack", style=style, resume=True)[-1] == 20
+    monkeypatch.setattr(Corpus, "word", lambda self, index: f"w{index}")
+    with pytest.raises(
+        UserError, match=rf"crops-000000\.{style}: crop 7 shows 'abc', and 'w7' would be drawn now: begun by"
+    ):
+        write(recipe, 30, tmp_path / "pack", style=style, resume=True)
+    assert len([*(tmp_path / "pack").glob("crops-*")]) == 2
+
+
 def test_words_that_a_charset_cannot_write_are_counted(recipe, tmp_path):
     write(recipe, 20, tmp_path / "pack")
     source = make_source(recipe)

@@ -133,6 +133,11 @@ def test_a_charset_grows_by_what_enough_labels_hold():
     )  # as a set without upper case spells it
 
 
+def test_what_a_program_could_not_read_is_no_character():
+    latin = resolve_charset("62")
+    assert extend_charset(latin, ["caf\ufffd", "\x9f", "\ue000"]).characters == (*latin.characters, "\ue000")
+
+
 INVISIBLE = {
     *"\u200b\u2060\ufeff\u00ad\u061c\u200e\u200f",
     *map(chr, range(0x202A, 0x202F)),

@@ -1,36 +1,27 @@
 // Where each character of a line stands: the text is known, and roughly how wide letters are and where they end
 // (dptr/photo/align.py).
 
-import { isWide, takesNoRoom } from "./script.js";
+import { graphemes } from "./script.js";
 import { round } from "./sizes.js";
+import { measureWidths } from "./widths.js";
 
-const [NARROW, WIDE, USUAL] = [0.5, 1.4, 1]; // how wide characters are beside each other
-const NARROW_ONES = "ijl1I!|.,:;'`\"()[]{}ftr-/\\";
-const WIDE_ONES = "mwMW@%&";
 const STIFFNESS = 4; // of widths, against what the network sees
 const FLOOR = 0.02; // probability below which the network does not count
 
-function characterWidth(character) {
-  if (NARROW_ONES.includes(character)) return NARROW;
-  return WIDE_ONES.includes(character) || isWide(character) ? WIDE : USUAL;
-}
-
-// characters: from left to right, one or more; left, right: fractions of the line's width. Returns [begin, end] of each:
-// near where one letter ends and the next begins, spaces over blank columns, each about as wide as such characters are.
-// Marks that take no room stand where their letter does.
+// characters: from left to right, one or more; left, right: fractions of the line's width. Returns [begin, end] of each,
+// those of a grapheme cluster at one place: near where one ends and the next begins, spaces over blank columns, each about
+// as wide as such ones are.
 export function alignCharacters(characters, columns, left, right) {
-  const takesRoom = characters.map((character, place) => !place || !takesNoRoom(character));
-  const spots = align(characters.filter((_, place) => takesRoom[place]), columns, left, right);
-  let own = -1;
-  return takesRoom.map((takes) => spots[takes ? (own += 1) : own]);
+  const clusters = graphemes(characters);
+  const spots = align(clusters, columns, left, right);
+  return clusters.flatMap((cluster, index) => [...cluster].map(() => spots[index]));
 }
 
-// The same for characters that all take room.
-function align(characters, columns, left, right) {
+function align(clusters, columns, left, right) {
   const count = columns.blank.length;
   const start = Math.min(Math.max(round(left * count), 0), count);
-  const fine = Math.max(1, Math.ceil((3 * characters.length) / Math.max(1, round(right * count) - start)));
-  const steps = Math.max(characters.length, round((right - left) * count) * fine);
+  const fine = Math.max(1, Math.ceil((3 * clusters.length) / Math.max(1, round(right * count) - start)));
+  const steps = Math.max(clusters.length, round((right - left) * count) * fine);
   const places = Array.from({ length: steps + 1 }, (_, step) => Math.trunc(Math.min(Math.max(start + step / fine, 0), count - 1)));
   const log = (value) => Math.log(Math.max(value, FLOOR));
   const edge = places.map((place) => log(Math.max(columns.edges[place], columns.blank[place])));
@@ -39,15 +30,15 @@ function align(characters, columns, left, right) {
     blank.push(blank.at(-1) + log(columns.blank[place]));
     solid.push(solid.at(-1) + log(1 - columns.blank[place]));
   }
-  const widths = characters.map(characterWidth);
+  const widths = measureWidths(clusters);
   const sum = widths.reduce((total, width) => total + width, 0);
   const unit = steps / sum;
   let worth = new Array(steps + 1).fill(-Infinity);
   worth[0] = 0;
-  const back = characters.map((character, index) => {
+  const back = clusters.map((cluster, index) => {
     const usual = widths[index] * unit;
     const [low, high] = [Math.max(1, Math.trunc(0.3 * usual)), Math.max(2, Math.trunc(2.5 * usual) + 1)];
-    const held = character === " " ? blank : solid;
+    const held = cluster === " " ? blank : solid;
     const before = worth;
     worth = new Array(steps + 1).fill(-Infinity);
     return worth.map((_, end) => {
@@ -62,7 +53,7 @@ function align(characters, columns, left, right) {
     });
   });
   let ends = [steps];
-  for (let index = characters.length - 1; index >= 0; index -= 1) ends.push(ends.at(-1) - back[index][ends.at(-1)]);
+  for (let index = clusters.length - 1; index >= 0; index -= 1) ends.push(ends.at(-1) - back[index][ends.at(-1)]);
   ends.reverse();
   if (ends[0] !== 0 || !Number.isFinite(worth[steps])) {
     ends = [0];

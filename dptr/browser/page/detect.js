@@ -1,5 +1,6 @@
 // Where text is: PP-OCRv6's network in onnxruntime-web, and boxes from its map as DB makes them (dptr/photo/detect.py).
 
+import { isBlank } from "./blank.js";
 import { regions, smallestRectangle } from "./components.js";
 import { cut, extend } from "./picture.js";
 import { openSession } from "./recognizer.js";
@@ -35,7 +36,7 @@ export class Detector {
     const found = await this.findAt(picture, scale, () => {});
     const fine = Math.min(1, TILED_SIDE / long);
     if (fine > TILED_GAIN * scale) {
-      if (!found.length) return this.findAt(picture, fine, tell);
+      if (!found.length) return isBlank(picture) ? found : this.findAt(picture, fine, tell);
       const sides = found.map((box) => Math.min(...sideLengths(box)) * scale).sort((one, two) => one - two);
       const middle = (sides[Math.floor((sides.length - 1) / 2)] + sides[Math.floor(sides.length / 2)]) / 2;
       if (middle < SMALL_TEXT) return this.findAt(picture, fine, tell);
