@@ -185,7 +185,7 @@ def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> No
         if kinds[symbol] not in ("AN", "EN") and not (kinds[symbol] == "CS" and between):
             example = show(charset.characters[symbol - 1])
             raise UserError(
-                f"pattern '{pattern}': matches Arabic digits and {example}, beside which numbers follow each other from "
-                "right to left, and this model writes from left to right; pass a list of words (--lexicon), [0-9] for "
-                "other digits, or a pattern of one number, such as '[٠-٩]+/[٠-٩]+'"
+                f"pattern '{pattern}': matches Arabic digits and {example}, beside which numbers follow each other "
+                "from right to left, and this model writes from left to right; pass a list of words (--lexicon), [0-9] "
+                "for other digits, or a pattern of one number, such as '[٠-٩]+/[٠-٩]+'"
             )
