@@ -7,7 +7,7 @@ from dataclasses import replace
 from unicodedata import category, east_asian_width
 
 from dptr.inference.prediction import Prediction
-from dptr.photo.page import Word
+from dptr.photo.page import LEAST_CONFIDENCE, Word
 from dptr.photo.views import View
 from dptr.text.direction import LineDirection, logical_order, needs_reordering, to_logical, to_visual
 from dptr.text.scripts import script_of
@@ -25,7 +25,8 @@ def join_unspaced(view: View, words: Sequence[tuple[Bounds, Prediction]]) -> lis
     """Join words between which no space belongs: lines are split where a gap may be one, in any script.
 
     Two stay apart where the reading of the whole line has a space, and where a pattern or a lexicon asked for words.
-    The confidence of what is joined is the product of theirs.
+    The confidence of what is joined is the product of theirs; below ``LEAST_CONFIDENCE``, where the whole line would
+    not be shown, they stay apart too.
 
     Args:
         words: of ``view``, from left to right.
@@ -40,11 +41,13 @@ def join_unspaced(view: View, words: Sequence[tuple[Bounds, Prediction]]) -> lis
     for (left, right), reading in words:
         if joined:
             (begin, end), last = joined[-1]
-            if (left - end) * scale < _widest_gap(last, reading) and end not in spaces:
+            confidence = last.confidence * reading.confidence
+            near = (left - end) * scale < _widest_gap(last, reading) and end not in spaces
+            if near and confidence >= LEAST_CONFIDENCE:
                 both = replace(
                     last,
                     text=last.text + reading.text,
-                    confidence=last.confidence * reading.confidence,
+                    confidence=confidence,
                     uncalibrated=last.product * reading.product,
                     characters=last.characters + reading.characters,
                 )

@@ -87,11 +87,17 @@ def test_words_are_joined_where_python_joins_them(tmp_path: Path) -> None:
         )  # fmt: skip
         view.likely_gaps = Gaps(pieces, likely)
         bounds = [(left, right) for left, right in pieces]
-        readings = [Prediction(text, 0.5, tuple((each, 0.5) for each in text), uncalibrated=0.25) for text in texts]
+        sure = draw.choices((0.7, 0.95), (1, 4), k=4)
+        readings = [
+            Prediction(text, each, tuple((one, 0.5) for one in text)) for text, each in zip(texts, sure, strict=True)
+        ]
         wanted.append([each.text for _, each in join_unspaced(view, [*zip(bounds, readings, strict=True)])])
         gaps = {"pieces": pieces, "spaces": [0.5] * 3}
         shown = {"gaps": gaps, "likelyGaps": {"pieces": pieces, "spaces": likely}}
-        words = [[b, {"text": t, "characters": [*t], "runaway": False}] for b, t in zip(bounds, texts, strict=True)]
+        words = [
+            [place, {"text": reading.text, "confidence": reading.confidence, "characters": [], "runaway": False}]
+            for place, reading in zip(bounds, readings, strict=True)
+        ]
         cases.append([{**shown, "columns": {"blank": [0] * 160, "height": 16}}, words])
     found = call(tmp_path, "beside", "joinUnspaced", cases)
     assert [[reading["text"] for _, reading in words] for words in found] == wanted

@@ -12,7 +12,8 @@ from helpers_photo import box
 from dptr.inference.prediction import Prediction
 from dptr.label.propose import words_of
 from dptr.photo.assemble import assemble_page
-from dptr.photo.page import Page
+from dptr.photo.page import LEAST_CONFIDENCE, Page
+from dptr.photo.run import keep_confident
 from dptr.photo.spaces import Columns
 from dptr.photo.split import Gaps
 from dptr.photo.views import LineViews, View
@@ -22,7 +23,7 @@ WIDE = 0.9  # of the height, a gap as wide as a letter
 
 
 def read(text: str, **other: object) -> Prediction:
-    return replace(Prediction(text, 0.8, tuple((each, 0.9) for each in text), uncalibrated=0.9 ** len(text)), **other)  # type: ignore[arg-type]
+    return replace(Prediction(text, 0.95, tuple((each, 0.9) for each in text), uncalibrated=0.9 ** len(text)), **other)  # type: ignore[arg-type]
 
 
 def show(*words: Prediction, gap: float = 0.2, in_line: Prediction | None = None) -> View:
@@ -67,8 +68,15 @@ def test_scripts_without_spaces_get_none_from_gaps(texts: tuple[str, ...], gap: 
 
 
 def test_the_confidence_of_joined_words_is_the_product_of_theirs() -> None:
-    (word,) = assemble(show(read("上", confidence=0.5), read("海", confidence=0.5))).words
-    assert word.confidence == 0.25 and word.box[1][0] - word.box[0][0] == pytest.approx(44, abs=2)
+    (word,) = assemble(show(read("上", confidence=0.5), read("海", confidence=0.9))).words
+    assert word.confidence == 0.45 and word.box[1][0] - word.box[0][0] == pytest.approx(44, abs=2)
+
+
+def test_an_unsure_word_does_not_take_its_line_along() -> None:
+    """Words below ``LEAST_CONFIDENCE`` are not shown."""
+    page = assemble(show(read("東京", confidence=0.9), read("都", confidence=0.3), read("新宿", confidence=0.9)))
+    kept, left_out = keep_confident(page, LEAST_CONFIDENCE)
+    assert (kept.text, left_out) == ("東京 新宿", 1)
 
 
 def test_a_space_that_was_read_stays() -> None:

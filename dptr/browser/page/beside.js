@@ -3,6 +3,7 @@
 import { logicalOrder, needsReordering, visualOrder } from "./direction.js";
 import { isUnspaced, isWideSign } from "./script.js";
 
+const LEAST_CONFIDENCE = 0.4; // of a word that is shown
 const NO_SPACE = 0.65; // heights of a line, below which white between letters of scripts without spaces is none
 const NO_SPACE_BESIDE_SIGNS = 1; // the same beside 。 and its kin, which are half white themselves
 
@@ -13,11 +14,12 @@ export function joinUnspaced({ gaps, likelyGaps, columns }, words) {
   const joined = [];
   for (const [[left, right], reading] of words) {
     const [[begin, end], last] = joined.at(-1) ?? [[], null];
-    if (last && (left - end) * scale < widestGap(last, reading) && !read.includes(end)) {
+    const confidence = last && last.confidence * reading.confidence;
+    if (last && (left - end) * scale < widestGap(last, reading) && !read.includes(end) && confidence >= LEAST_CONFIDENCE) {
       const both = {
         ...last,
         text: last.text + reading.text,
-        confidence: last.confidence * reading.confidence,
+        confidence,
         product: last.product * reading.product,
         characters: [...last.characters, ...reading.characters],
       };
