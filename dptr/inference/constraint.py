@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from unicodedata import bidirectional
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -108,8 +109,8 @@ def make_constraint(
     Raises:
         UserError: the expression is broken, or matches no word that the model could write; what ``find_expression``,
             ``load_words`` and ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads
-            nothing of ``allowed``; a pattern alone, letters that run from right to left, and a model that writes from
-            left to right.
+            nothing of ``allowed``; a pattern alone, letters that run from right to left or Arabic digits beside signs,
+            and a model that writes from left to right.
     """
     own = charset
     if allowed is not None:
@@ -158,10 +159,33 @@ def _list_words(
 
 
 def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> None:
-    leftward = {symbol for symbol in automaton.symbols.tolist() if has_leftward(charset.characters[symbol - 1])}
+    """Check that words stand in the order in which they are read; among signs, Arabic numbers do not.
+
+    Raises:
+        UserError: some may not.
+    """
+    kinds = {symbol: bidirectional(charset.characters[symbol - 1]) for symbol in set(automaton.symbols.tolist())}
+    leftward = [symbol for symbol in kinds if has_leftward(charset.characters[symbol - 1])]
     if leftward:
         example = show(charset.characters[min(leftward) - 1])
         raise UserError(
             f"pattern '{pattern}': matches letters that run from right to left, such as {example}, and this model "
             "writes from left to right; pass a list of words (--lexicon), or a pattern without such letters"
         )
+    if "AN" not in kinds.values():
+        return
+    edges = [*zip(automaton.sources.tolist(), automaton.symbols.tolist(), automaton.targets.tolist(), strict=True)]
+    before: dict[int, set[str]] = {0: {""}}  # what words have before and behind a state; "" = nothing
+    behind = {int(state): {""} for state in np.flatnonzero(automaton.accepting)}
+    for source, symbol, target in edges:
+        before.setdefault(target, set()).add(kinds[symbol])
+        behind.setdefault(source, set()).add(kinds[symbol])
+    for source, symbol, target in edges:
+        between = before[source] | behind[target] == {"AN"}  # a separator inside of one number
+        if kinds[symbol] not in ("AN", "EN") and not (kinds[symbol] == "CS" and between):
+            example = show(charset.characters[symbol - 1])
+            raise UserError(
+                f"pattern '{pattern}': matches Arabic digits and {example}, beside which numbers follow each other "
+                "from right to left, and this model writes from left to right; pass a list of words (--lexicon), [0-9] "
+                "for other digits, or a pattern of one number, such as '[٠-٩]+/[٠-٩]+'"
+            )

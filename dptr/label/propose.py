@@ -191,12 +191,15 @@ def crop_of(reading: Prediction, threshold: float) -> Proposal:
 
 
 def words_of(page: Page, threshold: float) -> list[Proposal]:
-    """The words of a page, with some margin around each; slivers, which cannot be cut out, are missing."""
+    """The words of a page, with some margin around each; slivers, which cannot be cut out, are missing.
+
+    Recognizers learn from crops alone, so each word is what its crop shows.
+    """
     words = []
     for word in page.words:
-        outline = _outline(word, (page.width, page.height))
+        outline, text = _outline(word, (page.width, page.height)), word.alone or word.text
         if outline:
-            words.append(Proposal(outline, word.text, word.confidence, _state(word.text, word.confidence, threshold)))
+            words.append(Proposal(outline, text, word.confidence, _state(text, word.confidence, threshold)))
     return words
 
 

@@ -11,13 +11,14 @@ from jaxtyping import Float
 
 from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
+from dptr.photo.beside import join_unspaced, read_in_line
 from dptr.photo.order import measure_angle, order_boxes
 from dptr.photo.page import Box, Character, Line, Outline, Page, Word
 from dptr.photo.rectify import locate
 from dptr.photo.shapes import most_run_left, reverse, runs_left
 from dptr.photo.strip import enclose
 from dptr.photo.views import LineViews, View
-from dptr.text.direction import LineDirection, logical_order, visual_order
+from dptr.text.direction import LineDirection, logical_order, needs_reordering, to_visual, visual_order
 
 _STANDS_FOR = {"R": "א", "AL": "א", "L": "a", "EN": "1", "AN": "1"}  # by the first class that a word has
 INSET = 0.12  # of the height of a detected box, which is grown to be read, above and below the text
@@ -48,7 +49,7 @@ def assemble_page(source: str, number: int, size: tuple[int, int], lines: Sequen
         words = [word for part in own for word in part.words]
         row_leftward = most_run_left([word.text for word in words], leftward)
         if row_leftward:
-            words = _order_leftward(words, own[0].line)
+            words = _order_leftward(read_in_line(words, own[0].line), own[0].line)
         ordered.append(make_line(tuple(words), measure_angle(own[-1 if row_leftward else 0].box), row.block))
     return Page(source, number, *size, tuple(ordered))
 
@@ -70,6 +71,7 @@ def _read_part(view: View) -> _Part:
     spans, _ = view.words()
     readings = [(view.gaps.bounds(span), view.readings[span]) for span in spans]
     read = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
+    read = join_unspaced(view, read)
     words = tuple(word for (left, right), reading in read for word in _words(view, reading, left, right))
     if not words:
         return _Part((), enclose(view.outline), view.line)
@@ -77,12 +79,16 @@ def _read_part(view: View) -> _Part:
 
 
 def _words(view: View, reading: Prediction, left: float, right: float) -> list[Word]:
-    """The words that were read between two places of a line, from left to right; several if the reading has spaces."""
+    """The words that were read between two places of a line, from left to right; several if the reading has spaces.
+
+    Words without leftward letters are spelled as they stand; their line says how they are read (``read_in_line``).
+    """
     text = reading.text.strip()
     lead = len(reading.text) - len(reading.text.lstrip())
     probabilities = [probability for _, probability in reading.characters][lead : lead + len(text)]
     leftward = runs_left(text)
-    order = visual_order(text, view.line)
+    order, shown = visual_order(text, view.line), to_visual(text, line=view.line)
+    ranks = {place: rank for rank, place in enumerate(order)}
     aligned = align_characters("".join(text[place] for place in order), view.columns, left, right)
     spots = [spot for _, spot in sorted(zip(order, aligned, strict=True))]
     words: list[tuple[float, Word]] = []
@@ -91,11 +97,15 @@ def _words(view: View, reading: Prediction, left: float, right: float) -> list[W
     for piece in pieces:
         end = start + len(piece)
         if piece:
-            own = spots[start:end]
-            pairs = tuple(zip(piece, probabilities[start:end], strict=True))
+            places = [*range(start, end)]
+            if not needs_reordering(piece):
+                places.sort(key=lambda place: ranks[place])
+                piece = "".join(shown[ranks[place]] for place in places)
+            own = [spots[place] for place in places]
+            pairs = tuple((character, probabilities[place]) for character, place in zip(piece, places, strict=True))
             confidence = reading.confidence if len(pieces) == 1 else reading.part(pairs).confidence
             characters = tuple(
-                Character(character, probability, _corners(_place(view, *spot, leftward)))
+                Character(character, probability, _corners(_place(view, spot[0], spot[1], leftward)))
                 for (character, probability), spot in zip(pairs, own, strict=True)
             )
             ends = min(spot[0] for spot in own), max(spot[1] for spot in own)

@@ -46,6 +46,7 @@ class Word:
         characters: in the order of ``text``; empty where their places are not known.
         outline: of curved text; empty where the box is it.
         script, recognizer: of its line, as of ``dptr.inference.prediction.Prediction``.
+        alone: what is read in its crop alone, where its line turns it (``dptr.photo.beside.read_in_line``); else empty.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Word:
     outline: Outline = ()
     script: str = ""
     recognizer: str = ""
+    alone: str = ""
 
     @property
     def polygon(self) -> Outline:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
 from dptr.photo.spaces import Columns
-from dptr.text.direction import LineDirection, to_visual, visual_order
+from dptr.text.direction import LineDirection, needs_reordering, to_visual, visual_order
 
 # Chosen on the 60 photographs that research/evidence/scenes.py reads.
 EAGERNESS = 1.4  # log odds for a space, added to those that the columns say: rendered lines have wider spaces
@@ -123,12 +123,21 @@ def weigh_spaces(gaps: Gaps, columns: Columns, reading: Prediction, line: LineDi
 
 
 def split_reading(reading: Prediction, line: LineDirection = "rtl") -> list[Prediction]:
-    """The words of a reading with spaces (``Prediction.part``), as they stand from left to right."""
-    where = {place: rank for rank, place in enumerate(visual_order(reading.text, line))}
+    """The words of a reading with spaces (``Prediction.part``), as they stand from left to right; those without
+    leftward letters are spelled as they stand, too."""
+    order, shown = visual_order(reading.text, line), to_visual(reading.text, line=line)
+    ranks = {place: rank for rank, place in enumerate(order)}
     groups = groupby(enumerate(reading.characters), lambda each: each[1][0] == " ")
-    words = [[*word] for is_space, word in groups if not is_space]
-    words.sort(key=lambda word: min(where[place] for place, _ in word))
-    return [reading.part([character for _, character in word]) for word in words]
+    words = [[place for place, _ in word] for is_space, word in groups if not is_space]
+    words.sort(key=lambda word: min(ranks[place] for place in word))
+    parts = []
+    for word in words:
+        characters = [reading.characters[place] for place in word]
+        if not needs_reordering("".join(character for character, _ in characters)):
+            word.sort(key=lambda place: ranks[place])
+            characters = [(shown[ranks[place]], reading.characters[place][1]) for place in word]
+        parts.append(reading.part(characters))
+    return parts
 
 
 def possible_words(gaps: Gaps, aspect: float, longest: float = LONGEST) -> list[Span]:

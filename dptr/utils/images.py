@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import IO, Protocol, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dptr.utils.errors import TooLarge, UnknownKind, UserError
 from dptr.utils.pixel_values import array_to_rgb, to_rgb
@@ -32,6 +32,7 @@ SUFFIXES = frozenset(
 FRAMES = "dptr frames"  # in the info of a picture whose file has several: how many
 LONGEST_SIDE = 1_000_000  # pixels; decoders take a second for so many rows
 _NEW_SUBFILE_TYPE, _COPY, _MASK = 254, 1, 4  # a tag of TIFF, and bits of its value
+_ON_ITS_SIDE = 5, 6, 7, 8  # EXIF's orientations by which width and height change places
 _header = threading.Lock()  # warning filters belong to the process, not to a thread
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -55,7 +56,8 @@ def open_image(source: Picture, name: str = "") -> Image.Image:
 
     Gray, palette, CMYK and YCbCr pictures are converted; transparency is laid over white; EXIF orientation is applied;
     of a file of several pages or frames the first is taken, and ``info[FRAMES]`` of the picture says how many it has
-    (``find_frames``).
+    (``find_frames``). ``info["dpi"]`` holds the pixels an inch across and down, as the picture stands, where the file
+    says them.
 
     Values are scaled by their range, the same for arrays and for pictures of those kinds:
 
@@ -234,11 +236,19 @@ def _from_bytes(data: bytes, name: str) -> Image.Image:
 def _decode(image: Image.Image, name: str, shared: bool = False) -> Image.Image:
     """``shared``: the picture is still needed as it is."""
     try:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE  # Pillow turns TIFF when it loads it
         image.load()
+        density = image.info.get("dpi")
+        if turned and isinstance(density, tuple):
+            density = density[::-1]
         if shared:
-            return to_rgb(ImageOps.exif_transpose(image), name)
-        ImageOps.exif_transpose(image, in_place=True)
-        return to_rgb(image, name)
+            decoded = to_rgb(ImageOps.exif_transpose(image), name)
+        else:
+            ImageOps.exif_transpose(image, in_place=True)
+            decoded = to_rgb(image, name)
+        if density is not None:
+            decoded.info["dpi"] = density
+        return decoded
     except _BOMB as error:  # a frame larger than the first
         raise _too_large(error, name) from error
     except UserError:

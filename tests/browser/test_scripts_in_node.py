@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,14 +14,22 @@ import pytest
 from PIL import Image
 
 from dptr.browser import FOLDER
+from dptr.inference.prediction import Prediction
 from dptr.photo.align import align_characters
+from dptr.photo.beside import UNSPACED, is_wide_sign, join_unspaced, read_in_line
 from dptr.photo.detect import is_blank
 from dptr.photo.order import order_boxes
+from dptr.photo.page import Character, Word
 from dptr.photo.spaces import Columns
+from dptr.photo.split import Gaps, split_reading
+from dptr.photo.views import View
 from dptr.photo.widths import measure_widths
+from dptr.text.languages import LANGUAGES
+from dptr.text.scripts import script_of
 from dptr.text.unicode import graphemes
 
 NODE = shutil.which("node")
+BOX = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
 
 
@@ -127,3 +136,62 @@ def test_characters_stand_where_python_sees_them(tmp_path: Path, text: str) -> N
         _, columns, left, right = case
         seen = Columns(np.array(columns["blank"]), np.array(columns["edges"]), 8.0)
         np.testing.assert_allclose(found, align_characters(text, seen, left, right), atol=1e-9)
+
+
+def test_words_are_joined_where_python_joins_them(tmp_path: Path) -> None:
+    draw, cases, wanted = random.Random(4), [], []
+    for _ in range(300):
+        texts = ["".join(draw.choices("上海ー。、「ABはカ々〆〇,서", k=draw.randint(1, 3))) for _ in range(4)]
+        pieces = tuple((index / 4 + draw.uniform(0, 0.12), (index + 1) / 4) for index in range(4))
+        likely = tuple(draw.choice((0.4, 0.4, 0.6)) for _ in range(3))
+        view = View(
+            np.zeros((4, 2)), Columns(np.zeros(160), np.zeros(160), 16.0), Gaps(pieces, (0.5,) * 3), [],
+        )  # fmt: skip
+        view.likely_gaps = Gaps(pieces, likely)
+        bounds = [(left, right) for left, right in pieces]
+        sure = draw.choices((0.7, 0.95), (1, 4), k=4)
+        readings = [
+            Prediction(text, each, tuple((one, 0.5) for one in text)) for text, each in zip(texts, sure, strict=True)
+        ]
+        wanted.append([each.text for _, each in join_unspaced(view, [*zip(bounds, readings, strict=True)])])
+        gaps = {"pieces": pieces, "spaces": [0.5] * 3}
+        shown = {"gaps": gaps, "likelyGaps": {"pieces": pieces, "spaces": likely}}
+        words = [
+            [place, {"text": reading.text, "confidence": reading.confidence, "characters": [], "runaway": False}]
+            for place, reading in zip(bounds, readings, strict=True)
+        ]
+        cases.append([{**shown, "columns": {"blank": [0] * 160, "height": 16}}, words])
+    found = call(tmp_path, "beside", "joinUnspaced", cases)
+    assert [[reading["text"] for _, reading in words] for words in found] == wanted
+    assert {len(words) for words in wanted} == {1, 2, 3, 4}
+
+
+def test_letters_and_signs_of_scripts_without_spaces_are_those_of_python(tmp_path: Path) -> None:
+    characters = [*LANGUAGES["ja"].charset, *LANGUAGES["zh"].charset, *"ｱ゛〆〇‥…—～"]
+    assert call(tmp_path, "script", "isUnspaced", [[each] for each in characters]) == [
+        script_of(each) in UNSPACED for each in characters
+    ]
+    assert call(tmp_path, "script", "isWideSign", [[each] for each in characters]) == [
+        is_wide_sign(each) for each in characters
+    ]
+
+
+def test_words_are_read_in_their_line_as_in_python(tmp_path: Path) -> None:
+    draw, cases, wanted = random.Random(6), [], []
+    for _ in range(300):
+        texts = ["".join(draw.choices("אבجد12%().-+A", k=draw.randint(1, 5))) for _ in range(4)]
+        words = [Word(text, 1.0, BOX, tuple(Character(each, 1.0, BOX) for each in text)) for text in texts]
+        line = draw.choice(("rtl", "rtl", "ltr"))
+        wanted.append([word.text for word in read_in_line(words, line)])
+        cases.append([[{"text": each, "characters": [{"text": sign} for sign in each]} for each in texts], line])
+    found = call(tmp_path, "beside", "readInLine", cases)
+    assert [[word["text"] for word in words] for words in found] == wanted
+    assert any(texts != [word["text"] for word in case[0]] for texts, case in zip(wanted, cases, strict=True))
+
+
+@pytest.mark.parametrize("text", ["נוסדה בשנת 2024.", "خصم 50% على (9-17)", "see Main St. 12!", "רק 5 GB!"])
+def test_the_reading_of_a_line_is_split_as_in_python(tmp_path: Path, text: str) -> None:
+    reading = Prediction(text, 0.5, tuple((each, 0.9) for each in text), uncalibrated=0.25)
+    case = [{"text": text, "confidence": 0.5, "product": 0.25, "characters": [*map(list, reading.characters)]}, "rtl"]
+    (found,) = call(tmp_path, "split", "splitReading", [case])
+    assert [each["text"] for each in found] == [each.text for each in split_reading(reading)]

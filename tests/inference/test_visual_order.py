@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ def test_patterns_of_letters_that_run_left_are_refused() -> None:
     (both,) = make_decoding(backend, "any", pattern="[אב]{2}", lexicon=["אב", "אבג"]).predict(backend, CROPS)
     assert both.text == "אב"
     assert make_constraint(CHARSET, 6, "[אב]{2}").automaton.accepts([1, 2]), "models that write as one reads take it"
+
+
+@pytest.mark.parametrize("pattern", ["[٠-٩]+", r"\d+", "[٠-٩]/[٠-٩]", "[٠-٩]+٫[٠-٩]{2}", "[0-9]+-[0-9]%?"])
+def test_numbers_that_stand_as_they_are_read_may_be_asked_for(pattern: str) -> None:
+    charset = Charset("numbers", tuple("0123456789٠١٢٣٤٥٦٧٨٩/-%٫"))
+    automaton = make_constraint(charset, 6, pattern, write=to_visual).automaton
+    draw, words = random.Random(1), 0
+    for _ in range(20_000):
+        word = "".join(draw.choices("12٣٤/-%٫", k=draw.randint(1, 5)))
+        if automaton.accepts([1 + charset.index(each) for each in word]):
+            words += 1
+            assert to_visual(word) == word
+    assert words > 10
+
+
+@pytest.mark.parametrize("pattern", [r"\d{2}-\d{2}", "[٠-٩]+%", "-?[٠-٩]+", "[٠-٩/]+", r"\d+/\d+", "[٠-٩]+/[0-9]"])
+def test_numbers_that_stand_otherwise_are_refused(pattern: str) -> None:
+    """``١٢-٣٤`` stands as ``٣٤-١٢``: its pattern was searched in what stands there, and the text did not match it."""
+    charset = Charset("numbers", tuple("0123456789٠١٢٣٤٥٦٧٨٩/-%٫"))
+    with pytest.raises(UserError, match=r"matches Arabic digits and '[-%/]'.*--lexicon"):
+        make_constraint(charset, 6, pattern, write=to_visual)
+    assert make_constraint(charset, 6, pattern).automaton.accepting.any(), "models that write as one reads take it"
 
 
 def test_a_file_reads_what_its_folder_reads(tmp_path: Path) -> None:

@@ -215,6 +215,24 @@ def test_cmyk_jpeg_looks_like_its_rgb():
     assert np.abs(picture.astype(int) - colors()).max() <= 6
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_pixels_an_inch_are_those_of_the_upright_picture(kind, shared, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"tiffinfo": exif} if kind == "TIFF" else {"exif": exif}
+    data = encoded(Image.fromarray(colors()), kind, dpi=(204, 98), **options)
+    picture = open_image(Image.open(io.BytesIO(data)) if shared else data)
+    assert picture.info["dpi"] == pytest.approx((98, 204) if orientation > 4 else (204, 98), abs=0.1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "RGBA", "I;16"])
+def test_pixels_an_inch_are_known_of_every_mode(mode):
+    picture = open_image(encoded(Image.fromarray(colors()).convert("L").convert(mode), dpi=(300, 300)))
+    assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(kind, orientation):

@@ -1,7 +1,8 @@
 // What was read in lines as a page, as 'dptr ocr --format json' writes it (dptr/photo/assemble.py).
 
 import { alignCharacters } from "./align.js";
-import { kindOf, logicalOrder, visualOrder } from "./direction.js";
+import { joinUnspaced, readInLine } from "./beside.js";
+import { kindOf, needsReordering, logicalOrder, visualOrder } from "./direction.js";
 import { measureAngle, orderBoxes } from "./order.js";
 import { locate } from "./rectify.js";
 import { mostRunLeft, runsLeft } from "./script.js";
@@ -19,7 +20,7 @@ export function assemblePage({ width, height }, lines) {
     const own = (leftward ? boxes.toReversed() : boxes).map((index) => parts[index]);
     const shown = own.flatMap((part) => part.words);
     const rowLeftward = mostRunLeft(shown.map((word) => word.text), leftward);
-    const words = rowLeftward ? orderLeftward(shown, own[0].direction) : shown;
+    const words = rowLeftward ? orderLeftward(readInLine(shown, own[0].direction), own[0].direction) : shown;
     const turned = alignDirections(words.map((word) => word.box));
     const [first, last] = [turned[0], turned.at(-1)];
     const angle = Math.round(100 * measureAngle(own.at(rowLeftward ? -1 : 0).box)) / 100;
@@ -47,21 +48,24 @@ function standFor(text) {
 
 // The words read in one box, from left to right, the box around them, and the direction of its view.
 function readPart(view) {
-  const read = view.chosen().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
+  const found = view.chosen().filter(({ reading }) => reading.text.trim()).map(({ span, reading }) => [bounds(view.gaps, span), reading]);
+  const read = joinUnspaced(view, found);
   const words = read.flatMap(([[left, right], reading]) => wordsOf(view, reading, left, right));
   return { words, direction: view.direction, box: read.length ? place(view, read[0][0][0], read.at(-1)[0][1]) : [] };
 }
 
-// The words that were read between two places of a line; more than one if the reading holds spaces.
+// The words that were read between two places of a line; more than one if the reading holds spaces. Those without
+// leftward letters are spelled as they stand; their line says how they are read (readInLine).
 function wordsOf(view, reading, left, right) {
   const leading = reading.characters.findIndex(([character]) => character.trim());
   const trailing = reading.characters.findLastIndex(([character]) => character.trim());
   const pairs = reading.characters.slice(leading, trailing + 1);
   const characters = pairs.map(([character]) => character);
   const leftward = runsLeft(reading.text);
-  const order = visualOrder(characters, view.direction).map(({ index }) => index);
-  const aligned = alignCharacters(order.map((index) => characters[index]), view.columns, left, right);
-  const spots = characters.map((_, index) => aligned[order.indexOf(index)]);
+  const order = visualOrder(characters, view.direction);
+  const ranks = characters.map((_, place) => order.findIndex(({ index }) => index === place));
+  const aligned = alignCharacters(order.map(({ index }) => characters[index]), view.columns, left, right);
+  const spots = ranks.map((rank) => aligned[rank]);
   const words = [];
   for (let start = 0; start < pairs.length; start += 1) {
     let end = start;
@@ -69,13 +73,17 @@ function wordsOf(view, reading, left, right) {
     if (end === start) continue;
     const alone = !characters.includes(" ");
     const own = spots.slice(start, end);
+    const places = ranks.slice(start, end).map((_, index) => start + index);
+    const turned = needsReordering(characters.slice(start, end));
+    if (!turned) places.sort((one, other) => ranks[one] - ranks[other]);
+    const spelled = places.map((place) => (turned ? characters[place] : order[ranks[place]].character));
     words.push({
       left: Math.min(...own.map(([begin]) => begin)),
-      text: characters.slice(start, end).join(""),
+      text: spelled.join(""),
       confidence: short(alone ? reading.confidence : partOf(reading, pairs.slice(start, end)).confidence),
       box: place(view, Math.min(...own.map(([begin]) => begin)), Math.max(...own.map(([, stop]) => stop)), leftward),
-      characters: own.map((spot, index) => ({
-        text: characters[start + index], confidence: short(pairs[start + index][1]), box: place(view, ...spot, leftward),
+      characters: places.map((each, index) => ({
+        text: spelled[index], confidence: short(pairs[each][1]), box: place(view, ...spots[each], leftward),
       })),
     });
     start = end;

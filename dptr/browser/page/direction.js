@@ -32,10 +32,15 @@ export function logicalOrder(characters, line = "rtl") {
   return turn(characters, line, (parts) => countAsArabic(parts.reverse()).reverse());
 }
 
+// Whether the two orders may differ.
+export function needsReordering(characters) {
+  return characters.some((character) => "RAN".includes(kindOf(character)));
+}
+
 function turn(characters, line, count) {
   const kinds = characters.map(kindOf);
   const same = characters.map((character, index) => ({ index, character }));
-  if (!kinds.some((kind) => "RAN".includes(kind))) return same;
+  if (!needsReordering(characters)) return same;
   const parts = joinIslands(count(split(same, kinds)));
   if (line === "ltr") return turnWords(parts).flatMap(({ items }) => items);
   return parts.reverse().flatMap(({ items: [first, ...marks], island }) => {

@@ -21,6 +21,16 @@ export function isWide(character) {
   return WIDE.test(character);
 }
 
+// Whether it is a letter of a script whose words follow each other without a space.
+export function isUnspaced(character) {
+  return /^[\p{L}\p{M}]$/u.test(character) && /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}ー\u3006]/u.test(character);
+}
+
+// Whether it is punctuation as wide as a letter, such as 。 and 「.
+export function isWideSign(character) {
+  return /^\p{P}$/u.test(character) && /[\u3000-\u303e\u30fb\ufe10-\ufe6b\uff01-\uff60]/u.test(character);
+}
+
 // Whether a character stands on, under, or in the one before it: a mark, or a joiner.
 export function takesNoRoom(character) {
   return /[\p{Mn}\p{Me}\u200c\u200d]/u.test(character);

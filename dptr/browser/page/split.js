@@ -2,7 +2,7 @@
 // A span is [first, last]: a word as the numbers of its pieces, which lie between gaps.
 
 import { alignCharacters } from "./align.js";
-import { visualOrder } from "./direction.js";
+import { needsReordering, visualOrder } from "./direction.js";
 import { round } from "./sizes.js";
 
 const EAGERNESS = 1.4; // log odds for a space, added to those that the columns say
@@ -73,20 +73,23 @@ export function weighSpaces(gaps, columns, reading, line) {
   return { pieces: gaps.pieces, spaces };
 }
 
-// The words of a reading with spaces (partOf), as they stand from left to right.
+// The words of a reading with spaces (partOf), as they stand from left to right; those without leftward letters are
+// spelled as they stand, too.
 export function splitReading(reading, line) {
-  const order = visualOrder(reading.characters.map(([character]) => character), line).map(({ index }) => index);
-  const words = [{ characters: [], ranks: [] }];
-  reading.characters.forEach((pair, index) => {
-    if (pair[0] === " ") words.push({ characters: [], ranks: [] });
-    else {
-      words.at(-1).characters.push(pair);
-      words.at(-1).ranks.push(order.indexOf(index));
-    }
+  const order = visualOrder(reading.characters.map(([character]) => character), line);
+  const words = [[]]; // of each the ranks of its characters
+  reading.characters.forEach(([character], index) => {
+    if (character === " ") words.push([]);
+    else words.at(-1).push(order.findIndex((each) => each.index === index));
   });
-  const read = words.filter((word) => word.ranks.length);
-  read.sort((one, other) => Math.min(...one.ranks) - Math.min(...other.ranks));
-  return read.map(({ characters }) => partOf(reading, characters));
+  const read = words.filter((ranks) => ranks.length);
+  read.sort((one, other) => Math.min(...one) - Math.min(...other));
+  return read.map((ranks) => {
+    const own = ranks.map((rank) => reading.characters[order[rank].index]);
+    if (needsReordering(own.map(([character]) => character))) return partOf(reading, own);
+    const shown = ranks.toSorted((one, other) => one - other).map((rank) => order[rank]);
+    return partOf(reading, shown.map(({ index, character }) => [character, reading.characters[index][1]]));
+  });
 }
 
 // Some neighboring characters as a reading of their own (Prediction.part in dptr/inference/prediction.py).
