@@ -1,0 +1,1 @@
+"""A recognizer; ``dptr.weights.packages`` finds it."""
