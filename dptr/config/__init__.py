@@ -1,4 +1,4 @@
-"""Typed recipes. They need pydantic, which reading does without."""
+"""Typed recipes. They need pydantic, which reading does not."""
 
 from dptr.utils.extras import missing_package
 

@@ -1,4 +1,4 @@
-"""What every recipe part is made of, and parts that come in kinds."""
+"""Base classes of recipe parts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pydantic_core import PydanticCustomError
 
 
 class Config(BaseModel):
-    """Base of every recipe part: frozen, and a key it does not know is an error."""
+    """Base of every recipe part: frozen; unknown keys are errors."""
 
     # charset = 36 means "36"
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class KindConfig(Config):
-    """A part that comes in kinds: a discriminated union whose members stand in a dict.
+    """A part with several kinds: a discriminated union whose members are in a dict.
 
-    A class derived from this one holds the keys that all kinds have, and one derived from that the further keys of one
-    kind. Validating the former gives the latter that ``kind`` names; a kind that the dict lacks has no further keys.
-    Whether there is such a kind at all is for whoever builds the part to say.
+    A subclass has the keys of all kinds; its subclasses add the keys of one kind. Validation of the former returns an
+    instance of the latter for ``kind``. A kind that is not in the dict has no further keys; the builder of the part
+    checks whether it exists.
     """
 
-    default_kind: ClassVar[str]  # where ``kind`` is left out; in the dict
+    default_kind: ClassVar[str]  # if ``kind`` is left out; a key of the dict
 
     kind: str
 
@@ -47,10 +47,10 @@ class KindConfig(Config):
 
     @classmethod
     def of(cls, **keys: Any) -> Self:
-        """The part with these keys, of the class of its ``kind``.
+        """Make the part with these keys, of the class of its ``kind``.
 
         Raises:
-            ValidationError: a key that this kind lacks, or a value that cannot be.
+            ValidationError: a key that this kind does not have, or an invalid value.
         """
         return cls.model_validate(keys)
 

@@ -1,4 +1,4 @@
-"""Settings of recognition decoders, by kind. A decoder with keys of its own has a class here and a line in the dict."""
+"""Settings of recognition decoders, by kind. A decoder with further keys has a class here and a line in the dict."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dptr.config.base import KindConfig
 
 Initialization = Literal["fan-in", "published"]  # see dptr.models.layers.init_transformer, init_published
 
-# Far above any that was published; what a checkpoint asks for is bounded before it is allocated.
+# Far above published models: bounds on the settings of a checkpoint, which are checked before allocation.
 WIDEST, DEEPEST = 16_384, 256  # dim, layers
-MOST_ROUNDS = 1000  # of decoding
+MOST_ROUNDS = 1000  # in decoding
 
 
 class DecoderConfig(KindConfig):
@@ -20,23 +20,23 @@ class DecoderConfig(KindConfig):
 
     default_kind: ClassVar[str] = "parseq"
 
-    dim: int = Field(128, ge=8, le=WIDEST)  # width of its tokens, and of the memory that it attends to
+    dim: int = Field(128, ge=8, le=WIDEST)  # width of tokens and memory
     depth: int = Field(2, ge=1, le=DEEPEST)  # layers
     heads: int = Field(4, ge=1, le=WIDEST)
     dropout: float = Field(0.1, ge=0, lt=1)
-    # characters are written as they stand, from left to right: the direction of lines with letters that run from right
-    # to left. Empty: in the order of reading, but where training chooses (dptr.training.label_order)
+    # Empty: characters are written in logical order, unless training chooses otherwise (dptr.training.label_order).
+    # Otherwise they are written in visual order, and this is the direction of lines with right-to-left letters.
     direction: Literal["", "rtl", "ltr"] = ""
 
     @property
     def layers(self) -> int:
-        """How many layers with attention it has."""
+        """The number of layers with attention."""
         return self.depth
 
     @property
     def visual(self) -> Literal["", "rtl", "ltr"]:
-        """Of a decoder that writes characters as they stand, from left to right, in whatever order they are read: the
-        direction of lines with letters that run from right to left. Empty of others."""
+        """The direction of lines with right-to-left letters, for decoders that write in visual order, from left to
+        right; empty for others."""
         return self.direction
 
     @classmethod
@@ -45,10 +45,12 @@ class DecoderConfig(KindConfig):
 
 
 class NRTRConfig(DecoderConfig):
-    """From left to right."""
+    """A causal transformer, left to right."""
 
     kind: Literal["nrtr"] = "nrtr"
-    negatives: int = Field(0, ge=0)  # of larger charsets, how many classes beside a batch's its loss counts; 0 = all
+    negatives: int = Field(
+        0, ge=0
+    )  # classes that the loss samples in addition to a batch's, for larger charsets; 0 = all
 
 
 class PARSeqConfig(DecoderConfig):
@@ -56,21 +58,21 @@ class PARSeqConfig(DecoderConfig):
 
     kind: Literal["parseq"] = "parseq"
     negatives: int = Field(0, ge=0)  # as in NRTRConfig
-    permutations: int = Field(6, ge=1, le=1000)  # orders a step, in mirrored pairs
+    permutations: int = Field(6, ge=1, le=1000)  # orders per step, in mirrored pairs
     refinements: int = Field(1, ge=0, le=MOST_ROUNDS)  # cloze rounds after the first reading
-    refinement_mask: Literal["causal", "cloze"] = "causal"  # of the content stream while refining; published: cloze
-    autoregressive: bool = True  # decoding: left to right, or all positions at once
+    refinement_mask: Literal["causal", "cloze"] = "causal"  # of the content stream in refinement; published: cloze
+    autoregressive: bool = True  # decode left to right, or all positions in parallel
     initialization: Initialization = "fan-in"
 
 
 class CTCConfig(DecoderConfig):
-    """Connectionist Temporal Classification, over learned queries or over the image tokens themselves.
+    """Connectionist Temporal Classification, over learned queries or over the image tokens.
 
-    ``depth``, ``heads`` and ``dropout`` are those of the queries' layers; ``tokens`` has none, and takes no FMU.
+    ``depth``, ``heads``, and ``dropout`` are for the layers of queries; ``tokens`` has no layers, and no FMU.
     """
 
     kind: Literal["ctc"] = "ctc"
-    path: Literal["queries", "tokens"] = "queries"  # tokens: its path goes from left to right, so it is always visual
+    path: Literal["queries", "tokens"] = "queries"  # tokens: in visual order, since the path is from left to right
 
     @property
     def visual(self) -> Literal["", "rtl", "ltr"]:
@@ -85,18 +87,18 @@ class ABINetConfig(DecoderConfig):
     """A vision branch and a language model that corrects it."""
 
     kind: Literal["abinet"] = "abinet"
-    iterations: int = Field(3, ge=1, le=MOST_ROUNDS)  # how often the language model corrects the reading
+    iterations: int = Field(3, ge=1, le=MOST_ROUNDS)  # corrections by the language model
 
 
 class MDiffConfig(DecoderConfig):
     """Mask diffusion."""
 
     kind: Literal["mdiff"] = "mdiff"
-    noisings: int = Field(3, ge=1, le=1000)  # noised copies of each word a training step
-    steps: int = Field(3, ge=1, le=MOST_ROUNDS)  # decoding: rounds of prediction at most
+    noisings: int = Field(3, ge=1, le=1000)  # noised copies of each word per training step
+    steps: int = Field(3, ge=1, le=MOST_ROUNDS)  # predictions in decoding at most
 
 
-DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # those with keys of their own; the others have the common ones
+DECODER_CONFIGS: dict[str, type[DecoderConfig]] = {  # kinds that are not in it only have the common keys
     "parseq": PARSeqConfig,
     "nrtr": NRTRConfig,
     "ctc": CTCConfig,

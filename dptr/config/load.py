@@ -21,7 +21,7 @@ from dptr.utils.reading import DEEPEST, LARGEST_SETTINGS, parse_toml, read_file
 
 R = TypeVar("R", bound=Config)
 
-# Keys and sections that had another name, where a recipe has the new one and no longer the old one.
+# Old -> new names of keys and sections, for recipes with the new name and without the old one.
 RENAMED = {
     "run.batch": "run.batch_size",
     "run.accumulate": "run.gradient_accumulation_steps",
@@ -46,7 +46,7 @@ RENAMED = {
     "rehearsed": "language_crops",
     "forget": "max_accuracy_loss",
 }
-REMOVED = ("model.encoder", "model.fmu", "run.workers", "words.sources")  # where no recipe of that kind read them
+REMOVED = ("model.encoder", "model.fmu", "run.workers", "words.sources")  # keys that some recipes had but never read
 
 
 def load_recipe(schema: type[R], path: str | Path | None = None, overrides: Sequence[str] = ()) -> R:
@@ -55,11 +55,11 @@ def load_recipe(schema: type[R], path: str | Path | None = None, overrides: Sequ
     Args:
         schema: the recipe's class.
         path: a TOML file; None = the defaults.
-        overrides: each ``dotted.key=value``; the value is read as TOML, or as a bare string where that fails.
+        overrides: each ``dotted.key=value``; the value is TOML, or a string if it is not valid TOML.
 
     Raises:
-        UserError: the file is missing or no TOML, a key is unknown (the error gives its new name, or the nearest
-        one), of another kind of encoder or decoder, or has an invalid value.
+        UserError: the file is missing or not TOML; a key is unknown (the error names its new name, or the nearest one)
+            or of another kind of encoder or decoder; or a value is invalid.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -99,10 +99,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def renamed(key: str, known: Collection[str]) -> str | None:
-    """What a dotted key is called now; None where it is in use as it is, or is no old name.
+    """The new name of a dotted key; None if it is not an old name, or is still in use.
 
     Args:
-        known: the dotted keys of the recipe, sections too.
+        known: the dotted keys of the recipe, including sections.
     """
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
@@ -114,16 +114,16 @@ def renamed(key: str, known: Collection[str]) -> str | None:
 
 
 def unread_before(key: str) -> bool:
-    """Whether a key that a recipe lacks may have stood in one of before without being read.
+    """Whether older recipes may have had a key without reading it.
 
-    Then all recipes had the keys of all kinds of encoders and decoders, and those of ``REMOVED``.
+    They had the keys of all kinds of encoders and decoders, and those of ``REMOVED``.
     """
     parts = {"encoder", "decoder", "dual"} & set(key.split(".")[:-1])
     return bool(parts) or any(f"{key}.".startswith(f"{old}.") for old in REMOVED)
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
+    """Flatten nested settings to dotted keys."""
     keys: dict[str, Any] = {}
     for key, value in values.items():
         keys |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
@@ -161,7 +161,7 @@ def _explain(schema: type[Config], error: ValidationError, where: str) -> str:
 
 
 def _nearest(location: list[str], every: list[str]) -> str | None:
-    """A similar key of the same section, else one of the same last name, else a similar one, else None."""
+    """A similar key of the same section, or one with the same last name, or a similar one; None if there is none."""
     leaf = location[-1]
     leaves = {key.split(".")[-1]: key for key in reversed(every)}
     beside = {key.split(".")[-1]: key for key in every if key.split(".")[:-1] == location[:-1]}
@@ -176,7 +176,7 @@ def _nearest(location: list[str], every: list[str]) -> str | None:
 
 
 def _keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of a recipe; those of a list's entries stand under the list's own name, all kinds' together."""
+    """All dotted keys of a recipe, of all kinds; keys of a list's entries are under the name of the list."""
     keys = []
     classes = [schema, *schema.kinds().values()] if issubclass(schema, KindConfig) else [schema]
     for name, field in {name: field for some in classes for name, field in some.model_fields.items()}.items():

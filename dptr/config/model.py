@@ -1,6 +1,6 @@
-"""Settings of networks: the recognizer and its parts, the dual encoders. Frozen pydantic models with their defaults.
+"""Settings of networks (recognizer and its parts, dual encoders), as frozen pydantic models with defaults.
 
-Encoders, decoders and dual encoders come in kinds, each with the keys that it reads (``dptr.config.base.KindConfig``).
+Encoders, decoders, and dual encoders have several kinds, each with its own keys (``dptr.config.base.KindConfig``).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dptr.config.decoders import DEEPEST, WIDEST, DecoderConfig, Initialization,
 from dptr.config.size import LONGEST_SIDE, CropSize, Pixels
 from dptr.utils.sizes import check_sizes
 
-LONGEST = 4096  # characters of a word that a model may write
+LONGEST = 4096  # characters; bound on ``max_length``
 
 
 class TowerConfig(Config):
-    """A dual encoder's image tower, as ``dptr finetune`` finds it; a checkpoint that holds it reads without the hub."""
+    """Settings of a dual encoder's image tower, which ``dptr finetune`` fills in, so that reading needs no hub."""
 
-    vision: dict[str, Any]  # its configuration in transformers
-    projection: int = Field(ge=0, le=WIDEST)  # width of the joint space; 0: its tokens are not projected
-    mean: tuple[float, float, float]  # of the pixels that it was trained with, a channel, from 0 to 1
+    vision: dict[str, Any]  # configuration in transformers
+    projection: int = Field(ge=0, le=WIDEST)  # width of the joint space; 0 = tokens are not projected
+    mean: tuple[float, float, float]  # of its training's pixels, per channel, 0 to 1
     std: tuple[float, float, float]
 
 
@@ -40,7 +40,7 @@ class EncoderConfig(KindConfig):
 
     @property
     def crop_size(self) -> CropSize:
-        """The sizes of crops that it reads."""
+        """The sizes of its input crops."""
         return CropSize(height=self.height, width=self.width)
 
 
@@ -62,12 +62,14 @@ class ViTConfig(EncoderConfig):
 
 
 class SVTRConfig(EncoderConfig):
-    """Convolutions first, then attention; cheaper on a CPU."""
+    """Convolutions, then attention; cheaper on a CPU than ViT."""
 
     kind: Literal["svtr"] = "svtr"
     size: Literal["nano", "micro", "tiny", "small"] = "micro"  # see dptr.models.encoders.svtr.SIZES
-    max_width: int = Field(0, ge=0, le=LONGEST_SIDE)  # pixels; longer pictures keep their shape up to it; 0 = none do
-    sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # height, width of crops for less long pictures; see CropSize
+    max_width: int = Field(
+        0, ge=0, le=LONGEST_SIDE
+    )  # pixels; longer pictures keep their aspect ratio up to it; 0 = none do
+    sizes: tuple[tuple[Pixels, Pixels], ...] = ()  # (height, width) of crops of shorter pictures; see CropSize
 
     @property
     def crop_size(self) -> CropSize:
@@ -80,12 +82,12 @@ class SVTRConfig(EncoderConfig):
 
 
 class PPOCRConfig(EncoderConfig):
-    """The encoder of PP-OCRv6's small recognizer; ``init.encoder`` brings its published weights."""
+    """The encoder of PP-OCRv6's small recognizer; ``init.encoder`` loads its published weights."""
 
     kind: Literal["ppocr"] = "ppocr"
     height: int = Field(48, ge=16, le=LONGEST_SIDE)  # pixels; the published weights are for 48
     width: int = Field(64, ge=8, le=LONGEST_SIDE)
-    max_width: int = Field(960, ge=0, le=LONGEST_SIDE)  # pixels; pictures keep their shape from width up to it
+    max_width: int = Field(960, ge=0, le=LONGEST_SIDE)  # pixels; pictures keep their aspect ratio from width up to it
 
     @property
     def crop_size(self) -> CropSize:
@@ -98,12 +100,12 @@ class PPOCRConfig(EncoderConfig):
 
 
 class ClipVisionConfig(EncoderConfig):
-    """The image tower of a dual encoder that stage 1 was taught with."""
+    """The image tower of a dual encoder, such as that of stage 1."""
 
     kind: Literal["clip-vision"] = "clip-vision"
     model: str = ""  # a hub id or a folder, as dual.model
     frozen: bool = False  # not trained
-    tower: TowerConfig | None = None  # filled in
+    tower: TowerConfig | None = None  # filled in by dptr finetune
 
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
@@ -115,19 +117,19 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
 
 
 class FMUConfig(Config):
-    """Feature Merge Unit. ``queries = 0`` leaves it out."""
+    """Feature Merge Unit; with ``queries = 0`` there is none."""
 
     queries: int = Field(26, ge=0, le=2 * LONGEST)
     heads: int = Field(4, ge=1, le=WIDEST)
     layers: int = Field(1, ge=1, le=DEEPEST)
-    count: bool = True  # image tokens are told how many characters stand left of them; not in the paper
-    norms: Literal["all", "feed-forward"] = "all"  # of queries, output and before feed-forwards; published: the last
+    count: bool = True  # add the number of characters left of them to image tokens; not in the paper
+    norms: Literal["all", "feed-forward"] = "all"  # see dptr.models.fmu.FMU; published: feed-forward
     dropout: float = Field(0.0, ge=0, lt=1)  # published: 0.1
     initialization: Initialization = "fan-in"
 
 
 class DecoderModelConfig(Config):
-    """What stage 1 trains: a decoder, and the words that it writes."""
+    """A decoder and its words, as stage 1 trains it."""
 
     decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()
     charset: str = "94"  # a named set, a language, or a file of characters
@@ -154,11 +156,11 @@ class GlyphConfig(Config):
 
 
 class DualConfig(KindConfig):
-    """Which frozen dual encoder speaks for images. ``kind`` is a key of ``dptr.dual.base.DUAL_ENCODERS``."""
+    """A frozen dual encoder; ``kind`` is a key of ``dptr.dual.base.DUAL_ENCODERS``."""
 
     default_kind: ClassVar[str] = "glyph"
 
-    model: str = ""  # a folder, or a name that its kind knows
+    model: str = ""  # a folder, or a name that depends on the kind
 
     @classmethod
     def kinds(cls) -> dict[str, type[DualConfig]]:  # type: ignore[override]
@@ -166,20 +168,20 @@ class DualConfig(KindConfig):
 
 
 class GlyphDualConfig(DualConfig):
-    """Ours (``GlyphConfig``); its text tokens are a table."""
+    """The embedded dual encoder (``GlyphConfig``)."""
 
     kind: Literal["glyph"] = "glyph"
     model: str = "glyph-en"  # a shipped name or a folder
 
 
 class ClipDualConfig(DualConfig):
-    """CLIP or one of its kin; ``model`` is a hub id or a folder."""
+    """CLIP or a similar model; ``model`` is a hub id or a folder."""
 
     kind: Literal["clip", "siglip", "chinese-clip", "altclip", "metaclip2"] = "clip"
     prompt: str = "a photo of a '{}'"  # a template, or a key of dptr.dual.clip.prompts.PROMPTS
-    tokens: Literal["paper", "trimmed"] = "trimmed"  # padding too (CLIP: 78 tokens), or without it
-    cache: str = ""  # a folder where stage 1 keeps text tokens in float16, each word computed once
-    cache_gb: float = Field(10.0, gt=0)  # how much one process may write there; words beyond it are computed each time
+    tokens: Literal["paper", "trimmed"] = "trimmed"  # with padding (CLIP: 78 tokens), or without
+    cache: str = ""  # folder of a cache of text tokens for stage 1, in float16
+    cache_gb: float = Field(10.0, gt=0)  # limit for one process; words beyond it are computed each time
 
 
 DUAL_CONFIGS: dict[str, type[DualConfig]] = {

@@ -17,46 +17,45 @@ class SourceConfig(Config):
     weight: float = Field(1.0, gt=0)
     language: str = "en"  # wordfreq, cldr, hunspell: language code
     top: int = Field(200_000, gt=0)  # wordfreq: the most frequent n words
-    max_words: int = Field(0, ge=0)  # file: at most so many different words, the others are left out; 0 = all
+    max_words: int = Field(0, ge=0)  # file: different words at most, others are left out; 0 = all
     flatten: float = Field(0.5, ge=0, le=1)  # wordfreq: drawn with frequency ** (1 - flatten); 1 = uniform
-    # file: text or .gz, a word a line, perhaps with its count; labels: labels.tsv, an LMDB, or a root of many;
-    # hunspell: a .dic, or installed;
-    # shards: Parquet or tar, a folder, a file, or an address, read little by little
+    # file: text or .gz, one word per line, optionally with its count; labels: labels.tsv, an LMDB, or a root folder;
+    # hunspell: a .dic, or empty = the installed one; shards: Parquet or tar: a folder, a file, or an address
     path: str = ""
     patterns: tuple[str, ...] = ("number", "price", "date", "time", "phone", "plate", "url", "email", "code", "random")
 
 
 class CorpusConfig(Config):
-    """Words in: sources mixed by weight, case styles, a held-out part by word."""
+    """Words: sources mixed by weight, case styles, and a share of words that is held out."""
 
     sources: tuple[SourceConfig, ...] = (
         SourceConfig(kind="wordfreq", weight=0.75),
         SourceConfig(kind="pattern", weight=0.25),
     )
-    heldout: float = Field(0.02, ge=0, lt=1)  # share of words never drawn by split "train"
-    upper: float = Field(0.35, ge=0, le=1)  # case styles of cased words: UPPER, Title, mIxEd; the rest lower
+    heldout: float = Field(0.02, ge=0, lt=1)  # share of words that training never draws
+    upper: float = Field(0.35, ge=0, le=1)  # case styles: UPPER, Title, mIxEd; the rest is lower
     title: float = Field(0.30, ge=0, le=1)
     mixed: float = Field(0.03, ge=0, le=1)
-    punctuation: float = Field(0.05, ge=0, le=1)  # share of words that get a sign before or after
-    phrases: float = Field(0.0, ge=0, le=1)  # share of texts of several words; the charset must have the space
-    cache: str = ""  # a folder for what is in shards, so that it is looked at once; empty = at each start
-    replacement: bool = True  # words are drawn independently; false: every entry once an epoch, in shuffled order
+    punctuation: float = Field(0.05, ge=0, le=1)  # share of words with a sign before or after
+    phrases: float = Field(0.0, ge=0, le=1)  # share of texts with several words; the charset must have the space
+    cache: str = ""  # folder for the survey of shards; empty = survey at each start
+    replacement: bool = True  # draw words independently; false: every entry once per epoch, in shuffled order
 
 
 class RenderConfig(Config):
-    """The renderer: how likely each effect is, and where fonts and backgrounds come from.
+    """The renderer: probabilities of effects, fonts, and backgrounds.
 
-    Crops have the size that the image encoder reads; ``dptr synth`` has ``size`` for it.
+    The size of crops is that of the image encoder; ``dptr synth`` has ``size`` for it.
     """
 
     preset: str = "default"  # a key of dptr.config.effects.PRESETS, or a TOML file of effects
-    effects: dict[str, float] = Field({})  # other probabilities than the preset's: dptr.config.effects.Effects
+    effects: dict[str, float] = Field({})  # override the preset's probabilities (dptr.config.effects.Effects)
     fonts: tuple[str, ...] = ()  # folders or files; empty = those of this system, if any, else the embedded ones
     font_split: Literal["all", "train", "heldout"] = "all"  # by font family, one in ten held out
     backgrounds: str = ""  # a folder of photographs; empty = drawn backgrounds only
 
     def probabilities(self) -> Effects:
-        """The preset with ``effects`` in place of its own.
+        """The preset with ``effects`` overridden.
 
         Raises:
             ValueError: see ``load_preset``, ``change_effects``.
@@ -75,5 +74,5 @@ class RenderConfig(Config):
 
 
 def plain_render(config: RenderConfig) -> RenderConfig:
-    """The same fonts with every effect off: dark or light flat words, to start learning with."""
+    """The same fonts without effects: dark or light flat words, for the start of training."""
     return config.model_copy(update={"preset": "plain", "effects": {}})

@@ -21,7 +21,7 @@ class ORPConfig(Config):
     strength: float = Field(0.1, ge=0)
     # Which bank token a text token gets. shared: as published; aligned (the same slot's), symbols: banks of residuals.
     positions: Literal["shared", "per-sample", "aligned", "symbols"] = "per-sample"
-    replacement: bool = True  # whether words of a batch may draw the same picture; as published: they may not
+    replacement: bool = True  # whether words of a batch may draw the same picture; published: false
 
 
 class OptimConfig(Config):
@@ -31,24 +31,28 @@ class OptimConfig(Config):
     weight_decay: float = Field(0.01, ge=0)
     beta2: float = Field(0.98, gt=0, lt=1)
     warmup: float = Field(0.075, ge=0, lt=1)  # share of all steps
-    grad_clip: float = Field(20.0, gt=0)  # the gradient's norm at most
+    grad_clip: float = Field(20.0, gt=0)  # largest norm of the gradient
     ema_decay: float = Field(0.0, ge=0, lt=1)  # of the weights' exponential moving average; 0 = off
 
 
 class RunConfig(Config):
-    """What every training command has in common."""
+    """Settings of all training commands."""
 
     seed: int = Field(0, ge=0, lt=1 << 63)
     steps: int = Field(2000, gt=0, le=1_000_000_000)
-    epochs: float = Field(0.0, ge=0, le=1_000_000)  # above 0, in place of steps: as many as so many passes take
-    seconds: float = Field(0.0, ge=0)  # above 0: train so long, the learning rate following the clock; steps at most
+    epochs: float = Field(0.0, ge=0, le=1_000_000)  # above 0: the number of epochs, instead of steps
+    seconds: float = Field(
+        0.0, ge=0
+    )  # above 0: time limit, by which the learning rate is scheduled; steps are a limit too
     batch_size: int = Field(128, gt=0, le=1_000_000)  # over all processes
-    gradient_accumulation_steps: int = Field(1, ge=1, le=10_000)  # parts that a batch is computed in, in turn
-    sync_batch_norm: bool = False  # with several processes: batch norms see the whole batch, not a process's share
-    activation_checkpointing: bool = False  # attention layers keep their inputs alone, and compute the rest twice
-    compile: bool = False  # attention layers by torch.compile
+    gradient_accumulation_steps: int = Field(1, ge=1, le=10_000)  # parts in which a batch is computed
+    sync_batch_norm: bool = False  # batch norm over the batch of all processes, not over each one's share
+    activation_checkpointing: bool = False  # of attention layers: less memory, more computation
+    compile: bool = False  # torch.compile for attention layers
     cuda_graph: bool = False  # on a GPU: steps as one CUDA graph, for tasks whose batches have one shape
-    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where the machine computes in it, else no
+    precision: Literal["auto", "no", "bf16", "fp16"] = (
+        "auto"  # auto: bf16 if the machine has instructions for it, otherwise no
+    )
     device: Literal["auto", "cpu"] = "auto"
     save_every: int = Field(200, gt=0)  # steps
     validate_every: int = Field(500, gt=0)
@@ -63,18 +67,18 @@ class RunConfig(Config):
 
 
 class CropRunConfig(RunConfig):
-    """The same, for commands that read crops while they train."""
+    """Settings of training commands that read crops during training."""
 
-    workers: int = Field(1, ge=0, le=256)  # processes that read or render crops; 0 = the training's own
+    workers: int = Field(1, ge=0, le=256)  # processes that read or render crops; 0 = the training process
 
 
 class CoTrainingConfig(Config):
-    """A decoder trained while the dual encoder aligns, on text tokens, on crops, or on both; or there is none."""
+    """Co-training of a decoder during alignment, on text tokens, crops, or both; off if both weights are 0."""
 
     text: float = Field(0.0, ge=0)  # weight of spelling words from their text tokens, as stage 1 does
     images: float = Field(0.0, ge=0)  # weight of reading the rendered crops
-    words: int = Field(64, gt=0, le=1_000_000)  # words a step that are spelled from text tokens, over all processes
-    residuals: float = Field(0.0, ge=0)  # strength of perturbation by how this step's slots lie off their text
+    words: int = Field(64, gt=0, le=1_000_000)  # words per step to spell from text tokens, over all processes
+    residuals: float = Field(0.0, ge=0)  # strength of perturbation of text tokens by this step's residuals
     decoder: SerializeAsAny[DecoderConfig] = PARSeqConfig()  # as wide as the glyph encoder
 
 
@@ -89,14 +93,14 @@ class AlignRecipe(Config):
     render: RenderConfig = RenderConfig()
     co_training: CoTrainingConfig = CoTrainingConfig()
     decomposition: str = ""  # of the charset's characters, as in FinetuneRecipe
-    spell: float = Field(1.0, ge=0)  # weight of telling each slot's symbol from all others
+    spell: float = Field(1.0, ge=0)  # weight of the cross-entropy of each slot's symbol
     ctc: float = Field(0.5, ge=0)  # weight of the CTC auxiliary loss on image tokens
     cosine: float = Field(1.0, ge=0)  # weight of 1 - cosine between slot and text token
-    negatives: int = Field(1024, ge=0)  # of larger charsets, how many symbols beside a batch's it is told from; 0 = all
-    padding: float = Field(0.1, ge=0)  # weight of a PAD slot beside 1 for a character's slot
-    # What the renderer knows of where each letter stands:
-    columns: float = Field(1.0, ge=0)  # weight of naming the letter in each image column
-    attention: float = Field(0.5, ge=0)  # weight of slots looking at their letter
+    negatives: int = Field(1024, ge=0)  # symbols to sample in addition to a batch's, for larger charsets; 0 = all
+    padding: float = Field(0.1, ge=0)  # weight of a PAD slot; that of a character's slot is 1
+    # Losses from the letter positions that the renderer knows:
+    columns: float = Field(1.0, ge=0)  # weight of classifying the letter in each image column
+    attention: float = Field(0.5, ge=0)  # weight of the slots' attention to their letters
     counting: float = Field(0.3, ge=0)  # weight of the error in the running count of letters
     pack: str = ""  # crops rendered before by dptr synth, in place of rendering them during training
     ramp: float = Field(
@@ -105,7 +109,7 @@ class AlignRecipe(Config):
 
 
 class WordsConfig(Config):
-    """How words of a domain's text are shown (``CorpusConfig``): by default as they stand, all of them."""
+    """Case styles and punctuation of a domain's words (``CorpusConfig``); by default words do not change."""
 
     heldout: float = Field(0.0, ge=0, lt=1)
     upper: float = Field(0.0, ge=0, le=1)
@@ -115,18 +119,18 @@ class WordsConfig(Config):
 
 
 class AdaptRecipe(Config):
-    """``dptr adapt``: a recognizer learns a word list from rendered crops of it, its image side frozen."""
+    """``dptr adapt``: fine-tuning of a recognizer's decoder on rendered words of a list."""
 
     run: RunConfig = RunConfig(steps=400, batch_size=128, validate_every=100, save_every=100, tensorboard=False)
     optim: OptimConfig = OptimConfig(lr=5e-4, grad_clip=5.0)
     init: AdaptInitConfig = AdaptInitConfig()
-    text: tuple[str, ...] = ()  # files of words, a word a line or between white space; a repeated word weighs more
+    text: tuple[str, ...] = ()  # files of words, separated by lines or white space; repeated words have more weight
     words: WordsConfig = WordsConfig()
-    domain_share: float = Field(0.5, gt=0, le=1)  # of each batch: words of the text; the others are of the language
+    domain_share: float = Field(0.5, gt=0, le=1)  # share of each batch; the rest is words of the language
     domain_crops: int = Field(8000, ge=1, le=100_000_000)  # pictures of words of the text, each encoded once
-    language_crops: int = Field(16_000, ge=1, le=100_000_000)  # pictures of words of the language, beside them
-    max_accuracy_loss: float = Field(0.02, ge=0, le=1)  # how much word accuracy on other words may fall
-    pack: str = ""  # pictures of words of the language, rendered before by dptr synth
+    language_crops: int = Field(16_000, ge=1, le=100_000_000)  # pictures of words of the language
+    max_accuracy_loss: float = Field(0.02, ge=0, le=1)  # largest fall of the word accuracy on words of the language
+    pack: str = ""  # pictures of words of the language from dptr synth
     corpus: CorpusConfig = CorpusConfig()  # words of the language
     render: RenderConfig = RenderConfig()
 

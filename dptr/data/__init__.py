@@ -1,1 +1,1 @@
-"""Labeled crops: formats, importers, checks, augmentation, and the batches of a training."""
+"""Labeled crops: formats, importers, checks, augmentation, and training batches."""

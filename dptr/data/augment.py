@@ -1,4 +1,4 @@
-"""From uint8 crops to what a model eats: augmentation in training, pixels in -1..1 always.
+"""Augmentation of uint8 crops, and their conversion to pixels in [-1, 1].
 
 ``augment`` is RandAugment (Cubuk et al., CVPR Workshops 2020) with the operations that PARSeq (Bautista and Atienza,
 ECCV 2022; baudm/parseq ``strhub/data/augment.py``) uses for text (timm's "increasing" set, Gaussian blur, Poisson
@@ -19,19 +19,19 @@ from dptr.utils import resize
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 
-LAYERS = 3  # operations drawn a crop, as PARSeq
-MOTION = 0.08  # length of the longest motion blur, of ``blur_side``
-SIGMA = 0.04  # of the strongest Gaussian blur, of the height
-LONG = 4  # width / height of the crops that slopes and blurs are chosen for: 32x128
+LAYERS = 3  # operations drawn per crop, as in PARSeq
+MOTION = 0.08  # length of the longest motion blur, as a share of ``blur_side``
+SIGMA = 0.04  # of the strongest Gaussian blur, as a share of the height
+LONG = 4  # width / height of the crops for which slopes and blurs were chosen: 32x128
 
 _Crop = UInt8[np.ndarray, "h w 3"]
 Operation = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
 def to_pixels(batch: UInt8[np.ndarray, "b h w 3"], device: torch.device | None = None) -> Float[Tensor, "b 3 h w"]:
-    """``dptr.utils.resize.to_pixels`` as a tensor, computed on the device: bytes travel there, not floats.
+    """``dptr.utils.resize.to_pixels`` as a tensor, computed on ``device``: bytes are copied there, not floats.
 
-    CUDA divides by multiplying with the reciprocal, so pixels there may be off by the last bit.
+    CUDA divides by multiplying with the reciprocal, so its pixels may differ in the last bit.
     """
     if device is None or device.type == "cpu":
         return torch.from_numpy(resize.to_pixels(batch))
@@ -46,16 +46,16 @@ def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:
     """Draw ``LAYERS`` different operations; apply each with probability ``strength``, at magnitudes up to ``strength``.
 
     Strength 0.5 is about PARSeq's setting (each of 3 operations with probability 0.5, magnitude 5 of 10). Magnitudes
-    are uniform up to ``strength`` times the maxima below, where timm's are nearly fixed. Moved borders repeat the
-    edge pixels.
+    are uniform up to ``strength`` times the maxima below; timm's are nearly fixed. Geometric operations fill the border
+    with edge pixels.
 
     Args:
-        crop: the picture; it is not changed.
-        rng: the only source of randomness: same crop, state and strength, same result.
-        strength: 0 (the crop comes back equal) to 1.
+        crop: is not changed.
+        rng: the only source of randomness.
+        strength: 0 (no change) to 1.
 
     Raises:
-        UserError: strength is outside 0..1, or OpenCV is missing.
+        UserError: ``strength`` is outside 0..1, or OpenCV is missing.
     """
     if not 0 <= strength <= 1:
         raise UserError(f"augmentation strength {strength}; it lies between 0 and 1; change it")
@@ -67,13 +67,12 @@ def augment(crop: _Crop, rng: np.random.Generator, strength: float) -> _Crop:
 
 
 def slope_share(height: int, width: int) -> float:
-    """The share of a slope that a crop can have, at most 1: so that its ends move no farther than those of a crop
-    ``LONG`` heights long, and stay in the picture."""
+    """Factor, at most 1, on slopes of a crop, so that its ends move as far as those of a crop ``LONG`` heights long."""
     return min(1.0, LONG * height / width)
 
 
 def blur_side(height: int, width: int) -> int:
-    """The side, in pixels, of which the length of a motion blur is a share."""
+    """The length in pixels to which that of a motion blur is relative: the longer side, at most ``LONG`` heights."""
     return min(max(height, width), LONG * height)
 
 
@@ -91,18 +90,18 @@ def _affine(crop: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _rotate(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Up to 15 degrees (PARSeq: 30; that turns the ends of a long word out of the picture), less in longer crops."""
+    """Up to 15 degrees, less in longer crops. PARSeq's 30 would move the ends of a long word out of the crop."""
     angle = np.deg2rad(_signed(rng, 15 * slope_share(*crop.shape[:2]) * strength))
     return _affine(crop, np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]]))
 
 
 def _shear_x(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Slant: up to 0.9 pixels sideways a pixel of height (PARSeq ``shear_x_pct``)."""
+    """Slant: up to 0.9 pixels sideways per pixel of height (PARSeq ``shear_x_pct``)."""
     return _affine(crop, np.array([[1, _signed(rng, 0.9 * strength), 0], [0, 1, 0]]))
 
 
 def _shear_y(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Slope: up to 0.2 pixels upwards a pixel of width (PARSeq ``shear_y_pct``), less in longer crops."""
+    """Slope: up to 0.2 pixels upwards per pixel of width (PARSeq ``shear_y_pct``), less in longer crops."""
     return _affine(crop, np.array([[1, 0, 0], [_signed(rng, 0.2 * slope_share(*crop.shape[:2]) * strength), 1, 0]]))
 
 
@@ -133,10 +132,7 @@ def _gaussian_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) 
 
 
 def _motion_blur(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """A line of up to 8 % of the longer side and at least 3 pixels (PARSeq ``motion_blur``), in any direction.
-
-    Of a crop longer than ``LONG`` heights it is 8 % of that length.
-    """
+    """A line of 3 pixels to 8 % of ``blur_side``, in any direction (PARSeq ``motion_blur``)."""
     cv2 = _cv2()
     length = max(3.0, rng.uniform(0, MOTION * strength) * blur_side(*crop.shape[:2]))
     size = int(np.ceil(length)) | 1
@@ -156,22 +152,21 @@ def _gaussian_noise(crop: np.ndarray, rng: np.random.Generator, strength: float)
 
 
 def _poisson_noise(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Poisson noise of lambda up to 40 and random sign, alike in all channels (PARSeq, imgaug's
-    ``AdditivePoissonNoise``)."""
+    """Poisson noise of lambda up to 40 with random sign, equal in all channels (imgaug ``AdditivePoissonNoise``)."""
     noise = rng.poisson(rng.uniform(0, 40 * strength), crop.shape[:2])
     noise *= rng.integers(0, 2, noise.shape) * 2 - 1
     return _to_uint8(crop + noise[:, :, None])
 
 
 def _autocontrast(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Each channel stretched to 0..255."""
+    """Stretch each channel to 0..255."""
     pixels = crop.reshape(-1, 3)
     low, high = pixels.min(0), pixels.max(0)
     return _to_uint8((crop - low) * (np.float32(255) / np.maximum(high - low, 1)))
 
 
 def _equalize(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """The histogram of each channel made flat."""
+    """Equalize the histogram of each channel."""
     cv2 = _cv2()
     return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(crop)])
 
@@ -181,19 +176,19 @@ def _invert(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.n
 
 
 def _posterize(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """4 bits of 8 kept at the least (timm ``PosterizeIncreasing``)."""
+    """Keep 4 to 8 bits (timm ``PosterizeIncreasing``)."""
     bits = 8 - round(rng.uniform(0, 4 * strength))
     return crop & np.uint8(256 - (1 << (8 - bits)))
 
 
 def _solarize(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Values from a threshold up are inverted; the threshold comes down from 256 to 0 (``SolarizeIncreasing``)."""
+    """Invert values from a threshold on, which is 256 or less, down to 0 (timm ``SolarizeIncreasing``)."""
     threshold = 256 - rng.uniform(0, 256 * strength)
     return np.where(crop >= threshold, 255 - crop, crop)
 
 
 def _solarize_add(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Up to 110 added to values below 128 (timm ``SolarizeAdd``)."""
+    """Add up to 110 to values below 128 (timm ``SolarizeAdd``)."""
     amount = np.uint8(rng.uniform(0, 110 * strength))
     return np.where(crop < 128, crop + amount, crop)
 
@@ -211,7 +206,7 @@ def _contrast(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np
 
 
 def _brightness(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """A factor within 1 +- 0.6 (timm ``BrightnessIncreasing``: 0.9; that whites bright text out)."""
+    """A factor within 1 +- 0.6. The 0.9 of timm's ``BrightnessIncreasing`` would white out bright text."""
     return _to_uint8(crop * np.float32(1 + _signed(rng, 0.6 * strength)))
 
 
@@ -224,7 +219,7 @@ def _sharpness(crop: np.ndarray, rng: np.random.Generator, strength: float) -> n
 
 
 def _gamma(crop: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """An exponent of 1/2.5 to 2.5 at full strength, its logarithm uniform."""
+    """A log-uniform exponent, 1/2.5 to 2.5 at full strength."""
     exponent = 2.5 ** _signed(rng, strength)
     table = _to_uint8(255 * (np.arange(256) / 255) ** exponent)
     return table[crop]

@@ -1,8 +1,8 @@
-"""``dptr.data.augment.augment`` for a whole batch at once, on the device that the crops lie on.
+"""``dptr.data.augment.augment`` for a whole batch, on the device of the crops.
 
-The same operations, at the same magnitudes and as often, but for ``_equalize``; in one order (geometry, blur, tone,
-noise) instead of a drawn one, and rounded to whole values only after the blur and at the end. What is drawn is drawn on
-the CPU, so that each operation is computed for the crops alone that it was drawn for, and a GPU never waited for.
+The operations (without ``_equalize``), magnitudes, and frequencies are the same. Differences: the order is fixed
+(geometry, blur, tone, noise), and values are rounded only after the blur and at the end. Parameters are drawn on the
+CPU, so that each operation is computed only for its crops, without waiting for the GPU.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _OPERATIONS = (
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each crop of a batch, on the CPU; ``identity_draws`` has the values that change nothing.
+    """Parameters of the augmentation of each crop in a batch, on the CPU; ``identity_draws`` changes nothing.
 
     Attributes:
-        matrix: of the map from a pixel's place in the new crop to the old, about the middle, by rows.
-        shift: added to it, in pixels.
-        corners: where the four corners (upper left, upper right, lower left, lower right) are taken from, x and y in
-            pixels from where they were; in between bilinear.
-        motion: the line (x, y) over which a pixel is smeared, in pixels.
-        sigma: of a Gaussian blur, in pixels.
-        autocontrast, invert: 1 = yes.
-        bits: how many of the lowest bits are dropped.
-        threshold: from which value up a pixel is inverted.
+        matrix: 2x2, by rows, from a position in the new crop to that in the old one, relative to the middle.
+        shift: added to the old position, in pixels.
+        corners: offsets (x, y) in pixels of the old positions of the four corners (upper left, upper right, lower left,
+            lower right); bilinear in between.
+        motion: direction and length (x, y) of the motion blur, in pixels.
+        sigma: of the Gaussian blur, in pixels.
+        autocontrast, invert: 1 = on.
+        bits: number of low bits to drop.
+        threshold: values from here on are inverted; 0 to 256.
         added: to values below 128.
         color, contrast, brightness, sharpness: factors.
         exponent: of gamma.
-        gaussian: deviation of the noise, of 255.
-        poisson: mean of the noise, of 255.
+        gaussian: standard deviation of the noise, in values of 0..255.
+        poisson: mean of the noise, in values of 0..255.
     """
 
     matrix: Float[Tensor, "b 4"]
@@ -77,12 +77,12 @@ def identity_draws(count: int) -> Draws:
 
 
 def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torch.Generator, among: int = 0) -> Draws:
-    """``LAYERS`` operations a crop, each with probability ``strength`` and at magnitudes up to it.
+    """Draw ``LAYERS`` operations per crop, each with probability ``strength`` and magnitudes up to ``strength``.
 
     Args:
         strength: of each crop, 0..1, on the CPU.
-        among: how many operations, drawn for the whole batch, each crop's are chosen of, at least ``LAYERS``; 0 = all.
-            A crop's are the same ones as often, but fewer are to be computed for a small batch.
+        among: at least ``LAYERS``: the crops' operations are chosen from this many, drawn for the whole batch; 0 = from
+            all. The probability of each operation is the same, but a small batch has fewer different ones to compute.
     """
     strength = strength[:, None]
     count = len(strength)
@@ -95,28 +95,28 @@ def draw(strength: Float[Tensor, " b"], height: int, width: int, generator: torc
     if among:
         keys[:, torch.randperm(len(_OPERATIONS), generator=generator)[among:]] = -1
     chosen.scatter_(1, keys.topk(LAYERS, dim=1).indices, True)
-    drawn = chosen & (uniform(len(_OPERATIONS)) < strength)
-    on = dict(zip(_OPERATIONS, drawn.float().split(1, dim=1), strict=True))
+    applied = chosen & (uniform(len(_OPERATIONS)) < strength)
+    on = dict(zip(_OPERATIONS, applied.float().split(1, dim=1), strict=True))
 
-    def signed(name: str, most: float, values: int = 1) -> Tensor:
-        return (2 * uniform(values) - 1) * most * strength * on[name]
+    def signed(name: str, limit: float, values: int = 1) -> Tensor:
+        return (2 * uniform(values) - 1) * limit * strength * on[name]
 
-    def up_to(name: str, most: float) -> Tensor:
-        return uniform() * most * strength * on[name]
+    def up_to(name: str, limit: float) -> Tensor:
+        return uniform() * limit * strength * on[name]
 
-    flat = slope_share(height, width)
-    angle = signed("rotate", flat * torch.pi / 12)
-    slant, slope = signed("shear_x", 0.9), signed("shear_y", flat * 0.2)
-    turned = torch.cat([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    slope_factor = slope_share(height, width)
+    angle = signed("rotate", slope_factor * torch.pi / 12)
+    slant, slope = signed("shear_x", 0.9), signed("shear_y", slope_factor * 0.2)
+    rotation = torch.cat([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
     one = torch.ones_like(angle)
-    sheared = torch.cat([one, slant, slope, one + slant * slope], 1).view(-1, 2, 2)
-    way = torch.pi * uniform()
-    line = on["motion_blur"] * (uniform() * MOTION * strength * blur_side(height, width)).clamp(min=3)
+    shear = torch.cat([one, slant, slope, one + slant * slope], 1).view(-1, 2, 2)
+    direction = torch.pi * uniform()
+    length = on["motion_blur"] * (uniform() * MOTION * strength * blur_side(height, width)).clamp(min=3)
     return Draws(
-        matrix=(turned @ sheared).flatten(1),
+        matrix=(rotation @ shear).flatten(1),
         shift=torch.cat([signed("translate_x", 0.1 * width), signed("translate_y", 0.3 * height)], 1),
         corners=signed("perspective", 1.0, 8) * torch.tensor([0.1 * width, 0.25 * height]).repeat(4),
-        motion=line * torch.cat([way.cos(), way.sin()], 1),
+        motion=length * torch.cat([direction.cos(), direction.sin()], 1),
         sigma=on["gaussian_blur"] * (uniform() * SIGMA * strength * height).clamp(min=0.3),
         autocontrast=on["autocontrast"],
         invert=on["invert"],
@@ -140,36 +140,38 @@ def augment_batch(
     noise: torch.Generator,
     among: int = 0,
 ) -> Float[Tensor, "b 3 h w"]:
-    """Crops, augmented, as a model eats them: rounded to whole values of 0..255, then scaled to [-1, 1].
+    """Augment crops: round to integers in 0..255, then scale to [-1, 1].
 
     Args:
-        strength: of each crop, 0 (as it is) to 1, on the CPU.
-        generator: on the CPU, of what is drawn.
-        noise: on the crops' device, of the noise.
-        among: as ``draw`` takes it.
+        strength: of each crop, 0 (no change) to 1, on the CPU.
+        generator: on the CPU, for the parameters.
+        noise: on the crops' device, for the noise.
+        among: see ``draw``.
     """
     draws = draw(strength, crops.shape[1], crops.shape[2], generator, among)
     return apply_draws(crops, draws, noise).div_(resize.HALF_RANGE).sub_(1)
 
 
 def apply_draws(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Generator) -> Float[Tensor, "b 3 h w"]:
-    """What ``draws`` makes of crops, in whole values of 0..255. ``noise`` draws on their device."""
+    """Augment crops with given parameters; the result has integers in 0..255. ``noise`` is on the crops' device."""
     pixels = crops.permute(0, 3, 1, 2).contiguous().float()
-    still = identity_draws(len(crops))
+    identity = identity_draws(len(crops))
 
     def apply(operation: Callable[..., Tensor], *names: str) -> None:
-        """Put ``operation`` of the crops that some of these draws change in their place."""
+        """Apply ``operation`` to the crops for which one of these parameters is not the identity's."""
         values = torch.cat([getattr(draws, name) for name in names], 1)
-        rows = (values != torch.cat([getattr(still, name) for name in names], 1)).any(1).nonzero()[:, 0]
+        rows = (values != torch.cat([getattr(identity, name) for name in names], 1)).any(1).nonzero()[:, 0]
         if len(rows):
             widths = [getattr(draws, name).shape[1] for name in names]
-            there = _to_device(rows, pixels.device)
-            pixels[there] = operation(pixels[there], *_to_device(values[rows], pixels.device).split(widths, dim=1))
+            rows_there = _to_device(rows, pixels.device)
+            pixels[rows_there] = operation(
+                pixels[rows_there], *_to_device(values[rows], pixels.device).split(widths, dim=1)
+            )
 
     apply(_warp, "matrix", "shift", "corners")
     apply(_blur_motion, "motion")
     apply(_blur_gaussian, "sigma")
-    pixels.round_()  # thresholds below are of whole values
+    pixels.round_()  # the thresholds below are for integers
     apply(lambda x, _: _stretch_contrast(x), "autocontrast")
     apply(lambda x, _: 255 - x, "invert")
     apply(lambda x, bits: (x / _each(2**bits)).floor() * _each(2**bits), "bits")
@@ -186,7 +188,7 @@ def apply_draws(crops: UInt8[Tensor, "b h w 3"], draws: Draws, noise: torch.Gene
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:
-    """On the device, without waiting for what it does."""
+    """Copy to the device, without waiting for its queue."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
@@ -195,10 +197,10 @@ def _each(values: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1 1 1"]:
 
 
 def _places(pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of all pixels, row by row: x and y (h w, 2), and the weights of the four corners (h w, 4); and the middle."""
+    """For all pixels, row by row: x and y (h w, 2), and weights of the four corners (h w, 4); and the middle (2,)."""
     height, width = pixels.shape[2:]
-    down, across = torch.arange(height, device=pixels.device), torch.arange(width, device=pixels.device)
-    y, x = torch.meshgrid(down, across, indexing="ij")
+    rows, columns = torch.arange(height, device=pixels.device), torch.arange(width, device=pixels.device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     v, u = y / (height - 1), x / (width - 1)
     weights = torch.stack([(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u], -1)
     places = torch.stack([x, y], -1).float()
@@ -206,7 +208,7 @@ def _places(pixels: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _sample_pixels(pixels: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
-    """Pixels from ``source``, bilinear; borders repeat the edge pixels."""
+    """Bilinear interpolation at the positions ``source`` (x, y); beyond the border, edge pixels."""
     height, width = pixels.shape[2:]
     grid = (source / _places(pixels)[2] - 1).view(-1, height, width, 2)
     return F.grid_sample(pixels, grid, "bilinear", "border", align_corners=True)
@@ -224,7 +226,7 @@ def _warp(
 
 
 def _blur_motion(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"]) -> Float[Tensor, "b 3 h w"]:
-    """The mean over the line of what lies there, a point for each 2 pixels of the longest line: 5 at 32x128."""
+    """The mean over points on a line: one for each 2 pixels of the longest line, 5 at 32x128."""
     places, _, _ = _places(pixels)
     taps = max(5, round(MOTION * blur_side(*pixels.shape[2:]) / 2))
     along = torch.linspace(-0.5, 0.5, taps).tolist()
@@ -235,7 +237,7 @@ def _blur_motion(pixels: Float[Tensor, "b 3 h w"], motion: Float[Tensor, "b 2"])
 
 
 def _blur_gaussian(pixels: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, "b 1"]) -> Float[Tensor, "b 3 h w"]:
-    """Each crop by its own Gaussian, cut at 3 sigma of the strongest."""
+    """Gaussian blur with a sigma per crop; the kernel is cut at 3 sigma of the strongest blur."""
     height, width = pixels.shape[2:]
     reach = math.ceil(3 * SIGMA * height)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pixels.device) / sigma) ** 2)
@@ -263,7 +265,7 @@ def _gray(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def _smooth(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Pillow's ``SMOOTH``: the middle counts 5 of 13."""
+    """Pillow's ``SMOOTH``: a 3x3 mean with weight 5 of 13 in the middle."""
     return (9 * F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) + 4 * x) / 13
 
 

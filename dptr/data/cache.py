@@ -1,9 +1,9 @@
-"""Decoded crops on disk: each data set decoded once a target size, mapped by every later run.
+"""A cache of decoded crops on disk: each data set is decoded once for each target size, and memory-mapped afterwards.
 
 A data set becomes two files: the crops as a NumPy array and, written last, a JSON file with the hash of each picture
-(``dptr.data.held_out``) and a list of those that cannot be read. Their name ends in a hash of what decoding depends on:
-the size of crops, Pillow, the place of the data set, and name, size and times of each picture (of ``data.mdb``). Labels
-are never cached.
+(``dptr.data.held_out``) and the unreadable ones. The name of both ends in a hash of what decoding depends on: the size
+of crops, Pillow's version, the path of the data set, and name, size, and times of each picture (or of ``data.mdb``).
+Labels are not cached.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from dptr.utils.resize import to_array
 if TYPE_CHECKING:
     from dptr.data.labeled import LabeledDataset
 
-FORMAT = 2  # to be raised when ``open_image`` or ``to_array`` give other pixels, or the JSON holds something else
+FORMAT = 2  # raise it when the pixels of ``open_image`` or ``to_array`` change, or the content of the JSON file
 
 
 @dataclass(frozen=True)
 class MappedCrops:
-    """Crops that stay on disk, indexed as an array (n, h, w, 3) is, by number or by slice; what is read is a copy.
+    """Crops on disk, indexed like an array (n, h, w, 3) by number or slice; crops that are read are copies.
 
     Args:
-        files: decoded data sets.
-        places: the file and the row of each crop.
+        files: of decoded data sets.
+        places: index of the file, and row in it, of each crop.
     """
 
     files: tuple[Path, ...]
@@ -52,18 +52,18 @@ class MappedCrops:
         return np.array(_open(self.files[file])[row])
 
     def choose(self, rows: np.ndarray) -> MappedCrops:
-        """Some crops, in the order given; nothing is read."""
+        """The crops ``rows``, in this order; nothing is read."""
         return MappedCrops(self.files, self.places[rows])
 
 
 @dataclass(frozen=True)
 class DecodedSet:
-    """A data set in a cache.
+    """A data set in the cache.
 
     Attributes:
-        file: the crops.
-        unreadable: the error of each picture that cannot be read, by sample.
-        hashes: of each picture (``dptr.data.held_out.hash_picture``); 0 where it cannot be read.
+        file: with the crops.
+        unreadable: index of each unreadable picture -> error.
+        hashes: of each picture (``dptr.data.held_out.hash_picture``); 0 if it is unreadable.
     """
 
     file: Path
@@ -72,13 +72,14 @@ class DecodedSet:
 
 
 def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width: int) -> DecodedSet:
-    """All pictures of a data set at ``height`` x ``width`` in a file of ``folder``, ``height * width * 3`` bytes each.
+    """Decode all pictures of a data set to a file in ``folder``, with ``height * width * 3`` bytes for each.
 
-    A data set that was decoded before is not decoded again. Of several processes one decodes and the others wait.
+    A data set that was decoded before is not decoded again. If several processes call this, one decodes, and the others
+    wait.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full (then nothing is left there), or the file is not
-            whole.
+        UserError: the folder cannot be written, or the disk is full (then no file is left there); or an existing file
+            is incomplete.
     """
     folder = Path(folder)
     place = dataset.path.resolve()
@@ -90,23 +91,23 @@ def decode_once(dataset: LabeledDataset, folder: str | Path, height: int, width:
         with alone_in(folder, "data.cache"):
             if not report.is_file():
                 remove_partial(folder)
-                if file.exists():  # refused unless it is a whole array: nothing in it says that dptr wrote it then
+                if file.exists():  # only a whole array is replaced: another file may not be dptr's
                     _open(file)
                     _open.cache_clear()
                 unreadable, hashes = _decode(dataset, file, height, width)
-                digits = hashes.astype(">u4").tobytes().hex()  # 8 a picture
+                digits = hashes.astype(">u4").tobytes().hex()  # 8 per picture
                 write_json(report, {"data": str(place), "unreadable": unreadable, "hashes": digits})
     if _open(file).shape != (len(dataset), height, width, 3):
         raise UserError(f"{file}: {_open(file).shape[0]} crops of {len(dataset)}; delete it and {report.name}")
-    held = read_json(report, "cache")
-    unreadable = {int(index): error for index, error in held["unreadable"].items()}
-    return DecodedSet(file, unreadable, np.frombuffer(bytes.fromhex(held["hashes"]), ">u4").astype(np.uint32))
+    saved = read_json(report, "cache")
+    unreadable = {int(index): error for index, error in saved["unreadable"].items()}
+    return DecodedSet(file, unreadable, np.frombuffer(bytes.fromhex(saved["hashes"]), ">u4").astype(np.uint32))
 
 
 def _decode(
     dataset: LabeledDataset, file: Path, height: int, width: int
 ) -> tuple[dict[int, str], UInt32[np.ndarray, " n"]]:
-    """By ``write``, not through a map: there a full disk would kill the process (SIGBUS)."""
+    """Write with ``write``, not through a memory map, where a full disk would kill the process (SIGBUS)."""
     unreadable: dict[int, str] = {}
     hashes = np.zeros(len(dataset), np.uint32)
     blank = np.zeros((height, width, 3), np.uint8)

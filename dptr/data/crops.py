@@ -1,4 +1,4 @@
-"""Labeled crops in: data sets and roots of them; what is left out is counted and listed."""
+"""Loading of labeled crops from data sets, or roots of several; crops that are left out are counted and listed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from dptr.utils.resize import fit, to_array, turn_tall
 from dptr.utils.sizes import Sizes, VariableSizeCrops, group_by_size
 
 UNREADABLE = "unreadable image"
-_SORTED = 16  # batches whose crops are sorted by size together
+_SORTED = 16  # batches whose crops are grouped by size together
 
 
 @dataclass
 class LabeledCrops:
-    """n crops: pictures at the target size, in memory or on disk, normalized labels, keys, which path each is from.
+    """n labeled crops, in memory or on disk.
 
     Attributes:
-        hashes: of the pictures (``dptr.data.held_out.hash_picture``); empty where they are no files, but rendered.
-        turned: by row, the two ways in which a tall picture can be turned (``dptr.utils.resize.turn_tall``), at the
-            target size; of crops on disk none.
+        arrays: pictures at the target size.
+        labels: normalized.
+        keys: names within the data set.
+        sources: index of the path of each crop.
+        hashes: of the pictures (``dptr.data.held_out.hash_picture``); empty for rendered crops, which have no files.
+        turned: row of a tall picture -> the picture turned by 90 and by 270 degrees (``dptr.utils.resize.turn_tall``),
+            at the target size; empty for crops on disk.
     """
 
     arrays: UInt8[np.ndarray, "n h w 3"] | MappedCrops | VariableSizeCrops
@@ -47,11 +51,11 @@ class LabeledCrops:
         return len(self.labels)
 
     def digest(self) -> str:
-        """Their number, and a digest of their labels, names and pictures in this order."""
-        whole = hashlib.sha256(self.hashes.astype(">u4").tobytes())
+        """The number of crops, and a digest of their pictures, labels, and keys in this order."""
+        sha256 = hashlib.sha256(self.hashes.astype(">u4").tobytes())
         for text in chain(self.labels, self.keys):
-            whole.update(text.encode("utf-8", "surrogatepass") + b"\0")
-        return f"{len(self)} ({whole.hexdigest()[:8]})"
+            sha256.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return f"{len(self)} ({sha256.hexdigest()[:8]})"
 
     def sizes(self) -> Int[np.ndarray, "n 2"]:
         """Height and width of each crop."""
@@ -60,7 +64,7 @@ class LabeledCrops:
         return np.tile(self.arrays[0].shape[:2], (len(self), 1))
 
     def batches(self, size: int = 128) -> Iterator[tuple[list[int], UInt8[np.ndarray, "b h w 3"]]]:
-        """All crops, up to ``size`` of one size at a time, and which they are; in order where all are of one size."""
+        """Batches of up to ``size`` crops of one size, each with its rows; in order if all crops have the same size."""
         arrays = self.arrays
         span = size * _SORTED if isinstance(arrays, VariableSizeCrops) else size
         for start in range(0, len(self), span):
@@ -72,7 +76,7 @@ class LabeledCrops:
                 yield rows, arrays[start : start + size]
 
     def choose(self, rows: np.ndarray) -> LabeledCrops:
-        """Some crops, in the order given."""
+        """The crops ``rows``, in this order."""
         return LabeledCrops(
             self.arrays[rows] if isinstance(self.arrays, np.ndarray) else self.arrays.choose(rows),
             [self.labels[row] for row in rows],
@@ -92,19 +96,19 @@ def load_crops(
     cache: str | Path = "",
     allow_empty: bool = False,
 ) -> LabeledCrops:
-    """Open data sets, every crop decoded once and resized to the size that ``size`` chooses for it.
+    """Load data sets, with every crop decoded and resized to the size that ``size`` chooses for it.
 
-    A crop is left out, counted and listed when its label is empty, has characters outside ``charset`` or more than
-    ``max_length`` of them (``dptr.text.charset.check_label``), or when its picture cannot be read.
+    Crops are left out, counted, and listed if the label is empty, has characters outside ``charset``, or is longer than
+    ``max_length`` (``dptr.text.charset.check_label``), or if the picture is unreadable.
 
     Args:
-        cache: a folder for decoded crops (``dptr.data.cache``), which need not fit in memory then; empty = they are
-            held in memory. Three bytes a pixel either way.
-        allow_empty: keep crops with an empty label: they show no text, and the right reading is none.
+        cache: folder of decoded crops (``dptr.data.cache``) that stay on disk; empty = decode into memory. Crops take
+            three bytes per pixel in both cases.
+        allow_empty: keep crops with an empty label, which show no text.
 
     Raises:
-        UserError: no paths, a data set that cannot be opened (``open_labeled``), what ``decode_once`` raises, no crop
-            is left, or a cache for crops of several widths.
+        UserError: no paths; a data set that cannot be opened (``open_labeled``); no crop is left; a cache for crops of
+            several sizes; see ``decode_once``.
     """
     if cache and len(size.every) > 1:
         raise UserError(
@@ -144,14 +148,14 @@ def load_crops(
 
 
 def join_crops(parts: Sequence[LabeledCrops], size: Sizes) -> LabeledCrops:
-    """Several crops in a row, in memory, whose sources are counted on; what was dropped of the first."""
+    """Concatenate crops in memory; indices of sources are shifted to stay distinct, and ``drops`` are the first's."""
     crops = [part.arrays[row] for part in parts for row in range(len(part))]
     turned: dict[int, list[np.ndarray]] = {}
     sources: list[int] = []
     for part in parts:
         turned |= {len(sources) + row: views for row, views in part.turned.items()}
-        before = max(sources, default=-1) + 1
-        sources += [before + source for source in part.sources]
+        offset = max(sources, default=-1) + 1
+        sources += [offset + source for source in part.sources]
     return LabeledCrops(
         as_arrays(crops, size),
         [label for part in parts for label in part.labels],
@@ -164,14 +168,14 @@ def join_crops(parts: Sequence[LabeledCrops], size: Sizes) -> LabeledCrops:
 
 
 def as_arrays(crops: list[np.ndarray], size: Sizes) -> UInt8[np.ndarray, "n h w 3"] | VariableSizeCrops:
-    """Crops as ``LabeledCrops`` holds them."""
+    """Crops in the form of ``LabeledCrops.arrays``."""
     if len(size.every) > 1:
         return VariableSizeCrops(crops)
     return np.stack(crops) if crops else np.empty((0, size.height, size.width, 3), np.uint8)
 
 
-_Wanted = tuple[int, int, str]  # data set, sample, label
-_Unreadable = dict[tuple[int, int], str]  # data set, sample -> error
+_Wanted = tuple[int, int, str]  # index of the data set, index in it, label
+_Unreadable = dict[tuple[int, int], str]  # (index of the data set, index in it) -> error
 _Turned = dict[int, list[np.ndarray]]  # row -> a tall picture's turned views
 
 
@@ -227,15 +231,15 @@ def _decode_variable(
 def _map(
     datasets: Sequence[LabeledDataset], wanted: Sequence[_Wanted], height: int, width: int, cache: str | Path
 ) -> tuple[MappedCrops, np.ndarray, _Unreadable]:
-    held = [decode_once(dataset, cache, height, width) for dataset in datasets]
+    decoded = [decode_once(dataset, cache, height, width) for dataset in datasets]
     unreadable = {
-        (source, index): held[source].unreadable[index]
+        (source, index): decoded[source].unreadable[index]
         for source, index, _ in wanted
-        if index in held[source].unreadable
+        if index in decoded[source].unreadable
     }
     places = [(source, index) for source, index, _ in wanted if (source, index) not in unreadable]
-    hashes = np.array([held[source].hashes[index] for source, index in places], np.uint32)
-    crops = MappedCrops(tuple(each.file for each in held), np.array(places, np.int64).reshape(-1, 2))
+    hashes = np.array([decoded[source].hashes[index] for source, index in places], np.uint32)
+    crops = MappedCrops(tuple(dataset.file for dataset in decoded), np.array(places, np.int64).reshape(-1, 2))
     return crops, hashes, unreadable
 
 

@@ -1,7 +1,7 @@
-"""Which labeled crops validate: decided by each picture itself, so that a set that grows keeps its validation part.
+"""The choice of validation crops by the hash of each picture, so that a growing data set keeps its validation crops.
 
-A permutation over the number of crops would choose others as soon as one crop more or less is there, and so validate on
-crops that were trained on before. By its bytes the same picture is on the same side in every set, order, and run.
+A random permutation would change with the number of crops, and then validate on crops that were trained on before. With
+a hash, a picture is on the same side in every set, order, and run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ RULE = "first 8 hex digits of the sha256 of the picture's file / 2**32 < share"
 
 
 def hash_picture(data: bytes) -> int:
-    """The first 32 bits of the sha256 of a picture as it is encoded, the file or the value in the LMDB."""
+    """The first 32 bits of the sha256 of an encoded picture: of the file, or of the value in the LMDB."""
     return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
 
 
 def is_held_out(hashes: UInt32[np.ndarray, " n"], share: float) -> Bool[np.ndarray, " n"]:
-    """Which pictures are held out, about a ``share`` (0 to 1) of all; those of a smaller share are among them.
+    """Which pictures are held out, about a ``share`` (0 to 1) of all. A larger share holds out those of a smaller too.
 
     Args:
-        hashes: what ``hash_picture`` gave.
+        hashes: from ``hash_picture``.
     """
     return hashes < share * 2.0**32

@@ -1,4 +1,4 @@
-"""Labeled crops: a folder with ``labels.tsv``, an LMDB, shards, or a root with many of them below it."""
+"""Data sets of labeled crops: a folder with ``labels.tsv``, an LMDB, shards, or a root folder of several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dptr.utils.reading import read_file, resolve_inside
 
 @dataclass(frozen=True)
 class Crop:
-    """One labeled crop: an RGB picture, the label as it was written, and where it came from."""
+    """A labeled crop: an RGB picture, the unchanged label, and the name within the data set."""
 
     image: Image.Image
     label: str
@@ -31,7 +31,7 @@ class Crop:
 
 
 class LabeledDataset(ABC):
-    """Labeled crops by index; iterating reads them one after the other."""
+    """Labeled crops by index; iteration reads them in order."""
 
     path: Path
 
@@ -40,7 +40,7 @@ class LabeledDataset(ABC):
 
     @abstractmethod
     def label(self, index: int) -> str:
-        """The label as it was written."""
+        """The unchanged label."""
 
     @abstractmethod
     def key(self, index: int) -> str:
@@ -48,19 +48,19 @@ class LabeledDataset(ABC):
 
     @abstractmethod
     def image_bytes(self, index: int) -> bytes:
-        """The encoded picture: the file, the value in the LMDB; UserError where it cannot be read."""
+        """The encoded picture, of the file or the LMDB; raises UserError if it cannot be read."""
 
     @abstractmethod
     def open_bytes(self, index: int, data: bytes) -> Image.Image:
-        """What ``image_bytes`` gave as RGB; UserError where it is no picture."""
+        """Decode the result of ``image_bytes`` to RGB; raises UserError if it is not a picture."""
 
     def image(self, index: int) -> Image.Image:
-        """The picture as RGB; UserError where it cannot be read."""
+        """The picture as RGB; raises UserError if it cannot be read."""
         return self.open_bytes(index, self.image_bytes(index))
 
     @abstractmethod
     def stamps(self) -> Iterator[str]:
-        """What tells of a change of pictures without reading them: names, sizes, times."""
+        """Strings that change when pictures change, without reading them: names, sizes, times."""
 
     def __getitem__(self, index: int) -> Crop:
         if not 0 <= index < len(self):
@@ -69,7 +69,7 @@ class LabeledDataset(ABC):
 
 
 class LabeledFolder(LabeledDataset):
-    """A folder with ``labels.tsv``: UTF-8, one ``path<TAB>label`` a line, paths of files in the folder."""
+    """A folder with ``labels.tsv``: UTF-8, ``path<TAB>label`` on each line, with paths relative to the folder."""
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder)
@@ -98,7 +98,7 @@ class LabeledFolder(LabeledDataset):
 
 
 class LabeledLmdb(LabeledDataset):
-    """An LMDB in the field's format; keys are those of the pictures, ``image-000000001`` and on."""
+    """An LMDB in the field's format; keys are those of the pictures, from ``image-000000001`` on."""
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder)
@@ -127,14 +127,14 @@ class LabeledLmdb(LabeledDataset):
 
 
 class LabeledShards(LabeledDataset):
-    """Shards (``dptr.shards``), read chunk by chunk: quick in order, slow here and there."""
+    """Shards (``dptr.shards``), read chunk by chunk: fast in order, slow in random order."""
 
     def __init__(self, url: str) -> None:
         self.shards = open_shards(url)
         if not self.shards.pictures:
             raise UserError(f"{self.shards.url}: no pictures in these shards; labeled crops have one in each row")
         self.path = Path(self.shards.url)
-        self._held: dict[bool, tuple[int, Rows]] = {}  # the last chunk, without pictures and with them
+        self._chunks: dict[bool, tuple[int, Rows]] = {}  # the last chunk read, without pictures and with them
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -163,15 +163,15 @@ class LabeledShards(LabeledDataset):
     def _find(self, index: int, pictures: bool) -> tuple[int, int, Rows]:
         starts = self.shards.starts
         chunk = int(np.searchsorted(starts, index, "right")) - 1
-        for held in self._held.values():
-            if held[0] == chunk and (not pictures or held is self._held.get(True)):
-                return chunk, index - int(starts[chunk]), held[1]
-        self._held[pictures] = chunk, self.shards.read(chunk, pictures)
-        return chunk, index - int(starts[chunk]), self._held[pictures][1]
+        for cached in self._chunks.values():
+            if cached[0] == chunk and (not pictures or cached is self._chunks.get(True)):
+                return chunk, index - int(starts[chunk]), cached[1]
+        self._chunks[pictures] = chunk, self.shards.read(chunk, pictures)
+        return chunk, index - int(starts[chunk]), self._chunks[pictures][1]
 
 
 class LabeledRoot(LabeledDataset):
-    """Data sets below one folder, one after the other; keys begin with the folder of the data set.
+    """The data sets below one folder, concatenated; keys begin with the folder of the data set.
 
     Attributes:
         parts: the data sets, in the order of their paths.
@@ -205,11 +205,11 @@ class LabeledRoot(LabeledDataset):
         return (f"{self.name(part)}\t{stamp}" for part in self.parts for stamp in part.stamps())
 
     def name(self, part: LabeledDataset) -> str:
-        """The folder of a data set as seen from the root."""
+        """The folder of a data set, relative to the root."""
         return part.path.relative_to(self.path).as_posix()
 
     def describe(self) -> str:
-        """What was found, for the log: how many data sets, their names and sizes."""
+        """A line for the log: the number of data sets, their names, and their sizes."""
         sizes = ", ".join(f"{self.name(part)} {len(part):,}" for part in self.parts)
         return f"{self.path}: {len(self):,} crops in {len(self.parts)} data sets: {sizes}"
 
@@ -219,13 +219,13 @@ class LabeledRoot(LabeledDataset):
 
 
 def open_labeled(path: str | Path) -> LabeledDataset:
-    """Open a data set: a folder with ``labels.tsv``, an LMDB folder, shards, or a root with such folders below it.
+    """Open a data set: a folder with ``labels.tsv``, an LMDB folder, shards, or a root folder of several.
 
-    The file itself, ``labels.tsv`` or ``data.mdb``, is taken for its folder.
+    Args:
+        path: of the folder, of ``labels.tsv`` or ``data.mdb`` in it, or the address of shards.
 
     Raises:
-        UserError: nothing there, none of the three, both files in one folder, what ``find_data_sets`` raises, or what
-            the two formats demand is violated.
+        UserError: nothing there; not a data set, or a broken one; both files in one folder; see ``find_data_sets``.
     """
     if is_shards(path):
         return LabeledShards(str(path))
@@ -241,7 +241,7 @@ def open_labeled(path: str | Path) -> LabeledDataset:
 
 
 def parts_of(dataset: LabeledDataset) -> list[tuple[str, LabeledDataset]]:
-    """The data sets below a root, or the data set itself; and what stands before their keys in the root's."""
+    """The data sets of a root, or the data set itself, each with the prefix of its keys in the root."""
     if isinstance(dataset, LabeledRoot):
         return [(f"{dataset.name(part)}/", part) for part in dataset.parts]
     return [("", dataset)]
@@ -258,12 +258,12 @@ def _open_folder(folder: Path) -> LabeledDataset:
 
 
 def _stamp(file: Path) -> str:
-    """Size and times; the time of the last change (``ctime``) cannot be set back, as unpacking does with the other."""
+    """Size and times of a file; unlike ``mtime``, which unpacking sets back, ``ctime`` cannot be set."""
     try:
-        found = file.stat()
+        status = file.stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return "missing"
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The LMDB format of the field (``dptr.utils.lmdb``, which reads it), written whole or resumed."""
+"""Writing of LMDBs in the field's format, which can be resumed; ``dptr.utils.lmdb`` reads them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dptr.utils.lmdb import NUM_SAMPLES, LmdbReader, image_key, label_key, lmdb_
 if TYPE_CHECKING:
     import lmdb
 
-UNFINISHED = ".unfinished-"  # in the name of an LMDB that is being written, or waits to be resumed
-BATCH_SAMPLES = 1000  # a commit after so many samples ...
-BATCH_BYTES = 32 << 20  # ... or so many bytes
+UNFINISHED = ".unfinished-"  # prefix of the name of an LMDB that is being written, or can be resumed
+BATCH_SAMPLES = 1000  # commit after this many samples ...
+BATCH_BYTES = 32 << 20  # ... or bytes
 FIRST_MAP = 64 << 20  # bytes; doubled whenever a batch does not fit
 
 _FILES = ("data.mdb", "lock.mdb", "import.json")
@@ -32,24 +32,24 @@ def write_lmdb(
 ) -> int:
     """Write encoded pictures and labels as an LMDB folder.
 
-    Samples are committed in batches to ``.unfinished-NAME`` beside ``path``, which gets its final name when the
-    last batch is on disk. A run that was interrupted, at whatever moment, goes on with ``resume=True`` and the same
-    ``samples``: those already on disk are compared with what is there, the rest is written.
+    Samples are committed in batches to ``.unfinished-NAME`` beside ``path``, which is renamed after the last batch. An
+    interrupted run can be resumed with ``resume=True`` and the same ``samples``: those on disk are compared, the others
+    are written.
 
     Args:
         path: a folder that does not exist yet.
         samples: pairs (encoded picture, label).
-        resume: go on with an unfinished LMDB of that name; a finished one is compared and left as it is.
-        finish: called with the unfinished folder and the number of samples once all are in it; what it writes to
-            ``import.json`` there is deleted with an LMDB that is begun anew.
+        resume: continue an unfinished LMDB; a finished one is compared and not changed.
+        finish: called with the unfinished folder and the number of samples after the last one. It may write
+            ``import.json`` there, which is deleted together with an LMDB that is restarted.
 
     Returns:
         The number of samples in the LMDB.
 
     Raises:
-        UserError: ``path`` exists and ``resume`` is off, no samples, an empty picture, samples that differ from
-            those on disk, files in ``.unfinished-NAME`` that are not the LMDB's, or a full disk (what is committed
-            stays, to be resumed).
+        UserError: ``path`` exists and ``resume`` is off; no samples; an empty picture; samples that differ from those
+            on disk; other files than the LMDB's in ``.unfinished-NAME``; or a full disk (committed samples stay, so
+            that the run can be resumed).
     """
     path = Path(path)
     final = Path(os.path.realpath(path))
@@ -82,7 +82,7 @@ def write_lmdb(
 
 
 def _committed(aside: Path) -> int:
-    """Samples in an unfinished LMDB; one that was killed before its first commit has none."""
+    """The number of samples in an unfinished LMDB; 0 if it was killed before its first commit."""
     file = aside / "data.mdb"
     if not file.exists() or not file.stat().st_size:
         return 0
@@ -124,7 +124,7 @@ def _append(aside: Path, stream: Iterator[tuple[bytes, str]], done: int) -> int:
 
 
 def _commit(environment: lmdb.Environment, batch: list[tuple[bytes, bytes]], done: int) -> None:
-    """Write a batch and the new count, all or nothing; a map that is too small is doubled."""
+    """Write a batch and the new count in one transaction; double the map if it is too small."""
     while True:
         try:
             with environment.begin(write=True) as transaction:

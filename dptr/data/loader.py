@@ -1,4 +1,4 @@
-"""Training batches as a pure function of the step: any number of workers, any restart, the same samples."""
+"""Training batches as a pure function of the step, whatever the number of workers or restarts."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ Batch = tuple[UInt8[np.ndarray, "b h w 3"], list[str], Float32[np.ndarray, "b l 
 def batches(
     source: Source, size: int, first: int, last: int, workers: int, rank: int = 0, processes: int = 1
 ) -> Generator[Batch, None, None]:
-    """Batches of steps ``first``..``last - 1``: crops, all of one size, their words, and where the letters stand.
+    """Batches of steps ``first``..``last - 1``: crops of one size, their words, and their letters' stops.
 
-    Stops are padded to the longest word with NaN.
+    Stops (``Sample``) are padded with NaN to the longest word.
 
-    Step k holds samples ``k * size`` .. ``(k + 1) * size - 1``, cut into ``processes`` runs of which ``rank`` gets one:
-    dealt out in turn, a ``Mixture``'s evenly spread kinds could go to one process each.
+    Step k has the samples ``k * size`` .. ``(k + 1) * size - 1``. They are split into ``processes`` consecutive runs,
+    one for each ``rank``: if they were dealt in turn, the evenly spread kinds of a ``Mixture`` could each go to one
+    process.
 
-    Close it (``contextlib.closing``) to end the workers at once where the loop may raise.
+    Close the generator (``contextlib.closing``) to end the workers at once if the loop may raise.
 
     Raises:
-        UserError: what a sample raises, also in a worker process; a worker that died; fewer samples than processes.
+        UserError: of a sample, also in a worker process; a worker died; fewer samples than processes.
     """
     if size < processes:
         raise UserError(f"run.batch_size = {size} leaves some of {processes} processes without a crop; set it higher")
@@ -46,7 +47,7 @@ def batches(
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
         collate_fn=_as_is,
-        generator=torch.Generator(),  # else torch's default one is drawn from
+        generator=torch.Generator(),  # otherwise torch's default one is used
     )
     try:
         for batch in _start(loader):
@@ -79,7 +80,7 @@ class _Batches(Dataset):
 
 
 def pad_stops(stops: Sequence[np.ndarray]) -> Float32[np.ndarray, "n l 2"]:
-    """Stops of several words: NaN after a word's last letter. There is at least one letter, of empty words too."""
+    """Stops of several words, padded with NaN to the longest one, and to at least one letter."""
     padded = np.full((len(stops), max(1, *map(len, stops)), 2), np.nan, np.float32)
     for row, places in enumerate(stops):
         padded[row, : len(places)] = places
@@ -91,19 +92,21 @@ def _as_is(batch: object) -> object:
 
 
 def _start(loader: DataLoader) -> Iterator:
-    """Start the workers, without torch's signal handler: it would raise a worker's death anywhere in the program,
-    whereas the loader itself sees it within seconds. Windows has no such signal."""
+    """Start the workers without torch's SIGCHLD handler, which would raise a worker's death anywhere in the program.
+
+    The loader itself notices it within seconds. Windows has no such signal.
+    """
     if not hasattr(signal, "SIGCHLD"):
         return iter(loader)
-    before = signal.getsignal(signal.SIGCHLD)
+    handler = signal.getsignal(signal.SIGCHLD)
     iterator = iter(loader)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
+        signal.signal(signal.SIGCHLD, handler)
     return iterator
 
 
 def _start_worker(worker: int) -> None:
-    """Ctrl-C and a terminal that closes are the main process's to handle, which ends its workers by SIGTERM."""
+    """Ignore Ctrl-C and SIGHUP: the main process handles them, and ends its workers with SIGTERM."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(signal.Signals[name], signal.SIG_IGN)
@@ -111,15 +114,15 @@ def _start_worker(worker: int) -> None:
 
 
 def text_batch(corpus: Corpus, size: int, step: int, pool: int = 16, last: int = 0) -> list[str]:
-    """Words of stage 1's step ``step``, all of about one length, so that little of a batch is padding.
+    """Words of step ``step`` of stage 1, of similar length, so that batches need little padding.
 
-    The words of ``pool`` batches are sorted by length and cut into batches, which come in a seeded order: ``pool``
-    steps together hold samples ``first * size`` .. ``(first + pool) * size - 1``. ``pool = 1`` keeps the corpus's
-    order.
+    The words of ``pool`` consecutive steps are sorted by length and cut into batches, which come in a seeded order.
+    ``pool = 1`` keeps the corpus's order.
 
     Args:
-        last: steps in all, after which the last pool ends; 0 = there is no last, and a run that ends within a pool has
-            not seen all samples up to there.
+        size: words per batch.
+        last: number of steps, at which the last pool ends; 0 = unlimited: then a run that ends within a pool has
+            skipped some of its words.
     """
     number, place = divmod(step, pool)
     first = number * pool

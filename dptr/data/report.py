@@ -1,42 +1,42 @@
-"""Which samples were left out, and why: counted and listed."""
+"""A report of the samples that were left out, counted and listed by reason."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-LONGEST_DETAIL = 300  # characters of a label or an error that are kept
+LONGEST_DETAIL = 300  # characters of a label or an error; longer ones are cut
 
 
 @dataclass
 class DropReport:
-    """Samples left out, by reason: all of them counted, the first ``listed`` of each reason named."""
+    """Samples that were left out: the number for each reason, and its first ``listed`` samples."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # reason -> (key, detail)
     listed: int = 1000
 
     def add(self, reason: str, key: str, detail: str) -> None:
-        """Count one sample: where it came from, and the label or error that explains the reason, without that place."""
+        """Count a sample: its key, and the label or the error (without the key) that explains the reason."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        named = self.examples.setdefault(reason, [])
-        if len(named) < self.listed:
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < self.listed:
             detail = detail.removeprefix(f"{key}: ")
-            named.append((key, detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}..."))
+            examples.append((key, detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}..."))
 
     def merge(self, other: DropReport) -> None:
-        """Add what ``other`` counted."""
+        """Add the samples of ``other``."""
         for reason, count in other.counts.items():
             self.counts[reason] = self.counts.get(reason, 0) + count
-            named = self.examples.setdefault(reason, [])
-            named += other.examples[reason][: self.listed - len(named)]
+            examples = self.examples.setdefault(reason, [])
+            examples += other.examples[reason][: self.listed - len(examples)]
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
 
     def lines(self, show: int = 3) -> list[str]:
-        """For the terminal: a line a reason, the most frequent first, with the first ``show`` samples."""
+        """One line per reason, the most frequent first, with its first ``show`` samples."""
         result = []
         for reason, count in sorted(self.counts.items(), key=lambda item: (-item[1], item[0])):
             named = "; ".join(f"{key}: {detail}" if detail else key for key, detail in self.examples[reason][:show])

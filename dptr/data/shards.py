@@ -1,7 +1,7 @@
-"""Labeled crops that are streamed from shards: each is opened when its turn comes, whatever their number.
+"""Labeled crops that are streamed from shards: each is opened when it is needed, so that any number can be used.
 
-All are looked at once before the first step (``dptr.shards.survey``), so that labels that do not fit, pictures that
-cannot be read, and those held out are known and counted as in other data sets.
+A survey of all rows before the first step (``dptr.shards.survey``) finds unusable labels, unreadable pictures, and
+validation crops, which are counted as in other data sets.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from dptr.utils.permutations import seeded_order
 from dptr.utils.resize import fit, turn_tall
 from dptr.utils.sizes import Size, Sizes
 
-VALIDATION = 10_000  # held-out crops that validate, at most: they are in memory
+VALIDATION = 10_000  # validation crops at most, since they are in memory
 OTHERWISE = "written otherwise in this charset"
 _NO_PICTURE = "no picture"
 
 
 @dataclass(frozen=True, eq=False)
 class ReadChunks:
-    """Chunks of shards, of which the last ones stay in memory."""
+    """Chunks of shards, with a cache of the most recently used ones."""
 
     shards: ShardSet
-    rows: int  # that are held, at most; one chunk at least
-    _held: OrderedDict[int, Rows] = field(default_factory=OrderedDict, repr=False)
+    rows: int  # cached at most; at least one chunk is
+    _cache: OrderedDict[int, Rows] = field(default_factory=OrderedDict, repr=False)
 
     def __getitem__(self, chunk: int) -> Rows:
-        if chunk in self._held:
-            self._held.move_to_end(chunk)
+        if chunk in self._cache:
+            self._cache.move_to_end(chunk)
         else:
-            held = sum(map(len, self._held.values())) + int(self.shards.chunks[chunk, 3])
-            while self._held and held > self.rows:
-                held -= len(self._held.popitem(last=False)[1])
-            self._held[chunk] = self.shards.read(chunk)
-        return self._held[chunk]
+            count = sum(map(len, self._cache.values())) + int(self.shards.chunks[chunk, 3])
+            while self._cache and count > self.rows:
+                count -= len(self._cache.popitem(last=False)[1])
+            self._cache[chunk] = self.shards.read(chunk)
+        return self._cache[chunk]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"shards": self.shards, "rows": self.rows, "_held": OrderedDict()}
+        return {"shards": self.shards, "rows": self.rows, "_cache": OrderedDict()}
 
 
 @dataclass(frozen=True, eq=False)
 class Surveyed:
-    """Shards whose rows are known.
+    """Shards after the survey of their rows.
 
     Attributes:
-        survey: classes are the numbers of sizes in ``sizes.every``.
-        share: of pictures held out, by their hashes; 0 = none is.
+        survey: its classes are indices of sizes in ``sizes.every``.
+        share: of pictures that are held out, by their hashes; 0 = none.
     """
 
     survey: Survey
@@ -76,28 +76,28 @@ class Surveyed:
     share: float
 
     def held_out(self, chunk: int) -> np.ndarray:
-        """The rows of a chunk that can be used and are held out."""
+        """The usable rows of a chunk that are held out."""
         return np.flatnonzero((self.survey.codes_of(chunk) < LEFT_OUT) & self._is_held_out(chunk))
 
     def classes(self, chunk: int) -> np.ndarray:
-        """The class of each row that is trained on, and ``LEFT_OUT`` of the others."""
+        """The class of each training row of a chunk, and ``LEFT_OUT`` for the others."""
         return np.where(self._is_held_out(chunk), LEFT_OUT, np.minimum(self.survey.codes_of(chunk), LEFT_OUT))
 
     def rows_of(self, classes: tuple[int, ...], chunk: int) -> np.ndarray:
-        """The rows of a chunk that are trained on, of some classes."""
+        """The training rows of a chunk with one of these classes."""
         return np.flatnonzero(np.isin(self.classes(chunk), classes))
 
     @cached_property
     def counts(self) -> Int[np.ndarray, "chunks sizes"]:
-        """How many crops of each size the chunks have to train on."""
+        """The number of training crops of each size, by chunk."""
         kinds = len(self.sizes.every)
         return self.survey.count(lambda chunk: _below(self.classes(chunk), kinds), kinds)
 
     def open(self, rows: Rows, row: int, name: str = "") -> tuple[Image.Image, str]:
-        """The picture of a row that is used, and its label.
+        """The picture of a usable row, and its label.
 
         Raises:
-            UserError: it cannot be read any more.
+            UserError: it has become unreadable since the survey.
         """
         data = rows.pictures[row]
         if data is None:
@@ -112,14 +112,14 @@ class Surveyed:
 
 @dataclass(frozen=True, eq=False)
 class StreamedCrops:
-    """Crops of shards in a new seeded order each epoch, augmented: a ``SizedSource``.
+    """Crops of shards, augmented, in a new seeded order each epoch: a ``SizedSource``.
 
     Args:
-        surveyed: which rows, and what they are opened as.
-        chunks: where they are read.
+        surveyed: the rows, and how to open them.
+        chunks: reads them.
         seed, window, stream: see ``EpochOrder``.
         strength: of augmentation, 0 to 1; 0 = off.
-        kept: sizes of crops, by their numbers; empty = all.
+        kept: indices of the sizes to use; empty = all.
     """
 
     surveyed: Surveyed
@@ -131,12 +131,12 @@ class StreamedCrops:
     kept: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
-        """Crops of an epoch."""
+        """The number of crops in an epoch."""
         return self.order.length
 
     @cached_property
     def order(self) -> EpochOrder:
-        """Which row is which sample."""
+        """The order of rows."""
         chosen = sorted(self.kept or range(len(self.surveyed.sizes.every)))
         counts = self.surveyed.counts[:, chosen].sum(1)
         rows = self.surveyed.survey.shards.chunks[:, 3]
@@ -185,27 +185,27 @@ def stream_crops(
     share: float = 0.0,
     exact: bool = False,
 ) -> StreamedCrops:
-    """Crops of shards, to train on.
+    """Open the training crops of shards.
 
-    A row is left out, counted and listed as ``load_crops`` does.
+    Rows are left out, counted, and listed as by ``load_crops``.
 
     Args:
         path: a folder, a file, or an address of shards.
         seed, window: see ``EpochOrder``.
         strength: of augmentation.
-        cache: a folder for what is found when all rows are looked at; empty = that is done at each start.
-        share: of pictures, by their hashes, that are held out.
-        exact: leave out what the charset writes otherwise than it was rendered.
+        cache: folder for the result of the survey; empty = survey at each start.
+        share: of pictures, by their hashes, to hold out.
+        exact: leave out labels that ``charset`` changes, since the picture shows the original.
 
     Raises:
-        UserError: see ``open_shards``, ``survey``; shards without pictures, or no row is left to train on.
+        UserError: shards without pictures; no row is left to train on; see ``open_shards``, ``survey``.
     """
     shards = open_shards(path)
     if not shards.pictures:
         raise UserError(f"{shards.url}: no pictures in these shards; labeled crops have one in each row")
 
     def judge(rows: Rows) -> Iterable[Verdict]:
-        numbers = {each: number for number, each in enumerate(size.every)}
+        classes = {each: index for index, each in enumerate(size.every)}
         for label, data in zip(rows.labels, rows.pictures, strict=True):
             text, reason = check_label(label or "", charset, max_length)
             if exact and not reason and text != label:
@@ -221,20 +221,20 @@ def stream_crops(
             except UserError as error:
                 yield UNREADABLE, str(error), 0
                 continue
-            yield numbers[size.choose(image.width / image.height)], "", hash_picture(data)
+            yield classes[size.choose(image.width / image.height)], "", hash_picture(data)
 
-    fitting = f"{charset.name} {''.join(charset.characters)!r} {max_length} {size} {allow_empty} {exact}"
-    found = survey(shards, judge, True, cache, f"crops {PIL.__version__} {fitting}", "data.cache")
-    surveyed = Surveyed(found, charset, max_length, size, share)
+    settings = f"{charset.name} {''.join(charset.characters)!r} {max_length} {size} {allow_empty} {exact}"
+    result = survey(shards, judge, True, cache, f"crops {PIL.__version__} {settings}", "data.cache")
+    surveyed = Surveyed(result, charset, max_length, size, share)
     if not surveyed.counts.any():
-        reasons = ", ".join(f"{count} {reason}" for reason, (count, _) in found.drops.items()) or "all are held out"
+        reasons = ", ".join(f"{count} {reason}" for reason, (count, _) in result.drops.items()) or "all are held out"
         raise UserError(f"{shards.url}: no crop left ({reasons}); check the data or the charset")
     largest = int(shards.chunks[:, 3].max())
     return StreamedCrops(surveyed, ReadChunks(shards, 2 * (window + largest)), seed, window, strength)
 
 
 def drops_of(crops: StreamedCrops) -> DropReport:
-    """What was left out."""
+    """A report of the rows that were left out."""
     drops = crops.surveyed.survey.drops
     url = crops.surveyed.survey.shards.url
     named = {reason: [(f"{url}/{name}", why) for name, why in some] for reason, (_, some) in drops.items()}
@@ -242,10 +242,10 @@ def drops_of(crops: StreamedCrops) -> DropReport:
 
 
 def held_out_crops(crops: StreamedCrops, most: int = VALIDATION) -> tuple[LabeledCrops, int]:
-    """The crops that are held out, in memory, and how many there are in all.
+    """Load the held-out crops into memory; also return their total number.
 
-    Where there are more than ``most``, those of the first chunks of a fixed order; the others validate nothing and are
-    not trained on either.
+    If there are more than ``most``, only those of the first chunks in a fixed order are loaded; the others are used
+    neither for validation nor for training.
     """
     surveyed, shards = crops.surveyed, crops.surveyed.survey.shards
     chunks = range(len(shards.chunks))
@@ -263,7 +263,7 @@ def held_out_crops(crops: StreamedCrops, most: int = VALIDATION) -> tuple[Labele
 
 
 def first_crops(crops: StreamedCrops, count: int) -> LabeledCrops:
-    """The first crops that are trained on, in memory; they stand for all where a few are to be looked at."""
+    """Load the first training crops into memory, as a sample of all."""
     chosen: dict[int, list[int]] = {}
     for index in range(min(count, len(crops))):
         chunk, row = crops.order.locate(index)
@@ -272,7 +272,7 @@ def first_crops(crops: StreamedCrops, count: int) -> LabeledCrops:
 
 
 def load_rows(surveyed: Surveyed, chosen: dict[int, np.ndarray]) -> LabeledCrops:
-    """Rows of chunks in memory, resized."""
+    """Load rows (chunk -> rows) into memory, resized."""
     crops: list[np.ndarray] = []
     labels: list[str] = []
     keys: list[str] = []

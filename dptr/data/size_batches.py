@@ -1,7 +1,8 @@
-"""Batches of crops of one size each, from supplies that hold crops of several sizes.
+"""Batches with crops of one size each, from sources with crops of several sizes.
 
-Which size's batches hold a crop, its home, is settled once, and so is which batch is of which home and how many samples
-of it are of which supply. So a labeled crop is used as often as any other of its supply, whatever is rendered beside.
+Each crop has a *home*: the size of the batches that it is trained in. The homes of crops, the home of each batch, and
+the number of samples of each source in it are fixed before training. So all labeled crops of a source are used equally
+often, whatever is rendered in addition.
 """
 
 from __future__ import annotations
@@ -19,23 +20,21 @@ from dptr.data.sources import Dealt, LengthBuckets, Mixture, Sample, SizedSource
 from dptr.utils.resize import to_array
 from dptr.utils.sizes import Size, by_shape
 
-BLOCK = 8192  # crops that are made at a time where their sizes are not known before, about 150 MB
-FIRST_BLOCK = 8  # the first block is so many times smaller, and the next ones grow, so that training begins soon
-SAMPLED = 512  # crops that are made beforehand to see of which sizes they are
-LARGE = Fraction(1, 4)  # share of all samples with which a size has its own batches, even if crops come twice in one
+BLOCK = 8192  # crops to render at a time, since their sizes are not known before; about 150 MB
+FIRST_BLOCK = 8  # the first block is smaller by this factor, and the next ones grow, so that training begins soon
+SAMPLED = 512  # crops to render beforehand, to estimate the distribution of sizes
+LARGE = Fraction(1, 4)  # a size with this share of all samples has its own batches, even if crops repeat in a batch
 _WHOLE = 1_000_000  # the largest denominator of a weight
 
 
 @dataclass(frozen=True)
 class SizeBatches(Dealt):
-    """Samples k * ``batch_size`` .. (k + 1) * ``batch_size`` - 1, the batch of step k, are of one size.
-
-    Sizes take their turns evenly spread, each with its weight: ``WeightedMixture`` of batches.
+    """A ``WeightedMixture`` of batches: each batch (``batch_size`` consecutive samples) is of one source.
 
     Args:
-        supplies: one a size.
-        weights: how many of ``sum(weights)`` batches each gets, whole numbers.
-        batch_size: crops a step.
+        supplies: a source for each size.
+        weights: integers; how many of ``sum(weights)`` batches each source gets.
+        batch_size: crops per step.
     """
 
     supplies: tuple[Source, ...]
@@ -50,7 +49,7 @@ class SizeBatches(Dealt):
 
 @dataclass(frozen=True)
 class _Stretched:
-    """The samples of a source; crops of another size are stretched to ``size``."""
+    """The samples of a source, with crops of other sizes resized to ``size``."""
 
     source: Source
     size: Size
@@ -67,7 +66,7 @@ class _Stretched:
 
 @dataclass(frozen=True)
 class _Made:
-    """Samples that were made before, from number ``first`` on."""
+    """Rendered samples, with indices from ``first`` on."""
 
     samples: list[Sample]
     first: int
@@ -81,13 +80,13 @@ class _Made:
 
 @dataclass(frozen=True)
 class _Home:
-    """A size that has batches, and what they are mixed of.
+    """A size with batches of its own, and the sources of these.
 
     Attributes:
-        parts: by their numbers, the supplies with crops that are trained at this size.
-        sources: of each part these crops; of one that makes its crops during training all of them.
-        weights: of each part, whole numbers in the proportion of all homes' samples.
-        pool: batches that are sorted together: as many as have no crop twice, or 1.
+        parts: indices of the parts with crops that are trained at this size.
+        sources: for each part, a source of these crops; for a part that is rendered during training, of all its crops.
+        weights: of each part, integers in the same scale for all homes.
+        pool: number of batches that are sorted by length together: as many as contain no crop twice, at least 1.
     """
 
     size: Size
@@ -99,21 +98,20 @@ class _Home:
 
 @dataclass(frozen=True)
 class BlockBatches(Dealt):
-    """Batches of one size each where some crops are made during training, so that nobody knows their size before.
+    """Batches of one size each, if some crops are rendered during training, so that their sizes are not known before.
 
-    These are made a block of batches at a time, as many as the block needs, and are held in memory. The narrowest go to
-    the narrowest home, and so on, as many as each has places for: each is used once, stretched if its home is of
-    another size.
+    They are rendered for a block of batches at a time, and kept in memory. The narrowest go to the narrowest home, and
+    so on, as many as each home needs. So each is used once, and is stretched if its home has another size.
 
-    The first block has ``steps`` / ``FIRST_BLOCK`` batches. Until ``steps`` batches are made, each has as many as all
-    before it.
+    The first block has ``steps`` / ``FIRST_BLOCK`` batches. The next ones double the total, up to ``steps`` batches;
+    after that each block has ``steps``.
 
     Args:
         homes: from narrow to wide.
-        makers: the supplies without sizes, by their numbers.
-        batch_size: crops a step.
-        steps: of a block after the first ``steps``.
-        seed: as ``batch_by_size`` takes it.
+        makers: parts that are rendered during training, by index.
+        batch_size: crops per step.
+        steps: batches of a full block.
+        seed: see ``batch_by_size``.
     """
 
     homes: tuple[_Home, ...]
@@ -127,7 +125,7 @@ class BlockBatches(Dealt):
         return self._block(*self._span(index // self.batch_size)), index
 
     def _span(self, step: int) -> tuple[int, int]:
-        """The first step of the block that has a step, and the first of the next."""
+        """The first step of the block that contains ``step``, and the first step after the block."""
         if step >= self.steps:
             begin = step - step % self.steps
             return begin, begin + self.steps
@@ -172,7 +170,7 @@ class BlockBatches(Dealt):
     def _fill(
         self, places: Mapping[tuple[int, int], tuple[int, int]], maker: Source
     ) -> list[tuple[tuple[int, int], Source]]:
-        """Make the crops of one part, and deal them out to the homes by their shape."""
+        """Render the crops of one part for a block, and assign them to the homes by their shape."""
         numbers = range(sum(first for first, _ in places.values()), sum(last for _, last in places.values()))
         samples = [maker.sample(number) for number in numbers]
         order = sorted(range(len(samples)), key=lambda row: by_shape(_size_of(samples[row])))
@@ -184,7 +182,7 @@ class BlockBatches(Dealt):
 
 
 def _dealt_between(begin: int, end: int, weights: Sequence[int]) -> list[tuple[int, int]]:
-    """Of each supply of a ``WeightedMixture``, the number of its samples among the first ``begin``, and ``end``."""
+    """For each source of a ``WeightedMixture``, how many of its first ``begin`` and first ``end`` samples it has."""
     return list(zip(_dealt(begin, weights), _dealt(end, weights), strict=True))
 
 
@@ -197,7 +195,7 @@ def _dealt(count: int, weights: Sequence[int]) -> list[int]:
 
 
 def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
-    """The supplies that a mixture is made of, each with its share of all samples."""
+    """The sources of a (nested) mixture, each with its share of all samples."""
     if isinstance(source, Mixture):
         mixed = [(source.labeled, 1 - source.share), (source.rendered, source.share)]
     elif isinstance(source, WeightedMixture):
@@ -209,11 +207,11 @@ def parts_of(source: Source, share: float = 1.0) -> list[tuple[Source, float]]:
 
 
 def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 0) -> tuple[Source, list[str]]:
-    """The samples of a source in batches of one size each; and lines for the log.
+    """Reorder the samples of a source into batches of one size each; also return lines for the log.
 
     Args:
-        source: of crops of several sizes, perhaps a mixture.
-        batch_size, pool, seed: as ``batch_by_size`` takes them.
+        source: of crops of several sizes, possibly a mixture.
+        batch_size, pool, seed: see ``batch_by_size``.
     """
     return batch_by_size(parts_of(source), batch_size, pool, seed)
 
@@ -221,19 +219,19 @@ def in_size_batches(source: Source, batch_size: int, pool: int = 1, seed: int = 
 def batch_by_size(
     parts: Sequence[tuple[Source, float]], batch_size: int, pool: int = 1, seed: int = 0
 ) -> tuple[Source, list[str]]:
-    """The samples of all parts, in batches of one size each; and lines for the log.
+    """Mix parts into batches of one size each; also return lines for the log.
 
-    Each part has the share of all samples that its weight says, and within a part all crops come equally often. After
-    any step, two crops of a part that knows its sizes were used equally often but for 3 times, and for the ``pool``
-    batches of their sizes that are sorted together.
+    Each part gets the share of all samples that its weight says, and the crops of a part are used equally often: after
+    any step, the uses of two crops of a ``SizedSource`` differ by at most 3, not counting the ``pool`` batches of their
+    sizes that are sorted together.
 
-    Crops of rare sizes join those of the next ones, stretched to one size: where a crop would come twice in a batch, a
-    size has no batches of its own, unless a quarter of all samples are of it (``LARGE``).
+    Crops of rare sizes are stretched to a neighboring size. A size is rare if a batch of it would contain a crop twice,
+    unless it has a quarter of all samples (``LARGE``).
 
     Args:
-        parts: supplies with weights > 0. Of those that do not know their sizes ``SAMPLED`` crops are made to see them.
-        batch_size: crops a step.
-        pool: batches whose words are sorted by length together (``LengthBuckets``); 1 = as they come.
+        parts: sources with weights > 0. ``SAMPLED`` crops are rendered of sources that do not know their sizes.
+        batch_size: crops per step.
+        pool: batches that are sorted by the length of words together (``LengthBuckets``); 1 = unsorted.
         seed: of the order of these batches.
     """
     exact = [Fraction(weight).limit_denominator(_WHOLE) for _, weight in parts]
@@ -242,8 +240,8 @@ def batch_by_size(
     made = sum(exact[number] for number in makers)
     steps = max(1, round(BLOCK / (made * batch_size))) if makers else 0
     counts = [_count_sizes(source) for source, _ in parts]
-    shares: dict[Size, Fraction] = {}  # of all samples
-    rates: dict[Size, Fraction] = {}  # the share that one crop has, of those of this size that come most often
+    shares: dict[Size, Fraction] = {}  # of each size, among all samples
+    rates: dict[Size, Fraction] = {}  # the share of one crop among all samples, the largest of this size
     for number, (weight, own) in enumerate(zip(exact, counts, strict=True)):
         rate = Fraction(1, steps * batch_size) if number in makers else weight / own.total()
         for size, count in own.items():
@@ -292,28 +290,28 @@ def _count_sizes(source: Source) -> Counter[Size]:
 
 
 def _group(sizes: Mapping[Size, tuple[Fraction, Fraction]], batch_size: int) -> list[tuple[Size, tuple[Size, ...]]]:
-    """Which sizes are trained at which of them, both from narrow to wide.
+    """Group neighboring sizes, each group with a home among them; return (home, sizes) from narrow to wide.
 
-    Of all ways to put neighbors together, each group with enough crops for its batches, it is the one that stretches
-    least: by the sum over all samples of the squared logarithm of the factor.
+    Among all groupings in which each group has enough crops for its batches, the one that stretches least is chosen by
+    dynamic programming: it minimizes the sum over all samples of the squared logarithm of the stretching factor.
 
     Args:
-        sizes: the share of all samples that each has, and the share of one of its crops, of those that come most often.
-        batch_size: crops a step.
+        sizes: for each size, its share of all samples, and the largest share of one of its crops.
+        batch_size: crops per step.
     """
     own = sorted(sizes, key=by_shape)
     shares, rates = ([sizes[size][which] for size in own] for which in (0, 1))
     logs = np.array([log(by_shape(size)[0]) for size in own])
-    costs = (logs[:, None] - logs) ** 2 * np.array(shares, float)  # of row: to train all crops of column at its size
-    best: list[tuple[float, int, int]] = [(0.0, 0, 0)]  # of the first n sizes: cost, the last group's start and home
+    costs = (logs[:, None] - logs) ** 2 * np.array(shares, float)  # of training all crops of a column at a row's size
+    best: list[tuple[float, int, int]] = [(0.0, 0, 0)]  # for the first n sizes: cost, start and home of the last group
     for end in range(1, len(own) + 1):
-        found = [(inf, 0, 0)]
+        options = [(inf, 0, 0)]
         for start in range(end):
             if sum(shares[start:end]) >= min(batch_size * max(rates[start:end]), LARGE):
                 within = costs[start:end, start:end].sum(1)
                 home = int(within.argmin())
-                found.append((best[start][0] + float(within[home]), start, start + home))
-        best.append(min(found))
+                options.append((best[start][0] + float(within[home]), start, start + home))
+        best.append(min(options))
     groups = []
     end = len(own)
     while end:

@@ -1,4 +1,4 @@
-"""Endless supplies of crops; a sample is a pure function of its index."""
+"""Endless sources of samples, each of which is a pure function of its index."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import Size
 
 Sample = tuple[np.ndarray, str, np.ndarray]  # a crop, its word, and its letters' stops (``render_with_stops``)
-_GOLDEN = 0.6180339887498949  # multiples of it fill the unit interval evenly (Weyl)
+_GOLDEN = 0.6180339887498949  # its multiples, modulo 1, are evenly distributed (Weyl)
 
 
 class Source(Protocol):
-    """An endless supply of crops; ``sample`` is a pure function of ``index``."""
+    """An endless sequence of samples; ``sample`` is a pure function of ``index``."""
 
     def sample(self, index: int) -> Sample: ...
 
     def word(self, index: int) -> str:
-        """The word of that sample, which costs little."""
+        """The word of a sample, without its crop."""
 
 
 @runtime_checkable
 class SizedSource(Source, Protocol):
-    """A supply of n crops, again and again, that knows the size of each before it is opened."""
+    """A source that repeats n crops and knows the size of each before it is opened."""
 
     def count_sizes(self) -> dict[Size, int]:
-        """How many crops are of each size."""
+        """The number of crops of each size."""
 
     def keep_sizes(self, sizes: Collection[Size], stream: int) -> Source:
-        """A supply of the crops of these sizes; another ``stream`` draws in other orders."""
+        """A source of the crops of these sizes; ``stream`` seeds their order."""
 
 
 class ByRows(ABC):
-    """What makes a supply with a table of its crops' sizes a ``SizedSource``."""
+    """Base class that makes a source with a table of crop sizes a ``SizedSource``."""
 
     @abstractmethod
     def sizes(self) -> Int[np.ndarray, "n 2"]:
@@ -49,12 +49,12 @@ class ByRows(ABC):
 
     @abstractmethod
     def choose(self, rows: np.ndarray, stream: int) -> Source:
-        """A supply of some of the crops; another ``stream`` draws in other orders."""
+        """A source of the crops ``rows``; ``stream`` seeds their order."""
 
     def count_sizes(self) -> dict[Size, int]:
         """See ``SizedSource``."""
-        found, counts = np.unique(self.sizes(), axis=0, return_counts=True)
-        return {(int(height), int(width)): int(count) for (height, width), count in zip(found, counts, strict=True)}
+        sizes, counts = np.unique(self.sizes(), axis=0, return_counts=True)
+        return {(int(height), int(width)): int(count) for (height, width), count in zip(sizes, counts, strict=True)}
 
     def keep_sizes(self, sizes: Collection[Size], stream: int) -> Source:
         """See ``SizedSource``."""
@@ -63,7 +63,7 @@ class ByRows(ABC):
 
 
 class Dealt:
-    """A supply whose samples are those of others."""
+    """Base class of sources that reorder or mix the samples of others."""
 
     def sample(self, index: int) -> Sample:
         source, own = self.deal(index)
@@ -74,13 +74,13 @@ class Dealt:
         return source.word(own)
 
     def deal(self, index: int) -> tuple[Source, int]:
-        """Whose turn it is, and the how many of its own."""
+        """The source of a sample, and the sample's index in it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Curriculum(Dealt):
-    """A gentle supply that gives way to the full one over the first ``length`` samples."""
+    """Samples of ``gentle`` that are gradually replaced by ``full`` over the first ``length`` samples."""
 
     gentle: Source
     full: Source
@@ -93,7 +93,7 @@ class Curriculum(Dealt):
 
 @dataclass(frozen=True)
 class LabeledSource(ByRows):
-    """Labeled crops, in a new seeded order each epoch, augmented. Where their letters stand nobody knows: NaN."""
+    """Labeled crops, augmented, in a new seeded order each epoch. Their letters' stops are unknown: NaN."""
 
     crops: LabeledCrops
     seed: int
@@ -115,7 +115,7 @@ class LabeledSource(ByRows):
         return self.crops.sizes()
 
     def choose(self, rows: np.ndarray, stream: int) -> LabeledSource:
-        # the seed's upper half tells sets apart, and here sizes
+        # bits 32 to 47 of the seed differ between sets, the bits above between sizes
         return LabeledSource(self.crops.choose(rows), self.seed + (stream << 48), self.strength)
 
     def _row(self, index: int) -> int:
@@ -129,7 +129,7 @@ class LabeledSource(ByRows):
 
 @dataclass(frozen=True)
 class Mixture(Dealt):
-    """A ``share`` of all samples, evenly spread, is rendered; the others are labeled. Neither's indices have gaps."""
+    """A mixture with an evenly spread ``share`` of rendered samples; both sources are used without gaps."""
 
     labeled: Source
     rendered: Source
@@ -142,9 +142,9 @@ class Mixture(Dealt):
 
 @dataclass(frozen=True)
 class WeightedMixture(Dealt):
-    """Several supplies, each in proportion to its weight and evenly spread; no supply's indices have gaps.
+    """A mixture of sources, each evenly spread in proportion to its weight, and used without gaps.
 
-    ``weights`` are whole numbers, dealt as ``dptr.utils.dealing.deal`` says.
+    ``weights`` are integers; see ``dptr.utils.dealing.deal``.
     """
 
     sources: tuple[Source, ...]
@@ -157,10 +157,10 @@ class WeightedMixture(Dealt):
 
 @dataclass(frozen=True)
 class LengthBuckets(Dealt):
-    """The same samples, in batches whose words are of about one length, so that little of a batch is padding.
+    """The samples of a source, reordered into batches of words of similar length, which need little padding.
 
     The samples of ``pool`` batches of ``size`` are sorted by the length of their words and cut into batches, which come
-    in a seeded order. The first pool begins at sample ``first``, the last ends at ``last``; 0 = there is no last.
+    in a seeded order. The first pool begins at sample ``first``; the last ends at ``last`` (0 = unlimited).
     """
 
     source: Source
@@ -183,6 +183,6 @@ class LengthBuckets(Dealt):
         end = start + self.size * self.pool
         indices = np.arange(start, min(end, self.last) if self.last else end)
         lengths = [len(self.source.word(index)) for index in indices.tolist()]
-        cut = indices[np.argsort(lengths, kind="stable")].reshape(-1, self.size)
-        cut.sort(axis=1)  # kinds of crops stay evenly spread, so that each process gets of all
-        return cut[seeded_order(self.seed, number, len(cut))].ravel()
+        batches = indices[np.argsort(lengths, kind="stable")].reshape(-1, self.size)
+        batches.sort(axis=1)  # sources stay evenly spread within a batch, so that each process gets all of them
+        return batches[seeded_order(self.seed, number, len(batches))].ravel()

@@ -1,9 +1,9 @@
-"""Frozen dual encoders: a word and a picture in one space. The contract, the dict of kinds, the loader.
+"""Frozen dual encoders, which embed words and pictures in one space: their interface, kinds, and loader.
 
-A dual encoder stays outside the trained module and never enters its checkpoint; the checkpoint names it and its
-fingerprint. To add one: a file with a loader in this folder, and a line in ``DUAL_ENCODERS``; keys of its own
-are a class and a line in ``dptr.config.model.DUAL_CONFIGS``. CLIP-like encoders in ``transformers`` share one
-(``dptr.dual.clip.encoder``); what tells them apart is in ``dptr.dual.clip.families``.
+A dual encoder is not part of the trained module or its checkpoint; the checkpoint has its name and fingerprint. To add
+one, write a file with a loader in this folder, a line in ``DUAL_ENCODERS``, and, for its settings, a class and a line
+in ``dptr.config.model.DUAL_CONFIGS``. CLIP-like encoders of ``transformers`` share one adapter
+(``dptr.dual.clip.encoder``); ``dptr.dual.clip.families`` has their differences.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dptr.utils.errors import UserError
 
 @runtime_checkable
 class DualEncoder(Protocol):
-    """Text tokens that stand in for image tokens of the same width. Frozen, in eval mode, without gradients."""
+    """A frozen model with text tokens and image tokens of the same width, in eval mode, without gradients."""
 
     @property
     def kind(self) -> str:
@@ -30,7 +30,7 @@ class DualEncoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Its weights, for provenance: ``glyph-en``, ``openai/clip-vit-base-patch16``."""
+        """Name of the weights, for provenance: ``glyph-en``, ``openai/clip-vit-base-patch16``."""
 
     @property
     def dim(self) -> int:
@@ -40,16 +40,16 @@ class DualEncoder(Protocol):
     def fingerprint(self) -> str:
         """``WEIGHTS`` or ``WEIGHTS-SETTINGS``, hexadecimal hashes.
 
-        Two encoders with the same WEIGHTS give the same image tokens, so that a bank of one serves the other;
-        SETTINGS covers what changes text tokens only (prompt, padding).
+        Encoders with the same WEIGHTS have the same image tokens, so that they can share a bank. SETTINGS is a hash of
+        what changes only text tokens (prompt, padding).
         """
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the pictures it takes, in pixels."""
+        """Height and width of its input pictures, in pixels."""
 
     def to(self, device: torch.device | str) -> DualEncoder:
-        """Move the weights; results come back on this device."""
+        """Move the weights; results will be on this device."""
 
     def encode_text(self, words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
         """Tokens of each word, float32, and a mask that is True at real tokens."""
@@ -70,7 +70,7 @@ def _clip(config: ClipDualConfig) -> DualEncoder:
     return load_clip(config)
 
 
-DUAL_ENCODERS: dict[str, Callable[[Any], DualEncoder]] = {  # of the kind's config
+DUAL_ENCODERS: dict[str, Callable[[Any], DualEncoder]] = {  # (the kind's config)
     "glyph": _glyph,
     "clip": _clip,
     "siglip": _clip,
@@ -84,7 +84,7 @@ def load_dual(config: DualConfig) -> DualEncoder:
     """Load the dual encoder that ``config`` names, frozen and in eval mode, on the CPU.
 
     Raises:
-        UserError: unknown kind, or its weights or libraries are not at hand.
+        UserError: an unknown kind; missing weights or libraries.
     """
     if config.kind not in DUAL_ENCODERS:
         nearest = difflib.get_close_matches(config.kind, DUAL_ENCODERS, n=1, cutoff=0)[0]
@@ -95,8 +95,9 @@ def load_dual(config: DualConfig) -> DualEncoder:
 def distinguishes(dual: DualEncoder, first: str, second: str) -> bool:
     """Whether two words have different text tokens.
 
-    CLIP's tokenizer lower-cases, so that with the paper's prompt "A" and "a" are the same input and a decoder can only
-    guess the case of its target; ``dptr.dual.clip.prompts`` has prompts that keep it. SigLIP's also drops punctuation.
+    CLIP's tokenizer lower-cases: with the paper's prompt "A" and "a" are the same input, and a decoder can only guess
+    the case of its target. ``dptr.dual.clip.prompts`` has prompts that keep case. SigLIP's tokenizer also drops
+    punctuation.
     """
     (tokens_a, mask_a), (tokens_b, mask_b) = dual.encode_text([first]), dual.encode_text([second])
     return not torch.equal(tokens_a[mask_a], tokens_b[mask_b])

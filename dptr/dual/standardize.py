@@ -1,9 +1,9 @@
-"""Tokens of one side of a dual encoder, brought to mean zero and deviation one.
+"""Standardization of the tokens of one side of a dual encoder to mean 0 and standard deviation 1.
 
-A tower's tokens share a large constant part, another on the text side than on the image side: the modality gap (Liang
-et al., NeurIPS 2022). What tells characters apart is small beside it (a fifth in a random CLIP, docs/LOG.md), and a
-decoder is slow to find it. Taking each side's own mean away closes the gap (Zhang et al., C3, ICLR 2024). The published
-code of DPTR does not do it.
+The tokens of a tower have a large constant component, which differs between text and image side: the modality gap
+(Liang et al., NeurIPS 2022). Differences between characters are small compared to it (a fifth in a random CLIP,
+docs/LOG.md), and a decoder learns them slowly. Subtracting the mean of each side closes the gap (Zhang et al., C3, ICLR
+2024). The published code of DPTR does not do so.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scale:
-    """``(tokens - mean) / deviation``: one mean a dimension, one deviation for all."""
+    """``(tokens - mean) / deviation``, with a mean per dimension and one standard deviation for all."""
 
     mean: Float[Tensor, " d"]
     deviation: Float[Tensor, ""]
 
     def apply(self, tokens: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """Standardize tokens of the side that was measured."""
+        """Standardize tokens of the measured side."""
         return (tokens - self.mean) / self.deviation
 
 

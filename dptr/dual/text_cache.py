@@ -1,8 +1,8 @@
-"""Text tokens on disk: the frozen text tower runs once a word, not once a step.
+"""A cache of text tokens on disk, so that the frozen text tower runs once per word, not once per step.
 
-A folder holds ``cache.json``, which says whose tokens they are, and pairs of files that only grow, one pair for each
-process that writes at a time: tokens in float16, and a line of JSON for each word with the number of its tokens. A line
-is written when its tokens are on the disk, so that what a killed process leaves is whole up to its last line.
+A folder has ``cache.json``, with the encoder and its settings, and a pair of append-only files for each concurrent
+writer: tokens in float16, and a line of JSON for each word with its number of tokens. A line is written after its
+tokens, so that the files of a killed process are valid up to the last line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MANIFEST = "cache.json"
 
 @dataclass
 class _Pair:
-    """Tokens and words that one process wrote, or writes."""
+    """A pair of files of one writer."""
 
     tokens: Path
     width: int
@@ -47,17 +47,17 @@ class _Pair:
 
 @dataclass
 class CachedText:
-    """A dual encoder whose text tokens are looked up, and computed where they are not there; use it as one.
+    """A dual encoder that caches the text tokens of ``dual``; use it like a dual encoder.
 
-    Tokens are those of ``dual`` rounded to float16, be they new or not: a run reads the same whatever the folder holds.
+    All tokens are rounded to float16, cached or not, so that results do not depend on the content of the cache.
 
     Args:
-        dual: the encoder; glyph has nothing to save, and no ``cache`` among its keys.
-        config: the recipe's: the folder, made where it is missing, the prompt, and how much may be written.
+        dual: the encoder; not glyph, whose text tokens cost nothing.
+        config: with the folder, the prompt, and the limit on the cache's size.
 
     Raises:
-        UserError: a cache of another encoder, prompt or ``tokens`` setting; a folder that holds something else, or
-            that cannot be written.
+        UserError: the cache is of another encoder, prompt, or ``tokens`` setting; the folder has other files, or cannot
+            be written.
     """
 
     dual: DualEncoder
@@ -87,13 +87,13 @@ class CachedText:
         self._own, self._tokens, self._words = self._open()
 
     def to(self, device: torch.device | str) -> CachedText:
-        """Move the weights; results come back on this device."""
+        """Move the weights; results will be on this device."""
         self.dual.to(device)
         self._device = torch.device(device)
         return self
 
     def describe(self) -> str:
-        """For the log: how many words are there, and how large the folder may become."""
+        """A line for the log: the number of cached words, and the limit on the cache's size."""
         size = sum(rows for _, _, rows in self._places.values()) * self.dim * 2
         return (
             f"text tokens: {len(self._places):,} words in {self.folder}, {size / 1e9:.2f} GB; this process adds up to "
@@ -101,7 +101,7 @@ class CachedText:
         )
 
     def encode_text(self, words: list[str]) -> tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]:
-        """As ``DualEncoder.encode_text``, to float16."""
+        """See ``DualEncoder.encode_text``; tokens are rounded to float16."""
         new = [word for word in dict.fromkeys(words) if word not in self._places]
         fresh: dict[str, np.ndarray] = {}
         if new:

@@ -1,9 +1,7 @@
-"""Word accuracy: the one loop in which anything that reads is compared with what is right.
+"""Word accuracy: the loop that compares readings with labels, shared by validation, calibration, and evaluation.
 
-``read_batches`` feeds batches to a function that reads them, ``compare`` sets what was read beside the labels. Training
-validates with the two, ``dptr.evaluation.calibration`` fits temperatures on what they yield, and
-``dptr.evaluation.evaluate`` reports on data sets with them. What a batch holds is up to the caller: crops, the views of
-pictures, words, or tokens.
+``read_batches`` feeds batches to a function that reads them; ``compare`` pairs the readings with labels. A batch can
+contain anything that the function reads: crops, views of pictures, words, or tokens.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ from dptr.utils.errors import UserError
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output")
-Indices = Sequence[int]  # which samples a batch holds
+Indices = Sequence[int]  # of a batch's samples
 Rows = Float[np.ndarray, "n t classes"]  # probabilities by character
-Recognized = Rows | tuple[Rows, Float[np.ndarray, "n positions classes"]]  # and by position of a CTC network
+Recognized = Rows | tuple[Rows, Float[np.ndarray, "n positions classes"]]  # for a CTC network, also by position
 Recognize = Callable[[UInt8[np.ndarray, "n h w 3"]], Recognized]  # crops of one width
 
 
 class HasText(Protocol):
-    """Something that was read: a ``Reading``, or a ``dptr.inference.prediction.Prediction``."""
+    """A reading: a ``Reading``, or a ``dptr.inference.prediction.Prediction``."""
 
     @property
     def text(self) -> str: ...
@@ -44,15 +42,15 @@ ReadingT = TypeVar("ReadingT", bound=HasText)
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model read in one sample, at temperature 1.
+    """A model's reading of one sample, at temperature 1.
 
     Attributes:
         text: the characters.
         product: 0 to 1, of the probabilities of the characters and of the end.
-        runaway: the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
-        probabilities: of the characters, spaces at the ends of the text too, and of the end, where there is one:
+        runaway: whether the word does not end and repeats itself (``dptr.inference.prediction.has_repeated_ending``).
+        probabilities: at the characters, including spaces at the ends of the text, and at the end if there is one:
             (characters + 1 or characters, classes).
-        path: of a CTC network the probabilities of its positions, where the caller asked for them.
+        path: for a CTC network, the probabilities by position, if they were requested.
     """
 
     text: str
@@ -64,13 +62,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Comparison(Generic[ReadingT]):
-    """One sample: what was read and what is right.
+    """A reading and its label.
 
     Attributes:
-        index: of the sample among the labels.
-        reading: what was read, unfolded.
-        prediction, truth: the text that was read and the label, both folded by the protocol; a prediction for an empty
-            label is not folded, so that nothing but an empty text equals it.
+        index: of the sample's label.
+        reading: not folded.
+        prediction, truth: the text of the reading and the label, both folded by the protocol. The prediction for an
+            empty label is not folded, so that only an empty text equals it.
     """
 
     index: int
@@ -86,7 +84,7 @@ class Comparison(Generic[ReadingT]):
 def read_batches(
     batches: Iterable[tuple[Indices, Batch]], read: Callable[[Batch], Sequence[Output]]
 ) -> Iterator[tuple[int, Output]]:
-    """Read batch after batch; yield what was read of each sample, with the index of the sample."""
+    """Read batches; yield the index and the reading of each sample."""
     for indices, batch in batches:
         yield from zip(indices, read(batch), strict=True)
 
@@ -94,9 +92,9 @@ def read_batches(
 def compare(
     readings: Iterable[tuple[int, ReadingT]], labels: Sequence[str], fold: Callable[[str], str] = str
 ) -> Iterator[Comparison[ReadingT]]:
-    """Compare readings with the labels of their samples, both folded by a protocol; as they are without one.
+    """Compare readings with their labels, both folded by ``fold``.
 
-    A label of which ``normalize_label`` leaves nothing is an empty one.
+    A label is empty if ``normalize_label`` leaves nothing of it.
     """
     for index, reading in readings:
         label = labels[index].strip() if normalize_label(labels[index]) else ""
@@ -104,17 +102,17 @@ def compare(
 
 
 def share_correct(comparisons: Iterable[Comparison]) -> float:
-    """Word accuracy of samples that all count, 0 to 1.
+    """Word accuracy, 0 to 1.
 
     Raises:
-        ZeroDivisionError: there is no sample.
+        ZeroDivisionError: there are no samples.
     """
     outcomes = [comparison.correct for comparison in comparisons]
     return sum(outcomes) / len(outcomes)
 
 
 def decode(tokenizer: Tokenizer, recognized: Recognized) -> list[Reading]:
-    """Turn a model's probabilities into readings."""
+    """Decode a model's probabilities to readings."""
     probabilities, paths = recognized if isinstance(recognized, tuple) else (recognized, None)
     by_crop = repeat(None, len(probabilities)) if paths is None else paths
     return [
@@ -138,10 +136,10 @@ def slice_batches(samples: Any, batch_size: int) -> Iterator[tuple[Indices, Any]
 
 @dataclass(frozen=True)
 class Team:
-    """Processes that read a set together, each its share of the batches.
+    """Processes that each read a share of the batches of a set.
 
     Attributes:
-        gather: takes what this process found, and returns that of all.
+        gather: from a list of this process to the lists of all processes.
     """
 
     rank: int = 0
@@ -155,16 +153,16 @@ ALONE = Team()
 def read_crops(
     crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, team: Team = ALONE
 ) -> Iterator[tuple[int, Reading]]:
-    """Read labeled crops, tall ones turned too, doubtful ones upside down; in order of the batches.
+    """Read labeled crops in the order of batches; tall crops are also read turned, doubtful ones upside down.
 
-    ``dptr.inference.views.read_views`` chooses, as it does for ``dptr.inference.reader.Reader``, but here confidences
-    are those of temperature 1.
+    ``dptr.inference.views.read_views`` chooses between the readings, as for ``dptr.inference.reader.Reader``, but at
+    temperature 1.
 
     Args:
-        crops: their ``turned`` holds the turned views of tall crops.
-        tokenizer: the model's.
-        recognize: crops of one width to probabilities, 0 to 1.
-        team: every so many-th batch is read here; batches are those of one process.
+        crops: with the turned views of tall crops in ``turned``.
+        tokenizer: of the model.
+        recognize: from crops of one width to probabilities, 0 to 1.
+        team: processes among which the batches are dealt in turn.
     """
 
     def read(batch: np.ndarray) -> list[Reading]:
@@ -184,9 +182,9 @@ def read_crops(
 def compare_crops(
     crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, team: Team = ALONE
 ) -> Iterator[Comparison[Reading]]:
-    """Read labeled crops (``read_crops``) and compare under a protocol.
+    """Read labeled crops (``read_crops``) and compare them under a protocol.
 
-    Labels of which the protocol leaves nothing are left out; empty ones count, as pictures without text.
+    Labels that the protocol folds to nothing are left out; empty labels are kept, as those of pictures without text.
 
     Args:
         protocol: a key of ``dptr.evaluation.metrics.PROTOCOLS``.
@@ -201,14 +199,14 @@ def score_crops(
     """Word accuracy and 1-NED, 0 to 1 each, of labeled crops under a protocol: see ``compare_crops``.
 
     Args:
-        team: reads them together; each of its processes gets the scores of all.
+        team: its processes all get the scores of the whole set.
 
     Raises:
-        UserError: the protocol leaves nothing of any label.
+        UserError: the protocol folds all labels to nothing.
     """
     compared = compare_crops(crops, tokenizer, recognize, protocol, team)
-    found = team.gather([(each.index, each.prediction, each.truth) for each in compared])
-    pairs = [(prediction, truth) for _, prediction, truth in sorted(chain.from_iterable(found))]
+    by_rank = team.gather([(each.index, each.prediction, each.truth) for each in compared])
+    pairs = [(prediction, truth) for _, prediction, truth in sorted(chain.from_iterable(by_rank))]
     if not pairs:
         raise UserError(
             f"none of {len(crops)} validation labels has a letter or digit (protocol {protocol}); add crops that have, "

@@ -1,6 +1,6 @@
-"""The field's benchmarks: which data sets make one up, under which protocol, and what was published on it.
+"""The field's benchmarks: their data sets, protocols, and published results.
 
-The mean of a benchmark is that of its data sets, each counted alike, as papers report it. Sources of names and sizes:
+The mean of a benchmark is the unweighted mean of its data sets, as papers report it. Sources of names and sizes:
 baudm/parseq (``Datasets.md``, ``strhub/data/module.py``, README), OpenOCR (``docs/svtrv2.md``,
 ``configs/dataset/rec/evaluation.yaml``, ``tools/eval_rec_all_ch.py``).
 """
@@ -18,7 +18,7 @@ from dptr.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Published:
-    """A row as published, in percent: by data set where that is known, and the mean."""
+    """Published results in percent: the mean, and by data set if known."""
 
     name: str
     source: str
@@ -31,10 +31,10 @@ class Benchmark:
     """Data sets that are reported together.
 
     Attributes:
-        title: what it is.
+        title: description.
         protocol: a key of ``dptr.evaluation.metrics.PROTOCOLS``.
-        sets: name of the folder -> crops in it; None where its publishers give no number here.
-        published: rows to compare with. None was measured by this project.
+        sets: name of the folder -> number of crops; None if the number is not checked.
+        published: results to compare with. This project measured none of them.
     """
 
     title: str
@@ -66,7 +66,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "36",
         _SIX_WHOLE,
         (
-            Published(  # its table gives 95.95, weighted by crops; this is the mean of its rows
+            Published(  # its table gives 95.95, the mean weighted by crops; this is the unweighted mean
                 "PARSeq", "baudm/parseq, README", 96.62, _row(_SIX_WHOLE, 99.00, 97.84, 98.13, 89.22, 96.90, 98.61)
             ),
         ),
@@ -85,7 +85,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of that name.
+    """The benchmark with this name.
 
     Raises:
         UserError: there is none.
@@ -97,10 +97,10 @@ def benchmark(name: str) -> Benchmark:
 
 
 def find_sets(chosen: Benchmark, roots: Sequence[Path]) -> dict[str, Path]:
-    """The folder of each data set below one of ``roots``, by its name in whatever case.
+    """Find the folder of each data set below ``roots`` by its name, in any case.
 
     Raises:
-        UserError: one is missing or there twice, or a root cannot be read.
+        UserError: a data set is missing or occurs twice, or a root cannot be read.
     """
     found: dict[str, Path] = {}
     names = {name.lower(): name for name in chosen.sets}
@@ -125,7 +125,7 @@ def find_sets(chosen: Benchmark, roots: Sequence[Path]) -> dict[str, Path]:
 
 
 def other_sizes(chosen: Benchmark, sizes: Mapping[str, int]) -> list[str]:
-    """Lines to tell: data sets with other numbers of crops than published."""
+    """Warnings about data sets whose number of crops differs from the published one."""
     expected = {name: count for name, count in chosen.sets.items() if count is not None}
     return [
         f"{name}: {sizes[name]:,} crops, published with {count:,}: not the same data"
@@ -135,7 +135,7 @@ def other_sizes(chosen: Benchmark, sizes: Mapping[str, int]) -> list[str]:
 
 
 def compare_with_published(chosen: Benchmark, model: str, accuracies: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """A table with a header: word accuracy in percent by data set and their mean, the published rows below.
+    """A table with a header: word accuracy in percent by data set, and their mean, followed by published rows.
 
     Args:
         accuracies: 0 to 1, by data set.

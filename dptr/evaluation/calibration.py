@@ -1,12 +1,12 @@
-"""Calibration: at which temperature and exponent a confidence says how likely a word is right, and which to trust.
+"""Calibration of confidences on crops that training did not see: temperature, exponent, length, and thresholds.
 
-All come from crops that training did not see. Temperature scaling is after Guo et al., "On Calibration of Modern
-Neural Networks", ICML 2017, section 4.2. They fit it for each decision of a classifier; here it is fitted for what a
-reader reports, the product over a word's characters and its end, and for whether the word is right.
+Temperature scaling is after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2. They fit it
+for each decision of a classifier; here it is fitted so that the product over a word's characters and its end predicts
+whether the word is right.
 
-The confidence of a word is then computed from what counts under the protocol (``WordConfidence``, ours). Its two
-numbers, exponent and length, are fitted with all data sets weighted alike: a reader meets other kinds of crops than the
-largest. How it was chosen among others is in docs/evidence/confidence.md.
+The confidence of a word then takes the protocol into account (``WordConfidence``, ours). Its exponent and length are
+fitted with equal weights of all data sets, since a reader will meet other kinds of crops than those of the largest set.
+docs/evidence/confidence.md compares it with alternatives.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from dptr.inference.confidence import UNCOUNTED, WordConfidence, apply_temperatu
 from dptr.text.charset import Charset
 from dptr.text.tokenizer import Tokenizer
 
-MAX_WORDS = 2000  # that a model is calibrated on, as many of each data set
-MIN_WORDS = 100  # the fit of fewer says little
-FULL_SET = 50  # words from which on a data set weighs as much as larger ones; below, in proportion to its words
-PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # shares of right words that a card names confidences for
+MAX_WORDS = 2000  # to calibrate on at most, equally many of each data set
+MIN_WORDS = 100  # to calibrate on at least
+FULL_SET = 50  # data sets with this many words or more have equal weights; smaller ones less, in proportion
+PRECISIONS = (0.9, 0.95, 0.98, 0.99, 0.995)  # for which a card has thresholds
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.2, 10.0
 MIN_EXPONENT, MAX_EXPONENT = 0.2, 10.0
-LENGTHS = tuple(step / 20 for step in range(21))  # that are tried
-EXPECTED_LENGTH = 0.5  # standard deviation of a normal prior at 0: few words, or words of one length, say little
-_GRID = 41  # values, evenly spread by their logarithm, thrice: each time between the best one's neighbors
-_TINY = 1e-12  # of what a logarithm is taken, at least
+LENGTHS = tuple(step / 20 for step in range(21))  # candidates
+EXPECTED_LENGTH = 0.5  # deviation of a normal prior at 0, for few words, or words of similar lengths
+_GRID = 41  # log-spaced values per grid search, of which there are three, each between the best one's neighbors
+_TINY = 1e-12  # least argument of a logarithm
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What labeled crops say of a model's confidence.
+    """The calibration of a model's confidence.
 
     Attributes:
         temperature: see ``fit_temperature``.
-        word: the confidence of a word; ``fit_power``. None for fewer than ``MIN_WORDS`` words.
-        thresholds: for each of ``PRECISIONS`` that is reached, the lowest confidence, of ``word``, from which on that
-            share of words or more is right, and the share of all words that these are; both 0 to 1
-            (``dptr.evaluation.metrics.confidence_threshold``). Empty for fewer than ``MIN_WORDS`` words.
-        words: how many words were read.
+        word: the confidence of a word; see ``fit_power``. None for fewer than ``MIN_WORDS`` words.
+        thresholds: for each reached precision of ``PRECISIONS``, the threshold on the confidence of ``word``, and the
+            share of words above it; both 0 to 1 (``dptr.evaluation.metrics.confidence_threshold``). Empty for fewer
+            than ``MIN_WORDS`` words.
+        words: number of words.
     """
 
     temperature: float
@@ -57,7 +57,7 @@ class Calibration:
     words: int = 0
 
     def to_card(self) -> dict[str, Any]:
-        """What the model card says of the model's confidence; {} without ``word``.
+        """The entries of the model card; {} without ``word``.
 
         Returns:
             ``WordConfidence.to_card`` and, if there are thresholds, ``{"thresholds": {"n": words, "0.9": [confidence,
@@ -75,32 +75,33 @@ class Calibration:
 def calibrate(
     crops: LabeledCrops, tokenizer: Tokenizer, recognize: Recognize, protocol: str, temperature: float | None = None
 ) -> Calibration:
-    """Fit a model's confidence on labeled crops, for whether words are right under a protocol.
+    """Fit a model's confidence on labeled crops, so that it predicts whether words are right under a protocol.
 
-    The first four arguments are those of ``dptr.evaluation.accuracy.compare_crops``. The crops are read for this alone,
-    for the probabilities of all validation crops may not fit in memory; at most ``MAX_WORDS`` are (``choose_words``).
+    At most ``MAX_WORDS`` crops are read (``choose_words``). They are read anew, since the probabilities of all
+    validation crops may not fit in memory.
 
     Args:
-        recognize: of a CTC network the positions of its path too, for sums over paths.
-        temperature: keep this one; None = fit it.
+        crops, tokenizer, protocol: see ``dptr.evaluation.accuracy.compare_crops``.
+        recognize: likewise; for a CTC network with probabilities by position, for sums over paths.
+        temperature: to keep; None = fit it.
     """
-    count = PROTOCOLS[protocol]
-    compared = np.array([row for row, label in enumerate(crops.labels) if count(label) or not label], np.int64)
+    fold = PROTOCOLS[protocol]
+    compared = np.array([row for row, label in enumerate(crops.labels) if fold(label) or not label], np.int64)
     chosen = crops.choose(compared[choose_words([crops.sources[row] for row in compared])])
     comparisons = _Comparisons(chosen, tokenizer, recognize, protocol)
     return calibrate_on(comparisons, tokenizer, protocol, chosen.sources, temperature)
 
 
 def choose_words(sources: Sequence[int]) -> np.ndarray:
-    """Which words a model is calibrated on: at most ``MAX_WORDS``, as many of each data set, evenly spread over it.
+    """Choose at most ``MAX_WORDS`` words, equally many of each data set, evenly spread; all of smaller sets.
 
-    All of a set that has fewer. The order of the sets does not matter.
+    The result does not depend on the order of the sets.
 
     Args:
-        sources: which data set each word is from.
+        sources: the data set of each word.
 
     Returns:
-        Their numbers, ascending.
+        Indices, ascending.
     """
     of_set = np.array(sources, np.int64)
     rows = [np.flatnonzero(of_set == each) for each in np.unique(of_set)]
@@ -116,16 +117,16 @@ def calibrate_on(
     sources: Sequence[int] = (),
     temperature: float | None = None,
 ) -> Calibration:
-    """Fit a model's confidence on comparisons, and find the thresholds on the same.
+    """Fit a model's confidence on comparisons, and find thresholds on the same.
 
     Args:
-        comparisons: what the model read. Where all have a ``Reading.path``, confidences are sums over paths; then they
-            are iterated over a second time, at the temperature, for paths may not fit in memory.
-        tokenizer: the model's.
-        protocol: that words were compared under, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
-        sources: of each sample, by index, which data set it is from; then only those count that ``choose_words`` takes.
-            None = all are from one, and count.
-        temperature: keep this one; None = fit it.
+        comparisons: readings of the model. If all have a ``Reading.path``, confidences are sums over paths. Then they
+            are iterated over twice, since paths may not fit in memory.
+        tokenizer: of the model.
+        protocol: of the comparisons, a key of ``dptr.evaluation.metrics.PROTOCOLS``.
+        sources: the data set of each sample, by index; only the samples of ``choose_words`` are used. Empty = use all,
+            as of one data set.
+        temperature: to keep; None = fit it.
     """
     words: list[np.ndarray] = []
     lengths: list[int] = []
@@ -140,7 +141,7 @@ def calibrate_on(
     for comparison in counted():
         reading = comparison.reading
         of_paths = of_paths and reading.path is not None
-        words.append(reading.probabilities.copy())  # else its whole batch would stay in memory
+        words.append(reading.probabilities.copy())  # a copy, since a view would keep the whole batch in memory
         lengths.append(len(reading.text))
         correct.append(comparison.correct)
         of_set.append(sources[comparison.index] if sources else 0)
@@ -150,19 +151,20 @@ def calibrate_on(
         return Calibration(temperature, words=len(words))
     plain = WordConfidence(counted_as=count_as(tokenizer.charset, protocol), of_paths=of_paths)
     if of_paths:
-        shares = [_sum_paths(plain, each.reading, tokenizer, temperature) for each in counted()]
+        probabilities = [_sum_paths(plain, each.reading, tokenizer, temperature) for each in counted()]
     else:
-        shares = [plain.product(apply_temperature(word, temperature)) for word in words]
-    exponent, length = fit_power(shares, lengths, correct, of_set)
-    own = replace(plain, exponent=exponent, length=length)
-    confidences = [own.scale(*pair) for pair in zip(shares, lengths, strict=True)]
-    found = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
-    return Calibration(temperature, own, {each: pair for each, pair in found.items() if pair is not None}, len(words))
+        probabilities = [plain.product(apply_temperature(rows, temperature)) for rows in words]
+    exponent, length = fit_power(probabilities, lengths, correct, of_set)
+    word = replace(plain, exponent=exponent, length=length)
+    confidences = [word.scale(*pair) for pair in zip(probabilities, lengths, strict=True)]
+    thresholds = {precision: confidence_threshold(confidences, correct, precision) for precision in PRECISIONS}
+    reached = {precision: pair for precision, pair in thresholds.items() if pair is not None}
+    return Calibration(temperature, word, reached, len(words))
 
 
 @dataclass(frozen=True)
 class _Comparisons:
-    """``compare_crops``, as often as it is iterated over."""
+    """``compare_crops`` as an iterable that can be iterated over several times."""
 
     crops: LabeledCrops
     tokenizer: Tokenizer
@@ -180,9 +182,9 @@ def _sum_paths(plain: WordConfidence, reading: Reading, tokenizer: Tokenizer, te
 
 
 def count_as(charset: Charset, protocol: str) -> str:
-    """What each character counts as under a protocol, for ``WordConfidence.counted_as``.
+    """``WordConfidence.counted_as`` for a protocol.
 
-    A character that the protocol turns into several counts as itself.
+    A character that the protocol folds to several is only equal to itself.
     """
     folded = [PROTOCOLS[protocol](character) or UNCOUNTED for character in charset.characters]
     pairs = zip(folded, charset.characters, strict=True)
@@ -194,12 +196,12 @@ def fit_temperature(words: Sequence[Float[np.ndarray, "t classes"]], correct: Se
     """Find the temperature at which the words' confidences best predict whether they are right.
 
     Args:
-        words: of each word the probabilities of its characters and of its end, 0 to 1, at least one row each.
+        words: for each word, the probabilities at its characters and its end, 0 to 1, at least one row.
         correct: whether each word was read correctly.
 
     Returns:
-        The temperature of the least negative log-likelihood, from ``MIN_TEMPERATURE`` to ``MAX_TEMPERATURE``; 1 where
-        there are fewer than ``MIN_WORDS`` words, or all are right, or none.
+        The temperature with the least negative log-likelihood, from ``MIN_TEMPERATURE`` to ``MAX_TEMPERATURE``; 1 if
+        there are fewer than ``MIN_WORDS`` words, or all or none are right.
 
     Raises:
         ValueError: lengths differ.
@@ -226,15 +228,15 @@ def fit_power(
     """Find the exponent and the length (``WordConfidence``) at which confidences best predict whether words are right.
 
     Args:
-        shares: of each word its probability, 0 to 1 (``WordConfidence.product`` or ``path_probabilities``).
+        shares: p of each word, 0 to 1 (``WordConfidence.product`` or ``path_probabilities``).
         lengths: of each word, in characters.
         correct: whether each word was read correctly.
-        sources: which data set each word is from, numbered from 0. All sets of ``FULL_SET`` words or more weigh alike.
+        sources: the data set of each word, numbered from 0. All sets of ``FULL_SET`` words or more have equal weights.
 
     Returns:
-        Those of the least weighted negative log-likelihood, as of so many words, and of the prior: the exponent from
-        ``MIN_EXPONENT`` to ``MAX_EXPONENT``, the length one of ``LENGTHS``. 1 and 0 where there are fewer than
-        ``MIN_WORDS`` words, or all are right, or none.
+        The exponent, from ``MIN_EXPONENT`` to ``MAX_EXPONENT``, and the length, of ``LENGTHS``, with the least weighted
+        negative log-likelihood including the prior on the length; 1 and 0 if there are fewer than ``MIN_WORDS`` words,
+        or all or none are right.
 
     Raises:
         ValueError: the arguments differ in number.
@@ -259,7 +261,7 @@ def fit_power(
 
 
 def _tells(correct: Sequence[bool], *lengths: int) -> bool:
-    """Whether outcomes suffice for a fit; ``lengths`` are those of what goes with them."""
+    """Whether there are enough outcomes for a fit; ``lengths`` of other arguments must equal their number."""
     for length in lengths:
         if length != len(correct):
             raise ValueError(f"{length} words for {len(correct)} outcomes; give as many")
@@ -267,7 +269,7 @@ def _tells(correct: Sequence[bool], *lengths: int) -> bool:
 
 
 def _least(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Where ``loss`` is least, on finer and finer grids."""
+    """The argument with the least ``loss``, by search on successively finer grids."""
     for _ in range(3):
         values = np.geomspace(low, high, _GRID)
         best = int(np.argmin([loss(value) for value in values]))

@@ -1,9 +1,8 @@
-"""Evaluation: a reader on labeled data sets, under one or more protocols, into a report.
+"""Evaluation: reports on a reader's accuracy on labeled data sets, under one or more protocols.
 
-Every labeled crop counts, also those whose label the model could never write (a character outside its charset, a
-word longer than its limit): the truth is folded by the protocol, never by the model. Left out, and counted by
-reason, are only pictures that cannot be opened, truths that the protocol folds to nothing, and empty ones unless they
-count as pictures without text.
+All labeled crops count, even if the model cannot write the label (characters outside its charset, too long a word): the
+protocol folds the truth, not the model. Left out, and counted by reason, are only unreadable pictures, truths that the
+protocol folds to nothing, and empty labels, unless these count as pictures without text.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ Progress = Callable[[str, int, int], None]  # data set, crops done, crops in all
 
 @runtime_checkable
 class CropReader(Protocol):
-    """What evaluation asks of a reader; ``dptr.inference.reader.Reader`` is one.
+    """The interface of readers that can be evaluated, such as ``dptr.inference.reader.Reader``.
 
     Attributes:
-        name: what the report calls the model.
-        batch_size: how many pictures ``predict_views`` gets at most.
+        name: of the model, for the report.
+        batch_size: maximal number of pictures for ``predict_views``.
     """
 
     name: str
@@ -50,12 +49,12 @@ class CropReader(Protocol):
         """The crops that an RGB picture is read from."""
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]], /) -> list[Prediction]:
-        """One prediction a picture, from the views of each."""
+        """A prediction for each picture, given its views."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One data set under one protocol. Rates are from 0 to 1 (``cer`` may exceed 1); None where ``n`` is 0."""
+    """The result on one data set under one protocol. Rates are 0 to 1 (``cer`` may exceed 1); None if ``n`` is 0."""
 
     data: str
     protocol: str
@@ -65,8 +64,8 @@ class Result:
     one_minus_ned: float | None
     cer: float | None
     calibration_error: float | None  # ECE, 15 bins
-    sure_from: float | None  # the lowest confidence from which on 99 % are right; None where there is none
-    sure_share: float | None  # the share of crops that are read with that confidence or more
+    sure_from: float | None  # threshold on the confidence above which 99 % are right; None if there is none
+    sure_share: float | None  # share of crops with this confidence or more
     runaway: int  # readings that repeat themselves up to the model's longest word (``Prediction.runaway``)
     dropped: dict[str, int]  # reason -> crops that are not among the n
     images_per_second: float  # from file to text: opening, resizing, recognition
@@ -74,21 +73,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Mean:
-    """Several data sets under one protocol: their mean, each set counted alike; and all crops together."""
+    """The result on several data sets under one protocol: their unweighted mean, and that over all crops."""
 
     protocol: str
     sets: int
     n: int
     word_accuracy: float
     one_minus_ned: float
-    word_accuracy_of_all: float  # of all crops together: large sets count more
+    word_accuracy_of_all: float  # over all crops, so that large sets count more
 
 
 @dataclass(frozen=True)
 class Misread:
-    """A crop that was read wrongly; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not.
+    """A misread crop; ``truth`` and ``prediction`` are folded, ``label`` and ``text`` are not.
 
-    ``index`` and ``key`` say which crop of the data set it is.
+    ``index`` and ``key`` identify the crop in the data set.
     """
 
     data: str
@@ -104,7 +103,7 @@ class Misread:
 
 @dataclass(frozen=True)
 class Report:
-    """Results in the order of data sets and protocols, the errors behind them, and what was left out by reason."""
+    """Results in the order of data sets and protocols, misread crops, and crops that were left out."""
 
     model: str
     results: list[Result]
@@ -123,37 +122,37 @@ class Report:
 
     @property
     def means(self) -> list[Mean]:
-        """By protocol, of two data sets or more in which crops were compared."""
-        found = []
+        """The mean for each protocol with results on two data sets or more."""
+        means = []
         for protocol in dict.fromkeys(result.protocol for result in self.results):
-            some = [result for result in self.results if result.protocol == protocol and result.n]
-            if len(some) < 2:
+            results = [result for result in self.results if result.protocol == protocol and result.n]
+            if len(results) < 2:
                 continue
-            n, correct = sum(result.n for result in some), sum(result.correct for result in some)
-            accuracy = sum(result.word_accuracy or 0.0 for result in some) / len(some)
-            closeness = sum(result.one_minus_ned or 0.0 for result in some) / len(some)
-            found.append(Mean(protocol, len(some), n, accuracy, closeness, correct / n))
-        return found
+            n, correct = sum(result.n for result in results), sum(result.correct for result in results)
+            accuracy = sum(result.word_accuracy or 0.0 for result in results) / len(results)
+            one_minus_ned = sum(result.one_minus_ned or 0.0 for result in results) / len(results)
+            means.append(Mean(protocol, len(results), n, accuracy, one_minus_ned, correct / n))
+        return means
 
     def to_terminal(self) -> str:
-        """A table of aligned columns; the means below."""
+        """A table with aligned columns, followed by the means."""
         return align_columns(self._table())
 
     def to_markdown(self) -> str:
-        """A table for a document."""
+        """The same table in Markdown."""
         return markdown_table(self._table())
 
     def _table(self) -> list[tuple[str, ...]]:
         return [_COLUMNS, *map(_cells, self.results), *(row for mean in self.means for row in _mean_rows(mean))]
 
     def to_html(self, limit: int = 500) -> str:
-        """One self-contained page that shows the errors as pictures, the most confident first.
+        """A self-contained page with the pictures of misread crops, by falling confidence.
 
         Args:
-            limit: errors shown for each data set and protocol; the page says how many there are.
+            limit: crops to show for each data set and protocol; the page has their total number.
 
         Raises:
-            UserError: a data set cannot be opened any more.
+            UserError: a data set cannot be opened again.
         """
         sections = []
         for result in self.results:
@@ -171,18 +170,18 @@ def evaluate(
     progress: Progress = lambda data, done, total: None,
     allow_empty: bool = False,
 ) -> Report:
-    """Read every labeled crop of each data set once and judge it under each protocol.
+    """Read every labeled crop of each data set once, and score it under each protocol.
 
     Args:
         reader: the recognizer.
-        paths: folders with ``labels.tsv``, or LMDBs, each read once, and roots, whose data sets are judged one by one;
-            all labels are read before the first picture is.
-        protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``.
+        paths: data sets, or root folders of several, which get a result each. All labels are read before the first
+            picture.
+        protocols: keys of ``dptr.evaluation.metrics.PROTOCOLS``, or languages.
         progress: called after each batch.
-        allow_empty: count crops with an empty label: they show no text, and the right reading is none.
+        allow_empty: include crops with an empty label, which show no text.
 
     Raises:
-        UserError: a data set cannot be opened, or there is no such protocol.
+        UserError: a data set cannot be opened, or a protocol is unknown.
     """
     folds = {name: metrics.protocol(name) for name in protocols}
     datasets = {f"{path}/{name}".rstrip("/"): part for path in paths for name, part in parts_of(open_labeled(path))}
@@ -194,7 +193,7 @@ def evaluate(
             where = f"{data}/{dataset.key(index)}"
             report.drops.add(UNREADABLE, where, str(error))
         for name, fold in folds.items():
-            _judge(report, read, labels[data], name, fold, allow_empty)
+            _score(report, read, labels[data], name, fold, allow_empty)
     return report
 
 
@@ -202,7 +201,7 @@ def evaluate(
 class _DatasetReadings:
     data: str
     dataset: LabeledDataset
-    readings: list[tuple[int, Prediction]]  # index of the crop, what was read
+    readings: list[tuple[int, Prediction]]  # (index of the crop, reading)
     unreadable: list[tuple[int, UserError]]
     images_per_second: float
 
@@ -219,7 +218,7 @@ def _read(reader: CropReader, data: str, dataset: LabeledDataset, progress: Prog
 def _open_batches(
     reader: CropReader, data: str, dataset: LabeledDataset, unreadable: list[tuple[int, UserError]], progress: Progress
 ) -> Iterator[tuple[list[int], list[list[np.ndarray]]]]:
-    """Yield the views of a batch of pictures; pictures that cannot be opened go to ``unreadable``."""
+    """Yield the indices and views of each batch of pictures; append unreadable pictures to ``unreadable``."""
     total = len(dataset)
     for start in range(0, total, reader.batch_size):
         end = min(start + reader.batch_size, total)
@@ -235,7 +234,7 @@ def _open_batches(
         progress(data, end, total)
 
 
-def _judge(
+def _score(
     report: Report,
     read: _DatasetReadings,
     labels: list[str],
@@ -255,7 +254,7 @@ def _judge(
         if not truth and not (blank and allow_empty):
             reason = EMPTY if blank else EMPTY_UNDER_PROTOCOL
             dropped[reason] = dropped.get(reason, 0) + 1
-            if first or not blank:  # an empty label is so under each protocol, and listed once
+            if first or not blank:  # list an empty label only once, not for each protocol
                 named = reason if blank else f"{reason} {protocol}"
                 report.drops.add(named, f"{read.data}/{key}", repr(label))
             continue

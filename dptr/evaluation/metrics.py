@@ -1,8 +1,8 @@
-"""Word accuracy, 1-NED, CER and calibration, and the protocols under which words are compared. Pure functions.
+"""Word accuracy, 1-NED, CER, and calibration error; and the protocols for the comparison of words.
 
-A *protocol* folds truth and prediction before they are compared. A truth that folds to nothing asks nothing of a
-reader and is left out (and counted) by ``dptr.evaluation.evaluate``; a prediction that folds to nothing is simply
-wrong. An empty truth can stand for a picture without text (``allow_empty``); then only an empty prediction is right.
+A *protocol* folds truth and prediction before they are compared. ``dptr.evaluation.evaluate`` leaves out, and counts,
+truths that fold to nothing. A prediction that folds to nothing is wrong. An empty label can stand for a picture without
+text (``allow_empty``); then only an empty prediction is right.
 
 Edits are counted in extended grapheme clusters (``dptr.text.unicode.graphemes``): a wrong vowel sign makes one
 character wrong, as a wrong accent does. Without combining marks, as in ASCII, Chinese or Greek, these are code points.
@@ -36,27 +36,27 @@ def _fold_to(text: str, signs: frozenset[str]) -> str:
 
 
 def fold_36(text: str) -> str:
-    """Digits and lower-case letters: accents and case are folded, everything else is left out.
+    """Fold to digits and lower-case letters; accents and case are removed, other characters dropped.
 
-    The field's usual protocol; folding as in PARSeq's published code (NFKD, ASCII, ``CharsetAdapter``).
+    This is the field's usual protocol, with the folding of PARSeq's published code (NFKD, ASCII, ``CharsetAdapter``).
     """
     return _fold_to(unicodedata.normalize("NFKD", text).lower(), _SIGNS_36)
 
 
 def fold_62(text: str) -> str:
-    """Digits and letters with their case; accents are folded, everything else is left out."""
+    """Fold to digits and letters with case; accents are removed, other characters dropped."""
     return _fold_to(text, _SIGNS_62)
 
 
 def fold_letters(text: str) -> str:
-    """Letters with their accents, and digits, of any script; case is folded, everything else is left out."""
+    """Fold to letters and digits of any script, with accents; case is removed, other characters dropped."""
     signs = normalize_label(text).lower()
     kept = "".join(sign for sign in signs if unicodedata.category(sign)[0] in "LMN")
-    return normalize_label(re.sub("i\u0307+", "i", kept))  # what Python makes of İ
+    return normalize_label(re.sub("i\u0307+", "i", kept))  # Python lower-cases İ to i with a dot above
 
 
 def fold_94(text: str) -> str:
-    """Printable ASCII with case and punctuation; accents are folded, everything else is left out."""
+    """Fold to printable ASCII with case and punctuation; accents are removed, other characters dropped."""
     return _fold_to(text, _SIGNS_94)
 
 
@@ -72,7 +72,7 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {
 
 
 def protocol(name: str) -> Callable[[str], str]:
-    """The fold function of a protocol, or of a language: see ``fold_language``.
+    """The folding function of a protocol, or of a language (``fold_language``).
 
     Raises:
         UserError: there is no such protocol.
@@ -87,30 +87,29 @@ def protocol(name: str) -> Callable[[str], str]:
 
 
 def validation_protocol(charset: Charset) -> str:
-    """The protocol that training validates under: 36, the field's usual one, for ASCII charsets; native for others."""
+    """The protocol of validation in training: 36, the field's usual one, for ASCII charsets; native for others."""
     return "36" if resolve_charset("94+space").covers("".join(charset.characters)) else "native"
 
 
 def default_protocol(charset: Charset) -> str:
-    """The protocol that a recognizer is measured under: 36, the field's usual one, for Latin letters alone; else
-    native, since 36 leaves nothing of other letters."""
+    """The default protocol of evaluation: 36, the field's usual one, if all letters are Latin; otherwise native, since
+    36 drops other letters."""
     return "36" if {*map(script, charset.characters)} <= {"", "LATIN"} else "native"
 
 
 def confidence_protocol(charset: Charset) -> str:
-    """The protocol whose right words a confidence foretells: 36 for ASCII charsets; letters for others, native where
-    they have none."""
+    """The protocol of calibration: 36 for ASCII charsets, letters for others, native for charsets without letters."""
     if validation_protocol(charset) == "36":
         return "36"
     return "letters" if any(map(fold_letters, charset.characters)) else "native"
 
 
 def fold_language(code: str) -> Callable[[str], str]:
-    """Protocol native for data of one language, whoever typed it.
+    """Protocol native for one language, with variants of characters folded.
 
-    Full-width forms count as ASCII (as in Chen et al., "Benchmarking Chinese Text Recognition", arXiv 2112.15093, which
-    folds case and traditional characters too: not done here), and characters that the language does not write as those
-    that look the same and which it does (``dptr.text.charset.VARIANTS``).
+    Full-width forms fold to ASCII, as in Chen et al., "Benchmarking Chinese Text Recognition", arXiv 2112.15093 (who
+    also fold case and traditional characters). Characters that the language does not use fold to those that look the
+    same and that it does use (``dptr.text.charset.VARIANTS``).
     """
     charset = resolve_charset(code)
     widths = {ord(wide): character for wide, character in WIDTHS.items()} | {ord("〜"): "~"}
@@ -122,7 +121,7 @@ def fold_language(code: str) -> Callable[[str], str]:
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
-    """Levenshtein distance: the least number of inserted, deleted and replaced characters that turn a into b."""
+    """Levenshtein distance: the least number of insertions, deletions, and substitutions from a to b."""
     if a == b:
         return 0
     row = list(range(len(b) + 1))
@@ -155,7 +154,7 @@ def one_minus_ned(pairs: Pairs) -> float:
 
 
 def cer(pairs: Pairs) -> float:
-    """Character error rate: all edit distances over all truth characters (clusters); above 1 where much is invented.
+    """Character error rate: total edit distance over total truth characters (clusters); with many insertions above 1.
 
     Raises:
         ValueError: the truths have no character.
@@ -187,10 +186,10 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
 
 
 def chance_calibration_error(confidences: Sequence[float], bins: int = 15, draws: int = 1000, seed: int = 0) -> float:
-    """The ``expected_calibration_error`` to expect of perfect confidences, 0 to 1: what so many words show by chance.
+    """The mean ``expected_calibration_error`` of perfectly calibrated confidences, 0 to 1, due to chance.
 
-    The mean of ``draws`` in which each word is right as often as its confidence says, as in the consistency resampling
-    of Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 22, 2007.
+    Each of ``draws`` draws words as right with the probability of their confidence: the consistency resampling of
+    Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", Weather and Forecasting 22, 2007.
 
     Raises:
         ValueError: no confidence.
@@ -207,15 +206,14 @@ def chance_calibration_error(confidences: Sequence[float], bins: int = 15, draws
 def confidence_threshold(
     confidences: Sequence[float], correct: Sequence[bool], precision: float = 0.99
 ) -> tuple[float, float] | None:
-    """From which confidence on words need no check: where the risk-coverage curve meets 1 - ``precision``.
+    """The threshold on confidences with a given precision: where the risk-coverage curve meets 1 - ``precision``.
 
-    Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2, without their
-    bound for small samples.
+    See Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, section 2; their bound
+    for small samples is not used.
 
     Returns:
-        The lowest confidence such that of the words with that confidence or more a share of ``precision`` or more is
-        right, and the share of all words that these are; None where not even the most confident words are right that
-        often.
+        The lowest confidence such that at least a share ``precision`` of the words with this confidence or more is
+        right, and the share of these words among all; None if no confidence has this precision.
 
     Raises:
         ValueError: nothing to judge, or lengths differ.

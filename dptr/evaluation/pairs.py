@@ -1,4 +1,4 @@
-"""Two models on the same crops: what one of them reads and the other does not."""
+"""Comparison of two models on the same crops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dptr.utils.terminal import align_columns
 
 @dataclass(frozen=True)
 class Pair:
-    """The crops of one data set under one protocol, each read by two models.
+    """The comparison of two models on one data set under one protocol.
 
     Attributes:
-        both, first_only, second_only, neither: crops by who read them rightly; together all that were compared.
+        both, first_only, second_only, neither: numbers of crops that both, only one, or neither model read correctly.
         p: see ``sign_test``.
     """
 
@@ -33,22 +33,21 @@ def pair_reports(first: Report, second: Report) -> list[Pair]:
     """Compare two reports on the same data sets and protocols, crop by crop."""
     pairs = []
     for one, other in zip(first.results, second.results, strict=True):
-        wrong, also = (
+        wrong, other_wrong = (
             {error.index for error in report.errors if (error.data, error.protocol) == (one.data, one.protocol)}
             for report in (first, second)
         )
-        both = one.n - len(wrong | also)
-        alone = len(also - wrong), len(wrong - also)
+        both = one.n - len(wrong | other_wrong)
+        alone = len(other_wrong - wrong), len(wrong - other_wrong)
         assert (one.data, one.protocol, one.n) == (other.data, other.protocol, other.n)
-        pairs.append(Pair(one.data, one.protocol, both, *alone, len(wrong & also), sign_test(*alone)))
+        pairs.append(Pair(one.data, one.protocol, both, *alone, len(wrong & other_wrong), sign_test(*alone)))
     return pairs
 
 
 def sign_test(first: int, second: int) -> float:
-    """How likely a difference of this size or more is, if either model is as likely to be the one that reads.
+    """The p-value of the exact McNemar test (Psychometrika 12, 1947).
 
-    The exact form of McNemar's test (Psychometrika 12, 1947): two-sided binomial over the crops that one model alone
-    reads.
+    It is a two-sided binomial test on the crops that only one of the models reads correctly.
     """
     n, fewer = first + second, min(first, second)
     terms = (exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * log(2)) for k in range(fewer + 1))

@@ -1,8 +1,7 @@
-"""End-to-end accuracy on photographs: words found and read, by the rules of ICDAR 2015's task 4.4.
+"""End-to-end accuracy on photographs (detection and recognition), by the rules of ICDAR 2015's task 4.4.
 
-A word counts if one prediction covers it with an intersection over union of ``LEAST_OVERLAP`` and reads the same
-letters and digits, case aside. Words that cannot be read are marked ``ILLEGIBLE``; they, and predictions that lie
-mostly in them, count on neither side.
+A word is read correctly if the intersection over union with a prediction is at least ``LEAST_OVERLAP``, and their
+letters and digits agree except for case. Words marked ``ILLEGIBLE``, and predictions mostly inside them, are ignored.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ ILLEGIBLE = "###"
 LEAST_OVERLAP = 0.5
 
 Spotted = tuple[Float[np.ndarray, "4 2"], str]
-"""A word: its corners in pixels, in either sense of rotation, convex; and its text."""
+"""A word: its corners in pixels, a convex polygon of either orientation, and its text."""
 
 
 @dataclass(frozen=True)
 class Spotting:
-    """Counts of words, which can be added over pictures.
+    """Counts of words, which can be summed over pictures.
 
     Attributes:
         words: legible words.
-        predictions: those that count.
-        found: words that a prediction covers.
-        read: words of those that it reads.
+        predictions: those that are not ignored.
+        found: words that match a prediction.
+        read: words that match a prediction with the right text.
     """
 
     words: int = 0
@@ -47,16 +46,16 @@ class Spotting:
         )
 
     def rates(self, end_to_end: bool = True) -> tuple[float, float, float]:
-        """Precision, recall, and their harmonic mean, 0 to 1; of words found alone if not ``end_to_end``."""
+        """Precision, recall, and their harmonic mean, 0 to 1; of detection only if not ``end_to_end``."""
         hits = self.read if end_to_end else self.found
         precision, recall = hits / max(self.predictions, 1), hits / max(self.words, 1)
         return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
 def score_words(predicted: Sequence[Spotted], labeled: Sequence[Spotted]) -> Spotting:
-    """Match the words predicted in one picture to those labeled, each to one at most.
+    """Match predicted to labeled words of one picture, one to one.
 
-    Each labeled word, in order, takes the free prediction that overlaps it most.
+    Each labeled word, in order, is matched to the free prediction with the largest overlap.
     """
     legible = [text != ILLEGIBLE and bool(fold_36(text)) for _, text in labeled]
     counted = [index for index, (box, _) in enumerate(predicted) if not _lies_in_illegible(box, labeled, legible)]
@@ -82,7 +81,7 @@ def _lies_in_illegible(box: np.ndarray, labeled: Sequence[Spotted], legible: Seq
 
 
 def intersection_over_union(one: Float[np.ndarray, "n 2"], two: Float[np.ndarray, "m 2"]) -> float:
-    """Of two convex polygons, 0 to 1."""
+    """The intersection over union of two convex polygons, 0 to 1."""
     if not min(polygon_area(one), polygon_area(two)):
         return 0.0
     shared = polygon_area(intersect(one, two))
@@ -90,7 +89,7 @@ def intersection_over_union(one: Float[np.ndarray, "n 2"], two: Float[np.ndarray
 
 
 def polygon_area(polygon: Float[np.ndarray, "n 2"]) -> float:
-    """The shoelace formula; at least 0."""
+    """The area by the shoelace formula, >= 0."""
     if len(polygon) < 3:
         return 0.0
     x, y = np.asarray(polygon, float).T
@@ -98,7 +97,7 @@ def polygon_area(polygon: Float[np.ndarray, "n 2"]) -> float:
 
 
 def intersect(one: Float[np.ndarray, "n 2"], two: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "k 2"]:
-    """The convex polygon that two convex polygons share (Sutherland and Hodgman 1974); k = 0 if there is none."""
+    """The intersection of two convex polygons (Sutherland and Hodgman 1974); k = 0 if it is empty."""
     shared = [tuple(point) for point in np.asarray(one, float).tolist()]
     x, y = np.asarray(two, float).T
     sense = 1.0 if x @ np.roll(y, -1) - y @ np.roll(x, -1) > 0 else -1.0

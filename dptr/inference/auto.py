@@ -1,4 +1,4 @@
-"""A reader that looks first which script a crop shows, and reads it with the installed recognizer of that script.
+"""A reader that detects the script of each crop, and reads it with the installed recognizer of that script.
 
 >>> from dptr import AutoReader
 >>> AutoReader().read("crop.png").script  # doctest: +SKIP
@@ -35,11 +35,11 @@ NO_ROUTE = Route(())
 
 @dataclass(frozen=True, eq=False)
 class Routed(Prepared):
-    """A picture whose script was looked at; ``views`` are those of the first candidate.
+    """A picture whose script was detected; ``views`` are those of the first candidate.
 
     Attributes:
-        way: who may read it.
-        prepared: the picture for each candidate.
+        way: the candidate recognizers.
+        prepared: the picture, prepared for each candidate.
     """
 
     way: Route = NO_ROUTE
@@ -49,20 +49,20 @@ class Routed(Prepared):
 class AutoReader(Reader):
     """Reads each crop with the installed recognizer of its script (``dptr.inference.zoo.find_script_recognizers``).
 
-    What it returns says which script a crop shows and which recognizer read it. Digits and signs alone are read by the
-    default recognizer. So are scripts that no installed recognizer reads, with a note and hardly any confidence. Where
-    two recognizers are likely, both read, and the surer counts. A crop is looked at by itself, whatever stands beside
-    it in a batch.
+    A prediction says which script a crop shows and which recognizer read it. The default recognizer reads digits and
+    signs without letters. It also reads scripts without an installed recognizer, with a note and a low confidence. If
+    two recognizers are likely, both read, and the more confident reading is kept. The result for a crop does not depend
+    on the others in a batch.
 
-    As a ``Reader`` it is a function and can be pickled: what travels are the settings, and another process opens the
-    models itself, once. Several threads may use it at once.
+    Like a ``Reader``, it is a function and can be pickled: the settings are pickled, and another process opens the
+    models once. Several threads may use it at once.
 
     Args:
-        device, batch_size, turn, tta, isolate: as for ``Reader``.
+        device, batch_size, turn, tta, isolate: see ``Reader``.
 
     Attributes:
-        recognizers: the names of those that read a script, by script.
-        tokenizer, card, size, backend: those of the default recognizer. The others open when they are first needed.
+        recognizers: names of recognizers, by script.
+        tokenizer, card, size, backend: of the default recognizer. The others are opened when they are first needed.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AutoReader(Reader):
     def _start(self, name: str, options: ReaderOptions, open_model: Callable[[str, str], Backend]) -> None:
         check_expected(options)
         default = Reader.of(DEFAULT_MODEL, options)
-        self.__dict__.update(vars(default))  # what a reader holds; its model is open once
+        self.__dict__.update(vars(default))  # the attributes of a reader, without opening its model again
         self.name = AUTO
         self.recognizers = find_script_recognizers()
         self._find_scripts = ScriptFinder()
@@ -87,25 +87,25 @@ class AutoReader(Reader):
         self._opening = Lock()
 
     def least_confidence(self, precision: float) -> float:
-        """Raises ``UserError``: each recognizer has thresholds of its own."""
+        """Raise ``UserError``, since each recognizer has its own thresholds."""
         raise UserError(
             f"precision {precision:g}: each recognizer has thresholds of its own; pass a confidence, or name a language"
         )
 
     def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
-        """Raises ``UserError`` for what is expected: it says itself which recognizer is to read."""
+        """Raise ``UserError`` if anything is expected, since that belongs to one recognizer."""
         check_expected(ReaderOptions(charset=charset, pattern=pattern, lexicon=lexicon))
         return self
 
     def reader_of(self, recognizer: str) -> Reader:
-        """The reader of a recognizer, open from then on."""
+        """The reader of a recognizer; it is opened at the first call."""
         with self._opening:
             if recognizer not in self._readers:
                 self._readers[recognizer] = Reader.of(recognizer, self.options)
             return self._readers[recognizer]
 
     def prepare_image(self, image: Image.Image) -> Routed:
-        """See ``Reader.prepare_image``; the script is looked at here."""
+        """See ``Reader.prepare_image``; this detects the script too."""
         turns = [image, *(turn_tall(image) if self.turn else ())]
         way = self._route(weigh(self.look_at([turns]), self.recognizers)[0])
         prepared = tuple(self.reader_of(each.recognizer).prepare_image(image) for each in way.candidates)
@@ -122,15 +122,17 @@ class AutoReader(Reader):
         readings: dict[tuple[int, int], Prediction] = {}
         for name in dict.fromkeys(names):
             own = [task for task, each in zip(tasks, names, strict=True) if each == name]
-            found = self.reader_of(name).read_prepared([picture.prepared[index] for picture, index in own])
-            readings |= {(id(picture), index): reading for (picture, index), reading in zip(own, found, strict=True)}
+            predictions = self.reader_of(name).read_prepared([picture.prepared[index] for picture, index in own])
+            readings |= {
+                (id(picture), index): reading for (picture, index), reading in zip(own, predictions, strict=True)
+            }
         return [
             choose(picture.way, [readings[id(picture), index] for index in range(len(picture.prepared))])
             for picture in routed
         ]
 
     def look_at(self, pictures: Sequence[Sequence[Image.Image]]) -> Float[np.ndarray, "n scripts"]:
-        """The probabilities of the scripts of pictures, each in the ways that it may be turned: the clearest counts."""
+        """Probabilities of scripts for each picture, given its possible orientations: those of the clearest one."""
         seen = self._find_scripts([turned for turns in pictures for turned in turns])
         rows, start = [], 0
         for turns in pictures:
@@ -140,10 +142,10 @@ class AutoReader(Reader):
         return np.array(rows).reshape(len(pictures), -1)
 
     def route_lines(self, lines: Sequence[Sequence[Image.Image]]) -> list[Route]:
-        """Who reads each line of one photograph; the lines vote for each other's scripts (``routing.vote``).
+        """The route of each line of one photograph; lines vote for each other's scripts (``routing.vote``).
 
         Args:
-            lines: each in the ways that it may be turned.
+            lines: each in its possible orientations.
         """
         return [self._route(each) for each in vote(self.look_at(lines), self.recognizers)]
 
@@ -152,14 +154,14 @@ class AutoReader(Reader):
 
 
 def choose(way: Route, readings: Sequence[Prediction]) -> Prediction:
-    """The reading that counts of those of a crop's candidates, with its script and recognizer."""
+    """Choose between the readings of a crop's candidates, and annotate the chosen one."""
     confidences = [0.0 if reading.runaway else reading.confidence for reading in readings]
     verdict = choose_candidate(way, confidences, [reading.text for reading in readings])
     return annotate(readings[verdict.index], verdict, way.candidates[verdict.index])
 
 
 def annotate(reading: Prediction, verdict: Verdict, candidate: Candidate) -> Prediction:
-    """A reading that says its script and recognizer, and what is missing."""
+    """Add script, recognizer, and, if no recognizer reads the script, a note to a reading."""
     uncalibrated = reading.product
     notes = (missing_note(verdict.script), *reading.notes) if verdict.missing else reading.notes
     return replace(
@@ -169,24 +171,24 @@ def annotate(reading: Prediction, verdict: Verdict, candidate: Candidate) -> Pre
 
 
 def missing_note(script: str) -> str:
-    """The note of what shows a script that no installed recognizer reads."""
+    """The note for pictures with a script that no installed recognizer reads."""
     return f"{describe_missing_script(script)}; read by {DEFAULT_MODEL}, {OF_NO_RECOGNIZER}"
 
 
 def open_reader(model: str | Path = DEFAULT_MODEL, options: ReaderOptions = PLAIN) -> Reader:
-    """A ``Reader``, or an ``AutoReader`` where ``model`` is ``AUTO``.
+    """A ``Reader``, or an ``AutoReader`` if ``model`` is ``AUTO``.
 
     Raises:
-        UserError: see ``Reader``; or something is expected of ``AUTO``.
+        UserError: see ``Reader``; a charset, a pattern, or a lexicon together with ``AUTO``.
     """
     return AutoReader.of(AUTO, options) if model == AUTO else Reader.of(model, options)
 
 
 def check_expected(options: ReaderOptions) -> None:
-    """Nothing is expected.
+    """Check that the options have no charset, pattern, or lexicon.
 
     Raises:
-        UserError: a charset, a pattern or a lexicon.
+        UserError: they have one.
     """
     expected = {"charset": options.charset, "pattern": options.pattern, "lexicon": options.lexicon}
     for name, value in expected.items():
@@ -196,12 +198,12 @@ def check_expected(options: ReaderOptions) -> None:
 
 @lru_cache(maxsize=2)
 def _reopen(options: ReaderOptions) -> AutoReader:
-    """A reader that was unpickled; kept, because a process pool pickles its function for each task."""
+    """An unpickled reader; cached, since a process pool pickles its function for each task."""
     return AutoReader.of(AUTO, options)
 
 
 def digest_reader(model: str | Path) -> str:
-    """``digest_model``, or of ``AUTO`` that of all that it reads with."""
+    """``digest_model``; for ``AUTO``, a digest of all recognizers and of the script detector."""
     if model != AUTO:
         return digest_model(model)
     names = sorted({DEFAULT_MODEL, *find_script_recognizers().values()})

@@ -1,4 +1,4 @@
-"""What a reader asks of the program that computes a model, and which of them opens which model."""
+"""The interface between a reader and the program that runs a model (onnxruntime or torch), and the choice of one."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ Searches = Literal["prefixes", "paths", "positions"]
 class Backend(Protocol):
     """An open recognizer: ``dptr.inference.onnx_backend.OnnxModel`` or ``dptr.inference.torch_backend.TorchModel``.
 
-    A backend computes; it neither opens pictures nor decodes words. A new one needs these attributes and
-    ``probabilities``, and if ``searches`` says so ``paths`` and ``probabilities_and_paths``, or ``search``.
+    A backend neither opens pictures nor decodes words. A new one needs these attributes and ``probabilities``; if
+    ``searches`` is ``paths``, also ``paths`` and ``probabilities_and_paths``; if it is ``prefixes``, also ``search``.
 
     Attributes:
-        device: where it computes, such as ``cpu`` or ``cuda:1``.
-        tokenizer: turns the probabilities into words.
-        card: what is known of the model: its name, its training data, its measured accuracy.
+        device: such as ``cpu`` or ``cuda:1``.
+        tokenizer: decodes probabilities to words.
+        card: the model card: name, training data, measured accuracy.
         temperature: of the confidence, > 0 (``dptr.evaluation.calibration``). ``probabilities`` does not apply it.
-        size: of the crops that it reads.
-        searches: how the words of a language are found (``dptr.inference.constraint``): through ``prefixes`` as it
-            reads (``search``), along the ``paths`` of a CTC network (``paths``), or by the ``positions`` of
-            ``probabilities``.
+        size: of the crops that the model reads.
+        searches: how constrained reading works (``dptr.inference.constraint``): ``prefixes``: beam search during
+            decoding (``search``); ``paths``: along the paths of a CTC network; ``positions``: from ``probabilities``.
     """
 
     device: str
@@ -53,20 +52,20 @@ class Backend(Protocol):
             crops: uint8 RGB, 0 to 255, of shape (n, height, width, 3).
 
         Returns:
-            float32 (n, t, classes): for each position of the word the probabilities of its end (class 0) and of the
-            charset's characters. t is ``max_length`` + 1 or less; rows after a word's end mean nothing.
+            float32 (n, t, classes): for each position of the word, the probabilities of its end (class 0) and of the
+            charset's characters. t is at most ``max_length`` + 1; rows after a word's end are meaningless.
         """
 
     def paths(self, crops: np.ndarray, /) -> np.ndarray:
         """Label the positions of a CTC network.
 
         Returns:
-            float32 (n, t, classes): for each position the probabilities of the blank (class 0) and of the charset's
-            characters; t is 2 ``max_length`` - 1, or the number of image tokens.
+            float32 (n, t, classes): for each position of the path, the probabilities of the blank (class 0) and of the
+            charset's characters; t is 2 ``max_length`` - 1, or the number of image tokens.
         """
 
     def probabilities_and_paths(self, crops: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
-        """Both of a CTC network, computed once."""
+        """The results of ``probabilities`` and ``paths`` from one run of a CTC network."""
 
     def search(self, crops: np.ndarray, rules: Rules, width: int, /) -> Hypotheses:
         """Read the words of a language, by beam search.
@@ -78,26 +77,26 @@ class Backend(Protocol):
 
 
 def open_backend(model: str | Path, device: str = "cpu") -> Backend:
-    """Open a model with the backend that its form and the device ask for.
+    """Open a model with onnxruntime or torch.
 
-    onnxruntime opens files that ``dptr export`` wrote and folders that hold their own export, ``model.onnx``. torch
-    opens other folders. It also opens folders for a device that it alone has: ``cuda`` where onnxruntime-gpu is not
-    installed, ``mps``, and so on.
+    onnxruntime opens files that ``dptr export`` wrote, and folders with an export, ``model.onnx``. torch opens other
+    folders, and folders for devices that onnxruntime does not have: ``cuda`` without onnxruntime-gpu, ``mps``, and so
+    on.
 
     Args:
         model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
-        device: ``cpu``, ``cuda``, ``cuda:N``, ``openvino``, ``auto`` or any that torch knows. ``auto`` is ``cuda``
-            where a model opens and reads a blank crop there, else ``cpu``.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``openvino``, ``auto``, or any that torch knows. ``auto`` is ``cuda`` if
+            the model opens and reads a blank crop there, otherwise ``cpu``.
 
     Raises:
-        UserError: no such model, a damaged one, no such device, or torch is needed and not installed.
+        UserError: no such model; a damaged one; no such device; torch is needed and not installed.
     """
     check_model(model)
     if device == "auto":
         return _open_best(model)
     exported = _exported(model)
     kind = device_kind(device)
-    # The remedy for a missing OpenVINO is onnxruntime's to name: torch has no such device.
+    # For OpenVINO, let onnxruntime name the remedy if it is missing: torch has no such device.
     if exported == Path(model) or (exported.is_file() and kind and (kind == "openvino" or has_provider(kind))):
         opened = OnnxModel(exported, device)
         weights = Path(model) / "model.safetensors"
@@ -128,7 +127,7 @@ def open_backend(model: str | Path, device: str = "cpu") -> Backend:
 
 
 def digest_model(model: str | Path) -> str:
-    """What tells a model from others of its name: the digest of the file that is opened on the CPU.
+    """The digest of the file that is opened on the CPU, which identifies a model.
 
     Raises:
         UserError: no such model.
@@ -143,18 +142,18 @@ def digest_model(model: str | Path) -> str:
 
 
 def _exported(model: str | Path) -> Path:
-    """The file that onnxruntime reads, which need not be there."""
+    """The path of the file that onnxruntime would read; it need not exist."""
     return Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
 
 
 def _open_best(model: str | Path) -> Backend:
-    """``cuda`` where it works, else ``cpu``.
+    """Open a model on ``cuda`` if that works, otherwise on ``cpu``.
 
-    Of a folder that onnxruntime can read, torch's GPU is not tried: to import torch takes seconds.
+    For a folder that onnxruntime can read, torch's GPU is not tried, since importing torch takes seconds.
     """
     by_torch = not _exported(model).is_file()
     if by_torch or has_provider("cuda"):
-        # Drivers raise whatever they like; the CPU is left, whose errors are raised.
+        # Drivers raise errors of any class; then the CPU is used, whose errors are raised.
         with suppress(Exception), nullcontext() if by_torch else hidden_logs():
             backend = open_backend(model, "cuda")
             backend.probabilities(np.zeros((1, backend.size.height, backend.size.width, 3), np.uint8))

@@ -1,8 +1,7 @@
-"""Constrained reading of decoders that read left to right: beam search, with a wider beam where the first is not exact.
+"""Constrained reading with autoregressive decoders: beam search, repeated with a wider beam if it was not exact.
 
-The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
-
-The probability of a word is the product of those of its characters, each given the ones before it, and of the end.
+The *language* of an automaton is the set of words that it accepts (those of a pattern or a lexicon). The probability of
+a word is the product of those of its characters, each given the ones before it, and of the end.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from dptr.inference.restrict import Restriction
-from dptr.inference.trellis import Found
+from dptr.inference.trellis import FoundWord
 
 WIDTHS = 8, 64
-"""Prefixes that are kept: first, and for crops in which a likelier word may have been given up."""
+"""Widths of the beam: at first, and for crops in which a likelier word may have been discarded."""
 
-HOPELESS = 0.9  # of a crop, what is surely outside the language; from there on it is not searched again
+HOPELESS = 0.9  # a crop with this probability of words outside the language is not searched again
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What a search follows; ``dptr.models.decoders.search.Guide`` is the same in tensors.
+    """The automaton and the probabilities of a search; ``dptr.models.decoders.search.Guide`` is the same in tensors.
 
     Attributes:
-        next: the state after each class in each state, -1 = none. State 0 is the start, the last one the end of a word,
-            which class 0 leads to and stays in.
-        missing: how many characters each state is away from where a word may end; of the last state -1.
-        restriction: what becomes of the probabilities of each step.
+        next: the state after each class in each state, -1 = not allowed. State 0 is the start. The last state is the
+            end of a word: class 0 leads to it, and stays in it.
+        missing: the least number of characters from each state until a word may end; -1 for the last state.
+        restriction: of the probabilities of each step.
         temperature: > 0, of the softmax.
     """
 
@@ -40,21 +39,21 @@ class Rules:
     temperature: float
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """``next``, ``missing``, ``keep``, ``gain``, ``other`` and the temperature, as a backend takes them."""
+        """``next``, ``missing``, ``keep``, ``gain``, ``other``, and the temperature, as for a backend."""
         own = self.restriction
         return self.next, self.missing, own.keep, own.gain, own.other, np.array(self.temperature, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Hypotheses:
-    """What a search of k prefixes found in n crops, the likeliest first; that one has ended.
+    """The k likeliest prefixes in each of n crops after a search, in order of probability; the first has ended.
 
     Attributes:
-        symbols, chances: of each position its class and the probability of that; 0 and 1 after the end.
-        scores: logarithm of a prefix's probability.
-        ended: whether it is a word of the language.
-        left: 0 to 1, the probability of what was found not to be in the language.
-        cut: the largest score of a prefix that was given up.
+        symbols, chances: the class at each position, and its probability; 0 and 1 after the end.
+        scores: log-probability of each prefix.
+        ended: whether the prefix is a word of the language.
+        left: total probability, 0 to 1, of the continuations outside the language.
+        cut: the largest score of a discarded prefix.
     """
 
     symbols: Int64[np.ndarray, "n k t"]
@@ -65,17 +64,17 @@ class Hypotheses:
     cut: Float32[np.ndarray, " n"]
 
     def is_certain(self, index: int) -> bool:
-        """Whether no word of the language is likelier than the first: no prefix that was given up was."""
+        """Whether the first word is the likeliest of the language, since no discarded prefix was likelier."""
         return bool(self.cut[index] <= self.scores[index, 0])
 
-    def found(self, index: int) -> Found:
-        """The first word. What was read neither to an end nor out of the language is shared out as the rest is."""
+    def best_word(self, index: int) -> FoundWord:
+        """The first word. Its ``outside`` ignores prefixes that neither ended nor left the language."""
         symbols = self.symbols[index, 0].tolist()
         length = symbols.index(0)
         inside = float(np.exp(self.scores[index][self.ended[index]], dtype=np.float64).sum())
         left = float(self.left[index])
         chances = tuple(self.chances[index, 0, : length + 1].tolist())
-        return Found(tuple(symbols[:length]), chances, left / max(left + inside, np.finfo(np.float64).tiny))
+        return FoundWord(tuple(symbols[:length]), chances, left / max(left + inside, np.finfo(np.float64).tiny))
 
 
 class Searching(Protocol):
@@ -84,21 +83,17 @@ class Searching(Protocol):
     def search(self, crops: np.ndarray, rules: Rules, width: int, /) -> Hypotheses: ...
 
 
-def search_words(backend: Searching, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules) -> list[Found]:
-    """The likeliest word of the language in each crop.
-
-    It surely is that, unless ``WIDTHS[-1]`` prefixes do not suffice; then it is the best word that they lead to.
-    """
-    found: dict[int, Found] = {}
+def search_words(backend: Searching, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules) -> list[FoundWord]:
+    """The likeliest word of the language in each crop; it is approximate only if ``WIDTHS[-1]`` is too narrow."""
+    words: dict[int, FoundWord] = {}
     rest = np.arange(len(crops))
     for width in WIDTHS:
         if not len(rest):
             break
         hypotheses = backend.search(crops[rest], rules, width)
-        found.update({int(index): hypotheses.found(place) for place, index in enumerate(rest)})
-        again = [
-            not hypotheses.is_certain(place) and found[int(index)].outside < HOPELESS
-            for place, index in enumerate(rest)
+        words.update({int(index): hypotheses.best_word(row) for row, index in enumerate(rest)})
+        is_open = [
+            not hypotheses.is_certain(row) and words[int(index)].outside < HOPELESS for row, index in enumerate(rest)
         ]
-        rest = rest[again]
-    return [found[index] for index in range(len(crops))]
+        rest = rest[is_open]
+    return [words[index] for index in range(len(crops))]

@@ -1,4 +1,4 @@
-"""How sure a reading is: probabilities at a temperature, and the confidence of a word as a model's card calibrates it.
+"""Confidence of readings: temperature scaling, and the confidence of a word as a model's card calibrates it.
 
 ``dptr.evaluation.calibration`` fits both.
 """
@@ -15,8 +15,8 @@ from jaxtyping import Float, Int64
 
 from dptr.utils.errors import UserError
 
-UNCOUNTED = "\n"  # in ``WordConfidence.counted_as``; no charset holds it
-_END, _UNCOUNTED = 0, 1  # groups; those of characters that count come behind
+UNCOUNTED = "\n"  # marks ignored characters in ``WordConfidence.counted_as``; no charset has it
+_END, _UNCOUNTED = 0, 1  # groups of the end and of ignored characters; those of other characters follow
 
 
 def apply_temperature(
@@ -26,7 +26,7 @@ def apply_temperature(
 
     Args:
         probabilities: 0 to 1, summing to 1 over the classes.
-        temperature: > 0; above 1 the probabilities move together, below 1 apart.
+        temperature: > 0; above 1 it flattens the distribution, below 1 it sharpens it.
     """
     if temperature == 1:
         return probabilities
@@ -36,24 +36,25 @@ def apply_temperature(
 
 @dataclass(frozen=True)
 class WordConfidence:
-    """How likely a word is right, where some characters count as others and some do not count.
+    """The probability that a word is right under a protocol that equates some characters and ignores others.
 
-    Word accuracy takes letters of both cases for the same and leaves signs out. A reader that wavers between ``o`` and
-    ``O`` is then sure of the word, though of neither letter. So the confidence of a word of n characters is
-    ``p ** (exponent * (1 + n) ** -length)``, where p is the probability of all readings that count as the word:
+    Word accuracy ignores case and signs. A reader that is unsure between ``o`` and ``O`` is sure of such a word. So the
+    confidence of a word of n characters is ``p ** (exponent * (1 + n) ** -length)``, where p is the probability of all
+    readings that are equal to the word under the protocol:
 
-    - of a CTC network, the sum over all paths that spell one of them (``path_probabilities``);
-    - of others, the product over the places of the word (``product``).
+    - for a CTC network, the sum over all paths that spell one of them (``path_probabilities``);
+    - for others, the product over the positions of the word (``product``).
 
-    Ours, but for the sum over paths. What it gains is in docs/evidence/confidence.md.
+    This is ours, except for the sum over paths. docs/evidence/confidence.md has what it gains.
 
     Attributes:
         exponent: > 0; above 1 it lowers confidences, below 1 it raises them.
-        counted_as: for each character of the model, in order, the one that it counts as, and ``UNCOUNTED`` for those
-            that do not count; empty = each counts as itself.
-        length: 0 to 1. At 0 p alone counts. Above it long words gain: errors of one line come together, and p is lower
-            than the share of lines that are right. At 1 it is about the mean by character that counts.
-        of_paths: whether p is the sum over paths. A card without it, or without ``length``, is of an earlier version.
+        counted_as: for each character of the model, in order, the representative of the characters equal to it, or
+            ``UNCOUNTED`` for ignored ones; empty = all characters are distinct.
+        length: 0 to 1. At 0 the length of the word has no effect. Above 0 it raises confidences of long words: errors
+            in a line are correlated, so p is lower than the share of lines that are right. At 1 the confidence is about
+            the geometric mean over characters.
+        of_paths: whether p is the sum over paths. Cards of earlier versions lack this and ``length``.
     """
 
     exponent: float = 1.0
@@ -63,17 +64,17 @@ class WordConfidence:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], characters: int) -> WordConfidence | None:
-        """What the card of a model with so many characters says under ``confidence``; None where it says nothing.
+        """Read ``confidence`` from the card of a model with this number of characters; None if the card has none.
 
         Raises:
-            UserError: it says something else than ``to_card`` writes.
+            UserError: the entry is not one that ``to_card`` writes.
         """
         if "confidence" not in card:
             return None
         try:
-            held = card["confidence"]
-            exponent, counted_as = float(held["exponent"]), str(held["counted_as"])
-            length, of_paths = float(held.get("length", 0.0)), held.get("of_paths", False)
+            entry = card["confidence"]
+            exponent, counted_as = float(entry["exponent"]), str(entry["counted_as"])
+            length, of_paths = float(entry.get("length", 0.0)), entry.get("of_paths", False)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"model card: 'confidence' is damaged ({error!r}); copy the model anew") from error
         if not (0 < exponent < np.inf and 0 <= length <= 1) or len(counted_as) not in (0, characters):
@@ -90,16 +91,15 @@ class WordConfidence:
         return {"confidence": {**numbers, "counted_as": self.counted_as, "of_paths": self.of_paths}}
 
     def product(self, word: Float[np.ndarray, "t classes"]) -> float:
-        """p of a word that was read place by place, 0 to 1: the product of the probabilities of whatever counts as what
-        was read there.
+        """p of a word from the probabilities of its positions, 0 to 1: a product over positions of sums over classes.
 
-        - For a character that counts, all characters that count as it;
-        - for one that does not count, all that do not;
-        - behind the last character that counts, all that do not count, and the end.
+        - At a counted character: all characters that are equal to it;
+        - at an ignored character: all ignored characters;
+        - after the last counted character: all ignored characters, and the end.
 
         Args:
-            word: the probabilities of the characters that were read and of the end, where there is one; the likeliest
-                class of each row is the one that was read.
+            word: probabilities at the characters of the word, and at its end if it has one; the likeliest class of each
+                row is the one that was read.
         """
         if not self.counted_as:
             return float(word.max(-1).astype(np.float64).prod())
@@ -112,14 +112,14 @@ class WordConfidence:
     def path_probabilities(
         self, paths: Float[np.ndarray, "n t classes"], words: Sequence[Sequence[int]]
     ) -> Float[np.ndarray, " n"]:
-        """p of words that a CTC network read, 0 to 1 each: the sum over all paths that spell what counts as the word.
+        """p of words that a CTC network read, 0 to 1 each: the sum over all paths that spell a word equal to it.
 
-        These are the forward variables of Graves et al., "Connectionist Temporal Classification", ICML 2006, section
-        4.1, where a label has a state for each character that counts as it: ``a`` twice in a row is one letter, ``a``
-        and ``A`` in a row are two. Characters that do not count are blanks.
+        It is computed with the forward variables of Graves et al., "Connectionist Temporal Classification", ICML 2006,
+        section 4.1. Here a label has a state for each character that is equal to it: ``a`` twice in a row is one
+        letter, but ``a`` and ``A`` in a row are two. Ignored characters are blanks.
 
         Args:
-            paths: for each position the probabilities of the blank (class 0) and of the characters.
+            paths: for each position, the probabilities of the blank (class 0) and of the characters.
             words: the classes of the characters of each word.
         """
         groups = self._groups if self.counted_as else np.append(_END, np.arange(1, paths.shape[2]) + _UNCOUNTED)
@@ -136,14 +136,14 @@ class WordConfidence:
         blank = paths[..., groups <= _UNCOUNTED].sum(-1, dtype=np.float64).T[..., None]
         twice = np.nonzero((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0))
         again, before = (twice[0], twice[1] + 1), twice
-        spelled = np.zeros(classes.shape)  # by label, the last one, and the character that shows it
-        done = np.zeros((len(words), labels.shape[1] + 1))  # by the number of labels, with a blank behind them
+        spelled = np.zeros(classes.shape)  # forward variables of paths that end in a label, by label and character
+        done = np.zeros((len(words), labels.shape[1] + 1))  # of paths that end in a blank, by number of labels before
         done[:, 0] = 1.0
         sums = np.zeros_like(done)
         for place in range(paths.shape[1]):
             done += sums
             arrived = spelled + done[:, :-1, None]
-            arrived[again] -= spelled[before]  # the same character goes on: no second letter
+            arrived[again] -= spelled[before]  # a repeat of the same character is not a second letter
             spelled = np.maximum(arrived, 0.0, out=arrived) if len(twice[0]) else arrived
             spelled *= shown[place]
             done *= blank[place]
@@ -151,12 +151,12 @@ class WordConfidence:
         return np.minimum(done[rows, lengths] + sums[rows, lengths], 1.0)
 
     def scale(self, probability: float, characters: int) -> float:
-        """The confidence, 0 to 1, from p and the number of characters of the word."""
+        """The confidence, 0 to 1, from p and the word's number of characters."""
         return float(probability ** (self.exponent * (1 + characters) ** -self.length))
 
     @cached_property
     def _members(self) -> Int64[np.ndarray, "groups members"]:
-        """The classes of each group of characters that count, filled up with 0."""
+        """The classes of each group of equal characters, padded with 0."""
         found = [np.flatnonzero(self._groups == group) for group in range(self._groups.max() + 1)]
         members = np.zeros((len(found), max(map(len, found))), np.int64)
         for group in range(_UNCOUNTED + 1, len(found)):
@@ -165,7 +165,7 @@ class WordConfidence:
 
     @cached_property
     def _groups(self) -> Int64[np.ndarray, " classes"]:
-        """Of each class what it counts as, as a number."""
+        """The group of each class: classes of equal characters have the same."""
         characters = np.array(list(self.counted_as))
         numbers = np.unique(characters, return_inverse=True)[1] + _UNCOUNTED + 1
         return np.concatenate([[_END], np.where(characters == UNCOUNTED, _UNCOUNTED, numbers)])

@@ -1,4 +1,4 @@
-"""What is expected of a reading, a pattern, a list of words, or both; and the likeliest such word in a crop."""
+"""Constrained reading: the likeliest word in a crop that matches a pattern, is in a lexicon, or both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dptr.inference.beam import Rules, search_words
 from dptr.inference.confidence import apply_temperature
 from dptr.inference.ctc_search import Paths, compose, find_paths
 from dptr.inference.restrict import Restriction, keep_characters
-from dptr.inference.trellis import Found, Layer, find_words, unroll
+from dptr.inference.trellis import FoundWord, Layer, find_words, unroll
 from dptr.text.automaton import Automaton, steps_to_end
 from dptr.text.charset import Charset, show
 from dptr.text.direction import has_leftward
@@ -28,7 +28,7 @@ from dptr.utils.errors import UserError
 LARGEST_TABLE = 100_000_000  # entries, of 4 bytes
 
 Lexicon = str | Path | Iterable[str] | None
-"""A file with a word a line, or the words; None = any word."""
+"""A file with one word per line, or the words; None = any word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +37,19 @@ class Constraint:
 
     Attributes:
         automaton: of the words; its symbols are the model's classes.
-        restriction: what becomes of characters that no word has.
-        trellis: of the words that are not longer than the model's longest; at least one layer.
+        restriction: to characters of the words.
+        trellis: of the words up to the model's ``max_length``; at least one layer.
     """
 
     automaton: Automaton
     restriction: Restriction
     trellis: list[Layer]
 
-    def read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Found]:
+    def read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[FoundWord]:
         """The likeliest word in each crop, at the model's temperature.
 
-        A backend that searches as it reads gives each character the probability that it has behind the ones before it.
-        Of others the probabilities by position count, which the model computes beside its own free reading.
+        Autoregressive models search during decoding, so that each character is predicted from the ones before it. For
+        other models, the word is searched in the probabilities of their unconstrained reading.
         """
         if backend.searches == "prefixes":
             return search_words(backend, crops, replace(self.rules, temperature=backend.temperature))
@@ -62,15 +62,15 @@ class Constraint:
 
     @cached_property
     def paths(self) -> Paths:
-        """The trellis for models that read paths."""
+        """The trellis for CTC."""
         return compose(self.trellis)
 
     @cached_property
     def rules(self) -> Rules:
-        """The automaton as tables, for models that search as they read; at temperature 1.
+        """The automaton as tables for beam search, at temperature 1.
 
         Raises:
-            UserError: they would be too large.
+            UserError: the tables would be too large.
         """
         states, classes = len(self.automaton.accepting), len(self.restriction.keep)
         if (states + 1) * classes > LARGEST_TABLE:
@@ -96,21 +96,21 @@ def make_constraint(
 ) -> Constraint:
     """The words over a model's charset that match a pattern, are in a lexicon, or both.
 
-    Letters of which the words have one case alone are read as that case, whatever case the model sees.
+    A letter that the words have in only one case is read as that case, whatever case the model sees.
 
     Args:
-        charset, max_length: the model's.
-        pattern: as ``dptr.text.named_patterns.find_expression`` takes it; empty = any.
+        charset, max_length: of the model.
+        pattern: see ``dptr.text.named_patterns.find_expression``; empty = any.
         lexicon: see ``Lexicon``.
-        allowed: the characters to read; None = all of the model's.
-        write: a word in the order in which the model writes it (``dptr.text.tokenizer.Tokenizer.write``); None =
-            as it is read.
+        allowed: characters to read; None = all of the model's.
+        write: converts a word to the model's order of characters (``dptr.text.tokenizer.Tokenizer.write``); None = the
+            model writes in logical order.
 
     Raises:
-        UserError: the expression is broken, or matches no word that the model could write; what ``find_expression``,
-            ``load_words`` and ``spell_words`` raise; no word of the lexicon matches the pattern; the model reads
-            nothing of ``allowed``; a pattern alone, letters that run from right to left or Arabic digits beside signs,
-            and a model that writes from left to right.
+        UserError: the pattern is invalid, or matches no word that the model could write; no word of the lexicon
+            matches the pattern; the model reads none of ``allowed``; a pattern without a lexicon matches right-to-left
+            letters or Arabic digits beside signs, and the model writes in visual order; see ``find_expression``,
+            ``load_words``, ``spell_words``.
     """
     own = charset
     if allowed is not None:
@@ -130,7 +130,7 @@ def make_constraint(
 
 
 def _add_blanks(rows: Float[np.ndarray, "n t classes"], length: int) -> Float[np.ndarray, "n k classes"]:
-    """Paths with certain blanks at their end, at least ``length`` positions: a short one would spell no long word."""
+    """Pad paths with certain blanks to at least ``length`` positions, since a short path cannot spell a long word."""
     missing = max(0, length - rows.shape[1])
     blanks = np.zeros((len(rows), missing, rows.shape[2]), rows.dtype)
     blanks[..., 0] = 1

@@ -1,12 +1,11 @@
-"""Constrained reading of CTC decoders: the likeliest path of a word that an automaton accepts.
+"""Constrained reading with CTC decoders: the likeliest path of a word that an automaton accepts.
 
-The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
+The *language* of an automaton is the set of words that it accepts (those of a pattern or a lexicon).
 
-A path has a label or a blank at each position; merging repeats and dropping blanks leaves its word (Graves et al.
-2006). So the automaton of a language is composed with that rule: a path is at a state behind a blank, or in the run of
-the symbol that led to the state, from which the same symbol goes on with the run and any other begins the next. The
-best path (Viterbi) and the sum over all paths of all words (the forward variables of Graves et al., section 4.1) are
-exact.
+A path has a label or a blank at each position; merging repeats and dropping blanks gives its word (Graves et al. 2006).
+The automaton is composed with this rule: at each position, a path is at a state after a blank, or in a run of the
+symbol that led to the state. The same symbol continues the run; any other one begins the next. The best path (Viterbi)
+and the sum over all paths of all words (the forward variables of Graves et al., section 4.1) are exact.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from dptr.inference.trellis import LEAST, Found, Layer
+from dptr.inference.trellis import LEAST, FoundWord, Layer
 
-_MEMORY = 8_000_000  # scores that are held at once
+_MEMORY = 8_000_000  # scores in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +25,13 @@ class Paths:
     """A trellis composed with CTC's rule. Nodes are its states, layer by layer; the start is node 0.
 
     Attributes:
-        accepting: of each node.
-        run_nodes, run_symbols: of each run, the node that it leads to, and the symbol; sorted by node.
-        edge_sources, edge_runs: of each edge, the node that it leaves, and its run; sorted by run, each run has one.
-        edge_twins: of each edge, the run of its own symbol that leads to its source, which goes on and begins no other;
-            the number of runs where there is none.
-        reached, reached_firsts: the nodes that runs lead to, and where the runs of each begin.
-        run_firsts: where the edges of each run begin.
+        accepting: whether a word may end at each node.
+        run_nodes, run_symbols: for each run, the node that it leads to, and its symbol; sorted by node.
+        edge_sources, edge_runs: for each edge, the node that it leaves, and its run; sorted by run, at least one each.
+        edge_twins: for each edge, the run with the same symbol that leads to its source, from which it cannot be
+            entered without a blank; the number of runs if there is none.
+        reached, reached_firsts: the nodes that runs lead to, and the index of the first run of each.
+        run_firsts: the index of the first edge of each run.
     """
 
     accepting: Bool[np.ndarray, " nodes"]
@@ -72,35 +71,35 @@ def compose(trellis: list[Layer]) -> Paths:
     )  # fmt: skip
 
 
-def find_paths(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[Found]:
-    """The word of the likeliest path in each of n crops; of equally likely paths always the same.
+def find_paths(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[FoundWord]:
+    """The word of the likeliest path in each of n crops; ties are resolved deterministically.
 
-    The probability of a character is that of its likeliest position, that of the end the least of all blanks
+    The probability of a character is that of its likeliest position; that of the end is the least of all blanks
     (``dptr.models.decoders.ctc.collapse``).
 
     Args:
-        rows: 0 to 1, for each position the probabilities of the blank (class 0) and of the characters.
-        paths: at least one node, and some that accepts.
+        rows: 0 to 1, for each position, the probabilities of the blank (class 0) and of the characters.
+        paths: with an accepting node.
     """
     size = (len(paths.accepting) + len(paths.run_nodes)) * (rows.shape[1] + 1)
     step = max(1, _MEMORY // size)
     return [each for first in range(0, len(rows), step) for each in _find(rows[first : first + step], paths)]
 
 
-def _find(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[Found]:
+def _find(rows: Float[np.ndarray, "n t classes"], paths: Paths) -> list[FoundWord]:
     shares = np.maximum(rows.astype(np.float64), LEAST)
     inside = _sum_paths(shares, paths)
     blanks, runs = _best_paths(np.log(shares), paths)
-    found = []
+    words = []
     for index in range(len(rows)):
         labels = _trace([each[index] for each in blanks], [each[index] for each in runs], paths)
         symbols, chances = _collapse(labels, rows[index])
-        found.append(Found(symbols, chances, 1 - float(min(inside[index], 1.0))))
-    return found
+        words.append(FoundWord(symbols, chances, 1 - float(min(inside[index], 1.0))))
+    return words
 
 
 def _sum_paths(shares: Float[np.ndarray, "n t classes"], paths: Paths) -> Float[np.ndarray, " n"]:
-    """The probability of all paths of all words."""
+    """The total probability of all paths of all words."""
     blank, run = _start(len(shares), paths, 0.0, 1.0)
     for place in range(shares.shape[1]):
         arrived = _by_node(np.add, run, paths, 0.0)
@@ -114,7 +113,7 @@ def _sum_paths(shares: Float[np.ndarray, "n t classes"], paths: Paths) -> Float[
 def _best_paths(
     logs: Float[np.ndarray, "n t classes"], paths: Paths
 ) -> tuple[list[Float[np.ndarray, "n nodes"]], list[Float[np.ndarray, "n runs"]]]:
-    """Scores of the best path to each node, behind a blank, and to each run: before each position and at the end."""
+    """Scores of the best path to each node after a blank, and to each run: before each position and at the end."""
     blanks, runs = ([each] for each in _start(len(logs), paths, -np.inf, 0.0))
     for place in range(logs.shape[1]):
         blank, run = blanks[-1], runs[-1]
@@ -142,7 +141,7 @@ def _start(
 def _by_node(
     operation: np.ufunc, run: Float[np.ndarray, "n runs"], paths: Paths, empty: float
 ) -> Float[np.ndarray, "n nodes"]:
-    """What runs that lead to the same node come to."""
+    """Reduce values of runs over those that lead to the same node."""
     arrived = np.full((len(run), len(paths.accepting)), empty)
     if len(paths.reached):
         arrived[:, paths.reached] = operation.reduceat(run, paths.reached_firsts, axis=1)
@@ -156,7 +155,7 @@ def _by_run(operation: np.ufunc, entering: Float[np.ndarray, "n edges"], paths: 
 def _trace(
     blanks: list[Float[np.ndarray, " nodes"]], runs: list[Float[np.ndarray, " runs"]], paths: Paths
 ) -> list[tuple[int, int]]:
-    """The best path: at each position its run and symbol, or (-1, 0) for a blank."""
+    """The best path: for each position, its run and symbol, or (-1, 0) for a blank."""
     labels: list[tuple[int, int]] = []
     ends = np.where(paths.accepting, blanks[-1], -np.inf)
     ends_run = np.where(paths.accepting[paths.run_nodes], runs[-1], -np.inf)

@@ -1,7 +1,8 @@
-"""From crops to predictions: what a model says of each place becomes words, and how sure they are.
+"""Decoding: from crops to predictions with words and confidences.
 
-A model reads freely, or with fewer characters (``dptr.inference.restrict``), or the words of a pattern or a lexicon
-(``dptr.inference.constraint``). Confidences are calibrated as its card says (``dptr.inference.confidence``).
+Reading is unconstrained, restricted to some characters (``dptr.inference.restrict``), or constrained to the words of a
+pattern or a lexicon (``dptr.inference.constraint``). Confidences are calibrated as the model's card says
+(``dptr.inference.confidence``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dptr.inference.confidence import WordConfidence, apply_temperature
 from dptr.inference.constraint import Constraint, Lexicon, make_constraint
 from dptr.inference.prediction import Prediction, has_repeated_ending, note_cut
 from dptr.inference.restrict import Restriction, restrict
-from dptr.inference.trellis import Found
+from dptr.inference.trellis import FoundWord
 from dptr.text.charset import Charset, resolve_charset
 from dptr.text.direction import MIRRORED
 from dptr.text.tokenizer import Decoded, Tokenizer
@@ -33,11 +34,12 @@ class Decoding:
     """How the crops of a model are decoded.
 
     Attributes:
-        tokenizer: the model's.
-        confidence: of words, as the card calibrates it; None where it does not.
-        restriction: to some characters, where no ``constraint`` holds them; None = all of the model's.
-        constraint: the words of a pattern or a lexicon; None = any.
-        masked: all words of the ``restriction``, for models that search as they read; None for others.
+        tokenizer: of the model.
+        confidence: calibration of words from the card; None if the card has none.
+        restriction: to some characters, if there is no ``constraint``; None = all of the model's.
+        constraint: to the words of a pattern or a lexicon; None = any.
+        masked: a constraint to all words over the characters of ``restriction``, for autoregressive models; None for
+            others.
     """
 
     tokenizer: Tokenizer
@@ -48,20 +50,20 @@ class Decoding:
 
     def predict(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
         """Read crops of one size."""
-        own = self.confidence
+        calibration = self.confidence
         if self.constraint is not None:
-            predictions, shares = self._search(self.constraint, backend, crops)
+            predictions, probabilities = self._search(self.constraint, backend, crops)
         else:
-            predictions, shares = self._read(backend, crops)
-        if own is None:
+            predictions, probabilities = self._read(backend, crops)
+        if calibration is None:
             return predictions
         return [
-            replace(each, confidence=own.scale(share, len(each.text)), uncalibrated=each.confidence)
-            for each, share in zip(predictions, shares, strict=True)
+            replace(each, confidence=calibration.scale(p, len(each.text)), uncalibrated=each.confidence)
+            for each, p in zip(predictions, probabilities, strict=True)
         ]
 
     def _read(self, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[Prediction], list[float]]:
-        """Any words, and the probability of each that its confidence is calibrated from."""
+        """Read any words; also return the probability p (``WordConfidence``) of each."""
         if self.restriction is not None:
             return self._read_restricted(self.restriction, backend, crops)
         sums_paths = self.confidence is not None and self.confidence.of_paths
@@ -72,29 +74,29 @@ class Decoding:
     def _read_restricted(
         self, restriction: Restriction, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
     ) -> tuple[list[Prediction], list[float]]:
-        """The same for words of some characters.
+        """``_read`` with a restriction to some characters.
 
-        Of a CTC network the path is restricted, and the word read from that: where it shows a character that may not be
-        read, its word would end. A decoder that reads left to right reads freely first; where it took a character for
-        one that may not be read, it reads again, without those characters at any step.
+        For a CTC network, the path is restricted before it is collapsed, since a restricted word would end at the first
+        character that may not be read. An autoregressive decoder first reads without restriction. If it confused a
+        character with one that may not be read, it reads again with these characters masked at every step.
         """
         if backend.searches == "paths":
             path = restriction.apply(apply_temperature(backend.paths(crops), backend.temperature))
             return self._decode(collapse(path, self.tokenizer.max_length + 1), path)
         free = apply_temperature(backend.probabilities(crops), backend.temperature)
         rows, replaced = restriction.apply_by_character(free)
-        predictions, shares = self._decode(rows)
+        predictions, probabilities = self._decode(rows)
         again = np.flatnonzero(replaced)
         if self.masked is not None and len(again):
-            found = self._search(self.masked, backend, crops[again])
-            for index, prediction, share in zip(again.tolist(), *found, strict=True):
-                predictions[index], shares[index] = replace(prediction, outside=None), share
-        return predictions, shares
+            reread = self._search(self.masked, backend, crops[again])
+            for index, prediction, p in zip(again.tolist(), *reread, strict=True):
+                predictions[index], probabilities[index] = replace(prediction, outside=None), p
+        return predictions, probabilities
 
     def _decode(
         self, rows: Float[np.ndarray, "n t classes"], paths: Float[np.ndarray, "n p classes"] | None = None
     ) -> tuple[list[Prediction], list[float]]:
-        """The words of probabilities by character, with those by position of a CTC network."""
+        """Decode probabilities by character; ``paths`` are those by position, of a CTC network."""
         own = self.confidence
         words = self.tokenizer.decode(rows)
         predictions = [_predict_word(word) for word in words]
@@ -108,7 +110,7 @@ class Decoding:
     def _search(
         self, constraint: Constraint, backend: Backend, crops: UInt8[np.ndarray, "n h w 3"]
     ) -> tuple[list[Prediction], list[float]]:
-        """The same for the words of a pattern or a lexicon."""
+        """``_read`` with a constraint to the words of a pattern or a lexicon."""
         own = self.confidence
         found = constraint.read(backend, crops)
         predictions = [_predict_found(each, self.tokenizer) for each in found]
@@ -121,19 +123,19 @@ class Decoding:
 def make_decoding(
     backend: Backend, name: str, charset: str = "", pattern: str = "", lexicon: Lexicon = None
 ) -> Decoding:
-    """How to decode what a model reads.
+    """The decoding of a model.
 
     Args:
         name: of the model, for errors.
-        charset, pattern, lexicon: what is expected, as for ``dptr.inference.reader.Reader``.
+        charset, pattern, lexicon: see ``dptr.inference.reader.Reader``.
 
     Raises:
-        UserError: a card that does not fit the model; what ``resolve_charset``, ``restrict``, ``make_constraint`` and
-            ``WordConfidence.from_card`` raise.
+        UserError: a card that does not fit the model; see ``resolve_charset``, ``restrict``, ``make_constraint``, and
+            ``WordConfidence.from_card``.
     """
     known = backend.tokenizer.charset
     allowed = resolve_charset(charset) if charset else None
-    if allowed is not None and backend.tokenizer.visual:  # brackets are written as they are seen
+    if allowed is not None and backend.tokenizer.visual:  # brackets are written as they look
         both = dict.fromkeys(each for one in allowed.characters for each in (one, MIRRORED.get(one, one)))
         allowed = Charset(allowed.name, tuple(both))
     own = WordConfidence.from_card(backend.card, len(known))
@@ -170,7 +172,7 @@ def _predict_word(word: Decoded) -> Prediction:
     )
 
 
-def _predict_found(found: Found, tokenizer: Tokenizer) -> Prediction:
+def _predict_found(found: FoundWord, tokenizer: Tokenizer) -> Prediction:
     written = "".join(tokenizer.charset.characters[symbol - 1] for symbol in found.symbols)
     text, characters = tokenizer.read(written, found.probabilities[:-1])
     return Prediction(

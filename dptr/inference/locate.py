@@ -1,4 +1,4 @@
-"""Finds the folder or file of the model that a user names, or says what is wrong with the name."""
+"""Check of the model that a user names, with errors that say what to pass instead."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WANTED = f"the 'model' folder that 'dptr finetune' wrote, or an {SUFFIX} file t
 
 
 def check_model(model: str | Path) -> None:
-    """Check that a shipped name, that of an installed recognizer, or a path is a recognizer's.
+    """Check that ``model`` is a recognizer: a shipped name, the name of an installed one, or a path.
 
     Raises:
-        UserError: there is no such name or path, or what is there is no recognizer.
+        UserError: there is no such name or path, or it is not a recognizer.
     """
     if str(model) in SHIPPED:
         folders = model_folders(str(model))
@@ -59,7 +59,7 @@ def _check_kind(kind: object, model: str | Path) -> None:
 
 
 def _absent(name: str) -> str:
-    """The error for a name or path that nothing has; the more alike of the names that ship come first."""
+    """The error for an unknown name or path; it lists known names, the most similar first."""
     if os.sep in name or "/" in name or Path(name).suffix in (SUFFIX, ".safetensors", ".pt", ".pth"):
         return f"model '{name}': no such file or folder; check the path, or pass one of {', '.join(_recognizers())}"
     if name in read_catalog():
@@ -70,5 +70,5 @@ def _absent(name: str) -> str:
 
 
 def _recognizers() -> list[str]:
-    """The names of the recognizers that ship or are installed; other things that ship cannot read."""
+    """The names of the recognizers that are shipped or installed; other shipped models are not recognizers."""
     return [*(card["name"] for card in model_cards() if card.get("kind") in RECOGNIZER), *find_packages()]

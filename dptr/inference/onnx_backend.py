@@ -1,9 +1,9 @@
 """The onnxruntime backend: it opens a file that ``dptr export`` wrote, and does not need torch.
 
-The graph in such a file takes pixels and returns probabilities. All else that a reader needs (the charset, the longest
-word, the size of crops, the temperature, the model card) is JSON in the file's metadata, under the key ``METADATA``.
-``dump_metadata`` writes that JSON when a model is exported; ``OnnxModel`` reads it back. The last bytes of the file are
-a digest of all before them (``seal``).
+The graph in such a file takes pixels and returns probabilities. The file's metadata has, under the key ``METADATA``,
+JSON with the rest of what a reader needs: charset, longest word, size of crops, temperature, and model card.
+``dump_metadata`` writes it at export; ``OnnxModel`` reads it. The file ends with a digest of all bytes before
+(``seal``).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ METADATA = "dptr"
 SUFFIX = ".onnx"
 LARGEST_SIDE, LONGEST_WORD = 4096, 4096  # pixels, characters: far above any model; bounded before they are allocated
 GUIDE = "next", "missing", "keep", "gain", "other", "temperature", "beam_width"
-"""Inputs of a graph that can search for the words of a language (``dptr.inference.beam.Rules``). Without them, or with
-a width of 0, it reads freely."""
+"""Inputs of a graph that supports beam search (``dptr.inference.beam.Rules``). Without them, or with a width of 0,
+reading is unconstrained."""
 
 BEAM = "symbols", "chances", "scores", "ended", "left", "cut"
-"""What the search returns (``dptr.inference.beam.Hypotheses``)."""
+"""Outputs of the search (``dptr.inference.beam.Hypotheses``)."""
 
 
 class OnnxModel:
@@ -45,8 +45,8 @@ class OnnxModel:
 
     Args:
         path: the file.
-        device: ``cpu``, ``cuda``, ``cuda:N`` or ``openvino`` (``dptr.inference.providers``).
-        threads: how many threads compute on the CPU; 0 = onnxruntime chooses.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``openvino`` (``dptr.inference.providers``).
+        threads: on the CPU; 0 = see ``open_session``.
 
     Attributes:
         session: the onnxruntime session; it takes ``pixels`` (n, 3, h, w), float32 from -1 to 1.
@@ -55,9 +55,9 @@ class OnnxModel:
     The other attributes are those of ``Backend``.
 
     Raises:
-        UserError: there is no such file, it is damaged or was not written by ``dptr export``, another version of dptr
-            wrote it in another format, onnxruntime is not installed, or it cannot use the device. Reading raises one
-            for a graph that fails, or that answers with something else than probabilities.
+        UserError: no such file; it is damaged, or ``dptr export`` did not write it; it has the format of another
+            version; onnxruntime is not installed, or cannot use the device. Reading raises it if the graph fails, or
+            returns anything but probabilities.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", threads: int = 0) -> None:
@@ -77,26 +77,27 @@ class OnnxModel:
             entries = self.session.get_modelmeta().custom_metadata_map
         except ValueError as error:  # not UTF-8
             raise _damaged(path, error) from error
-        held = self.metadata = _load_metadata(path, entries)
+        self.metadata = metadata = _load_metadata(path, entries)
         try:
-            if held.get("digest") and not sealed:
+            if metadata.get("digest") and not sealed:
                 raise ValueError("its digest is missing")
-            charset = Charset(held["charset"]["name"], tuple(held["charset"]["characters"]))
-            visual = held.get("visual", "")  # this key came later
+            charset = Charset(metadata["charset"]["name"], tuple(metadata["charset"]["characters"]))
+            visual = metadata.get("visual", "")  # files of older versions lack this key
             if visual not in ("", "rtl", "ltr"):
                 raise ValueError(f"visual is {visual!r}")
-            self.tokenizer = Tokenizer(charset, held["max_length"], visual)
-            self.card: dict[str, Any] = held["card"]
-            self.temperature = float(held["temperature"] or 1.0)
+            self.tokenizer = Tokenizer(charset, metadata["max_length"], visual)
+            self.card: dict[str, Any] = metadata["card"]
+            self.temperature = float(metadata["temperature"] or 1.0)
             if not 0 < self.temperature < math.inf or not isinstance(self.card, dict):
                 raise ValueError(f"temperature {self.temperature}, card of type {type(self.card).__name__}")
-            sizes = tuple((high, wide) for high, wide in held.get("sizes", ()))  # this key and ``widest`` came later
-            sides = [held["height"], held["width"], held.get("widest", 0), *(side for pair in sizes for side in pair)]
+            sizes = tuple((high, wide) for high, wide in metadata.get("sizes", ()))  # as ``visual``, and ``widest``
+            height, width, widest = metadata["height"], metadata["width"], metadata.get("widest", 0)
+            sides = [height, width, widest, *(side for pair in sizes for side in pair)]
             if not all(isinstance(side, int) and 0 <= side <= LARGEST_SIDE for side in sides) or not all(sides[:2]):
-                raise ValueError(f"crops of {sides[0]}x{sides[1]} pixels")
-            if not isinstance(held["max_length"], int) or not 1 <= held["max_length"] <= LONGEST_WORD:
-                raise ValueError(f"max_length {held['max_length']}")
-            self.size: Sizes = CropSizes(held["height"], held["width"], held.get("widest", 0), sizes)
+                raise ValueError(f"crops of {height}x{width} pixels")
+            if not isinstance(metadata["max_length"], int) or not 1 <= metadata["max_length"] <= LONGEST_WORD:
+                raise ValueError(f"max_length {metadata['max_length']}")
+            self.size: Sizes = CropSizes(height, width, widest, sizes)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, UserError) as error:
             raise _damaged(path, error) from error
         self._classes = len(charset) + 1
@@ -115,20 +116,20 @@ class OnnxModel:
     def probabilities_and_paths(
         self, crops: UInt8[np.ndarray, "n h w 3"]
     ) -> tuple[Float32[np.ndarray, "n t classes"], Float32[np.ndarray, "n positions classes"]]:
-        """Both of a CTC network: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
+        """``probabilities`` and ``paths``: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
         rows, paths = self._several(("probabilities", "paths"), crops)
         return rows, paths
 
     def search(self, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules, width: int) -> Hypotheses:
         """Read the words of a language: see ``dptr.inference.backend.Backend.search``."""
         guide = dict(zip(GUIDE, (*rules.arrays(), np.array(width, np.int64)), strict=True))
-        found = Hypotheses(*self._run(BEAM, {"pixels": to_pixels(crops), **guide}))
-        shape, symbols = (len(crops), width), found.symbols
-        if symbols.ndim != 3 or symbols.shape[:2] != shape or found.chances.shape != symbols.shape:
-            raise self._odd(f"symbols of shape {symbols.shape}")
-        if symbols.min() < 0 or symbols.max() >= self._classes or not np.isfinite(found.chances).all():
-            raise self._odd("symbols or chances outside their range")
-        return found
+        hypotheses = Hypotheses(*self._run(BEAM, {"pixels": to_pixels(crops), **guide}))
+        shape, symbols = (len(crops), width), hypotheses.symbols
+        if symbols.ndim != 3 or symbols.shape[:2] != shape or hypotheses.chances.shape != symbols.shape:
+            raise self._bad_output(f"symbols of shape {symbols.shape}")
+        if symbols.min() < 0 or symbols.max() >= self._classes or not np.isfinite(hypotheses.chances).all():
+            raise self._bad_output("symbols or chances outside their range")
+        return hypotheses
 
     def _rows(self, output: str, crops: np.ndarray) -> np.ndarray:
         return self._several((output,), crops)[0]
@@ -137,9 +138,11 @@ class OnnxModel:
         several = self._run(outputs, {"pixels": to_pixels(crops)})
         for output, rows in zip(outputs, several, strict=True):
             if rows.ndim != 3 or not rows.shape[1] or (len(rows), rows.shape[2]) != (len(crops), self._classes):
-                raise self._odd(f"{output} of shape {rows.shape} for {len(crops)} crops and {self._classes} classes")
+                raise self._bad_output(
+                    f"{output} of shape {rows.shape} for {len(crops)} crops and {self._classes} classes"
+                )
             if rows.dtype != np.float32 or not np.isfinite(rows).all():
-                raise self._odd(f"{output} that are not finite float32")
+                raise self._bad_output(f"{output} that are not finite float32")
         return several
 
     def _run(self, outputs: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
@@ -155,7 +158,7 @@ class OnnxModel:
                 f"{self.path}: does not compute on {self.device} ({reason}); lower the batch size, or export it again"
             ) from error
 
-    def _odd(self, what: str) -> UserError:
+    def _bad_output(self, what: str) -> UserError:
         return UserError(f"{self.path}: gives {what}; damaged or not dptr's; copy the file anew, or export it again")
 
 
@@ -164,18 +167,18 @@ _ENTRY = b"\x72\x4f\x0a\x0b" + _SEAL + b"\x12\x40"  # ModelProto.metadata_props:
 
 
 def seal(data: bytes) -> bytes:
-    """A serialized ONNX model with its SHA-256 as one more entry of its metadata, at its end.
+    """Append the SHA-256 of a serialized ONNX model to it, as another entry of its metadata.
 
-    A protocol buffer may be appended to: a repeated field goes on (encoding of protocol buffers, "last one wins").
+    Protocol buffers allow this: elements that are appended to a message extend its repeated fields.
     """
     return data + _ENTRY + hashlib.sha256(data).hexdigest().encode()
 
 
 def _check_seal(path: str | Path) -> bool:
-    """Whether the file has a digest, as those of earlier versions have not.
+    """Whether a file has a digest; files of older versions have none.
 
     Raises:
-        UserError: it has another content than its digest says, or cannot be read.
+        UserError: the digest is not that of the content, or the file cannot be read.
     """
     try:
         data = memoryview(read_file(path, 1 << 32))
@@ -198,17 +201,17 @@ def dump_metadata(
     numbers: str,
     temperature: float,
 ) -> str:
-    """Write down, as JSON, what a reader needs beside the graph.
+    """The metadata of an exported file, as JSON.
 
     Args:
-        name: the model's name.
-        tokenizer: its charset, its longest word, and the order in which it writes.
-        size: of the crops: keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
+        name: of the model.
+        tokenizer: its charset, longest word, and order of characters are written.
+        size: of crops, as keys ``height``, ``width``, ``widest`` (``Sizes.max_width``), and ``sizes``.
         card: the model card of the checkpoint.
-        weights: digest (``dptr.utils.files.digest``) of the checkpoint's weights that the graph holds.
-        numbers: how the graph stores its weights: ``float32``, ``float16 weights``, ``int8 weights``,
+        weights: digest (``dptr.utils.files.digest``) of the exported checkpoint's weights.
+        numbers: type of the weights in the graph: ``float32``, ``float16 weights``, ``int8 weights``,
             ``int8 dynamic`` or ``int8 static``.
-        temperature: of the confidence, > 0. The graph's own probabilities are those of temperature 1.
+        temperature: of the confidence, > 0. The graph does not apply it.
     """
     several = len(size.every) > 1
     return json.dumps(
@@ -242,7 +245,7 @@ def dump_metadata(
 
 
 def _load_metadata(path: str | Path, entries: dict[str, str]) -> dict[str, Any]:
-    """Parse what ``dump_metadata`` wrote; ``entries`` is all metadata of the file."""
+    """Parse the result of ``dump_metadata``; ``entries`` are all metadata of the file."""
     if METADATA not in entries:
         raise UserError(f"{path}: an ONNX file of another program; pass one that 'dptr export' wrote")
     try:

@@ -1,4 +1,4 @@
-"""What a reader returns for one picture."""
+"""The result of reading one picture, and notes on what may be wrong with it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-PHOTOGRAPH_SIDE = 300  # pixels that the shorter side of a photograph has at least
-PHOTOGRAPH_ASPECT = 2.5  # longer side / shorter side, at most; panoramas are wider, and so are most words
-PHOTOGRAPH_CONFIDENCE = 0.4  # of a photograph's reading, at most (docs/LOG.md)
+# A picture with these properties gets a note that it looks like a whole photograph (docs/LOG.md).
+PHOTOGRAPH_SIDE = 300  # pixels; least shorter side
+PHOTOGRAPH_ASPECT = 2.5  # largest ratio of longer to shorter side; most words are wider, and so are panoramas
+PHOTOGRAPH_CONFIDENCE = 0.4  # largest confidence of the reading
 
 LEAST_HEIGHT = 6  # pixels; dptr-en reads 7 % of words of 5 rows, 25 % of 6, 61 % of 8, 87 % of 16 (docs/LOG.md)
-MOST_SQUEEZED = 2.5  # times narrower than it is: models of one size learn from words of up to 25 letters in 4 heights
+MOST_SQUEEZED = 2.5  # factor; models of one size are trained on words of up to 25 letters in a width of 4 heights
 OF_NO_RECOGNIZER = "which does not know them"
-"""How the note ends of a script that no installed recognizer reads: the same for all pictures that show it."""
+"""End of the note on a script that no installed recognizer reads."""
 MOST_OUTSIDE = 0.9
-"""Of a reading that fits. Chosen on validation crops: above it are all of 812 words that do not match the pattern or
-the lexicon they were read with, and 2 % of what is read rightly with a pattern (docs/evidence/expected.md)."""
+"""Largest ``outside`` of a reading that fits. On validation crops, it is exceeded by all of 812 words that do not match
+their pattern or lexicon, and by 2 % of correct readings with a pattern (docs/evidence/expected.md)."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,20 @@ class Prediction:
 
     Attributes:
         text: the characters.
-        confidence: 0 to 1, how likely the word is right, as the model's card calibrates it
-            (``dptr.inference.confidence.WordConfidence``): it was fitted on validation crops, and holds for crops like
-            those. Of a model whose card does not (there were too few crops), it is ``product``.
-        characters: each character with its own probability, 0 to 1.
-        runaway: the model wrote up to its longest word without ending it and repeats itself there
-            (``has_repeated_ending``); the reading is wrong.
-        turned: the orientation of the view that was read: 0, or by how many degrees clockwise the picture was turned,
-            90, 180 or 270.
-        uncalibrated: 0 to 1, the confidence before its calibration; None where there is none.
-        outside: 0 to 1, the probability of all readings that the pattern and the lexicon rule out; None where there was
-            neither. The text is the likeliest of the others, whatever this is.
-        notes: a sentence each on what may be wrong (``note_picture``, ``note_cut``); mostly none.
-        script: that of the crop, a key of ``dptr.text.scripts.SCRIPTS``, or ``none`` for digits and signs alone; ""
-            where it was not looked for (``dptr.inference.auto.AutoReader``).
-        recognizer: the name of what read it; "" where it was not chosen by the script.
+        confidence: 0 to 1, the probability that the word is right, as the model's card calibrates it
+            (``dptr.inference.confidence.WordConfidence``). The calibration was fitted on validation crops, and holds
+            for similar crops. If the card has none, since there were too few crops, this is ``product``.
+        characters: each character with its probability, 0 to 1.
+        runaway: whether the word reached the model's longest length without an end, and repeats itself there
+            (``has_repeated_ending``); then the reading is wrong.
+        turned: by how many degrees clockwise the picture was turned to be read: 0, 90, 180, or 270.
+        uncalibrated: 0 to 1, the confidence before calibration; None if the card has no calibration.
+        outside: 0 to 1, the total probability of readings that the pattern and the lexicon exclude; None without
+            pattern and lexicon. The text is the likeliest of the other readings, even if this is high.
+        notes: sentences on what may be wrong (``note_picture``, ``note_cut``).
+        script: of the crop: a key of ``dptr.text.scripts.SCRIPTS``, or ``none`` for digits and signs without letters;
+            "" if it was not detected (``dptr.inference.auto.AutoReader``).
+        recognizer: the name of the recognizer; "" if it was not chosen by the script.
     """
 
     text: str
@@ -59,15 +59,15 @@ class Prediction:
 
     @property
     def product(self) -> float:
-        """0 to 1, the product of the probabilities of all characters and of the end of the word, at the model's
-        temperature: what the readings of one picture are compared by."""
+        """0 to 1, the product of the probabilities of all characters and of the word's end, at the model's temperature.
+        Readings of one picture are compared by it."""
         return self.confidence if self.uncalibrated is None else self.uncalibrated
 
     def part(self, characters: Sequence[tuple[str, float]]) -> Prediction:
-        """Some neighboring characters as a reading of their own, such as a word of a line.
+        """A prediction of some adjacent characters, such as a word of a line.
 
-        Its ``product`` is that of its characters. Its confidence is that of the whole to the power of the part's share
-        of the logarithm of the whole's ``product``, so that the confidences of all parts multiply to at least it.
+        Its ``product`` is that of its characters. Its confidence is that of the whole to the power of log(its product)
+        / log(product of the whole), so that the product of the confidences of all parts is at least that of the whole.
         """
         product = math.prod(probability for _, probability in characters)
         inside = 0 < self.product < 1 and product > 0
@@ -77,14 +77,13 @@ class Prediction:
 
     @property
     def fits(self) -> bool:
-        """Whether it may be a word that the pattern and the lexicon allow: ``outside`` is at most ``MOST_OUTSIDE``."""
+        """Whether the picture may show a word that pattern and lexicon allow: ``outside`` <= ``MOST_OUTSIDE``."""
         return self.outside is None or self.outside <= MOST_OUTSIDE
 
     def to_dict(self) -> dict[str, Any]:
-        """All attributes but ``uncalibrated`` as JSON holds them; probabilities with six significant digits, all that
-        float32 has.
+        """All attributes except ``uncalibrated``, for JSON; probabilities are rounded to six significant digits.
 
-        ``outside`` is there if there was a pattern or a lexicon, ``script`` and ``recognizer`` if they were looked for.
+        ``outside`` is included if there was a pattern or a lexicon; ``script`` and ``recognizer``, if detected.
         """
         return {
             "text": self.text,
@@ -99,18 +98,17 @@ class Prediction:
 
 
 def has_repeated_ending(text: str) -> bool:
-    """Whether ``text`` ends in the same one to four characters three times in a row, as a decoder that lost its place
-    writes."""
+    """Whether ``text`` ends with one to four characters three times in a row, as when a decoder loses its place."""
     return any(len(text) >= 3 * unit and text.endswith(3 * text[-unit:]) for unit in range(1, 5))
 
 
 def note_picture(width: int, height: int, longest: float, confidence: float) -> tuple[str, ...]:
-    """What may be wrong with a picture: too few pixels, too long for the model, or no crop of a word.
+    """Notes on what may be wrong with a picture: too few pixels, too long for the model, or not a crop of a word.
 
     Args:
         width, height: of the picture as it was read, turned or not, in pixels.
         longest: width / height of the longest crop that the model reads.
-        confidence: of its reading, 0 to 1, before calibration.
+        confidence: of the reading, 0 to 1, before calibration.
     """
     notes = note_photograph(width, height, confidence)
     if height < LEAST_HEIGHT:
@@ -124,20 +122,20 @@ def note_picture(width: int, height: int, longest: float, confidence: float) -> 
 
 
 def note_frames(frames: int) -> tuple[str, ...]:
-    """The note of a file of several frames, of which the first is read."""
+    """The note on a file with several frames, of which only the first is read."""
     return (f"the first of {frames} frames; 'dptr ocr' reads all",) if frames > 1 else ()
 
 
 def note_cut(characters: int) -> str:
-    """The note of a reading that reached the model's longest word and did not end."""
+    """The note on a reading that reached the model's longest word without an end."""
     return f"the reading stops at {characters} characters, the most that this model writes; there may be more"
 
 
 def note_photograph(width: int, height: int, confidence: float) -> tuple[str, ...]:
-    """A note if a picture looks like a whole photograph: large, not long, and read with little confidence.
+    """A note if a picture looks like a whole photograph: large, not elongated, and read with a low confidence.
 
-    A close-up of one word is large too, but is read with confidence. Of 22,835 crops for training no more than 2 get
-    the note, of 60 photographs of streets all.
+    A close-up of one word is large too, but is read with a high confidence. At most 2 of 22,835 training crops get the
+    note, and all of 60 street photographs.
 
     Args:
         width, height: of the picture, in pixels.

@@ -1,7 +1,7 @@
-"""Restricts a reader to some characters of its model's charset: digits of a meter, capitals of a plate.
+"""Restriction of a reader to some characters of its model's charset: digits of a meter, capitals of a plate.
 
-Where a picture shows another character, that is passed over: of ``$12-34`` the digits are ``1234``. Where the model may
-have taken a character for another one, such as 0 for O, it is read.
+Other characters are skipped: the digits of ``$12-34`` are ``1234``. But if the model may have confused a character with
+another one, such as 0 with O, the likeliest allowed character is read.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from dptr.text.charset import Charset, show
 from dptr.utils.errors import UserError
 
 LEAST_SHARE = 0.05
-"""Probability of the characters that may be read, and of the end, below which a place shows another one. Chosen on
-training crops (docs/LOG.md)."""
+"""A position shows a character that is not allowed if the total probability of the allowed ones and of the end is below
+this. Chosen on training crops (docs/LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Restriction:
-    """Where the probability of each class goes: class c gets ``keep[c] p[c] + gain[c] p[other[c]]``, and all are
-    divided by their sum.
+    """A mapping of probabilities: class c gets ``keep[c] p[c] + gain[c] p[other[c]]``; all are divided by their sum.
 
     Attributes:
-        keep: 1 for the end of the word, class 0, and for each character that may be read, else 0.
-        gain: 1 for each of these whose other case may not be read, else 0.
-        other: the class of the other case; of a character that has none its own.
+        keep: 1 for the end of the word (class 0) and for allowed characters, otherwise 0.
+        gain: 1 for allowed characters whose other case is not allowed, otherwise 0.
+        other: the class of the other case; the class itself if there is none.
     """
 
     keep: Float32[np.ndarray, " classes"]
@@ -35,36 +34,36 @@ class Restriction:
     other: Int64[np.ndarray, " classes"]
 
     def apply(self, probabilities: Float[np.ndarray, "*b classes"]) -> Float[np.ndarray, "*b classes"]:
-        """Probabilities as if the model had no other characters; they sum to 1 again."""
-        moved = self._move(probabilities)
-        return moved / _at_least_tiny(moved.sum(-1, keepdims=True))
+        """Probabilities without the characters that are not allowed; they sum to 1."""
+        mapped = self._map(probabilities)
+        return mapped / _at_least_tiny(mapped.sum(-1, keepdims=True))
 
     def apply_by_character(
         self, rows: Float[np.ndarray, "n t classes"]
     ) -> tuple[Float[np.ndarray, "n t classes"], Bool[np.ndarray, " n"]]:
-        """The same for words that were read character by character, where characters that may not be read are left out.
+        """``apply`` for rows of characters, which also removes the characters of positions that show others.
 
-        A word ends where it ended before: a decoder that reads left to right says nothing behind it. Rows that were
-        left out are 0, behind the others.
+        The end of a word does not move, since an autoregressive decoder predicts nothing after it. Removed rows are
+        appended as zeros.
 
         Returns:
-            The probabilities, and in which words a character gave way to another one than its other case, while none
-            was left out: what a decoder read behind it, it read behind a character that it may not read.
+            The probabilities; and which words had a character replaced by another one than its other case, but none
+            removed. The rest of such a word was predicted from a character that is not allowed.
         """
-        moved = self._move(rows)
-        share = moved.sum(-1, keepdims=True)
+        mapped = self._map(rows)
+        total = mapped.sum(-1, keepdims=True)
         best = rows.argmax(-1)
-        moved[best == 0, 1:] = 0
-        moved /= _at_least_tiny(share)
+        mapped[best == 0, 1:] = 0
+        mapped /= _at_least_tiny(total)
         inside = (best == 0).cumsum(1) == 0
-        foreign = inside & (share[..., 0] < LEAST_SHARE)
-        moved[foreign] = 0
-        order = np.argsort(foreign, axis=1, kind="stable")
-        passed_on = np.append(np.flatnonzero(self.keep), self.other[self.gain > 0])
-        replaced = inside & ~np.isin(best, passed_on)
-        return np.take_along_axis(moved, order[..., None], 1), replaced.any(1) & ~foreign.any(1)
+        removed = inside & (total[..., 0] < LEAST_SHARE)
+        mapped[removed] = 0
+        order = np.argsort(removed, axis=1, kind="stable")
+        kept_classes = np.append(np.flatnonzero(self.keep), self.other[self.gain > 0])
+        replaced = inside & ~np.isin(best, kept_classes)
+        return np.take_along_axis(mapped, order[..., None], 1), replaced.any(1) & ~removed.any(1)
 
-    def _move(self, probabilities: Float[np.ndarray, "*b classes"]) -> Float[np.ndarray, "*b classes"]:
+    def _map(self, probabilities: Float[np.ndarray, "*b classes"]) -> Float[np.ndarray, "*b classes"]:
         return self.keep * probabilities + self.gain * probabilities[..., self.other]
 
 
@@ -73,12 +72,12 @@ def _at_least_tiny(sums: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
 
 
 def restrict(charset: Charset, allowed: Charset) -> Restriction:
-    """Read the characters of ``charset``, the model's, that ``allowed`` has.
+    """Restrict a model with ``charset`` to the characters of ``allowed``.
 
-    A character outside ``allowed`` gives its probability to its other case, where that is allowed, or to none.
+    The probability of a character outside ``allowed`` goes to its other case, if that is allowed.
 
     Raises:
-        UserError: the model reads none of them.
+        UserError: the charsets have no character in common.
     """
     kept = [character for character in charset.characters if character in allowed]
     if not kept:
@@ -90,7 +89,7 @@ def restrict(charset: Charset, allowed: Charset) -> Restriction:
 
 
 def keep_characters(charset: Charset, kept: list[str]) -> Restriction:
-    """Read these characters of ``charset`` alone; see ``restrict``."""
+    """Restrict a model with ``charset`` to the characters ``kept``; see ``restrict``."""
     classes = {character: index for index, character in enumerate(charset.characters, 1)}
     other = np.arange(1 + len(charset))
     keep, gain = np.zeros((2, 1 + len(charset)), np.float32)

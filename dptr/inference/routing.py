@@ -1,8 +1,8 @@
-"""Which recognizer reads a crop, by the scripts that it may show: no picture and no network is touched here.
+"""The choice of the recognizer that reads a crop, from the probabilities of its scripts.
 
-A crop's scripts have probabilities (``dptr.inference.scripts``). Lines of one photograph vote for each other's. Where
-two recognizers are likely enough, both read, and the surer one is kept. Where the likeliest script is one that no
-installed recognizer reads, the reading counts as far as that is not so.
+The probabilities come from ``dptr.inference.scripts``; lines of one photograph vote for each other's. If two
+recognizers are likely, both read, and the more confident reading is kept. The confidence is lowered by the probability
+that the crop shows a script that no installed recognizer reads.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from jaxtyping import Float
 
 from dptr.text.scripts import NO_SCRIPT, SCRIPTS, is_odd
 
-PLAUSIBLE = 0.05  # share of a crop's probability from which on a recognizer reads it beside the likeliest
-MOST_READ = 2  # recognizers that read one crop
-MOST_TRUSTED = 0.9  # confidence of what a recognizer of another script reads, which is calibrated for its own
+PLAUSIBLE = 0.05  # least probability of a recognizer's scripts for it to read a crop
+MOST_READ = 2  # recognizers that read one crop at most
+MOST_TRUSTED = 0.9  # cap of a confidence where the script may be another, for which it is not calibrated
 ODD = 20.0
-"""How much likelier a script that nobody reads is where the reading is odd. Measured: docs/evidence/scripts.md."""
+"""Factor on the probability of unread scripts if the reading is odd. Measured: docs/evidence/scripts.md."""
 LATIN, INSTALLED = 10.0, 3.0
-"""How much likelier these scripts are before a crop is seen. Chosen on training crops (docs/evidence/scripts.md)."""
-DOUBT = 1.0  # votes that these shares have beside those of the other lines
-MOST_VOTES = 2.0  # of the other lines together
-SHOWN = 0.5  # votes that it takes to say what lines of digits, or of Han alone, are
-KANA_SHARE = 0.1  # of the votes for kana and Han, from which on Han is Japanese
+"""Prior weights of Latin, and of scripts with a recognizer. Chosen on training crops (docs/evidence/scripts.md)."""
+DOUBT = 1.0  # votes of the prior in addition to those of the other lines
+MOST_VOTES = 2.0  # cap on the votes of the other lines together
+SHOWN = 0.5  # least votes that decide the script of lines of digits, or of Han alone
+KANA_SHARE = 0.1  # least share of kana among the votes for kana and Han, with which Han is Japanese
 
 _NAMES = tuple(SCRIPTS)
 _HAN, _KANA = _NAMES.index("Han"), _NAMES.index("Kana")
@@ -37,8 +37,8 @@ class Candidate:
 
     Attributes:
         recognizer: its name.
-        script: the likeliest of the scripts that it reads, or ``NO_SCRIPT``.
-        share: 0 to 1, how likely the crop is of a script that it reads.
+        script: the crop's likeliest among the scripts that it reads, or ``NO_SCRIPT``.
+        share: 0 to 1, the probability that the crop has a script that it reads.
     """
 
     recognizer: str
@@ -48,12 +48,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Route:
-    """Who reads a crop.
+    """The candidates to read a crop.
 
     Attributes:
         candidates: at least one, the likeliest first.
-        unread: 0 to 1, how likely its script is one that no installed recognizer reads.
-        missing: the likeliest of those scripts; "" if there is none.
+        unread: 0 to 1, the probability that no installed recognizer reads the crop's script.
+        missing: the likeliest script without a recognizer; "" if there is none.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,13 +63,13 @@ class Route:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whose reading counts.
+    """The chosen reading of a crop.
 
     Attributes:
         index: of its candidate.
-        script: that of the crop, a key of ``SCRIPTS`` or ``NO_SCRIPT``.
-        factor: 0 to 1, what its confidence is multiplied by, for the script may be one that nobody reads.
-        missing: whether ``script`` is one that no installed recognizer reads.
+        script: of the crop, a key of ``SCRIPTS`` or ``NO_SCRIPT``.
+        factor: 0 to 1, on its confidence, since the script may be one that no recognizer reads.
+        missing: whether no installed recognizer reads ``script``.
     """
 
     index: int
@@ -79,12 +79,12 @@ class Verdict:
 
 
 def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str, str], default: str) -> Route:
-    """Who reads a crop.
+    """The route of a crop.
 
     Args:
         probabilities: of ``dptr.inference.scripts.NAMES``, after ``weigh`` or ``vote``.
-        recognizers: the one that reads a script, by script; scripts that none reads are missing.
-        default: the recognizer of digits and signs, and of scripts that none reads.
+        recognizers: names by script; scripts without a recognizer are missing.
+        default: the recognizer of digits and signs, and of scripts without a recognizer.
     """
     shares: dict[str, float] = {default: float(probabilities[-1])}
     best: dict[str, tuple[float, str]] = {default: (float(probabilities[-1]), NO_SCRIPT)}
@@ -103,14 +103,14 @@ def route(probabilities: Float[np.ndarray, " scripts"], recognizers: Mapping[str
 
 
 def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[str] = ()) -> Verdict:
-    """Whose reading counts: the likeliest of its script times the confidence of its reading, squared.
+    """Choose the reading with the largest ``share`` times confidence squared.
 
-    A script that nobody reads is the likelier the less sure the reading is, and where it is odd
-    (``dptr.text.scripts.is_odd``).
+    A low confidence or an odd reading (``dptr.text.scripts.is_odd``) raises the probability of a script that no
+    recognizer reads.
 
     Args:
-        confidences: 0 to 1, calibrated, of each candidate's reading.
-        texts: of each reading; none = none is odd.
+        confidences: of each candidate's reading, 0 to 1, calibrated.
+        texts: of each reading; empty = do not test for odd readings.
     """
     pairs = zip(way.candidates, confidences, strict=True)
     index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
@@ -126,10 +126,10 @@ def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[s
 def weigh(
     seen: Float[np.ndarray, "crops scripts"], recognizers: Collection[str] = _NAMES
 ) -> Float[np.ndarray, "crops scripts"]:
-    """The probabilities of crops, each by itself, where most are Latin and scripts with a recognizer are common.
+    """Apply the prior to probabilities of independent crops: Latin and scripts with a recognizer are common.
 
     Args:
-        seen: what the network says; it has seen as many crops of each script.
+        seen: probabilities of the network, which was trained on equally many crops of each script.
         recognizers: the scripts that an installed recognizer reads.
     """
     weighed = seen * np.append(_shares(recognizers), INSTALLED)
@@ -139,13 +139,13 @@ def weigh(
 def vote(
     seen: Float[np.ndarray, "lines scripts"], recognizers: Collection[str] = _NAMES
 ) -> Float[np.ndarray, "lines scripts"]:
-    """The probabilities of the lines of one photograph, each with the votes of the others; of one line as ``weigh``.
+    """Probabilities of the lines of one photograph, given each other's votes; a single line is as in ``weigh``.
 
-    Lines of digits and signs are of the scripts with a recognizer that the other lines show. Han is Kana, which stands
-    for Japanese, in photographs with lines of kana.
+    Lines of digits and signs get the scripts, with a recognizer, of the other lines. In photographs with lines of kana,
+    Han becomes Kana, which stands for Japanese.
 
     Args:
-        seen, recognizers: as for ``weigh``.
+        seen, recognizers: see ``weigh``.
     """
     voted, seen = weigh(seen, recognizers), np.array(seen, float)
     kana, han = voted[:, _KANA].sum(), voted[:, _HAN].sum()
@@ -170,7 +170,7 @@ def vote(
 
 
 def _shares(recognizers: Collection[str]) -> Float[np.ndarray, " scripts"]:
-    """How much likelier scripts are than others before a crop is seen."""
+    """Prior weights of scripts."""
     shares = np.where(np.isin(_NAMES, [*recognizers]), INSTALLED, 1.0)
     shares[_NAMES.index("Latin")] *= LATIN
     return shares

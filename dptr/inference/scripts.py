@@ -1,7 +1,7 @@
-"""Which script a crop shows: a small network that looks at a word or a line and names no letter.
+"""Script detection: a small network that classifies the script of a word or line.
 
-It has learned from rendered words of every script that the toolkit has languages of
-(research/photo/train_scripts.py), so it belongs to no recognizer and to no charset.
+It was trained on rendered words of every script for which the toolkit has a language (research/photo/train_scripts.py),
+and is independent of recognizers and charsets.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dptr.inference.providers import open_session
 from dptr.text.scripts import NO_SCRIPT, SCRIPTS
 
 NAMES = (*SCRIPTS, NO_SCRIPT)
-"""What the probabilities are of, in their order."""
+"""The classes, in order."""
 
-HEIGHT = 32  # pixels of the crops that it sees
+HEIGHT = 32  # pixels of the network's input
 WIDTH_STEP = 16  # pixels; widths are multiples of it
 MIN_WIDTH = 32
-MAX_WIDTH = 256  # pixels; of longer lines it sees windows of this width
-MOST_WINDOWS = 4  # of one line
-CONTRAST = 4.0  # gray levels added to a crop's deviation, so that empty ones stay empty
+MAX_WIDTH = 256  # pixels; longer lines are classified in windows of this width
+MOST_WINDOWS = 4  # per line
+CONTRAST = 4.0  # gray levels added to the standard deviation, so that noise in empty crops is not amplified
 
 FILE = Path(__file__).with_name("scripts.onnx")
 
@@ -36,23 +36,23 @@ class ScriptFinder:
         self.session = open_session(file, "cpu")
 
     def __call__(self, crops: Sequence[Image.Image]) -> Float[np.ndarray, "n scripts"]:
-        """The probabilities of ``NAMES`` for each crop, which sum to 1. Crops are RGB or gray, and upright.
+        """The probabilities of ``NAMES`` for each crop, RGB or gray, and upright.
 
-        What is seen in one crop does not depend on the others.
+        The result for a crop does not depend on the others.
         """
         windows = [(index, window) for index, crop in enumerate(crops) for window in cut_windows(crop)]
         seen: list[list[np.ndarray]] = [[] for _ in crops]
         for width in sorted({window.shape[1] for _, window in windows}):
             own = [(index, window) for index, window in windows if window.shape[1] == width]
             pixels = np.stack([normalize(window) for _, window in own])
-            (found,) = self.session.run(None, {"pixels": pixels})
-            for (index, _), probabilities in zip(own, found, strict=True):
+            (outputs,) = self.session.run(None, {"pixels": pixels})
+            for (index, _), probabilities in zip(own, outputs, strict=True):
                 seen[index].append(probabilities)
         return np.array([join_windows(np.array(each)) for each in seen]).reshape(-1, len(NAMES))
 
 
 def cut_windows(crop: Image.Image) -> list[UInt8[np.ndarray, "h w"]]:
-    """A crop in gray, as high as the network sees it, and in several windows where it is too long."""
+    """A crop in gray, resized to ``HEIGHT``; several windows of it if it is longer than ``MAX_WIDTH``."""
     width = round(HEIGHT * crop.width / (crop.height * WIDTH_STEP)) * WIDTH_STEP
     width = min(max(width, MIN_WIDTH), 1 << 14)
     gray = np.asarray(crop.convert("L").resize((width, HEIGHT), Image.Resampling.BILINEAR))
@@ -64,13 +64,13 @@ def cut_windows(crop: Image.Image) -> list[UInt8[np.ndarray, "h w"]]:
 
 
 def normalize(gray: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "1 h w"]:
-    """What the network takes."""
+    """The network's input: mean 0, and a standard deviation of almost 1."""
     pixels = gray.astype(np.float32)[None]
     return (pixels - pixels.mean()) / (pixels.std() + CONTRAST)
 
 
 def join_windows(seen: Float[np.ndarray, "windows scripts"]) -> Float[np.ndarray, " scripts"]:
-    """Of a line whose windows were seen: the mean of those that show a script, as far as they do."""
+    """Combine the windows of a line: the mean of their scripts, weighted by the probability that they show one."""
     weights = 1 - seen[:, -1]
     scripts = weights @ seen[:, :-1] / max(float(weights.sum()), 1e-9)
     nothing = float(seen[:, -1].min())

@@ -1,4 +1,4 @@
-"""The torch backend: it opens a checkpoint folder; and what turns a model's logits into probabilities."""
+"""The torch backend, which opens a checkpoint folder; and functions from crops and logits to probabilities."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TorchModel:
     def probabilities_and_paths(
         self, crops: UInt8[np.ndarray, "n h w 3"]
     ) -> tuple[Float32[np.ndarray, "n t classes"], Float32[np.ndarray, "n positions classes"]]:
-        """Both of a CTC network: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
+        """``probabilities`` and ``paths``: see ``dptr.inference.backend.Backend.probabilities_and_paths``."""
         self._check_process()
         with torch.inference_mode():
             both = crop_probabilities_and_paths(self.model, crops, self._device)
@@ -88,10 +88,10 @@ class TorchModel:
             return Hypotheses(*(each.cpu().numpy() for each in found))
 
     def _check_process(self) -> None:
-        """OpenMP's threads do not survive a fork: torch would wait for them for ever.
+        """Refuse to compute after a fork: OpenMP's threads do not survive it, and torch would hang.
 
         Raises:
-            UserError: this is another process than the one that opened the model, and torch computes in threads.
+            UserError: another process opened the model, and torch uses several threads.
         """
         if self._process != os.getpid() and torch.get_num_threads() > 1:
             raise UserError(
@@ -103,14 +103,14 @@ class TorchModel:
 def crop_probabilities(
     model: nn.Module, crops: UInt8[np.ndarray, "n h w 3"], device: torch.device
 ) -> Float32[np.ndarray, "n t classes"]:
-    """Recognize crops with a model on ``device``, in the mode that it is in; gradients must be off."""
+    """Probabilities by character of crops, from a model on ``device`` in its present mode; gradients must be off."""
     return to_probabilities(model(to_pixels(crops, device)))
 
 
 def crop_probabilities_and_paths(
     model: Recognizer, crops: UInt8[np.ndarray, "n h w 3"], device: torch.device
 ) -> Float32[np.ndarray, "n t classes"] | tuple[Float32[np.ndarray, "n t c"], Float32[np.ndarray, "n p c"]]:
-    """The same with, of a CTC network, the probabilities by position that they are read from."""
+    """``crop_probabilities``; for a CTC network, also the probabilities by position."""
     decoder = model.decoder
     if not isinstance(decoder, CTC):
         return crop_probabilities(model, crops, device)

@@ -1,11 +1,11 @@
-"""Constrained reading of decoders that predict all positions at once: the likeliest word that an automaton accepts.
+"""Constrained reading with parallel decoders: the likeliest word that an automaton accepts.
 
-The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
+The *language* of an automaton is the set of words that it accepts (those of a pattern or a lexicon).
 
-A word's probability is the product of those of its characters, each at its position, and of the end behind them. The
-automaton of the language, laid out by position, is a trellis: each path through it is one word. So the best path is
-the best word (Viterbi 1967), and the sum over all paths (the forward algorithm, Rabiner 1989, section III.A) is the
-probability of the whole language. Both are exact.
+The probability of a word is the product of those of its characters, each at its position, and of the end after them.
+The automaton, unrolled by position, is a trellis: each path through it is one word. So the best path is the best word
+(Viterbi 1967), and the sum over all paths (the forward algorithm, Rabiner 1989, section III.A) is the probability of
+the whole language. Both are exact.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from jaxtyping import Bool, Float, Int64
 from dptr.text.automaton import Automaton, steps_to_end
 from dptr.utils.errors import UserError
 
-LARGEST = 4_000_000  # edges of a trellis; beyond, it is refused
-LEAST = float(np.finfo(np.float32).tiny)  # probabilities below it count as this, so that every word can be compared
+LARGEST = 4_000_000  # edges of a trellis; larger ones are refused
+LEAST = float(np.finfo(np.float32).tiny)  # smaller probabilities are raised to it, so that all words can be compared
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The states that can be reached at one position and still lead to an end, and the edges to the next layer.
+    """The states at one position that can be reached and lead to an end, and the edges to the next layer.
 
     Attributes:
-        accepting: of each state.
-        states: their numbers in the automaton.
-        sources, symbols: of each edge: a state of this layer, and what it reads.
-        firsts: where the edges of each state of the next layer begin; they are sorted by it.
+        accepting: whether a word may end at each state.
+        states: their indices in the automaton.
+        sources, symbols: for each edge, a state of this layer, and a symbol; sorted by the state of the next layer.
+        firsts: the index of the first edge to each state of the next layer.
     """
 
     accepting: Bool[np.ndarray, " states"]
@@ -41,14 +41,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWord:
     """The likeliest word of a language in one crop.
 
     Attributes:
-        symbols: its characters, each 1 to n.
+        symbols: of its characters, each 1 to n.
         probabilities: of each character, and of the end.
-        outside: 0 to 1, the probability of all that is not in the language.
-        path: of a CTC network the probabilities of its positions that it was searched in.
+        outside: 0 to 1, the total probability of words outside the language.
+        path: for a CTC network, the probabilities by position in which the word was searched.
     """
 
     symbols: tuple[int, ...]
@@ -58,7 +58,7 @@ class Found:
 
 
 def unroll(automaton: Automaton, length: int) -> list[Layer]:
-    """The trellis of the words of up to ``length`` symbols; without layers if there are none.
+    """The trellis of the words of up to ``length`` symbols; it has no layers if there are none.
 
     Raises:
         UserError: it would have more than ``LARGEST`` edges.
@@ -86,36 +86,36 @@ def unroll(automaton: Automaton, length: int) -> list[Layer]:
     return layers
 
 
-def find_words(rows: Float[np.ndarray, "n t classes"], trellis: list[Layer]) -> list[Found]:
-    """The likeliest word in each of n crops; of equally likely ones always the same.
+def find_words(rows: Float[np.ndarray, "n t classes"], trellis: list[Layer]) -> list[FoundWord]:
+    """The likeliest word in each of n crops; ties are resolved deterministically.
 
     Args:
-        rows: 0 to 1, for each position the probabilities of the end (class 0) and of the characters; t is at least the
+        rows: 0 to 1, for each position, the probabilities of the end (class 0) and of the characters; t is at least the
             number of layers.
         trellis: of the language, at least one layer.
     """
-    shares = np.maximum(rows[:, : len(trellis)].astype(np.float64), LEAST)
-    logs = np.log(shares)
+    probabilities = np.maximum(rows[:, : len(trellis)].astype(np.float64), LEAST)
+    logs = np.log(probabilities)
     scores = [np.zeros((len(rows), 1))]
     sums = np.ones((len(rows), 1))
     inside = np.zeros(len(rows))
-    ends = np.full((len(rows), len(trellis)), -np.inf)  # of the best word that ends at each position
-    last = np.zeros((len(rows), len(trellis)), np.int64)  # its state there
+    ends = np.full((len(rows), len(trellis)), -np.inf)  # score of the best word that ends at each position
+    last = np.zeros((len(rows), len(trellis)), np.int64)  # its last state
     for place, layer in enumerate(trellis):
         own = np.where(layer.accepting, scores[-1], -np.inf)
         last[:, place] = own.argmax(1)
         ends[:, place] = own.max(1) + logs[:, place, 0]
-        inside += (sums * layer.accepting).sum(1) * shares[:, place, 0]
+        inside += (sums * layer.accepting).sum(1) * probabilities[:, place, 0]
         if len(layer.firsts):
             scores.append(_reduce(np.maximum, scores[-1][:, layer.sources] + logs[:, place, layer.symbols], layer))
-            sums = _reduce(np.add, sums[:, layer.sources] * shares[:, place, layer.symbols], layer)
+            sums = _reduce(np.add, sums[:, layer.sources] * probabilities[:, place, layer.symbols], layer)
     lengths = ends.argmax(1)
-    found = []
+    words = []
     for index, length in enumerate(lengths.tolist()):
         symbols = _trace(trellis, [score[index] for score in scores], logs[index], length, int(last[index, length]))
         chances = rows[index, np.arange(length + 1), [*symbols, 0]].tolist()
-        found.append(Found(symbols, tuple(chances), 1 - float(min(inside[index], 1.0))))
-    return found
+        words.append(FoundWord(symbols, tuple(chances), 1 - float(min(inside[index], 1.0))))
+    return words
 
 
 def _trace(

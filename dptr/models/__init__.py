@@ -1,1 +1,1 @@
-"""Image encoders, Feature Merge Unit and decoders: plain modules that take built parts."""
+"""Image encoders, the Feature Merge Unit, and decoders, as plain modules; and checkpoints of them."""

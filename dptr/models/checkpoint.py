@@ -1,7 +1,7 @@
-"""Recognizers and stage 1 decoders on disk: config JSON + charset + safetensors, loaded strictly.
+"""Checkpoints of recognizers and stage 1 decoders, loaded strictly.
 
-A folder holds ``config.json`` (format, kind, model settings, characters, the dual encoder that taught it),
-``model.safetensors`` and ``card.json`` (provenance and results, for people). The frozen dual encoder is never in it.
+A folder holds ``config.json`` (format, kind, model settings, characters, the dual encoder of stage 1),
+``model.safetensors``, and ``card.json`` (provenance and results, for people). It never holds the frozen dual encoder.
 """
 
 from __future__ import annotations
@@ -55,15 +55,17 @@ class Loaded:
     tokenizer: Tokenizer
     config: ModelConfig
     card: dict[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0  # of its confidence (``dptr.evaluation.calibration``)
+    temperature: float = 1.0  # of the confidence (``dptr.evaluation.calibration``)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The parts of a checkpoint folder before a model is built of them.
+    """The content of a checkpoint folder, before a model is built from it.
 
     Attributes:
-        config: a ``ModelConfig`` for kind ``recognizer``.
+        config: for kind ``recognizer``, a ``ModelConfig``.
+        dual: name and fingerprint of the dual encoder that stage 1 used; empty without stage 1.
+        temperature: of the confidence (``dptr.evaluation.calibration``).
     """
 
     folder: Path
@@ -86,16 +88,17 @@ def save_checkpoint(
     half: bool = False,
     temperature: float = 1.0,
 ) -> None:
-    """Write a recognizer, or the decoder alone after stage 1; whole or not at all.
+    """Write a recognizer or a stage 1 decoder atomically.
 
-    It takes the place of a checkpoint that is there and of ``model.onnx``, exported from that; other files stay.
+    This replaces a checkpoint in ``folder`` and the ``model.onnx`` that was exported from it. Other files stay.
 
     Args:
-        module: a ``Recognizer`` for kind ``recognizer``, a decoder for kind ``decoder``.
-        config: of the decoder, what a ``DecoderModelConfig`` holds is written; of a recognizer a ``ModelConfig``.
-        dual: name and fingerprint of the dual encoder that stage 1 used; empty where none did.
+        module: a ``Recognizer`` for kind ``recognizer``, a ``Decoder`` for kind ``decoder``.
+        config: a ``ModelConfig`` for kind ``recognizer``; for kind ``decoder`` only the fields of
+            ``DecoderModelConfig`` are written.
+        dual: name and fingerprint of the dual encoder that stage 1 used; empty without stage 1.
         card: provenance, shown by ``dptr models``.
-        half: store float16, half the size.
+        half: store floats as float16.
         temperature: of a recognizer's confidence (``dptr.evaluation.calibration``).
 
     Raises:
@@ -103,7 +106,7 @@ def save_checkpoint(
     """
     restore_folder(folder)
     check_model_folder(folder)
-    exported = [name for name in ("model.onnx",) if is_marked(Path(folder, name))]  # it would be read in its place
+    exported = [name for name in ("model.onnx",) if is_marked(Path(folder, name))]  # readers would prefer it
     prefix = "decoder." if kind == "decoder" else ""
     schema = _SCHEMAS[kind]
     tensors = {
@@ -126,20 +129,21 @@ def save_checkpoint(
 
 
 def open_checkpoint(model: str | Path) -> Checkpoint:
-    """Read a checkpoint folder by shipped name or path.
+    """Read a checkpoint by shipped name or folder.
 
     Raises:
-        UserError: no such folder, not a checkpoint of this kind or format, damaged files.
+        UserError: no such folder; not a checkpoint, or one of an unknown kind or format; damaged files.
     """
     folder = model_file(model, "config.json").parent
     if not (folder / "config.json").is_file() and (folder / "model.onnx").is_file():
         raise UserError(
-            f"model '{model}': an exported file alone, not the weights that torch reads; pass {_trained_near(model)}"
+            f"model '{model}': an exported file alone, not the weights that torch reads; pass "
+            f"{_suggest_checkpoint(model)}"
         )
     if not (folder / "config.json").is_file():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder with config.json; "
-            f"pass {_trained_near(model)}, or see 'dptr models'"
+            f"pass {_suggest_checkpoint(model)}, or see 'dptr models'"
         )
     described = read_config(folder, "model")
     if described.get("format") not in FORMATS:
@@ -162,28 +166,28 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     return Checkpoint(folder, kind, config, charset, dual, tensors, float(temperature))
 
 
-def _trained_near(model: str | Path) -> str:
-    """What to pass in place of the folder of a run, or of a file that was exported from it."""
-    place = Path(model)
-    folder, depths = (place, ("*", "*/model")) if place.is_dir() else (place.parent, ("finetune/model",))
-    found = [file.parent for depth in depths for file in sorted(folder.glob(f"{depth}/config.json"))]
-    return "the 'model' folder that training wrote" + (f", such as {found[0]}" if found else "")
+def _suggest_checkpoint(model: str | Path) -> str:
+    """What to pass instead of ``model``, for errors; names a checkpoint that lies near it, if there is one."""
+    path = Path(model)
+    folder, patterns = (path, ("*", "*/model")) if path.is_dir() else (path.parent, ("finetune/model",))
+    checkpoints = [file.parent for pattern in patterns for file in sorted(folder.glob(f"{pattern}/config.json"))]
+    return "the 'model' folder that training wrote" + (f", such as {checkpoints[0]}" if checkpoints else "")
 
 
 def load_recognizer(model: str | Path) -> Loaded:
-    """A recognizer by shipped name or folder.
+    """Load a recognizer by shipped name or folder.
 
     Raises:
-        UserError: as ``open_checkpoint`` and ``build_loaded``.
+        UserError: see ``open_checkpoint`` and ``build_loaded``.
     """
     return build_loaded(open_checkpoint(model))
 
 
 def build_loaded(checkpoint: Checkpoint) -> Loaded:
-    """The recognizer that a checkpoint holds.
+    """Build the recognizer of a checkpoint and load its weights.
 
     Raises:
-        UserError: a stage 1 decoder, which has no eyes yet; or weights that do not fit.
+        UserError: the checkpoint is a stage 1 decoder, or its weights do not fit.
     """
     config = checkpoint.config
     if not isinstance(config, ModelConfig):
@@ -201,7 +205,7 @@ def build_loaded(checkpoint: Checkpoint) -> Loaded:
 
 
 def _check_amounts(checkpoint: Checkpoint, config: ModelConfig) -> None:
-    """A layer has attention (4 matrices) or two linear layers, of ``dim`` x ``dim`` or more each."""
+    """Refuse weights that are too few for ``config``. Each layer has at least four ``dim`` x ``dim`` matrices."""
     decoder, fmu = config.decoder, config.fmu
     where, dim = str(checkpoint.folder), decoder.dim
     parts = [("decoder.", 4 * decoder.layers * dim**2 + len(checkpoint.charset) * dim, f"decoder.dim = {dim}")]
@@ -218,21 +222,23 @@ def card_of(model: str | Path) -> dict[str, Any]:
 
 
 def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tuple[list[str], list[str]]:
-    """Load a checkpoint's decoder into ``decoder``; rows of characters move with their character.
+    """Load a checkpoint's decoder into ``decoder``, whose charset and ``max_length`` may differ.
 
-    Where ``charset`` differs from the checkpoint's, rows of characters that both hold are copied; the others stay
-    fresh. Where ``max_length`` differs, rows of places in a word are fitted to it (``dptr.models.resize_positions``).
+    Rows of characters that both charsets have are copied; rows of new characters stay fresh. If ``max_length`` differs,
+    position embeddings and queries are resized (``dptr.models.resize_positions``).
+
+    Args:
+        charset: of ``decoder``.
 
     Returns:
-        The characters whose rows stay fresh, and a line for the log on each parameter that was fitted.
+        The characters whose rows stay fresh, and a line for the log on each parameter that was resized.
 
     Raises:
-        UserError: width, depth or kind differ, or the checkpoint's weights are of another charset or ``max_length``
-            than it says.
+        UserError: width, depth, or kind differ; or the checkpoint's weights contradict its charset or ``max_length``.
     """
     per_character, per_position = decoder.per_character(), decoder.per_position()
     old = checkpoint.charset
-    after = {"classes": 0, "vocabulary": 2}  # rows after those of the characters
+    special_rows = {"classes": 0, "vocabulary": 2}  # after those of the characters
     tensors = {}
     own = decoder.state_dict()
     for name, tensor in checkpoint.tensors.items():
@@ -240,23 +246,23 @@ def transfer(decoder: Decoder, checkpoint: Checkpoint, charset: Charset) -> tupl
             continue
         name = name.removeprefix("decoder.")
         if name in per_character and name in own and own[name].shape[1:] == tensor.shape[1:]:
-            extra = after[per_character[name]]
+            extra = special_rows[per_character[name]]
             if len(tensor) != len(old) + 1 + extra:
                 raise UserError(
                     f"{checkpoint.folder}: {name} has {len(tensor)} rows where the checkpoint's {len(old)} characters "
                     f"need {len(old) + 1 + extra}; the folder is damaged, copy it anew"
                 )
-            here, there = match_character_rows(charset, old, extra)
-            mixed = own[name].clone()
-            mixed[here] = tensor[there].to(mixed.dtype)
-            tensor = mixed
+            new_rows, old_rows = match_character_rows(charset, old, extra)
+            merged = own[name].clone()
+            merged[new_rows] = tensor[old_rows].to(merged.dtype)
+            tensor = merged
         tensors[name] = tensor
-    fitting, messages = resize_rows(decoder, per_position, tensors, "decoder.")
-    load_strictly(decoder, fitting, str(checkpoint.folder))
+    resized, messages = resize_rows(decoder, per_position, tensors, "decoder.")
+    load_strictly(decoder, resized, str(checkpoint.folder))
     for name, kind in per_position.items():
-        rows_of = ROWS[kind].count
-        assert rows_of is not None  # a decoder has no rows by image column
-        count, needed = tensors[name].shape[1], rows_of(checkpoint.config.max_length)
+        count_rows = ROWS[kind].count
+        assert count_rows is not None  # a decoder has no rows by image column
+        count, needed = tensors[name].shape[1], count_rows(checkpoint.config.max_length)
         if count != needed:
             raise UserError(
                 f"{checkpoint.folder}: {name} has {count} rows where the checkpoint's max_length = "

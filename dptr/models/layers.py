@@ -1,4 +1,4 @@
-"""The few layers that encoders, FMU and decoders share."""
+"""Layers that encoders, FMU, and decoders share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Side: TypeAlias = int | torch.SymInt  # while torch.export records, a symbol
+Side: TypeAlias = int | torch.SymInt  # symbolic during torch.export
 Grid: TypeAlias = tuple[Side, Side]  # rows and columns of image tokens
 
 
 class Encoder(nn.Module):
-    """What FMU and glyph ask of an image encoder: pixels (b, 3, h, w) in [-1, 1] -> tokens (b, p, d).
+    """Base class of image encoders: pixels (b, 3, h, w) in [-1, 1] -> tokens (b, p, d).
 
     Attributes:
         dim: d.
-        grid: rows and columns of the tokens of a usual image, which lie row by row.
-        leading: tokens before these that stand for the whole picture; p = leading + rows * columns.
+        grid: rows and columns of the tokens of a usual image, which are ordered row by row.
+        leading: number of tokens before these that stand for the whole image; p = leading + rows * columns.
     """
 
     dim: int
@@ -29,19 +29,19 @@ class Encoder(nn.Module):
     leading: int = 0
 
     def per_position(self) -> dict[str, str]:
-        """Parameters with a row a place that grow with ``max_length`` or the image: name -> key of ``ROWS``."""
+        """Parameters with one row per position that depend on the image size: name -> key of ``ROWS``."""
         return {}
 
     def with_grid(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p d"], Grid]:
-        """Tokens, and the rows and columns in which they lie: those of ``grid`` unless images have several sizes."""
+        """Tokens, and their rows and columns: ``grid``, unless images have several sizes."""
         return self(pixels), self.grid
 
 
 class Attention(nn.Module):
     """Multi-head scaled-dot-product attention (Vaswani et al. 2017, section 3.2).
 
-    Queries come from ``x``; keys and values from ``context``, which can be projected once with ``project`` and used
-    many times: PARSeq asks the same memory in every permutation, stream and decoding step.
+    Queries come from ``x``, keys and values from ``context``. ``project`` computes the latter once for many uses:
+    PARSeq attends to the same memory in every permutation, stream, and decoding step.
     """
 
     def __init__(self, dim: int, heads: int, context_dim: int | None = None, dropout: float = 0.0):
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
     def shares(self, x: Float[Tensor, "b q d"], projected: Float[Tensor, "2 b h m e"]) -> Float[Tensor, "b h q m"]:
-        """How much of each context token each query takes, in float32; rows sum to 1."""
+        """Attention weights in float32; rows sum to 1."""
         batch, length, _ = x.shape
         query = self.query(x).view(batch, length, self.heads, -1).transpose(1, 2)
         return (query @ projected[0].transpose(-1, -2) * query.shape[-1] ** -0.5).float().softmax(-1)
@@ -95,9 +95,8 @@ def _mix(
     allowed: Bool[Tensor, "*mask"] | None,
     dropout: float,
 ) -> Float[Tensor, "b h q e"]:
-    """``F.scaled_dot_product_attention``; on a CPU written out.
-
-    There its kernels take up to 8 times as long for the few tokens of a word (docs/LOG.md).
+    """``F.scaled_dot_product_attention``, written out on a CPU, where it takes up to 8 times as long for the few tokens
+    of a word (docs/LOG.md).
     """
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, allowed, dropout)
@@ -111,8 +110,8 @@ class Layer(nn.Module):
     """A layer of a deep stack.
 
     Attributes:
-        recompute: in training keep its inputs alone, and compute what lies between anew going backward (Chen et al.
-            2016, "Training deep nets with sublinear memory cost"); with the same dropout.
+        recompute: activation checkpointing: store only the layer's inputs, and recompute its activations in the
+            backward pass, with the same dropout (Chen et al. 2016, "Training deep nets with sublinear memory cost").
     """
 
     recompute: bool = False
@@ -124,7 +123,7 @@ class Layer(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Linear, GELU, linear; four times as wide inside (Vaswani et al. 2017, section 3.3; GELU as in ViT)."""
+    """Linear, GELU, linear, ``ratio`` times as wide inside (Vaswani et al. 2017, section 3.3; GELU as in ViT)."""
 
     def __init__(self, dim: int, ratio: int = 4, dropout: float = 0.0):
         super().__init__(
@@ -155,8 +154,8 @@ class Block(Layer):
 class CrossLayer(nn.Module):
     """Pre-norm cross-attention from a stream to a context, then a feed-forward, both residual.
 
-    The context is projected by ``attention.project``, which a caller does once where it asks the same context often.
-    Without ``norm_stream`` the stream asks as it is, and only the feed-forward has a norm before it.
+    The caller projects the context with ``attention.project``, once for many calls. Without ``norm_stream`` only the
+    feed-forward has a norm before it.
     """
 
     def __init__(
@@ -182,8 +181,8 @@ class CrossLayer(nn.Module):
 class DecoderLayer(Layer):
     """Pre-norm transformer decoder layer: self-attention, then a ``CrossLayer`` (Vaswani et al. 2017, section 3.1).
 
-    Theirs normalizes after each residual sum; before it, as in ``Block``, deep stacks train without a warm-up (Xiong et
-    al. 2020, section 4).
+    Vaswani et al. normalize after each residual sum. With norms before it, as in ``Block``, deep stacks train without
+    warm-up (Xiong et al. 2020, section 4).
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0):
@@ -201,7 +200,7 @@ class DecoderLayer(Layer):
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None = None,
         past: Float[Tensor, "2 b h p e"] | None = None,
     ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "2 b h n e"]]:
-        """The stream after the layer, and its n = p + l keys and values: the ``past`` of the positions that follow."""
+        """The stream after the layer, and its n = p + l keys and values, the ``past`` of later positions."""
         normed = self.norm(x)
         content = self.self_attention.project(normed)
         if past is not None:
@@ -211,21 +210,21 @@ class DecoderLayer(Layer):
 
 
 def project_memory(layers: nn.ModuleList, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
-    """Keys and values of the memory for each ``CrossLayer`` or ``DecoderLayer``, computed once a batch."""
+    """Keys and values of the memory for each ``CrossLayer`` or ``DecoderLayer``, computed once per batch."""
     crosses = [layer.cross if isinstance(layer, DecoderLayer) else layer for layer in layers]
     return [cast(CrossLayer, cross).attention.project(memory) for cross in crosses]
 
 
 def all_done(done: Bool[Tensor, "*b"]) -> bool:
-    """Whether decoding may stop. Never while ``torch.export`` records: a graph has the same steps for all data."""
+    """Whether decoding may stop. Never during ``torch.export``, since a graph has the same steps for all data."""
     return not torch.compiler.is_exporting() and bool(done.all())
 
 
 def init_transformer(module: nn.Module) -> None:
-    """Truncated normal for linear and embedding weights, zero biases; He for convolutions.
+    """Initialize weights: truncated normal for linear layers and embeddings, He for convolutions; biases are 0.
 
-    The deviation is ``width_in ** -0.5`` (LeCun et al. 1998), not ViT's 0.02: that is made for widths of 768 and
-    leaves narrow models on a plateau for twice as many steps (docs/LOG.md). Use with
+    The deviation is ``width_in ** -0.5`` (LeCun et al. 1998), not ViT's 0.02, which is meant for a width of 768: with
+    it narrow models stay on a plateau for twice as many steps (docs/LOG.md). Use with
     ``module.apply(init_transformer)``; the caller seeds torch.
     """
     if isinstance(module, nn.Linear | nn.Embedding):
@@ -241,9 +240,10 @@ def init_transformer(module: nn.Module) -> None:
 
 
 def init_published(module: nn.Module) -> None:
-    """As PARSeq's, DPTR's and ViT's codes: truncated normal of deviation 0.02 for linear and embedding weights.
+    """Initialize weights as the code of PARSeq, DPTR, and ViT: truncated normal of deviation 0.02.
 
-    Biases of linear layers are zero. Convolutions have He's normal and keep torch's uniform bias. Use with
+    This is for linear layers, whose biases are 0, and embeddings. Convolutions get He's normal, and keep torch's
+    uniform bias. Use with
     ``module.apply(init_published)``; the caller seeds torch.
     """
     if isinstance(module, nn.Linear | nn.Embedding):
@@ -255,10 +255,10 @@ def init_published(module: nn.Module) -> None:
 
 
 def init_projections(attention: Attention) -> None:
-    """Xavier's uniform (Glorot and Bengio 2010) for queries, keys and values as one matrix.
+    """Initialize the projections of query, key, and value as one matrix with Xavier's uniform (Glorot and Bengio 2010).
 
-    So does torch's ``nn.MultiheadAttention``, on which PARSeq's and DPTR's decoders are built and whose projections
-    their own initialization does not reach.
+    torch's ``nn.MultiheadAttention`` does so. The published decoders of PARSeq and DPTR use it, and their own
+    initialization does not reach these projections.
     """
     for layer in (attention.query, attention.key_value):
         bound = math.sqrt(6 / (layer.in_features + 3 * attention.query.out_features))

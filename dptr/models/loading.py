@@ -1,4 +1,4 @@
-"""Loading settings and weights, strictly: what is missing, left over or of another shape is named."""
+"""Strict loading of settings and weights: errors name what is missing, unexpected, or of another shape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C = TypeVar("C", bound=Config)
 
 
 def check_model_folder(folder: str | Path) -> None:
-    """Check that a checkpoint may be written to ``folder``: it is new, empty, or holds one.
+    """Check that a checkpoint may be written to ``folder``, which must be new, empty, or hold a checkpoint.
 
     Raises:
         UserError: it is a file, or holds something else.
@@ -27,7 +27,7 @@ def check_model_folder(folder: str | Path) -> None:
 
 
 def read_config(folder: Path, what: str) -> dict[str, Any]:
-    """``config.json`` of a checkpoint folder; ``what`` names the folder's role in the error.
+    """Read ``config.json`` of a checkpoint folder; errors call the folder ``what``.
 
     Raises:
         UserError: missing, unreadable, or not a JSON object.
@@ -40,15 +40,15 @@ def read_config(folder: Path, what: str) -> dict[str, Any]:
 
 
 def parse_settings(described: dict[str, Any], section: str, schema: type[C], where: str) -> tuple[C, Charset]:
-    """The settings and the charset that a checkpoint's description holds.
+    """The settings and the charset of a checkpoint.
 
     Args:
-        described: what ``read_config`` returned.
+        described: from ``read_config``.
         section: the key of the settings.
-        where: the file, named in the error.
+        where: the file, named in errors.
 
     Raises:
-        UserError: a key that is missing, unknown or has a value that cannot be.
+        UserError: a key is missing or unknown, or has an invalid value.
     """
     try:
         settings = schema.model_validate(described[section])
@@ -65,50 +65,51 @@ def parse_settings(described: dict[str, Any], section: str, schema: type[C], whe
 
 
 def match_character_rows(new: Charset, old: Charset, after: int) -> tuple[list[int], list[int]]:
-    """Which rows of a table by character go where, from one charset to another.
+    """Match the rows of two tables with one row per character.
 
-    Row 0 stands for no character (end, or blank), rows 1..n for the characters, ``after`` rows follow them.
+    Row 0 is EOS or blank, rows 1..n are the characters, and ``after`` special rows follow.
 
     Returns:
-        Rows of the new table, and the old one's that belong there; characters that only one knows are left out.
+        Rows of the new table, and the corresponding rows of the old one. Characters of only one charset are left out.
     """
-    known = {character: index + 1 for index, character in enumerate(old.characters)}
+    known = {character: index for index, character in enumerate(old.characters, 1)}
     pairs = [(0, 0)]
-    pairs += [(place + 1, known[each]) for place, each in enumerate(new.characters) if each in known]
+    pairs += [(index, known[character]) for index, character in enumerate(new.characters, 1) if character in known]
     pairs += [(len(new) + 1 + extra, len(old) + 1 + extra) for extra in range(after)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def check_amount(tensors: dict[str, Tensor], prefix: str, needed: int, setting: str, where: str) -> None:
-    """A file holds about as many weights as its settings ask for, before a network of that size is allocated.
+    """Check that a file has the weights that its settings need, before a network of that size is allocated.
 
     Args:
-        prefix: of the names of the part's weights.
-        needed: the part has at least so many weights.
+        prefix: of the names of a part's weights.
+        needed: the least number of weights of that part.
+        setting, where: the setting and the file, named in the error.
 
     Raises:
-        UserError: it holds less.
+        UserError: it has fewer.
     """
-    held = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith(prefix))
-    if held < needed:
+    count = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith(prefix))
+    if count < needed:
         raise UserError(
-            f"{where}: {setting} needs {needed:,} weights at least, the file holds {held:,}; damaged, copy it anew"
+            f"{where}: {setting} needs {needed:,} weights at least, the file holds {count:,}; damaged, copy it anew"
         )
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], where: str, fresh: tuple[str, ...] = ()) -> list[str]:
-    """Load ``tensors`` (float16 is widened to float32); only names that start with one of ``fresh`` may be missing.
+    """Load ``tensors`` into ``module``; float16 becomes float32. Names that start with one of ``fresh`` may be missing.
 
     Args:
-        where: named in the error.
-        fresh: prefixes of parameters that keep their present values.
+        where: origin of the tensors, named in errors.
+        fresh: prefixes of parameters that may keep their present values.
 
     Returns:
-        The names left as they were.
+        The names of the tensors that were missing.
 
     Raises:
-        UserError: a missing, unexpected or differently shaped tensor, one of another kind of numbers, or numbers that
-            are not finite.
+        UserError: a tensor is missing, unexpected, of another shape, or not of floating point where the module's is (or
+            vice versa); a value is not finite.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in tensors]

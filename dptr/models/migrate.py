@@ -1,7 +1,7 @@
-"""Settings of checkpoints in older formats, converted to the present one when they are read; no file changes.
+"""Conversion of checkpoint settings in older formats, when they are read; files do not change.
 
-Format 1 had one flat section for all kinds of encoders, one for all kinds of decoders, and settings of image encoder
-and FMU in stage 1 decoders too, which have none.
+Format 1 had one flat section for encoders of all kinds and one for decoders of all kinds. Stage 1 decoders had settings
+of an image encoder and an FMU too.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 from dptr.config.base import KindConfig
 from dptr.config.model import DecoderConfig, EncoderConfig
 
-FORMAT = 2  # what is written
-FORMATS = (1, FORMAT)  # what is read
+FORMAT = 2  # that is written
+FORMATS = (1, FORMAT)  # that can be read
 
 _RENAMED = {"widest": "max_width"}
 
 
 def migrate(described: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's description (``config.json``) in the present format.
+    """Convert a checkpoint's description (``config.json``) to the present format.
 
-    Keys of other kinds than the part's are left out. What was no key in format 1 stays, so that it is refused.
+    Keys of other kinds of encoders and decoders are dropped. Unknown keys stay, so that they are refused later.
     """
     if described.get("kind") == "recogniser":  # as format 1 spelled it
         described = {**described, "kind": "recognizer"}
@@ -36,12 +36,12 @@ def migrate(described: dict[str, Any]) -> dict[str, Any]:
             settings = {key: value for key, value in settings.items() if key not in ("encoder", "fmu")}
         for part, base in (("encoder", EncoderConfig), ("decoder", DecoderConfig)):
             if isinstance(settings.get(part), dict):
-                settings[part] = _of_its_kind(base, settings[part])
+                settings[part] = _drop_foreign_keys(base, settings[part])
         migrated[section] = settings
     return migrated
 
 
-def _of_its_kind(base: type[KindConfig], settings: dict[str, Any]) -> dict[str, Any]:
+def _drop_foreign_keys(base: type[KindConfig], settings: dict[str, Any]) -> dict[str, Any]:
     settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
     own = base.class_of(str(settings.get("kind", base.default_kind))).model_fields
     foreign = {key for other in base.kinds().values() for key in other.model_fields} - set(own)

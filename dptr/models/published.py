@@ -1,4 +1,4 @@
-"""Weights of the public codes of PARSeq and DPTR as recognizers and stage 1 decoders: files, shapes, settings."""
+"""Import of weights in the layouts of PARSeq's and DPTR's public code, as recognizers and stage 1 decoders."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from dptr.utils.errors import UserError
 from dptr.utils.reading import open_plain
 from dptr.utils.tensors import load_tensors
 
-IMAGE_SIZES = ((32, 128), (224, 224))  # of PARSeq's configurations, height and width in pixels
+IMAGE_SIZES = ((32, 128), (224, 224))  # height and width in pixels, in PARSeq's configurations
 
-_SETTINGS: dict[str, type | tuple[type, ...]] = {  # of PARSeq's constructors; others are not read
+_SETTINGS: dict[str, type | tuple[type, ...]] = {  # arguments of PARSeq's constructors that are read
     "dec_num_heads": int,
     "enc_num_heads": int,
     "num_heads": int,
@@ -39,11 +39,11 @@ _SETTINGS: dict[str, type | tuple[type, ...]] = {  # of PARSeq's constructors; o
 
 @dataclass(frozen=True)
 class Published:
-    """What a file of public weights holds.
+    """The content of a file of public weights.
 
     Attributes:
         path: named in errors.
-        settings: of PARSeq's constructors, by their names there, where the file has them too.
+        settings: arguments of PARSeq's constructors, if the file has them.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Imported:
-    """A network of ours with public weights.
+    """A network of this package with public weights.
 
     Attributes:
         family: a key of ``FAMILIES``.
-        module: a ``Recognizer``, or of stage 1 a decoder; in eval mode on the CPU.
-        frozen: tensors of the frozen dual encoder, which are left out.
+        module: a ``Recognizer``, or a decoder for stage 1; in eval mode on the CPU.
+        frozen: number of tensors of the frozen dual encoder, which are left out.
     """
 
     family: str
@@ -70,7 +70,7 @@ class Imported:
 
 
 def read_published(path: Path) -> Published:
-    """Read a state dict, bare or in a training's checkpoint: safetensors, or what torch reads with ``weights_only``.
+    """Read a state dict, alone or in a training checkpoint: safetensors, or a file for torch's ``weights_only``.
 
     Raises:
         UserError: missing, damaged, of another format, or without tensors.
@@ -79,7 +79,7 @@ def read_published(path: Path) -> Published:
         return Published(path, load_tensors(path, "weights"))
     try:
         with open(open_plain(path), "rb") as file:
-            held = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"weights {path}: {error.strerror or error}; check the path") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
@@ -89,44 +89,51 @@ def read_published(path: Path) -> Published:
             "alone, or as safetensors"
         ) from error
     settings: dict[str, Any] = {}
-    if isinstance(held, Mapping):
-        settings = _settings(held)
-        held = next((held[key] for key in ("state_dict", "model") if isinstance(held.get(key), Mapping)), held)
-    if not isinstance(held, Mapping) or not held or not all(isinstance(value, Tensor) for value in held.values()):
+    tensors = content
+    if isinstance(content, Mapping):
+        settings = _find_settings(content)
+        tensors = next(
+            (content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)), content
+        )
+    if (
+        not isinstance(tensors, Mapping)
+        or not tensors
+        or not all(isinstance(each, Tensor) for each in tensors.values())
+    ):
         raise UserError(f"weights {path}: not a state dict, names with tensors; pass a model's state_dict()")
-    return Published(path, dict(held), settings)
+    return Published(path, dict(tensors), settings)
 
 
-def _settings(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Lightning keeps the constructor's arguments; OpenOCR its configuration, by part."""
-    if isinstance(held.get("hyper_parameters"), Mapping):
-        return dict(held["hyper_parameters"])
-    configured = held.get("config")
-    parts = configured.get("Architecture") if isinstance(configured, Mapping) else None
+def _find_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructors' arguments: Lightning saves them as such, OpenOCR as a configuration of each part."""
+    if isinstance(content.get("hyper_parameters"), Mapping):
+        return dict(content["hyper_parameters"])
+    config = content.get("config")
+    parts = config.get("Architecture") if isinstance(config, Mapping) else None
     sections = (parts.get(name) for name in ("Encoder", "Decoder")) if isinstance(parts, Mapping) else ()
     return {key: value for section in sections if isinstance(section, Mapping) for key, value in section.items()}
 
 
 def import_published(published: Published, charset: str = "", heads: int = 0) -> Imported:
-    """The network that public weights are of.
+    """Build the network that public weights belong to, and load them.
 
     Args:
-        charset: as ``resolve_charset`` takes it, in the order of the classes; empty: what the file says, or the named
-            set of as many characters, whose order is PARSeq's.
-        heads: of the decoder; 0: what the file says, or heads of the published width.
+        charset: as for ``resolve_charset``, in the order of the classes; empty = that of the file, or the named charset
+            with as many characters (in PARSeq's order).
+        heads: of the decoder; 0 = the file's, or as many as give the published width of a head.
 
     Raises:
-        UserError: a layout that is not known; tensors left over, missing or of another shape; an image encoder that is
-            no ViT of a known size; a charset of another size; heads that do not divide the width.
+        UserError: an unknown layout; tensors that are unexpected, missing, or of another shape; an image encoder that
+            is not a ViT of a known size; a charset of another size; heads that do not divide the width.
     """
-    path, settings = published.path, _checked(published)
+    path, settings = published.path, _check_settings(published)
     family, tensors, frozen = detect_family(path, published.tensors)
     renamed = to_our_names(path, tensors)
     decoder = _decoder_config(path, family, renamed, settings, heads)
     positions = _tensor(path, renamed, "decoder.positions")
     characters = len(_tensor(path, renamed, "decoder.head.weight")) - 1
-    known = _charset(path, charset, settings, characters)
-    basic = DecoderModelConfig(decoder=decoder, charset=known.name, max_length=positions.shape[1] - 1)
+    resolved = _charset(path, charset, settings, characters)
+    basic = DecoderModelConfig(decoder=decoder, charset=resolved.name, max_length=positions.shape[1] - 1)
     module: nn.Module
     with torch.random.fork_rng(devices=[]):
         if family == "dptr-pretrain":
@@ -141,16 +148,16 @@ def import_published(published: Published, charset: str = "", heads: int = 0) ->
             config = ModelConfig(**dict(basic), encoder=encoder, fmu=fmu)
             module = build_recognizer(config, characters)
     load_strictly(module, renamed, str(path))
-    return Imported(family, kind, module.eval(), config, known, frozen)
+    return Imported(family, kind, module.eval(), config, resolved, frozen)
 
 
-def _checked(published: Published) -> dict[str, Any]:
-    """The settings that are read, of the kind that they should be."""
-    said = {name: value for name, value in published.settings.items() if name in _SETTINGS}
-    for name, value in said.items():
+def _check_settings(published: Published) -> dict[str, Any]:
+    """The settings of the file that are read, after a check of their types."""
+    settings = {name: value for name, value in published.settings.items() if name in _SETTINGS}
+    for name, value in settings.items():
         if not isinstance(value, _SETTINGS[name]):
             raise UserError(f"{published.path}: its setting {name} is {value!r}; pass the state dict alone")
-    return said
+    return settings
 
 
 def _tensor(path: Path, tensors: dict[str, Tensor], name: str) -> Tensor:
@@ -199,8 +206,8 @@ def _encoder_config(path: Path, family: str, tensors: dict[str, Tensor], setting
     sizes = [name for name, (width, layers, _) in SIZES.items() if (width, layers) == (dim, depth)]
     if not sizes or heads not in (None, SIZES[sizes[0]][2]):
         known = ", ".join(f"{width} wide, {layers} layers, {each} heads" for width, layers, each in SIZES.values())
-        said = f", {heads} heads" if heads else ""
-        raise UserError(f"{path}: a ViT {dim} wide, {depth} layers{said}; those that can be imported: {known}")
+        with_heads = f", {heads} heads" if heads else ""
+        raise UserError(f"{path}: a ViT {dim} wide, {depth} layers{with_heads}; those that can be imported: {known}")
     fitting = [
         (height, width)
         for height, width in ([tuple(settings["img_size"])] if settings.get("img_size") else IMAGE_SIZES)
@@ -226,12 +233,12 @@ def _encoder_config(path: Path, family: str, tensors: dict[str, Tensor], setting
 
 
 def _charset(path: Path, spec: str, settings: Mapping[str, Any], characters: int) -> Charset:
-    said = settings.get("charset_train")
+    saved = settings.get("charset_train")
     if spec:
         charset = resolve_charset(spec)
-    elif said:
-        named = [name for name, known in CHARSETS.items() if known == said]
-        charset = resolve_charset(named[0]) if named else Charset("imported", tuple(said))
+    elif saved:
+        named = [name for name, known in CHARSETS.items() if known == saved]
+        charset = resolve_charset(named[0]) if named else Charset("imported", tuple(saved))
     else:
         named = [name for name, known in CHARSETS.items() if len(known) == characters]
         if not named:

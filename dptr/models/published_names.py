@@ -1,7 +1,8 @@
-"""Names of tensors in the public codes of PARSeq and DPTR, and ours.
+"""Conversion of tensor names from PARSeq's and DPTR's public code.
 
-Three layouts of a state dict are known, by their keys (``FAMILIES``). Their networks are ours but for names: torch's
-attention keeps the projections of query, key and value in one matrix, ours keeps the query's apart.
+The layout of a state dict (``FAMILIES``) is recognized by its keys. The networks are the same as ours except for names,
+and for attention: torch has the projections of query, key, and value in one matrix, ours has a separate one of the
+query.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dptr.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Family:
-    """What shapes do not tell.
+    """Settings of a layout that shapes do not determine.
 
     Attributes:
         head_width: of the decoder's attention heads, in the published settings.
@@ -36,10 +37,10 @@ FAMILIES = {
     "dptr-pretrain": Family("DPTR of OpenOCR, stage 1", 64),
 }
 
-FROZEN = "decoder.clip_encoder."  # CLIP, which stage 1 saves along
+FROZEN = "decoder.clip_encoder."  # the frozen CLIP, which is in checkpoints of stage 1
 
 _PART = r"\.(weight|bias)"
-_NAMES = {  # a name in OpenOCR's layout -> ours; with {} it holds the projections of query, key and value
+_NAMES = {  # pattern of OpenOCR's name -> our name; {} marks a packed matrix of query, key, and value
     r"encoder\.pos_embed": "encoder.positions",
     rf"encoder\.patch_embed\.proj{_PART}": r"encoder.patches.\1",
     rf"encoder\.blocks\.(\d+)\.attn\.qkv{_PART}": r"encoder.blocks.\1.attention.{}.\2",
@@ -70,19 +71,19 @@ _NAMES = {  # a name in OpenOCR's layout -> ours; with {} it holds the projectio
 
 
 def detect_family(path: Path, tensors: dict[str, Tensor]) -> tuple[str, dict[str, Tensor], int]:
-    """The family, tensors by OpenOCR's names without those of the frozen CLIP, and how many these were.
+    """The family, the tensors by OpenOCR's names without the frozen CLIP, and the number of tensors of CLIP.
 
     Args:
         path: named in errors.
 
     Raises:
-        UserError: the layout is not known.
+        UserError: the layout is unknown.
     """
-    for prefix in ("module.", "model."):  # of parallel training, of Lightning
+    for prefix in ("module.", "model."):  # of DataParallel, of Lightning
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     if "pos_queries" in tensors:
-        return "parseq", {_after_openocr(name): tensor for name, tensor in tensors.items()}, 0
+        return "parseq", {_to_openocr_name(name): tensor for name, tensor in tensors.items()}, 0
     if "decoder.pos_queries" not in tensors:
         shown = ", ".join(list(tensors)[:3])
         titles = "; ".join(family.title for family in FAMILIES.values())
@@ -97,21 +98,21 @@ def detect_family(path: Path, tensors: dict[str, Tensor]) -> tuple[str, dict[str
     return ("openocr" if any(name.startswith("encoder.") for name in own) else "dptr-pretrain"), own, frozen
 
 
-def _after_openocr(name: str) -> str:
+def _to_openocr_name(name: str) -> str:
     return name if name.startswith("encoder.") else f"decoder.{name}"
 
 
 def to_our_names(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of OpenOCR's layout by our names, with packed projections cut apart.
+    """Rename tensors of OpenOCR's layout, and split packed projections.
 
     Raises:
-        UserError: some have no place in a ViT, an FMU or a PARSeq decoder; all are named.
+        UserError: tensors that belong to no ViT, FMU, or PARSeq decoder; the error names all of them.
     """
     renamed: dict[str, Tensor] = {}
     foreign: list[str] = []
     for name, tensor in tensors.items():
-        found = ((re.fullmatch(pattern, name), ours) for pattern, ours in _NAMES.items())
-        match, ours = next(((match, ours) for match, ours in found if match), (None, ""))
+        matches = ((re.fullmatch(pattern, name), ours) for pattern, ours in _NAMES.items())
+        match, ours = next(((match, ours) for match, ours in matches if match), (None, ""))
         if match is None:
             foreign.append(name)
             continue

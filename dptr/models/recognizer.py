@@ -1,4 +1,4 @@
-"""Recognizer: image encoder -> Feature Merge Unit -> decoder; and the builder that refuses parts that do not fit."""
+"""Recognizer: image encoder -> Feature Merge Unit -> decoder; and builders that refuse parts that do not fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dptr.models.fmu import FMU
 from dptr.models.layers import Encoder
 from dptr.utils.errors import UserError
 
-ENCODERS: dict[str, Callable[[Any], Encoder]] = {  # of the kind's config
+ENCODERS: dict[str, Callable[[Any], Encoder]] = {  # (the kind's config)
     "vit": build_vit,
     "svtr": build_svtr,
     "ppocr": build_ppocr,
@@ -30,7 +30,7 @@ ENCODERS: dict[str, Callable[[Any], Encoder]] = {  # of the kind's config
 
 
 class Recognizer(nn.Module):
-    """Built parts, in the order of the paper's figure. ``fmu`` None: the decoder sees the image tokens themselves."""
+    """Image encoder, FMU, and decoder. If ``fmu`` is None, the image tokens are the decoder's memory."""
 
     def __init__(self, encoder: Encoder, fmu: FMU | None, decoder: Decoder):
         super().__init__()
@@ -39,7 +39,7 @@ class Recognizer(nn.Module):
         self.decoder = decoder
 
     def memory(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m d"]:
-        """What the decoder cross-attends to. ``pixels`` in [-1, 1]."""
+        """The decoder's memory for ``pixels`` in [-1, 1]."""
         tokens, grid = self.encoder.with_grid(pixels)
         return tokens if self.fmu is None else self.fmu(tokens, grid)
 
@@ -54,10 +54,10 @@ class Recognizer(nn.Module):
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
-    """An image encoder by name.
+    """An image encoder with fresh weights.
 
     Raises:
-        UserError: unknown kind, an image size that its patches do not divide; see ``build_clip_vision``.
+        UserError: an unknown kind, or an image size that is not a multiple of its patches; see ``build_clip_vision``.
     """
     if config.kind not in ENCODERS:
         raise UserError(f"encoder.kind = {config.kind!r}: unknown; choose one of {', '.join(ENCODERS)}")
@@ -68,10 +68,10 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 
 
 def build_decoder(config: DecoderModelConfig, characters: int) -> Decoder:
-    """A decoder by name.
+    """A decoder with fresh weights.
 
     Raises:
-        UserError: unknown kind, or heads that do not divide the width.
+        UserError: an unknown kind, or heads that do not divide the width.
     """
     if config.decoder.kind not in DECODERS:
         raise UserError(f"decoder.kind = {config.decoder.kind!r}: unknown; choose one of {', '.join(DECODERS)}")
@@ -82,14 +82,14 @@ def build_decoder(config: DecoderModelConfig, characters: int) -> Decoder:
 
 
 def build_recognizer(config: ModelConfig, characters: int) -> Recognizer:
-    """A recognizer with fresh weights (torch's default generator draws them: seed it, or load others).
+    """A recognizer with fresh weights, drawn from torch's default generator.
 
     Args:
         characters: size of the charset.
 
     Raises:
-        UserError: parts that do not fit: widths without an FMU, too few FMU queries or image tokens for the decoder,
-            unknown names.
+        UserError: an unknown kind; without an FMU, different widths of encoder and decoder; too few FMU queries or
+            image tokens for the decoder; CTC over image tokens with an FMU or with several rows of tokens.
     """
     encoder = build_encoder(config.encoder)
     decoder = build_decoder(config, characters)

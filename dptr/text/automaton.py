@@ -1,8 +1,8 @@
-"""Deterministic finite automata over the symbols of a charset: which words may be read.
+"""Deterministic finite automata over the symbols of a charset, for constrained reading.
 
-A regular expression (``dptr.text.regular``) and a list of words (``dptr.text.lexicon``) both become one. The
-constructions are the textbook's: subset construction and Moore's partition refinement (Hopcroft, Motwani, Ullman,
-"Introduction to Automata Theory, Languages, and Computation", sections 2.5 and 4.4).
+Regular expressions (``dptr.text.regular``) and lists of words (``dptr.text.lexicon``) are compiled to them by subset
+construction and Moore's partition refinement (Hopcroft, Motwani, Ullman, "Introduction to Automata Theory, Languages,
+and Computation", sections 2.5 and 4.4).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int64
 
-LARGEST = 20_000  # states of an automaton that is made from an expression; beyond, it is refused
-EDGES = 500_000  # of such an automaton, one for each symbol that a state takes
-STEPS = 9_000_000  # that making one may take: a few seconds
+LARGEST = 20_000  # states of an automaton of an expression; larger ones are refused
+EDGES = 500_000  # of such an automaton, one for each symbol of each state
+STEPS = 9_000_000  # of the construction; they take a few seconds
 
 Masks = list[tuple[int, int]]
-"""Where one state leads: (set of symbols, next state). Bit s of a set stands for symbol s."""
+"""Transitions of one state: (set of symbols, next state). Bit s of a set is symbol s."""
 
 
 Spend = Callable[[int], None]
-"""Counts work, and raises ``TooLarge`` where that is too much."""
+"""Counts steps of work; raises ``TooLarge`` beyond ``STEPS``."""
 
 Merged = tuple[tuple[int, int], ...]
-"""The same with disjoint sets, one for each next state, in a fixed order."""
+"""Transitions with disjoint sets, one for each next state, in a fixed order."""
 
 
 class TooLarge(Exception):
@@ -40,7 +40,7 @@ class Automaton:
 
     Attributes:
         sources, symbols, targets: of each edge; no two edges of a state have the same symbol.
-        accepting: of each state. An automaton without states accepts nothing.
+        accepting: whether each state accepts. An automaton without states accepts nothing.
     """
 
     sources: Int64[np.ndarray, " edges"]
@@ -49,7 +49,7 @@ class Automaton:
     accepting: Bool[np.ndarray, " states"]
 
     def accepts(self, word: Sequence[int]) -> bool:
-        """Whether a row of symbols is in the language."""
+        """Whether a sequence of symbols is in the language."""
         state = 0
         for symbol in word:
             state = self.table.get((state, symbol), -1)
@@ -64,12 +64,12 @@ class Automaton:
 
 @dataclass
 class Nondeterministic:
-    """An automaton that may be in several states at once.
+    """A nondeterministic automaton.
 
     Attributes:
-        masks: where each state leads.
-        silent: the states that each is also in, without reading a symbol.
-        steps: that may still be spent on it.
+        masks: transitions of each state.
+        silent: states that each leads to without a symbol (epsilon transitions).
+        steps: of work that are left.
     """
 
     masks: list[Masks] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Nondeterministic:
     steps: int = STEPS
 
     def add_state(self) -> int:
-        """A new state, which leads nowhere.
+        """Add a state without transitions.
 
         Raises:
             TooLarge: there are ``LARGEST`` already.
@@ -99,7 +99,7 @@ class Nondeterministic:
             raise TooLarge
 
     def shortest(self, start: int, end: int) -> int | None:
-        """How many symbols the shortest word from ``start`` to ``end`` has; None = there is none."""
+        """The length of the shortest word from ``start`` to ``end``; None if there is none."""
         found, depth = self.close([start]), 0
         known = set(found)
         while found:
@@ -111,7 +111,7 @@ class Nondeterministic:
         return None
 
     def close(self, states: Iterable[int]) -> frozenset[int]:
-        """``states`` and all that are reached from them without a symbol.
+        """``states`` and all that can be reached from them without a symbol (the epsilon closure).
 
         Raises:
             TooLarge: see ``spend``.
@@ -132,10 +132,10 @@ def determinize(automaton: Nondeterministic, start: int, end: int, longest: int 
     """The minimal automaton of the words that lead from ``start`` to ``end``.
 
     Args:
-        longest: symbols of a word; which longer words it accepts is undefined. None = all words count.
+        longest: number of symbols; which longer words are accepted is undefined. None = no limit.
 
     Raises:
-        TooLarge: it would have more than ``LARGEST`` states on the way, or ``EDGES`` edges, or take too long.
+        TooLarge: more than ``LARGEST`` states during the construction, ``EDGES`` edges, or ``STEPS`` steps.
     """
     first = automaton.close([start])
     numbers = {first: 0}
@@ -159,7 +159,7 @@ def determinize(automaton: Nondeterministic, start: int, end: int, longest: int 
 
 
 def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) -> Automaton:
-    """The smallest automaton of the same words; the sets of symbols of one state are disjoint.
+    """The minimal automaton of the same words; the sets of symbols of each state must be disjoint.
 
     Raises:
         TooLarge: it has more than ``EDGES`` edges, or ``spend`` raises it.
@@ -171,7 +171,7 @@ def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) ->
     groups = [int(accepts) for accepts in accepting]
     count, size = 0, len(kept) + sum(map(len, kept))
     while len(set(groups)) > count:
-        spend(3 * size)  # these steps are larger ones
+        spend(3 * size)  # these steps cost more
         count = len(set(groups))
         numbers: dict[tuple[int, Merged], int] = {}
         groups = [
@@ -194,7 +194,7 @@ def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) ->
 
 
 def make_automaton(masks: Sequence[Iterable[tuple[int, int]]], accepting: Sequence[bool]) -> Automaton:
-    """An automaton from where each state leads; nothing is minimized."""
+    """An automaton from the transitions of each state, without minimization."""
     edges = [
         (source, symbol, target)
         for source, leads in enumerate(masks)
@@ -206,7 +206,7 @@ def make_automaton(masks: Sequence[Iterable[tuple[int, int]]], accepting: Sequen
 
 
 def steps_to_end(automaton: Automaton, longest: int) -> Int64[np.ndarray, " states"]:
-    """How many symbols each state is away from an accepting one; above ``longest`` some larger number."""
+    """The least number of symbols from each state to an accepting one; ``longest`` + 1 if it is larger."""
     steps = np.where(automaton.accepting, 0, longest + 1)
     for _ in range(longest):
         nearer = steps.copy()
@@ -218,7 +218,7 @@ def steps_to_end(automaton: Automaton, longest: int) -> Int64[np.ndarray, " stat
 
 
 def list_symbols(mask: int) -> Iterator[int]:
-    """The symbols of a set, in their order."""
+    """The symbols of a set, ascending."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
@@ -226,7 +226,7 @@ def list_symbols(mask: int) -> Iterator[int]:
 
 
 def _split(edges: Masks, spend: Spend) -> list[tuple[int, list[int]]]:
-    """Edges that may overlap, as disjoint sets of symbols, each with all states that it leads to."""
+    """Split overlapping sets of symbols into disjoint ones, each with all of its target states."""
     alike: dict[int, list[int]] = {}
     for mask, target in edges:
         alike.setdefault(mask, []).append(target)
@@ -247,7 +247,7 @@ def _split(edges: Masks, spend: Spend) -> list[tuple[int, list[int]]]:
 
 
 def _merge(edges: Iterable[tuple[int, int]]) -> Merged:
-    """Disjoint edges with one set of symbols for each target, in a fixed order."""
+    """Merge the sets of symbols with the same target, in a fixed order."""
     sets: dict[int, int] = {}
     for mask, target in edges:
         sets[target] = sets.get(target, 0) | mask

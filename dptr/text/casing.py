@@ -1,9 +1,9 @@
-"""Case where ``str.upper`` and its kin, which know no language, get it wrong.
+"""Upper, lower, and title case in languages for which Python's ``str.upper`` and so on are wrong.
 
 The rules are those of CLDR's transforms tr-Upper, tr-Lower, tr-Title, az-Upper, az-Lower, az-Title, el-Upper and
-nl-Title, as far as single words without further accents need them. Georgian is left as it is: Unicode has capitals
-(U+1C90 on, Mtavruli), but few fonts draw them, and signs do without. German ß needs no rule: ``str.upper`` writes SS,
-as official spelling does first.
+nl-Title, as far as single words without further accents need them. Georgian has no case here: its capitals in Unicode
+(U+1C90 on, Mtavruli) are in few fonts, and not used on signs. German ß needs no rule: ``str.upper`` gives SS, the first
+form of the official spelling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DIPHTHONG = re.compile(f"([αεο]{TONOS})([ιυ])(?!{DIALYTIKA})")  # in NFD
 
 
 def upper(text: str, language: str) -> str:
-    """Capitals as ``language`` writes them.
+    """``text`` in upper case, by the rules of ``language``.
 
     İ for i in Turkish and Azerbaijani; none in Georgian; no tonos in Greek, and Ϊ where άι would become αι.
     """
@@ -36,7 +36,7 @@ def upper(text: str, language: str) -> str:
 
 
 def lower(text: str, language: str) -> str:
-    """Small letters as ``language`` writes them: ı for I in Turkish and Azerbaijani."""
+    """``text`` in lower case, by the rules of ``language``: ı for I in Turkish and Azerbaijani."""
     if language in _DOTTED:
         text = "".join([_LOWER_TR.get(character, character) for character in text])
     return text.lower()
@@ -52,7 +52,7 @@ def title(text: str, language: str) -> str:
 
 
 def key(text: str) -> str:
-    """What the cases of a word share, in any language: ``str.casefold``, with i and ı, ά and α, ϊ and ι as one."""
+    """A key that is the same for all cases of a word, in any language: ``str.casefold`` with i = ı, ά = α, ϊ = ι."""
     folded = text.casefold()
     if folded.isascii():
         return folded

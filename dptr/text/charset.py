@@ -1,4 +1,4 @@
-"""Which characters a model can write, and how a label is brought into them."""
+"""Charsets, the characters that a model can write; and the normalization of labels to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHARSETS: dict[str, str] = {
 """Named sets, by their size; all but the first in the order of PARSeq's ``configs/charset/*.yaml``."""
 
 SPACED = "+space"
-"""After the name of a set, a language or a file: with the space as its last character, for lines of several words."""
+"""Suffix of a charset's name that adds the space as its last character, for lines of several words."""
 
 EMPTY = "empty label"
 OUTSIDE = "outside charset"
@@ -43,7 +43,7 @@ VARIANTS = {
     "\u0640": "",  # the Arabic stretching sign, which spells nothing
     **{"׳": "'", "״": '"', "ʼ": "’", "ʻ": "‘"},
 }
-"""Characters that stand for another one: ``Charset.fold`` replaces them where a charset has the other one alone."""
+"""Variant -> character: ``Charset.fold`` replaces a variant that a charset lacks by the character, if it has that."""
 
 # Zero width space, word joiner, byte order mark, soft hyphen; marks, embeddings and isolates of direction (UAX #9).
 _INVISIBLE = "\u200b\u2060\ufeff\u00ad" + "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -111,25 +111,26 @@ class Charset:
         return self._set.issuperset(text)
 
     def is_plain(self, text: str) -> bool:
-        """Whether it is a label as it stands, of letters from left to right, without marks and spaces; a quick look
-        that says no to some others."""
+        """Quick check whether ``text`` is a normalized label of left-to-right letters, without marks and spaces.
+
+        It can be False for some that are.
+        """
         return self._plain.issuperset(text)
 
     @property
     def spaced(self) -> bool:
-        """Whether it has the space, so that labels keep theirs."""
+        """Whether it has the space, so that labels keep their spaces."""
         return " " in self
 
     def normalize(self, text: str) -> str:
-        """``normalize_label``, with or without spaces as this charset has it."""
+        """``normalize_label``, which keeps spaces if this charset has the space."""
         return normalize_label(text, self.spaced)
 
     def fold(self, text: str) -> str:
-        """``text`` as this charset spells it.
+        """Fold ``text`` to this charset.
 
-        ``VARIANTS`` that the charset lacks give way to what they stand for. Then ``text`` is lower-cased where the
-        charset has no upper case, upper-cased where it has no lower case; PARSeq's ``CharsetAdapter``
-        (strhub/data/utils.py) does the same. A charset of both cases, or of none, leaves the case alone.
+        ``VARIANTS`` that the charset lacks are replaced. Then ``text`` is lower-cased if the charset has no upper case,
+        or upper-cased if it has no lower case, as in PARSeq's ``CharsetAdapter`` (strhub/data/utils.py).
         """
         if not text.isascii():
             text = self.normalize(text.translate(self._variants))
@@ -141,7 +142,7 @@ class Charset:
 
     @cached_property
     def zeros(self) -> tuple[str, ...]:
-        """The zeros of digits that its scripts have beside ASCII's, such as Arabic's; nine digits follow each."""
+        """The zeros of its other digits than ASCII's, such as Arabic ones; each is followed by nine digits."""
         return tuple(each for each in self.characters if each != "0" and decimal(each, -1) == 0)
 
     @cached_property
@@ -154,7 +155,7 @@ class Charset:
 
     @cached_property
     def _plain(self) -> frozenset[str]:
-        """Characters of which all strings are labels as they stand: from left to right, and none composes another."""
+        """Characters all of whose strings are normalized labels: left to right, and not composed by NFC."""
 
         def stands(character: str) -> bool:
             return self.fold(self.normalize(character)) == character and directions(character) != {"rtl"}
@@ -177,15 +178,15 @@ class Charset:
 
 
 def resolve_charset(spec: str) -> Charset:
-    """Charset for a recipe's setting.
+    """The charset for a recipe's setting.
 
     Args:
-        spec: a key of ``CHARSETS``, a language code of ``LANGUAGES``, or the path of a UTF-8 file whose characters,
-            white space aside, are the set in their order (write ``./94`` for a file of that name). With ``+space``
-            behind it, such as ``94+space``, the space is the last character of the set.
+        spec: a key of ``CHARSETS``, a language code of ``LANGUAGES``, or the path of a UTF-8 file with the characters
+            in order; white space is ignored (write ``./94`` for a file of that name). The suffix ``+space``, as in
+            ``94+space``, adds the space as the last character.
 
     Raises:
-        UserError: none of these, or a file that is unreadable, not UTF-8, empty or repeats a character.
+        UserError: none of these; or the file is unreadable, not UTF-8, empty, or repeats a character.
     """
     if spec.endswith(SPACED) and not Path(spec).is_file():
         return Charset(spec, (*resolve_charset(spec.removesuffix(SPACED)).characters, " "))
@@ -215,16 +216,16 @@ def resolve_charset(spec: str) -> Charset:
 
 
 def extend_charset(charset: Charset, labels: Iterable[str], least: int = 1) -> Charset:
-    """``charset`` and behind it, by code point, what at least ``least`` of ``labels`` hold besides (``count_new``)."""
+    """Append to ``charset``, by code point, the characters that at least ``least`` of ``labels`` have and it lacks."""
     new = tuple(character for character, count in sorted(count_new(charset, labels).items()) if count >= least)
     return Charset(charset.name, charset.characters + new) if new else charset
 
 
 def count_new(charset: Charset, labels: Iterable[str]) -> Counter[str]:
-    """The characters that labels hold and ``charset`` lacks, and how many labels hold each.
+    """Count, for each character that ``charset`` lacks, the labels that have it.
 
-    Labels are brought into ``charset`` first (``normalize_label``, ``Charset.fold``). Control characters, what is not
-    its own NFC form, and U+FFFD, which stands for what a program could not read, are no characters of a charset.
+    Labels are normalized and folded first (``normalize_label``, ``Charset.fold``). Control characters, characters that
+    NFC changes, and U+FFFD, which stands for unreadable bytes, are not counted.
     """
     counts = Counter(character for label in labels for character in set(charset.fold(charset.normalize(label))))
     for character in [*counts]:
@@ -235,15 +236,14 @@ def count_new(charset: Charset, labels: Iterable[str]) -> Counter[str]:
 
 
 def normalize_label(text: str, spaces: bool = False) -> str:
-    """White space and invisible characters removed, then Unicode NFC. Idempotent.
+    """Remove white space and invisible characters, then apply Unicode NFC. Idempotent.
 
-    With ``spaces`` white space at the ends is removed and each run of it inside becomes one space: a line keeps its
-    words apart.
+    With ``spaces``, white space at the ends is removed, and each run of it inside becomes one space.
 
-    Removing white space inside a label is the field's custom for word crops (PARSeq ``strhub/data/dataset.py``,
-    ``remove_whitespace``); that code then folds to ASCII with NFKD, which empties labels in other scripts and is not
-    done here. White space is ``str.isspace``; invisible are U+200B, U+2060, U+FEFF, the soft hyphen and the controls of
-    direction, none of which a picture shows. Joiners (U+200C, U+200D) spell and stay.
+    For word crops it is customary to remove white space (PARSeq ``strhub/data/dataset.py``, ``remove_whitespace``).
+    That code also folds to ASCII with NFKD, which empties labels of other scripts and is not done here. White space is
+    ``str.isspace``. Invisible characters are U+200B, U+2060, U+FEFF, the soft hyphen, and the controls of direction.
+    Joiners (U+200C, U+200D) are part of the spelling and stay.
     """
     if text.isascii() and text.isalnum():
         return text
@@ -253,15 +253,15 @@ def normalize_label(text: str, spaces: bool = False) -> str:
 
 
 def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str | None]:
-    """Normalize a label, fold it to the charset, and say whether a model can learn it.
+    """Normalize a label, fold it to the charset, and check whether a model can learn it.
 
-    A label that begins with a combining mark has lost the letter that carried it. One that holds letters of both
-    directions has no order of its own: which part a picture shows first depends on the line that the word was cut from.
-    (Digits and signs are of no direction here: ``24ساعة`` is well formed.)
+    A label that begins with a combining mark has lost its first letter. The order of a label with letters of both
+    directions is ambiguous: which part comes first in a picture depends on the line from which the word was cut.
+    (Digits and signs have no direction: ``24ساعة`` is valid.)
 
     Returns:
-        (the label to train on, None), or (the same, the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``,
-        ``MIXED`` or ``TOO_LONG``).
+        The folded label; and None, or the reason to drop it: ``EMPTY``, ``OUTSIDE``, ``BARE_MARK``, ``MIXED``, or
+        ``TOO_LONG``.
     """
     if label and charset.is_plain(label):
         return label, None if len(label) <= max_length else TOO_LONG
@@ -281,7 +281,7 @@ def check_label(label: str, charset: Charset, max_length: int) -> tuple[str, str
 
 
 def show(text: str) -> str:
-    """A string for an error message, with its code points where it is not printable ASCII."""
+    """A string for error messages, with its code points if it is not printable ASCII."""
     if text.isascii() and text.isprintable():
         return f"'{text}'"
     quoted = f"'{text}' " if text.isprintable() else ""

@@ -1,7 +1,7 @@
-"""The words of Unicode CLDR in one language, as babel brings them: some two thousand, for nearly every language.
+"""The words of Unicode CLDR in one language, from babel: about two thousand, for nearly every language.
 
-They are names of countries, cities of time zones, languages, scripts, currencies, months, days, and units: a small
-vocabulary with all letters, for languages of which no package has a list of frequent words.
+They are names of countries, cities of time zones, languages, scripts, currencies, months, days, and units. They are a
+small vocabulary with all letters, for languages without a list of frequent words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NESTED = ("months", "days", "day_periods", "unit_display_names")
 
 
 def cldr_words(language: str) -> list[str]:
-    """Words of two characters and more, each once, in alphabetical order; words of another script are left out.
+    """Distinct words of two or more characters in the language's main script, in alphabetical order.
 
     Raises:
         UserError: babel is not installed, or CLDR has no such language.
@@ -49,13 +49,13 @@ def cldr_words(language: str) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """The parts of ``text`` between white space and signs, without digits, of two characters and more."""
+    """Split ``text`` at white space, signs, and digits; only parts of two or more characters are returned."""
     parts = (part.strip(_ENDS) for part in _BETWEEN.split(text))
     return [part for part in parts if len(part) > 1]
 
 
 def script_of(word: str) -> str:
-    """The script of all letters and marks of ``word``; "" where it has none, or several."""
+    """The script of the letters and marks of ``word``; "" if it has none or several."""
     scripts = {own for character in word if character not in JOINERS and (own := script(character))}
     return scripts.pop() if len(scripts) == 1 else ""
 

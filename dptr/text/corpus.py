@@ -1,4 +1,4 @@
-"""Words in: sources mixed by weight, every word a pure function of (config, seed, split, index)."""
+"""Corpora: words from sources mixed by weight, each a pure function of (config, seed, split, index)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from dptr.utils.errors import UserError
 
 
 def in_language(config: CorpusConfig, charset: Charset) -> CorpusConfig:
-    """``config`` with the sources of the charset's language, where it names none itself: German words for ``de``.
+    """``config`` with the sources of the charset's language (German words for ``de``), unless it names sources.
 
-    A charset that has grown (``dptr.text.charset.extend_charset``) is still of its language.
+    An extended charset (``dptr.text.charset.extend_charset``) still belongs to its language.
     """
     language = LANGUAGES.get(charset.name.removesuffix(SPACED))
     if "sources" in config.model_fields_set or language is None:
@@ -43,11 +43,11 @@ class Corpus:
     """An endless, seeded sequence of words.
 
     Attributes:
-        split: "train", "heldout" or "all".
-        epoch: entries of an epoch, with ``config.replacement`` off; else 0.
-        words: words in this split, by source; pattern sources are endless and not listed.
-        dropped: entries left out while reading the sources, by reason, whatever the split.
-        epochs: with ``config.replacement`` off, the order of all entries; else None.
+        split: "train", "heldout", or "all".
+        epoch: entries per epoch if ``config.replacement`` is off; otherwise 0.
+        words: number of words in this split, by source, without pattern sources, which are endless.
+        dropped: number of entries of all splits that were left out, by reason.
+        epochs: the order of all entries if ``config.replacement`` is off; otherwise None.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Corpus:
         """Read all sources.
 
         Args:
-            limit: what words must be besides; listed ones that are not are dropped and counted, and no other is drawn.
+            limit: a further condition on words; listed words that violate it are dropped and counted.
 
         Raises:
-            UserError: a source is missing, unreadable or has no word left (the message counts why), the split is
-                empty, the case styles add up to more than 1, or ``config.replacement`` is off and a source has no
-                entries to go through, weights differ, or there are phrases.
+            UserError: a source is missing, unreadable, or has no word left (the message has counts by reason); the
+                split is empty; the shares of case styles sum to more than 1; or ``config.replacement`` is off, and a
+                source is endless, weights differ, or there are phrases.
         """
         if config.upper + config.title + config.mixed > 1:
             raise UserError(
@@ -92,7 +92,7 @@ class Corpus:
         self.split = split
         self.limit = limit
         self._notes: list[str] = []
-        restyled = config.upper + config.title + config.mixed > 0  # else words as they stand
+        restyled = config.upper + config.title + config.mixed > 0  # whether words may change case
         self._rules = Rules(charset, max_length, split, config.heldout, limit, restyled)
         self._styles = Styles(config, self._rules)
         opened = [(source.weight, self._open(source)) for source in config.sources]
@@ -126,7 +126,9 @@ class Corpus:
                 "words; set corpus.phrases=0, or add words"
             )
         self.epochs = ShuffledEpochs(lists, seed) if lists and not config.replacement else None
-        self._turns: tuple[int, ...] = ()  # dealt evenly where words are streamed, so that each comes once an epoch
+        self._turns: tuple[
+            int, ...
+        ] = ()  # weights of an even mixture if words are streamed, so that each occurs once per epoch
         if streams and config.replacement:
             self._turns = whole_weights([weight for weight, _ in filled])
         elif streams:
@@ -134,9 +136,9 @@ class Corpus:
         self.epoch = 0 if config.replacement else sum(self._turns) or len(self.epochs or ())
 
     def word(self, index: int) -> str:
-        """The word at ``index`` >= 0: non-empty, within charset, length and split; the same in every process.
+        """The word at ``index`` >= 0: non-empty, and within charset, length, and split.
 
-        A share ``config.phrases`` are phrases; these are in the split that their words are in.
+        A share ``config.phrases`` are phrases, made of words of the split.
         """
         if self.epochs:
             source, word = self.epochs.word_at(index)
@@ -160,9 +162,9 @@ class Corpus:
         return self._styles.vary(word, drawn.language, bits[2:6]) if drawn.styled else word
 
     def phrase(self, index: int) -> str:
-        """A line of words, numbers, and signs at ``index``, as on receipts; a word where the charset has no space.
+        """A line of words, numbers, and signs, as on receipts, at ``index``; a word if the charset has no space.
 
-        Words are of the lists in proportion to their weights.
+        Words are drawn from the lists in proportion to their weights.
 
         Raises:
             UserError: no phrase fits.
@@ -176,12 +178,12 @@ class Corpus:
         )
 
     def draw(self, index: int, names: tuple[str, ...]) -> str:
-        """The text at ``index`` of one of ``names``, each as likely: "word", "phrase", or a key of ``PATTERNS``.
+        """A text at ``index``, of a uniformly drawn one of ``names``: "word", "phrase", or a key of ``PATTERNS``.
 
-        A pattern that has no string for charset, length, and split gives way to a word.
+        It is a word if the pattern has no strings for charset, length, and split.
         """
         bits = self._bits(index)
-        name = names[int(unit(bits[7]) * len(names))]  # none of those that a word and its style are drawn by
+        name = names[int(unit(bits[7]) * len(names))]  # bits that neither a word nor its style uses
         if name == "word":
             return self.word(index)
         if name == "phrase":
@@ -193,7 +195,7 @@ class Corpus:
         return PatternList(name, (name,), {}).draw(np.random.Generator(np.random.Philox(key=bits[3:5])), self._rules)
 
     def describe(self) -> str:
-        """One line a source: its share, its words, what was left out and why."""
+        """A description for the log: for each source its share, its words, and words that were left out."""
         shares = np.diff(self._cumulative, prepend=0.0)
         if self._turns:
             shares = np.array(self._turns) / sum(self._turns)
@@ -209,7 +211,7 @@ class Corpus:
         return "\n".join(lines + [f"  {note}" for note in self._notes])
 
     def _bits(self, index: int) -> tuple[int, ...]:
-        """Eight times 64 random bits, those of ``index``."""
+        """Eight random integers of 64 bits for ``index``."""
         return struct.unpack("<8Q", blake2b(f"{self.seed}:{self.split}:{index}".encode()).digest())
 
     def _open(self, source: SourceConfig) -> WordList | PatternList | StreamedWords:

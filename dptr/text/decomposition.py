@@ -1,7 +1,7 @@
-"""What characters are made of: jamo of a Hangul syllable, letter and accent, components of a Han character.
+"""Parts of characters: jamo of a Hangul syllable, letter and accent, components of a Han character.
 
-Thousands of characters share a few dozen parts. Training can use that (``dptr.training.shared_rows``): a rare character
-learns from the common ones that share its parts.
+Thousands of characters share a few dozen parts. With ``dptr.training.shared_rows``, a rare character learns from common
+ones with the same parts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNICODE = "unicode"  # canonical decomposition: 각 is ᄀ ᅡ ᆨ, é is e and 
 
 
 def read_decomposition(source: str, characters: Sequence[str]) -> dict[str, str]:
-    """The parts of each character; one without parts is a part of itself.
+    """The parts of each character; a character that cannot be decomposed is its own part.
 
     Args:
         source: ``unicode``, the canonical decomposition (NFD, Unicode Standard Annex #15), or the path of a UTF-8 file
@@ -29,17 +29,18 @@ def read_decomposition(source: str, characters: Sequence[str]) -> dict[str, str]
             are decomposed by Unicode.
 
     Raises:
-        UserError: a file that cannot be read, is not UTF-8, or has another line; a character twice.
+        UserError: the file is unreadable, is not UTF-8, has lines in another format, or repeats a character.
     """
     listed = {} if source == UNICODE else _read(Path(source))
     return {character: listed.get(character) or normalize("NFD", character) for character in characters}
 
 
 def part_weights(parts: Mapping[str, str]) -> tuple[Float32[np.ndarray, "n p"], list[str]]:
-    """How much each of n characters has of each of p shared parts, and these parts.
+    """The weight of each of p shared parts in each of n characters, and these parts.
 
-    A part counts that two characters or more share. A character with k of them, repeated ones counted, has 1/sqrt(k) of
-    each occurrence, so that a sum of independent parts has the variance of one. Without shared parts its row is zero.
+    A part is shared if two or more characters have it. Each occurrence of a shared part in a character with k of them
+    has weight 1/sqrt(k), so that a sum of independent parts has the variance of one. The row of a character without
+    shared parts is zero.
     """
     owners = Counter(part for own in parts.values() for part in set(own))
     shared = sorted(part for part, count in owners.items() if count > 1)

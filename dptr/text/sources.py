@@ -1,4 +1,4 @@
-"""Where a corpus reads its words: lists of packages, dictionaries, text files, the labels of data sets."""
+"""Word sources of corpora: lists of packages, dictionaries, text files, and labels of data sets."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from dptr.utils.reading import LARGEST, read_file
 
 PLACEHOLDER = "number placeholder"
 HEADING = "heading"
-_LOOKED_AT = 100  # lines, to see whether a text may be a list of frequencies
+_SAMPLE = 100  # lines to check first whether a text may be a list of frequencies
 _MERGED = re.compile(r"0[.,]*0")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?")
 _FINAL_SIGMA = re.compile(r"(?<=\w)σ\b")
 
 Entries = tuple[list[tuple[str, float]], dict[str, int]]
-"""(entry, weight > 0) pairs as read, and how many were left out, by reason."""
+"""Pairs (entry, weight > 0), and the number of entries that were left out, by reason."""
 
 
 def read_source(source: SourceConfig) -> Entries:
@@ -48,10 +48,8 @@ def read_source(source: SourceConfig) -> Entries:
 def read_wordfreq(source: SourceConfig) -> Entries:
     """The ``top`` most frequent words of ``wordfreq``'s largest list, weighted by frequency ** (1 - flatten).
 
-    Its Greek words are case-folded and end in σ; here they end in ς again.
-
-    The package merges all numbers of two digits and more into entries such as "00", "0,000" and "a00"
-    (``wordfreq.numbers``); they are no words, and are left out and counted.
+    Its Greek words are case-folded, so a final σ is replaced by ς. It merges numbers of two or more digits into entries
+    such as "00", "0,000", and "a00" (``wordfreq.numbers``), which are left out and counted.
     """
     try:
         wordfreq = importlib.import_module("wordfreq")
@@ -76,23 +74,23 @@ def read_wordfreq(source: SourceConfig) -> Entries:
 
 
 def read_cldr(source: SourceConfig) -> Entries:
-    """The words of CLDR in a language (``dptr.text.cldr_words``), each as likely."""
+    """The words of CLDR in a language (``dptr.text.cldr_words``), with equal weights."""
     return [(word, 1.0) for word in cldr_words(source.language)], {}
 
 
 def read_hunspell(source: SourceConfig) -> Entries:
-    """The words of a spell checker's dictionary: that of ``path``, or the installed one of ``language``."""
+    """The words of a hunspell dictionary: ``path``, or the installed one of ``language``."""
     path = Path(source.path) if source.path else find_dictionary(source.language)
     return [(word, 1.0) for word in read_dictionary(path)], {}
 
 
 def read_words(source: SourceConfig) -> Entries:
-    """Words of a text or gzip file, one a line or between any white space; a repeated word weighs more.
+    """Words of a text or gzip file, separated by white space; repeated words have more weight.
 
-    Where each line ends or begins with a number, as in ``ཀུན 237960``, its words are weighted by the logarithm of that
-    count, so that a few frequent ones do not fill a short list. In ``12 ཀུན 237960`` the last number is the count where
-    the first ones go up: they number the lines. ``max_words`` words are kept: the most frequent ones of such a list,
-    else some by chance.
+    If each line begins or ends with a number, as in ``ཀུན 237960``, this is the word's count. Weights are logarithms of
+    counts, so that a few frequent words do not dominate a short list. If first numbers ascend, as in ``12 ཀུན 237960``,
+    they are line numbers, and the last number is the count. At most ``max_words`` words are kept: the most frequent
+    ones of a list with counts, otherwise a random sample.
     """
     text = _read_text(source.path, "file")
     counted, headings = _read_counts(text)
@@ -114,7 +112,7 @@ def read_words(source: SourceConfig) -> Entries:
 
 
 def _some(words: Sequence[str], most: int) -> set[str]:
-    """At most so many different ones of ``words``, by chance; the same ones each time."""
+    """A random sample of at most ``most`` distinct words, the same in each call."""
     if len(words) <= most:
         return {*words}
     different = list(dict.fromkeys(words))
@@ -123,13 +121,13 @@ def _some(words: Sequence[str], most: int) -> set[str]:
 
 
 def _read_counts(text: str) -> tuple[dict[str, float], int]:
-    """The numbers of a list of frequencies by word, and how many lines of headings it has; nothing of other texts.
+    """Counts by word in a list of frequencies, and its number of heading lines; ({}, 0) for other texts.
 
-    Fewer than half of its words are numbers themselves, unless each line begins with its own. A count of 0 or less
-    counts as the smallest above.
+    A text in which half or more of the words are numbers is not such a list, unless its lines are numbered. Counts of 0
+    or less are replaced by the smallest positive one.
     """
     for end in (-1, 0):
-        some = list(islice(_rows(text), _LOOKED_AT))
+        some = list(islice(_rows(text), _SAMPLE))
         heading = int(len(some) > 2 and not _has_count(some[0], end))
         if not all(_has_count(fields, end) for fields in some[heading:]):
             continue
@@ -151,12 +149,12 @@ def _read_counts(text: str) -> tuple[dict[str, float], int]:
 
 
 def _rows(text: str) -> Iterator[list[str]]:
-    """The fields of each line that holds some."""
+    """The fields of each non-blank line."""
     return (fields for line in io.StringIO(text) if (fields := line.split()))
 
 
 def _has_count(fields: list[str], end: int) -> bool:
-    """Whether the fields of a line are a word or more, and a number at this end."""
+    """Whether a line has two or more fields, with a number at this end."""
     return len(fields) > 1 and _is_number(fields[end])
 
 
@@ -165,16 +163,13 @@ def _is_number(field: str) -> bool:
 
 
 def _are_numbered(rows: list[list[str]]) -> bool:
-    """Whether lines begin with numbers of their own, which go up, before a word and its count."""
+    """Whether lines begin with ascending line numbers, before a word and its count."""
     own = [int(fields[0]) for fields in rows if len(fields) > 2 and fields[0].isascii() and fields[0].isdecimal()]
     return len(own) == len(rows) and all(one < other for one, other in pairwise(own))
 
 
 def read_labels(source: SourceConfig) -> Entries:
-    """The distinct labels of data sets (``label_sets``), weighted by how often each stands there.
-
-    Data sets are read one after the other; no picture is read.
-    """
+    """The distinct labels of data sets (``label_sets``), weighted by frequency; no pictures are read."""
     counts: Counter[str] = Counter()
     for place in label_sets(source):
         counts.update(_labels_of_lmdb(place) if is_lmdb(place) else _labels_of_table(place, source.path))
@@ -182,7 +177,7 @@ def read_labels(source: SourceConfig) -> Entries:
 
 
 def label_sets(source: SourceConfig) -> list[Path]:
-    """Where labels stand: ``labels.tsv`` or its folder, an LMDB, or a root with many of them.
+    """The paths of ``labels.tsv`` files and LMDBs that a source names: one, or those of a root folder.
 
     Raises:
         UserError: see ``find_data_sets``.

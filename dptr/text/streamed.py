@@ -1,4 +1,4 @@
-"""Words of shards, read little by little: what a corpus draws from them, whatever their number."""
+"""Streaming of words from shards, for corpora of any size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dptr.shards.shard_set import ShardSet
 from dptr.shards.survey import LEFT_OUT, Survey, Verdict, survey
 from dptr.text.word_lists import count_drops
 
-WINDOW = 1 << 18  # rows that are shuffled together, some 5 MB
+WINDOW = 1 << 18  # rows that are shuffled together, about 5 MB
 TRAINED, HELD_OUT = 0, 1  # classes of words
 SPLITS = {"train": (TRAINED,), "heldout": (HELD_OUT,), "all": (TRAINED, HELD_OUT)}
-REDRAW = 1 << 40  # how far apart the indices lie that are tried in place of a word
-_CHUNKS = 64  # that stay in memory
+REDRAW = 1 << 40  # distance between the indices that are tried instead of an unusable word
+_CHUNKS = 64  # in memory at most
 
-Read = Callable[[str], tuple[str, str | None]]  # a word as it is used, and the reason to leave it out
-Check = Callable[[Sequence[str]], Iterable[str | None]]  # of words that are used the reason to leave them out after all
+Read = Callable[[str], tuple[str, str | None]]  # from an entry to its word, and the reason to leave it out, or None
+Check = Callable[[Sequence[str]], Iterable[str | None]]  # a further condition: from words to reasons, or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class StreamedWords:
 
     Attributes:
         name: for the log.
-        language: whose case rules hold.
-        styled: whether case styles and signs are applied: not to labels of pictures, which somebody wrote so.
-        restyled: whether an entry may be used in another case, where it does not fit as it is.
+        language: for rules of case.
+        styled: whether case styles and signs are applied; not to labels of pictures.
+        restyled: whether an entry may be used in another case if it does not fit unchanged.
     """
 
     name: str
@@ -44,17 +44,17 @@ class StreamedWords:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Rows that are left out, by reason, whatever the split."""
+        """The number of rows of all splits that are left out, by reason."""
         return {reason: count for reason, (count, _) in self.found.drops.items()}
 
     def entry_at(self, index: int) -> str:
-        """The entry at ``index`` >= 0 of all epochs; beyond ``REDRAW`` those that follow it, in place of it."""
+        """The entry at ``index`` >= 0; beyond ``REDRAW``, the next ones, which are tried instead of it."""
         attempt, index = divmod(index, REDRAW)
         chunk, row = self.order.locate(index + attempt)
         return _read(self.found.shards, chunk).labels[row] or ""
 
     def describe(self) -> str:
-        """What is in it, for the log."""
+        """A description for the log."""
         rows = f"{self.name}: {len(self.found.shards):,} entries, {self.order.length:,} words in this split, streamed"
         return rows + count_drops(self.dropped, "; left out: ", "")
 
@@ -63,12 +63,12 @@ def order_words(
     shards: ShardSet, split: str, seed: int, read: Read, holds: Callable[[str], bool], check: Check | None, cache: str,
     key: str,
 ) -> tuple[Survey, EpochOrder]:  # fmt: skip
-    """What is in shards, and the order of the words of a split, which may be none.
+    """Survey shards, and return the result with the order of a split's words (which may be empty).
 
     Args:
         holds: whether a word is held out.
-        check: a limit beside ``read``; where there is one, what is found is not kept in ``cache``.
-        key: what ``read`` and ``holds`` depend on.
+        check: a condition in addition to ``read``; the survey is not cached if there is one.
+        key: identifies what ``read`` and ``holds`` depend on.
 
     Raises:
         UserError: see ``survey``.

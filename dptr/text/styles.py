@@ -1,4 +1,4 @@
-"""The looks of a listed word: capitals, a capital first, mixed case, and a sign around it."""
+"""Case styles of listed words (upper, title, mixed), and signs around them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dptr.text.rules import SIGNS, Rules
 
 
 class Styles:
-    """Draws case styles and signs, as often as a corpus asks for them, where they keep its rules."""
+    """Draws case styles and signs with a corpus's shares, within its rules."""
 
     def __init__(self, config: CorpusConfig, rules: Rules) -> None:
         self.config, self.rules = config, rules
         self._signs = [pair for pair in SIGNS if rules.charset.covers("".join(pair))]
 
     def vary(self, word: str, language: str, bits: tuple[int, ...]) -> str:
-        """The word in a case style of its language, and maybe with a sign; as listed where these do not fit.
+        """The word in a case style of its language, possibly with a sign; unchanged if these do not fit.
 
         Args:
-            bits: four times 64 random ones.
+            bits: four random integers of 64 bits.
         """
         word = self._style(word, language, unit(bits[0]), bits[1])
         if self._signs and unit(bits[2]) < self.config.punctuation:
             before, after = self._signs[int(unit(bits[3]) * len(self._signs))]
             signed = before + word + after
             if self.rules.accepts(signed):
-                return signed  # else ؟ would not go with a Latin word
+                return signed  # not if, for example, ؟ is beside a Latin word
         return word
 
     def _style(self, word: str, language: str, choice: float, bits: int) -> str:
@@ -47,12 +47,12 @@ class Styles:
 
 
 def unit(bits: int) -> float:
-    """64 random bits to [0, 1)."""
+    """Convert 64 random bits to a number in [0, 1)."""
     return (bits >> 11) * 2.0**-53
 
 
 def _is_same_word(styled: str, word: str, language: str) -> bool:
-    """Whether case alone tells them apart: without Turkish rules, KADIN is not the word kadın."""
+    """Whether words differ only in case: without Turkish rules, KADIN is not the word kadın."""
     if language in casing.LANGUAGES:
         return casing.key(styled) == casing.key(word)
     return styled.casefold() == word.casefold()

@@ -1,4 +1,4 @@
-"""Words to token ids, and a decoder's probabilities back to words."""
+"""Conversion of words to token ids, and of a decoder's probabilities to words."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Visual = Literal["", LineDirection]
 
 @dataclass(frozen=True)
 class Decoded:
-    """One word as read.
+    """A decoded word.
 
     Attributes:
         text: the characters before the first EOS, without spaces at their ends.
-        confidence: 0..1, product of the probabilities of the characters and of EOS.
-        characters: 0..1 each, the probability of every character of ``text``.
-        written: the same characters in the order in which the model wrote them.
-        length: how many characters stand before the first EOS, those spaces too.
+        confidence: 0..1, the product of the probabilities of the characters and of EOS.
+        characters: the probability of each character of ``text``, 0..1.
+        written: the same characters in the model's order.
+        length: the number of characters before the first EOS, including the removed spaces.
         ended: whether there was an EOS.
     """
 
@@ -40,7 +40,7 @@ class Decoded:
 class Tokenizer:
     """Token ids: EOS 0, characters 1..n in charset order, BOS n+1, PAD n+2, as in PARSeq's ``strhub/data/utils.py``.
 
-    EOS and the characters come first so that they are the classes a decoder predicts.
+    EOS and the characters are first, since they are the classes of a decoder.
     """
 
     eos = 0
@@ -49,10 +49,10 @@ class Tokenizer:
         """
         Args:
             charset: the characters.
-            max_length: the most characters a word may have, >= 1.
-            visual: of a model that writes them as they stand, from left to right, also where they are read from right
-                to left, the direction of lines with such letters (``dptr.text.direction``); empty of others. Words are
-                in the order of reading here as elsewhere.
+            max_length: of a word, in characters, >= 1.
+            visual: for a model that writes in visual order, from left to right, the direction of lines with
+                right-to-left letters (``dptr.text.direction``); empty for logical order. Words themselves are always in
+                logical order.
         """
         if max_length < 1:
             raise UserError(f"max_length {max_length}: must be at least 1; set model.max_length")
@@ -100,10 +100,10 @@ class Tokenizer:
         return tokens
 
     def decode(self, probabilities: Float[np.ndarray, "b t classes"]) -> list[Decoded]:
-        """The likeliest class at each position, cut at the first EOS; spaces at the ends of the text are dropped.
+        """Decode the likeliest class at each position, up to the first EOS; remove spaces at the ends of the text.
 
-        Confidence is PARSeq's (``strhub/models/base.py``): the product over the characters and the EOS that ends
-        them. Where no EOS is predicted, the word is all t characters and the product is over these.
+        The confidence is PARSeq's (``strhub/models/base.py``): the product over the characters and EOS. Without an EOS,
+        the word has all t characters, and the product is over these.
 
         Args:
             probabilities: 0..1, after the softmax; ``classes`` is EOS and the charset.
@@ -127,14 +127,14 @@ class Tokenizer:
         return words
 
     def write(self, word: str) -> str:
-        """A word in the order in which the model writes it."""
+        """Convert a word to the model's order."""
         return to_visual(word, self._mirrored, self.visual) if self.visual else word
 
     def read(self, text: str, scores: Sequence[float]) -> tuple[str, tuple[float, ...]]:
-        """A word that the model wrote, in the order in which it is read.
+        """Convert a word from the model's order to logical order.
 
         Args:
-            scores: of its characters; more are not used.
+            scores: of its characters; further ones are ignored.
 
         Returns:
             The word, and the score of each of its characters.
@@ -145,7 +145,7 @@ class Tokenizer:
         return to_logical(text, self._mirrored, self.visual), tuple(scores[place] for place in order)
 
     def symbols(self, word: str) -> list[int]:
-        """The classes of a word's characters, in the order in which the model writes them; all are in the charset."""
+        """The classes of a word's characters, in the model's order; all must be in the charset."""
         return [1 + self.charset.index(character) for character in self.write(word)]
 
     def _refuse(self, word: str) -> None:

@@ -1,4 +1,4 @@
-"""What Unicode says of characters: script, direction, combining marks, grapheme clusters."""
+"""Unicode properties of characters: script, direction, combining marks, grapheme clusters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from typing import Literal
 from unicodedata import bidirectional, category, name
 
-JOINERS = "\u200c\u200d"  # zero width non-joiner and joiner: they choose the form of the letters beside them
+JOINERS = "\u200c\u200d"  # zero width non-joiner and joiner, which select the form of neighboring letters
 _EAST_ASIAN = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL")
 # A virama, further marks or zero width joiners, and the consonant that it fuses: InCB=Linker, Extend and Consonant of
 # six scripts (Unicode 15.1, DerivedCoreProperties.txt).
@@ -26,20 +26,20 @@ _APART = "\u102b\u102c\u1038"
 
 
 def is_mark(character: str) -> bool:
-    """Whether a character is a combining mark (general category M): it is written on the character before it."""
+    """Whether a character is a combining mark (general category M)."""
     return category(character)[0] == "M"
 
 
 def is_jamo(character: str) -> bool:
-    """Whether it is a conjoining letter of Hangul, which NFC joins with its neighbors."""
+    """Whether a character is a conjoining jamo of Hangul, which NFC composes with its neighbors."""
     return name(character, "").startswith(("HANGUL CHOSEONG", "HANGUL JUNGSEONG", "HANGUL JONGSEONG"))
 
 
 @cache
 def script(letter: str) -> str:
-    """Script of a letter or mark by the first word of its Unicode name, "" for all else.
+    """The script of a letter or mark, by the first word of its Unicode name; "" for other characters.
 
-    Chinese characters, kana and Hangul, which are written side by side, count as one, "EAST ASIAN".
+    Chinese characters, kana, and Hangul, which occur together, are one script here, "EAST ASIAN".
     """
     if category(letter)[0] not in "LM":
         return ""
@@ -50,18 +50,17 @@ def script(letter: str) -> str:
 
 
 def directions(text: Iterable[str]) -> set[Literal["ltr", "rtl"]]:
-    """The directions in which the letters of ``text`` run: its strong types L, R and AL (UAX #9, table 4)."""
+    """The directions of the letters of ``text``, by the strong types L, R, and AL (UAX #9, table 4)."""
     strong: dict[str, Literal["ltr", "rtl"]] = {"L": "ltr", "R": "rtl", "AL": "rtl"}
     return {strong[kind] for kind in map(bidirectional, text) if kind in strong}
 
 
 def graphemes(text: str) -> list[str]:
-    """The extended grapheme clusters of ``text``: what its readers count as one character.
+    """The extended grapheme clusters of ``text``, the characters that readers perceive.
 
-    Rules GB9, GB9a and GB9c of UAX #29 (Unicode 15.1): a combining mark or joiner belongs to the character before it,
-    and a consonant to the virama before it (क्ष is one cluster) in the six scripts where Unicode says so, whatever
-    carries the virama. Emoji sequences, flags, and jamo that NFC has not composed are not treated: no charset of this
-    toolkit holds them.
+    By rules GB9, GB9a, and GB9c of UAX #29 (Unicode 15.1), a combining mark or joiner belongs to the character before
+    it; so does a consonant to a virama before it (क्ष is one cluster), in six scripts, whatever has the virama. Emoji
+    sequences, flags, and conjoining jamo are not supported, since no charset of this toolkit has them.
     """
     if text.isascii():
         return list(text)

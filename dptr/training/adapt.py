@@ -1,9 +1,8 @@
-"""``dptr adapt``: a recognizer learns the words of a domain from rendered crops of them; its image side is frozen.
+"""``dptr adapt``: fine-tune a recognizer's decoder on rendered words of a domain, behind the frozen encoder and FMU.
 
-The words are rendered, the frozen encoder and FMU see them once, and the decoder learns to read what they saw: a step
-costs the decoder alone. The other part of each batch are rendered words of the recognizer's language, seen in the same
-way, so that it does not forget them. Ours, and not training on text alone: without rendering, text standing in for the
-image side of a finished recognizer was tried and failed (docs/LOG.md).
+Each word is rendered and encoded once before training, so a training step costs only the decoder. The rest of each
+batch is rendered words of the recognizer's language, so that the decoder does not forget them. This method is ours. It
+needs rendering: replacing the image side of a finished recognizer by text failed (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -32,9 +32,9 @@ from dptr.synth.source import RenderedWords
 from dptr.text.corpus import Corpus, in_language
 from dptr.text.tokenizer import Decoded, Tokenizer
 from dptr.training.device import make_accelerator
-from dptr.training.forgetting import WAYS, between
+from dptr.training.forgetting import FRACTIONS, sweep_interpolations
 from dptr.training.resolve import resolve_adapt
-from dptr.training.sources import RENDERED_VALIDATION, rendered_words
+from dptr.training.sources import RENDERED_VALIDATION, UNDRAWABLE_SAMPLE, rendered_words
 from dptr.training.state import check_out
 from dptr.training.task import Scores, Share, Task, Validation
 from dptr.training.trainer import Trainer
@@ -43,9 +43,8 @@ from dptr.utils.permutations import seeded_order
 from dptr.utils.sizes import group_by_size
 from dptr.utils.terminal import progress_bars
 
-LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
-Progress = Callable[[int], None]  # so many pictures more
-_TOGETHER = 128  # crops that the image side sees at once
+ReportProgress = Callable[[int], None]  # gets the number of crops encoded since the last call
+_BATCH = 128  # crops, or memories, that go through the network at once
 
 
 class AdaptObjective(nn.Module):
@@ -65,24 +64,24 @@ class AdaptObjective(nn.Module):
 
 @dataclass(frozen=True)
 class Features:
-    """Rendered words as the recognizer's image side sees them.
+    """Rendered words, encoded by the recognizer's image side.
 
     Attributes:
-        memory: of each word (m, d) float16; without an FMU, m goes by the width of the crop.
+        memory: (m, d) float16 for each word; without an FMU, m depends on the crop's width.
     """
 
     memory: Sequence[Float[Tensor, "m d"]]
     words: list[str]
 
-    def rows(self, first: int, count: int, seed: int) -> list[int]:
-        """Samples ``first``.. of all, in a new seeded order each epoch."""
-        places = (divmod(index, len(self.words)) for index in range(first, first + count))
-        return [int(seeded_order(seed, epoch, len(self.words))[place]) for epoch, place in places]
+    def shuffled_rows(self, first: int, count: int, seed: int) -> list[int]:
+        """Rows of samples ``first`` to ``first + count - 1`` of a stream with a new seeded order each epoch."""
+        positions = (divmod(index, len(self.words)) for index in range(first, first + count))
+        return [int(seeded_order(seed, epoch, len(self.words))[position]) for epoch, position in positions]
 
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """What is learned, what is rehearsed, and other pictures of both to validate on."""
+    """Encoded words of the domain and of the language, each rendered anew for validation."""
 
     domain_training: Features
     language_training: Features
@@ -91,18 +90,18 @@ class FeatureSets:
 
 
 def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
-    """Train and write ``out/model``: the recognizer with another decoder.
+    """Train, and write ``out/model``: the recognizer with its decoder adapted.
 
-    Validation reads words of the domain in other pictures, and other words, which nothing else shows. Kept is the state
-    that reads most of the domain, of those that lose at most ``recipe.max_accuracy_loss`` of the others; step 0
-    counts, and so do decoders some of the ``WAYS`` from the one before to that of a step
-    (``dptr.training.forgetting``).
+    Validation reads new renderings of domain words, and words of the language that training does not show. The state
+    that reads the most domain words is kept, among those whose accuracy on the language words fell by at most
+    ``recipe.max_accuracy_loss``. Candidates are the state at step 0, the decoder of each validation, and interpolations
+    between the two (``dptr.training.forgetting``).
 
     Returns:
         The folder of the best recognizer.
 
     Raises:
-        UserError: no word of the text that the recognizer can write, or no font draw; several processes; see
+        UserError: the recognizer can write, or the fonts can draw, none of the words; several processes; see
             ``resolve_adapt``, ``check_out``, ``rendered_words``, ``Trainer``.
     """
     resolved = resolve_adapt(recipe)
@@ -113,7 +112,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
     if accelerator.num_processes > 1:
         raise UserError(f"dptr adapt takes minutes: run it in one process, not {accelerator.num_processes}")
     model.to(accelerator.device).eval()
-    features, notes = prepare(recipe, loaded)
+    features, notes = render_features(recipe, loaded)
     model.requires_grad_(False)
     model.decoder.requires_grad_(True)
     task = AdaptTask(recipe, out.name, loaded, dual, features, accelerator.device)
@@ -122,7 +121,7 @@ def adapt(recipe: AdaptRecipe, out: Path, resume: bool = False) -> Path:
 
 
 class AdaptTask(Task):
-    """A decoder that learns words of a domain behind a frozen image side; see ``dptr.training.task.Task``."""
+    """Fine-tuning of a decoder on encoded words; see ``dptr.training.task.Task``."""
 
     unit = "words"
     splittable = True
@@ -139,18 +138,18 @@ class AdaptTask(Task):
     ):
         self.recipe, self.loaded, self.dual, self.features, self.device = recipe, loaded, dual, features, device
         self.decoder, self.tokenizer = loaded.model.decoder, loaded.tokenizer
-        self.first = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
+        self.initial_weights = {name: tensor.clone() for name, tensor in self.decoder.state_dict().items()}
         self.objective = AdaptObjective(self.decoder.train())
         self.parts = [(self.decoder, 1.0)]
-        before = {key: value for key, value in loaded.card.items() if key != "thresholds"}  # not measured on this one
-        self.card = {**before, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
+        card = {key: value for key, value in loaded.card.items() if key != "thresholds"}  # not measured for this model
+        self.card = {**card, "name": name, "adapted_to": [Path(path).name for path in recipe.text]}
 
     def batches(self, first: int, last: int, share: Share) -> Generator[list[tuple[Features, list[int]]], None, None]:
         run = self.recipe.run
-        new = max(1, round(self.recipe.domain_share * run.batch_size))
-        sizes = ((self.features.domain_training, new), (self.features.language_training, run.batch_size - new))
+        domain = max(1, round(self.recipe.domain_share * run.batch_size))
+        sizes = ((self.features.domain_training, domain), (self.features.language_training, run.batch_size - domain))
         for step in range(first, last):
-            yield [(subset, subset.rows(step * count, count, run.seed)) for subset, count in sizes]
+            yield [(subset, subset.shuffled_rows(step * count, count, run.seed)) for subset, count in sizes]
 
     def tensors(
         self, batch: list[tuple[Features, list[int]]], step: int, generator: torch.Generator, share: Share
@@ -165,36 +164,37 @@ class AdaptTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         sets = {"domain": self.features.domain_validation, "others": self.features.language_validation}
-        for way in between(self.decoder, self.first, WAYS if step else WAYS[:1]):
-            scores = {name: decoder_accuracy(self.decoder, some, self.tokenizer) for name, some in sets.items()}
-            before = baseline.get("", scores)["others"]
+        fractions = FRACTIONS if step else FRACTIONS[:1]
+        for fraction in sweep_interpolations(self.decoder, self.initial_weights, fractions):
+            scores = {name: decoder_accuracy(self.decoder, subset, self.tokenizer) for name, subset in sets.items()}
+            initial_accuracy = baseline.get("", scores)["others"]
             message = (
                 f"reads {scores['domain']:.1%} of {len(sets['domain'].words)} words to learn, "
                 f"{scores['others']:.1%} of {len(sets['others'].words)} others"
             )
-            if way < 1:
-                message = f"{way:.0%} of the way: {message}"
-            if not self.remembers(scores, before):
+            if fraction < 1:
+                message = f"{fraction:.0%} of the way: {message}"
+            if not self.is_within_limit(scores, initial_accuracy):
                 message += f"; not kept: that is more than max_accuracy_loss={self.recipe.max_accuracy_loss:g} "
-                message += f"below {before:.1%}"
-            yield Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
+                message += f"below {initial_accuracy:.1%}"
+            yield Validation(scores, message, variant=f"_{fraction:g}" if fraction < 1 else "")
 
-    def remembers(self, scores: Scores, before: float) -> bool:
-        """Whether other words are read nearly as well as before."""
-        return scores["others"] >= before - self.recipe.max_accuracy_loss
+    def is_within_limit(self, scores: Scores, initial_accuracy: float) -> bool:
+        """Whether the accuracy on language words fell by at most ``recipe.max_accuracy_loss``."""
+        return scores["others"] >= initial_accuracy - self.recipe.max_accuracy_loss
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
-        return not best or (self.remembers(scores, baseline["others"]) and scores["domain"] > best["domain"])
+        return not best or (self.is_within_limit(scores, baseline["others"]) and scores["domain"] > best["domain"])
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
-        about = {
+        sets = {
             "domain": ("words to learn, rendered", len(self.features.domain_validation.words)),
             "others": ("other words, rendered", len(self.features.language_validation.words)),
         }
-        way = float(validation.variant.removeprefix("_") or 1)
+        fraction = float(validation.variant.removeprefix("_") or 1)
         results: list[dict[str, Any]] = [
-            {"data": data, "n": count, "word_accuracy": validation.scores[name], "step": step, "way": way}
-            for name, (data, count) in about.items()
+            {"data": data, "n": count, "word_accuracy": validation.scores[name], "step": step, "way": fraction}
+            for name, (data, count) in sets.items()
         ]
         save_checkpoint(
             out / "model", "recognizer", self.loaded.model, self.loaded.config, self.tokenizer.charset, self.dual,
@@ -202,37 +202,25 @@ class AdaptTask(Task):
         )  # fmt: skip
 
 
-def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:
-    """All words rendered and seen, and notes for the log.
+def render_features(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]]:
+    """Render and encode all words; also return notes for the log.
 
     Raises:
         UserError: see ``adapt``.
     """
     model, tokenizer, config = loaded.model, loaded.tokenizer, loaded.config
     charset, length, seed = tokenizer.charset, tokenizer.max_length, recipe.run.seed
-    others, unseen, notes = rendered_words(
+    language, make_validation, notes = rendered_words(
         in_language(recipe.corpus, charset), recipe.render, config.encoder, charset, length, seed, recipe.pack
     )
-    sources = tuple(SourceConfig(kind="file", path=path) for path in recipe.text)
-    shown = recipe.words
-    words = CorpusConfig(
-        sources=sources, heldout=shown.heldout, upper=shown.upper, title=shown.title, mixed=shown.mixed,
-        punctuation=shown.punctuation,
-    )  # fmt: skip
-    render, size = recipe.render, config.encoder.crop_size
-    fonts = find_fonts(render.fonts)
-    held = "heldout" if render.font_split == "train" else render.font_split
-    domain, again = (
-        RenderedWords(Corpus(words, charset, length, number), Renderer(render, number, FontIndex(fonts, split), size))
-        for number, split in ((seed, render.font_split), (seed + 1, held))
-    )
-    undrawable = [f"words to learn: {count} of the first {LOOKED_AT:,} left out, {reason}"
-                  for reason, count in domain.undrawable(LOOKED_AT).items()]  # fmt: skip
+    domain, domain_validation = render_domain(recipe, loaded)
+    undrawable = [f"words to learn: {count} of the first {UNDRAWABLE_SAMPLE:,} left out, {reason}"
+                  for reason, count in domain.undrawable(UNDRAWABLE_SAMPLE).items()]  # fmt: skip
     source_counts = (
         (domain, recipe.domain_crops),
-        (others, recipe.language_crops),
-        (again, RENDERED_VALIDATION),
-        (unseen(), RENDERED_VALIDATION),
+        (language, recipe.language_crops),
+        (domain_validation, RENDERED_VALIDATION),
+        (make_validation(), RENDERED_VALIDATION),
     )
     total, done = sum(count for _, count in source_counts), 0
     with progress_bars() as bars:
@@ -250,14 +238,32 @@ def prepare(recipe: AdaptRecipe, loaded: Loaded) -> tuple[FeatureSets, list[str]
     return features, [message, *undrawable, *notes]
 
 
-def encode_words(model: Recognizer, source: Source, count: int, progress: Progress) -> Features:
-    """The memory of the first ``count`` samples; those of one width are seen together, so that none is stretched."""
+def render_domain(recipe: AdaptRecipe, loaded: Loaded) -> tuple[RenderedWords, RenderedWords]:
+    """Rendered words of ``recipe.text`` to train on, and other renderings of them to validate on."""
+    charset, length, seed = loaded.tokenizer.charset, loaded.tokenizer.max_length, recipe.run.seed
+    sources, words = tuple(SourceConfig(kind="file", path=path) for path in recipe.text), recipe.words
+    corpus = CorpusConfig(
+        sources=sources, heldout=words.heldout, upper=words.upper, title=words.title, mixed=words.mixed,
+        punctuation=words.punctuation,
+    )  # fmt: skip
+    render, size = recipe.render, loaded.config.encoder.crop_size
+    fonts = find_fonts(render.fonts)
+    validation_split = "heldout" if render.font_split == "train" else render.font_split
+    training, validation = (
+        RenderedWords(Corpus(corpus, charset, length, number), Renderer(render, number, FontIndex(fonts, split), size))
+        for number, split in ((seed, render.font_split), (seed + 1, validation_split))
+    )
+    return training, validation
+
+
+def encode_words(model: Recognizer, source: Source, count: int, progress: ReportProgress) -> Features:
+    """Encode the first ``count`` samples; crops of equal width form a batch, so that none is padded."""
     memory: list[Tensor] = []
     words: list[str] = []
-    for start in range(0, count, _TOGETHER):
-        samples = [source.sample(index) for index in range(start, min(start + _TOGETHER, count))]
-        for places, crops in group_by_size([crop for crop, _, _ in samples], _TOGETHER):
-            memory += _memory(model, crops).unbind()
+    for start in range(0, count, _BATCH):
+        samples = [source.sample(index) for index in range(start, min(start + _BATCH, count))]
+        for places, crops in group_by_size([crop for crop, _, _ in samples], _BATCH):
+            memory += _encode(model, crops).unbind()
             words += [samples[place][1] for place in places]
         progress(len(samples))
     return Features(memory, words)
@@ -266,7 +272,7 @@ def encode_words(model: Recognizer, source: Source, count: int, progress: Progre
 def pad_memory(
     memories: Sequence[Float[Tensor, "m d"]], device: torch.device
 ) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"] | None]:
-    """Memories as one tensor, float32, and which of its tokens they have; None where that is all."""
+    """Memories padded to one float32 tensor, and the mask of their tokens; None instead of an all-True mask."""
     padded = pad_sequence(list(memories), batch_first=True).float().to(device)
     lengths = torch.tensor([len(memory) for memory in memories], device=device)
     mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
@@ -274,16 +280,16 @@ def pad_memory(
 
 
 @torch.no_grad()
-def _memory(model: Recognizer, crops: Any) -> Float[Tensor, "b m d"]:
+def _encode(model: Recognizer, crops: np.ndarray) -> Float[Tensor, "b m d"]:
     return model.memory(to_pixels(crops, next(model.parameters()).device)).half().cpu()
 
 
 @torch.no_grad()
 def decoder_accuracy(decoder: Decoder, subset: Features, tokenizer: Tokenizer) -> float:
-    """Share of words, 0 to 1, that the decoder reads correctly, character by character as they were drawn."""
+    """Share of words, 0 to 1, that the decoder reads exactly as they were rendered, case and punctuation included."""
     device = next(decoder.parameters()).device
 
     def recognize(memories: Sequence[Tensor]) -> list[Decoded]:
         return tokenizer.decode(to_probabilities(decoder.decode(*pad_memory(memories, device))))
 
-    return share_correct(compare(read_batches(slice_batches(subset.memory, _TOGETHER), recognize), subset.words))
+    return share_correct(compare(read_batches(slice_batches(subset.memory, _BATCH), recognize), subset.words))

@@ -1,6 +1,6 @@
-"""``dptr align``: train the glyph dual encoder on rendered words. No photograph of text and no human label is used.
+"""``dptr align``: train the glyph dual encoder on rendered words, without photographs of text or human labels.
 
-With ``co_training`` a decoder learns at the same time (``dptr.training.co_training``).
+With ``co_training``, a decoder is trained at the same time (``dptr.training.co_training``).
 """
 
 from __future__ import annotations
@@ -66,21 +66,22 @@ class AlignObjective(nn.Module):
         loss, parts, slots = alignment_loss(self.model, pixels, symbols, stops, self.recipe, generator)
         if self.decoder is not None:
             assert targets is not None and words is not None and word_targets is not None
-            teach = self.recipe.co_training
-            taught = co_training_losses(
-                self.decoder, self.model.text, slots, symbols, targets, words, word_targets, teach, generator
+            config = self.recipe.co_training
+            losses = co_training_losses(
+                self.decoder, self.model.text, slots, symbols, targets, words, word_targets, config, generator
             )
-            loss = loss + torch.stack([getattr(teach, name) * value for name, value in taught.items()]).sum()
-            parts |= {name: value.detach() for name, value in taught.items()}
+            loss = loss + torch.stack([getattr(config, name) * value for name, value in losses.items()]).sum()
+            parts |= {name: value.detach() for name, value in losses.items()}
         return {"loss": loss, **parts}
 
 
 def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
-    """Train and write ``out/model``, a glyph encoder folder.
+    """Train, and write ``out/model``, a glyph encoder folder.
 
-    Validation reads rendered words that the corpus holds out, in fonts that are held out where ``render.font_split`` is
-    ``train``; the best state, by words that the decoder reads where one is taught, then by words and by slots, is kept.
-    A decoder that is taught is written to ``out/decoder``, a checkpoint as of stage 1.
+    Validation reads rendered words that the corpus holds out; their fonts are held out too if ``render.font_split`` is
+    ``train``. States are ranked by the co-trained decoder's word accuracy, if there is one, then by the slots' word
+    accuracy, then by slot accuracy; the best is kept. A co-trained decoder is written to ``out/decoder``, in the format
+    of a stage 1 checkpoint.
 
     Returns:
         The folder of the best model.
@@ -96,10 +97,10 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(recipe.run.seed)
         model = GlyphModel(recipe.glyph, len(charset))
         decoder = build_co_trained_decoder(recipe, charset, parts.decoder)
-    compose_rows(_tables(model, decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
+    compose_rows(_character_tables(model, decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
     notes = warm_start(model, charset, parts.glyph) if parts.glyph else []
     length = recipe.glyph.max_length
-    source, unseen, more = rendered_words(
+    source, make_validation, render_notes = rendered_words(
         recipe.corpus, recipe.render, recipe.glyph.encoder, charset, length, recipe.run.seed, recipe.pack
     )
     if ramp := round(recipe.ramp * recipe.run.steps * recipe.run.batch_size):
@@ -107,15 +108,15 @@ def align(recipe: AlignRecipe, out: Path, resume: bool = False) -> Path:
             recipe.corpus, plain_render(recipe.render), recipe.glyph.encoder, charset, length, recipe.run.seed, ""
         )
         source = Curriculum(plain, source, ramp)
-    source, messages = in_batches(source, 1, recipe.glyph.encoder, recipe.run)
-    validation = draw(unseen(), RENDERED_VALIDATION)
+    source, batch_notes = in_batches(source, 1, recipe.glyph.encoder, recipe.run)
+    validation = draw(make_validation(), RENDERED_VALIDATION)
     task = AlignTask(recipe, out.name, charset, model, decoder, source, validation, accelerator.device)
-    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *more, *messages]).run()
+    Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*notes, *render_notes, *batch_notes]).run()
     return out / "model"
 
 
 class AlignTask(Task):
-    """The glyph dual encoder, and a decoder beside it, from rendered words; see ``dptr.training.task.Task``."""
+    """Training of the glyph dual encoder, and of a decoder if there is one; see ``dptr.training.task.Task``."""
 
     unit = "crops"
 
@@ -135,9 +136,9 @@ class AlignTask(Task):
         self.length = recipe.glyph.max_length
         self.index = {character: place + 1 for place, character in enumerate(charset.characters)}
         self.tokenizer = Tokenizer(charset, self.length)
-        # to be spelled: others than those that the crops show, which have the run's seed
+        # words for the decoder to spell; another seed than the rendered words', so that they differ
         self.corpus = Corpus(recipe.corpus, charset, self.length, recipe.run.seed + (1 << 32))
-        shared_rows = share_rows(_tables(model, decoder), charset, recipe.decomposition)
+        shared_rows = share_rows(_character_tables(model, decoder), charset, recipe.decomposition)
         self.objective = AlignObjective(model, decoder, recipe, shared_rows)
         self.parts = [(self.objective, 1.0)]
         self.card: dict[str, Any] = {
@@ -161,18 +162,18 @@ class AlignTask(Task):
             "stops": torch.from_numpy(stops),
         }
         if self.decoder is not None:
-            some = text_batch(self.corpus, self.recipe.co_training.words, step)[share.rank :: share.processes]
+            spelled = text_batch(self.corpus, self.recipe.co_training.words, step)[share.rank :: share.processes]
             tensors["targets"] = torch.from_numpy(self.tokenizer.encode(words))
-            tensors["words"] = slot_symbols(some, self.index, self.length)
-            tensors["word_targets"] = torch.from_numpy(self.tokenizer.encode(some))
+            tensors["words"] = slot_symbols(spelled, self.index, self.length)
+            tensors["word_targets"] = torch.from_numpy(self.tokenizer.encode(spelled))
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}, words
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         scores = slot_accuracy(self.model, self.validation, self.index, self.length, self.device)
         message = f"slots spell {scores['word_accuracy']:.1%} of held-out rendered words"
         if self.decoder is not None:
-            read = decoder_accuracy(self.model, self.decoder, self.tokenizer, self.validation, self.device)
-            scores = {"read": read, **scores}
+            accuracy = decoder_accuracy(self.model, self.decoder, self.tokenizer, self.validation, self.device)
+            scores = {"read": accuracy, **scores}
             message += f", decoder reads {scores['read']:.1%}"
         yield Validation(scores, message)
 
@@ -183,35 +184,35 @@ class AlignTask(Task):
         result = {"data": "rendered held-out words", "step": step, "n": len(self.validation), **validation.scores}
         card = {**self.card, "results": [result]}
         slots = read_slots(self.model, self.validation, self.index, self.length, self.device)
-        fitted = calibrated(self.model, *slots) if self.recipe.spell else self.model
-        save_glyph(out / "model", fitted, self.charset, self.recipe.glyph, card)
+        model = calibrated(self.model, *slots) if self.recipe.spell else self.model
+        save_glyph(out / "model", model, self.charset, self.recipe.glyph, card)
         if self.decoder is not None:
             save_co_trained_decoder(out / "decoder", self.decoder, self.recipe, self.charset, out / "model", card)
 
 
-def _tables(model: GlyphModel, decoder: Decoder | None) -> list[nn.Parameter]:
-    """The parameters with a row a character."""
-    own = [model.get_parameter(name) for name in BY_CHARACTER]
-    return [*own, *(decoder_tables(decoder) if decoder is not None else [])]
+def _character_tables(model: GlyphModel, decoder: Decoder | None) -> list[nn.Parameter]:
+    """The parameters with one row per character."""
+    tables = [model.get_parameter(name) for name in BY_CHARACTER]
+    return [*tables, *(decoder_tables(decoder) if decoder is not None else [])]
 
 
 def slot_accuracy(
     model: GlyphModel, crops: LabeledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> dict[str, float]:
-    """How many crops, 0 to 1, have all slots up to EOS nearest to their word's text tokens; how many such slots are."""
+    """Share, 0 to 1, of slots up to EOS whose nearest text token is correct, and of crops in which all of them are."""
     slots, symbols = read_slots(model, crops, index, max_length, device)
-    counted = symbols <= len(index)
-    hits = (model.slot_logits(slots).argmax(-1) == symbols) | ~counted
+    is_counted = symbols <= len(index)
+    is_correct = (model.slot_logits(slots).argmax(-1) == symbols) | ~is_counted
     return {
-        "word_accuracy": float(hits.all(1).double().mean()),
-        "slot_accuracy": float(hits[counted].double().mean()),
+        "word_accuracy": float(is_correct.all(1).double().mean()),
+        "slot_accuracy": float(is_correct[is_counted].double().mean()),
     }
 
 
 def read_slots(
     model: GlyphModel, crops: LabeledCrops, index: dict[str, int], max_length: int, device: torch.device
 ) -> tuple[Float[Tensor, "n s d"], Int[Tensor, "n s"]]:
-    """Slots of crops, in the order of ``LabeledCrops.batches``, and the symbols they should stand for."""
+    """Slots of crops, in the order of ``LabeledCrops.batches``, and the symbol of each."""
 
     def read(batch: np.ndarray) -> list[Tensor]:
         return list(model.image_tokens(to_pixels(batch, device))[1].unbind())

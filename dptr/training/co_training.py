@@ -1,8 +1,8 @@
-"""A decoder taught while the glyph encoder aligns: stage 1 without a second run, or reading rendered crops, or both.
+"""Co-training: a decoder is trained together with the glyph encoder, on text tokens (stage 1), rendered crops, or both.
 
-Reading rendered crops alone (``co_training.images``, with ``spell`` and ``cosine`` at 0) is plain supervised training:
-the control that DPTR has to beat. With ``co_training.text`` as well it is joint training: each step also holds a batch
-of words that are spelled from their text tokens, far more words than crops can be rendered of.
+On rendered crops alone (``co_training.images``, with ``spell`` and ``cosine`` at 0), it is plain supervised training:
+the control that DPTR has to beat. With ``co_training.text``, each step also spells a batch of words from their text
+tokens; there can be far more of these words than rendered crops.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from dptr.utils.files import digest
 
 
 def build_co_trained_decoder(recipe: AlignRecipe, charset: Charset, checkpoint: Checkpoint | None) -> Decoder | None:
-    """The decoder that ``recipe.co_training`` asks for; None where it asks for none.
+    """The decoder that ``recipe.co_training`` asks for; None if there is no co-training.
 
-    Torch's default generator draws fresh weights.
+    Fresh weights are drawn from torch's default generator.
 
     Args:
-        recipe: as ``dptr.training.resolve.resolve_align`` completes it.
-        checkpoint: where the decoder starts; None = fresh.
+        recipe: as ``dptr.training.resolve.resolve_align`` returns it.
+        checkpoint: initial weights; None = fresh.
 
     Raises:
-        UserError: settings that are no decoder's, or not those of ``checkpoint``.
+        UserError: invalid decoder settings, or ones that differ from the checkpoint's.
     """
     if not has_co_training(recipe.co_training):
         return None
@@ -51,12 +51,12 @@ def build_co_trained_decoder(recipe: AlignRecipe, charset: Charset, checkpoint: 
 
 
 def has_co_training(config: CoTrainingConfig) -> bool:
-    """Whether there is a decoder to train beside."""
+    """Whether a decoder is trained too."""
     return config.text > 0 or config.images > 0
 
 
 def model_config(recipe: AlignRecipe) -> DecoderModelConfig:
-    """Of the decoder and its words, as stage 1 has them."""
+    """The settings of the co-trained decoder, in the format of stage 1."""
     glyph, decoder = recipe.glyph, recipe.co_training.decoder
     return DecoderModelConfig(decoder=decoder, charset=glyph.charset, max_length=glyph.max_length)
 
@@ -69,33 +69,33 @@ def co_training_losses(
     targets: Int[Tensor, "b t"],
     words: Int[Tensor, "n s"],
     word_targets: Int[Tensor, "n u"],
-    teach: CoTrainingConfig,
+    config: CoTrainingConfig,
     generator: torch.Generator,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The decoder's losses, those with a weight above 0.
+    """The decoder's losses whose weight in ``config`` is above 0.
 
-    - ``images``: reading ``targets`` from the crops' slots;
-    - ``text``: spelling ``word_targets`` from the words' text tokens, which are frozen for it and scaled to the length
-      of this batch's slots (``length_factor``). With ``teach.residuals`` each token moves as a random slot of this
-      batch that shows the same symbol lies off its own text token (``dptr.dual.orp.residuals``), or, where none
-      shows it, any character's: stand-ins that err as this step's image tokens do.
+    - ``images``: reading ``targets`` from the crops' slots.
+    - ``text``: spelling ``word_targets`` from the words' text tokens, which get no gradient and are scaled to the norm
+      of this batch's slots (``length_factor``). With ``config.residuals`` each token is perturbed by the residual (slot
+      minus text token) of a random slot of this batch with the same symbol, or with any character if the batch lacks
+      it (``dptr.dual.orp.residuals``). So text tokens get the errors that image tokens have at this step.
 
     Args:
-        symbols: of the crops' words, by slot.
-        words: symbols of the words to spell, by slot; they need not be words of the crops.
+        symbols: the symbol of each slot of the crops.
+        words: the symbol of each slot of the words to spell, which need not be those of the crops.
     """
     losses = {}
-    if teach.images:
+    if config.images:
         losses["images"] = decoder.loss(slots, None, targets, generator)
-    if teach.text:
+    if config.text:
         with torch.no_grad():
-            own = text(symbols)
-            factor = length_factor(slots, own)
+            text_tokens = text(symbols)
+            factor = length_factor(slots, text_tokens)
             memory = factor * text(words)
-            if teach.residuals:
-                off = (slots - factor * own).flatten(0, 1)
-                held = group_by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
-                memory = memory + teach.residuals * off[draw_same_symbol(held, words, generator)]
+            if config.residuals:
+                residuals = (slots - factor * text_tokens).flatten(0, 1)
+                groups = group_by_symbol(symbols.flatten(), end=0, pad=text.symbols.num_embeddings - 1)
+                memory = memory + config.residuals * residuals[draw_same_symbol(groups, words, generator)]
         losses["text"] = decoder.loss(memory, None, word_targets, generator)
     return losses
 
@@ -103,7 +103,7 @@ def co_training_losses(
 def decoder_accuracy(
     model: GlyphModel, decoder: Decoder, tokenizer: Tokenizer, crops: LabeledCrops, device: torch.device
 ) -> float:
-    """Share of crops, 0 to 1, whose word the decoder reads correctly from their slots, character by character."""
+    """Share of crops, 0 to 1, whose word the decoder reads exactly from their slots."""
 
     def recognize(pictures: np.ndarray) -> np.ndarray:
         return to_probabilities(decoder.decode(model.image_tokens(to_pixels(pictures, device))[1], None))
@@ -114,7 +114,7 @@ def decoder_accuracy(
 def save_co_trained_decoder(
     folder: Path, decoder: Decoder, recipe: AlignRecipe, charset: Charset, glyph: Path, card: dict
 ) -> None:
-    """Write a decoder checkpoint as stage 1 does; its dual encoder is the one just written to ``glyph``."""
+    """Write a checkpoint in the format of stage 1 that names ``glyph``, a glyph encoder folder, as its dual encoder."""
     name = f"{glyph.parent.name}/{glyph.name}"
     origin = {"kind": "glyph", "name": name, "fingerprint": digest(glyph / "model.safetensors")}
     save_checkpoint(folder, "decoder", decoder, model_config(recipe), charset, origin, card)

@@ -1,7 +1,7 @@
-"""One training step as a CUDA graph: slow processor cores then no longer hold the GPU up.
+"""One training step as a CUDA graph, so that the GPU does not wait for a slow CPU to launch kernels.
 
-The graph replays forward, backward, clipping and update on tensors at fixed addresses, so all batches have one shape,
-the objective must not draw from the step's generator, and the learning rates are tensors.
+The graph replays forward, backward, clipping, and update on tensors at fixed addresses. So all batches must have one
+shape, the objective must not draw from the step's generator, and the learning rates must be tensors.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # eager steps on a side stream before capture, as PyTorch's notes on CUDA graphs have it
+WARM_UP = 3  # eager steps on a side stream before capture, as PyTorch's notes on CUDA graphs advise
 
 Compute = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class CapturedStep:
-    """``compute`` on copies of a batch's tensors; eager for the first ``WARM_UP`` steps, then one graph.
+    """A training step on copies of a batch's tensors: eager for the first ``WARM_UP`` steps, then a graph.
 
     Args:
-        compute: forward, backward, clipping, update and zeroing of gradients; returns losses by name, detached.
-        zero_grad: frees gradients before the capture, which allocates its own.
+        compute: forward, backward, clipping, update, and zeroing of gradients; returns detached losses by name.
+        zero_grad: frees gradients before the capture, which allocates new ones.
         lock: held during the capture, in which no other thread may use the GPU.
     """
 

@@ -1,4 +1,4 @@
-"""Where a training computes: device, precision, processes."""
+"""Device, precision, and processes of a training run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import nn
 
 from dptr.config.train import RunConfig
-from dptr.training.restart import store_of_attempt
+from dptr.training.restart import rendezvous_address
 from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
-    """Device, precision (``auto``: see ``best_precision``) and processes.
+    """accelerate's ``Accelerator`` for a run's device, precision (``auto``: see ``best_precision``), and processes.
 
     Raises:
-        UserError: accelerate is missing, or the precision is not to be had on this device.
+        UserError: accelerate is missing, or the device does not support the precision.
     """
     try:
         from accelerate import Accelerator
@@ -30,17 +30,17 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     except ImportError as error:
         raise missing_package(error, "training", "train") from error
     precision = best_precision(config.device) if config.precision == "auto" else config.precision
-    AcceleratorState._reset_state()  # it holds on to the precision of an earlier run in this process
-    store = store_of_attempt()
-    meeting = [InitProcessGroupKwargs(init_method=store)] if store else []
+    AcceleratorState._reset_state()  # otherwise it keeps the precision of an earlier run in this process
+    address = rendezvous_address()
+    handlers = [InitProcessGroupKwargs(init_method=address)] if address else []
     try:
-        accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=meeting)
+        accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=handlers)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"run.precision = {config.precision!r}, run.device = {config.device!r}: {error}; "
             "set run.precision=no, or another device"
         ) from error
-    if config.precision == "fp16" and accelerator.scaler is None:  # accelerate would compute in float32 and say nothing
+    if config.precision == "fp16" and accelerator.scaler is None:  # accelerate would fall back to float32 silently
         raise UserError(
             f"run.precision = 'fp16': not to be had on {accelerator.device.type}; set run.precision=bf16 or no"
         )
@@ -48,26 +48,26 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 
 def best_precision(device: str) -> str:
-    """``bf16`` where the GPU or the CPU computes in bfloat16 itself, ``no`` (float32) elsewhere.
+    """``bf16`` if the GPU or the CPU has bfloat16 instructions, otherwise ``no`` (float32).
 
-    A CPU without the instructions emulates them: training was 14 times slower than in float32 (docs/LOG.md).
+    A CPU without them emulates bfloat16, which made training 14 times slower than in float32 (docs/LOG.md).
     """
     if torch.cuda.is_available() and device != "cpu":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
-def gather(found: list[Any]) -> list[list[Any]]:
-    """What each process found, by rank; all of them call this, and get the same."""
+def gather(values: list[Any]) -> list[list[Any]]:
+    """The values of every process, by rank. All processes must call this, and get the same result."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
-        return [found]
-    all_found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(all_found, found)
-    return all_found
+        return [values]
+    by_rank: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(by_rank, values)
+    return by_rank
 
 
 def copy_buffers(module: nn.Module) -> None:
-    """Give all processes the first one's buffers: running statistics of batch norms are of each one's share."""
+    """Broadcast rank 0's buffers: each process has running statistics of batch norm of its own share of the batches."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

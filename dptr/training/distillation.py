@@ -1,7 +1,7 @@
-"""Distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): a recognizer also learns what a larger one reads.
+"""Distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): a recognizer also learns a larger one's predictions.
 
-Both see the same augmented crop and the same known characters (a teacher that is consistent: Beyer et al. 2022, arXiv
-2106.05237), so each predicted symbol has the teacher's distribution beside its label.
+Both see the same augmented crop (a consistent teacher: Beyer et al. 2022, arXiv 2106.05237) and, under teacher forcing,
+the same known characters. So each predicted symbol has a label and the teacher's distribution.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from dptr.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Teacher:
-    """A recognizer that is not trained, in eval mode, and how much it counts.
+    """A frozen recognizer in eval mode, and the settings of its loss.
 
     Attributes:
         weight: 0 (labels alone) to 1 (the teacher alone).
-        temperature: above 1 its smaller probabilities count for more.
+        temperature: above 0; values above 1 flatten the teacher's and the student's distributions.
     """
 
     model: Recognizer
@@ -43,12 +43,12 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
     """The teacher that a recipe names.
 
     Args:
-        checkpoint: what ``config.model`` holds.
+        checkpoint: of ``config.model``.
 
     Raises:
-        UserError: no recognizer, or one that does not predict the same symbols from the same crops as ``student``:
-            another charset, kind of decoder, number of orders, size of crops, shorter words; or a ``student`` whose
-            loss draws classes.
+        UserError: the checkpoint is not a recognizer; it does not predict the same symbols from the same crops as
+            ``student`` (another charset, kind or direction of decoder, number of permutations, or crop size, or a
+            smaller ``max_length``); or the student's loss samples classes.
     """
     loaded = build_loaded(checkpoint)
     theirs, ours = loaded.config, student
@@ -82,9 +82,10 @@ def open_teacher(config: DistillationConfig, checkpoint: Checkpoint, student: Mo
                 f"distillation.model = '{config.model}': its {key} is {their!r}, not {our!r}; "
                 f"set {key}={json.dumps(their)}"
             )
-    if drawn := getattr(ours.decoder, "negatives", 0):
+    if negatives := getattr(ours.decoder, "negatives", 0):
         raise UserError(
-            f"model.decoder.negatives = {drawn}: distillation compares the probabilities of all characters; set it to 0"
+            f"model.decoder.negatives = {negatives}: distillation compares the probabilities of all characters; set it "
+            "to 0"
         )
     if theirs.max_length < ours.max_length:
         raise UserError(
@@ -102,19 +103,21 @@ def distillation_loss(
     targets: Int[Tensor, "b t"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """(1 - w) cross-entropy + w T^2 KL(teacher at T || student at T), the mean over predicted symbols.
+    """(1 - w) cross-entropy + w T^2 KL(teacher at T || student at T), averaged over the predicted symbols.
 
-    Hinton et al. 2015, section 2: T^2 keeps the gradient's size as the temperature T changes.
+    The factor T^2 keeps the gradient's scale independent of the temperature T (Hinton et al. 2015, section 2).
     """
     assert isinstance(student, AutoregressiveDecoder) and isinstance(teacher.model.decoder, AutoregressiveDecoder)
     state = generator.get_state()
     with torch.no_grad():
-        known, _ = teacher.model.decoder.teacher_forced_logits(teacher.model.memory(pixels), None, targets, generator)
+        teacher_logits, _ = teacher.model.decoder.teacher_forced_logits(
+            teacher.model.memory(pixels), None, targets, generator
+        )
     generator.set_state(state)
-    logits, wanted = student.teacher_forced_logits(memory, None, targets, generator)
-    counted = wanted != student.pad
-    logits, known, wanted = logits[counted].float(), known[counted].float(), wanted[counted]
-    ours, theirs = ((each / teacher.temperature).log_softmax(-1) for each in (logits, known))
+    logits, labels = student.teacher_forced_logits(memory, None, targets, generator)
+    is_label = labels != student.pad
+    logits, teacher_logits, labels = logits[is_label].float(), teacher_logits[is_label].float(), labels[is_label]
+    ours, theirs = ((each / teacher.temperature).log_softmax(-1) for each in (logits, teacher_logits))
     divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-    own = (1 - teacher.weight) * F.cross_entropy(logits, wanted)
-    return own + teacher.weight * teacher.temperature**2 * divergence
+    label_loss = (1 - teacher.weight) * F.cross_entropy(logits, labels)
+    return label_loss + teacher.weight * teacher.temperature**2 * divergence

@@ -1,4 +1,4 @@
-"""Steps from epochs (``run.epochs``): known once the data are read, and the same when a run goes on."""
+"""Steps from epochs (``run.epochs``): computed once the data are read, and checked when a run resumes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ R = TypeVar("R", bound=RunConfig)
 
 
 def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
-    """``run`` with the steps that its epochs take, and a line for the log; as it is where ``epochs`` is 0.
+    """``run`` with the number of steps of its epochs, and a line for the log; unchanged if ``run.epochs`` is 0.
 
-    Batches go on across the end of an epoch, so that each sample is used exactly once in each; the last batch is
-    filled from the epoch after the last. Of crops of several sizes this holds
-    nearly (``dptr.data.size_batches.batch_by_size``). Batches that are sorted by length together are so up to the last
-    step, not beyond, so that it holds of them too.
+    Each epoch uses each sample exactly once: batches continue across the end of an epoch, and the last batch is filled
+    from one more. Pools of batches that are sorted by length end at the last step, so that this holds for them too. For
+    crops of several sizes it holds nearly (``dptr.data.size_batches.batch_by_size``).
 
     Args:
-        samples: of one epoch: what is drawn until every entry or labeled crop was used.
+        samples: of one epoch: the number of draws after which every entry or labeled crop was used.
         out: the folder of the run.
 
     Raises:
-        UserError: a run in ``out`` goes on, whose data gave another number of steps.
+        UserError: the run in ``out`` began with another number of steps, because its data differed.
     """
     if not run.epochs:
         return run, []
@@ -44,9 +43,5 @@ def count_steps(run: R, samples: float, out: Path) -> tuple[R, list[str]]:
 
 
 def steps_of(run: RunConfig, samples: float) -> int:
-    """The steps of ``run.epochs`` passes; 0 where ``epochs`` is 0.
-
-    Args:
-        samples: of one epoch.
-    """
+    """The number of steps of ``run.epochs`` epochs of ``samples`` samples; 0 if ``epochs`` is 0."""
     return max(1, math.ceil(run.epochs * samples / run.batch_size)) if run.epochs else 0

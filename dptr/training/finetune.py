@@ -1,8 +1,8 @@
-"""``dptr finetune``: stage 2, the whole recognizer on labeled crops, mixed with rendered ones where asked for.
+"""``dptr finetune``: stage 2, training of the whole recognizer on labeled crops, rendered words, or both.
 
-Encoder and FMU can start from a glyph dual encoder, or the encoder from the image tower of CLIP or its kin; the decoder
-from stage 1 (DPTR section 3.3); or everything from a recognizer. Without labeled crops and with ``data.rendered = 1``
-it is plain training on rendered words: the control.
+The decoder can start from stage 1 (DPTR section 3.3), encoder and FMU from a glyph dual encoder, the encoder from the
+image tower of CLIP or a similar model, or all parts from a recognizer. Without labeled crops and with
+``data.rendered = 1`` it is plain training on rendered words: the control.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.device import gather, make_accelerator
 from dptr.training.distillation import Teacher, distillation_loss
 from dptr.training.epochs import count_steps
-from dptr.training.forgetting import between, describe_forgetting, describe_unlimited, load_others, lost
+from dptr.training.forgetting import (
+    describe_forgetting,
+    describe_unlimited,
+    find_losses,
+    load_others,
+    sweep_interpolations,
+)
 from dptr.training.initialize import initialize
 from dptr.training.label_order import fit_direction, is_direction_open, set_direction
 from dptr.training.narrow import NarrowCrops
@@ -53,14 +59,14 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-UNLIMITED = "unlimited"  # the state that reads most of the validation crops, whatever it forgets: out/model-unlimited
-OTHERS = "others_"  # before the name of a set of other crops, in scores and in the log
+UNLIMITED = "unlimited"  # the state with the best validation accuracy, whatever it forgets: out/model-unlimited
+OTHERS = "others_"  # prefix of the names of sets of other crops, in scores and in the log
 
 
 class FinetuneObjective(nn.Module):
-    """The decoder's loss, or that of distillation, and ``counting`` times the FMU's loss of counting.
+    """The decoder's loss, or that of distillation, plus ``counting`` times the FMU's counting loss.
 
-    Computed in parts, a batch's counting loss weighs each part by the decoder's terms, not by its symbols.
+    With gradient accumulation, the counting loss of each part is weighted by the decoder's terms, not by its symbols.
     """
 
     def __init__(
@@ -77,12 +83,12 @@ class FinetuneObjective(nn.Module):
         self.shared_rows = shared_rows
         self.pad = tokenizer.pad
         self.counting = counting
-        self.teacher = teacher  # no module: neither trained nor saved
+        self.teacher = teacher  # not a module, so it is neither trained nor saved
         self.frozen = tuple(part.requires_grad_(False) for part in frozen)
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Frozen parts stay in eval mode: batch norms would go on counting."""
+        """Keep frozen parts in eval mode, so that their batch norms do not update running statistics."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
@@ -107,11 +113,12 @@ class FinetuneObjective(nn.Module):
 
 
 def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
-    """Train and write ``out/model``, a recognizer folder.
+    """Train, and write ``out/model``, a recognizer folder.
 
-    The best state by word accuracy on the validation crops (``validation_protocol``), then by 1-NED, is kept; step 0
-    counts. With ``recipe.forgetting`` it is the best of those that lose at most ``max_loss`` of each set of other
-    crops, and weights between those of step 0 and of a step are candidates too (``dptr.training.forgetting``).
+    The state with the best word accuracy on the validation crops (``validation_protocol``), then the best 1-NED, is
+    kept; step 0 is a candidate. With ``recipe.forgetting`` only states that lose at most ``max_loss`` on each set of
+    other crops are candidates, and interpolations between the weights of step 0 and of a validation are candidates too
+    (``dptr.training.forgetting``).
 
     Returns:
         The folder of the best recognizer.
@@ -132,72 +139,72 @@ def finetune(recipe: FinetuneRecipe, out: Path, resume: bool = False) -> Path:
         teacher.model.to(accelerator.device)
         origins.append(f"learns from {recipe.distillation.model} too")
     dual = resolved.parts.dual
-    reads = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
+    can_read = bool(recipe.init.model) or (resolved.parts.head is not None and isinstance(model.decoder, TokenCTC))
     data: dict[str, str] = {}
     start = resolved.parts.model
     is_open = is_direction_open(recipe, start.charset if start else None, charset)
-    if has_run(out):  # which looked at the crops that it began with
-        held = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
-        recipe = set_direction(recipe, held.get("direction", ""))
+    if has_run(out):  # it chose the direction when it began
+        decoder = read_json(out / RECIPE, "recipe of the run")["model"]["decoder"]
+        recipe = set_direction(recipe, decoder.get("direction", ""))
     elif is_open and not recipe.model.decoder.visual:
         recipe = set_direction(recipe, "rtl")
 
-    def look(crops: LabeledCrops) -> list[str]:
+    def choose_direction(crops: LabeledCrops) -> list[str]:
         nonlocal recipe
-        if not reads or has_run(out):  # which looked at the crops that it began with
+        if not can_read or has_run(out):
             return []
         recipe, lines = fit_direction(recipe, crops, model, charset, is_open)
         return lines
 
-    def change(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
+    def orient(crops: LabeledCrops) -> tuple[LabeledCrops, list[str]]:
         lines: list[str] = []
-        if reads:
+        if can_read:
             tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
             crops, lines = orient_by_label(crops, model, tokenizer, torch.device("cpu"))
         return crops, [*lines, *NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width).describe(crops)]
 
-    crops = load_finetune_crops(recipe, charset, change, look)
+    crops = load_finetune_crops(recipe, charset, orient, choose_direction)
     if crops.digest:
         data["training"] = crops.digest
-    run, lengths = count_steps(recipe.run, crops.epoch, out)
+    run, step_notes = count_steps(recipe.run, crops.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
-    source, validation, notes = crops.source, crops.validation, crops.notes + lengths
+    source, validation, notes = crops.source, crops.validation, crops.notes + step_notes
     data["validation"] = validation.digest()
-    others, messages = load_others(recipe, charset)
+    others, other_notes = load_others(recipe, charset)
     parts = [(model.encoder, recipe.encoder_lr_scale), (model.decoder, recipe.decoder_lr_scale)]
     if model.fmu is not None:
         parts.append((model.fmu, recipe.fmu_lr_scale))
     task = FinetuneTask(recipe, out.name, charset, model, teacher, parts, source, validation, others, dual, accelerator)
     task.data = data
-    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *messages])
+    trainer = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, [*origins, *notes, *other_notes])
     trainer.run()
     for line in task.narrow.summary():
         trainer.log.say(line)
     if others:
-        before, after = (task.of_others(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
+        before, after = (task.other_scores(scores[""]) for scores in (trainer.progress.baseline, trainer.progress.best))
         trainer.log.say(describe_forgetting(before, after))
-        _tell_unlimited(trainer, task, before, out)
+        _report_unlimited(trainer, task, before, out)
     return out / "model"
 
 
-def _tell_unlimited(trainer: Trainer, task: FinetuneTask, before: Scores, out: Path) -> None:
-    """Say where the state is that reads more than the one kept but forgot too much; remove it if it reads no more."""
+def _report_unlimited(trainer: Trainer, task: FinetuneTask, before: Scores, out: Path) -> None:
+    """Log a state that forgot too much but has a better validation accuracy; delete it if its accuracy is no better."""
     folder, best = out / f"model-{UNLIMITED}", trainer.progress.best
     if UNLIMITED not in best:
         return
     accuracy, kept = (best[name]["word_accuracy"] for name in (UNLIMITED, ""))
     if accuracy > kept:
         (result,) = read_json(folder / "card.json", "card")["results"]
-        trainer.log.say(describe_unlimited(folder, accuracy, kept, before, task.of_others(result)))
+        trainer.log.say(describe_unlimited(folder, accuracy, kept, before, task.other_scores(result)))
     elif trainer.accelerator.is_main_process:
         for file in CHECKPOINT_FILES:
             (folder / file).unlink(missing_ok=True)
-        with suppress(OSError):  # it holds files of others, or is gone
+        with suppress(OSError):  # it is gone, or holds other files
             folder.rmdir()
 
 
 class FinetuneTask(Task):
-    """A recognizer that learns from labeled crops; see ``dptr.training.task.Task``."""
+    """Training of a recognizer on crops; see ``dptr.training.task.Task``."""
 
     unit = "crops"
     splittable = True
@@ -220,30 +227,39 @@ class FinetuneTask(Task):
         self.recipe, self.charset, self.model, self.parts, self.dual = recipe, charset, model, parts, dual
         self.source, self.validation, self.others = source, validation, others
         self.narrow = NarrowCrops.of_model(model, recipe.model.encoder.crop_size.width)
-        self.of_unlimited: Scores = {}  # what the last state that was judged reads of other crops
-        self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
+        self.unlimited_scores: Scores = {}  # of other crops, of the last state that forgot too much
+        self.initial_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()} if others else {}
         self.accelerator, self.device = accelerator, accelerator.device
         self.team = Team(accelerator.process_index, accelerator.num_processes, gather)
         self.patience, self.max_loss = recipe.patience, recipe.forgetting.max_loss
         self.tokenizer = Tokenizer(charset, recipe.model.max_length, recipe.model.decoder.visual)
         self.protocol = validation_protocol(charset)
         self.recognize: Recognize = partial(crop_probabilities, model, device=self.device)
-        frozen = [part for part, rate in parts if not rate]
+        frozen = [part for part, factor in parts if not factor]
         shared_rows = share_rows(decoder_tables(model.decoder), charset, recipe.decomposition, recipe.decoder_lr_scale)
         self.objective = FinetuneObjective(model, self.tokenizer, teacher, frozen, recipe.counting, shared_rows)
-        used = ["rendered words"] if recipe.data.rendered else []
+        self.card = {
+            "name": name,
+            "kind": "recognizer",
+            "trained_on": self.describe_sources(teacher is not None),
+            "validation": describe_validation(recipe.data),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+
+    def describe_sources(self, has_teacher: bool) -> list[str]:
+        """What the recognizer learned from, for its card."""
+        recipe = self.recipe
+        sources = ["rendered words"] if recipe.data.rendered else []
         if recipe.data.train:
             folders = ("/".join(Path(path).parts[-2:]) for path in recipe.data.train)
-            used.insert(0, "labeled crops: " + ", ".join(folders))
-        if teacher is not None:
-            used.append(f"what {Path(recipe.distillation.model).name} reads")
+            sources.insert(0, "labeled crops: " + ", ".join(folders))
+        if has_teacher:
+            sources.append(f"what {Path(recipe.distillation.model).name} reads")
         if recipe.init.encoder:
-            with_head = isinstance(model.decoder, TokenCTC) and not recipe.init.decoder
-            came = "encoder and head" if with_head else "image encoder"
-            used.append(f"{came} of PP-OCRv6_rec_small, whose makers trained it on photographs")
-        dumped = recipe.model_dump(mode="json")
-        held_out = describe_validation(recipe.data)
-        self.card = {"name": name, "kind": "recognizer", "trained_on": used, "validation": held_out, "recipe": dumped}
+            with_head = isinstance(self.model.decoder, TokenCTC) and not recipe.init.decoder
+            part = "encoder and head" if with_head else "image encoder"
+            sources.append(f"{part} of PP-OCRv6_rec_small, whose makers trained it on photographs")
+        return sources
 
     def batches(self, first: int, last: int, share: Share) -> Generator[Batch, None, None]:
         run = self.recipe.run
@@ -263,49 +279,54 @@ class FinetuneTask(Task):
 
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
         if not self.others or not step:
-            yield self.judge(1.0, baseline)
+            yield self.evaluate(1.0, baseline)
             return
-        for way in between(self.model, self.first):
-            found = self.judge(way, baseline)
-            yield found
-            if self.forgotten(found.scores, baseline.get("", found.scores)):
-                self.of_unlimited = {OTHERS + name: score for name, score in self.of_others(found.scores).items()}
-                yield Validation(_without_others(found.scores), "", UNLIMITED, found.variant)
+        for fraction in sweep_interpolations(self.model, self.initial_weights):
+            validation = self.evaluate(fraction, baseline)
+            yield validation
+            scores = validation.scores
+            if self.forgotten(scores, baseline.get("", scores)):
+                self.unlimited_scores = {OTHERS + name: score for name, score in self.other_scores(scores).items()}
+                yield Validation(_without_others(scores), "", UNLIMITED, validation.variant)
 
-    def judge(self, way: float, baseline: Mapping[str, Scores]) -> Validation:
-        """Read the validation crops and the others with weights ``way`` (0 to 1) of the way to the trained ones."""
+    def evaluate(self, fraction: float, baseline: Mapping[str, Scores]) -> Validation:
+        """Scores of the present weights on the validation crops and on other crops.
+
+        Args:
+            fraction: of the interpolation from the initial weights (0) to the trained ones (1).
+        """
         scores = score_crops(self.validation, self.tokenizer, self.recognize, self.protocol, self.team)
         message = f"reads {scores['word_accuracy']:.1%} of {len(self.validation)} validation crops"
         for name, crops in self.others.items():
-            read = score_crops(crops, self.tokenizer, self.recognize, self.protocol, self.team)
-            scores[OTHERS + name] = read["word_accuracy"]
-            message += f", {read['word_accuracy']:.1%} of {name}"
-        if way < 1:
-            message = f"{way:.0%} of the way: {message}"
+            accuracy = score_crops(crops, self.tokenizer, self.recognize, self.protocol, self.team)["word_accuracy"]
+            scores[OTHERS + name] = accuracy
+            message += f", {accuracy:.1%} of {name}"
+        if fraction < 1:
+            message = f"{fraction:.0%} of the way: {message}"
         if forgotten := self.forgotten(scores, baseline.get("", scores)):
             message += f"; not kept: {', '.join(forgotten)} lost more than forgetting.max_loss={self.max_loss:g}"
-        return Validation(scores, message, variant=f"_{way:g}" if way < 1 else "")
+        return Validation(scores, message, variant=f"_{fraction:g}" if fraction < 1 else "")
 
-    def of_others(self, scores: Scores) -> Scores:
-        """Word accuracy of each set of other crops."""
+    def other_scores(self, scores: Scores) -> Scores:
+        """Word accuracy on each set of other crops."""
         return {name: scores[OTHERS + name] for name in self.others if OTHERS + name in scores}
 
     def forgotten(self, scores: Scores, baseline: Scores) -> list[str]:
-        """Of which sets of other crops too much is lost."""
-        return lost(self.of_others(scores), self.of_others(baseline), self.max_loss)
+        """Names of the sets of other crops on which more than ``max_loss`` is lost."""
+        return find_losses(self.other_scores(scores), self.other_scores(baseline), self.max_loss)
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
         new, old = (list(_without_others(each).values()) for each in (scores, best))
         return new > old and (not best or not self.forgotten(scores, baseline))
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
-        about = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
+        result = {"data": "validation part", "protocol": self.protocol, "step": step, "n": len(self.validation)}
         if self.others:
-            about["way"] = float(validation.variant.removeprefix("_") or 1)
-        both = partial(crop_probabilities_and_paths, self.model, device=self.device)
-        calibration = calibrate(self.validation, self.tokenizer, both, confidence_protocol(self.charset))
-        scores = {**validation.scores, **(self.of_unlimited if validation.model else {})}
-        card = {**self.card, "results": [{**about, **scores}], **calibration.to_card()}
+            result["way"] = float(validation.variant.removeprefix("_") or 1)
+        read_with_paths = partial(crop_probabilities_and_paths, self.model, device=self.device)
+        calibration = calibrate(self.validation, self.tokenizer, read_with_paths, confidence_protocol(self.charset))
+        scores = {**validation.scores, **(self.unlimited_scores if validation.model else {})}
+        card = {**self.card, "results": [{**result, **scores}], **calibration.to_card()}
         folder = out / (f"model-{validation.model}" if validation.model else "model")
         save_checkpoint(
             folder, "recognizer", self.model, self.recipe.model, self.charset, self.dual, card,

@@ -1,8 +1,8 @@
-"""``dptr finetune`` without a recipe: some hundreds of crops of one's own, from a finished recognizer.
+"""Settings of ``dptr finetune`` without a recipe: a finished recognizer continues on some hundreds of crops.
 
-A short run below the learning rate of ``recipes/finetune-en.toml``. Half of each batch is rendered words so that the
-model keeps what it can; what it loses of rendered crops of other kinds is measured and bounded. The learning rate falls
-to zero, so ending early (``patience``) gave less: 34.3 for 36.0 % on plates, docs/LOG.md.
+The run is short, and its learning rate is below that of ``recipes/finetune-en.toml``. Half of each batch is rendered
+words, so that the model forgets less; its loss on other kinds of rendered crops is measured and bounded. The learning
+rate falls to zero, so stopping early (``patience``) was worse: 34.3 instead of 36.0 % on plates (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dptr.config.load import load_recipe
 from dptr.config.model import ModelConfig
 from dptr.config.train import FinetuneRecipe
 from dptr.models.checkpoint import card_of, open_checkpoint
-from dptr.training.merge import set_keys
+from dptr.training.merge import explicit_settings
 from dptr.utils.files import read_json
 from dptr.weights import model_file
 
@@ -38,28 +38,32 @@ FINETUNE_DEFAULTS = (
 
 
 PPOCR_DEFAULTS = ("run.steps=300", "optim.lr=1e-3", "encoder_lr_scale=0.1")
-"""Over ``FINETUNE_DEFAULTS`` for a model with PP-OCRv6's encoder. With the encoder at 5e-4 rendered words fell from 79
-to 65 % in 100 steps; with the head at 1e-4 too, letters that it lacked were not learned (docs/evidence/crops.md)."""
+"""Override ``FINETUNE_DEFAULTS`` for a model with PP-OCRv6's encoder. With the encoder at 5e-4, accuracy on rendered
+words fell from 79 to 65 % in 100 steps; with the head at 1e-4 too, the model did not learn letters that were new to it
+(docs/evidence/crops.md)."""
 
 
 def continues_model(recipe: FinetuneRecipe) -> bool:
-    """Whether ``recipe`` starts from a whole recognizer, or leaves open from what, and of what network."""
-    init, model = recipe.init, set_keys(recipe.model)
+    """Whether ``recipe`` continues a whole recognizer: it names one, or names neither initial parts nor a network."""
+    init, model = recipe.init, explicit_settings(recipe.model)
     other_network = model.keys() & {"encoder", "fmu"} or model.get("decoder", {}).keys() - {"direction"}
     return bool(init.model) or not (init.decoder or init.glyph or init.encoder or other_network)
 
 
 def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[str]]:
-    """``FINETUNE_DEFAULTS``, and those of the model that goes on, with ``overrides`` above them; and lines to tell the
-    user.
+    """The recipe of ``FINETUNE_DEFAULTS``, the initial model's defaults, and ``overrides``; and messages for the user.
 
     Raises:
         UserError: see ``load_recipe``; the model's ``config.json`` is damaged.
     """
     model = load_recipe(FinetuneRecipe, None, overrides).init.model
-    own = PPOCR_DEFAULTS if encoder_kind(model) == "ppocr" else ()
-    epochs = any(override.split("=")[0].strip() == "run.epochs" for override in overrides)
-    defaults = [each for each in (*FINETUNE_DEFAULTS, *own) if not (epochs and each.startswith("run.steps="))]
+    model_defaults = PPOCR_DEFAULTS if encoder_kind(model) == "ppocr" else ()
+    sets_epochs = any(override.split("=")[0].strip() == "run.epochs" for override in overrides)
+    defaults = [
+        setting
+        for setting in (*FINETUNE_DEFAULTS, *model_defaults)
+        if not (sets_epochs and setting.startswith("run.steps="))
+    ]
     recipe = load_recipe(FinetuneRecipe, None, [*defaults, *overrides])
     length = f"{recipe.run.epochs:g} epochs" if recipe.run.epochs else f"{recipe.run.steps} steps"
     if recipe.run.seconds:
@@ -80,24 +84,26 @@ def finetune_defaults(overrides: Sequence[str]) -> tuple[FinetuneRecipe, list[st
 
 
 def word_files(model: str) -> list[str]:
-    """The files of words that a recognizer was trained on, as its card names them; none where it names none."""
-    held: Any = card_of(model) if model else None
-    for key in ("recipe", "corpus", "sources"):
-        held = held.get(key) if isinstance(held, dict) else None
-    sources = [each for each in held if isinstance(each, dict)] if isinstance(held, list) else []
-    return [str(each["path"]) for each in sources if each.get("kind") == "file" and each.get("path")]
+    """The word files that a recognizer's card names as sources of its training."""
+    listed = _get_nested(card_of(model) if model else None, "recipe", "corpus", "sources")
+    sources = [source for source in listed if isinstance(source, dict)] if isinstance(listed, list) else []
+    return [str(source["path"]) for source in sources if source.get("kind") == "file" and source.get("path")]
 
 
 def encoder_kind(model: str) -> str:
-    """Of a recognizer's image encoder; empty without a name, or where the folder holds no recognizer, which opening it
-    tells."""
+    """The kind of a recognizer's image encoder; empty if ``model`` is empty or its folder holds no recognizer."""
     if not model:
         return ""
     path = model_file(model, "config.json")
-    held: Any = read_json(path, "model") if path.is_file() else None
-    for key in ("model", "encoder", "kind"):
-        held = held.get(key) if isinstance(held, dict) else None
-    return held if isinstance(held, str) else ""
+    kind = _get_nested(read_json(path, "model") if path.is_file() else None, "model", "encoder", "kind")
+    return kind if isinstance(kind, str) else ""
+
+
+def _get_nested(value: Any, *keys: str) -> Any:
+    """The value below ``keys`` in nested dicts; None if one of them is missing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def reads_several_sizes(model: str) -> bool:

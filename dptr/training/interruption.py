@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin in a training: the current step is finished, and its state saved, before the run ends."""
+"""Ctrl-C and other signals to stop: training finishes the current step and saves its state before it ends."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from contextlib import contextmanager
 
 
 class Interruption:
-    """Whether a signal to stop came to this process.
+    """Whether this process received a signal to stop.
 
     Attributes:
-        came: it did, while ``caught``.
+        requested: True once a signal arrived within ``handle_signals``.
     """
 
     def __init__(self) -> None:
-        self.came = False
-        self._by_hand = False  # one of them was Ctrl-C
+        self.requested = False
+        self._had_ctrl_c = False
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Note a signal to stop in ``came``; a second Ctrl-C raises at once. The handlers are put back afterwards.
+    def handle_signals(self) -> Iterator[None]:
+        """Record signals to stop in ``requested``; restore the previous handlers afterwards.
 
-        The signals are SIGINT (Ctrl-C), SIGTERM and, but for a run that was started to outlive its terminal (nohup),
-        SIGHUP. A machine that is shut down, or a program that ends with all that it started, sends several different
-        ones, which are one wish to stop. In another thread than the main one the caller handles them.
+        The signals are SIGINT (Ctrl-C), SIGTERM, and SIGHUP; not SIGHUP if the run ignores it (nohup). A shutdown sends
+        several of them, so only a second Ctrl-C ends the run at once. Outside the main thread nothing is recorded: the
+        caller handles signals there.
 
         Raises:
-            KeyboardInterrupt: by the second SIGINT.
+            KeyboardInterrupt: at the second SIGINT.
         """
-        in_charge = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self._note) for number in (_stop_signals() if in_charge else ())}
+        is_main = threading.current_thread() is threading.main_thread()
+        previous = {number: signal.signal(number, self._record) for number in (_stop_signals() if is_main else ())}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
-        if number == signal.SIGINT and self._by_hand:
+    def _record(self, number: int, frame: types.FrameType | None) -> None:
+        if number == signal.SIGINT and self._had_ctrl_c:
             raise KeyboardInterrupt
-        self._by_hand |= number == signal.SIGINT
-        self.came = True
+        self._had_ctrl_c |= number == signal.SIGINT
+        self.requested = True
 
 
 def _stop_signals() -> list[signal.Signals]:
-    """SIGINT counts also where the shell that started the run in the background had it ignored."""
+    """The signals to handle; SIGINT even if the shell that started the run in the background ignores it."""
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     signals = [signal.Signals[name] for name in names]
     return [each for each in signals if each.name != "SIGHUP" or signal.getsignal(each) != signal.SIG_IGN]

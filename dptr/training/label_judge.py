@@ -1,4 +1,4 @@
-"""How likely labels of crops, and what is read in them, are to a recognizer."""
+"""Probabilities that a recognizer gives to labels of crops, and to its own readings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BATCH = 96  # views at a time
 
 @dataclass(frozen=True)
 class LabelJudge:
-    """Says how likely labels and readings of views are to a model."""
+    """Scores labels and readings of views (crops, as they are or turned) with a recognizer in eval mode."""
 
     model: Recognizer
     tokenizer: Tokenizer
     device: torch.device
 
     def log_probabilities(self, views: Sequence[np.ndarray], labels: Sequence[str]) -> Float[np.ndarray, " views"]:
-        """Of the label of each view; minus infinity where it has no path."""
+        """Log-probability of the label of each view; minus infinity where the label has no CTC path."""
         scores = np.empty(len(views))
         for chunk, batch in group_by_size(views, BATCH):
             tokens = self.tokenizer.encode([labels[place] for place in chunk], full_length=True)
@@ -42,7 +42,7 @@ class LabelJudge:
 
     @torch.no_grad()
     def confidences(self, views: Sequence[np.ndarray]) -> Float[np.ndarray, " views"]:
-        """Of what is read in each view, 0 to 1."""
+        """Confidence of the reading of each view, 0 to 1."""
 
         def read(batch: np.ndarray) -> list[float]:
             words = self.tokenizer.decode(crop_probabilities(self.model, batch, self.device))
@@ -55,11 +55,11 @@ class LabelJudge:
 def _label_log_probabilities(
     model: Recognizer, pixels: Float[Tensor, "b 3 h w"], targets: Int[Tensor, "b t"]
 ) -> Float[Tensor, " b"]:
-    """Of the label of each crop; stepwise decoders read all in the same orders."""
+    """Log-probability of the label of each crop; PARSeq sums over the same permutations for all."""
     memory, decoder = model.memory(pixels), model.decoder
     if isinstance(decoder, CTC):
         return -decoder.word_losses(memory, None, targets)
     assert isinstance(decoder, AutoregressiveDecoder)
-    logits, wanted = decoder.teacher_forced_logits(memory, None, targets, torch.Generator().manual_seed(0))
-    losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, ignore_index=decoder.pad, reduction="none")
+    logits, labels = decoder.teacher_forced_logits(memory, None, targets, torch.Generator().manual_seed(0))
+    losses = F.cross_entropy(logits.transpose(1, 2).float(), labels, ignore_index=decoder.pad, reduction="none")
     return -losses.sum(1)

@@ -1,8 +1,9 @@
-"""How labels write lines with letters that run from right to left: found by what the crops show.
+"""Line direction of labels with right-to-left letters, chosen by what the crops show.
 
-A decoder that writes characters as they stand, from left to right, must know where the parts of a label stand. Text
-runs from right to left around such letters; the labels of some data sets are written as the eye goes, and only words
-are turned (``dptr.text.direction.LineDirection``).
+A decoder that writes characters in visual order, from left to right, must know where each part of a label is in the
+crop. Most labels are in logical order, and their lines run from right to left. The labels of some data sets order the
+words of a line from left to right, and only the letters within words run from right to left
+(``dptr.text.direction.LineDirection``).
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from dptr.text.direction import LineDirection, has_leftward, to_visual
 from dptr.text.tokenizer import Tokenizer
 from dptr.training.label_judge import LabelJudge
 
-SAMPLE = 256  # crops that are looked at
+SAMPLE = 256  # crops that are compared at most
 DIRECTIONS: tuple[LineDirection, ...] = ("rtl", "ltr")
-MARGIN = 1.0  # nats a label, in the mean, by which one direction must be likelier
+MARGIN = 1.0  # nats per label by which one direction must be likelier on average
 
 
 def is_direction_open(recipe: FinetuneRecipe, start: Charset | None, charset: Charset) -> bool:
-    """Whether training chooses how a decoder writes letters that run from right to left.
+    """Whether training chooses ``model.decoder.direction``.
 
-    It does where neither a setting nor a teacher says it, and what the decoder has learned does not. CTC over image
-    tokens always writes characters as they stand; lines of one direction or of the other are open. Other decoders begin
-    to when they are to learn their first such letters: an FMU whose queries are used to gather from left to right
-    learns more Arabic so in the same steps (docs/evidence/languages.md).
+    It does not if the recipe sets it, or if there is a teacher. Otherwise it does for CTC over image tokens, which
+    always writes in visual order. It also does for a recognizer that is to learn its first right-to-left letters: an
+    FMU whose queries have learned to gather from left to right learns more Arabic in visual order in the same steps
+    (docs/evidence/languages.md).
 
     Args:
-        start: the charset of the recognizer that training goes on from, if any.
+        start: the charset of the recognizer that training continues from, if any.
     """
     decoder = recipe.model.decoder
     if decoder.direction or recipe.distillation.model:
@@ -52,12 +53,12 @@ def _has_leftward(charset: Charset) -> bool:
 def fit_direction(
     recipe: FinetuneRecipe, crops: LabeledCrops, model: Recognizer, charset: Charset, is_open: bool
 ) -> tuple[FinetuneRecipe, list[str]]:
-    """The recipe with the direction that labels have, where that is open; and lines for the log.
+    """The recipe with the direction of the labels, if it is open, and lines for the log.
 
-    A direction that the recipe or its first model says stays; a line tells where the crops contradict it.
+    A direction that is not open stays as it is; a line says if the crops contradict it.
 
     Args:
-        model: of the recipe, on the CPU; it can read.
+        model: of the recipe, on the CPU; a trained one.
         is_open: see ``is_direction_open``.
     """
     decoder = recipe.model.decoder
@@ -66,16 +67,16 @@ def fit_direction(
     nats, example = compare_directions(crops, model, charset, recipe.model.max_length)
     if abs(nats) < MARGIN:
         return recipe, []
-    found: LineDirection = "ltr" if nats > 0 else "rtl"
-    if not is_open and found != decoder.visual:
+    likelier: LineDirection = "ltr" if nats > 0 else "rtl"
+    if not is_open and likelier != decoder.visual:
         return recipe, [
             f"model.decoder.direction = '{decoder.visual}', but labels such as {show(example)} stand in their crops "
-            f"as with '{found}': set model.decoder.direction={found}"
+            f"as with '{likelier}': set model.decoder.direction={likelier}"
         ]
-    if not is_open or found == "rtl":
+    if not is_open or likelier == "rtl":
         return recipe, []
-    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.direction = '{found}'"
-    return set_direction(recipe, found), [message]
+    message = f"labels such as {show(example)} are written as the eye goes: model.decoder.direction = '{likelier}'"
+    return set_direction(recipe, likelier), [message]
 
 
 def set_direction(recipe: FinetuneRecipe, direction: LineDirection | Literal[""]) -> FinetuneRecipe:
@@ -85,10 +86,10 @@ def set_direction(recipe: FinetuneRecipe, direction: LineDirection | Literal[""]
 
 
 def compare_directions(crops: LabeledCrops, model: Recognizer, charset: Charset, max_length: int) -> tuple[float, str]:
-    """By how many nats labels are likelier as the eye goes than from right to left, in the mean; and one that tells it.
+    """Mean log-probability of labels under ``ltr`` minus that under ``rtl``, in nats, and the label that differs most.
 
-    Up to ``SAMPLE`` labels that stand otherwise in the two directions are compared. Only characters that the model
-    knows tell them apart: digits, most often. Without such labels it is 0.
+    Up to ``SAMPLE`` labels whose visual order differs between the directions are compared; without such labels the
+    result is 0. Only characters that the model knows make a difference, mostly digits.
     """
     differ = [row for row, label in enumerate(crops.labels) if to_visual(label) != to_visual(label, line="ltr")]
     if not differ or isinstance(crops.arrays, MappedCrops):

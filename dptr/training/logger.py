@@ -1,4 +1,4 @@
-"""A training log: JSON lines that survive a crash, TensorBoard, and a progress line for people."""
+"""The log of a training run: JSON lines that survive a crash, TensorBoard events, and a progress line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dptr.utils.terminal import say, shows_progress
 
 
 class Log:
-    """Writes ``log.jsonl`` and, where asked for, TensorBoard events in ``tensorboard/``; prints progress to stderr.
+    """Writes ``log.jsonl`` and, optionally, TensorBoard events in ``tensorboard/``; prints progress to stderr.
 
     Call ``begin`` before the first ``write``.
 
     Args:
         out: folder of the run.
-        tensorboard: write events too, where TensorBoard is installed.
-        main: only the main process writes; elsewhere every call does nothing.
-        unit: what is counted a second.
+        tensorboard: write events too, if TensorBoard is installed.
+        main: whether this is the main process; in the others every call does nothing.
+        unit: of the speed, per second: words, crops.
     """
 
     def __init__(self, out: Path, tensorboard: bool, main: bool, unit: str):
@@ -37,7 +37,7 @@ class Log:
         self._spoke = 0.0
 
     def begin(self, step: int) -> None:
-        """Go on after ``step``, 0 for a fresh start: records beyond it are dropped, a resumed run writes them again."""
+        """Start the log after ``step``, 0 for a new run. Later records are dropped: a resumed run writes them again."""
         if not self.main:
             return
         self.truncate(step)
@@ -48,7 +48,7 @@ class Log:
                 self.say("TensorBoard is not installed; records go to log.jsonl only")
 
     def truncate(self, step: int) -> None:
-        """Drop records after ``step``, and all of them where ``step`` is 0."""
+        """Drop records after ``step``; all of them if ``step`` is 0."""
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -73,14 +73,14 @@ class Log:
             raise UserError(f"cannot write {self.path}: {error.strerror}; free space, then --resume") from error
 
     def progress(self, step: int, steps: int, samples: int, loss: float, seconds_left: float | None = None) -> float:
-        """Show loss, speed and time left (a line that is rewritten on a terminal, one in 30 s elsewhere).
+        """Show loss, speed, and time left: one line that is rewritten on a terminal, a line every 30 s elsewhere.
 
         Args:
-            samples: samples a step, over all processes.
-            seconds_left: of a run that ends by the clock, if that comes before ``steps``.
+            samples: per step, over all processes.
+            seconds_left: until a run with ``run.seconds`` ends, if it does not reach ``steps`` before.
 
         Returns:
-            Samples a second since the run started or resumed.
+            Samples per second since the run started or resumed.
         """
         now = time.monotonic()
         if self._begin is None:
@@ -101,7 +101,7 @@ class Log:
         return speed
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a message, in the main process only."""
         if self.main:
             say(text)
 
@@ -119,10 +119,10 @@ def _step_of(line: str) -> float:
 
 
 class Events:
-    """A TensorBoard event file, written at once and in this thread.
+    """A TensorBoard event file, written without a buffer and in this thread.
 
-    torch's ``SummaryWriter`` keeps events back for up to two minutes, loses them when the process is killed, and prints
-    a traceback from a thread of its own when the disk is full.
+    torch's ``SummaryWriter`` buffers events for up to two minutes, loses them when the process is killed, and prints a
+    traceback from its own thread when the disk is full.
 
     Raises:
         ImportError: TensorBoard is not installed.
@@ -146,7 +146,7 @@ class Events:
             raise UserError(f"cannot write {folder}: {error.strerror}; free space or pass another --out") from error
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Numbers among ``values``, as scalars."""
+        """Write the numbers among ``values`` as scalars."""
         scalars = [
             self._summary.Value(tag=name, simple_value=value)
             for name, value in values.items()

@@ -1,4 +1,4 @@
-"""Settings of a network from several sources: what the recipe sets, over what its parts bring, over the defaults."""
+"""Settings of a network: those that the recipe sets, then those of the parts it starts from, then the defaults."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ _KINDS: dict[str, type[KindConfig]] = {"encoder": EncoderConfig, "decoder": Deco
 
 
 def merge_model(recipe: FinetuneRecipe, checkpoint: Checkpoint | None, glyph: GlyphDual | None) -> ModelConfig:
-    """The recipe's keys over those of the checkpoint, over those of the glyph encoder, over the defaults."""
+    """Model settings from, in order of precedence, the recipe, the checkpoint, the glyph encoder, and the defaults."""
     base = ModelConfig().model_dump()
     if glyph is not None:
-        held = glyph.config
-        fmu = {"queries": held.max_length + 1, "heads": held.heads, "layers": held.layers, "count": held.count}
-        brought = {"encoder": held.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": held.dim}}
-        base = overlay(base, {**brought, "max_length": held.max_length})
+        config = glyph.config
+        fmu = {"queries": config.max_length + 1, "heads": config.heads, "layers": config.layers, "count": config.count}
+        parts = {"encoder": config.encoder.model_dump(), "fmu": fmu, "decoder": {"dim": config.dim}}
+        base = overlay(base, {**parts, "max_length": config.max_length})
     if checkpoint is not None:
         base = overlay(base, checkpoint.config.model_dump())
     if recipe.init.encoder:
         base = {**base, "encoder": PPOCRConfig().model_dump()}
-    own = set_keys(recipe.model)
-    if "max_length" in own and base["fmu"]["queries"] == base["max_length"] + 1:
+    explicit = explicit_settings(recipe.model)
+    if "max_length" in explicit and base["fmu"]["queries"] == base["max_length"] + 1:
         base = overlay(base, {"fmu": {"queries": recipe.model.max_length + 1}})
-    return ModelConfig.model_validate(overlay(base, own))
+    return ModelConfig.model_validate(overlay(base, explicit))
 
 
-def with_encoder(
+def open_encoder(
     model: ModelConfig, recipe: FinetuneRecipe
 ) -> tuple[ModelConfig, dict[str, Tensor] | None, Head | None]:
-    """The same with the settings of ``clip-vision``'s tower, and weights of an image encoder of its own and its head.
+    """Open the image encoder that ``init.encoder`` or ``model.encoder.model`` (kind ``clip-vision``) names.
+
+    Returns:
+        ``model``, for ``clip-vision`` with the settings of its tower; the encoder's weights; and its head. Weights and
+        head are None where there are none.
 
     Raises:
-        UserError: two origins of an image encoder; see ``tower_settings``, ``read_weights``.
+        UserError: the recipe names two image encoders; see ``tower_settings``, ``read_weights``.
     """
     encoder, init = model.encoder, recipe.init
     if init.encoder:
@@ -65,17 +69,17 @@ def with_encoder(
     return model.model_copy(update={"encoder": encoder}), tower_weights(encoder.model), None
 
 
-def set_keys(config: Config) -> dict[str, Any]:
-    """The keys that are set, and the kinds of parts that are not of the default kind."""
-    own = config.model_dump(exclude_unset=True)
+def explicit_settings(config: Config) -> dict[str, Any]:
+    """The settings that were set explicitly, with the ``kind`` of encoder and decoder if it is not the default."""
+    explicit = config.model_dump(exclude_unset=True)
     for name, base in _KINDS.items():
-        if name in own and (kind := getattr(config, name).kind) != base.default_kind:
-            own[name]["kind"] = kind
-    return own
+        if name in explicit and (kind := getattr(config, name).kind) != base.default_kind:
+            explicit[name]["kind"] = kind
+    return explicit
 
 
 def overlay(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` over ``base``, key by key in nested parts too."""
+    """``base`` updated with ``above``, recursively."""
     nested = {
         key: overlay_part(_KINDS[key], base.get(key) or {}, value)
         if key in _KINDS
@@ -87,7 +91,7 @@ def overlay(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def overlay_part(schema: type[KindConfig], base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` over ``base``, of which another kind takes over only what all kinds have."""
+    """``base`` updated with ``above``; if that changes the kind, only keys that all kinds have are kept of ``base``."""
     if above.get("kind", base.get("kind")) != base.get("kind"):
         base = {key: value for key, value in base.items() if key in schema.model_fields}
     return overlay(base, above)

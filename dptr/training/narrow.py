@@ -1,6 +1,6 @@
-"""Crops that teach CTC over image tokens nothing, counted: those with fewer tokens than their label needs.
+"""Counts of crops with fewer image tokens than their label needs, from which CTC over image tokens learns nothing.
 
-No path of so few tokens spells the label, so its loss is infinite. ``torch.nn.functional.ctc_loss`` counts it as 0.
+No path that short spells the label, so its loss is infinite. ``torch.nn.functional.ctc_loss`` counts it as 0.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dptr.data.crops import LabeledCrops
 from dptr.models.decoders.ctc import TokenCTC
 from dptr.models.recognizer import Recognizer
 
-LISTED = 3  # of the crops, in the line that counts them
+LISTED = 3  # crops that the log names
 
 
 def tokens_needed(label: str) -> int:
-    """One a character, and one between equal neighbors."""
+    """The length of the shortest CTC path: a token per character, and a blank between equal neighbors."""
     return len(label) + sum(one == other for one, other in pairwise(label))
 
 
 @dataclass
 class NarrowCrops:
-    """Counts crops that are drawn.
+    """Counter of the crops that training draws.
 
     Attributes:
-        pixels: of width that an image token stands for; 0 = each label has a path in each crop.
-        drawn, narrow: crops that were drawn, and how many of them have too few tokens.
+        pixels: width of an image token; 0 for decoders in which every label has a path in every crop.
+        drawn, narrow: how many crops were drawn, and how many of these have too few tokens.
     """
 
     pixels: int
@@ -36,37 +36,37 @@ class NarrowCrops:
 
     @classmethod
     def of_model(cls, model: Recognizer, width: int) -> NarrowCrops:
-        """For a model whose usual crop has that width."""
+        """A counter for a model whose usual crops are ``width`` pixels wide."""
         return cls(width // model.encoder.grid[1] if isinstance(model.decoder, TokenCTC) else 0)
 
     def is_narrow(self, width: int, label: str) -> bool:
-        """Whether a crop of that width, in pixels, has fewer tokens than its label needs."""
+        """Whether a crop of this width, in pixels, has fewer tokens than its label needs."""
         return bool(self.pixels) and width // self.pixels < tokens_needed(label)
 
     def count(self, width: int, labels: Sequence[str]) -> None:
-        """Count a batch of crops of that width."""
+        """Count a batch of crops of this width."""
         self.drawn += len(labels)
         self.narrow += sum(self.is_narrow(width, label) for label in labels)
 
     def describe(self, crops: LabeledCrops) -> list[str]:
-        """A line for the log on labeled crops of which some are too narrow, with the first of them; else none."""
+        """A line for the log if some labeled crops are too narrow, which names the first of them."""
         if not self.pixels:
             return []
-        sizes = crops.sizes()[:, 1].tolist()
-        found = [row for row, width in enumerate(sizes) if self.is_narrow(width, crops.labels[row])]
-        if not found:
+        widths = crops.sizes()[:, 1].tolist()
+        narrow = [row for row, width in enumerate(widths) if self.is_narrow(width, crops.labels[row])]
+        if not narrow:
             return []
-        named = [
+        examples = [
             f"{crops.keys[row]}: {crops.labels[row]!r} needs {tokens_needed(crops.labels[row])} and has "
-            f"{sizes[row] // self.pixels}"
-            for row in found[:LISTED]
+            f"{widths[row] // self.pixels}"
+            for row in narrow[:LISTED]
         ]
-        more = "; ..." if len(found) > LISTED else ""
-        few = f"{len(found)} crops have fewer image tokens than their label needs and teach nothing"
-        return [f"{few}: {'; '.join(named)}{more}"]
+        more = "; ..." if len(narrow) > LISTED else ""
+        summary = f"{len(narrow)} crops have fewer image tokens than their label needs and teach nothing"
+        return [f"{summary}: {'; '.join(examples)}{more}"]
 
     def summary(self) -> list[str]:
-        """A line on the crops that were drawn, rendered ones too, if some were too narrow."""
+        """A line for the log if some drawn crops, labeled or rendered, were too narrow."""
         if not self.narrow:
             return []
         few = "had fewer image tokens than their label needs and taught nothing"

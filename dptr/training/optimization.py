@@ -1,4 +1,4 @@
-"""How one step of a training changes the weights: gradient over parts and processes, clipping, optimizer."""
+"""One training step: the gradient over micro-batches and processes, clipping, and the optimizer's update."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from dptr.utils.tensors import save_tensors
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Losses = tuple[float, dict[str, Tensor]]  # the loss over all processes, and this one's other losses
+Losses = tuple[float, dict[str, Tensor]]  # the loss over all processes, and the other losses of this process
 
 
 class Optimization:
-    """Steps of a task's objective.
+    """Training steps on a task's objective.
 
     Args:
-        out: where a batch is saved whose loss or gradient is not finite.
-        interruption: an interrupted process tells the others when they put their losses together.
+        out: folder for a batch whose loss or gradient is not finite.
+        interruption: of this process; the others learn of it when losses are reduced.
 
     Attributes:
-        module: the objective; ``prepared`` is what accelerate made of it.
-        all_interrupted: any process was, when the losses of the last step were put together.
+        module: the objective; ``prepared`` is accelerate's wrapper of it.
+        any_interrupted: whether any process was interrupted by the last step's reduction of losses.
 
     Raises:
-        UserError: settings of ``run`` that the task cannot follow.
+        UserError: settings of ``run`` that the task does not support.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Optimization:
             self.captured = CapturedStep(self._compute, self._zero_grad, task.capture_lock)
         self.prepared, self.optimizer = accelerator.prepare(task.objective, optimizer)
         self.module = accelerator.unwrap_model(self.prepared)
-        self.last_loss = math.nan  # that was looked at
-        self.all_interrupted = False
+        self.last_loss = math.nan  # the last that was copied from the GPU
+        self.any_interrupted = False
 
     def step(
         self,
@@ -96,16 +96,16 @@ class Optimization:
         number: int,
         rate: float,
     ) -> Losses:
-        """One step.
+        """Compute the gradient of a batch and update the weights.
 
         Args:
-            words: of the batch, for an error.
-            number: steps before this one.
-            rate: the learning rate, by which each part's factor is multiplied.
+            words: of the batch, for error reports.
+            number: of the step, counted from 0.
+            rate: the learning rate, multiplied by the factor of each part.
 
         Raises:
-            UserError: the loss or its gradient is not finite; the batch is saved beside the run first, the weights
-                stay as they were. All processes raise it together. Or ``backward`` raises it.
+            UserError: the loss or its gradient is not finite. All processes raise it; the batch is saved in ``out``
+                first, and the weights do not change. Also see ``backward``.
         """
         self._set_learning_rate(rate)
         if self.captured is not None:
@@ -114,7 +114,7 @@ class Optimization:
         if not math.isfinite(loss):
             raise self._not_finite(f"loss is {loss}", tensors, words, number)
         norm = self._clip()
-        if self.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps by itself
+        if self.accelerator.scaler is None and not torch.isfinite(norm):  # a scaler skips such steps itself
             what = f"loss is {loss:.4g}, its gradient's norm {norm.item()}"
             raise self._not_finite(what, tensors, words, number)
         self.optimizer.step()
@@ -124,9 +124,9 @@ class Optimization:
     def backward(self, tensors: dict[str, Tensor], generator: torch.Generator) -> Losses:
         """Compute the gradient of the task's ``loss``.
 
-        With ``run.gradient_accumulation_steps`` parts, so that a batch need not fit in memory: the gradient is the
-        whole batch's, as several processes' is. Each part counts by its terms, and draws what is drawn for the batch
-        (PARSeq's orders) from the same generator. Dropout's masks differ; batch norm sees a part.
+        With ``run.gradient_accumulation_steps`` above 1, the batch is computed in that many parts, so that it need not
+        fit in memory. The gradient is that of the whole batch: each part is weighted by its terms, and draws the same
+        permutations (PARSeq) from the generator. Dropout masks differ between parts; batch norm sees one part.
 
         Raises:
             UserError: fewer samples than parts.
@@ -149,7 +149,7 @@ class Optimization:
         cut = {name: tensor.tensor_split(count) for name, tensor in tensors.items()}
         parts = [{name: pieces[number] for name, pieces in cut.items()} for number in range(count)]
         weights = [self.task.term_count(part) for part in parts]
-        everything = self.accelerator.reduce(torch.tensor(float(sum(weights)), device=self.device), "sum").item()
+        all_terms = self.accelerator.reduce(torch.tensor(float(sum(weights)), device=self.device), "sum").item()
         state, total = generator.get_state(), 0.0
         for number, (part, weight) in enumerate(zip(parts, weights, strict=True), 1):
             generator.set_state(state)
@@ -157,24 +157,24 @@ class Optimization:
                 with self.accelerator.autocast():
                     loss = self.prepared(**part, generator=generator)["loss"]
                 total += weight * loss.item()
-                self.accelerator.backward(weight * self.share.processes / everything * loss)
+                self.accelerator.backward(weight * self.share.processes / all_terms * loss)
         value, _ = self._reduce(total / sum(weights), sum(weights))
         return value, {}
 
     def _reduce(self, loss: float, terms: float) -> tuple[float, float]:
-        """The loss over all processes, and the weight of this one's; an interrupted one tells the others.
+        """The loss over all processes, and the weight of this one's loss; also sets ``any_interrupted``.
 
-        A process with longer words counts more: together they step as one process with all samples does. What comes to
-        one of them later in the step waits for the next one, or the others would wait for it in vain.
+        Processes are weighted by their terms, so that they step as one process with all samples would. A signal that
+        arrives after this reduction takes effect at the next step: otherwise the other processes would wait in vain.
         """
         processes = self.share.processes
         if processes == 1:
             return loss, 1.0
-        stopped = float(self.interruption.came)
-        mine = torch.tensor([loss * terms, terms, stopped], dtype=torch.float64, device=self.device)
-        total, everything, stop = self.accelerator.reduce(mine, "sum").tolist()
-        self.all_interrupted = stop > 0
-        return total / everything, terms * processes / everything
+        interrupted = float(self.interruption.requested)
+        local = torch.tensor([loss * terms, terms, interrupted], dtype=torch.float64, device=self.device)
+        total, all_terms, interruptions = self.accelerator.reduce(local, "sum").tolist()
+        self.any_interrupted = interruptions > 0
+        return total / all_terms, terms * processes / all_terms
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -184,17 +184,16 @@ class Optimization:
                 group["lr"] = rate * group["factor"]
 
     def _clip(self) -> Tensor:
-        """Clip the gradient, or those of the modules that are clipped apart; the largest norm before."""
+        """Clip the gradient, or that of each module in ``clipped_apart``; return the largest norm before clipping."""
         modules = self.task.clipped_apart or [self.prepared]
         norms = [self.accelerator.clip_grad_norm_(part.parameters(), self.optim.grad_clip) for part in modules]
         return torch.stack(norms).max()
 
     def _zero_grad(self) -> None:
-        """Free the gradients."""
         self.optimizer.zero_grad()
 
     def _compute(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Forward to update without a look at the losses, for a CUDA graph."""
+        """Forward, backward, and update without reading the losses, for a CUDA graph."""
         losses = self.prepared(**tensors, generator=None)
         losses["loss"].backward()
         self._clip()
@@ -203,7 +202,7 @@ class Optimization:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _replay(self, tensors: dict[str, Tensor], words: Sequence[str], number: int) -> Losses:
-        """A step as a CUDA graph. Losses are looked at, which waits for the GPU, where they are logged."""
+        """A step as a CUDA graph. The loss is read, which waits for the GPU, only in steps that are logged."""
         assert self.captured is not None
         losses = dict(self.captured(tensors))
         loss = losses.pop("loss")
@@ -215,11 +214,11 @@ class Optimization:
         return self.last_loss, losses
 
     def _not_finite(self, what: str, tensors: dict[str, Tensor], words: Sequence[str], number: int) -> UserError:
-        """The error to raise, the batch saved beside the run."""
+        """Save the batch in ``out`` and return the error to raise."""
         rank = f"-{self.share.rank}" if self.share.processes > 1 else ""
         path = unused_name(self.out / f"nan-step-{number}{rank}.safetensors")
-        held_words = {"words": json.dumps(list(words))}
-        save_tensors(path, {name: tensor.cpu() for name, tensor in tensors.items()}, held_words)
+        metadata = {"words": json.dumps(list(words))}
+        save_tensors(path, {name: tensor.cpu() for name, tensor in tensors.items()}, metadata)
         return UserError(
             f"{what} in step {number}; the batch is saved as {path}; train anew into another --out with a "
             "lower optim.lr or optim.grad_clip, or with run.precision=no"

@@ -11,13 +11,13 @@ from torch import nn
 
 from dptr.config.train import OptimConfig
 
-Parts = Sequence[tuple[nn.Module, float]]  # trainable modules, and the factor on the learning rate of each
+Parts = Sequence[tuple[nn.Module, float]]  # trainable modules, each with the factor on its learning rate
 
 
 def make_optimizer(parts: Parts, config: OptimConfig, fused: bool = False) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); weight decay on matrices, not on biases, norms, embeddings or queries.
+    """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only: not on biases, norms, embeddings, queries.
 
-    Each group of parameters has the key ``factor`` of its part.
+    Each parameter group has the key ``factor``, of its part.
     """
     groups: list[dict[str, Any]] = []
     for module, factor in parts:
@@ -37,11 +37,14 @@ def make_optimizer(parts: Parts, config: OptimConfig, fused: bool = False) -> to
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
-    """Factor on the learning rate in step 0..steps-1: cosine from 1/25 up to 1 at the warm-up's end, then to 1/250,000.
+    """Factor on the learning rate in steps 0..steps-1: cosine from 1/25 up to 1, then down to 1/250,000.
 
-    One-cycle policy (Smith and Topin 2019) with the defaults of torch's ``OneCycleLR``: div_factor 25 and
-    final_div_factor 1e4, which is what PARSeq and DPTR use. A function of the step, not an object with a state: a run
-    that is resumed, or that follows the clock, asks for any place of the cycle.
+    This is the one-cycle policy (Smith and Topin 2019) with the defaults of torch's ``OneCycleLR``, div_factor 25 and
+    final_div_factor 1e4, as in PARSeq and DPTR. It is a function of the step, so that a resumed run, or one with
+    ``run.seconds``, can start anywhere in the cycle.
+
+    Args:
+        warmup: share of the steps until the peak, 0 to 1.
     """
     low, end = 1 / 25, 1 / 25 / 1e4
     peak = warmup * steps - 1

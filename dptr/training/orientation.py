@@ -1,7 +1,7 @@
-"""Labeled crops as they are to be trained on: turned the way in which a recognizer finds the label in them.
+"""Orientation of labeled crops: crops are turned, before training, so that a recognizer finds their label in them.
 
-Words on spines, poles and columns run up or down, and labels hang upside down on wires. A reader tries such pictures
-turned too (``dptr.inference.reader``), so there is nothing to learn from them lying on their side or head.
+Words on spines, poles, and columns run up or down, and wire markers hang upside down. The reader tries such crops
+turned too (``dptr.inference.reader``), so training on them as they are would teach nothing useful.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from dptr.text.tokenizer import Tokenizer
 from dptr.training.label_judge import LabelJudge
 from dptr.utils.sizes import VariableSizeCrops
 
-SAMPLE = 256  # crops of a data set that are tried upside down before the others
-WORTHWHILE = 0.01  # share of them
-LIKELY = 0.5  # from this geometric mean of the probabilities of its characters on a label is found in a view
+SAMPLE = 256  # crops of a data set that are tried upside down first
+MIN_SHARE = 0.01  # of the sample that must be upside down for the rest to be tried
+LIKELY = 0.5  # a label is found in a view if the geometric mean of its characters' probabilities is at least this
 
 
 def orient_by_label(
     crops: LabeledCrops, model: Recognizer, tokenizer: Tokenizer, device: torch.device
 ) -> tuple[LabeledCrops, list[str]]:
-    """Crops of which each is the view in which ``model`` finds its label; and lines for the log.
+    """Turn each crop to the view in which ``model`` finds its label; also return lines for the log.
 
-    Views are compared by the log-probability of the label: of stepwise decoders the sum of its symbols' under teacher
-    forcing, of CTC that of all its paths. A tall crop is learned as it is, or turned by 90 or by 270 degrees, whichever
-    is likeliest. Another crop is learned upside down if the label is found there (``LIKELY``) and not in the crop as it
-    is, and if what is read there is surer: without the punctuation of the picture a label may be likelier upside down.
+    Views are compared by the log-probability of the label: for autoregressive decoders, the sum over its symbols under
+    teacher forcing; for CTC, that of all its paths. A tall crop stays as it is, or is turned by 90 or 270 degrees,
+    whichever is likeliest. Another crop is turned upside down if the label is found there (``LIKELY``), is not found in
+    the crop as it is, and the reading upside down has the higher confidence. The last condition is for labels that omit
+    punctuation: such a label may be likelier upside down.
 
-    A data set in whose sample of ``SAMPLE`` crops fewer than ``WORTHWHILE`` are upside down is not searched further.
+    A data set is not searched further if less than ``MIN_SHARE`` of a sample of ``SAMPLE`` crops is upside down.
 
-    Labels of one character stay as they are: one tall letter turned is a dash, and 6 is 9. So do all crops that lie on
-    disk, and all where the decoder is neither stepwise nor CTC.
+    Crops whose label is one character are not turned: a tall letter turned is a dash, and a 6 is a 9. Crops on disk are
+    not turned either, nor any crop if the decoder is neither autoregressive nor CTC.
 
     Args:
-        model: it is put into eval mode for the time, on ``device``.
+        model: on ``device``; it is in eval mode meanwhile.
     """
-    held = crops.arrays
-    if isinstance(held, MappedCrops) or not isinstance(model.decoder, AutoregressiveDecoder | CTC):
+    arrays = crops.arrays
+    if isinstance(arrays, MappedCrops) or not isinstance(model.decoder, AutoregressiveDecoder | CTC):
         return crops, []
-    words = [row for row, label in enumerate(crops.labels) if len(label) > 1]
-    tall = [row for row in words if row in crops.turned]
-    wide = [row for row in words if row not in crops.turned]
+    candidates = [row for row, label in enumerate(crops.labels) if len(label) > 1]
+    tall = [row for row in candidates if row in crops.turned]
+    wide = [row for row in candidates if row not in crops.turned]
     judge = LabelJudge(model, tokenizer, device)
     training = model.training
     model.eval()
@@ -61,10 +62,10 @@ def orient_by_label(
     turned = quarter_turns | half_turns
     if not turned:
         return crops, []
-    copied = VariableSizeCrops(list(held.crops)) if isinstance(held, VariableSizeCrops) else np.array(held)
-    places = copied.crops if isinstance(copied, VariableSizeCrops) else copied
+    copied = VariableSizeCrops(list(arrays.crops)) if isinstance(arrays, VariableSizeCrops) else np.array(arrays)
+    rows = copied.crops if isinstance(copied, VariableSizeCrops) else copied
     for row, view in turned.items():
-        places[row] = view
+        rows[row] = view
     messages = [
         f"{count} of {of} crops are learned turned by {degrees} degrees, as their labels are found in them"
         for count, of, degrees in (
@@ -77,7 +78,7 @@ def orient_by_label(
 
 
 def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> dict[int, np.ndarray]:
-    """Of tall crops that are to be turned the view, by row."""
+    """The turned views of tall crops that are likelier turned, by row."""
     views = [(crops.arrays[row], *crops.turned[row]) for row in rows]
     labels = [crops.labels[row] for row in rows for _ in range(3)]
     scores = judge.log_probabilities([view for some in views for view in some], labels).reshape(-1, 3)
@@ -86,13 +87,13 @@ def _turn_tall(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> d
 
 
 def _turn_upside_down(crops: LabeledCrops, rows: Sequence[int], judge: LabelJudge) -> dict[int, np.ndarray]:
-    """Of crops that are to be turned upside down that view, by row; of each data set a sample is tried first."""
+    """The upside-down views of crops that are upside down, by row; see ``orient_by_label``."""
     turned: dict[int, np.ndarray] = {}
     for source in sorted(set(crops.sources)):
         own = [row for row in rows if crops.sources[row] == source]
         sample = [own[place] for place in np.linspace(0, len(own) - 1, min(len(own), SAMPLE)).round().astype(int)]
         found = _find_upside_down(crops, sample, judge)
-        if len(found) >= WORTHWHILE * len(sample):
+        if len(found) >= MIN_SHARE * len(sample):
             found |= _find_upside_down(crops, sorted(set(own) - set(sample)), judge)
         turned |= found
     return turned

@@ -1,4 +1,4 @@
-"""What ``dptr.training.resolve`` returns: a complete recipe, and the models that the training starts from."""
+"""Results of ``dptr.training.resolve``: a complete recipe, and the models that training starts from."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Resolved(Generic[R, P]):
-    """What a training command works with.
+    """The input of a training command.
 
     Attributes:
-        recipe: complete: with the settings of the parts that it starts from.
-        charset: what is written with.
-        parts: what was opened for it.
+        recipe: complete, with the settings of the parts that it starts from.
+        charset: of the network's classes.
+        parts: the opened models.
     """
 
     recipe: R
@@ -38,7 +38,7 @@ class Resolved(Generic[R, P]):
 
 @dataclass(frozen=True)
 class AlignParts:
-    """Of ``dptr align``: where the encoder and the co-trained decoder start; None = fresh."""
+    """The initial encoder and co-trained decoder of ``dptr align``; None = fresh weights."""
 
     glyph: GlyphDual | None
     decoder: Checkpoint | None
@@ -46,23 +46,23 @@ class AlignParts:
 
 @dataclass(frozen=True)
 class PretrainParts:
-    """Of ``dptr pretrain``: the dual encoder whose text tokens are spelled."""
+    """The dual encoder of ``dptr pretrain``, whose text tokens the decoder spells."""
 
     dual: DualEncoder
 
 
 @dataclass(frozen=True)
 class FinetuneParts:
-    """Of ``dptr finetune``: where the recognizer starts, and what it learns from beside labels; None = fresh, nothing.
+    """The initial parts of ``dptr finetune`` (None = fresh weights), and its teacher (None = no distillation).
 
     Attributes:
         model: a whole recognizer; then ``decoder``, ``glyph``, and ``encoder`` are None.
-        decoder: a stage 1 checkpoint, or any recognizer.
-        glyph: image encoder and FMU.
-        encoder: weights of an image encoder alone: of a dual encoder's image tower, or of ``init.encoder``.
-        head: for CTC over image tokens; other decoders do not use it. That of ``init.encoder``; beside a ``model`` with
-            that encoder, the installed one, for characters that the model lacks.
-        teacher: for distillation.
+        decoder: a stage 1 checkpoint, or a recognizer whose decoder is used.
+        glyph: for image encoder and FMU.
+        encoder: weights of an image encoder: of the image tower of ``clip-vision``, or of ``init.encoder``.
+        head: of ``init.encoder``, for CTC over image tokens only. With a ``model`` that has PP-OCRv6's encoder, the
+            installed head, for characters that the model lacks.
+        teacher: of distillation.
     """
 
     model: Checkpoint | None
@@ -74,30 +74,30 @@ class FinetuneParts:
 
     @property
     def dual(self) -> dict[str, Any]:
-        """Which dual encoder taught the decoder; empty where none did."""
+        """The dual encoder that stage 1 used, as in checkpoints; empty if there was no stage 1."""
         origin = self.model or self.decoder
         return origin.dual if origin else {}
 
 
 @dataclass(frozen=True)
 class AdaptParts:
-    """Of ``dptr adapt``: the recognizer, and which dual encoder taught it."""
+    """The recognizer that ``dptr adapt`` starts from, and the dual encoder that its stage 1 used."""
 
     recognizer: Loaded
     dual: dict[str, Any]
 
 
 class Opener:
-    """Checkpoint folders, each read once however many keys name it."""
+    """Opens checkpoint folders, and reads each only once."""
 
     def __init__(self) -> None:
-        self._held: dict[Path, Checkpoint] = {}
+        self._opened: dict[Path, Checkpoint] = {}
 
     def __call__(self, model: str) -> Checkpoint | None:
-        """None where ``model`` is empty."""
+        """The checkpoint of a shipped name or folder; None if ``model`` is empty."""
         if not model:
             return None
         path = model_file(model, "config.json").resolve()
-        if path not in self._held:
-            self._held[path] = open_checkpoint(model)
-        return self._held[path]
+        if path not in self._opened:
+            self._opened[path] = open_checkpoint(model)
+        return self._opened[path]

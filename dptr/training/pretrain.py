@@ -1,8 +1,8 @@
-"""``dptr pretrain``: stage 1, a decoder learns to spell from text tokens (DPTR section 3.2).
+"""``dptr pretrain``: stage 1, training of a decoder to spell words from text tokens (DPTR section 3.2).
 
-The frozen dual encoder turns words into tokens, ORP perturbs them with the features of a bank (of photographs, or of
-rendered crops: residuals), and the decoder learns to write the word. Validation spells held-out words, and random
-strings, from their unperturbed tokens.
+The frozen dual encoder turns words into tokens, ORP perturbs these with features from a bank (of photographs, or
+residuals of rendered crops), and the decoder learns to spell the words. Validation spells held-out words and random
+strings from their unperturbed tokens.
 """
 
 from __future__ import annotations
@@ -44,11 +44,9 @@ from dptr.utils.errors import UserError
 from dptr.weights import model_file
 
 VALIDATION = 1000  # words of each kind
-
-
-MEASURED = 256  # words whose text tokens give the scale, where ``standardize`` is on
+STANDARDIZE_SAMPLE = 256  # words whose text tokens are measured if ``standardize`` is on
 Encode = Callable[[list[str]], tuple[Float[Tensor, "b l d"], Bool[Tensor, "b l"]]]
-# of memory, mask, words; how many samples the batch holds over all processes, and which of them these are
+# (memory, mask, words, generator, batch size over all processes, this process's samples in it) -> perturbed memory
 Perturbation = Callable[[Tensor, Tensor, list[str], torch.Generator, int, slice], Tensor]
 
 
@@ -69,17 +67,17 @@ class PretrainObjective(nn.Module):
 
 
 def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: DualEncoder | None = None) -> Path:
-    """Train and write ``out/model``, a decoder checkpoint for ``dptr finetune --set init.decoder=...``.
+    """Train, and write ``out/model``, a decoder checkpoint for ``dptr finetune --set init.decoder=...``.
 
     Args:
-        dual: a dual encoder already loaded; None = the one that the recipe names.
+        dual: a loaded dual encoder; None = load the one that the recipe names.
 
     Returns:
         The folder of the best decoder.
 
     Raises:
-        UserError: see ``resolve_pretrain``, ``check_out``, ``Corpus``; a character that the dual encoder does not know;
-            a loss that is not finite.
+        UserError: a character that the dual encoder cannot encode; a loss that is not finite; see
+            ``resolve_pretrain``, ``check_out``, ``Corpus``.
     """
     resolved = resolve_pretrain(recipe, dual)
     recipe, charset, dual = resolved.recipe, resolved.charset, resolved.parts.dual
@@ -88,7 +86,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     check_out(out, recipe, resume)
     accelerator = make_accelerator(recipe.run)
     dual.to(accelerator.device)
-    bank = find_bank(recipe.orp, dual)
+    bank = open_bank(recipe.orp, dual)
     if bank is not None:
         bank = bank.to(accelerator.device)
     with torch.random.fork_rng(devices=[]):
@@ -97,28 +95,28 @@ def pretrain(recipe: PretrainRecipe, out: Path, resume: bool = False, dual: Dual
     compose_rows(decoder_tables(decoder), charset, charset.characters, recipe.decomposition, recipe.run.seed)
     limit = prompt_limit(resolved.parts.dual)
     corpus = Corpus(recipe.corpus, charset, recipe.model.max_length, recipe.run.seed, limit=limit)
-    run, lengths = count_steps(recipe.run, corpus.epoch, out)
+    run, step_notes = count_steps(recipe.run, corpus.epoch, out)
     recipe = recipe.model_copy(update={"run": run})
     encode: Encode = dual.encode_text
     if recipe.standardize:
-        encode, bank = standardized(dual, bank, [corpus.word(index) for index in range(MEASURED)])
-    perturbed = make_perturbation(recipe.orp, bank, recipe.run.batch_size)
+        encode, bank = standardize_tokens(dual, bank, [corpus.word(index) for index in range(STANDARDIZE_SAMPLE)])
+    perturb_memory = make_perturbation(recipe.orp, bank, recipe.run.batch_size)
     check_characters(dual, charset, recipe.model.max_length)
-    notes = [corpus.describe(), *lengths]
+    notes = [corpus.describe(), *step_notes]
     if cached is not None:
         notes.append(cached.describe())
     noise = "no ORP" if bank is None else f"ORP {recipe.orp.strength} from a bank of {len(bank.tokens)} images"
     notes += [f"dual encoder '{dual.name}', {noise}", *ambiguities(dual, charset)]
     validation = validation_words(recipe, charset, limit)
     task = PretrainTask(
-        recipe, out.name, charset, decoder, dual, encode, perturbed, corpus, validation, accelerator.device
+        recipe, out.name, charset, decoder, dual, encode, perturb_memory, corpus, validation, accelerator.device
     )
     Trainer(out, recipe, recipe.run, recipe.optim, accelerator, task, notes).run()
     return out / "model"
 
 
 class PretrainTask(Task):
-    """A decoder that learns to spell from a frozen dual encoder's text tokens; see ``dptr.training.task.Task``."""
+    """Training of a decoder on a frozen dual encoder's text tokens; see ``dptr.training.task.Task``."""
 
     unit = "words"
     splittable = True
@@ -178,7 +176,7 @@ class PretrainTask(Task):
         yield Validation(scores, f"spells {shown}")
 
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
-        return sum(scores.values()) >= sum(best.values())  # of equals, the later one
+        return sum(scores.values()) >= sum(best.values())  # of equal states the later one
 
     def save(self, validation: Validation, step: int, out: Path) -> None:
         scores = validation.scores.items()
@@ -188,34 +186,37 @@ class PretrainTask(Task):
 
 
 def ambiguities(dual: DualEncoder, charset: Charset) -> list[str]:
-    """Warnings for the log: characters of the charset that the dual encoder's text side does not tell apart."""
-    found, characters = [], set(charset.characters)
+    """Warnings for the log about characters of the charset that have equal text tokens: case, punctuation."""
+    warnings, characters = [], set(charset.characters)
     if {"A", "a"} <= characters and not distinguishes(dual, "A", "a"):
-        found.append(
+        warnings.append(
             "warning: this dual encoder's text side does not tell 'A' from 'a', the charset does: the decoder will "
             "guess; set dual.prompt to one that keeps case (dptr.dual.clip.prompts), or model.charset=36"
         )
     if {".", ","} <= characters and not distinguishes(dual, ".", ","):
-        found.append(
+        warnings.append(
             "warning: this dual encoder's text side does not tell '.' from ',', the charset does: the decoder will "
             "guess punctuation; set model.charset=36, or 62 with dual.prompt=spelled"
         )
-    return found
+    return warnings
 
 
 def check_characters(dual: DualEncoder, charset: Charset, max_length: int) -> None:
-    """Embed each character, at the start of a word and within one, so that an unknown one does not end a run midway.
+    """Encode each character, at the start of a word and within one, so that an unknown one does not end a run midway.
 
     Raises:
-        UserError: the dual encoder does not know one of them.
+        UserError: the dual encoder cannot encode one of them.
     """
     words = [(character * 2)[:max_length] for character in charset.characters]
     for start in range(0, len(words), 250):
         dual.encode_text(words[start : start + 250])
 
 
-def standardized(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
-    """Text tokens by the scale of some words, the bank's by its own: see ``dptr.dual.standardize``."""
+def standardize_tokens(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tuple[Encode, Bank | None]:
+    """An encoder of standardized text tokens, measured on ``words``, and a bank standardized by its own tokens.
+
+    See ``dptr.dual.standardize``.
+    """
     memory, mask = dual.encode_text(words)
     scale = measure(memory[mask])
 
@@ -229,11 +230,11 @@ def standardized(dual: DualEncoder, bank: Bank | None, words: list[str]) -> tupl
     return encode, bank
 
 
-def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
-    """The bank that the recipe names: a file, or what lies beside the dual encoder by that name; None at strength 0.
+def open_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
+    """The bank that the recipe names, a file or a name beside the dual encoder; None if ``config.strength`` is 0.
 
     Raises:
-        UserError: there is none, or it is of another encoder.
+        UserError: there is no such bank, or it is of another dual encoder.
     """
     if config.strength == 0:
         return None
@@ -250,32 +251,35 @@ def find_bank(config: ORPConfig, dual: DualEncoder) -> Bank | None:
 
 
 def make_perturbation(config: ORPConfig, bank: Bank | None, batch_size: int) -> Perturbation:
-    """ORP as the recipe asks for it; none where there is no bank.
+    """ORP with the recipe's settings; without a bank, no perturbation.
 
     Raises:
-        UserError: without replacement, a bank of fewer images than ``batch_size``; see ``tabulate_residuals``.
+        UserError: ``orp.replacement`` is off, and the bank has fewer images than ``batch_size``; see
+            ``tabulate_residuals``.
     """
     if bank is None:
         return lambda memory, mask, words, generator, samples, own: memory
-    held, strength, positions, replacement = bank, config.strength, config.positions, config.replacement
-    if not replacement and len(held.tokens) < batch_size:
+    strength, positions, replacement = config.strength, config.positions, config.replacement
+    if not replacement and len(bank.tokens) < batch_size:
         raise UserError(
-            f"orp.replacement = false: the bank {config.bank} holds {len(held.tokens)} images, fewer than "
+            f"orp.replacement = false: the bank {config.bank} holds {len(bank.tokens)} images, fewer than "
             f"run.batch_size = {batch_size}; make a larger bank, or set orp.replacement=true"
         )
     if positions == "symbols":
-        table = tabulate_residuals(held)
+        table = tabulate_residuals(bank)
         return lambda memory, mask, words, generator, samples, own: perturb_by_symbol(
             memory, words, table, strength, generator, samples, own
         )
     return lambda memory, mask, words, generator, samples, own: perturb(
-        memory, mask, held, strength, generator, positions, samples, own, replacement
+        memory, mask, bank, strength, generator, positions, samples, own, replacement
     )
 
 
 def validation_words(recipe: PretrainRecipe, charset: Charset, limit: Limit | None = None) -> dict[str, list[str]]:
-    """Distinct words of each kind: ``held_out_words`` that the corpus keeps out of training, ``validation_words`` of
-    ``recipe.validation``, ``random_strings``. They do not depend on the run's seed.
+    """Distinct validation words by kind, the same for all seeds of a run.
+
+    The kinds are ``held_out_words``, which the corpus keeps out of training, ``validation_words`` of
+    ``recipe.validation``, and ``random_strings``.
 
     Raises:
         UserError: see ``Corpus``.
@@ -287,11 +291,11 @@ def validation_words(recipe: PretrainRecipe, charset: Charset, limit: Limit | No
     if recipe.validation:
         kinds["validation_words"] = (CorpusConfig(sources=recipe.validation, heldout=0), "all")
     kinds["random_strings"] = (random, "heldout")
-    found = {}
+    words = {}
     for name, (config, split) in kinds.items():
         corpus = Corpus(config, charset, recipe.model.max_length, 1, split, limit)
-        found[name] = list(dict.fromkeys(map(corpus.word, range(VALIDATION))))
-    return found
+        words[name] = list(dict.fromkeys(map(corpus.word, range(VALIDATION))))
+    return words
 
 
 def spelling_accuracy(decoder: Decoder, encode: Encode, tokenizer: Tokenizer, words: list[str]) -> float:

@@ -1,7 +1,7 @@
-"""Recipes completed: models to start from are opened once and bring their settings; contradictions are refused.
+"""Completion of recipes: open the models that training starts from, take over their settings, refuse contradictions.
 
-What a recipe sets itself overrides what these models bring. All this comes before fonts, packs and crops are opened, so
-that a run that cannot be ends at once.
+Settings of the recipe override those of the models. All this happens before fonts, packs, and crops are opened, so that
+an impossible run ends at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dptr.text.charset import Charset, extend_charset, resolve_charset
 from dptr.text.corpus import in_language
 from dptr.training.co_training import has_co_training
 from dptr.training.distillation import open_teacher
-from dptr.training.merge import merge_model, overlay, overlay_part, set_keys, with_encoder
+from dptr.training.merge import explicit_settings, merge_model, open_encoder, overlay, overlay_part
 from dptr.training.parts import AdaptParts, AlignParts, FinetuneParts, Opener, PretrainParts, Resolved
 from dptr.utils.errors import UserError
 
@@ -41,19 +41,19 @@ P = TypeVar("P")
 
 
 def resolve_synth(recipe: SynthRecipe) -> SynthRecipe:
-    """The recipe with the words of its charset's language, unless it names sources itself."""
+    """The recipe with words of its charset's language, unless it names sources."""
     return recipe.model_copy(update={"corpus": in_language(recipe.corpus, resolve_charset(recipe.charset))})
 
 
 def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
-    """Alignment, with the settings of the encoder and of the decoder that it starts from.
+    """The recipe of ``dptr align`` with the settings of the initial encoder and decoder, and these models.
 
-    One that starts from an encoder reads already: without a ``ramp`` of its own it meets the full renderer at once.
-    Words are of the charset's language.
+    Rendered words are of the charset's language. With an initial encoder, which can read already, ``ramp`` is 0 unless
+    the recipe sets it.
 
     Raises:
-        UserError: nothing to train; gradient accumulation; an image encoder that is another dual encoder's; a decoder
-            to start from and no co-training, or one of another width, charset or maximal length; see ``load_glyph``,
+        UserError: nothing to train; gradient accumulation; an image encoder of kind ``clip-vision``; an initial decoder
+            without co-training, or one of another width, charset, or ``max_length``; see ``load_glyph``,
             ``open_checkpoint``.
     """
     init, co_training = recipe.init, recipe.co_training
@@ -72,31 +72,32 @@ def resolve_align(recipe: AlignRecipe) -> Resolved[AlignRecipe, AlignParts]:
             "or co_training.images above 0, or leave init.decoder out"
         )
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
-    own_glyph = recipe.glyph.model_fields_set
+    own_charset = glyph is None or "charset" in recipe.glyph.model_fields_set
     if glyph is not None:
-        settings = GlyphConfig.model_validate(overlay(glyph.config.model_dump(), set_keys(recipe.glyph)))
+        settings = GlyphConfig.model_validate(overlay(glyph.config.model_dump(), explicit_settings(recipe.glyph)))
         ramp = recipe.ramp if "ramp" in recipe.model_fields_set else 0.0
         recipe = recipe.model_copy(update={"glyph": settings, "ramp": ramp})
     if recipe.glyph.encoder.kind == "clip-vision":
         raise UserError(
             "glyph.encoder.kind = 'clip-vision': alignment trains an image encoder of its own; set it to vit or svtr"
         )
-    own_charset = glyph is None or "charset" in own_glyph
     charset = resolve_charset(recipe.glyph.charset) if own_charset else glyph.charset  # type: ignore[union-attr]
     decoder = open_checkpoint(init.decoder) if init.decoder else None
-    own = set_keys(co_training).get("decoder", {})
+    explicit = explicit_settings(co_training).get("decoder", {})
     base = decoder.config.decoder.model_dump() if decoder else DecoderModelConfig().decoder.model_dump()
-    if own.get("dim", recipe.glyph.dim) != recipe.glyph.dim:
+    if explicit.get("dim", recipe.glyph.dim) != recipe.glyph.dim:
         raise UserError(
-            f"co_training.decoder.dim = {own['dim']}, glyph.dim = {recipe.glyph.dim}: the decoder attends to the glyph "
-            "encoder's slots; leave co_training.decoder.dim out"
+            f"co_training.decoder.dim = {explicit['dim']}, glyph.dim = {recipe.glyph.dim}: the decoder attends to the "
+            "glyph encoder's slots; leave co_training.decoder.dim out"
         )
     if decoder is not None:
-        _refuse_pupil(decoder, recipe, charset)
-    own_decoder = DecoderConfig.model_validate(overlay_part(DecoderConfig, base, {**own, "dim": recipe.glyph.dim}))
-    _refuse_direction(own_decoder, "co_training.decoder")
+        _check_initial_decoder(decoder, recipe, charset)
+    decoder_config = DecoderConfig.model_validate(
+        overlay_part(DecoderConfig, base, {**explicit, "dim": recipe.glyph.dim})
+    )
+    _refuse_direction(decoder_config, "co_training.decoder")
     corpus = in_language(recipe.corpus, charset)
-    co_training = co_training.model_copy(update={"decoder": own_decoder})
+    co_training = co_training.model_copy(update={"decoder": decoder_config})
     recipe = recipe.model_copy(update={"corpus": corpus, "co_training": co_training})
     return Resolved(recipe, charset, AlignParts(glyph, decoder))
 
@@ -109,7 +110,7 @@ def _refuse_direction(decoder: DecoderConfig, name: str) -> None:
         )
 
 
-def _refuse_pupil(decoder: Checkpoint, recipe: AlignRecipe, charset: Charset) -> None:
+def _check_initial_decoder(decoder: Checkpoint, recipe: AlignRecipe, charset: Charset) -> None:
     name, glyph = recipe.init.decoder, recipe.glyph
     if decoder.config.decoder.dim != glyph.dim:
         raise UserError(
@@ -131,13 +132,13 @@ def _refuse_pupil(decoder: Checkpoint, recipe: AlignRecipe, charset: Charset) ->
 def resolve_pretrain(
     recipe: PretrainRecipe, dual: DualEncoder | None = None
 ) -> Resolved[PretrainRecipe, PretrainParts]:
-    """Stage 1, with a decoder as wide as the dual encoder's tokens and the words of the charset's language.
+    """The recipe of stage 1 with the dual encoder's width and words of the charset's language, and the dual encoder.
 
     Args:
-        dual: a dual encoder already loaded; None = the one that the recipe names.
+        dual: a loaded dual encoder; None = load the one that the recipe names.
 
     Raises:
-        UserError: a width of the decoder that is not the dual encoder's; ORP by slots with an encoder that has none;
+        UserError: the decoder's width differs from the dual encoder's; ORP by slots with a dual encoder without slots;
             see ``load_dual``, ``build_decoder``.
     """
     _refuse_run(recipe.run)
@@ -179,19 +180,21 @@ def resolve_pretrain(
 
 
 def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, FinetuneParts]:
-    """Stage 2, with the settings of the parts named in ``init``.
+    """The recipe of stage 2 with the settings of the parts that ``init`` names, and these parts.
 
-    A whole recognizer (``init.model``) brings all of its settings; a decoder brings its own, its charset and its
-    maximal length; a glyph encoder brings the image encoder, the queries and the width; ``init.encoder`` brings the
-    image encoder. Rendered words are of the charset's language. An image encoder ``clip-vision`` gets the settings of
-    its tower. Keys that the recipe sets win; where it sets the maximal length and no queries, queries that were one a
-    character and one for the end become as many of the new length. With ``data.extend_charset`` the charset gets the
-    characters of the labels to train on.
+    - ``init.model``, a whole recognizer, determines all model settings.
+    - ``init.decoder`` determines the decoder, the charset, and ``max_length``.
+    - ``init.glyph`` determines the image encoder, the FMU, ``max_length``, and the decoder's width.
+    - ``init.encoder`` determines the image encoder.
+
+    Explicit settings of the recipe override them. If it sets ``max_length`` and the FMU had ``max_length`` + 1 queries,
+    the number of queries follows. An image encoder ``clip-vision`` gets the settings of its tower. Rendered words are
+    of the charset's language. With ``data.extend_charset`` the charset gets the characters of the training labels.
 
     Raises:
-        UserError: settings that contradict each other; parts that do not fit each other (``build_recognizer``); a
-            checkpoint that cannot be opened; an unknown charset; with ``data.extend_charset`` a data set that cannot
-            be opened; see ``tower_settings``, ``open_teacher``.
+        UserError: contradictory settings; parts that do not fit each other (``build_recognizer``); a checkpoint that
+            cannot be opened; an unknown charset; with ``data.extend_charset``, a data set that cannot be opened; see
+            ``tower_settings``, ``open_teacher``.
     """
     _refuse_run(recipe.run)
     _refuse_data(recipe)
@@ -201,8 +204,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             f"init.model = '{init.model}' together with init.decoder or init.glyph; a whole model leaves no part to "
             "start elsewhere; set one or the other"
         )
-    whole, decoder = opened(init.model), opened(init.decoder)
-    if whole is not None and whole.kind != "recognizer":
+    start, decoder = opened(init.model), opened(init.decoder)
+    if start is not None and start.kind != "recognizer":
         raise UserError(f"init.model = '{init.model}': a stage 1 decoder; pass it as init.decoder")
     glyph = load_glyph(GlyphDualConfig(model=init.glyph)) if init.glyph else None
     if init.encoder and (init.model or init.glyph):
@@ -210,8 +213,8 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
             f"init.encoder = '{init.encoder}' together with init.model or init.glyph: each brings an image encoder; "
             "set one or the other"
         )
-    model, encoder, head = with_encoder(merge_model(recipe, whole or decoder, glyph), recipe)
-    origin = whole or decoder
+    origin = start or decoder
+    model, encoder, head = open_encoder(merge_model(recipe, origin, glyph), recipe)
     own_charset = origin is None or "charset" in recipe.model.model_fields_set
     charset = resolve_charset(model.charset) if own_charset else origin.charset  # type: ignore[union-attr]
     listed = [path for path in (*recipe.data.train, *recipe.data.validation) if not is_shards(path)]
@@ -232,19 +235,19 @@ def resolve_finetune(recipe: FinetuneRecipe) -> Resolved[FinetuneRecipe, Finetun
         sets = [open_labeled(path) for path in recipe.data.train]
         labels = (labeled.label(index) for labeled in sets for index in range(len(labeled)))
         charset = extend_charset(charset, labels, recipe.data.extend_charset)
-    if whole is not None and model.encoder.kind == "ppocr" and {*charset.characters} - {*whole.charset.characters}:
+    if start is not None and model.encoder.kind == "ppocr" and {*charset.characters} - {*start.charset.characters}:
         head = find_installed_head()
-    larger = opened(recipe.distillation.model)
-    teacher = open_teacher(recipe.distillation, larger, model, charset) if larger else None
+    taught_by = opened(recipe.distillation.model)
+    teacher = open_teacher(recipe.distillation, taught_by, model, charset) if taught_by else None
     recipe = recipe.model_copy(update={"model": model, "corpus": in_language(recipe.corpus, charset)})
-    return Resolved(recipe, charset, FinetuneParts(whole, decoder, glyph, encoder, head, teacher))
+    return Resolved(recipe, charset, FinetuneParts(start, decoder, glyph, encoder, head, teacher))
 
 
 def resolve_adapt(recipe: AdaptRecipe) -> Resolved[AdaptRecipe, AdaptParts]:
-    """Adaptation of a recognizer, which is opened.
+    """The recipe of ``dptr adapt``, and the recognizer that it starts from.
 
     Raises:
-        UserError: no text; kinds of pictures that show texts of their own; see ``open_checkpoint``, ``build_loaded``.
+        UserError: no text; kinds of pictures with texts of their own; see ``open_checkpoint``, ``build_loaded``.
     """
     _refuse_run(recipe.run)
     _refuse_epochs(recipe.run, "words of the text and of the language are mixed by shares")

@@ -1,8 +1,8 @@
-"""Elastic restarts: with ``torchrun --max-restarts`` a run that lost a process goes on by itself.
+"""Elastic restarts: with ``torchrun --max-restarts``, a run that lost a process resumes by itself.
 
-torchrun then ends all processes and starts the same command again, without ``--resume``. A run goes on if the same
-launch began it: the folder of a run keeps which one did. So a folder that held another run before stays refused,
-however often the launcher tries.
+torchrun then ends all processes and starts the same command again, without ``--resume``. The run resumes only if the
+same launch began it, which is recorded in its folder. So a launch never continues another run, however often it
+restarts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from dptr.utils.errors import UserError
 from dptr.utils.files import lock_folder, read_json, write_json
 
-PATIENCE = 60.0  # seconds in which a process of the attempt before may end, on another machine, say
+PATIENCE = 60.0  # seconds that processes of the previous attempt, perhaps on another machine, get to end
 _LAUNCH = "launch.json"
 _SCHEME = "attempt"
 
 
 def note_launch(out: Path) -> None:
-    """Keep in the run's folder which launch trains there; for launches that restart."""
+    """Record in the run's folder which launch trains there, if the launch can restart."""
     if launch := _launch():
         write_json(out / _LAUNCH, {"launch": launch})
     else:
@@ -31,7 +31,7 @@ def note_launch(out: Path) -> None:
 
 
 def is_restart(out: Path) -> bool:
-    """Whether this process was started because one was lost, by the launch that trained in ``out``."""
+    """Whether this process is a restart by the launch that trained in ``out``."""
     launch = _launch()
     if not launch or not _attempt() or not (out / _LAUNCH).is_file():
         return False
@@ -39,7 +39,7 @@ def is_restart(out: Path) -> bool:
 
 
 def await_release(out: Path) -> None:
-    """Wait until no process of the attempt before writes in ``out`` any more.
+    """Wait until no process of the previous attempt holds the lock of ``out``.
 
     Raises:
         UserError: one still does after ``PATIENCE`` seconds.
@@ -55,12 +55,12 @@ def await_release(out: Path) -> None:
             time.sleep(0.5)
 
 
-def store_of_attempt() -> str:
-    """The address at which this attempt's processes meet, for ``torch.distributed``; empty: torch's own.
+def rendezvous_address() -> str:
+    """The ``init_method`` with which this attempt's processes find each other; empty for torch's default.
 
-    torchrun's attempts share one store, in which a restarted process would find where processes of the attempt before
-    listened (pytorch/pytorch#135712). So each attempt has keys of its own. Where ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE``
-    is 1, torchrun itself makes a store for each.
+    torchrun's attempts share one store, in which a restarted process would find the addresses of the previous attempt's
+    processes (pytorch/pytorch#135712). So each attempt prefixes its keys. With
+    ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` torchrun itself makes a store for each attempt.
     """
     shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if not shared or not _attempt() or os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
@@ -69,11 +69,11 @@ def store_of_attempt() -> str:
     from torch.distributed.rendezvous import _rendezvous_handlers
 
     if _SCHEME not in _rendezvous_handlers:
-        register_rendezvous_handler(_SCHEME, _meet)
+        register_rendezvous_handler(_SCHEME, _rendezvous)
     return f"{_SCHEME}://"
 
 
-def _meet(url: str, **options: Any) -> Iterator[tuple[Any, int, int]]:
+def _rendezvous(url: str, **options: Any) -> Iterator[tuple[Any, int, int]]:
     from torch.distributed import PrefixStore, rendezvous
 
     for store, rank, processes in rendezvous("env" + url.removeprefix(_SCHEME), **options):
@@ -86,7 +86,7 @@ def _attempt() -> int:
 
 
 def _launch() -> str:
-    """What torchrun's attempts have in common: its ``--rdzv-id``, else the launching process; empty: no restarts."""
+    """Identity of the launch in all its attempts: torchrun's ``--rdzv-id``, or its process; empty without restarts."""
     if not int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
         return ""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")

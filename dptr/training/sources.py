@@ -1,4 +1,4 @@
-"""Where crops to train on and crops to validate on come from: rendered words, labeled crops, both."""
+"""Sources of training and validation crops: rendered words, labeled crops, or a mixture of both."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ from dptr.utils.errors import UserError
 from dptr.utils.sizes import VariableSizeCrops, group_by_size
 
 RENDERED_VALIDATION = 512  # rendered held-out words
-_LOOKED_AT = 5000  # words that are tried for whether some font draws them, for the log
+UNDRAWABLE_SAMPLE = 5000  # words that are searched for ones that no font can draw, for the log
+SHARD_SAMPLE = 2000  # crops of shards whose labels choose the direction
 
 
 def held_out_words(
     corpus: CorpusConfig, render: RenderConfig, encoder: EncoderConfig, charset: Charset, max_length: int
 ) -> RenderedWords:
-    """Words that the corpus holds out, in fonts held out where ``render.font_split`` is ``train``.
+    """Words that the corpus holds out, rendered; in held-out fonts if ``render.font_split`` is ``train``.
 
     They do not depend on a run's seed, so that runs can be compared.
 
@@ -65,31 +66,32 @@ def rendered_words(
     pack: str,
     data: DataConfig | None = None,
 ) -> tuple[Source, Callable[[], RenderedWords], list[str]]:
-    """Rendered words to train on, from ``pack`` where one is named; others to validate on; and notes for the log.
+    """Rendered words to train on, a function that makes those to validate on, and notes for the log.
 
-    Those to validate on (``held_out_words``) come from a function: who has other crops for that needs neither held-out
-    fonts nor, with a pack, any.
+    Validation words (``held_out_words``) are made by a function, since a run with other validation crops needs no
+    held-out fonts and, with a pack, no fonts at all.
 
     Args:
-        data: where a pack of shards finds its window and its cache; None = the defaults.
+        pack: folder of the training words; empty = render them.
+        data: has the window and the cache of a pack of shards; None = the defaults.
 
     Raises:
-        UserError: no words, no fonts (see ``Corpus``, ``Renderer``); the function the same.
+        UserError: no words, no fonts (see ``Corpus``, ``Renderer``). The function raises it too.
     """
     size = encoder.crop_size
-    unseen = partial(held_out_words, corpus, render, encoder, charset, max_length)
+    make_validation = partial(held_out_words, corpus, render, encoder, charset, max_length)
     if pack:
         data = data or DataConfig()
         packed, messages = open_pack(pack, charset, max_length, size, seed, data.window, data.cache)
-        return packed, unseen, messages
+        return packed, make_validation, messages
     fonts = find_fonts(render.fonts)
     train = RenderedWords(
         Corpus(corpus, charset, max_length, seed), Renderer(render, seed, FontIndex(fonts, render.font_split), size)
     )
-    undrawable = train.undrawable(_LOOKED_AT).items()
+    undrawable = train.undrawable(UNDRAWABLE_SAMPLE).items()
     notes = [*describe_embedded(fonts, render.fonts), train.corpus.describe()]
-    notes += [f"words left out: {count} of the first {_LOOKED_AT:,}, {reason}" for reason, count in undrawable]
-    return train, unseen, notes
+    notes += [f"words left out: {count} of the first {UNDRAWABLE_SAMPLE:,}, {reason}" for reason, count in undrawable]
+    return train, make_validation, notes
 
 
 def packed_batches(
@@ -110,7 +112,7 @@ def packed_batches(
 
 
 def draw(source: RenderedWords, count: int) -> LabeledCrops:
-    """The first ``count`` samples, in memory."""
+    """Render the first ``count`` samples into memory."""
     samples = [source.sample(index) for index in range(count)]
     words = [word for _, word, _ in samples]
     crops = [crop for crop, _, _ in samples]
@@ -118,19 +120,18 @@ def draw(source: RenderedWords, count: int) -> LabeledCrops:
     return LabeledCrops(arrays, words, words, [0] * count, DropReport())
 
 
-Change = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # and lines for the log
-Look = Callable[[LabeledCrops], list[str]]  # lines for the log
-LOOKED_AT = 2000  # crops that stand for those of shards
+Transform = Callable[[LabeledCrops], tuple[LabeledCrops, list[str]]]  # the crops, and lines for the log
+Inspect = Callable[[LabeledCrops], list[str]]  # lines for the log
 
 
 class FinetuneCrops(NamedTuple):
-    """What ``dptr finetune`` trains on, and validates on.
+    """Training and validation crops of ``dptr finetune``.
 
     Attributes:
-        notes: for the log: which data sets, what was dropped, and why.
-        epoch: samples until each labeled crop was used, rendered ones among them; 0 where none is labeled. With
-            ``data.weights`` as many labeled samples as there are crops.
-        digest: of the labeled crops, as ``LabeledCrops.digest`` tells; empty where there are none.
+        notes: lines for the log: the data sets, and what was dropped and why.
+        epoch: samples, rendered ones included, after which each labeled crop was used; with ``data.weights``, after
+            which as many labeled samples were drawn as there are crops; 0 without labeled crops.
+        digest: of the labeled crops (``LabeledCrops.digest``); empty without any.
     """
 
     source: Source
@@ -143,35 +144,35 @@ class FinetuneCrops(NamedTuple):
 def load_finetune_crops(
     recipe: FinetuneRecipe,
     charset: Charset,
-    change: Change = lambda crops: (crops, []),
-    look: Look = lambda crops: [],
+    transform: Transform = lambda crops: (crops, []),
+    inspect: Inspect = lambda crops: [],
 ) -> FinetuneCrops:
-    """What ``dptr finetune`` trains on and validates on.
+    """Open the training and validation crops of ``dptr finetune``.
 
     Args:
-        recipe: as ``dptr.training.resolve.resolve_finetune`` lets it pass.
-        change: what to make of the labeled crops that are trained on; crops of shards stay as they are.
-        look: gets those that ``change`` will get, or where all are in shards the first of them.
+        recipe: as ``dptr.training.resolve.resolve_finetune`` returns it.
+        transform: applied to the labeled training crops in memory; crops of shards stay as they are.
+        inspect: called before with the crops that ``transform`` will get, or the first ones if all are in shards.
 
     Raises:
         UserError: see ``load_crops``, ``stream_crops``, ``split``, ``mix_sets``, ``rendered_words``.
     """
-    found = _stage2(recipe, charset, change, look)
-    steps = steps_of(recipe.run, found.epoch)
-    source, messages = in_batches(found.source, recipe.data.bucket, recipe.model.encoder, recipe.run, steps)
-    return found._replace(source=source, notes=found.notes + messages)
+    crops = _load_crops(recipe, charset, transform, inspect)
+    steps = steps_of(recipe.run, crops.epoch)
+    source, messages = in_batches(crops.source, recipe.data.bucket, recipe.model.encoder, recipe.run, steps)
+    return crops._replace(source=source, notes=crops.notes + messages)
 
 
 def in_batches(
     source: Source, pool: int, encoder: EncoderConfig, run: RunConfig, steps: int = 0
 ) -> tuple[Source, list[str]]:
-    """The same samples in an order that suits batches, and lines for the log.
+    """Reorder samples so that a batch has crops of one size or words of similar length; also return lines for the log.
 
-    Words of one length come together (``LengthBuckets``) where ``pool`` is above 1. Where crops are of several sizes,
-    each batch is of one (``dptr.data.size_batches``).
+    If the encoder reads several crop sizes, each batch has one (``dptr.data.size_batches``). Otherwise, if ``pool`` is
+    above 1, pools of that many batches are sorted by word length (``LengthBuckets``).
 
     Args:
-        steps: at which batches of one length end, so that all samples up to there are seen; 0 = there is no end.
+        steps: of the run: the last pool ends there, so that all samples before are used; 0 = unlimited.
     """
     if len(encoder.crop_size.every) > 1:
         return in_size_batches(source, run.batch_size, pool, run.seed)
@@ -180,7 +181,7 @@ def in_batches(
     return LengthBuckets(source, run.batch_size, pool, run.seed, last=steps * run.batch_size), []
 
 
-def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change, look: Look) -> FinetuneCrops:
+def _load_crops(recipe: FinetuneRecipe, charset: Charset, transform: Transform, inspect: Inspect) -> FinetuneCrops:
     data, encoder, length = recipe.data, recipe.model.encoder, recipe.model.max_length
     load = partial(
         load_crops,
@@ -193,35 +194,35 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change, look: Look
     rendered: Source | None = None
     notes: list[str] = []
     if data.rendered:
-        rendered, unseen, notes = rendered_words(
+        rendered, make_validation, notes = rendered_words(
             recipe.corpus, recipe.render, encoder, charset, length, recipe.run.seed, data.pack, data
         )
         if not data.train:
-            validation = load(data.validation) if data.validation else draw(unseen(), RENDERED_VALIDATION)
+            validation = load(data.validation) if data.validation else draw(make_validation(), RENDERED_VALIDATION)
             return FinetuneCrops(rendered, validation, notes + validation.drops.lines(), 0.0)
     streams = open_streams(recipe, charset)
     listed = [path for number, path in enumerate(data.train) if number not in streams]
     notes += describe_roots(data)
-    sets: list[LabeledCrops] = []  # that are in memory, one at most
-    held: list[LabeledCrops] = []
+    sets: list[LabeledCrops] = []  # in memory: one with all sets that are no shards, or none
+    held_out: list[LabeledCrops] = []
     if listed:
         crops = load(listed)
         notes += [f"labeled crops: {len(crops)} of {', '.join(listed)}", *crops.drops.lines()]
         if not data.validation:
             crops, part = split(crops, data.validation_share, data.validation_split)
-            held.append(part)
+            held_out.append(part)
         sets.append(crops)
     for number, stream in streams.items():
         notes += [f"labeled crops: {len(stream)} of {data.train[number]}, streamed", *drops_of(stream).lines()]
         if not data.validation:
             part, total = held_out_crops(stream)
-            held.append(part)
+            held_out.append(part)
             notes += [f"{len(part)} of {total} that are held out validate"] if len(part) < total else []
     if data.validation:
         validation = load(data.validation)
         notes += validation.drops.lines()
     else:
-        validation = held[0] if len(held) == 1 else join_crops(held, encoder.crop_size)
+        validation = held_out[0] if len(held_out) == 1 else join_crops(held_out, encoder.crop_size)
         if not len(validation):
             raise UserError(
                 f"data.validation_share = {data.validation_share}: none of these crops is held out; raise it, or pass "
@@ -234,12 +235,12 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change, look: Look
     notes.append(
         f"{count} crops for training, {len(validation)} for validation, {data.rendered:.0%} of each batch rendered"
     )
-    notes += look(sets[0] if sets else first_crops(next(iter(streams.values())), LOOKED_AT))
+    notes += inspect(sets[0] if sets else first_crops(next(iter(streams.values())), SHARD_SAMPLE))
     digests = [crops.digest() for crops in sets] + [
         f"{len(stream)} ({stream.surveyed.survey.digest})" for stream in streams.values()
     ]
     if sets:
-        sets[0], messages = change(sets[0])
+        sets[0], messages = transform(sets[0])
         notes += messages
     labeled, messages = mix_sets(sets, streams, data, recipe.run.seed)
     notes += messages
@@ -249,10 +250,10 @@ def _stage2(recipe: FinetuneRecipe, charset: Charset, change: Change, look: Look
 
 
 def open_streams(recipe: FinetuneRecipe, charset: Charset) -> dict[int, StreamedCrops]:
-    """The sets of ``data.train`` that are shards, by their numbers there.
+    """The sets of ``data.train`` that are shards, by their index there.
 
     Raises:
-        UserError: settings that shards do not go with, shards below a root; see ``stream_crops``.
+        UserError: settings that shards do not support; shards within a root of data sets; see ``stream_crops``.
     """
     data, model = recipe.data, recipe.model
     numbers = [number for number, path in enumerate(data.train) if is_shards(path)]
@@ -280,7 +281,7 @@ def open_streams(recipe: FinetuneRecipe, charset: Charset) -> dict[int, Streamed
 
 
 def describe_roots(data: DataConfig) -> list[str]:
-    """A line for each path that is a root of many data sets: which were found."""
+    """A line for the log on each path that is a root of several data sets, which lists them."""
     opened = [open_labeled(path) for path in (*data.train, *data.validation) if not is_shards(path)]
     return [dataset.describe() for dataset in opened if isinstance(dataset, LabeledRoot)]
 
@@ -288,17 +289,17 @@ def describe_roots(data: DataConfig) -> list[str]:
 def mix_sets(
     sets: Sequence[LabeledCrops], streams: Mapping[int, StreamedCrops], data: DataConfig, seed: int
 ) -> tuple[Source, list[str]]:
-    """Crops in memory and crops that are streamed, in the proportion of ``data.weights``, or else of their numbers.
+    """Mix crops in memory and streamed crops in proportion to ``data.weights``, or to their numbers without weights.
 
     Args:
-        sets: one at most.
-        streams: by their numbers in ``data.train``.
+        sets: the crops in memory, one element at most.
+        streams: by their index in ``data.train``.
 
     Returns:
-        The mixture, and a line a set for the log where there are weights.
+        The mixture, and, with weights, a line for the log on each set.
 
     Raises:
-        UserError: a set with a weight of which no crop is left.
+        UserError: a set with a weight has no crops left.
     """
     if data.weights:
         return _weight_sets(sets, streams, data, seed)
@@ -313,7 +314,7 @@ def _weight_sets(
     sets: Sequence[LabeledCrops], streams: Mapping[int, StreamedCrops], data: DataConfig, seed: int
 ) -> tuple[WeightedMixture, list[str]]:
     owners = np.array(sets[0].sources if sets else [])
-    listed = iter(range(len(data.train)))  # the numbers of sets in memory, among themselves
+    listed = iter(range(len(data.train)))  # indices among the sets in memory
     parts: list[Source] = []
     notes = []
     for number, (path, weight) in enumerate(zip(data.train, data.weights, strict=True)):
@@ -325,14 +326,14 @@ def _weight_sets(
             count = len(rows)
             if not count:
                 raise UserError(f"{path}: no crop left to train on; raise data.max_crops, or leave it out")
-            # the seed's upper half tells sets apart, so that their orders and augmentations differ
+            # the seed's upper half differs between sets, so that their orders and augmentations do
             parts.append(LabeledSource(sets[0].choose(rows), seed + (number << 32), data.augment))
         notes.append(f"{weight / sum(data.weights):.1%} of labeled crops from {path} ({count})")
     return WeightedMixture(tuple(parts), whole_weights(data.weights)), notes
 
 
 def describe_validation(data: DataConfig) -> dict[str, Any]:
-    """Which crops a run validates on, for its card: other sets, or a share of the train sets and by which rule."""
+    """The validation crops of a run, for its card: other sets, or a share of the training sets and its rule."""
     if data.validation:
         return {"sets": ["/".join(Path(path).parts[-2:]) for path in data.validation]}
     if not data.train:
@@ -343,28 +344,28 @@ def describe_validation(data: DataConfig) -> dict[str, Any]:
 def split(
     crops: LabeledCrops, share: float, by: Literal["picture", "order"] = "picture"
 ) -> tuple[LabeledCrops, LabeledCrops]:
-    """A fixed part for validation: the same crops whatever the run's seed, so that runs can be compared.
+    """Hold out a part for validation: the same crops for all seeds of a run, so that runs can be compared.
 
     Args:
-        crops: they know the hashes of their pictures.
-        share: about this much is held out, 0 to 1.
-        by: ``picture`` as ``dptr.data.held_out`` says; ``order`` a permutation of all crops, which with one crop more
-            is another one.
+        crops: with the hashes of their pictures.
+        share: of the crops to hold out, approximately; 0 to 1.
+        by: ``picture``: by the hash of the picture (``dptr.data.held_out``); ``order``: by a permutation of all crops,
+            which changes if a crop is added.
 
     Returns:
         The crops to train on, and those held out.
 
     Raises:
-        UserError: the share leaves no crop on one of the two sides.
+        UserError: one of the two would have no crops.
     """
     if by == "picture":
-        held = is_held_out(crops.hashes, share)
+        is_validation = is_held_out(crops.hashes, share)
     else:
         order = np.random.Generator(np.random.Philox(key=[0, 0])).permutation(len(crops))
-        held = np.isin(np.arange(len(crops)), order[: round(share * len(crops))])
-    if held.all() or not held.any():
+        is_validation = np.isin(np.arange(len(crops)), order[: round(share * len(crops))])
+    if is_validation.all() or not is_validation.any():
         raise UserError(
             f"data.validation_share = {share} of {len(crops)} crops leaves none to train on or to validate on; "
             "add crops, change the share, or pass data.validation"
         )
-    return crops.choose(np.flatnonzero(~held)), crops.choose(np.flatnonzero(held))
+    return crops.choose(np.flatnonzero(~is_validation)), crops.choose(np.flatnonzero(is_validation))

@@ -1,4 +1,4 @@
-"""Where a training run is kept: a folder that is not overwritten, and the saved state from which it goes on."""
+"""The folder of a training run, which is never overwritten, and the saved state from which a run resumes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ _STATE, _TENSORS = "state.json", "tensors.safetensors"
 
 
 def check_out(out: Path, recipe: Config, resume: bool) -> None:
-    """Refuse to overwrite anything, and to resume with another recipe. A run that saved nothing yet is no loss.
+    """Check that a run may train in ``out``: it must overwrite nothing, and resume with the same recipe.
 
-    A run that the launcher restarts goes on without ``resume`` (``dptr.training.restart``).
+    A run that has saved no state may be overwritten. A run that the launcher restarts resumes without ``resume``
+    (``dptr.training.restart``).
 
     Raises:
-        UserError: ``out`` is a file, holds what no run wrote, is locked by a run, holds one and ``resume`` is off, or
-            holds one whose recipe differs in what changes the result.
+        UserError: ``out`` is a file, is locked by a run, or holds other files than a run's; it holds a run and
+            ``resume`` is off; or the run's recipe differs in settings that change the result.
     """
     if is_restart(out):
         resume = True
@@ -53,13 +54,13 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
     if not resume:
         raise UserError(f"{out} already holds a run; pass --resume to continue it, or another --out")
     default, now = (flat(value.model_dump(mode="json")) for value in (type(recipe)(), recipe))
-    unchanged = flat(read_json(path, "recipe of the run"))
-    before = {key: value for key, value in default.items() if key in now}  # settings that came later: as they were
-    if "data.validation_split" in now and not unchanged.get("data.validation"):
-        before["data.validation_split"] = "order"  # the only way when runs did not say it
-    before |= {renamed(key, now) or key: value for key, value in unchanged.items()}
+    saved = flat(read_json(path, "recipe of the run"))
+    before = {key: value for key, value in default.items() if key in now}  # for settings that the saved recipe lacks
+    if "data.validation_split" in now and not saved.get("data.validation"):
+        before["data.validation_split"] = "order"  # the only rule before the setting existed
+    before |= {renamed(key, now) or key: value for key, value in saved.items()}
     before |= {key: "" for key in now if key.endswith("decoder.direction") and before.get(key) is None}
-    computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # from the data, later
+    computed = {"run.steps"} if now.get("run.epochs") and before.get("run.epochs") else set()  # later, from the data
     if now.get("model.decoder.direction") == "":
         computed.add("model.decoder.direction")
     changed = [
@@ -76,21 +77,21 @@ def check_out(out: Path, recipe: Config, resume: bool) -> None:
 
 
 def has_run(out: Path) -> bool:
-    """Whether there is a run in ``out`` that saved something."""
+    """Whether ``out`` holds a run that has saved a model or a state."""
     return (out / "model").exists() or bool(_saved_states(out))
 
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        step: steps done.
-        seconds: spent training, for runs that follow the clock.
-        best: of each model that trains (one has the name ""), the scores of its best state.
-        baseline: of each, the scores of the first validation.
-        validations_since_best: validations without a better state.
-        data: what it trains and validates on, by role: a number and a digest (``dptr.data.crops.LabeledCrops.digest``).
+        step: number of steps done.
+        seconds: of training time, for runs with ``run.seconds``.
+        best: scores of the best state, by model; the name of a single model is empty.
+        baseline: scores of the first validation, by model.
+        validations_since_best: validations since the last better state.
+        data: digests (``dptr.data.crops.LabeledCrops.digest``) of training and validation crops, by role.
     """
 
     step: int = 0
@@ -103,7 +104,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class State:
-    """A step's state as a copy in host memory, which training leaves alone."""
+    """A copy of a step's state in host memory, which training does not change."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -117,23 +118,23 @@ def copy_state(
     ema: dict[str, Tensor] | None,
     scaler: torch.amp.GradScaler | None,
 ) -> State:
-    """Weights, optimizer and EMA of this step."""
+    """Copy weights, optimizer state, and EMA to host memory."""
     tensors = {f"model.{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in (ema or {}).items()}
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     for parameter, slots in optimizer.state.items():
         tensors |= {f"optimizer.{names[parameter]}.{slot}": tensor for slot, tensor in slots.items()}
-    # contiguous already here: in the thread that writes, torch would start threads of its own for that
-    kept = {
+    # made contiguous here: in the writer's thread, torch would start more threads for it
+    copies = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
     described = {**asdict(progress), "scaler": scaler.state_dict() if scaler is not None else {}}
-    return State(progress.step, kept, described)
+    return State(progress.step, copies, described)
 
 
 def write_state(out: Path, state: State) -> None:
-    """Write to ``out/state``, whole or not at all, then delete the state before it.
+    """Write a state to ``out/state`` atomically, then delete the previous one.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -152,31 +153,32 @@ def restore_state(
     ema: dict[str, Tensor] | None,
     scaler: torch.amp.GradScaler | None,
 ) -> bool:
-    """Load the last state of ``out`` into the arguments; whether there was one.
+    """Load the last state of ``out`` into the arguments; return whether there was one.
 
     Raises:
         UserError: the state is damaged or of another model.
     """
     remove_partial(out / "state")
-    found = [folder for folder in _saved_states(out) if (folder / _STATE).is_file()]
-    if not found:
+    folders = [folder for folder in _saved_states(out) if (folder / _STATE).is_file()]
+    if not folders:
         return False
-    _remove_states_before(found[-1])  # a kill left them
-    described = read_json(found[-1] / _STATE, "training state")
+    folder = folders[-1]
+    _remove_states_before(folder)  # left by a kill
+    described = read_json(folder / _STATE, "training state")
     if "baseline" not in described:
         described = _from_single_model(described)
-    tensors = load_tensors(found[-1] / _TENSORS, "training state")
-    part = {
+    tensors = load_tensors(folder / _TENSORS, "training state")
+    parts = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in ("model.", "ema.", "optimizer.")
     }
-    load_strictly(module, part["model."], str(found[-1]))
+    load_strictly(module, parts["model."], str(folder))
     for name, tensor in (ema or {}).items():
-        tensor.copy_(part["ema."][name])
+        tensor.copy_(parts["ema."][name])
     for name, parameter in module.named_parameters():
-        saved = {slot: part["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
+        saved = {slot: parts["optimizer."].get(f"{name}.{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")}
         optimizer.state[parameter] = {
-            # moments in their parameter's memory layout: the same kernels run as before
+            # moments in their parameter's memory layout, so that the same kernels run as before
             slot: tensor.to(parameter.device) if slot == "step" else torch.empty_like(parameter).copy_(tensor)
             for slot, tensor in saved.items()
             if tensor is not None
@@ -184,13 +186,13 @@ def restore_state(
     if scaler is not None and described["scaler"]:
         scaler.load_state_dict(described["scaler"])
     for name in asdict(progress):
-        if name in described or name != "data":  # which came later
+        if name in described or name != "data":  # states of older versions lack ``data``
             setattr(progress, name, described[name])
     return True
 
 
 def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
-    """A line for the log on each set that is not what the run began with; from now on it is known as it is."""
+    """Warnings for the log about sets of crops that changed since the last launch; store the new digests."""
     changed = [
         f"warning: the crops for {role} have changed: {progress.data[role]} before, {now} now; losses go on from others"
         for role, now in data.items()
@@ -201,7 +203,7 @@ def compare_data(progress: Progress, data: Mapping[str, str]) -> list[str]:
 
 
 def _saved_states(out: Path) -> list[Path]:
-    """Folders of states, the last step's last."""
+    """Folders of states, in the order of steps."""
     return sorted(folder for folder in (out / "state").glob("step-*") if re.fullmatch(r"step-\d{9,}", folder.name))
 
 
@@ -212,7 +214,7 @@ def _remove_states_before(state: Path) -> None:
 
 
 def _from_single_model(described: dict[str, Any]) -> dict[str, Any]:
-    """A state as version 0.1.0 wrote it until commit e104e5d: one model's scores, ``adapt``'s baseline among them."""
+    """Convert a state in the format before commit e104e5d: scores of one model, with the baseline of ``adapt``."""
     best = dict(described["best"])
     before = best.pop("before", None)
     baseline = best if before is None else {**best, "others": before}

@@ -1,4 +1,4 @@
-"""States written in a thread of their own, so that steps do not wait for the disk."""
+"""Writes training states in a background thread, so that steps do not wait for the disk."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from dptr.utils.threads import begin
 class StateWriter:
     """Writes one state at a time in the background.
 
-    What was begun is written to its end also when the program ends by an exception, a second Ctrl-C among them:
-    Python waits for such threads. ``kill -9`` ends them, and leaves the state before whole.
+    A write that has begun is completed even if the program ends by an exception or a second Ctrl-C, since Python waits
+    for the thread. ``kill -9`` ends it too, and leaves the previous state whole.
     """
 
     def __init__(self) -> None:
-        self._written: Future[None] | None = None
+        self._pending: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
-        """Begin to write, after what is being written.
+        """Wait for the previous write, then begin this one.
 
         Raises:
-            UserError: what that raised.
+            UserError: the previous write failed.
         """
         self.wait()
-        self._written = Future()
-        begin(self._written, "state", write)
+        self._pending = Future()
+        begin(self._pending, "state", write)
 
     def wait(self) -> None:
-        """Until nothing is being written.
+        """Wait for the write in progress.
 
         Raises:
-            UserError: what was written last could not be.
+            UserError: the last write failed.
         """
-        if self._written is not None:
-            error = self._written.exception()  # Ctrl-C leaves it to the next call
-            self._written = None
+        if self._pending is not None:
+            error = self._pending.exception()  # after Ctrl-C here, the next call waits for it
+            self._pending = None
             if error is not None:
                 raise error
 
     def check(self) -> None:
-        """Without waiting.
+        """Raise the error of a finished write, without waiting for one in progress.
 
         Raises:
-            UserError: as ``wait``.
+            UserError: the last write failed.
         """
-        if self._written is not None and self._written.done():
+        if self._pending is not None and self._pending.done():
             self.wait()
 
     @contextmanager
-    def finished(self, say: Callable[[str], None]) -> Iterator[None]:
-        """At the end of the block, however it ends, nothing is being written.
+    def waiting_at_exit(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Wait for the write in progress at the end of the block, however it ends.
 
         Args:
-            say: gets a warning of a state that could not be written, if another exception ends the block.
+            say: gets a warning if a write failed while another exception ends the block.
 
         Raises:
-            UserError: as ``wait``.
+            UserError: the last write failed.
         """
         try:
             yield
         except BaseException:
             try:
-                if self._written is not None and not self._written.cancel():  # else its thread never started
+                if self._pending is not None and not self._pending.cancel():  # cancelled: its thread never started
                     self.wait()
             except UserError as error:
                 say(f"warning: {error}")

@@ -1,4 +1,4 @@
-"""What a training command brings to the trainer: data, a loss, validation, and what to write."""
+"""The interface between a training command and the trainer: batches, objective, validation, and saving."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Validation:
-    """One model, or one variant of it, judged.
+    """Scores of one model, or of one variant of its weights.
 
     Attributes:
-        scores: logged as ``validation_NAME``; what ``Task.is_better`` compares.
-        message: for people; empty = neither said nor logged.
-        model: of several models that train together, which one; each has a best state of its own.
+        scores: logged as ``validation_NAME``, and compared by ``Task.is_better``.
+        message: for people; if it is empty, neither message nor scores are logged.
+        model: which of several models that are kept, each with its own best state; empty for the main one.
         variant: appended to the names in the log.
     """
 
@@ -43,20 +43,20 @@ class Validation:
 
 
 class Task(ABC):
-    """A training, as ``dptr.training.trainer`` drives it.
+    """A training command's part of a run; ``dptr.training.trainer`` has the loop.
 
     Attributes:
-        objective: its forward takes ``tensors`` and a generator, and returns losses by name: ``loss`` is trained on,
+        objective: its forward takes ``tensors`` and a generator, and returns losses by name: ``loss`` is minimized,
             the others are logged.
-        parts: modules and the factor on the learning rate of each; together all trainable parameters of ``objective``.
-        unit: what is counted a second: words, crops.
+        parts: modules, each with the factor on its learning rate; together all trainable parameters of ``objective``.
+        unit: of the speed, per second: words, crops.
         splittable: whether ``loss`` is a mean over ``term_count`` terms, so that a batch may be computed in parts.
-        validate_first: judge the state before the first step too; it counts.
-        patience: validations in a row without a better state, after which training ends; 0 = never.
-        clipped_apart: modules whose gradients are clipped each by its own norm; empty = the objective's as a whole.
-        capturable: whether steps can be a CUDA graph (``dptr.training.cuda_graph``).
-        data: what labeled crops it learns from and is judged on, by role, as ``Progress.data`` tells; empty = none.
-        capture_lock: held while that is captured, in which no other thread may use the GPU.
+        validate_first: validate before the first step too; that state is a candidate for the best.
+        patience: training ends after this many validations in a row without a better state; 0 = never.
+        clipped_apart: modules whose gradients are clipped by their own norms; empty = clip the whole gradient.
+        capturable: whether a step can be a CUDA graph (``dptr.training.cuda_graph``).
+        data: digests of the labeled crops, by role, as in ``Progress.data``; empty = none.
+        capture_lock: held during the capture of the CUDA graph, when no other thread may use the GPU.
     """
 
     objective: nn.Module
@@ -72,35 +72,35 @@ class Task(ABC):
 
     @abstractmethod
     def batches(self, first: int, last: int, share: Share) -> Generator[Any, None, None]:
-        """What each step from ``first`` to ``last - 1`` trains on; a pure function of the step."""
+        """Batches of the steps ``first`` to ``last - 1``; each is a pure function of its step."""
 
     @abstractmethod
     def tensors(
         self, batch: Any, step: int, generator: torch.Generator, share: Share
     ) -> tuple[dict[str, Tensor], list[str]]:
-        """A batch as arguments of ``objective`` on its device, a row a sample, and the words, for error reports.
+        """The arguments of ``objective`` for a batch, with one row per sample, and its words, for error reports.
 
         ``generator`` is seeded by the step; the objective draws from it afterwards.
         """
 
     def term_count(self, tensors: Mapping[str, Tensor]) -> float:
-        """How many terms ``loss`` is the mean of, so that means over parts and processes can be put together."""
+        """How many terms ``loss`` averages over, by which parts of a batch and processes are weighted."""
         return 1.0
 
     @abstractmethod
     def validate(self, step: int, baseline: Mapping[str, Scores]) -> Iterator[Validation]:
-        """Judge the state; called in eval mode, without gradients, with the EMA's weights where EMA is on.
+        """Score the present weights; called in eval mode, without gradients, and with the EMA's weights if EMA is on.
 
-        Between two yields the trainer may call ``save``.
+        The trainer may call ``save`` between two yields.
 
         Args:
-            baseline: of each model the first scores of the run; empty at the first validation.
+            baseline: the first scores of the run, by model; empty at the first validation.
         """
 
     @abstractmethod
     def is_better(self, scores: Scores, best: Scores, baseline: Scores) -> bool:
-        """Whether a state replaces the best one before; ``best`` is empty at first."""
+        """Whether a state with ``scores`` replaces the best one so far; ``best`` is empty if there is none."""
 
     @abstractmethod
     def save(self, validation: Validation, step: int, out: Path) -> None:
-        """Write the state just judged; only the main process is asked to."""
+        """Write the weights that were just validated; called in the main process only."""

@@ -1,9 +1,8 @@
-"""The training loop: every command of ``dptr`` that trains is a ``Task`` that ``Trainer.run`` drives.
+"""The training loop: ``Trainer.run`` trains the ``Task`` of each training command.
 
-Everything a step depends on is a function of (recipe, step) or lies in the saved state: batches are numbered, dropout
-and permutations are drawn from generators seeded by the step, the learning rate is a formula of it. So a run that was
-killed goes on with the same losses, bit for bit on a CPU. A run that follows the clock (``run.seconds``) goes on with
-what was left of its time.
+A step depends only on the recipe, its number, and the saved state: batches are numbered, dropout and permutations are
+drawn from generators seeded by the step, and the learning rate is a function of it. So a killed run resumes with the
+same losses, bit for bit on a CPU. A run with a time limit (``run.seconds``) resumes with the time that was left.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from torch import Tensor
 from dptr.config.model import Config
 from dptr.config.train import OptimConfig, RunConfig
 from dptr.training.device import best_precision, copy_buffers
-from dptr.training.ema import averaged_weights, begin_average, move_average
+from dptr.training.ema import averaged_weights, init_average, update_average
 from dptr.training.interruption import Interruption
 from dptr.training.logger import Log
 from dptr.training.optimization import Losses, Optimization
@@ -39,17 +38,17 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """One training run in the folder ``out``; continues from its last saved state, if there is one.
+    """A training run in the folder ``out``; it resumes from its last saved state, if there is one.
 
     Args:
-        out: checked by ``dptr.training.state.check_out`` before.
-        recipe: kept in ``out/recipe.json``.
-        task: what is trained; see ``Task``.
+        out: the caller has checked it with ``dptr.training.state.check_out``.
+        recipe: saved as ``out/recipe.json``.
+        task: see ``Task``.
         notes: lines for the log at the start.
 
     Attributes:
-        progress: the step, the best scores; saved with the state.
-        ema: an exponential moving average of the objective's state, or None where it is off.
+        progress: step and best scores; saved with the state.
+        ema: the exponential moving average of the objective's state; None if it is off.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Trainer:
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
         self.interruption = Interruption()
-        accelerator.wait_for_everyone()  # all have checked ``out``
+        accelerator.wait_for_everyone()  # until all have checked ``out``
         self.optimization = Optimization(out, run, optim, accelerator, task, self.interruption)
         self.module, self.optimizer = self.optimization.module, self.optimization.optimizer
         self.recipe = recipe.model_dump(mode="json")
@@ -75,7 +74,7 @@ class Trainer:
             with lock_folder(out):
                 write_json(out / RECIPE, self.recipe)
                 note_launch(out)
-        self.ema = begin_average(self.module) if optim.ema_decay else None
+        self.ema = init_average(self.module) if optim.ema_decay else None
         self.log = Log(out, run.tensorboard, accelerator.is_main_process, task.unit)
         self.log.say(f"device {accelerator.device.type}, precision {accelerator.mixed_precision}")
         if run.precision == "bf16" and best_precision(run.device) == "no":
@@ -90,7 +89,7 @@ class Trainer:
             self.log.say(line)
         self.started = time.monotonic() - self.progress.seconds
         self.writer = StateWriter()
-        self.finished = False  # the step before was the last one
+        self.finished = False  # whether the last step is done
 
     def run(self) -> None:
         """Train to the last step.
@@ -101,60 +100,60 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or another signal to stop; the state of the current step is saved.
         """
         progress, config, task = self.progress, self.run_config, self.task
-        with self.interruption.caught(), self.hold_folder(), self.writer.finished(self.log.say):
+        with self.interruption.handle_signals(), self.lock_run_folder(), self.writer.waiting_at_exit(self.log.say):
             if progress.step == 0 and task.validate_first:
                 self.validate()
             if self.out_of_patience() or self.seconds_left() == 0:
                 return
             with closing(task.batches(progress.step, config.steps, self.share)) as batches:
-                for batch in self.unless_stopped(batches):
+                for batch in self.until_interrupted(batches):
                     with step_generator(config.seed, progress.step) as generator:
                         tensors, words = task.tensors(batch, progress.step, generator, self.share)
-                        loss, others = self.learn(tensors, words, generator)
-                    rate = self.log.progress(progress.step, config.steps, config.batch_size, loss, self.seconds_left())
-                    if self.due(config.log_every):
+                        loss, others = self.train_step(tensors, words, generator)
+                    speed = self.log.progress(progress.step, config.steps, config.batch_size, loss, self.seconds_left())
+                    if self.is_due(config.log_every):
                         self.check_folder()
                         row = {name: float(value) for name, value in others.items()}
-                        self.log.write(progress.step, {"loss": loss, **row, f"{task.unit}_per_second": round(rate, 1)})
-                    if self.due(config.validate_every):
+                        self.log.write(progress.step, {"loss": loss, **row, f"{task.unit}_per_second": round(speed, 1)})
+                    if self.is_due(config.validate_every):
                         self.validate()
                     if self.end_step():
                         return
 
-    def unless_stopped(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The batches; if none comes because the signal that stops this process ended its workers, the state is saved.
+    def until_interrupted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches. If loading fails because a signal to stop ended the workers too, the state is saved.
 
         Raises:
-            KeyboardInterrupt: that is so.
+            KeyboardInterrupt: a signal to stop ended the workers.
         """
         try:
             yield from batches
         except UserError:
-            if not self.interruption.came or self.share.processes > 1:
+            if not self.interruption.requested or self.share.processes > 1:
                 raise
             self.save()
             self.writer.wait()
             raise KeyboardInterrupt from None
 
-    def learn(self, tensors: dict[str, Tensor], words: Sequence[str], generator: torch.Generator) -> Losses:
-        """One step of ``Optimization``, and of the EMA."""
+    def train_step(self, tensors: dict[str, Tensor], words: Sequence[str], generator: torch.Generator) -> Losses:
+        """Update the weights, the EMA, and the progress."""
         rate = self.optim.lr * self.rate_factor()
         loss, others = self.optimization.step(tensors, words, generator, self.progress.step, rate)
         self.progress.step += 1
         if self.ema is not None:
-            move_average(self.ema, self.module, self.optim.ema_decay, self.progress.step)
+            update_average(self.ema, self.module, self.optim.ema_decay, self.progress.step)
         if self.run_config.seconds:
             self.progress.seconds = time.monotonic() - self.started
         self.finished = self.progress.step == self.run_config.steps or self.seconds_left() == 0
         return loss, others
 
     def seconds_left(self) -> float | None:
-        """Of ``run.seconds``, as of the last step; None where steps alone end the run."""
+        """What is left of ``run.seconds`` after the last step; None without a time limit."""
         seconds = self.run_config.seconds
         return max(seconds - self.progress.seconds, 0.0) if seconds else None
 
     def rate_factor(self) -> float:
-        """``one_cycle`` over the steps, or over ``run.seconds``."""
+        """The learning rate's factor: ``one_cycle`` over the steps, or over ``run.seconds``."""
         place, length = self.progress.step, self.run_config.steps
         if self.run_config.seconds:
             self.progress.seconds = time.monotonic() - self.started
@@ -163,58 +162,58 @@ class Trainer:
         return one_cycle(place, length, self.optim.warmup)
 
     def validate(self) -> None:
-        """Judge the state; the task saves each model that is better than its best one before."""
+        """Validate the present weights; the task saves each model that is better than its best one so far."""
         progress, task = self.progress, self.task
         progress.validations_since_best += 1
         with averaged_weights(self.module, self.ema):
             copy_buffers(self.module)
-            for found in task.validate(progress.step, progress.baseline):
-                scores, best = found.scores, progress.best.get(found.model, {})
-                baseline = progress.baseline.setdefault(found.model, dict(scores))
-                if task.is_better(scores, best, baseline):
-                    progress.best[found.model], progress.validations_since_best = dict(scores), 0
+            for validation in task.validate(progress.step, progress.baseline):
+                scores, model = validation.scores, validation.model
+                baseline = progress.baseline.setdefault(model, dict(scores))
+                if task.is_better(scores, progress.best.get(model, {}), baseline):
+                    progress.best[model], progress.validations_since_best = dict(scores), 0
                     if self.accelerator.is_main_process:
-                        task.save(found, progress.step, self.out)
-                if found.message:
-                    named = {f"validation_{name}{found.variant}": score for name, score in scores.items()}
-                    self.log.write(progress.step, named)
-                    self.log.say(f"step {progress.step}: {found.message}")
+                        task.save(validation, progress.step, self.out)
+                if validation.message:
+                    record = {f"validation_{name}{validation.variant}": score for name, score in scores.items()}
+                    self.log.write(progress.step, record)
+                    self.log.say(f"step {progress.step}: {validation.message}")
 
     def out_of_patience(self) -> bool:
-        """Whether no better state came for as many validations as the task waits for; says so."""
-        waited = self.progress.validations_since_best
-        if not self.task.patience or waited < self.task.patience:
+        """Whether the task's patience is used up; if so, say so in the log."""
+        count = self.progress.validations_since_best
+        if not self.task.patience or count < self.task.patience:
             return False
-        self.log.say(f"step {self.progress.step}: nothing better since {waited} validation{'s' * (waited > 1)}: done")
+        self.log.say(f"step {self.progress.step}: nothing better since {count} validation{'s' * (count > 1)}: done")
         return True
 
-    def due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and after the last one, happens now."""
+    def is_due(self, every: int) -> bool:
+        """Whether an action that happens every ``every`` steps, and after the last step, is due now."""
         return self.progress.step % every == 0 or self.finished
 
     def end_step(self) -> bool:
-        """Save the state where that is due, or the run ends here; whether the task's patience is over.
+        """Save the state if that is due or the run ends here; return whether the run is done.
 
         Raises:
             KeyboardInterrupt: the run was interrupted; its state is saved.
-            UserError: a state could not be written, this one or, while training went on, one before.
+            UserError: this state, or a previous one in the background, could not be written.
         """
         self.writer.check()
-        stop = self.interruption.came if self.share.processes == 1 else self.optimization.all_interrupted
+        stop = self.interruption.requested if self.share.processes == 1 else self.optimization.any_interrupted
         done = self.out_of_patience()
-        if self.due(self.run_config.save_every) or stop or done:
+        if self.is_due(self.run_config.save_every) or stop or done:
             self.save()
         if stop:
             self.writer.wait()
-            self.accelerator.wait_for_everyone()  # the first to end would have the launcher end the one that saves
+            self.accelerator.wait_for_everyone()  # when one process ends, the launcher ends the one that saves
             raise KeyboardInterrupt
         return done or self.finished
 
     def save(self) -> None:
-        """Have the state of this step written, from the main process, while training goes on.
+        """Write the state of this step in the background; the main process does.
 
         Raises:
-            UserError: the one before could not be written.
+            UserError: the previous state could not be written.
         """
         self.check_folder()
         if self.accelerator.is_main_process:
@@ -223,20 +222,20 @@ class Trainer:
             self.writer.submit(partial(write_state, self.out, state))
 
     def check_folder(self) -> None:
-        """The folder of the run is still there, else nothing that is trained from now on would be kept.
+        """Check that the folder of the run still exists.
 
         Raises:
-            UserError: it was deleted, or moved.
+            UserError: it was deleted or moved.
         """
         if self.accelerator.is_main_process and not (self.out / RECIPE).is_file():
             raise UserError(f"{self.out}: gone since the run began, deleted or moved; put it back and pass --resume")
 
     @contextmanager
-    def hold_folder(self) -> Iterator[None]:
-        """Keep other runs out of the folder; the log is closed at the end, whatever that is.
+    def lock_run_folder(self) -> Iterator[None]:
+        """Lock the folder against other runs; close the log at the end, however the run ends.
 
         Raises:
-            UserError: another run got hold of the folder since ``check_out``.
+            UserError: another run locked the folder, or wrote its recipe, since ``check_out``.
         """
         try:
             with lock_folder(self.out) if self.accelerator.is_main_process else nullcontext():
@@ -249,9 +248,9 @@ class Trainer:
 
 @contextmanager
 def step_generator(seed: int, step: int) -> Iterator[torch.Generator]:
-    """A generator for this step; torch's default one, which dropout draws from, is seeded alike and put back after."""
-    drawn = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
+    """A generator for this step; torch's default one, for dropout, gets the same seed and is restored afterwards."""
+    step_seed = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(drawn)
-        yield torch.Generator().manual_seed(drawn)
+        torch.manual_seed(step_seed)
+        yield torch.Generator().manual_seed(step_seed)

@@ -94,7 +94,7 @@ def work(options: argparse.Namespace) -> None:
                 accelerator.wait_for_everyone()
                 begun, spent = time.perf_counter(), time.process_time()
             with step_generator(0, number) as drawn:
-                trainer.learn(tensors, words[:own], drawn)
+                trainer.train_step(tensors, words[:own], drawn)
         taken = torch.tensor([time.perf_counter() - begun, time.process_time() - spent])
         seconds, processor = accelerator.reduce(taken, "sum").tolist()
     crops = options.steps * size

@@ -61,7 +61,7 @@ def main() -> None:
             for place in range(options.every):
                 begun = time.perf_counter()
                 with step_generator(0, trainer.progress.step) as drawn:
-                    trainer.learn(tensors, words, drawn)
+                    trainer.train_step(tensors, words, drawn)
                 if place == 0:
                     trainer.save()
                     if way == WAYS[0]:

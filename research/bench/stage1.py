@@ -124,7 +124,7 @@ def our_step(
         with step_generator(0, number) as generator:
             memory, mask = dual.encode_text(words)
             tensors = {"memory": memory, "mask": mask, "targets": torch.from_numpy(tokenizer.encode(words))}
-            trainer.learn(tensors, words, generator)
+            trainer.train_step(tensors, words, generator)
         return len(words)
 
     return step

@@ -123,7 +123,7 @@ def our_step(
         words = text_batch(corpus, batch, places[number], pool)
         tensors = {"pixels": crops(batch, number), "targets": torch.from_numpy(tokenizer.encode(words))}
         with step_generator(0, number) as generator:
-            trainer.learn(tensors, words, generator)
+            trainer.train_step(tensors, words, generator)
         return batch
 
     return step

@@ -55,7 +55,7 @@ def spread(corpus: Corpus, batch: int, pool: int) -> list[int]:
 
 
 class StepTask(Task):
-    """Steps alone, for ``Trainer.learn``: no data, no validation."""
+    """Steps alone, for ``Trainer.train_step``: no data, no validation."""
 
     splittable = True
 

@@ -324,10 +324,10 @@ def measure_speeds(options: argparse.Namespace, recipe: FinetuneRecipe, task: Re
             trainer = Trainer(out, recipe, run, recipe.optim, make_accelerator(run), task)
             generator = torch.Generator()
             for step in range(WARM_UP + 2):
-                trainer.learn(task.tensors(None, step, generator, Share())[0], [], generator)
+                trainer.train_step(task.tensors(None, step, generator, Share())[0], [], generator)
             began = time.monotonic()
             for step in range(TIMED):
-                trainer.learn(task.tensors(None, step, generator, Share())[0], [], generator)
+                trainer.train_step(task.tensors(None, step, generator, Share())[0], [], generator)
             loss = float(trainer.optimization.backward(task.tensors(None, 0, generator, Share())[0], generator)[0])
             rate = TIMED * options.batch / (time.monotonic() - began)
             if not math.isfinite(loss):

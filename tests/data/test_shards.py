@@ -172,7 +172,7 @@ def test_only_the_chunks_of_about_two_windows_are_in_memory(shards: str) -> None
     source = stream(shards, share=0.0, window=40)
     for index in range(len(source)):
         source.sample(index)
-        held = sum(map(len, source.chunks._held.values()))
+        held = sum(map(len, source.chunks._cache.values()))
         assert held <= 2 * (40 + int(source.chunks.shards.chunks[:, 3].max()))
 
 

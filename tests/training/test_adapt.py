@@ -18,7 +18,7 @@ from dptr.models.checkpoint import load_recognizer, open_checkpoint, save_checkp
 from dptr.models.recognizer import build_recognizer
 from dptr.text.tokenizer import Tokenizer
 from dptr.training import adapt as module
-from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, prepare
+from dptr.training.adapt import Features, FeatureSets, adapt, decoder_accuracy, pad_memory, render_features
 from dptr.utils.errors import UserError
 from dptr.utils.files import read_json
 from dptr.utils.tensors import load_tensors
@@ -39,7 +39,7 @@ def test_the_decoder_learns_the_words_and_nothing_else_changes(parts: Parts, tmp
     features = FeatureSets(
         planted(DOMAIN, 64, 1), planted(WORDS[:9], 64, 2), planted(DOMAIN, 24, 3), planted(WORDS, 36, 4)
     )
-    monkeypatch.setattr(module, "prepare", lambda *arguments: (features, []))
+    monkeypatch.setattr(module, "render_features", lambda *arguments: (features, []))
     recipe = parts.recipe(
         "adapt", "run.steps=150", "run.batch_size=16", "run.validate_every=50", "run.save_every=1000", "optim.lr=1e-2",
         "optim.ema_decay=0", "max_accuracy_loss=1",
@@ -58,7 +58,7 @@ def test_the_memory_is_what_the_image_side_makes_of_the_pictures(parts: Parts) -
     """Seen once and kept as float16, in the order of the words."""
     recipe = parts.recipe("adapt")
     loaded = load_recognizer(recipe.init.model)
-    features, notes = prepare(recipe, loaded)
+    features, notes = render_features(recipe, loaded)
     assert set(features.domain_training.words) <= set(DOMAIN) and set(features.domain_validation.words) <= set(DOMAIN)
     assert set(features.language_training.words) <= set(WORDS) and not set(features.language_validation.words) & set(
         features.language_training.words
@@ -94,12 +94,12 @@ def test_crops_of_several_widths_are_seen_as_they_are_alone(parts: Parts) -> Non
     seen = module.encode_words(model, Four(), 4, counted.append)
     assert sorted(seen.words) == sorted(crops) and sum(counted) == 4
     for row, word in enumerate(seen.words):
-        torch.testing.assert_close(seen.memory[row], module._memory(model, crops[word][None])[0], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(seen.memory[row], module._encode(model, crops[word][None])[0], atol=2e-3, rtol=2e-3)
 
 
 def test_every_sample_is_shown_once_an_epoch() -> None:
     seen = Features(torch.arange(10)[:, None, None], [str(number) for number in range(10)])
-    rows = [row for step in range(10) for row in seen.rows(step * 3, 3, seed=5)]
+    rows = [row for step in range(10) for row in seen.shuffled_rows(step * 3, 3, seed=5)]
     epochs = [rows[start : start + 10] for start in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and epochs[0] != epochs[1]
 

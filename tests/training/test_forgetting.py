@@ -1,4 +1,4 @@
-"""What further training forgets: measured on other crops, bounded, told; and weights between before and after."""
+"""What further training forgets: measured on other crops, bounded, told; and interpolated weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dptr.evaluation.calibration import Calibration
 from dptr.models.checkpoint import load_recognizer
 from dptr.text.charset import resolve_charset
 from dptr.training.finetune import finetune
-from dptr.training.forgetting import WAYS, between, describe_forgetting, load_others, lost
+from dptr.training.forgetting import FRACTIONS, describe_forgetting, find_losses, load_others, sweep_interpolations
 from dptr.training.resolve import resolve_finetune
 from dptr.utils.files import read_json
 
@@ -53,7 +53,7 @@ def test_of_states_that_lose_little_the_best_is_kept_and_the_loss_is_told(
 def test_a_state_that_forgot_too_much_is_kept_beside(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.7)] * len(WAYS)] for score in pair])
+    series = iter([score for pair in [(0.3, 0.8), *[(0.9, 0.7)] * len(FRACTIONS)] for score in pair])
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     monkeypatch.setattr("dptr.training.finetune.score_crops", lambda *_: {"word_accuracy": next(series)})
     recipe = parts.recipe("finetune", f'forgetting.sets=["{parts.folder / "crops"}"]', "run.steps=1")
@@ -78,7 +78,7 @@ def test_where_a_later_state_forgets_little_nothing_is_kept_beside(
 ) -> None:  # fmt: skip
     """The first way forgets too much and is kept beside, the next reads more and forgets little."""
     notes = tmp_path / "run" / "model-unlimited" / "notes.txt"
-    ways = [(0.5, 0.7), (0.9, 0.8), *[(0.4, 0.8)] * (len(WAYS) - 2)]
+    ways = [(0.5, 0.7), (0.9, 0.8), *[(0.4, 0.8)] * (len(FRACTIONS) - 2)]
     series = iter([score for pair in [(0.3, 0.8), *ways] for score in pair])
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
 
@@ -99,7 +99,7 @@ def test_a_kept_state_holds_the_weights_of_its_way(
     monkeypatch.setattr("dptr.training.finetune.calibrate", lambda *_: Calibration(1.0))
     models = {}
     for way, place in (("last", 2), ("half", 6)):
-        scores = iter([0.9 if number == place else 0.1 for number in range(2 * (1 + len(WAYS)))])
+        scores = iter([0.9 if number == place else 0.1 for number in range(2 * (1 + len(FRACTIONS)))])
         monkeypatch.setattr(
             "dptr.training.finetune.score_crops", lambda *_, scores=scores: {"word_accuracy": next(scores)}
         )
@@ -166,13 +166,13 @@ def test_each_set_has_a_name_of_its_own(parts: Parts, tmp_path: Path, monkeypatc
 
 def test_lost_and_told() -> None:
     before = {"a": 0.5, "b": 0.5, "c": 0.5}
-    assert lost({"a": 0.48, "b": 0.479, "c": 0.6, "new": 0.0}, before, 0.02) == ["b"]
+    assert find_losses({"a": 0.48, "b": 0.479, "c": 0.6, "new": 0.0}, before, 0.02) == ["b"]
     assert describe_forgetting({"a": 0.5}, {"a": 0.25, "new": 1.0}).endswith(": a 50.0 -> 25.0")
 
 
 def test_weights_in_between_are_put_back() -> None:
     module = nn.Linear(2, 1, bias=False)
     first, last = {"weight": torch.zeros(1, 2)}, module.weight.detach().clone()
-    for way in between(module, first):
+    for way in sweep_interpolations(module, first):
         torch.testing.assert_close(module.weight.detach(), last * way)
-    assert torch.equal(module.weight, last) and WAYS[0] == 1
+    assert torch.equal(module.weight, last) and FRACTIONS[0] == 1

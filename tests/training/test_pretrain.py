@@ -20,7 +20,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.corpus import Corpus
 from dptr.text.rules import is_heldout
 from dptr.text.tokenizer import Tokenizer
-from dptr.training.pretrain import find_bank, make_perturbation, pretrain, spelling_accuracy, validation_words
+from dptr.training.pretrain import make_perturbation, open_bank, pretrain, spelling_accuracy, validation_words
 from dptr.training.resolve import resolve_pretrain
 from dptr.training.trainer import step_generator
 from dptr.utils.errors import UserError
@@ -83,7 +83,7 @@ def test_the_first_loss_is_what_the_hand_computes(strength: float, parts: Parts,
 
 
 def test_photographs_without_replacement_need_a_bank_as_large_as_a_batch(parts: Parts) -> None:
-    bank = find_bank(ORPConfig(bank=str(parts.folder / "bank.safetensors")), glyph_of(parts))
+    bank = open_bank(ORPConfig(bank=str(parts.folder / "bank.safetensors")), glyph_of(parts))
     config = ORPConfig(bank="photographs", replacement=False)
     make_perturbation(config, bank, 120)
     with pytest.raises(UserError, match=r"bank photographs holds 120 images, fewer than run.batch_size = 121"):
@@ -95,8 +95,8 @@ def test_photographs_without_replacement_need_a_bank_as_large_as_a_batch(parts: 
 
 def test_without_orp_no_bank_is_looked_for(parts: Parts) -> None:
     dual = glyph_of(parts)
-    assert find_bank(ORPConfig(strength=0, bank="nowhere"), dual) is None
-    found = find_bank(ORPConfig(bank=str(parts.folder / "bank.safetensors")), dual)
+    assert open_bank(ORPConfig(strength=0, bank="nowhere"), dual) is None
+    found = open_bank(ORPConfig(bank=str(parts.folder / "bank.safetensors")), dual)
     assert found is not None and len(found.tokens) == 120
 
 
@@ -121,7 +121,7 @@ def test_a_bank_beside_the_dual_encoder_is_found(parts: Parts, tmp_path: Path) -
     for name in ("photographs", "residuals"):
         (tower / f"{name}.safetensors").symlink_to(parts.folder / "bank.safetensors")
     for config in (ORPConfig(), ORPConfig(bank="residuals", positions="aligned")):
-        found = find_bank(config, load_glyph(GlyphDualConfig(model=str(tower))))
+        found = open_bank(config, load_glyph(GlyphDualConfig(model=str(tower))))
         assert found is not None and len(found.tokens) == 120
 
 

@@ -17,7 +17,7 @@ from helpers_signal import start
 from helpers_train import Parts, check_whole, contents, records
 
 from dptr.training import restart
-from dptr.training.restart import await_release, is_restart, note_launch, store_of_attempt
+from dptr.training.restart import await_release, is_restart, note_launch, rendezvous_address
 from dptr.utils.errors import UserError
 from dptr.utils.files import lock_folder
 
@@ -63,14 +63,14 @@ def test_a_launch_without_a_name_is_known_by_its_process(
 
 def test_each_attempt_meets_at_a_place_of_its_own(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt(1)
-    assert store_of_attempt() == ""  # no store of the launcher
+    assert rendezvous_address() == ""  # no store of the launcher
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    assert store_of_attempt() == store_of_attempt() == "attempt://"
+    assert rendezvous_address() == rendezvous_address() == "attempt://"
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    assert store_of_attempt() == ""
+    assert rendezvous_address() == ""
     monkeypatch.delenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE")
     attempt(0)
-    assert store_of_attempt() == ""
+    assert rendezvous_address() == ""
 
 
 def test_a_run_without_restarts_forgets_the_launch_before(

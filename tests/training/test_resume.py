@@ -63,8 +63,8 @@ def test_interrupted_again_and_again_it_is_the_same_run(
             return real_end(run)
 
         with monkeypatch.context() as patch:
-            real_learn, real_end = Trainer.learn, Trainer.end_step
-            patch.setattr(Trainer, "learn", learn)
+            real_learn, real_end = Trainer.train_step, Trainer.end_step
+            patch.setattr(Trainer, "train_step", learn)
             patch.setattr(Trainer, "end_step", end_step)
             with pytest.raises(KeyboardInterrupt if ctrl_c else Crash):
                 TRAIN[command](parts.recipe(command), out, resume=True)
@@ -223,7 +223,7 @@ def test_an_error_ends_the_workers_at_once(command: str, parts: Parts, tmp_path:
         assert len(multiprocessing.active_children()) == 2
         raise UserError("no")
 
-    monkeypatch.setattr(Trainer, "learn", learn)
+    monkeypatch.setattr(Trainer, "train_step", learn)
     with pytest.raises(UserError, match="no") as caught:
         TRAIN[command](parts.recipe(command, "run.workers=2"), tmp_path / "run")
     assert caught.tb is not None  # it keeps the loop's variables alive

@@ -50,13 +50,13 @@ def test_an_error_is_raised_once_at_the_next_occasion() -> None:
 
 def test_the_end_waits_and_raises() -> None:
     writer, said, done = StateWriter(), list[str](), list[int]()
-    with writer.finished(said.append):
+    with writer.waiting_at_exit(said.append):
         writer.submit(lambda: (time.sleep(0.05), done.append(1))[1])
     assert done == [1]
-    with pytest.raises(UserError, match="the disk is full"), writer.finished(said.append):
+    with pytest.raises(UserError, match="the disk is full"), writer.waiting_at_exit(said.append):
         writer.submit(fail)
     assert said == []
-    with pytest.raises(KeyboardInterrupt), writer.finished(said.append):
+    with pytest.raises(KeyboardInterrupt), writer.waiting_at_exit(said.append):
         writer.submit(fail)
         raise KeyboardInterrupt
     assert said == ["warning: cannot write: the disk is full"]
@@ -79,7 +79,7 @@ def write():
                 time.sleep(0.02)
 
 writer = StateWriter()
-with writer.finished(print):
+with writer.waiting_at_exit(print):
     writer.submit(write)
 """
     process = start([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

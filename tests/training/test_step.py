@@ -71,7 +71,7 @@ def gradients(
     run = Trainer(out, recipe, recipe.run, recipe.optim, accelerator, CropsTask(model))
     monkeypatch.setattr(run.optimizer, "zero_grad", lambda: None)
     with step_generator(0, 0) as generator:
-        value, _ = run.learn(batch(), WORDS, generator)
+        value, _ = run.train_step(batch(), WORDS, generator)
     return value, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 

@@ -97,7 +97,7 @@ def step(trainer: Trainer) -> float:
     number = trainer.progress.step
     with step_generator(0, number) as generator:
         tensors, words = trainer.task.tensors(number, number, generator, Share())
-        return trainer.learn(tensors, words, generator)[0]
+        return trainer.train_step(tensors, words, generator)[0]
 
 
 # --- schedule and optimizer -------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_modules_may_be_clipped_apart(tmp_path: Path, monkeypatch: pytest.Monkey
             norms.append(math.sqrt(sum(float(gradient.square().sum()) for gradient in found)))
 
     monkeypatch.setattr(run.optimizer, "step", note)
-    run.learn({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
+    run.train_step({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
     assert norms == [pytest.approx(0.01, rel=1e-3)] * 2
 
 
@@ -241,7 +241,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
         real(*arguments)
 
     run.optimizer.step = note  # type: ignore[method-assign]
-    run.learn({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
+    run.train_step({"pixels": 1000 * torch.randn(4, 3, 5, 6)}, [], torch.Generator())
     assert norms == [pytest.approx(1.0, rel=1e-4)]
     assert all(p.grad is None or not p.grad.any() for p in run.module.parameters())
 
@@ -374,7 +374,7 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_batch(tmp_path: Path, o
     path = tmp_path / "nan-step-1.safetensors"
     what = r"loss is 0, its gradient's norm (nan|inf)" if only_the_gradient else "loss is nan"
     with pytest.raises(UserError, match=rf"^{what} in step 1; the batch is saved as {path}; .*optim.lr"):
-        run.learn({"pixels": pixels}, ["añb", "c"], torch.Generator())
+        run.train_step({"pixels": pixels}, ["añb", "c"], torch.Generator())
     torch.testing.assert_close(load_tensors(path, "batch")["pixels"], pixels, equal_nan=True)
     from safetensors import safe_open
 
@@ -511,7 +511,7 @@ def test_what_a_user_adds_to_a_run_stays(tmp_path: Path) -> None:
 def test_no_batch_takes_the_place_of_another_file(tmp_path: Path) -> None:
     (tmp_path / "nan-step-0.safetensors").write_text("mine")
     with pytest.raises(UserError, match=r"saved as .*nan-step-0-2\.safetensors"):
-        start(tmp_path).learn({"pixels": torch.full((4, 3, 5, 6), math.nan)}, ["a", "b"], torch.Generator())
+        start(tmp_path).train_step({"pixels": torch.full((4, 3, 5, 6), math.nan)}, ["a", "b"], torch.Generator())
     assert (tmp_path / "nan-step-0.safetensors").read_text() == "mine"
 
 
@@ -713,13 +713,13 @@ def test_two_processes_share_each_batch(command: str, parts: TrainingParts, tmp_
         with monkeypatch.context() as patch:
             patch.setattr(accelerate, "Accelerator", Ranked)
             patch.setattr(finetune, "Team", lambda *_: Team())  # the other process is not there to read its share
-            real = Trainer.learn
+            real = Trainer.train_step
 
             def learn(run: Trainer, tensors: dict[str, Tensor], some: list[str], generator: torch.Generator) -> Any:
                 words.append(some)
                 return real(run, tensors, some, generator)
 
-            patch.setattr(Trainer, "learn", learn)
+            patch.setattr(Trainer, "train_step", learn)
             train(parts.recipe(command, "run.steps=3", "run.batch_size=6"), tmp_path / f"{rank} of {processes}")
 
     for rank, processes in ((0, 1), (0, 2), (1, 2)):

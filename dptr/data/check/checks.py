@@ -1,4 +1,4 @@
-"""What is wrong with labeled crops, and what is in them: ``dptr data check`` and ``dptr data stats``."""
+"""Problems and statistics of labeled crops: ``dptr data check`` and ``dptr data stats``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dptr.text.charset import BARE_MARK, EMPTY, MIXED, OUTSIDE, TOO_LONG, Charse
 from dptr.utils.errors import UserError
 from dptr.version import __version__
 
-SMALLEST = 8  # pixels of the shorter side, below which a word is hardly readable
+SMALLEST = 8  # pixels; a word with a shorter side below this is hardly readable
 MOJIBAKE = "label damaged by a wrong encoding"
 CONTROL = "control or invisible characters in the label"
 TINY = "tiny picture"
@@ -33,10 +33,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Contents:
-    """What data sets hold.
+    """Statistics of data sets.
 
     Attributes:
-        count: crops, unreadable ones and those without a label included.
+        count: of crops, including unreadable ones and those without a label.
         characters, lengths: of the labels after ``normalize_label``.
         sizes: width and height in pixels of each readable picture.
     """
@@ -50,7 +50,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """A crop and another that shows the same picture; ``likeness`` is a correlation, 1 for the same pixels."""
+    """Two crops of the same picture; ``likeness`` is the correlation of their thumbnails, 1 for equal ones."""
 
     key: str
     label: str
@@ -61,7 +61,7 @@ class NearDuplicate:
 
 @dataclass
 class Check:
-    """The outcome: contents, problems by reason, characters outside the charset, and twins in another set."""
+    """The result of ``check``: statistics, problems by reason, characters outside the charset, near-duplicates."""
 
     contents: Contents
     problems: DropReport = field(default_factory=lambda: DropReport(listed=50))
@@ -69,7 +69,7 @@ class Check:
     twins: list[NearDuplicate] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but pictures."""
+        """The result without pictures, for JSON."""
         contents = self.contents
         return {
             "dptr": __version__,
@@ -84,7 +84,7 @@ class Check:
         }
 
     def lines(self) -> list[str]:
-        """For the terminal."""
+        """The result as lines for the terminal."""
         contents = self.contents
         messages = [
             f"{', '.join(contents.paths)}: {contents.count:,} crops, {len(contents.characters)} different characters"
@@ -93,8 +93,8 @@ class Check:
             messages.append(f"labels of {min(contents.lengths)} to {max(contents.lengths)} characters")
         if contents.sizes:
             messages.append("pictures, width x height: " + ", ".join(f"{k} {v}" for k, v in sizes(contents).items()))
-        found = [line.replace("dropped", "found", 1) for line in self.problems.lines()]
-        messages += found or ["no problem found"]
+        problems = [line.replace("dropped", "found", 1) for line in self.problems.lines()]
+        messages += problems or ["no problem found"]
         if self.outside:
             named = ", ".join(f"{shown(character)} {count}" for character, count in self.outside.most_common(20))
             messages.append(f"characters outside the charset: {named}{', ...' if len(self.outside) > 20 else ''}")
@@ -103,7 +103,7 @@ class Check:
 
 @dataclass
 class _PictureIndex:
-    """What comparing pictures needs, of the readable ones."""
+    """Fingerprints of the readable pictures, for comparison."""
 
     rows: list[tuple[LabeledDataset, int]] = field(default_factory=list)
     exact: list[bytes] = field(default_factory=list)
@@ -118,14 +118,14 @@ def check(
     against: Sequence[str | Path] = (),
     progress: Progress = lambda what, done, whole: None,
 ) -> Check:
-    """Look at every label and every picture of some data sets.
+    """Check every label and picture of data sets.
 
-    Found and counted by reason: unreadable pictures, tiny or upright ones, empty, too long, damaged labels, characters
-    outside ``charset``, the same pixels twice, and near-duplicates of crops of ``against``.
+    Problems are counted by reason: unreadable, tiny, or tall pictures; empty, too long, or damaged labels; characters
+    outside ``charset``; equal pictures; and near-duplicates of crops in ``against``.
 
     Args:
-        charset: None = any character will do.
-        against: other data sets, such as the test sets that a training set must not hold.
+        charset: None = allow all characters.
+        against: other data sets, such as test sets, whose crops a training set must not contain.
 
     Raises:
         UserError: no paths, or a data set that cannot be opened.
@@ -230,7 +230,7 @@ def _twins(ours: _PictureIndex, theirs: _PictureIndex) -> list[NearDuplicate]:
 
 
 def is_mojibake(label: str) -> bool:
-    """Whether UTF-8 was read as Windows-1252 or Latin-1 (``Ã©`` for ``é``), or holds the replacement character."""
+    """Whether a label is UTF-8 read as Windows-1252 or Latin-1 (``Ã©`` for ``é``), or has the replacement character."""
     if "\ufffd" in label:
         return True
     for encoding in ("cp1252", "latin-1"):
@@ -242,7 +242,7 @@ def is_mojibake(label: str) -> bool:
 
 
 def sizes(contents: Contents) -> dict[str, str]:
-    """Smallest, median and largest width and height."""
+    """Smallest, median, and largest width and height, as text by name."""
     if not contents.sizes:
         return {}
     table = np.array(contents.sizes)
@@ -251,7 +251,7 @@ def sizes(contents: Contents) -> dict[str, str]:
 
 
 def shown(character: str) -> str:
-    """A character with its code point, alone where it cannot be printed."""
+    """A character with its code point; the code point alone if the character is not printable."""
     code = f"U+{ord(character):04X}"
     return f"{character} ({code})" if character.isprintable() else code
 

@@ -1,4 +1,4 @@
-"""Crops that show the same picture: exactly, or resized, recompressed and recolored (near-duplicates)."""
+"""Detection of equal pictures, and of near-duplicates: resized, recompressed, or recolored ones."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from PIL import Image
 
 from dptr.utils.resize import shorten
 
-CELLS = 16  # across, and down
+CELLS = 16  # in each direction
 FARTHEST = 52  # of 512 bits that may differ
-THUMBNAIL = (64, 16)  # pixels
-LIKEST = 0.95  # correlation of thumbnails from which two crops count as the same picture
+THUMBNAIL = (64, 16)  # width and height in pixels
+LIKEST = 0.95  # least correlation of the thumbnails of near-duplicates
 _BLOCK = 4096  # crops compared at once
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """The same for pictures of the same size and pixels, and for no others that will ever be met (BLAKE2, 128 bits)."""
+    """A hash of a picture's size and pixels (BLAKE2, 128 bits)."""
     return hashlib.blake2b(repr(image.size).encode() + image.convert("RGB").tobytes(), digest_size=16).digest()
 
 
 def difference_hash(image: Image.Image) -> Bool[np.ndarray, " 512"]:
     """Whether each of 16 x 16 cells of the gray picture is brighter than its left, and than its upper neighbor.
 
-    The difference hash (Krawetz 2013), finer than its 64 bits because words differ in little, and in both directions.
+    This is the difference hash (Krawetz 2013) with more than its 64 bits, since words differ little, and in both
+    directions.
     """
     across = down = CELLS
     gray = shorten(image, down, across).convert("L")
@@ -36,7 +37,7 @@ def difference_hash(image: Image.Image) -> Bool[np.ndarray, " 512"]:
 
 
 def thumbnail(image: Image.Image) -> Float32[np.ndarray, " 1024"]:
-    """A small gray picture of mean 0 and length 1; all zeros for a plain one."""
+    """A small gray picture with mean 0 and norm 1; all zeros for a uniform one."""
     width, height = THUMBNAIL
     gray = shorten(image, height, width).convert("L")
     small = np.asarray(gray.resize(THUMBNAIL, Image.Resampling.BOX), np.float32).ravel()
@@ -51,9 +52,10 @@ def near_duplicates(
     other_hashes: Bool[np.ndarray, "m 512"],
     other_thumbnails: Float32[np.ndarray, "m 1024"],
 ) -> list[tuple[int, int, float]]:
-    """Pairs (row of the first, row of the other, correlation) that show the same picture, the likest first.
+    """Pairs (row of the first, row of the other, correlation) of near-duplicates, by falling correlation.
 
-    Every pair is compared: at most ``FARTHEST`` bits differ, and thumbnails correlate by ``LIKEST`` or more.
+    All pairs are compared. In near-duplicates at most ``FARTHEST`` bits differ, and the correlation of the thumbnails
+    is at least ``LIKEST``.
     """
     pairs: list[tuple[int, int, float]] = []
     other = np.where(other_hashes, np.float32(1), np.float32(-1))
@@ -68,7 +70,7 @@ def near_duplicates(
 
 
 def same_pictures(fingerprints: Sequence[bytes]) -> list[list[int]]:
-    """Groups of two or more rows of one picture."""
+    """Groups of two or more rows with the same fingerprint."""
     groups: dict[bytes, list[int]] = {}
     for row, value in enumerate(fingerprints):
         groups.setdefault(value, []).append(row)

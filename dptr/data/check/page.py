@@ -14,14 +14,14 @@ from dptr.data.labeled import open_labeled
 from dptr.utils.errors import UserError
 from dptr.utils.html import data_url, wrap
 
-PICTURES = 24  # of each problem
-SAMPLES = 48  # crops that the page shows whatever is wrong or right with them
+PICTURES = 24  # shown for each problem
+SAMPLES = 48  # crops that are shown in any case
 CHARACTERS = 120  # of the histogram
-Fetch = Callable[[str], Image.Image]  # a picture by the name that ``where`` gave it; UserError where there is none
+Fetch = Callable[[str], Image.Image]  # a picture by the name that ``where`` returned; raises UserError if there is none
 
 
 def render_data_sets(check: Check, paths: Sequence[str | Path], against: Sequence[str | Path]) -> str:
-    """The page of a check of the data sets in ``paths`` against those in ``against``; it opens them for the pictures.
+    """The page for a check of ``paths`` against ``against``, which are opened again for their pictures.
 
     Raises:
         UserError: a data set cannot be opened any more.
@@ -40,10 +40,10 @@ def render_data_sets(check: Check, paths: Sequence[str | Path], against: Sequenc
 
 
 def render_check(check: Check, samples: list[tuple[str, str]], fetch: Fetch) -> str:
-    """The page: contents, histograms, each problem with its first pictures, some crops as they are.
+    """The page: statistics, histograms, the first pictures of each problem, and some crops.
 
     Args:
-        samples: (name, label) of crops to show whatever is wrong or right with them.
+        samples: (name, label) of crops to show in any case.
     """
     contents = check.contents
     facts = [("crops", f"{contents.count:,}"), ("different characters", str(len(contents.characters)))]
@@ -79,7 +79,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 
 def _bars(counts: Counter, named: Callable[..., str], by_count: bool = True) -> str:
-    """A horizontal bar a value, the longest for the most frequent."""
+    """A horizontal bar for each value."""
     if not counts:
         return "<p>none</p>"
     values = counts.most_common(CHARACTERS) if by_count else sorted(counts.items())

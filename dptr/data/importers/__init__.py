@@ -1,7 +1,7 @@
-"""Labeled words from other formats: one function a kind, and ``build``, which writes them as a data set.
+"""Import of labeled words from other formats: one function per kind, and ``build``, which writes a data set.
 
-A new kind is a function ``(source, drops, ...) -> words`` and a line in ``IMPORTERS``; what it takes besides is one or
-more of ``build``'s options, by name.
+A new kind is a function ``(source, drops, ...) -> words`` and a line in ``IMPORTERS``; its other parameters must be
+options of ``build``, by name.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["IMPORTERS", "Imported", "Word", "build", "read"]
 
 @dataclass(frozen=True)
 class Imported:
-    """What ``build`` did: how many words it wrote, and which it left out, by reason."""
+    """The result of ``build``: the number of words written, and a report of those left out."""
 
     words: int
     drops: DropReport
@@ -62,18 +62,18 @@ def read(
     columns: tuple[str, str] | None = None,
     languages: tuple[str, ...] = (),
 ) -> Iterator[Word]:
-    """The words of ``source``, one after the other; what is left out is counted in ``drops`` while they are read.
+    """Read the words of ``source`` in order; words that are left out are counted in ``drops`` meanwhile.
 
     Args:
-        source: file or folder, as the kind's function says.
+        source: file or folder, depending on the kind.
         kind: a key of ``IMPORTERS``.
-        images: the folder of the pictures, where it is another than that of the annotations.
-        split: ``train``, ``val`` or ``test``, where the source holds several.
-        columns: path and label of a table, by name or number.
-        languages: those to keep, where the source tells them.
+        images: folder of the pictures, if it is not that of the annotations.
+        split: ``train``, ``val``, or ``test``, if the source has several.
+        columns: of path and label in a table, by name or number.
+        languages: to keep, if the source has languages.
 
     Raises:
-        UserError: an unknown kind, an option that it does not take, or what its function raises.
+        UserError: an unknown kind; an option that the kind does not take; see the kind's function.
     """
     if kind not in IMPORTERS:
         nearest = difflib.get_close_matches(kind, IMPORTERS, n=1, cutoff=0.4)
@@ -108,20 +108,20 @@ def build(
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda words: None,
 ) -> Imported:
-    """Write the words of ``source`` as a data set, with ``import.json``, which says where from and what was left out.
+    """Write the words of ``source`` as a data set, with ``import.json`` on their origin and on words left out.
 
     Args:
-        source, kind, images, split, columns, languages: as in ``read``.
-        out: an LMDB where it ends in ``.lmdb``, else a folder with ``labels.tsv`` and ``images``.
-        quality: 1 to 95: JPEG of that quality; by default PNG, which loses nothing.
-        resume: go on with what an interrupted run of the same import left; a finished data set is compared.
-        overwrite: replace the data set that is there, once the new one is whole; only one that this function made,
-            and that nobody changed since.
+        source, kind, images, split, columns, languages: see ``read``.
+        out: an LMDB if it ends in ``.lmdb``, otherwise a folder with ``labels.tsv`` and ``images``.
+        quality: of JPEG, 1 to 95; None = PNG, which is lossless.
+        resume: continue an interrupted run of the same import; a finished data set is compared.
+        overwrite: replace an existing data set once the new one is complete; only one that this function made and that
+            was not changed since.
         progress: called with the number of words so far.
 
     Raises:
-        UserError: ``out`` exists and neither ``resume`` nor ``overwrite`` is on, or both are, ``out`` holds what this
-            function did not write, or what is read, no word is left, a full disk, or what ``read`` raises.
+        UserError: ``out`` exists, and ``resume`` and ``overwrite`` are both off; both are on; ``out`` has files that
+            this function did not write, or contains the source; no word is left; a full disk; see ``read``.
     """
     source, out = Path(source), Path(out)
     if resume and overwrite:

@@ -1,4 +1,4 @@
-"""What importers share: words, regions of photographs, text and JSON files read with the place of an error."""
+"""Shared parts of importers: words, regions of photographs, and readers of text and JSON whose errors name lines."""
 
 from __future__ import annotations
 
@@ -31,10 +31,7 @@ ILLEGIBLE_TEXT = "###"  # how ICDAR's ground truth marks a word that nobody can 
 
 @dataclass(frozen=True)
 class Word:
-    """One labeled word: an RGB picture of it alone, the label as it was written, and its name within the source.
-
-    ``file`` is what the picture was read from.
-    """
+    """A labeled word: an RGB crop, the unchanged label, its name within the source, and the file it was read from."""
 
     image: Image.Image
     label: str
@@ -44,9 +41,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Region:
-    """A word in a photograph: its outline, (n, 2) x and y in pixels, the label and the name.
+    """A word in a photograph: its outline, (n, 2) x and y in pixels, its label, and its name within the source.
 
-    ``ordered``: the outline begins at the first letter's top and runs along the word's top; otherwise anywhere.
+    If ``ordered``, the outline begins above the first letter and runs along the top first; otherwise anywhere.
     """
 
     points: np.ndarray
@@ -56,7 +53,7 @@ class Region:
 
 
 def usable(label: str, key: str, drops: DropReport) -> bool:
-    """Whether a label can be kept; one that is marked illegible, empty, or broken into lines is counted."""
+    """Whether a label is usable; if it is illegible, empty, or has line breaks, count it in ``drops``."""
     if label.strip() == ILLEGIBLE_TEXT:
         drops.add(ILLEGIBLE, key, "")
     elif not normalize_label(label):
@@ -71,7 +68,7 @@ def usable(label: str, key: str, drops: DropReport) -> bool:
 
 
 def asked_for(language: str, languages: tuple[str, ...], key: str, drops: DropReport) -> bool:
-    """Whether a word's language or script is one of ``languages``, any case, or all are wanted; others are counted."""
+    """Whether ``languages`` is empty or has a word's language or script, in any case; if not, count it in ``drops``."""
     if not languages or language.strip().lower() in {wanted.lower() for wanted in languages}:
         return True
     drops.add(OTHER_LANGUAGE, key, language.strip())
@@ -79,7 +76,7 @@ def asked_for(language: str, languages: tuple[str, ...], key: str, drops: DropRe
 
 
 def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iterator[Word]:
-    """Words from (picture, label, key); a label that is not ``usable`` and an unreadable picture are counted."""
+    """Words from (picture, label, key); unusable labels and unreadable pictures are counted in ``drops``."""
     for path, label, key in rows:
         if not usable(label, key, drops):
             continue
@@ -94,10 +91,10 @@ def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iter
 def cut_words(
     picture: Path, regions: Iterable[Region], drops: DropReport, size: tuple[float, float] | None = None
 ) -> Iterator[Word]:
-    """Words of one photograph, which is opened once.
+    """Cut the words out of one photograph.
 
-    Counted and left out: labels that are not ``usable``, all words of a photograph that cannot be read or is not of
-    the annotated ``size`` (width, height), boxes that ``check_corners`` refuses.
+    Words are left out and counted in ``drops`` if the label is not ``usable``, if ``check_corners`` refuses the box, or
+    if the photograph is unreadable or does not have the annotated ``size`` (width, height).
     """
     wanted = [region for region in regions if usable(region.label, region.key, drops)]
     if not wanted:
@@ -122,10 +119,10 @@ def cut_words(
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, byte order mark or not.
+    """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        UserError: missing or unreadable, or not UTF-8, with the line.
+        UserError: missing or unreadable; not UTF-8 (the error names the line).
     """
     try:
         data = read_file(path)
@@ -139,16 +136,16 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, each with its number from 1; only a newline ends a line."""
+    """The non-blank lines of a UTF-8 file, each with its number from 1; only newlines end lines."""
     lines = ((number, line.removesuffix("\r")) for number, line in enumerate(read_text(path).split("\n"), start=1))
     return [(number, line) for number, line in lines if line.strip()]
 
 
 def parse_json(text: str, where: str) -> Any:
-    """JSON; ``where`` begins the error.
+    """Parse JSON; errors begin with ``where``.
 
     Raises:
-        UserError: not JSON, with line and column within ``text``.
+        UserError: not JSON (the error names line and column).
     """
     try:
         return json.loads(text)
@@ -160,7 +157,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def field(record: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """``record[name]``, checked to be there and of a kind; ``where`` begins the error."""
+    """``record[name]``, after a check that it exists and has a type; errors begin with ``where``."""
     if not isinstance(record, dict):
         raise UserError(f"{where}: {type(record).__name__} where an object with '{name}' belongs; check the format")
     if name not in record:
@@ -186,10 +183,10 @@ def outline(values: Any, where: str) -> np.ndarray:
 
 
 def index_pictures(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by their names without suffix.
+    """Paths of the pictures in a folder, by their names without suffix.
 
     Raises:
-        UserError: no such folder, or two pictures of one name.
+        UserError: no such folder, or two pictures with the same name.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pass the folder with the pictures as images")
@@ -203,12 +200,12 @@ def index_pictures(folder: Path) -> dict[str, Path]:
 
 
 def one_file(source: Path, names: tuple[str, ...], split: str | None = None) -> Path:
-    """The annotation file: ``source`` itself, or that one of ``names`` (patterns) which lies in the folder ``source``.
+    """The annotation file: ``source``, or the only file in the folder ``source`` that matches ``names`` (patterns).
 
-    ``split`` chooses among several by a part of their names.
+    If there are several, ``split`` must be a part of the name.
 
     Raises:
-        UserError: nothing there, none or several that fit, or a file that is of another split by its name.
+        UserError: nothing there; no file or several match; or the file's name is of another split.
     """
     if source.is_file():
         if split is not None and split not in source.stem.lower():

@@ -1,4 +1,4 @@
-"""A word cut out of a photograph: any outline becomes four corners in reading order, those an upright crop."""
+"""Geometry of words in photographs: from any outline to four corners in reading order, and to an upright crop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEGENERATE = "degenerate box"
 OUTSIDE_PICTURE = "box outside the picture"
 
 MIN_AREA = 4.0  # square pixels; a smaller box shows no letter
-MIN_INSIDE = 0.5  # of the box's area: with less in the picture, the label is not what is to be seen
-_FLAT = 1e-3  # a corner whose triangle is a smaller part of the quadrilateral is no corner
+MIN_INSIDE = 0.5  # of the box's area; with less inside the picture, the crop does not show the label
+_FLAT = 1e-3  # least area of a corner's triangle, relative to the quadrilateral
 
-_ROUNDING = 1e-3  # pixels; least rectangles come in single precision
+_ROUNDING = 1e-3  # pixels; OpenCV's rectangles have single precision
 
 Points = Float[np.ndarray, "n 2"]
 Corners = Float[np.ndarray, "4 2"]
@@ -29,20 +29,20 @@ def box_points(left: float, top: float, right: float, bottom: float) -> Corners:
 
 
 def reading_corners(points: Points) -> Corners | None:
-    """Corners of a word whose outline begins at its first letter's top and runs along the word's top first.
+    """Corners of a word whose outline begins above its first letter and runs along the top first.
 
-    A convex quadrilateral keeps its corners; one that runs the other way round keeps its first corner and is turned
-    round, as it would give a mirrored crop. Any other outline becomes the rectangle of least area around it, turned
-    so that its top runs the way the word is read: from the first point to the second, or, where six points or more
-    are an even number and both halves of the outline run the same way (tops and bottoms of curved words), along the
-    mean of the two, which the steep end of an arch does not mislead.
+    A convex quadrilateral keeps its corners; a counterclockwise one is reversed from its first corner on, since it
+    would give a mirrored crop. Any other outline becomes the rectangle of least area around it, whose top side has the
+    reading direction: from the first point to the second; or, if there are six or more points, an even number, and both
+    halves of the outline (top and bottom of a curved word) have a similar direction, along the mean of the two, which
+    is more robust at the steep end of an arch.
 
     Args:
-        points: x and y in pixels; pixel (i, j) covers i..i+1, j..j+1. A last point equal to the first is left out.
+        points: x and y in pixels; pixel (i, j) covers i..i+1, j..j+1. A last point equal to the first is ignored.
 
     Returns:
-        Corners clockwise as they are seen, top left of the word first; None for less than three different points, or
-        coordinates that are not finite.
+        Corners clockwise in the picture, the word's top left first; None for fewer than three points, or coordinates
+        that are not finite.
     """
     points = _open_outline(points)
     if len(points) < 3 or not np.isfinite(points).all():
@@ -54,14 +54,14 @@ def reading_corners(points: Points) -> Corners | None:
     half = len(points) // 2
     top, bottom = points[half - 1] - points[0], points[half] - points[-1]
     halves_agree = len(points) >= 6 and len(points) % 2 == 0 and top @ bottom > 0
-    return _turned(_least_rectangle(points), top + bottom if halves_agree else points[1] - points[0])
+    return _rotate_corners(_least_rectangle(points), top + bottom if halves_agree else points[1] - points[0])
 
 
 def upright_corners(points: Points) -> Corners | None:
-    """Corners of a word whose outline begins anywhere: the top is the side that runs most to the right.
+    """Corners of a word whose outline begins anywhere: the top is the side that points most to the right.
 
-    Words turned by less than 45 degrees are rectified; others keep the turn that they have in the picture, up to the
-    nearest right angle. Outline and result are otherwise those of ``reading_corners``.
+    So words that are rotated by less than 45 degrees become upright; others stay rotated by a multiple of 90 degrees.
+    Outline and result are otherwise as in ``reading_corners``.
     """
     points = _open_outline(points)
     if len(points) < 3 or not np.isfinite(points).all():
@@ -69,11 +69,11 @@ def upright_corners(points: Points) -> Corners | None:
     corners = points if _signed_area(points) >= 0 else points[::-1]
     if len(corners) != 4 or not _is_convex(corners):
         corners = _least_rectangle(points)
-    return _turned(corners, np.array([1.0, 0.0]))
+    return _rotate_corners(corners, np.array([1.0, 0.0]))
 
 
 def check_corners(corners: Corners | None, width: int, height: int) -> str | None:
-    """None for a box that can be cut out of a picture of that size, else ``DEGENERATE`` or ``OUTSIDE_PICTURE``."""
+    """None if a box can be cut out of a picture of this size, otherwise ``DEGENERATE`` or ``OUTSIDE_PICTURE``."""
     if corners is None or _signed_area(corners) < MIN_AREA:
         return DEGENERATE
     inside = _signed_area(_clipped(corners, width, height))
@@ -81,14 +81,14 @@ def check_corners(corners: Corners | None, width: int, height: int) -> str | Non
 
 
 def cut(image: Image.Image, corners: Corners) -> Image.Image:
-    """Cut a word out: an axis-aligned box as it is, rounded outwards; another one by a perspective transform.
+    """Cut a word out: axis-aligned boxes are cropped, rounded outwards; others get a perspective transform.
 
-    The transform maps the corners to those of an upright crop whose sides are the mean lengths of opposite sides,
-    rounded, at least 1; pixels are interpolated bilinearly, those beyond the picture repeat its border.
+    The sides of a rectified crop are the rounded mean lengths of opposite sides, at least 1. Interpolation is bilinear,
+    and repeats the border beyond the picture.
 
     Args:
         image: RGB.
-        corners: those that ``check_corners`` lets pass.
+        corners: accepted by ``check_corners``.
     """
     left, top = corners[0]
     right, bottom = corners[2]
@@ -99,7 +99,9 @@ def cut(image: Image.Image, corners: Corners) -> Image.Image:
     sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
     width = max(1, round((sides[0] + sides[2]) / 2))
     height = max(1, round((sides[1] + sides[3]) / 2))
-    low = np.maximum(np.floor(corners.min(0)) - 2, 0)  # only what is around the word: a photograph may be huge
+    low = np.maximum(
+        np.floor(corners.min(0)) - 2, 0
+    )  # warp only the surroundings of the word: a photograph may be huge
     high = np.minimum(np.ceil(corners.max(0)) + 2, image.size)
     around = np.asarray(image.crop((int(low[0]), int(low[1]), int(high[0]), int(high[1]))))
     cv2 = _cv2()
@@ -117,7 +119,7 @@ def _open_outline(points: np.ndarray) -> np.ndarray:
 
 
 def _signed_area(points: np.ndarray) -> float:
-    """Square pixels, positive for an outline that is clockwise as it is seen (y runs down): the shoelace formula."""
+    """Area by the shoelace formula, positive for an outline that is clockwise in the picture (y points down)."""
     if len(points) < 3:
         return 0.0
     x, y = (points - points[0]).T
@@ -131,22 +133,22 @@ def _is_convex(corners: np.ndarray) -> bool:
 
 
 def _least_rectangle(points: np.ndarray) -> np.ndarray:
-    """Corners of the rectangle of least area around the points, clockwise, the first one anywhere."""
+    """Corners of the rectangle of least area around the points, clockwise, in any rotation."""
     cv2 = _cv2()
     origin = points.mean(0)  # OpenCV computes in single precision
     corners = cv2.boxPoints(cv2.minAreaRect((points - origin).astype(np.float32))).astype(np.float64) + origin
     return corners if _signed_area(corners) >= 0 else corners[::-1]
 
 
-def _turned(corners: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """The corners from that one on whose side runs most nearly along ``way``."""
+def _rotate_corners(corners: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Reorder the corners cyclically so that the first side has most nearly this direction."""
     sides = np.roll(corners, -1, axis=0) - corners
-    along = sides @ way / np.maximum(np.linalg.norm(sides, axis=1), 1e-9)
+    along = sides @ direction / np.maximum(np.linalg.norm(sides, axis=1), 1e-9)
     return np.roll(corners, -int(along.argmax()), axis=0)
 
 
 def _clipped(corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The part of a convex outline within the picture (Sutherland and Hodgman, CACM 1974), up to 8 points."""
+    """Clip a convex outline to the picture (Sutherland and Hodgman, CACM 1974); up to 8 points."""
     points = corners
     for axis, limit, sign in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
         depth = sign * (points[:, axis] - limit)

@@ -1,4 +1,4 @@
-"""Words that are cut out already, listed in a table; and words of photographs, listed with their four corners."""
+"""Import of word crops listed in a table, and of words of photographs listed with their four corners."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Row = tuple[int, str, str]  # line, path, label
 
 
 def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
-    """What ``dptr.data.labeled.open_labeled`` opens: a folder with ``labels.tsv``, or an LMDB.
+    """A data set that ``dptr.data.labeled.open_labeled`` opens: a folder with ``labels.tsv``, or an LMDB.
 
     Raises:
         UserError: as ``open_labeled``.
@@ -55,7 +55,7 @@ def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
 
 
 def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
-    """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels stay as they are written.
+    """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels do not change.
 
     Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.utils.lmdb``.
 
@@ -76,15 +76,15 @@ def import_table(
     """A table of pictures and labels: ``.csv``, ``.jsonl`` or ``.ndjson``; any other file is tab-separated.
 
     Args:
-        source: the file, UTF-8. CSV is quoted as RFC 4180 says, a tab-separated table is not quoted at all, JSON has
-            an object a line.
-        columns: the names of the columns with the path and the label, or their numbers from 1 in a table without a
-            header. By default they are found by name (``PATH_NAMES``, ``LABEL_NAMES``, any case) in the first line;
-            a table of two columns without such a line is path, label.
-        images: what the paths are relative to; the table's folder by default.
+        source: the file, UTF-8. CSV is quoted as in RFC 4180, a tab-separated table is not quoted, and JSON has one
+            object per line.
+        columns: of path and label, by name, or by number from 1 in a table without a header. By default they are found
+            in the first line by name (``PATH_NAMES``, ``LABEL_NAMES``, any case); a table of two columns without such a
+            line has path and label.
+        images: folder to which paths are relative; the table's folder by default.
 
     Raises:
-        UserError: missing, not UTF-8, a line that has not these columns, or columns that cannot be told.
+        UserError: missing; not UTF-8; a line without these columns; columns that cannot be determined.
     """
     read_rows = _json_rows if source.suffix.lower() in JSON_LINES else _separated_rows
     rows = read_rows(source, columns)
@@ -95,17 +95,17 @@ def import_table(
 
 
 def import_quads(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
-    """Words of photographs: ``image, x1, y1, ..., x4, y4, text``, tab-separated, a word a line.
+    """Words of photographs: ``image, x1, y1, ..., x4, y4, text``, tab-separated, one word per line.
 
-    Corners are in pixels, clockwise from the word's top left; ``###`` marks an illegible word. A first line that
-    begins with ``#``, or whose second column is no number, is a header.
+    Corners are in pixels, clockwise from the word's top left; ``###`` marks an illegible word. The first line is a
+    header if it begins with ``#`` or its second column is not a number.
 
     Args:
         source: the file, UTF-8, or a folder with ``words.tsv``.
-        images: what the paths are relative to; the table's folder by default.
+        images: folder to which paths are relative; the table's folder by default.
 
     Raises:
-        UserError: missing, not UTF-8, or a line that is not as above.
+        UserError: missing; not UTF-8; or a line in another format.
     """
     path = one_file(source, ("words.tsv",))
     folder = images or path.parent

@@ -1,7 +1,6 @@
-"""CLIP and its kin as dual encoders: any checkpoint of ``dptr.dual.clip.families.FAMILIES`` that ``transformers``
-reads.
+"""CLIP and similar models as dual encoders: checkpoints of ``dptr.dual.clip.families.FAMILIES`` in ``transformers``.
 
-Nothing is downloaded here: the weights are a folder, or what ``hf download`` has put into the hub client's cache.
+Nothing is downloaded: the weights are in a folder, or ``hf download`` has put them into the hub client's cache.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ if TYPE_CHECKING:
 
 
 class ClipDual:
-    """A frozen CLIP or one of its kin (contract: ``dptr.dual.base.DualEncoder``).
+    """A frozen CLIP or a similar model; implements ``dptr.dual.base.DualEncoder``.
 
     Text tokens are [pooled token after the text projection; all tokens after the final norm, not projected], not
-    normalized, as DPTR's published code has them. Where the text tower is not as wide as the joint space, as
-    Chinese-CLIP's, all tokens go through the text projection, for a memory has one width (``projects_all``).
+    normalized, as in DPTR's published code. If the width of the text tower differs from that of the joint space, as in
+    Chinese-CLIP, all tokens are projected, since a memory has one width (``projects_all``).
 
     Args:
-        model: both towers, of a class named in ``FAMILIES``; taken over: moved to float32, eval mode and no gradients.
-        tokenizer: its tokenizer, which must put the end-of-text token last.
+        model: both towers, of a class of ``FAMILIES``; changed to float32, eval mode, and no gradients.
+        tokenizer: of the model; must put the end-of-text token last.
         prompt: a key of ``dptr.dual.clip.prompts.PROMPTS``, or a template with ``{}``.
         tokens: ``paper``: as many tokens as the tower's context, padding included (CLIP: 1 + 77); ``trimmed``: the
             same without padding.
         name: names the weights, for provenance and errors.
-        pixels: mean and deviation a channel of the pixels in [0, 1] that it was trained with; None = its family's.
+        pixels: mean and deviation per channel of its training's pixels in [0, 1]; None = those of its family.
 
     Raises:
-        UserError: image tokens are not as wide as the joint space, the prompt is neither a name nor a template or
-            leaves no room for a word, or the tokenizer is not the tower's.
+        UserError: image tokens are not as wide as the joint space; the prompt is neither a name nor a template, or
+            leaves no room for a word; the tokenizer does not belong to the tower.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class ClipDual:
         self.image_size: tuple[int, int] = tower_size(vision)
         end = tokenizer.eos_token_id
         self._end: int = tokenizer.sep_token_id if end is None else end  # BERT's tokenizers name it SEP
-        # a token of one sign that serves as padding, as "!" in some, is a sign like any other
+        # a padding token of one character, such as "!" in some tokenizers, is not special
         specials = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
         self._specials = {number for number, token in specials if len(token) > 1}
         self._frame = self._special(tokenizer([""])["input_ids"][0])
@@ -93,16 +92,16 @@ class ClipDual:
             )
 
     def to(self, device: torch.device | str) -> ClipDual:
-        """Move the weights; results come back on this device."""
+        """Move the weights; results will be on this device."""
         self.model.to(device)
         self.device = torch.device(device)
         return self
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all weights, then of what the prompt makes of probe words and the ``tokens`` setting.
+        """SHA-256 of all weights, and of the ``tokens`` setting with the token ids of probe words.
 
-        Pixels that are not the family's are part of the weights' hash, since image tokens depend on them.
+        Pixel statistics other than the family's are part of the first, since image tokens depend on them.
         """
         weights = hashlib.sha256()
         for key, tensor in sorted(self.model.state_dict().items()):
@@ -118,8 +117,8 @@ class ClipDual:
         """Text tokens of at least one word, the pooled one first; see the class for ``paper`` and ``trimmed``.
 
         Returns:
-            Tokens, float32 (``l`` = 1 + context in ``paper``; in ``trimmed`` zeros at padding), and the mask of real
-            tokens (in ``paper`` True throughout: there padding is memory like any other).
+            Tokens, float32, and their mask. With ``paper``, ``l`` = 1 + context, and the mask is all True: padding is
+            part of the memory. With ``trimmed``, tokens are zero at padding.
 
         Raises:
             UserError: a prompt longer than the tower's context, or a character that the tokenizer does not know.
@@ -160,7 +159,7 @@ class ClipDual:
             return image_tokens(self.model.vision_model, projection, pixels.to(self.device).float(), *self.pixels)
 
     def _token_ids(self, words: list[str]) -> list[list[int]]:
-        """The tokenizer's ids of each prompt. The end is the last of a row, whatever id the configuration gives it."""
+        """The token ids of each prompt. The last of a row is the end, whatever its id in the configuration."""
         texts = [self.prompt(word) for word in words]
         rows = self.tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
         for word, row in zip(words, rows, strict=True):
@@ -182,14 +181,14 @@ class ClipDual:
         return rows
 
     def _special(self, row: list[int]) -> list[int]:
-        """The special tokens of a row; in an empty text's, those that the tokenizer puts around every text."""
+        """The special tokens of a row. Those of an empty text are around every text."""
         return [number for number in row if number in self._specials]
 
 
 def load_clip(config: ClipDualConfig) -> ClipDual:
-    """Load what ``config`` names from a local folder or from the hub client's cache, on the CPU. Never goes online.
+    """Load a dual encoder from a local folder or the hub client's cache, on the CPU, without network.
 
-    Says so where all text tokens go through the projection.
+    Prints a message if all text tokens are projected.
 
     Raises:
         UserError: see ``dptr.dual.clip.hub.load_towers`` and ``ClipDual``.

@@ -1,6 +1,6 @@
-"""What tells CLIP's kin apart: a few facts a family. ``dptr.dual.clip.encoder`` is the one adapter for them all.
+"""Differences between CLIP-like models, by family; ``dptr.dual.clip.encoder`` is the adapter for all of them.
 
-To add one whose interface in ``transformers`` is like theirs: an entry in ``FAMILIES``, its kind in
+To add one with a similar interface in ``transformers``, add an entry in ``FAMILIES``, its kind in
 ``dptr.dual.base.DUAL_ENCODERS``, its image tower in ``dptr.models.encoders.clip_vision.TOWERS``, and a maker in
 ``tests/helpers_clip.py``.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Pixels = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation a channel, of pixels in [0, 1]
+Pixels = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation per channel, of pixels in [0, 1]
 
 # openai/CLIP, clip/clip.py, `_transform`: per channel, of pixels in [0, 1]
 OPENAI: Pixels = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -19,23 +19,24 @@ HALF: Pixels = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # google-research/big_vision:
 
 @dataclass(frozen=True)
 class Family:
-    """A dual encoder's architecture.
+    """The architecture of a dual encoder.
 
     Attributes:
         kind: its key in ``dptr.dual.base.DUAL_ENCODERS``.
         title: its name in errors.
         model: its class in ``transformers``, both towers.
         example: a hub id.
-        pooled: which text token stands for the whole text: the ``first``, the ``end`` of the text, or the ``last`` of
-            the context, padding or not.
-        padding: how the text tower meets padding. ``causal``: real tokens never see it. ``masked``: an attention mask
-            hides it. ``attended``: it is seen, and the tower was trained on whole contexts, so that it gets no others.
-        context: text tokens that it was trained with; 0 = as many as it has positions.
-        pad: the id of padding; None = the tokenizer's own.
-        head: the projections into the joint space. ``linear``: ``text_projection`` and ``visual_projection`` beside the
-            towers, the vision tower's tokens before its last norm. ``tower``: inside; image tokens have none.
-        tokenizer: files of which one is needed.
-        pixels: mean and deviation a channel, of pixels in [0, 1], where the checkpoint does not say.
+        pooled: the text token of the whole text: the ``first``, the ``end`` of the text, or the ``last`` of the context
+            (which may be padding).
+        padding: in the text tower. ``causal``: real tokens never see it. ``masked``: an attention mask hides it.
+            ``attended``: it is seen; the tower was trained on full contexts, and gets only these.
+        context: number of text tokens in training; 0 = the number of positions.
+        pad: the id of padding; None = that of the tokenizer.
+        head: the projections into the joint space. ``linear``: ``text_projection`` and ``visual_projection`` outside
+            the towers; the vision tower returns tokens before its last norm. ``tower``: the text tower has its
+            projection inside; image tokens have none.
+        tokenizer: file names, one of which is needed.
+        pixels: mean and deviation per channel, of pixels in [0, 1]; used if the checkpoint has none.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Checkpoints of CLIP and its kin in the format of ``transformers``: found, checked and loaded, all without network."""
+"""Loading of CLIP-like checkpoints in the format of ``transformers``, without network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dptr.utils.files import read_json
 
 @dataclass(frozen=True)
 class Towers:
-    """What a checkpoint holds: both towers, their tokenizer, a name, and pixel statistics where it says them."""
+    """The content of a checkpoint: both towers, their tokenizer, a name, and pixel statistics if it has them."""
 
     model: Any
     tokenizer: Any
@@ -33,8 +33,8 @@ def load_towers(config: ClipDualConfig) -> Towers:
     """Load the checkpoint that ``config`` names, on the CPU.
 
     Raises:
-        UserError: no checkpoint is named, transformers is missing or too old, or the weights are not at hand,
-            incomplete, damaged or of another kind.
+        UserError: no checkpoint is named; transformers is missing or too old; the weights are missing, incomplete,
+            damaged, or of another kind.
     """
     if not config.model:
         raise UserError(
@@ -70,10 +70,10 @@ def load_towers(config: ClipDualConfig) -> Towers:
 
 
 def library(setting: str) -> Any:
-    """``transformers``.
+    """Import ``transformers``.
 
     Raises:
-        UserError: it is missing; ``setting`` is named, which asks for it.
+        UserError: it is missing; the error names ``setting``, which needs it.
     """
     try:
         import transformers
@@ -86,7 +86,7 @@ def family_class(transformers: Any, family: Family, setting: str) -> Any:
     """The class of both towers.
 
     Raises:
-        UserError: transformers is too old for it; ``setting`` is named, which asks for it.
+        UserError: transformers is too old for it; the error names ``setting``, which needs it.
     """
     towers = getattr(transformers, family.model, None)
     if towers is None:
@@ -99,7 +99,7 @@ def family_class(transformers: Any, family: Family, setting: str) -> Any:
 
 @contextmanager
 def reading(model: str, family: Family) -> Iterator[None]:
-    """What ``transformers`` says of a checkpoint that it cannot read, in one line."""
+    """Turn errors of ``transformers`` on reading a checkpoint into one-line ``UserError``s."""
     damaged = (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, strict_fault())
     try:
         with _quiet():
@@ -116,24 +116,24 @@ def reading(model: str, family: Family) -> Iterator[None]:
 
 
 def pixels_of(folder: Path) -> Pixels | None:
-    """Mean and deviation from a checkpoint's preprocessor_config.json; None where it does not say."""
+    """Mean and deviation from a checkpoint's preprocessor_config.json; None if it has none."""
     path = folder / "preprocessor_config.json"
-    said = read_json(path, "preprocessor configuration") if path.exists() else {}
-    if not {"image_mean", "image_std"} <= said.keys():
+    settings = read_json(path, "preprocessor configuration") if path.exists() else {}
+    if not {"image_mean", "image_std"} <= settings.keys():
         return None
-    return tuple(said["image_mean"]), tuple(said["image_std"])
+    return tuple(settings["image_mean"]), tuple(settings["image_std"])
 
 
 def find_checkpoint(model: str, family: Family, setting: str = "dual.model", tokenizer: bool = True) -> Path:
-    """The folder that holds a checkpoint: the one named, or the hub client's copy of the repository named.
+    """Find the folder of a checkpoint: ``model`` itself, or the hub client's copy of the repository ``model``.
 
     Args:
-        family: whose files and example errors name.
-        setting: the key that names ``model``.
+        family: determines the files, and the example in errors.
+        setting: the recipe key of ``model``, for errors.
         tokenizer: whether a tokenizer is needed.
 
     Raises:
-        UserError: it is not at hand, or lacks files.
+        UserError: there is none, or it lacks files.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -165,7 +165,7 @@ def find_checkpoint(model: str, family: Family, setting: str = "dual.model", tok
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bar and no multi-line report of ``transformers``: what is wrong is said in one line here."""
+    """Silence progress bars and reports of ``transformers``."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,8 +1,8 @@
-"""Prompts: how a word is put to a text tower.
+"""Prompts: the text that a text tower gets for a word.
 
 CLIP's tokenizer lower-cases (openai/CLIP, ``simple_tokenizer.py``), so the paper's prompt hides the case of the label
-from the decoder that is to spell it. ``marked`` and ``spelled`` write case out, and different words stay different
-after lower-casing. Words hold no white space (``dptr.text.charset.normalize_label`` removes it).
+from the decoder. ``marked`` and ``spelled`` encode case, so that different words stay different after lower-casing.
+Words have no white space (``dptr.text.charset.normalize_label`` removes it).
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from dptr.utils.errors import UserError
 
 Prompt = Callable[[str], str]
 
-CAPITAL, VARIANT = "capital", "variant"  # kinds of characters that lower-casing changes
+CAPITAL, VARIANT = "capital", "variant"  # kinds of characters that are not lower case
 
 
 def _kind(character: str) -> str:
-    """Empty where lower-casing changes nothing, else which of the characters with that lower case this one is.
+    """Empty for lower case; CAPITAL for the upper case of a letter; VARIANT for others with the same lower case.
 
-    A few letters have two: the digraph dž a capital and a title-case form, theta a capital and a capital symbol. Those
-    that are not the upper case of their lower case are VARIANT.
+    For example, the digraph dž has a capital and a title-case form, and theta a capital and a capital symbol.
     """
     lower = character.lower()
     if lower == character:
@@ -30,7 +29,7 @@ def _kind(character: str) -> str:
 
 
 def paper(word: str) -> str:
-    """The paper's: ``Tea`` -> ``a photo of a 'Tea'``; a tower that lower-cases cannot tell it from ``tea``."""
+    """The paper's prompt: ``Tea`` -> ``a photo of a 'Tea'``; equal to that of ``tea`` after lower-casing."""
     return f"a photo of a '{word}'"
 
 
@@ -51,7 +50,7 @@ PROMPTS: dict[str, Prompt] = {"paper": paper, "marked": marked, "spelled": spell
 
 
 def resolve_prompt(spec: str) -> Prompt:
-    """A key of ``PROMPTS``, or a template with one ``{}`` where the word goes.
+    """The prompt for a key of ``PROMPTS``, or for a template with one ``{}`` in place of the word.
 
     Raises:
         UserError: neither of the two.

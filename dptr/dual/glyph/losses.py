@@ -1,4 +1,4 @@
-"""What ``dptr align`` minimizes: slots of an image against the text tokens of its word, and what helps them find it."""
+"""The losses of ``dptr align``: alignment of an image's slots with its word's text tokens, and auxiliary losses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dptr.models.fmu import running_count
 def sample_symbols(
     symbols: Int[Tensor, "b s"], count: int, negatives: int, generator: torch.Generator
 ) -> Int[Tensor, " c"] | None:
-    """The symbols that a step tells apart: a batch's, EOS, PAD, and ``negatives`` others at most, drawn alike.
+    """The classes of a step: the symbols of the batch, EOS, PAD, and up to ``negatives`` uniformly drawn others.
 
-    Sampled softmax (Jean et al. 2015, 3.2) with one set for the whole batch. Of 7,000 characters a batch shows 200:
-    to score all others takes most of a step's time (docs/LOG.md).
+    This is sampled softmax (Jean et al. 2015, 3.2) with one sample for the whole batch. A batch has about 200 of 7,000
+    characters, and scoring all of them takes most of a step's time (docs/LOG.md).
 
     Args:
-        count: of all symbols.
-        negatives: as many as draws; a symbol drawn twice, or of the batch, counts once. 0 = all symbols.
+        count: number of all symbols.
+        negatives: number of draws, with replacement. 0 = use all symbols.
 
     Returns:
-        Their numbers, ascending, EOS first and PAD last; None where all are told apart: ``count`` is at most
-        ``negatives``, or that is 0.
+        The sampled symbols, ascending, EOS first and PAD last; None to use all, if ``negatives`` is 0 or at least
+        ``count``.
     """
     if negatives == 0 or count <= negatives:
         return None
@@ -43,16 +43,16 @@ def alignment_loss(
     weights: AlignRecipe,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], Float[Tensor, "b s d"]]:
-    """Slot-wise alignment: cross-entropy over symbols, 1 - cosine to the word's own token, and auxiliary terms.
+    """The alignment loss: cross-entropy of each slot over symbols, 1 - cosine to its text token, and auxiliary losses.
 
-    Symbols are told apart from those of ``sample_symbols``. Auxiliary: CTC on image columns (Graves et al. 2006), and
-    ``position_losses``, which use that the renderer knows where each letter stands: without them the rest hardly learns
-    at small scale (docs/LOG.md). PAD slots count ``weights.padding`` beside 1 for a character's or EOS's.
+    The classes are those of ``sample_symbols``. Auxiliary losses are CTC on image columns (Graves et al. 2006), and
+    ``position_losses``, which use the letter positions that the renderer knows; without these, little is learned at
+    small scale (docs/LOG.md). PAD slots have weight ``weights.padding``, others 1.
 
     Args:
-        stops: where each letter begins and ends, as shares of the crop's width; NaN where unknown, and after the word.
-        weights: those of its terms, and how many symbols are told apart.
-        generator: draws those, on the CPU; not used where all are.
+        stops: begin and end of each letter, as shares of the crop's width; NaN if unknown, and after the word.
+        weights: of the losses, and the number of negatives.
+        generator: for ``sample_symbols``, on the CPU.
 
     Returns:
         The weighted sum, its parts by name (detached), and the slots.
@@ -90,14 +90,14 @@ def position_losses(
     lengths: Int[Tensor, " b"],
     stops: Float[Tensor, "b l 2"],
 ) -> dict[str, Float[Tensor, ""]]:
-    """What the places of the letters teach; letters of unknown place teach nothing.
+    """Losses from the positions of letters; letters of unknown position are ignored.
 
-    - ``columns``: cross-entropy of ``letters`` over the letter that stands in each column, 0 where none does;
-    - ``attention``: -log of the share of a slot's attention that lies on its letter;
-    - ``counting``: mean absolute error of the running count of letters at each column, and a tenth of that of the
-      whole count, which needs no places.
+    - ``columns``: cross-entropy of ``letters`` with the letter in each column (class 0 = none);
+    - ``attention``: -log of the attention weight of a slot on the columns of its letter;
+    - ``counting``: mean absolute error of the running count of letters at each column, plus a tenth of that of the
+      total count, which needs no positions.
 
-    A letter stands in the columns whose middle it covers, and in the one that holds its own middle.
+    A letter is in the columns whose middle it covers, and in the column of its own middle.
     """
     width, count = letters.shape[1], stops.shape[1]
     begin, end = stops[..., :1], stops[..., 1:]

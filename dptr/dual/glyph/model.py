@@ -1,8 +1,8 @@
-"""The embedded dual encoder: trained by ``dptr align`` on rendered words, it needs no download and knows case.
+"""The embedded dual encoder: trained by ``dptr align`` on rendered words; it needs no download and keeps case.
 
-Text side: one token a slot, ``LN(character embedding + position embedding)``, free of context, with EOS and PAD slots
-up to a fixed count. Image side: an image encoder and an FMU whose queries are the same slots. Both sides meet slot by
-slot, so an image's slots can stand where text tokens stood: that is what the decoder of stage 1 relies on.
+The text side has one token per slot, ``LN(character embedding + position embedding)``, without context, with EOS and
+PAD slots up to a fixed number. The image side is an image encoder and an FMU with one query per slot. Both sides are
+aligned slot by slot, so that in stage 2 an image's slots can replace the text tokens of stage 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GlyphText(nn.Module):
 
     Args:
         characters: n, the size of the charset.
-        slots: tokens a word, ``max_length + 1``.
+        slots: tokens per word, ``max_length + 1``.
         dim: width of a token.
     """
 
@@ -49,13 +49,13 @@ class GlyphText(nn.Module):
         return self.norm(self.symbols(symbols) + self.positions.weight)
 
     def table(self, among: Int[Tensor, " c"] | None = None) -> Float[Tensor, "s c d"]:
-        """Every token there is: what stands for symbol c in slot s; with ``among`` those of these symbols alone."""
+        """The tokens of all symbols c, or of those ``among``, in all slots s."""
         symbols = self.symbols.weight if among is None else self.symbols.weight[among]
         return self.norm(symbols[None] + self.positions.weight[:, None])
 
 
 class GlyphModel(nn.Module):
-    """Both towers and the heads that only alignment uses."""
+    """Both sides, and the heads that only alignment uses."""
 
     def __init__(self, config: GlyphConfig, characters: int):
         super().__init__()
@@ -70,14 +70,14 @@ class GlyphModel(nn.Module):
         self.letters.apply(init_transformer)
 
     def image_tokens(self, pixels: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b p e"], Float[Tensor, "b s d"]]:
-        """Image tokens before, and slots after, the merge."""
+        """Image tokens of the encoder, and slots of the FMU."""
         tokens, grid = self.encoder.with_grid(pixels)
         return tokens, self.slots(tokens, grid)
 
     def slot_logits(
         self, slots: Float[Tensor, "b s d"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b s c"]:
-        """How well each symbol's text token (of those ``among``) fits each slot: scaled dot products."""
+        """Scaled dot products of slots with the text tokens of all symbols, or of those ``among``."""
         return self.scale * torch.einsum("bsd,scd->bsc", slots, self.text.table(among))
 
     def column_logits(
@@ -89,12 +89,12 @@ class GlyphModel(nn.Module):
     def letter_logits(
         self, columns: Float[Tensor, "b w e"], among: Int[Tensor, " c"] | None = None
     ) -> Float[Tensor, "b w c"]:
-        """Which letter stands in each image column (``by_column``); class 0 is none."""
+        """Logits of the letter in each image column (``by_column``); class 0 is none."""
         return class_logits(self.letters, columns, among)
 
 
 def by_column(tokens: Float[Tensor, "b p e"], grid: Grid) -> Float[Tensor, "b w e"]:
-    """Tokens that lie in rows and columns, averaged over the rows of each column."""
+    """The mean of the tokens in each column of ``grid`` (rows, columns)."""
     return tokens.unflatten(1, grid).mean(1)
 
 
@@ -107,15 +107,15 @@ def class_logits(
 
 @torch.no_grad()
 def calibrated(model: GlyphModel, slots: Float[Tensor, "n s d"], symbols: Int[Tensor, "n s"]) -> GlyphModel:
-    """A copy whose text tokens are as long as the slots of images that show them; slots stay as they are.
+    """A copy of the model whose text tokens are scaled to the norm of image slots.
 
-    Alignment brings directions together, not lengths: text tokens came out 2.3 times as long as slots, and a decoder
-    taught on them read photographs through keys and values of less than half the size it knew (docs/LOG.md). The
-    factor is that of least squares; ``slot_logits`` stay the same.
+    Alignment matches directions, not norms: the norm of text tokens became 2.3 times that of slots, so that a decoder
+    trained on text tokens saw keys and values of less than half the norm in photographs (docs/LOG.md). The factor is
+    fitted by least squares; slots and ``slot_logits`` do not change.
 
     Args:
         slots: of some images.
-        symbols: of the words they show.
+        symbols: of their words.
     """
     copy = deepcopy(model)
     factor = length_factor(slots, model.text(symbols))
@@ -126,16 +126,16 @@ def calibrated(model: GlyphModel, slots: Float[Tensor, "n s d"], symbols: Int[Te
 
 
 def length_factor(slots: Float[Tensor, "n s d"], text: Float[Tensor, "n s d"]) -> Float[Tensor, ""]:
-    """The factor on text tokens that brings them nearest to the slots of their words: least squares, float32."""
+    """The least-squares factor on text tokens to fit the slots of the same words, float32."""
     text = text.float()
     return (slots.float() * text).sum() / text.square().sum()
 
 
 class GlyphDual:
-    """The frozen dual encoder (contract: ``dptr.dual.base.DualEncoder``).
+    """The frozen dual encoder; implements ``dptr.dual.base.DualEncoder``.
 
-    ``encode_text`` gives every slot, EOS and PAD included, and an all-True mask: an image does not tell how many of its
-    slots are characters, so the decoder must know the PAD slots too.
+    ``encode_text`` returns all slots, including EOS and PAD, with an all-True mask: it is not known which slots of an
+    image are characters, so the decoder must learn PAD slots too.
     """
 
     kind = "glyph"

@@ -1,7 +1,7 @@
 """Offline Randomized Perturbation: image tokens of natural photographs, mixed into stage 1's text tokens.
 
-A bank holds all image tokens that a dual encoder makes of some photographs, computed once (``build_bank``). In training
-each sample's memory gets tokens of a randomly drawn bank image, scaled by lambda (``perturb``). Zhao et al., "Decoder
+A bank has all image tokens of some photographs, computed once by a dual encoder (``build_bank``). In training, tokens
+of a randomly drawn bank image, scaled by lambda, are added to each sample's memory (``perturb``). Zhao et al., "Decoder
 Pre-Training with only Text for Scene Text Recognition", ACM MM 2024, and its published code.
 """
 
@@ -43,40 +43,40 @@ class Bank:
     """Image tokens of natural photographs.
 
     Attributes:
-        tokens: float16; memory-mapped read-only from the file where ``load_bank`` made it.
+        tokens: float16; ``load_bank`` memory-maps them read-only.
         provenance: ``encoder`` (kind and name), ``fingerprint``, ``images`` (file names, in the order of ``tokens``),
-            ``pictures`` (how photographs were brought to size: ``stretched`` or ``center crop``), ``dropped`` (pairs of
-            file name and why it could not be read), ``date``, ``version`` (of DPTR).
+            ``pictures`` (``stretched`` or ``center crop``), ``dropped`` (pairs of file name and reason), ``date``,
+            ``version`` (of DPTR).
     """
 
     tokens: Float16[Tensor, "n p d"]
     provenance: dict[str, Any]
 
     def to(self, device: torch.device | str) -> Bank:
-        """The same bank with its tokens in the device's memory."""
+        """Copy the tokens to a device."""
         return Bank(self.tokens.to(device), self.provenance)
 
 
 def save_bank(bank: Bank, path: str | Path) -> None:
-    """Write a safetensors file with its provenance as metadata, whole or not at all.
+    """Write a bank atomically as safetensors, with its provenance as metadata.
 
     Raises:
         UserError: ``path`` is a file that DPTR did not write, the disk is full, or the folder cannot be written.
     """
     check_file(path)
     provenance = json.dumps(bank.provenance, ensure_ascii=False)
-    save_tensors(path, {"tokens": bank.tokens}, {FORMAT: provenance})  # one entry: several have no fixed order
+    save_tensors(path, {"tokens": bank.tokens}, {FORMAT: provenance})  # one entry, since several have no fixed order
 
 
 def load_bank(path: str | Path, dual: DualEncoder | None = None) -> Bank:
-    """Map a bank into memory; tokens are read from the disk when used.
+    """Memory-map a bank; tokens are read from disk when used.
 
     Args:
-        path: what ``build_bank`` or ``save_bank`` wrote.
-        dual: the dual encoder that the bank must come from; None = any.
+        path: of a file that ``build_bank`` or ``save_bank`` wrote.
+        dual: the dual encoder that must have made the bank; None = any.
 
     Raises:
-        UserError: missing, damaged, not a bank, or made by another encoder.
+        UserError: missing; damaged; not a bank; made by another encoder.
     """
     remedy = "make it with: dptr bank --images DIR"
     try:
@@ -114,32 +114,32 @@ def build_bank(
     progress: Callable[[int], None] = lambda done: None,
     center_crop: bool = False,
 ) -> Bank:
-    """Embed photographs, all their image tokens, and write a bank.
+    """Encode photographs, and write a bank of all their image tokens.
 
-    Each photograph is brought to the encoder's ``image_size``. What cannot be read is left out and listed in
-    ``provenance["dropped"]``. Batches are kept in a folder beside ``out`` (``OUT.parts``) until all are there:
-    interrupted at any moment, the same call goes on after its last whole batch and writes the same bytes as an
-    uninterrupted one. With another encoder, batch or ``center_crop``, or changed files, it begins anew.
+    Each photograph is resized to the encoder's ``image_size``. Unreadable ones are left out and listed in
+    ``provenance["dropped"]``. Batches are saved in a folder beside ``out`` (``OUT.parts``) until all are done: after an
+    interruption, the same call continues after the last complete batch, and writes the same bytes as without. With
+    another encoder, batch size, or ``center_crop``, or changed files, it starts anew.
 
     Args:
         dual: any dual encoder.
         images: paths of photographs.
         out: the file to write.
-        batch: images at once.
+        batch: number of images per batch.
         progress: called after each batch with the number of images done.
-        center_crop: resize the short side and cut out the middle (``crop_center``), as CLIP does; else stretch.
+        center_crop: resize the short side and crop the middle (``crop_center``), as CLIP does; otherwise stretch.
 
     Returns:
         The bank, mapped from ``out``.
 
     Raises:
-        UserError: no image, or none readable; tokens that are not finite in float16; ``out`` cannot be written, or is
-            a file that DPTR did not write, as is something in ``OUT.parts``.
+        UserError: no images, or none readable; tokens that are not finite in float16; ``out`` cannot be written; DPTR
+            did not write an existing ``out`` or file in ``OUT.parts``.
     """
     if not images:
         raise UserError("bank: no images; pass a folder of photographs with --images DIR")
     check_file(out, images)
-    if writes_through(out):  # no place beside it, and nothing to map
+    if writes_through(out):  # a stream: it has no folder beside it, and cannot be mapped
         with tempfile.TemporaryDirectory() as scratch:
             bank = build_bank(dual, images, Path(scratch) / "bank", batch, progress, center_crop)
             save_bank(bank, out)
@@ -169,7 +169,9 @@ def build_bank(
         "date": date,
         "version": __version__,
     }
-    save_bank(Bank(torch.cat(tokens), provenance), parts / "whole")  # in parts: killed, nothing lies about elsewhere
+    save_bank(
+        Bank(torch.cat(tokens), provenance), parts / "whole"
+    )  # in ``parts``, so that a kill leaves no file elsewhere
     check_file(out)
     os.replace(parts / "whole", target)
     remove_partial(parts)
@@ -178,7 +180,7 @@ def build_bank(
 
 
 def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int, center_crop: bool) -> str:
-    """A hash of all that the rows depend on: interrupted work is taken up only where it is the same."""
+    """A hash of everything that the tokens depend on, by which interrupted work can be resumed."""
     plan = hashlib.sha256(f"{FORMAT} {_weights(dual.fingerprint)} {dual.image_size} {batch} {center_crop}".encode())
     for path in paths:
         stat = path.stat() if path.exists() else None
@@ -187,7 +189,7 @@ def _plan(dual: DualEncoder, paths: Sequence[Path], batch: int, center_crop: boo
 
 
 def _take_up(parts: Path, plan: str) -> str:
-    """Keep what an interrupted run of the same plan left in ``parts``, else clear it; the date of the run's start."""
+    """Clear ``parts`` unless an interrupted run of the same plan left it; return the date on which the run started."""
     plan_file = parts / _PLAN
     if check_folder(parts, "unfinished bank", _PLAN, ("plan", "date")):
         left = read_json(plan_file, "unfinished bank")
@@ -200,7 +202,7 @@ def _take_up(parts: Path, plan: str) -> str:
 
 
 def _embed(dual: DualEncoder, paths: Sequence[Path], out: Path, center_crop: bool) -> None:
-    """Write one batch: float16 tokens of its readable images, and as metadata path -> reason of the others."""
+    """Write a batch: float16 tokens of its readable images, and, as metadata, path -> reason for the others."""
     arrays: list[np.ndarray] = []
     to_size = crop_center if center_crop else to_array
     unreadable: dict[str, str] = {}
@@ -219,7 +221,7 @@ def _embed(dual: DualEncoder, paths: Sequence[Path], out: Path, center_crop: boo
 
 
 def _collect(files: Sequence[Path]) -> tuple[list[Float16[Tensor, "_ p d"]], dict[str, str]]:
-    """Mapped tokens of the batches that have any, and path -> reason over all."""
+    """Memory-mapped tokens of all non-empty batches, and path -> reason for all unreadable images."""
     tokens: list[Tensor] = []
     unreadable: dict[str, str] = {}
     for path in files:

@@ -1,4 +1,4 @@
-"""Offline Randomized Perturbation: text tokens moved by tokens of a bank's images (DPTR section 3.2)."""
+"""Offline Randomized Perturbation: noise from a bank's image tokens is added to text tokens (DPTR section 3.2)."""
 
 from __future__ import annotations
 
@@ -39,30 +39,29 @@ def perturb(
     own: slice = slice(None),
     replacement: bool = True,
 ) -> Float[Tensor, "b m d"]:
-    """Add tokens of one random bank image a sample: ``memory + strength * noise``. For training only.
+    """Add tokens of one random bank image to each sample: ``memory + strength * noise``. For training only.
 
-    As DPTR's published code (lambda = 0.1 there): each sample draws one image, and token positions without
-    replacement. A bank with fewer tokens (p) than the memory (m) goes on with further random orders of its p tokens,
-    each without replacement.
+    As in DPTR's published code (where lambda = 0.1), each sample draws one image, and token positions without
+    replacement. If the bank has fewer tokens (p) than the memory (m), further random orders of its p tokens follow.
 
     Args:
         memory: text tokens.
-        mask: True at real tokens; the others stay as they are.
+        mask: True at real tokens; others do not change.
         bank: of the same width.
         strength: the paper's lambda; 0 returns ``memory``.
         generator: draws images and positions, on its own device.
-        positions: ``shared``, as published: one draw of positions for all samples of the batch; ``per-sample``: each
-            sample its own; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
-        samples, own: how many samples the batch holds over all processes (None = b), and which of them these are: the
+        positions: ``shared``, as published: the same positions for all samples of the batch; ``per-sample``: a draw for
+            each; ``aligned``: token i of the memory gets token i of the bank image, for banks of residuals.
+        samples, own: size of the batch over all processes (None = b), and the part of it that is in ``memory``. The
             noise of a sample does not depend on the number of processes.
-        replacement: True: each sample draws its image independently, so that a bank may be smaller than a batch; False,
-            as published: no two samples of a batch draw the same one.
+        replacement: True: samples draw images independently, so that a bank may be smaller than a batch; False, as
+            published: the samples of a batch draw different images.
 
     Returns:
-        Perturbed memory, of ``memory``'s type; the sum is made in float32.
+        Perturbed memory, of ``memory``'s type; the sum is computed in float32.
 
     Raises:
-        ValueError: without replacement, a bank of fewer images than the batch has samples.
+        ValueError: without replacement, the bank has fewer images than the batch has samples.
     """
     if strength == 0:
         return memory

@@ -1,11 +1,10 @@
-"""Residuals: image token minus text token, of rendered words. Our variant of ORP, beside the paper's.
+"""Residuals (image token minus text token) of rendered words, as noise for stage 1: our variant of ORP.
 
-Image and text tokens of the glyph encoder stand for the same slots, so their difference is the error that image tokens
-make. Added to text tokens in stage 1, residuals make them err as image tokens do. ``perturb`` with
-``positions = "aligned"`` adds the residuals of one random crop, slot by slot; an "O" that looks like a "0" then lends
-its error to any letter. ``perturb_by_symbol`` gives each token a residual of the same symbol, so that a decoder meets
-the confusions that images cause. A residual reveals its symbol, and a decoder can learn a small bank by heart: use one
-of many crops (docs/LOG.md).
+Image and text tokens of the glyph encoder belong to the same slots, so their difference is the error of image tokens.
+Text tokens with added residuals have the same errors as image tokens. ``perturb`` with ``positions = "aligned"`` adds
+the residuals of one random crop, slot by slot; then the error of an "O" that looks like a "0" is added to any letter.
+``perturb_by_symbol`` adds residuals of the same symbol, so that a decoder sees the confusions of images. A residual
+reveals its symbol, and a decoder can memorize a small bank: use a bank of many crops (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from dptr.version import __version__
 
 
 def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[str]]], out: str | Path) -> Bank:
-    """Write a bank of residuals from crops of known words; rendered ones do, no human label is needed.
+    """Write a bank of residuals of crops with known words, such as rendered ones.
 
     Args:
-        dual: a dual encoder whose image tokens stand for the same slots as its text tokens: glyph.
-        batches: pixels (b, 3, h, w) in [-1, 1] at ``dual.image_size``, and the words they show.
+        dual: a dual encoder with image and text tokens of the same slots: glyph.
+        batches: pixels (b, 3, h, w) in [-1, 1] at ``dual.image_size``, and their words.
         out: the file to write.
 
     Returns:
-        The bank, mapped from ``out``; ``images`` of its provenance are the words.
+        The bank, memory-mapped from ``out``; ``images`` of its provenance are the words.
 
     Raises:
         UserError: no crops; a dual encoder whose text and image tokens differ in number; ``out`` cannot be written, or
@@ -70,12 +69,12 @@ def build_residual_bank(dual: DualEncoder, batches: Iterable[tuple[Tensor, list[
 
 @dataclass(frozen=True)
 class SymbolGroups:
-    """Rows of a table sorted by the symbol that each stands for.
+    """Rows of a table, sorted by the symbol of each.
 
     Attributes:
-        rows: row numbers, in the order of ``symbols``.
-        symbols: ascending.
-        characters: numbers of the rows that stand for a character, not for the end or for padding.
+        rows: indices, in the order of ``symbols``.
+        symbols: of ``rows``, ascending.
+        characters: indices of the rows whose symbol is a character, not the end or padding.
     """
 
     rows: Int[Tensor, " n"]
@@ -96,10 +95,10 @@ def draw_same_symbol(
     samples: int | None = None,
     own: slice = slice(None),
 ) -> Int[Tensor, "b m"]:
-    """A random row for each wanted symbol: one that stands for it or, where none does, for any character.
+    """Draw a random row with each wanted symbol; if there is none, one with any character.
 
     Args:
-        samples, own: as in ``dptr.dual.orp.perturb.perturb``.
+        samples, own: see ``dptr.dual.orp.perturb.perturb``.
     """
     first, last = (torch.searchsorted(groups.symbols, wanted, right=right) for right in (False, True))
     everything = len(wanted) if samples is None else samples
@@ -118,9 +117,9 @@ class ResidualTable:
     """A bank of residuals by symbol.
 
     Attributes:
-        tokens: all residuals, one a row.
-        groups: their rows by symbol.
-        index: the number of each character in the bank; END and PAD have numbers of their own.
+        tokens: all residuals, one per row.
+        groups: the rows by symbol.
+        index: character -> symbol; END and PAD have other symbols.
     """
 
     tokens: Float[Tensor, "n d"]
@@ -132,7 +131,7 @@ _END, _PAD, _UNKNOWN = 0, 1, -1
 
 
 def tabulate_residuals(bank: Bank) -> ResidualTable:
-    """Sort a bank of ``build_residual_bank`` by what its tokens stand for.
+    """Group a bank of ``build_residual_bank`` by symbol.
 
     Raises:
         UserError: a bank of photographs.

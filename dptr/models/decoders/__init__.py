@@ -1,4 +1,4 @@
-"""Recognition decoders behind one contract; a new one is a file and a line in ``DECODERS``."""
+"""Recognition decoders with one interface; a new one takes a file and a line in ``DECODERS``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""ABINet decoder: parallel attention, a bidirectional cloze language model and a gate, in turns (Fang et al. 2021).
+"""ABINet decoder: parallel attention whose reading a bidirectional cloze language model corrects iteratively.
 
-"Read Like Humans: Autonomous, Bidirectional and Iterative Language Modeling for Scene Text Recognition", CVPR 2021. The
-vision branch reads all positions at once; the language model (BCN, section 3.2) predicts each character from the others
-that were read; a gate mixes both (section 3.3), and what comes out is what the language model corrects next.
+Fang et al., "Read Like Humans: Autonomous, Bidirectional and Iterative Language Modeling for Scene Text Recognition",
+CVPR 2021. The vision branch reads all positions in parallel. The language model (BCN, section 3.2) predicts each
+character from the other characters of this reading. A gate fuses both (section 3.3), and the next iteration corrects
+the fused reading.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_m
 
 
 def cloze_mask(logits: Float[Tensor, "b t c"]) -> Bool[Tensor, "b 1 t t"]:
-    """Which characters of a reading each position may look at: all but its own, up to the first EOS; True = allowed.
+    """The attention mask of the language model: each position sees all others up to the first EOS; True = allowed.
 
-    The diagonal is ABINet's (section 3.2). At least two positions are visible, as in the published code, so
-    that the position of an empty word's EOS sees something.
+    The diagonal is masked as in section 3.2. At least two positions are visible, as in the published code, so that the
+    EOS of an empty word has something to attend to.
     """
     length = logits.shape[1]
-    ended = (logits.argmax(-1) == 0).cumsum(1)
-    place = torch.arange(length, device=logits.device)
-    visible = (F.pad(ended, (1, 0))[:, :-1] == 0) | (place < 2)
-    return visible[:, None, None, :] & (place[:, None] != place)
+    ends_seen = (logits.argmax(-1) == 0).cumsum(1)
+    position = torch.arange(length, device=logits.device)
+    visible = (F.pad(ends_seen, (1, 0))[:, :-1] == 0) | (position < 2)
+    return visible[:, None, None, :] & (position[:, None] != position)
 
 
 class BCN(nn.Module):
-    """Bidirectional cloze network (section 3.2): positions attend to the characters of a reading, never to their own.
+    """Bidirectional cloze network (section 3.2): each position attends to the characters at all other positions.
 
-    No self-attention, and each layer takes its keys and values from the characters themselves, so that through no layer
-    a character comes back to its own position.
+    There is no self-attention, and the keys and values of every layer are the characters themselves. So no position
+    sees its own character through other positions.
     """
 
     def __init__(self, classes: int, length: int, dim: int, depth: int, heads: int, dropout: float):
@@ -46,15 +47,17 @@ class BCN(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, shares: Float[Tensor, "b t c"], allowed: Bool[Tensor, "b 1 t t"]) -> Float[Tensor, "b t d"]:
+    def forward(
+        self, probabilities: Float[Tensor, "b t c"], allowed: Bool[Tensor, "b 1 t t"]
+    ) -> Float[Tensor, "b t d"]:
         """Features of each position.
 
         Args:
-            shares: probabilities of the classes; rows sum to 1.
+            probabilities: of the classes; rows sum to 1.
             allowed: from ``cloze_mask``.
         """
-        characters = self.dropout(shares @ self.embedding.weight + self.places)
-        x = self.queries.expand(shares.shape[0], -1, -1)
+        characters = self.dropout(probabilities @ self.embedding.weight + self.places)
+        x = self.queries.expand(probabilities.shape[0], -1, -1)
         for layer, projected in zip(self.layers, project_memory(self.layers, characters), strict=True):
             x = layer(x, projected, allowed)
         return self.norm(x)
@@ -64,11 +67,12 @@ class ABINet(Decoder):
     """The decoder.
 
     Args:
-        characters: n, how many characters; classes are EOS 0, characters 1..n.
+        characters: n, the size of the charset; classes are EOS 0, characters 1..n.
         max_length: the longest word in characters.
-        dim, depth, heads, dropout: of the layers, ``depth`` in the vision branch and in the language model each. The
-            published code has dim 512, heads 8, dropout 0.1, 1 attention in the vision branch and 4 layers of language.
-        iterations: how often the reading is corrected, in training and decoding (3 in the paper).
+        dim, depth, heads, dropout: of the layers; vision branch and language model have ``depth`` layers each. The
+            published code has dim 512, heads 8, dropout 0.1, 1 attention layer in the vision branch, and 4 layers in
+            the language model.
+        iterations: corrections of the reading, in training and decoding (3 in the paper).
     """
 
     def __init__(
@@ -107,10 +111,10 @@ class ABINet(Decoder):
         return dict.fromkeys(["language.embedding.weight", *heads], "classes")
 
     def per_position(self) -> dict[str, str]:
-        """Queries and places of both branches: the k-th is the k-th character's.
+        """Queries and position embeddings of both branches: row k belongs to the k-th character.
 
-        Vision reads each position by itself: its first rows read as they did. So does the language model where the word
-        ends within them, for it sees nothing after the end.
+        The vision branch reads each position independently, so further rows do not change the first ones. Nor do they
+        in the language model for words that end within the first rows, since it sees nothing after the end.
         """
         return dict.fromkeys(["queries", "language.places", "language.queries"], "characters")
 
@@ -125,17 +129,17 @@ class ABINet(Decoder):
         return self.vision_norm(x)
 
     def fuse(self, visual: Float[Tensor, "b t d"], linguistic: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """Features of both branches, mixed by a gate (section 3.3)."""
-        share = self.gate(torch.cat([linguistic, visual], dim=-1)).sigmoid()
-        return share * visual + (1 - share) * linguistic
+        """Features of both branches, fused by a gate (section 3.3)."""
+        gate = self.gate(torch.cat([linguistic, visual], dim=-1)).sigmoid()
+        return gate * visual + (1 - gate) * linguistic
 
     def readings(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> tuple[Float[Tensor, "b t c"], list[Float[Tensor, "b t c"]], list[Float[Tensor, "b t c"]]]:
-        """Logits of the vision branch, and by iteration of the language model and of both together.
+        """Logits of the vision branch, and for each iteration those of the language model and of the fusion.
 
-        The language model gets probabilities without their gradient ("blocking gradient flow", section 3.2), so that
-        it learns to spell and vision to see.
+        No gradient flows through the probabilities that the language model gets ("blocking gradient flow", section
+        3.2).
         """
         visual = self.read_memory(memory, memory_mask)
         vision = self.vision_head(visual)
@@ -155,26 +159,26 @@ class ABINet(Decoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Cross-entropy of vision, and of language and fusion each averaged over the iterations (section 3.4).
+        """Cross-entropy of the vision branch, plus that of language and fusion averaged over the iterations (3.4).
 
-        All three count alike (the published weights are 1).
+        All three have weight 1, as published.
         """
         vision, language, fused = self.readings(memory, memory_mask)
-        wanted = targets[:, 1:]
+        labels = targets[:, 1:]
 
-        def spelling(logits: Tensor) -> Tensor:
-            shown = logits[:, : wanted.shape[1]].flatten(0, 1).float()
-            return F.cross_entropy(shown, wanted.flatten(), ignore_index=self.pad)
+        def cross_entropy(logits: Tensor) -> Tensor:
+            rows = logits[:, : labels.shape[1]].flatten(0, 1).float()
+            return F.cross_entropy(rows, labels.flatten(), ignore_index=self.pad)
 
-        parts = [spelling(each) + spelling(mixed) for each, mixed in zip(language, fused, strict=True)]
-        return spelling(vision) + torch.stack(parts).mean()
+        parts = [cross_entropy(ours) + cross_entropy(both) for ours, both in zip(language, fused, strict=True)]
+        return cross_entropy(vision) + torch.stack(parts).mean()
 
     def term_count(self, targets: Int[Tensor, "b t"]) -> int:
         """Characters and EOS of all words."""
         return int((targets[:, 1:] != self.pad).sum())
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """Vision and language together after the last iteration."""
+        """Logits of the fusion after the last iteration, t = ``max_length`` + 1."""
         return self.readings(memory, memory_mask)[2][-1]
 
 

@@ -1,4 +1,4 @@
-"""A head over thousands of characters whose training compares the right one with some of the others."""
+"""Sampled softmax: a linear head over thousands of characters, trained on the targets and a sample of the others."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from torch import Tensor, nn
 
 
 class SampledHead(nn.Linear):
-    """A linear layer to classes; within ``sampled`` to those of a batch and some others alone.
+    """A linear layer to all classes; within ``sampled``, to the classes of a batch's targets and a sample of others.
 
-    Importance sampling of the softmax's sum (Bengio and Senecal 2003; Jean et al. 2015, 3.2), with one set of classes
-    for the whole batch. A class of the batch's targets is always in it. Of the others each is in it with the same
-    probability q, and its exponential counts 1/q times: the expectation of the sum is that over all classes.
-    Alignment draws symbols too, and does not weight them (``dptr.dual.glyph.losses.sample_symbols``).
+    The softmax's denominator is estimated by importance sampling (Bengio and Senecal 2003; Jean et al. 2015, 3.2), with
+    one sample for the whole batch. It contains the targets' classes. Each other class is in it with probability q, and
+    its exponential is weighted by 1/q, so that the estimate of the denominator is unbiased. Alignment samples symbols
+    too, without such weights (``dptr.dual.glyph.losses.sample_symbols``).
 
     Args:
-        dim: width of its input.
-        classes: C, how many.
-        negatives: k, how many classes are drawn beside those of the targets, without replacement; q = k/C. 0 or at
-            least C = all classes count.
+        dim: width of the input.
+        classes: C, the number of classes.
+        negatives: k, the number of classes to draw without replacement; q = k/C. 0 or at least C = use all classes.
     """
 
     def __init__(self, dim: int, classes: int, negatives: int = 0):
@@ -42,28 +41,28 @@ class SampledHead(nn.Linear):
     def sampled(
         self, targets: Int[Tensor, "..."], generator: torch.Generator
     ) -> Iterator[Callable[[Int[Tensor, "..."]], Int[Tensor, "..."]]]:
-        """Logits are those of a sample of classes meanwhile.
+        """Restrict the layer to a sample of classes.
 
         Args:
-            targets: symbols, those that are no classes among them; class 0 always counts.
-            generator: on the CPU; not used where all classes count.
+            targets: symbols of the batch, which may include BOS and PAD. Class 0 is always in the sample.
+            generator: on the CPU; not used if all classes are.
 
         Yields:
-            Places in the sample of the targets' classes; symbols that are no classes stay as they are.
+            A function from the targets' symbols to their indices in the sample; it keeps BOS and PAD.
         """
         classes = self.out_features
         if not 0 < self.negatives < classes:
             yield lambda symbols: symbols
             return
         drawn = torch.randperm(classes, generator=generator)[: self.negatives].to(targets.device)
-        own = torch.cat([targets.flatten(), targets.new_zeros(1)]).unique()
-        own = own[own < classes]
-        among = torch.cat([own, drawn]).unique()
-        offsets = torch.where(torch.isin(among, own), 0.0, math.log(classes / self.negatives))
-        places = torch.full((classes,), -1, device=targets.device)
-        places[among] = torch.arange(len(among), device=targets.device)
-        self._sample = among, offsets
+        positives = torch.cat([targets.flatten(), targets.new_zeros(1)]).unique()
+        positives = positives[positives < classes]
+        sample = torch.cat([positives, drawn]).unique()
+        offsets = torch.where(torch.isin(sample, positives), 0.0, math.log(classes / self.negatives))
+        indices = torch.full((classes,), -1, device=targets.device)
+        indices[sample] = torch.arange(len(sample), device=targets.device)
+        self._sample = sample, offsets
         try:
-            yield lambda symbols: torch.where(symbols < classes, places[symbols.clamp(max=classes - 1)], symbols)
+            yield lambda symbols: torch.where(symbols < classes, indices[symbols.clamp(max=classes - 1)], symbols)
         finally:
             self._sample = None

@@ -1,12 +1,12 @@
-"""CTC decoders: all positions are read at once; Connectionist Temporal Classification (Graves et al. 2006).
+"""CTC decoders: Connectionist Temporal Classification (Graves et al. 2006), which reads all positions in parallel.
 
-A CTC network labels a row of positions, its path, with characters and blanks; a word is what is left of a path when
-repeats are merged and blanks dropped. There are two kinds:
+The network labels each position of a path with a character or blank. Merging repeats and dropping blanks turns the path
+into a word. There are two kinds:
 
-- ``QueryCTC``: the path is 2L - 1 learned queries that attend to the memory, whatever that is: slots, text tokens. They
-  are the fewest that can spell each word of L characters: L equal ones need L - 1 blanks between.
-- ``TokenCTC``: the path is the memory itself, the image tokens from left to right (CRNN, Shi et al. 2015). The head is
-  the same at all places, so that lines need not be as common in training as words.
+- ``QueryCTC``: the path is 2L - 1 learned queries that attend to the memory (image tokens, slots, or text tokens). This
+  is the shortest path that can spell every word of L characters: L equal characters need L - 1 blanks between them.
+- ``TokenCTC``: the path is the memory itself, the image tokens from left to right (CRNN, Shi et al. 2015). All
+  positions share the head, so that training needs fewer lines than words.
 """
 
 from __future__ import annotations
@@ -25,44 +25,43 @@ from dptr.models.layers import CrossLayer, init_transformer, key_mask, project_m
 
 
 def collapse(logits: Float[Tensor, "b t c"], length: int) -> Float[Tensor, "b k c"]:
-    """Best path decoding (Graves et al. 2006, section 3.2) with logits by character.
+    """Best path decoding (Graves et al. 2006, section 3.2), as one row of logits per character and EOS.
 
-    The likeliest class at each of t positions; repeats merged, blanks (class 0) dropped. A character's logits are those
-    of the position of its run where it is likeliest. After the last one stand those of the least certain blank as EOS:
-    of all places where a character may have been missed, the likeliest. So a word's confidence is the probability of
-    its path without the factors of repeats and of the other blanks: with them it would fall with t. A path without
-    blanks ends with certainty.
+    The best path has the likeliest class at each of t positions. A character's logits are those of the likeliest
+    position of its run. The rows after the last character, which read as EOS, have the logits of the least certain
+    blank, where a character is likeliest to have been missed. So the confidence of a word leaves out repeats and all
+    other blanks; with them it would fall with t. The EOS of a path without blanks has probability 1.
 
     Args:
-        length: k, positions to return; of a path with more characters the first k.
+        length: k, the number of rows; further characters of the path are dropped.
     """
     score, best = logits.float().softmax(-1).max(-1)
-    shown = best != 0
-    starts = shown & (best != F.pad(best, (1, 0))[:, :-1])
+    is_character = best != 0
+    starts = is_character & (best != F.pad(best, (1, 0))[:, :-1])
     run = starts.cumsum(1) - 1
-    members = shown[:, None] & (run[:, None] == torch.arange(length, device=logits.device)[:, None])
+    members = is_character[:, None] & (run[:, None] == torch.arange(length, device=logits.device)[:, None])
     peak = score[:, None].masked_fill(~members, -1.0).argmax(-1)
     characters = logits.gather(1, peak[..., None].expand(-1, -1, logits.shape[-1]))
-    doubt = score.masked_fill(shown, 2.0).argmin(-1)  # above what a certain blank scores
+    least_certain = score.masked_fill(is_character, 2.0).argmin(-1)  # 2 is above every probability of a blank
     certain = torch.full_like(logits[:, 0], float("-inf"))
     certain[:, 0] = 0.0
-    end = torch.where(shown.all(1, keepdim=True), certain, logits[torch.arange(logits.shape[0]), doubt])
+    end = torch.where(is_character.all(1, keepdim=True), certain, logits[torch.arange(logits.shape[0]), least_certain])
     return torch.where(members.any(-1, keepdim=True), characters, end[:, None])
 
 
 class CTC(Decoder):
-    """What both kinds share but the layers. Classes are blank 0 (EOS of what ``decode`` returns), characters 1..n.
+    """The part that both kinds share. Classes are blank 0 (EOS in the result of ``decode``) and characters 1..n.
 
     Attributes:
         characters: n.
-        max_length: the longest word in characters that ``decode`` returns.
+        max_length: the longest word that ``decode`` returns, in characters.
         head: a linear layer to the classes.
     """
 
     head: nn.Linear
 
     blank = 0
-    spells_all = True  # whether each word of up to ``max_length`` characters has a path
+    spells_all = True  # whether every word of up to ``max_length`` characters has a path
 
     def __init__(self, characters: int, max_length: int, dim: int):
         super().__init__()
@@ -72,7 +71,7 @@ class CTC(Decoder):
     def predict(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t c"]:
-        """Logits of the t positions of a path."""
+        """Logits of the t positions of the path."""
 
     def per_character(self) -> dict[str, str]:
         return {"head.weight": "classes", "head.bias": "classes"}
@@ -86,19 +85,20 @@ class CTC(Decoder):
     ) -> Float[Tensor, "..."]:
         """Negative log-probability of each word over all its paths (Graves et al. 2006, equation 3, section 4.2).
 
-        Infinite for a word that has no path, which can be where ``spells_all`` is false.
+        It is infinite for a word without a path, which only exists if ``spells_all`` is false.
 
         Args:
-            reduction: ``mean`` is that of ``loss``.
+            reduction: ``mean`` as for ``loss``.
         """
-        shown = (targets > self.blank) & (targets <= self.characters)
-        shares = self.predict(memory, memory_mask).float().log_softmax(-1)
-        words = targets.masked_fill(~shown, self.blank)[:, 1:]
-        positions = torch.full_like(targets[:, 0], shares.shape[1])
-        no_path_is_free = reduction == "mean" and not self.spells_all
+        is_character = (targets > self.blank) & (targets <= self.characters)
+        log_probabilities = self.predict(memory, memory_mask).float().log_softmax(-1)
+        words = targets.masked_fill(~is_character, self.blank)[:, 1:]
+        input_lengths = torch.full_like(targets[:, 0], log_probabilities.shape[1])
+        zero_infinity = reduction == "mean" and not self.spells_all
         return F.ctc_loss(
-            shares.transpose(0, 1), words, positions, shown.sum(1), self.blank, reduction, no_path_is_free
-        )
+            log_probabilities.transpose(0, 1), words, input_lengths, is_character.sum(1), self.blank, reduction,
+            zero_infinity,
+        )  # fmt: skip
 
     def loss(
         self,
@@ -107,9 +107,9 @@ class CTC(Decoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """``word_losses`` by character, then mean over the words, as ``torch.nn.CTCLoss`` does by default.
+        """``word_losses`` divided by the words' lengths, then averaged over words, as in ``torch.nn.CTCLoss``.
 
-        A word that has no path counts as 0.
+        The loss of a word without a path is 0.
         """
         return self.word_losses(memory, memory_mask, targets, "mean")
 
@@ -118,12 +118,12 @@ class CTC(Decoder):
         return len(targets)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """The best path as ``max_length`` + 1 rows of logits, see ``collapse``."""
+        """The best path, collapsed to ``max_length`` + 1 rows of logits; see ``collapse``."""
         return collapse(self.predict(memory, memory_mask), self.max_length + 1)
 
 
 class QueryCTC(CTC):
-    """Learned queries as the path.
+    """CTC over learned queries.
 
     Args:
         characters, max_length: see ``CTC``.
@@ -140,22 +140,21 @@ class QueryCTC(CTC):
         nn.init.trunc_normal_(self.queries, std=0.5)  # as PARSeq's positions
 
     def min_memory(self, max_length: int) -> int:
-        """One: the 2L - 1 positions that CTC needs are the decoder's own queries."""
+        """1: the 2L - 1 positions that CTC needs are the decoder's own queries."""
         return 1
 
     def per_position(self) -> dict[str, str]:
-        """The 2L - 1 queries of a path; of a longer one, the first are kept and the others copy the last.
+        """The 2L - 1 queries of the path; a longer path keeps them and copies the last.
 
-        No query sees another and repeats are merged, so words of up to L characters are read as before. Interpolated
-        over the longer path all queries would move, and fresh ones show characters that are not there
-        (docs/decoders.md).
+        Queries do not see each other and repeats are merged, so words of up to L characters are read as before.
+        Interpolation would change all queries, and fresh queries read characters that are not there (docs/decoders.md).
         """
         return {"queries": "path"}
 
     def predict(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b t c"]:
-        """Logits of the t = 2L - 1 positions of a path."""
+        """Logits of the t = 2L - 1 positions of the path."""
         x = self.queries.expand(memory.shape[0], -1, -1)
         allowed = key_mask(memory_mask)
         for layer, projected in zip(self.layers, project_memory(self.layers, memory), strict=True):
@@ -164,9 +163,9 @@ class QueryCTC(CTC):
 
 
 class TokenCTC(CTC):
-    """The memory as the path: a linear layer names the character of each token, or none.
+    """CTC over the memory: a linear layer labels each token with a character or blank.
 
-    k tokens spell words of up to k characters, fewer where equal ones follow each other.
+    k tokens spell words of up to k characters, less one for each pair of equal neighbors.
 
     Args:
         characters, max_length: see ``CTC``.
@@ -181,17 +180,17 @@ class TokenCTC(CTC):
         self.apply(init_transformer)
 
     def min_memory(self, max_length: int) -> int:
-        """One: how many tokens a crop has goes by its width, and longer words stand in wider crops."""
+        """1: the number of tokens grows with the crop's width, and longer words have wider crops."""
         return 1
 
     def per_position(self) -> dict[str, str]:
-        """None: all tokens are read alike."""
+        """None: the head is the same for all tokens."""
         return {}
 
     def predict(
         self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None
     ) -> Float[Tensor, "b m c"]:
-        """Logits of each token; of those that the mask leaves out, certain blanks."""
+        """Logits of each token; masked tokens are blanks with probability 1."""
         logits = self.head(memory)
         if memory_mask is None:
             return logits

@@ -1,4 +1,4 @@
-"""NRTR decoder: a causal transformer that writes a word character by character (Sheng, Chen, Xu, ICDAR 2019)."""
+"""NRTR decoder: a causal transformer that reads a word character by character (Sheng, Chen, Xu, ICDAR 2019)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class NRTR(AutoregressiveDecoder):
     """The decoder.
 
     Args:
-        characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
+        characters: n, the size of the charset; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
         max_length: the longest word in characters.
         dim, depth, heads, dropout: of the layers. The published code (OpenOCR) has dim 512, depth 6, dropout 0.1.
-        negatives: how many classes the loss draws beside those of the targets (``SampledHead``); 0 = all count.
+        negatives: classes that the loss samples in addition to the targets' (``SampledHead``); 0 = use all.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class NRTR(AutoregressiveDecoder):
         self.head = SampledHead(dim, characters + 1, negatives)
         self.dropout = nn.Dropout(dropout)
         self.apply(init_transformer)
-        nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
+        nn.init.trunc_normal_(self.positions, std=0.5)  # comparable to characters, which have deviation 1
 
     def min_memory(self, max_length: int) -> int:
         return 1
@@ -54,7 +54,7 @@ class NRTR(AutoregressiveDecoder):
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
     def per_position(self) -> dict[str, str]:
-        """The k-th position is the k-th input's, and no input sees a later one: the first rows read as they did."""
+        """Row k belongs to the k-th input. Inputs do not see later ones, so further rows do not change the first."""
         return {"positions": "characters"}
 
     def project(self, memory: Float[Tensor, "b m d"]) -> list[Float[Tensor, "2 b h m e"]]:
@@ -76,27 +76,27 @@ class NRTR(AutoregressiveDecoder):
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
         cache: list[Float[Tensor, "2 b h p e"]],
     ) -> tuple[Float[Tensor, "b l c"], list[Float[Tensor, "2 b h n e"]]]:
-        """Logits of the symbol after each input, from it, the inputs before it and the p positions of ``cache``.
+        """Logits of the symbol after each input, given the inputs up to it and the p positions of ``cache``.
 
         Args:
-            inputs: BOS and characters at positions p..p + l - 1; what comes after an EOS does not count.
+            inputs: BOS and characters at positions p..p + l - 1; logits after an EOS are meaningless.
             memory: from ``project``.
-            cache: keys and values of positions 0..p - 1 by layer, as this method returned them; empty for p = 0.
+            cache: for each layer, keys and values of positions 0..p - 1, as returned by this method; empty for p = 0.
 
         Returns:
             The logits, and the cache for position n = p + l.
         """
-        length, before = inputs.shape[1], cache[0].shape[3] if cache else 0
+        length, first = inputs.shape[1], cache[0].shape[3] if cache else 0
         x = math.sqrt(self.dim) * self.embedding(inputs)  # Vaswani et al. 2017, section 3.4
-        x = self.dropout(x + self.positions[:, before : before + length])
-        causal = None  # one input sees all
+        x = self.dropout(x + self.positions[:, first : first + length])
+        causal = None  # a single input sees all before it
         if length > 1:
-            causal = torch.ones(length, before + length, dtype=torch.bool, device=inputs.device).tril(before)
-        grown = []
+            causal = torch.ones(length, first + length, dtype=torch.bool, device=inputs.device).tril(first)
+        new_cache = []
         for index, layer in enumerate(self.layers):
             x, content = layer(x, memory[index], causal, memory_allowed, cache[index] if cache else None)
-            grown.append(content)
-        return self.head(self.norm(x)), grown
+            new_cache.append(content)
+        return self.head(self.norm(x)), new_cache
 
     def teacher_forced_logits(
         self,
@@ -105,7 +105,7 @@ class NRTR(AutoregressiveDecoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
-        """Each character and EOS given all before it."""
+        """Logits and labels of each character and EOS, given all symbols before it."""
         projected = self.project(memory)
         logits, _ = self.predict(targets[:, :-1], projected, key_mask(memory_mask), [])
         return logits, targets[:, 1:]
@@ -115,7 +115,7 @@ class NRTR(AutoregressiveDecoder):
         return int((targets[:, 1:] != self.pad).sum())
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """Greedy, until every word of the batch has ended or holds ``max_length`` + 1 symbols."""
+        """Greedy decoding, until every word of the batch has ended or has ``max_length`` + 1 symbols."""
         return self._left_to_right(self.project(memory), key_mask(memory_mask))
 
 

@@ -1,8 +1,8 @@
 """PARSeq decoder: permutation language modeling with two-stream attention (Bautista and Atienza, ECCV 2022).
 
-The content stream holds what is known (BOS and characters), the query stream holds positions and predicts. An order of
-the positions (a permutation) says which characters a position may see. DPTR uses this decoder at depth 6, so both
-streams are carried through the layers, as in XLNet (Yang et al. 2019).
+The content stream has the known symbols (BOS and characters); the query stream has the positions and predicts their
+symbols. A permutation is an order in which characters become known; it determines which of them a position may see.
+DPTR uses this decoder at depth 6, so both streams pass through the layers, as in XLNet (Yang et al. 2019).
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from dptr.models.layers import (
 
 
 class TwoStreamLayer(Layer):
-    """Self-attention to the content stream, cross-attention to the memory, feed-forward; pre-normed, weights shared."""
+    """Pre-norm layer of self-attention to the content, cross-attention to the memory, and feed-forward.
+
+    Both streams share all weights except the first norm.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float):
         super().__init__()
@@ -69,7 +72,10 @@ class TwoStreamLayer(Layer):
         last: bool,
         past: Float[Tensor, "2 b h p e"] | None = None,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b l d"], Float[Tensor, "2 b h n e"]]:
-        """Both streams after the layer, and the content's n = p + l keys and values: the ``past`` of what follows."""
+        """Both streams after the layer, and the content's n = p + l keys and values, the ``past`` of later positions.
+
+        The ``last`` layer returns the content stream unchanged, since nothing uses it.
+        """
         normed = self.norm_content(content)
         keys = self.self_attention.project(normed)
         if past is not None:
@@ -84,17 +90,17 @@ class PARSeq(AutoregressiveDecoder):
     """The decoder.
 
     Args:
-        characters: n, how many characters; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
+        characters: n, the size of the charset; symbols are EOS 0, characters 1..n, BOS n + 1, PAD n + 2.
         max_length: the longest word in characters.
         dim, depth, heads, dropout: of the layers. PARSeq has depth 1, DPTR depth 6.
-        permutations: orders a training step, mirrored pairs (6 in the paper).
+        permutations: orders per training step, in mirrored pairs (6 in the paper).
         refinements: rounds of cloze refinement after the first reading (1 in the paper).
-        autoregressive: read left to right, or all positions at once, before refining.
-        refinement_mask: what the content stream sees while refining: ``causal``, the inputs up to its own; ``cloze``,
-            as published, all but the next one. At depth 1 both compute the same.
+        autoregressive: whether the first reading is left to right, or of all positions in parallel.
+        refinement_mask: of the content stream during refinement: ``causal``: an input sees those up to itself;
+            ``cloze``, as published: it sees all but the next one. At depth 1 both give the same result.
         initialization: ``fan-in``: ``init_transformer``, positions of deviation 0.5; ``published``: see
             ``_init_as_published``.
-        negatives: how many classes the loss draws beside those of the targets (``SampledHead``); 0 = all count.
+        negatives: classes that the loss samples in addition to the targets' (``SampledHead``); 0 = use all.
     """
 
     def __init__(
@@ -130,22 +136,23 @@ class PARSeq(AutoregressiveDecoder):
             self._init_as_published()
         else:
             self.apply(init_transformer)
-            nn.init.trunc_normal_(self.positions, std=0.5)  # beside characters of deviation 1, so that both count
+            nn.init.trunc_normal_(self.positions, std=0.5)  # comparable to characters, which have deviation 1
 
     def _init_as_published(self) -> None:
-        """``init_published``, positions too; attention's projections by Xavier, and the same ones in every layer.
+        """Initialize as the published code does: ``init_published``, and the same Xavier projections in every layer.
 
-        The published code draws them once and copies the layer; its own initialization, after that, leaves them alone.
+        The published code makes one layer and copies it. Its later initialization does not reach the projections of
+        query, key, and value, which keep torch's.
         """
         self.apply(init_published)
         nn.init.trunc_normal_(self.positions, std=0.02)
         first, *others = cast(Iterable[TwoStreamLayer], self.layers)
         for name in ("self_attention", "cross_attention"):
-            drawn = getattr(first, name)
-            init_projections(drawn)
+            attention = getattr(first, name)
+            init_projections(attention)
             for layer in others:
-                getattr(layer, name).query.load_state_dict(drawn.query.state_dict())
-                getattr(layer, name).key_value.load_state_dict(drawn.key_value.state_dict())
+                getattr(layer, name).query.load_state_dict(attention.query.state_dict())
+                getattr(layer, name).key_value.load_state_dict(attention.key_value.state_dict())
 
     def min_memory(self, max_length: int) -> int:
         return 1
@@ -154,10 +161,10 @@ class PARSeq(AutoregressiveDecoder):
         return {"embedding.weight": "vocabulary", "head.weight": "classes", "head.bias": "classes"}
 
     def per_position(self) -> dict[str, str]:
-        """The k-th position asks for the k-th character, and stands beside it once it is known.
+        """Row k is the query of the k-th character, and the position embedding of that character once it is known.
 
-        Left to right no position sees a later one: the first rows read as they did. A refinement sees the whole word:
-        it does too where the word ends within them.
+        Left to right, positions do not see later ones, so further rows do not change the first readings. A refinement
+        sees the whole word; further rows do not change it if the word ends within the first ones.
         """
         return {"positions": "characters"}
 
@@ -166,14 +173,15 @@ class PARSeq(AutoregressiveDecoder):
         return [layer.cross_attention.project(memory) for layer in layers]
 
     def embed(self, inputs: Int[Tensor, "b l"], first: int | torch.SymInt = 0) -> Float[Tensor, "b l d"]:
-        """Known symbols: BOS alone, characters with the position that they were read at.
+        """The content stream: embeddings of BOS, and of characters with their positions added.
 
         Args:
-            inputs: symbols ``first``, ``first`` + 1, ... of BOS and the word.
+            inputs: consecutive symbols of BOS and the word.
+            first: index of the first of them; BOS has 0.
         """
         content = math.sqrt(self.dim) * self.embedding(inputs)  # scaled as in Vaswani et al. 2017, section 3.4
-        places = F.pad(self.positions, (0, 0, 1, 0))[:, first : first + inputs.shape[1]]
-        return content + places
+        positions = F.pad(self.positions, (0, 0, 1, 0))[:, first : first + inputs.shape[1]]
+        return content + positions
 
     def predict(
         self,
@@ -185,9 +193,12 @@ class PARSeq(AutoregressiveDecoder):
         content_allowed: Bool[Tensor, "l l"],
         query_allowed: Bool[Tensor, "q l"],
     ) -> Float[Tensor, "b q c"]:
-        """Logits of the positions ``query`` from the known ``inputs`` (BOS, characters) at ``content``.
+        """Logits of the positions ``query``, given the ``inputs`` (BOS, characters) at the indices ``content``.
 
-        Inputs after an EOS, EOS and PAD are hidden.
+        The first EOS or PAD among the inputs, and all inputs after it, are masked.
+
+        Args:
+            content_allowed, query_allowed: which content tokens each content or query token may see.
         """
         known = (((inputs == self.eos) | (inputs == self.pad)).cumsum(1) == 0)[:, None, None, content]
         content_mask, query_mask = known & content_allowed, known & query_allowed
@@ -212,17 +223,17 @@ class PARSeq(AutoregressiveDecoder):
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
         cache: list[Float[Tensor, "2 b h p e"]],
     ) -> tuple[Float[Tensor, "b 1 c"], list[Float[Tensor, "2 b h n e"]]]:
-        """What ``predict`` says of position p in the order left to right (in eval mode: without dropout)."""
+        """Logits of position p, as ``predict`` gives them in the order left to right; without dropout."""
         position = cache[0].shape[3] if cache else 0
         content = self.embed(symbol, position)
         query = self.positions[:, position : position + 1].expand(symbol.shape[0], -1, -1)
-        grown = []
+        new_cache = []
         for index, layer in enumerate(self.layers):
             past = cache[index] if cache else None
             last = index == len(self.layers) - 1
             query, content, keys = layer(query, content, memory[index], None, None, memory_allowed, last, past)
-            grown.append(keys)
-        return self.head(self.norm(query)), grown
+            new_cache.append(keys)
+        return self.head(self.norm(query)), new_cache
 
     def teacher_forced_logits(
         self,
@@ -231,7 +242,7 @@ class PARSeq(AutoregressiveDecoder):
         targets: Int[Tensor, "b t"],
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
-        """All predicted positions of all orders (PARSeq equation 3); see ``Sequences``."""
+        """Logits and labels of all predicted positions in all permutations (PARSeq equation 3); see ``Sequences``."""
         orders = build_sequences(draw_permutations(targets.shape[1] - 2, self.permutations, generator)).to(
             targets.device
         )
@@ -244,37 +255,34 @@ class PARSeq(AutoregressiveDecoder):
         targets: Int[Tensor, "b t"],
         orders: Sequences,
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"]]:
-        """``teacher_forced_logits`` with orders of t - 2 characters that were drawn before."""
+        """``teacher_forced_logits`` with given ``orders`` of t - 2 characters."""
         logits = self.predict(
             targets[:, :-1], orders.content, orders.query, self.project(memory), key_mask(memory_mask),
             orders.content_allowed, orders.query_allowed,
         )  # fmt: skip
-        wanted = targets[:, 1:][:, orders.query]
-        return logits, wanted.masked_fill((wanted == self.eos) & (orders.order > 1), self.pad)
+        labels = targets[:, 1:][:, orders.query]
+        return logits, labels.masked_fill((labels == self.eos) & (orders.order > 1), self.pad)
 
     def term_count(self, targets: Int[Tensor, "b t"]) -> int:
-        """Characters in each order, EOS in the first two."""
+        """Characters in each permutation, and EOS in the first two."""
         orders = order_count(targets.shape[1] - 2, self.permutations)
         characters = int(((targets != self.pad).sum(1) - 2).sum())
         return orders * characters + min(orders, 2) * len(targets)
 
     def decode(self, memory: Float[Tensor, "b m d"], memory_mask: Bool[Tensor, "b m"] | None) -> Float[Tensor, "b t c"]:
-        """Read left to right (or all at once), then refine each position given all others (PARSeq section 3.3).
+        """Read left to right, or all positions in parallel, then refine each given all others (PARSeq section 3.3).
 
-        In the published code (and in baudm/parseq) query and content share one mask object, which is edited in place
-        before refining: from then on its content stream is not causal, but sees all but the next character
-        (``refinement_mask`` ``cloze``). Either way, with more than one layer, a trace of a position's own character
-        comes back to it through other characters.
+        In the published code (and in baudm/parseq) query and content share one mask, which is edited in place before
+        refinement: from then on a content token sees all but the next character (``refinement_mask`` ``cloze``). With
+        either mask and more than one layer, a position gets some information on its own character through others.
         """
         projected, memory_allowed = self.project(memory), key_mask(memory_mask)
         if self.autoregressive:
             logits = self._left_to_right(projected, memory_allowed)
         else:
             start, causal, _ = self._masks(memory)
-            first, every = slice(1), slice(self.max_length + 1)
-            logits = self.predict(
-                start, first, every, projected, memory_allowed, causal[first, first], causal[:, first]
-            )
+            bos, every = slice(1), slice(self.max_length + 1)
+            logits = self.predict(start, bos, every, projected, memory_allowed, causal[bos, bos], causal[:, bos])
         return self.refine(logits, projected, memory_allowed)
 
     def refine(
@@ -283,10 +291,10 @@ class PARSeq(AutoregressiveDecoder):
         memory: list[Float[Tensor, "2 b h m e"]],
         memory_allowed: Bool[Tensor, "b 1 1 m"] | None,
     ) -> Float[Tensor, "b k c"]:
-        """``refinements`` rounds; each predicts every position given all others up to the end of the word.
+        """Logits after ``refinements`` rounds; each predicts every position given all others up to the word's end.
 
-        A round can move a word's end back, past where all words of this batch had ended: then the positions after that
-        are predicted too, so that no reading depends on the batch.
+        A round can lengthen a word beyond the length of this batch. Then further positions are predicted too, so that
+        no reading depends on the batch.
         """
         start, causal, cloze = self._masks(memory[0][0])
         context = cloze if self.refinement_mask == "cloze" else causal
@@ -294,11 +302,11 @@ class PARSeq(AutoregressiveDecoder):
         length = logits.shape[1] if self.refinements < 2 else longest
         for _ in range(self.refinements):
             inputs = torch.cat([start, logits.argmax(-1)], dim=1)[:, :length]
-            seen = slice(inputs.shape[1])
+            content = slice(inputs.shape[1])
 
-            def predict(asked: slice, inputs: Tensor = inputs, seen: slice = seen) -> Tensor:
-                masks = context[seen, seen], cloze[asked, seen]
-                return self.predict(inputs, seen, asked, memory, memory_allowed, *masks)
+            def predict(query: slice, inputs: Tensor = inputs, content: slice = content) -> Tensor:
+                masks = context[content, content], cloze[query, content]
+                return self.predict(inputs, content, query, memory, memory_allowed, *masks)
 
             logits = predict(slice(length))
             if length < longest and not bool((logits.argmax(-1) == self.eos).any(1).all()):
@@ -308,7 +316,7 @@ class PARSeq(AutoregressiveDecoder):
     def _masks(
         self, like: Float[Tensor, "b ..."]
     ) -> tuple[Int[Tensor, "b 1"], Bool[Tensor, "s s"], Bool[Tensor, "s s"]]:
-        """A BOS for each word of the batch; who may look at whom: earlier inputs, all but the own character."""
+        """A BOS for each word of the batch, and the causal and the cloze mask; True = allowed."""
         steps, device = self.max_length + 1, like.device
         start = torch.full((like.shape[0], 1), self.bos, dtype=torch.long, device=device)
         causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()

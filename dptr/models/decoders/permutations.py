@@ -1,4 +1,4 @@
-"""The orders in which PARSeq spells a word, and what each lets a position see (Bautista and Atienza, ECCV 2022)."""
+"""PARSeq's permutations of a word's positions, and their attention masks (Bautista and Atienza, ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 def draw_permutations(length: int, count: int, generator: torch.Generator) -> Int[Tensor, "k n"]:
-    """Orders in which positions 0 (BOS), 1..length (characters), length + 1 (EOS) become known.
+    """Orders in which positions 0 (BOS), 1..length (characters), and length + 1 (EOS) become known.
 
-    PARSeq section 3.2: left to right, its mirror, then random orders each followed by its mirror; no order twice, so
-    short words get fewer than ``count``. BOS stands first always; EOS last but in the pure right-to-left order, where
-    it stands second (as in the published code).
+    They are left to right, its mirror, then random orders each followed by its mirror (PARSeq section 3.2). No order
+    occurs twice, so short words get fewer than ``count``. BOS is always first. EOS is last, except in the right-to-left
+    order, where it is second, as in the published code.
 
     Args:
         length: characters of the longest word in the batch, >= 1.
-        count: how many orders at most, >= 1.
+        count: maximal number of orders, >= 1.
     """
     count = order_count(length, count)
     orders: list[tuple[int, ...]] = []
@@ -36,23 +36,23 @@ def draw_permutations(length: int, count: int, generator: torch.Generator) -> In
 
 
 def order_count(length: int, count: int) -> int:
-    """``count``, or how many orders of ``length`` characters there are, if fewer."""
+    """The number of orders that ``draw_permutations`` returns: at most the factorial of ``length``."""
     return min(count, math.factorial(length)) if length < 12 else count
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """All orders one after the other, as two sequences; no token stands in them that no counted prediction needs.
+    """All orders concatenated to one content and one query sequence, without tokens that no prediction needs.
 
-    Content: BOS once, which sees itself alone in every order, then each order's characters as they become known, but
-    the one that nothing is predicted after. Query: each order's positions as they are predicted. EOS is predicted in
-    the first two orders only (published code): in the others its place is last by construction.
+    The content sequence has BOS once, which sees only itself in every order, then each order's characters as they
+    become known, except one that nothing is predicted after. The query sequence has each order's positions as they are
+    predicted. EOS is predicted in the first two orders only, as in the published code: in the others it is always last.
 
     Attributes:
         content: the input position of each content token: 0 (BOS), 1..length.
-        query: the position that each query token predicts, less one: 0..length - 1 (characters), length (EOS).
-        order: the order of each query token.
-        content_allowed, query_allowed: which content tokens each of them may see.
+        query: the position that each query token predicts, minus one: 0..length - 1 (characters), length (EOS).
+        order: the index of each query token's order.
+        content_allowed, query_allowed: which content tokens each content or query token may see.
     """
 
     content: Int[Tensor, " l"]
@@ -62,30 +62,30 @@ class Sequences:
     query_allowed: Bool[Tensor, "q l"]
 
     def to(self, device: torch.device) -> Sequences:
-        """The same on another device."""
+        """Copy to another device."""
         return Sequences(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 def build_sequences(permutations: Int[Tensor, "k n"]) -> Sequences:
-    """Orders, each made of 0 (BOS), 1..n - 2 (characters) and n - 1 (EOS), as two sequences.
+    """Concatenate orders of 0 (BOS), 1..n - 2 (characters), and n - 1 (EOS).
 
-    Who may look at whom (PARSeq section 3.2, table 1): a content token sees what is known in its order no later than
-    itself; a query token, what is known in its order before its position.
+    Masks (PARSeq section 3.2, table 1): a content token sees the tokens of its order that become known no later than
+    itself; a query token sees those of its order that become known before its position.
     """
     end = permutations.shape[1] - 1
-    content, query = [(0, 0, 0)], []  # position, order, and how many are known before it there
-    for number, order in enumerate(permutations.tolist()):
-        predicted = [place for place in order[1:] if number < 2 or place != end]
-        known = [place for place in predicted[:-1] if place != end]
-        query += [(place - 1, number, rank) for rank, place in enumerate(predicted, 1)]
-        content += [(place, number, predicted.index(place) + 1) for place in known]
-    places, orders, ranks = torch.tensor(content).T
-    asked, asked_orders, asked_ranks = torch.tensor(query).T
-    first = ranks == 0
+    content, query = [(0, 0, 0)], []  # (position, index of the order, rank in that order)
+    for index, order in enumerate(permutations.tolist()):
+        predicted = [position for position in order[1:] if index < 2 or position != end]
+        known = [position for position in predicted[:-1] if position != end]
+        query += [(position - 1, index, rank) for rank, position in enumerate(predicted, 1)]
+        content += [(position, index, predicted.index(position) + 1) for position in known]
+    positions, orders, ranks = torch.tensor(content).T
+    query_positions, query_orders, query_ranks = torch.tensor(query).T
+    is_bos = ranks == 0
     return Sequences(
-        places,
-        asked,
-        asked_orders,
-        (ranks <= ranks[:, None]) & ((orders == orders[:, None]) | first),
-        (ranks < asked_ranks[:, None]) & ((orders == asked_orders[:, None]) | first),
+        positions,
+        query_positions,
+        query_orders,
+        (ranks <= ranks[:, None]) & ((orders == orders[:, None]) | is_bos),
+        (ranks < query_ranks[:, None]) & ((orders == query_orders[:, None]) | is_bos),
     )

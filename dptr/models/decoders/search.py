@@ -1,11 +1,11 @@
-"""Beam search for the likeliest word that an automaton accepts, under a decoder that reads left to right.
+"""Beam search for the likeliest word that an automaton accepts, with an autoregressive decoder.
 
-The words that an automaton accepts (a pattern, a lexicon) are its *language* here.
+The *language* of an automaton is the set of words that it accepts (those of a pattern or a lexicon).
 
-A step of the beam keeps the ``width`` likeliest prefixes that some word of the language begins with. Since a prefix
-only loses probability as it grows, the best finished word is the best of the whole language wherever no prefix that was
-given up was likelier (``Beam.cut``): then the search was exact. ``dptr.export`` traces ``advance_beam`` as the body of
-a loop, so that files search as the model does.
+Each step keeps the ``width`` likeliest prefixes of words of the language. The probability of a prefix only falls as it
+grows. So the best finished word is the likeliest of the whole language if no discarded prefix was likelier
+(``Beam.cut``): then the search was exact. ``dptr.export`` traces ``advance_beam`` as the body of a loop, so that
+exported files search in the same way.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from torch import Tensor
 
 from dptr.models.decoders.base import AutoregressiveDecoder
 
-NEVER = -1e30  # logarithm of a probability of 0 that sums without becoming infinite
+NEVER = -1e30  # log-probability of the impossible; finite, so that sums stay finite
 TINY = float(torch.finfo(torch.float32).tiny)
 
 
 @dataclass
 class Guide:
-    """What the search follows ; ``dptr.inference.beam.Rules`` is the same in arrays.
+    """The automaton and the probabilities of a search; ``dptr.inference.beam.Rules`` is the same in numpy arrays.
 
     Attributes:
-        next: the state after each symbol in each state, -1 = none. State 0 is the start, the last state the end of a
-            word, which symbol 0 leads to and stays in.
-        missing: how many characters each state is away from where a word may end; of the last state -1.
-        keep, gain, other: the probability of symbol c becomes ``keep[c] p[c] + gain[c] p[other[c]]``, and all are
-            then divided by their sum.
+        next: the state after each symbol in each state, -1 = not allowed. State 0 is the start. The last state is the
+            end of a word: symbol 0 (EOS) leads to it, and stays in it.
+        missing: the least number of characters from each state until a word may end; -1 for the last state.
+        keep, gain, other: the probability of symbol c becomes ``keep[c] p[c] + gain[c] p[other[c]]``; all are then
+            divided by their sum.
         temperature: > 0, of the softmax.
     """
 
@@ -46,14 +46,14 @@ class Guide:
 
 @dataclass
 class Beam:
-    """The ``k`` likeliest prefixes of each of n words, the likeliest first.
+    """The ``k`` likeliest prefixes of each of n words, in order of probability.
 
     Attributes:
-        symbols, chances: of each position of a prefix its symbol and the probability of that; 0 and 1 after the end.
-        scores: logarithm of a prefix's probability.
-        states: of the automaton.
-        left: 0 to 1, the probability of what was found not to be in the language.
-        cut: the largest score of a prefix that was given up.
+        symbols, chances: the symbol at each position of a prefix, and its probability; 0 and 1 after the end.
+        scores: log-probability of each prefix.
+        states: of the automaton after each prefix.
+        left: total probability, 0 to 1, of the continuations outside the language.
+        cut: the largest score of a discarded prefix.
     """
 
     symbols: Int[Tensor, "n k t"]
@@ -65,7 +65,7 @@ class Beam:
 
 
 def start_beam(count: int, width: int, positions: int, device: torch.device) -> Beam:
-    """One empty prefix for each of ``count`` words, and room for ``width``."""
+    """A beam of ``width`` prefixes for each of ``count`` words: an empty one, and impossible ones."""
     scores = torch.full((count, width), NEVER, device=device)
     scores[:, 0] = 0.0
     return Beam(
@@ -86,10 +86,10 @@ def advance_beam(
     cache: list[Float[Tensor, "2 n k h p e"]],
     memory: list[Float[Tensor, "2 n k h m e"]],
 ) -> tuple[Beam, Int[Tensor, "n k"], list[Float[Tensor, "2 n k h q e"]]]:
-    """The symbol at position p of every prefix.
+    """Extend every prefix by the symbol at position p.
 
     Args:
-        symbol: at the position before, of each prefix.
+        symbol: the last symbol of each prefix; BOS for p = 0.
         cache, memory: as for ``AutoregressiveDecoder.advance``, for each prefix.
 
     Returns:
@@ -98,67 +98,70 @@ def advance_beam(
     count, width = symbol.shape
     position = cache[0].shape[4] if cache else 0
     past = [part.flatten(1, 2) for part in cache]
-    logits, grown = decoder.advance(symbol.reshape(-1, 1), [part.flatten(1, 2) for part in memory], None, past)
-    beam, parents, symbol = _grow(logits.float().view(count, width, -1), beam, guide, position)
-    own = parents[None, :, :, None, None, None]
-    return beam, symbol, [_follow(part.unflatten(1, (count, width)), own) for part in grown]
+    logits, new_cache = decoder.advance(symbol.reshape(-1, 1), [part.flatten(1, 2) for part in memory], None, past)
+    beam, parents, symbol = _extend(logits.float().view(count, width, -1), beam, guide, position)
+    index = parents[None, :, :, None, None, None]
+    return beam, symbol, [_select_parents(part.unflatten(1, (count, width)), index) for part in new_cache]
 
 
-def _follow(part: Float[Tensor, "2 n k h p e"], parents: Int[Tensor, "1 n k 1 1 1"]) -> Float[Tensor, "2 n k h p e"]:
+def _select_parents(
+    part: Float[Tensor, "2 n k h p e"], parents: Int[Tensor, "1 n k 1 1 1"]
+) -> Float[Tensor, "2 n k h p e"]:
+    """The cache of each prefix's parent."""
     return part.gather(2, parents.expand(part.shape[0], -1, -1, *part.shape[3:]))
 
 
-def _grow(
+def _extend(
     logits: Float[Tensor, "n k c"], beam: Beam, guide: Guide, position: int | torch.SymInt
 ) -> tuple[Beam, Int[Tensor, "n k"], Int[Tensor, "n k"]]:
-    """The beam, which prefix of the old one each continues, and by which symbol."""
+    """The new beam, and for each of its prefixes the index of the old prefix and the new symbol."""
     width, classes = logits.shape[1], logits.shape[2]
     positions, end = beam.symbols.shape[2], guide.next.shape[0] - 1
-    shares = (logits / guide.temperature).softmax(-1)
-    shares = guide.keep * shares + guide.gain * shares[..., guide.other]
-    shares = shares / shares.sum(-1, keepdim=True).clamp(min=TINY)
-    nothing = (torch.arange(classes, device=logits.device) == 0).to(shares.dtype)
-    shares = torch.where((beam.states == end)[..., None], nothing, shares)
+    probabilities = (logits / guide.temperature).softmax(-1)
+    probabilities = guide.keep * probabilities + guide.gain * probabilities[..., guide.other]
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True).clamp(min=TINY)
+    only_eos = (torch.arange(classes, device=logits.device) == 0).to(probabilities.dtype)
+    probabilities = torch.where((beam.states == end)[..., None], only_eos, probabilities)
     following = guide.next[beam.states].long()
     allowed = (following >= 0) & (guide.missing[following.clamp(min=0)] < positions - 1 - position)
-    chances = torch.where(allowed, shares, 0.0)
+    chances = torch.where(allowed, probabilities, 0.0)
     left = beam.left + (beam.scores.exp() * (1 - chances.sum(-1)).clamp(min=0)).sum(-1)
-    grown = beam.scores[..., None] + torch.where(allowed, chances.clamp(min=TINY).log(), NEVER)
-    best, places = grown.flatten(1).topk(width + 1)
-    cut, places = torch.maximum(beam.cut, best[:, width]), places[:, :width]
-    parents, symbols = places // classes, places % classes
-    here = cast(Tensor, torch.arange(positions, device=logits.device) == position)
+    scores = beam.scores[..., None] + torch.where(allowed, chances.clamp(min=TINY).log(), NEVER)
+    best, indices = scores.flatten(1).topk(width + 1)
+    cut, indices = torch.maximum(beam.cut, best[:, width]), indices[:, :width]
+    parents, symbols = indices // classes, indices % classes
+    is_new = cast(Tensor, torch.arange(positions, device=logits.device) == position)
     wide = parents[..., None].expand(-1, -1, positions)
-    grown_beam = Beam(
-        torch.where(here, symbols[..., None], beam.symbols.gather(1, wide)),
-        torch.where(here, chances.flatten(1).gather(1, places)[..., None], beam.chances.gather(1, wide)),
+    extended = Beam(
+        torch.where(is_new, symbols[..., None], beam.symbols.gather(1, wide)),
+        torch.where(is_new, chances.flatten(1).gather(1, indices)[..., None], beam.chances.gather(1, wide)),
         best[:, :width],
-        following.flatten(1).gather(1, places).clamp(min=0),
+        following.flatten(1).gather(1, indices).clamp(min=0),
         left,
         cut,
     )
-    # A word that is found stays as it is, so that it does not depend on the other words of the batch.
-    found = beam.states[:, 0] == end
-    return _choose(found, beam, grown_beam), parents, symbols
+    # The beam of a word whose best prefix has ended is final, so that it does not depend on other words of the batch.
+    is_final = beam.states[:, 0] == end
+    return _choose(is_final, beam, extended), parents, symbols
 
 
-def _choose(found: Bool[Tensor, " n"], beam: Beam, grown: Beam) -> Beam:
-    """``beam`` for the words that are found, ``grown`` for the others."""
+def _choose(is_final: Bool[Tensor, " n"], beam: Beam, extended: Beam) -> Beam:
+    """``beam`` for the words where it is final, ``extended`` for the others."""
     return Beam(
-        torch.where(found[:, None, None], beam.symbols, grown.symbols),
-        torch.where(found[:, None, None], beam.chances, grown.chances),
-        torch.where(found[:, None], beam.scores, grown.scores),
-        torch.where(found[:, None], beam.states, grown.states),
-        torch.where(found, beam.left, grown.left),
-        torch.where(found, beam.cut, grown.cut),
+        torch.where(is_final[:, None, None], beam.symbols, extended.symbols),
+        torch.where(is_final[:, None, None], beam.chances, extended.chances),
+        torch.where(is_final[:, None], beam.scores, extended.scores),
+        torch.where(is_final[:, None], beam.states, extended.states),
+        torch.where(is_final, beam.left, extended.left),
+        torch.where(is_final, beam.cut, extended.cut),
     )
 
 
 def search(decoder: AutoregressiveDecoder, memory: Float[Tensor, "n m d"], guide: Guide, width: int) -> Beam:
-    """The likeliest words of a language: those prefixes of the beam that have ended; the first of each row is one.
+    """The beam at the end of the search. The first prefix of each row is a finished word, the likeliest one.
 
     Args:
-        memory: what the decoder cross-attends to.
+        memory: of the decoder's cross-attention.
         width: k, prefixes to keep, >= 1.
     """
     count, device = memory.shape[0], memory.device
@@ -172,5 +175,5 @@ def search(decoder: AutoregressiveDecoder, memory: Float[Tensor, "n m d"], guide
 
 
 def goes_on(beam: Beam, guide: Guide) -> Bool[Tensor, ""]:
-    """Whether some likeliest prefix has not ended: one that has is the best word, for the others can only lose."""
+    """Whether some word's likeliest prefix has not ended. One that has is the best word: scores only fall."""
     return (beam.states[:, 0] != guide.next.shape[0] - 1).any()

@@ -1,4 +1,4 @@
-"""The image tower of CLIP and its kin, stage 1's dual encoders, as a recognizer's image encoder."""
+"""The image tower of CLIP and similar dual encoders as a recognizer's image encoder."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def image_tokens(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> Float[Tensor, "b p d"]:
-    """All tokens that an image tower makes of each picture; the first stands for the whole picture.
+    """All tokens of an image tower; the first stands for the whole image.
 
-    With a projection: class and patch tokens after the post layer norm and the projection, as DPTR's published bank.
-    SigLIP has none: [what its attention pooling head makes of them, if it has one; patch tokens after the post layer
-    norm].
+    With a projection, they are class and patch tokens after the post layer norm and the projection, as in DPTR's
+    published bank. SigLIP has no projection: they are the output of its attention pooling head, if it has one, and the
+    patch tokens after the post layer norm.
 
     Args:
         tower: of a class of ``TOWERS``, or that class's inner ``vision_model``.
         pixels: in [-1, 1], of ``tower_size``.
-        mean, std: of the pixels in [0, 1] that the tower was trained with, a channel.
+        mean, std: of each channel, 0 to 1, with which the tower's training normalized pixels.
     """
     model: Any = tower
-    middle, spread = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (mean, std))
-    pixels = ((pixels + 1) / 2 - middle) / spread
+    means, deviations = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (mean, std))
+    pixels = ((pixels + 1) / 2 - means) / deviations
     if projection is not None:
         return projection(model.post_layernorm(model(pixel_values=pixels).last_hidden_state))
     naflex = model.config.model_type == "siglip2_vision_model"
@@ -56,7 +56,7 @@ def image_tokens(
 
 
 def _patches(pixels: Float[Tensor, "b 3 h w"], size: int) -> dict[str, Tensor]:
-    """What SigLIP 2 NaFlex takes: each patch's pixels, row by row and channels last; none padded; their grid."""
+    """The arguments of SigLIP 2 NaFlex: the pixels of each patch (rows, columns, channels), no padding, the grid."""
     grid = pixels.unfold(2, size, size).unfold(3, size, size)  # b 3 rows columns size size
     rows, columns = grid.shape[2:4]
     patches = grid.permute(0, 2, 3, 4, 5, 1).reshape(len(pixels), rows * columns, -1)
@@ -68,9 +68,9 @@ def _patches(pixels: Float[Tensor, "b 3 h w"], size: int) -> dict[str, Tensor]:
 
 
 def tower_size(vision: Any) -> tuple[int, int]:
-    """Height and width in pixels of the pictures that a tower of this configuration takes.
+    """Height and width in pixels of the images that a tower with this configuration takes.
 
-    Of SigLIP 2 NaFlex the square that holds as many patches as it has positions.
+    For SigLIP 2 NaFlex it is the square with as many patches as the tower has positions.
     """
     naflex = vision.model_type == "siglip2_vision_model"
     size = math.isqrt(vision.num_patches) * vision.patch_size if naflex else vision.image_size
@@ -78,15 +78,13 @@ def tower_size(vision: Any) -> tuple[int, int]:
 
 
 class ClipVision(Encoder):
-    """The tower, with pictures of any size: they are resized (bicubic, antialiased) to its own.
-
-    Frozen, it stays in eval mode and has no gradients.
+    """An image tower for images of any size, which are resized (bicubic, antialiased) to the tower's.
 
     Args:
         tower: of a class of ``TOWERS``.
-        projection: from the tower's width to the joint space; 0 = none.
+        projection: width of the joint space, to which tokens are projected; 0 = no projection.
         mean, std: see ``image_tokens``.
-        frozen: whether training leaves it as it is.
+        frozen: stay in eval mode, without gradients.
     """
 
     def __init__(
@@ -119,17 +117,17 @@ class ClipVision(Encoder):
 
 
 def strict_fault() -> type[Exception]:
-    """What newer versions of ``transformers`` raise where a configuration's value has another type."""
+    """The error of newer versions of ``transformers`` for a configuration's value of a wrong type."""
     from huggingface_hub import errors
 
     return getattr(errors, "StrictDataclassError", ValueError)
 
 
 def build_clip_vision(config: ClipVisionConfig) -> ClipVision:
-    """An image tower with fresh weights, from ``config.tower``.
+    """An image tower with fresh weights and the settings of ``config.tower``.
 
     Raises:
-        UserError: no settings of a tower, ones that cannot be, or transformers is missing or too old.
+        UserError: ``config.tower`` is None or invalid; transformers is missing or too old.
     """
     if config.tower is None:
         raise UserError(

@@ -1,9 +1,9 @@
-"""The image encoder of PP-OCRv6's small recognizer (PaddleOCR, Apache-2.0), to go on from its published weights.
+"""The image encoder of PP-OCRv6's small recognizer (PaddleOCR, Apache-2.0), to continue from its published weights.
 
-A network of convolutions for phones, after PP-LCNet and RepViT (Wang et al. 2024, arXiv 2307.09283): depthwise 3x3
-convolutions mix places, two 1x1 convolutions with a GELU between them mix channels. Two attention blocks over the
-columns follow, as in SVTR_LCNet. The published file has the branches and batch norms of training folded into single
-convolutions with a bias, and so has this module: it is for going on from weights, not for training from scratch.
+It is a convolutional network for phones, after PP-LCNet and RepViT (Wang et al. 2024, arXiv 2307.09283): depthwise 3x3
+convolutions mix positions, and two 1x1 convolutions with a GELU between them mix channels. Two attention blocks over
+the columns follow, as in SVTR_LCNet. In the published file, branches and batch norms of training are folded into
+convolutions with a bias. So are they here: this module is for fine-tuning, not for training from scratch.
 
 ``dptr.models.encoders.ppocr_weights`` reads the weights.
 """
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from dptr.config.model import PPOCRConfig
 from dptr.models.layers import Attention, Encoder, Grid, init_transformer
 
-STEM = (48, 24, 48)  # channels of the first convolution, inside the branch, of the last convolution
-# Of each stage: channels, and whether each block weighs channels (squeeze and excitation). Rows are halved between two.
+STEM = (48, 24, 48)  # channels of the stem's first convolution, inside its branch, and of its last convolution
+# Stages: channels, and which blocks have squeeze and excitation. The number of rows is halved between stages.
 STAGES = ((96, (True, False, False)), (192, (True, False, True, False, True, False)), (384, (True, False)))
 DIM, HEADS, BLOCKS = 120, 8, 2  # of the attention blocks
-ROWS = 16  # pixels of height that make one row at the end; a token for each 8 columns
+ROWS = 16  # pixels of height per final row
 
 
 def _convolution(inside: int, out: int, kernel: int = 1, stride: int = 1) -> nn.Conv2d:
@@ -35,7 +35,7 @@ def _depthwise(channels: int, kernel: tuple[int, int] = (3, 3), stride: tuple[in
 
 
 class Stem(nn.Module):
-    """A quarter of the height and the width, as in PP-HGNet: pooling and two 2x2 convolutions side by side."""
+    """Downsampling by 4, as in PP-HGNet: pooling and a branch of two 2x2 convolutions in parallel."""
 
     def __init__(self, out: int):
         super().__init__()
@@ -50,12 +50,12 @@ class Stem(nn.Module):
         branch = x
         for convolution in self.branch:
             branch = F.relu(convolution(F.pad(branch, (0, 1, 0, 1))))
-        pooled = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1)  # x is not negative, so zeros change no maximum
+        pooled = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2, 1)  # x >= 0, so padding with zeros changes no maximum
         return F.relu(self.widen(F.relu(self.merge(torch.cat([pooled, branch], 1)))))
 
 
 class ChannelWeights(nn.Module):
-    """Squeeze and excitation (Hu et al. 2018) with a hard sigmoid; a quarter as wide inside."""
+    """Squeeze and excitation (Hu et al. 2018) with a hard sigmoid and a quarter of the channels inside."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -68,7 +68,12 @@ class ChannelWeights(nn.Module):
 
 
 class MixBlock(nn.Module):
-    """A depthwise convolution, then two 1x1 convolutions; these with a residual unless rows or channels change."""
+    """A depthwise convolution, then two 1x1 convolutions with a residual.
+
+    Args:
+        weigh: add squeeze and excitation.
+        out: channels of a block that halves the rows, which has no residual; 0 = keep rows and channels.
+    """
 
     def __init__(self, channels: int, weigh: bool, out: int = 0):
         super().__init__()
@@ -86,7 +91,7 @@ class MixBlock(nn.Module):
 
 
 class ColumnBlock(nn.Module):
-    """Pre-norm attention and feed-forward, twice as wide inside with a swish, over the columns of one row."""
+    """Pre-norm attention over the columns, then a feed-forward of twice the width with a swish."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,11 +107,11 @@ class ColumnBlock(nn.Module):
 
 
 class PPOCR(Encoder):
-    """A token for each 8 columns of the image, left to right; of 120 numbers.
+    """One token of width 120 for each 8 columns of the image, from left to right.
 
     Args:
         height, width: of the usual image in pixels, multiples of 16 and 8. The published weights are for a height of
-            48; the last rows are averaged, however many there are.
+            48; all final rows are averaged.
     """
 
     def __init__(self, height: int, width: int):
@@ -149,7 +154,7 @@ class PPOCR(Encoder):
 
 
 def check_size(height: int, width: int) -> None:
-    """Images of this size make whole tokens.
+    """Check that images of this size have a whole number of tokens.
 
     Raises:
         ValueError: they do not.
@@ -162,7 +167,7 @@ def build_ppocr(config: PPOCRConfig) -> PPOCR:
     """The encoder with fresh weights, from its part of a recipe.
 
     Raises:
-        ValueError: a size of crops that makes no whole tokens.
+        ValueError: see ``check_size``.
     """
     for height, width in config.crop_size.every:
         check_size(height, width)

@@ -1,12 +1,12 @@
 """Convolution-then-attention image encoder, after SVTR (Du et al., IJCAI 2022) and SVTRv2 (arXiv 2411.15858).
 
-Local mixing by convolution on the large maps, global mixing by attention on the small one; the height is halved at each
-stage and merged at the end, the width kept at a quarter of the image, so that narrow letters stay apart. A crop costs a
-fraction of what the ViT of the same accuracy does on a CPU.
+Convolutions mix locally on the large maps; attention mixes globally on the small one. Each stage halves the height, and
+a last convolution merges the rows. The width stays at a quarter of the image's, so that narrow letters stay separate.
+On a CPU, a crop costs a fraction of what it costs in a ViT of the same accuracy.
 
-It can read crops of several sizes (``dptr.utils.sizes``). The convolution at the end merges as many rows as a usual
-crop has. Higher crops keep rows: there it looks at the rows one by one, each time as high as a usual crop. So a usual
-crop has one row of tokens whatever other sizes are read, and a network that has learned it goes on with the others.
+The encoder can read crops of several sizes (``dptr.utils.sizes``). The last convolution merges as many rows as a usual
+crop has, and slides over the rows of taller crops, which keep several rows of tokens. So a usual crop has one row of
+tokens whatever other sizes there are, and a network that was trained on usual crops can continue on other sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dptr.config.model import SVTRConfig
 from dptr.models.layers import Block, Encoder, Grid, Side, init_transformer
 
-SIZES = {  # channels of stem and stages; convolution blocks of each stage; width of tokens; attention blocks; heads
+SIZES = {  # channels of stem and stages; convolution blocks per stage; width of tokens; attention blocks; heads
     "nano": ((24, 32, 64, 128), (1, 1, 0), 128, 2, 4),
     "micro": ((32, 48, 96, 160), (1, 1, 1), 128, 2, 4),
     "tiny": ((32, 64, 128, 192), (1, 1, 1), 192, 3, 6),
@@ -27,7 +27,7 @@ SIZES = {  # channels of stem and stages; convolution blocks of each stage; widt
 
 
 class LocalBlock(nn.Module):
-    """Two 3x3 convolutions with a residual (He et al. 2016, basic block), normalized by batch."""
+    """Two 3x3 convolutions with batch norm and a residual (He et al. 2016, basic block)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -51,41 +51,42 @@ def _down(
 
 
 class SVTR(Encoder):
-    """A token for each four columns of the image, left to right; of images that are higher, for each 16 rows more too.
+    """One token for each four columns of the image, left to right; one more row of tokens for each 16 pixels of height
+    above the usual.
 
     Args:
         size: a key of ``SIZES``.
         height, width: of the usual image in pixels, multiples of 16 and 4.
-        widest: the greatest width of all images; 0 = ``width``.
-        highest: the greatest height; 0 = ``height``.
+        widest: maximal width of images; 0 = ``width``.
+        highest: maximal height of images; 0 = ``height``.
     """
 
     def __init__(self, size: str, height: int, width: int, widest: int = 0, highest: int = 0):
         super().__init__()
         if height % 16 or width % 4:
             raise ValueError(f"image {height}x{width} is not a multiple of 16x4 pixels; choose another height or width")
-        channels, locals_, self.dim, depth, heads = SIZES[size]
+        channels, convolutions, self.dim, depth, heads = SIZES[size]
         self.grid = (1, width // 4)
         self.stem = _down(3, channels[0], (2, 2))
         stages: list[nn.Module] = []
         for index, stride in enumerate(((2, 2), (2, 1), (2, 1))):
             stages.append(_down(channels[index], channels[index + 1], stride))
-            stages += [LocalBlock(channels[index + 1]) for _ in range(locals_[index])]
+            stages += [LocalBlock(channels[index + 1]) for _ in range(convolutions[index])]
         rows = height // 16
         stages.append(_down(channels[-1], self.dim, (1, 1), (rows, 1), 0))
         self.stages = nn.Sequential(*stages)
         self.positions = nn.Parameter(torch.empty(1, max(width, widest) // 4, self.dim))
-        most = -(-max(height, highest) // 16) - rows + 1
-        self.row_positions = nn.Parameter(torch.zeros(1, 2 * most - 1, self.dim)) if most > 1 else None
+        max_rows = -(-max(height, highest) // 16) - rows + 1
+        self.row_positions = nn.Parameter(torch.zeros(1, 2 * max_rows - 1, self.dim)) if max_rows > 1 else None
         self.blocks = nn.ModuleList(Block(self.dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(self.dim)
         self.apply(init_transformer)
-        nn.init.trunc_normal_(self.positions, std=0.5)  # of the size of the maps that they are added to
+        nn.init.trunc_normal_(self.positions, std=0.5)  # comparable to the maps that they are added to
         # twice as fast on a CPU (docs/LOG.md); torch's stubs lack the argument
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def per_position(self) -> dict[str, str]:
-        """The k-th row tells the k-th column from the left, however wide the image (see ``Decoder.per_position``)."""
+        """Row k of ``positions`` belongs to the k-th column from the left, whatever the width of the image."""
         return {"positions": "columns"} | ({} if self.row_positions is None else {"row_positions": "rows"})
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p d"]:
@@ -101,17 +102,17 @@ class SVTR(Encoder):
         return self.norm(x), (rows, columns)
 
     def places(self, rows: Side, columns: Side) -> Float[Tensor, "1 p d"]:
-        """The position embedding of each token: of its column from the left, and of its row from the middle.
+        """Position embeddings of the tokens: of the column from the left, plus of the row from the image's middle.
 
-        Rows lie around the middle of the image: ``row_positions`` tells distances from it in half rows, so that the
-        middle row of three is where the only one of a usual image is. They start at zero.
+        ``row_positions``, which start at zero, are indexed by the distance from the middle in half rows. So the single
+        row of a usual image and the middle row of three have the same.
         """
-        across = self.positions[:, :columns]
+        column_embeddings = self.positions[:, :columns]
         if self.row_positions is None:
-            return across
+            return column_embeddings
         top = self.row_positions.shape[1] // 2 + 1 - rows
-        down = self.row_positions[:, top : top + 2 * rows - 1 : 2]
-        return (down[:, :, None] + across[:, None]).flatten(1, 2)
+        row_embeddings = self.row_positions[:, top : top + 2 * rows - 1 : 2]
+        return (row_embeddings[:, :, None] + column_embeddings[:, None]).flatten(1, 2)
 
 
 def build_svtr(config: SVTRConfig) -> SVTR:

@@ -19,12 +19,12 @@ SIZES = {  # width, depth, heads
 
 
 class ViT(Encoder):
-    """Patches of pixels, learned positions, no class token: PARSeq's encoder.
+    """PARSeq's encoder: a ViT with learned positions and without a class token.
 
     Args:
         size: a key of ``SIZES``.
-        height, width: of the image in pixels, multiples of the patch's.
-        patch: height and width in pixels.
+        height, width: of the image in pixels, multiples of those of a patch.
+        patch: height and width of a patch in pixels.
         norm_eps: added to the variance in layer norms; 1e-5 in OpenOCR, 1e-6 in baudm/parseq.
         initialization: ``init_transformer`` or ``init_published``.
     """

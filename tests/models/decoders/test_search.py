@@ -83,7 +83,7 @@ def test_what_is_certain_is_the_best_word_of_all(kind: str, pattern: str, width:
     hypotheses, spelled, constraint = run(kind, pattern, width)
     for index, chances in enumerate(spelled):
         words = {word: chance for word, chance in chances.items() if constraint.automaton.accepts(word)}
-        found = hypotheses.found(index)
+        found = hypotheses.best_word(index)
         assert found.symbols in words
         assert math.prod(found.probabilities) == pytest.approx(words[found.symbols], rel=1e-3)
         assert hypotheses.left[index] <= 1 - sum(words.values()) + 1e-5
@@ -100,7 +100,7 @@ def test_what_is_read_to_its_end_says_how_likely_the_language_is(kind: str) -> N
     hypotheses, spelled, constraint = run(kind, "[ab]{3}|[ab]A[ab]", 80)
     for index, chances in enumerate(spelled):
         inside = sum(chance for word, chance in chances.items() if constraint.automaton.accepts(word))
-        assert hypotheses.found(index).outside == pytest.approx(1 - inside, abs=1e-4)
+        assert hypotheses.best_word(index).outside == pytest.approx(1 - inside, abs=1e-4)
 
 
 def test_a_narrow_beam_may_miss_and_says_so() -> None:
@@ -110,7 +110,7 @@ def test_a_narrow_beam_may_miss_and_says_so() -> None:
         hypotheses, spelled, constraint = run(kind, pattern, 1)
         for index, chances in enumerate(spelled):
             best = max(chance for word, chance in chances.items() if constraint.automaton.accepts(word))
-            if math.prod(hypotheses.found(index).probabilities) < 0.99 * best:
+            if math.prod(hypotheses.best_word(index).probabilities) < 0.99 * best:
                 missed += 1
                 assert not hypotheses.is_certain(index)
     assert missed
