@@ -63,7 +63,7 @@ arabic ar dptr-latin 58
 devanagari devanagari dptr-latin 50
 bengali bn dptr-latin 95
 tamil ta dptr-latin 95
-hebrew he dptr-latin 56
+hebrew he dptr-latin 56 42
 korean ko dptr-en 100
-thai th dptr-latin 100
+thai th dptr-latin 100 42
 TABLE
