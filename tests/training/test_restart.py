@@ -57,7 +57,8 @@ def test_a_launch_without_a_name_is_known_by_its_process(
     note_launch(tmp_path)
     attempt(2, "none")
     assert is_restart(tmp_path)
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    parent = os.getppid()
+    monkeypatch.setattr(os, "getppid", lambda: parent + 1)
     assert not is_restart(tmp_path)
 
 
