@@ -15,6 +15,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
@@ -152,9 +153,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _can_resume(arguments: Sequence[str]) -> bool:
-    """Whether the command that ``arguments`` begin with has ``--resume``."""
+    """Whether ``--resume`` would continue what ``arguments`` began; ``dptr ocr`` continues in a folder alone."""
     command, _ = _find_command(arguments)
-    return any(parameter.name == "resume" for parameter in command.params)
+    if not any(parameter.name == "resume" for parameter in command.params):
+        return False
+    outputs = (value for option, value in pairwise(arguments) if option in ("-o", "--out"))
+    return command.name != "ocr" or any(value.endswith(("/", os.sep)) or os.path.isdir(value) for value in outputs)
 
 
 def _find_command(arguments: Sequence[str]) -> tuple[click.Command, str]:

@@ -97,6 +97,7 @@ def test_dptr_read_prints_what_was_finished(
 
 COMMANDS = {
     "ocr": ("dptr.photo.ocr.OCR.stream", "ocr {}/page.png -m dptr-en-tiny -o {}/out.pdf"),
+    "ocr into a folder": ("dptr.photo.ocr.OCR.stream", "ocr {}/page.png -m dptr-en-tiny -o {}/texts/"),
     "data build": ("dptr.data.importers.encode", "data build {}/table.tsv --kind table -o {}/set.lmdb"),
     "synth": (
         "dptr.synth.datasets.encode_png",
@@ -128,7 +129,7 @@ def test_other_commands_end_in_a_line(
     told = capsys.readouterr()
     assert began and told.out == "" and "Traceback" not in told.err
     last = told.err.splitlines()[-1]
-    resumes = command in ("synth", "data build", "new-language")
+    resumes = command in ("synth", "data build", "new-language", "ocr into a folder")
     assert last == f"dptr: interrupted{'; continue with --resume' if resumes else ''}"
     assert not [name for name in list_files(tmp_path) if "/.partial-" in f"/{name}"]
     assert not any((tmp_path / name).exists() for name in ("out.pdf", "model.onnx", "set.lmdb"))

@@ -44,14 +44,12 @@ def find_file(weights: str) -> Path:
     if weights == INSTALLED:
         package = find_spec(INSTALLED)
         if package is None or package.origin is None:
-            raise UserError(
-                "model.encoder.weights = 'rapidocr': the package is not installed; type: pip install 'dptr[photo]'"
-            )
+            raise UserError("init.encoder = 'rapidocr': the package is not installed; type: pip install 'dptr[photo]'")
         path = Path(package.origin).parent / FILE
     else:
         path = Path(weights)
     if not path.is_file():
-        raise UserError(f"model.encoder.weights = '{weights}': no file {path}; pass {FILE.name} of rapidocr 3.10")
+        raise UserError(f"init.encoder = '{weights}': no file {path}; pass {FILE.name} of rapidocr 3.10")
     return path
 
 
