@@ -44,6 +44,7 @@ from dptr.utils.errors import UserError
 from dptr.utils.files import atomic_file, read_json, replace_file, write_json
 from dptr.utils.outputs import check_folder
 from dptr.utils.terminal import progress_bars, say, write_text
+from dptr.weights import SHIPPED
 
 MANIFEST, PLAN = "new-language.json", "plan.json"
 TEST, RESIDUALS, PARITY, SHOWN = 1000, 4000, 128, 48  # crops
@@ -51,7 +52,7 @@ SHEET = 160, 32  # pixels of a crop on the sheet, at most
 TEST_SIZE = CropSize(height=48, width=64, max_width=960)  # of their own shape, as real crops
 TEST_SEED = 1_000_003  # far from the seeds that users choose
 RATE, PPOCR_RATE = 8e-4, 5e-4  # learning rates: of the networks of dptr-en and of dptr-latin
-KNOWN = 0.3  # of it, where the start has all characters: at the full rate it first loses what it has (docs/LOG.md)
+CONTINUATION = 0.3  # of the rate, in a second round: the full one loses accuracy (docs/evidence/languages.md)
 MOST_STEPS = 10_000_000  # the clock ends the training
 DECODER = {"depth": 1, "permutations": 2, "dropout": 0.0, "negatives": 1024}  # that of dptr-en, for any charset
 DECOMPOSITION = "unicode"  # jamo of Hangul, letters and accents: see dptr.training.shared_rows
@@ -257,12 +258,15 @@ class Chain:
         )
 
     def choose_rate(self, model: str) -> float:
-        """The learning rate of fine-tuning from a recognizer, or from a decoder if ``model`` is empty."""
-        if not model:
-            return RATE
+        """The learning rate of fine-tuning from a recognizer, or from a decoder if ``model`` is empty.
+
+        A second round is one from a recognizer of the user's that has all characters.
+        """
         rate = PPOCR_RATE if encoder_kind(model) == "ppocr" else RATE
-        lacks = {*self.found.charset.characters} - {*open_checkpoint(model).charset.characters}
-        return rate if lacks else KNOWN * rate
+        if not model or model in SHIPPED:
+            return rate
+        missing = {*self.found.charset.characters} - {*open_checkpoint(model).charset.characters}
+        return rate if missing else CONTINUATION * rate
 
     def begun(self, stage: str) -> bool:
         """Whether a stage of training has left something to go on with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dptr.text.charset import resolve_charset
 from dptr.text.languages import LANGUAGES
 from dptr.text.rules import is_heldout
 from dptr.utils.errors import UserError
+from dptr.weights import model_file
 
 FONTS = (Path(__file__).parents[1] / "fonts",)
 GEORGIAN = Request("ka", None, "", FONTS)
@@ -191,15 +193,22 @@ def test_held_out_words_are_not_trained_on(tmp_path):
     assert made.finetune_recipe({"model": "dptr-en"}).corpus.heldout == 0.1
 
 
-def test_a_start_that_has_all_characters_begins_at_a_lower_rate(tmp_path):
+def test_a_second_round_begins_at_a_lower_rate(tmp_path):
     words = tmp_path / "words.txt"
     words.write_text("\n".join(first + second + third for first in "abcdefg" for second in "hijkl" for third in "mnop"))
+    names = ["", "dptr-en", "dptr-latin"]
+    for name in names[1:]:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(model_file(name, file), folder)
+        names.append(str(folder))
     rates = []
     for request in (GEORGIAN, Request("", words, "", FONTS)):
         made = chain.Chain(Settings(request), survey(request), plan(1, "rendered"), tmp_path, time.monotonic())
-        rates.append([made.choose_rate(model) for model in ("", "dptr-en", "dptr-latin")])
-    assert rates[0] == [8e-4, 8e-4, 5e-4], "letters of Georgian are new to both"
-    assert rates[1] == pytest.approx([8e-4, 0.3 * 8e-4, 0.3 * 5e-4])
+        rates.append([made.choose_rate(model) for model in names])
+    assert rates[0] == [8e-4, 8e-4, 5e-4, 8e-4, 5e-4], "letters of Georgian are new to both"
+    assert rates[1] == pytest.approx([8e-4, 8e-4, 5e-4, 0.3 * 8e-4, 0.3 * 5e-4]), "folders of a run before, not names"
 
 
 def test_a_run_of_a_charset_of_its_own_goes_on(tmp_path):
