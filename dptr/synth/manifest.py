@@ -14,7 +14,7 @@ from dptr.config.train import SynthRecipe
 from dptr.synth.source import RenderedWords
 from dptr.utils.errors import UserError
 
-CHECKED = 1000  # words by which it is told whether a recipe still draws the same texts
+CHECKED = 1000  # words that are compared with those that a recipe draws now
 
 
 def describe_recipe(recipe: SynthRecipe) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def describe_recipe(recipe: SynthRecipe) -> dict[str, Any]:
 
 
 def same_crops(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two manifests tell of the same crops; whatever else they hold has to be the same too."""
+    """Whether two manifests describe the same crops; whatever else they hold has to be the same too."""
     return _content(one) == _content(other)
 
 
@@ -37,11 +37,11 @@ def check_words(path: Path, words: Sequence[str], source: RenderedWords, first: 
     Raises:
         UserError: another word would be drawn.
     """
-    for index, held in enumerate(words[:CHECKED], first):
-        if (drawn := source.word(index)) != held:
+    for index, word in enumerate(words[:CHECKED], first):
+        if (expected := source.word(index)) != word:
             raise UserError(
-                f"{path}: crop {index} shows {held!r}, and {drawn!r} would be drawn now: begun by another version of "
-                "dptr, or with other words or fonts; pass another --out"
+                f"{path}: crop {index} shows {word!r}, and {expected!r} would be drawn now: begun by another version "
+                "of dptr, or with other words or fonts; pass another --out"
             )
 
 

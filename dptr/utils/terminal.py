@@ -93,22 +93,22 @@ def progress_bars(unit: str = "it") -> Iterator[Callable[[str, int, int], None]]
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
-    spoke = time.monotonic()
+    last_line = time.monotonic()
 
     def draw(name: str, done: int, total: int) -> None:
         if name not in bars:
             bars[name] = tqdm(total=total, desc=name, unit=unit, leave=False, file=sys.stderr, bar_format=_BAR)
         bars[name].update(done - bars[name].n)
 
-    def tell(name: str, done: int, total: int) -> None:
-        nonlocal spoke
+    def print_line(name: str, done: int, total: int) -> None:
+        nonlocal last_line
         now = time.monotonic()
-        if now - spoke >= EVERY:
-            spoke = now
+        if now - last_line >= EVERY:
+            last_line = now
             say(f"{name} {done:,} of {total:,}{unit if unit not in ('it', f' {name}') else ''}")
 
     try:
-        yield draw if sys.stderr.isatty() and shows_progress() else tell
+        yield draw if sys.stderr.isatty() and shows_progress() else print_line
     finally:
         for bar in bars.values():
             bar.close()
