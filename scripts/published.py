@@ -3,7 +3,7 @@
     python scripts/published.py zh --validation CROPS --out runs/chinese
 
 Nothing is trained: encoder and head are as published, and characters that the head lacks are never likely. Confidences
-are calibrated on labeled crops. Needs [train], [export], and [photo].
+are calibrated on labeled crops. Needs [train], [export], and ``rapidocr``.
 """
 
 from __future__ import annotations

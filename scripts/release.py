@@ -6,7 +6,7 @@ It writes sdist and wheel of ``dptr``, ``dptr-weights``, and each of recognizers
 brings, in CycloneDX's JSON.
 It uploads nothing, and says how large the installs are. It fails where a file is in a distribution that may not be,
 ``twine check --strict`` complains, the base install is not what it should be, or the wheel does not read a crop and,
-with the extra ``photo``, a photograph.
+a photograph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
 PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread", "open daily", "from nine"]
-EXTRAS = ("train", "export", "clip", "import", "photo", "serve", "shards", "ray")
+EXTRAS = ("train", "export", "clip", "import", "pdf", "serve", "shards", "ray")
 """Of users; the others are of this project's developers."""
 PACKAGES = 12  # of the base install at most, dptr among them
 RELEASED = ("dptr-*.tar.gz", "dptr_*-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
@@ -47,7 +47,8 @@ ALLOWED = {  # what may be in each wheel, below its package or its metadata
         "synth/embedded/*.ttf", "synth/embedded/*.LICENSE", "synth/embedded/FONTS.md",
         "serve/page/*.html", "serve/page/*.css", "serve/page/*.js", "serve/page/*.svg",
         "browser/page/*.html", "browser/page/*.css", "browser/page/*.js",
-        "inference/scripts.onnx", "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
+        "inference/scripts.onnx", "photo/detector.onnx", "photo/detector.txt",
+        "photo/spaces.onnx", "photo/outputs/blank.ttf", "text/languages/*.toml",
         "entry_points.txt", "licenses/docs/licenses.md", *METADATA,
     ),
     "dptr_weights": ("__init__.py", "*/*.safetensors", "glyph-en/config.json", "glyph-en/card.json", *METADATA),
@@ -165,7 +166,7 @@ def refuse(where: Path, files: list[str]) -> None:
 
 
 def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
-    """Install the wheel alone and read a crop, then with ``photo`` and read a photograph; write the first's bill.
+    """Install the wheel alone, read a crop and a photograph, and write the bill of materials.
 
     Neither this checkout nor this home is in sight while it reads.
     """
@@ -174,15 +175,13 @@ def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
     read = run_bare(programs, "read", str(CROP))
     if read.split("\t")[1:2] != [WORD]:
         sys.exit(f"release: the wheel reads {read!r} where {CROP.name} shows '{WORD}'")
+    read = run_bare(programs, "ocr", str(PHOTOGRAPH))
+    if read.splitlines() != LINES:
+        sys.exit(f"release: the wheel reads {read!r} where {PHOTOGRAPH.name} shows {LINES}")
     packages = measure(programs, seconds, "base install")
     if len(packages) > PACKAGES:
         sys.exit(f"release: the base install is {len(packages)} packages; {PACKAGES} are allowed")
     write_bill(tools, programs / "python", bill)
-    seconds = install(tools, programs, f"{wheel}[photo]")
-    read = run_bare(programs, "ocr", str(PHOTOGRAPH))
-    if read.splitlines() != LINES:
-        sys.exit(f"release: the wheel reads {read!r} where {PHOTOGRAPH.name} shows {LINES}")
-    measure(programs, seconds, "with photo")
 
 
 def check_recognizers(tools: Path, folder: Path, wheel: str, out: Path) -> None:

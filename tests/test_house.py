@@ -73,7 +73,7 @@ def test_constraints_cover_every_dependency() -> None:
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     """'make oldest' tests what pyproject.toml promises."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = ("train", "export", "import", "photo", "serve", "shards", "ray")
+    names = ("train", "export", "import", "pdf", "serve", "shards", "ray")
     extras = (project["optional-dependencies"][name] for name in names)
     wanted = [Requirement(text) for text in sum(extras, project["dependencies"])]
     lines = [line for line in (ROOT / "constraints-oldest.txt").read_text().splitlines() if not line.startswith("#")]

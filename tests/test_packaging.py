@@ -95,19 +95,22 @@ def test_the_commands_of_reading_need_the_base_packages_only(arguments: list[str
     assert done.stdout
 
 
-def test_photographs_and_pdfs_need_the_packages_of_photo_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pdf", [False, True])
+def test_photographs_need_the_base_packages_and_pdfs_those_of_pdf(tmp_path: Path, pdf: bool) -> None:
     code = f"""
 import os
 from dptr.cli.app import run
 from dptr.photo.outputs import FORMATS
 os.chdir({str(tmp_path)!r})
 for style in FORMATS:
-    assert run(["ocr", {str(PHOTOGRAPH)!r}, "--format", style, "-o", style, "--overlay", "seen.png"]) == 0, style
-sys.exit(run(["ocr", "--text-layer", "use", "pdf"]))
+    code = run(["ocr", {str(PHOTOGRAPH)!r}, "--format", style, "-o", style, "--overlay", "seen.png"])
+    assert code == (2 if style == "pdf" and not {pdf} else 0), style
+sys.exit(run(["ocr", "--text-layer", "use", "pdf"] if {pdf} else ["ocr", {str(PHOTOGRAPH)!r}]))
 """
-    pdfium = {file.parts[0] for file in importlib.metadata.files("pypdfium2") or ()}
-    done = run_with_base(code, also=["rapidocr", *pdfium])
+    pdfium = {file.parts[0] for file in importlib.metadata.files("pypdfium2") or ()} if pdf else set()
+    done = run_with_base(code, also=sorted(pdfium))
     assert done.stdout.split() == PHOTOGRAPHED.split(), done.stderr
+    assert done.stderr == "" if pdf else done.stderr.count("\n") == 1 and "pip install '.[pdf]'" in done.stderr
     assert (tmp_path / "seen.png").exists()
 
 

@@ -14,7 +14,7 @@ import onnxruntime
 from dptr.browser.runtime import load_runtime
 from dptr.inference.locate import check_model
 from dptr.inference.onnx_backend import SUFFIX, OnnxModel
-from dptr.photo.detect import find_rapidocr
+from dptr.photo.detect import EMBEDDED
 from dptr.photo.spaces import FILE as SPACES
 from dptr.serve.pages import FOLDER as SHARED_FOLDER
 from dptr.utils.errors import UserError
@@ -44,15 +44,15 @@ def export_page(
         The bytes of each file, by its path in the folder.
 
     Raises:
-        UserError: the folder holds something else, the model is none or was not exported, the detector is not
-            installed, or what ``load_runtime`` raises.
+        UserError: the folder holds something else, the model is none or was not exported, or what ``load_runtime``
+            raises.
     """
     restore_folder(out)
     earlier = check_folder(out, "page", MANIFEST, KEYS)
     models = {"recognizer": _exported(model)}
     name = str(OnnxModel(models["recognizer"]).metadata.get("name") or model)
     if photographs:
-        models |= {"detector": find_rapidocr(), "spaces": SPACES}
+        models |= {"detector": EMBEDDED, "spaces": SPACES}
     files = dict(_page_files())
     files |= {f"runtime/{file}": content for file, content in load_runtime(runtime).items()}
     files |= {f"models/{part}{SUFFIX}": path.read_bytes() for part, path in models.items()}
@@ -86,13 +86,13 @@ def _page_files() -> Iterator[tuple[str, bytes]]:
 
 
 def _licenses(photographs: bool) -> Iterator[tuple[str, bytes]]:
-    """Of what the page holds, as the installed packages bring them."""
+    """Of what the page holds."""
     yield "DPTR", _license_files("dptr")
     own = Path(onnxruntime.__file__).parent  # also of onnxruntime-gpu and others, which are the same source
     yield "onnxruntime", (own / "LICENSE").read_bytes()
     yield "onnxruntime-parts", (own / "ThirdPartyNotices.txt").read_bytes()
     if photographs:
-        yield "detector", _license_files("rapidocr")
+        yield "detector", EMBEDDED.with_suffix(".txt").read_bytes()
 
 
 def _license_files(package: str) -> bytes:

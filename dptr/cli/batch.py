@@ -110,7 +110,7 @@ def read(
     _run(lambda: plan_reading(source, settings, column, kind or "", block), source, out, pool)
 
 
-@command("batch ocr", "ray", "photo")
+@command("batch ocr", "ray")
 @click.argument("source", metavar="INPUT", type=click.Path())
 @click.argument("out", metavar="OUTPUT", type=click.Path())
 @_input_options()

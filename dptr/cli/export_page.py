@@ -22,7 +22,7 @@ def export_page(model: str, out: Path, crops_only: bool, runtime: Path | None) -
     """Write a page that reads pictures in the browser alone.
 
     The folder holds the page, the model, and onnxruntime-web. Any web server can serve it; pictures stay in the
-    browser. The model has to be exported (dptr export), as those that ship are. Photographs need [photo].
+    browser. The model has to be exported (dptr export), as those that ship are.
     """
     from dptr.browser import export_page as write
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 
 
-@command("ocr", "photo")
+@command("ocr")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...", type=click.Path(allow_dash=True))
 @recognizer_options()
 @click.option(

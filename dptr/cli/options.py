@@ -197,8 +197,8 @@ def reading_options() -> Decorator[Any]:
 def detector_option() -> Decorator[Any]:
     """``--detector``."""
     return click.option(
-        "--detector", metavar="NAME|ONNX", default="rapidocr", type=click.Path(),
-        help="Text detector. Default: rapidocr.",
+        "--detector", metavar="NAME|ONNX", default="ppocr", type=click.Path(),
+        help="Text detector: ppocr, rapidocr, or an ONNX file. Default: ppocr.",
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Where text is in a picture: detectors, by name.
 
-A detector takes a picture and gives quadrilaterals around lines or words. The first is the network of PP-OCRv6 that
-the wheel of rapidocr holds; a file of the same family that a user has is another.
+A detector takes a picture and gives quadrilaterals around lines or words. The default is the small network of
+PP-OCRv6, which ships with its weights rounded to 8 bits (``scripts/detector.py``); a file of the same family is
+another.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from dptr.inference.providers import open_session
 from dptr.photo.components import label_runs, smallest_rectangle
 from dptr.photo.curve import find_outlines
 from dptr.utils.errors import UserError
-from dptr.utils.extras import describe_install
 
-DEFAULT_DETECTOR = "rapidocr"
+DEFAULT_DETECTOR = "ppocr"
+EMBEDDED = Path(__file__).with_name("detector.onnx")
 
 STRIDE = 32  # of the network: sides of its input are multiples of it
 SHORT_SIDE = 832  # pixels; PP-OCR's 736 finds fewer words (research/evidence/scenes.py)
@@ -158,25 +159,24 @@ def _stretches(length: int) -> list[tuple[int, int]]:
 
 
 def find_rapidocr() -> Path:
-    """The file of the network that rapidocr brings.
+    """The file of the network in the installed package ``rapidocr``.
 
     Raises:
         UserError: it is not installed, or a version without one.
     """
     spec = find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"detector 'rapidocr': not installed; {describe_install('photo')}")
+        raise UserError(f"detector 'rapidocr': not installed; pip install 'rapidocr>=3.10', or use {DEFAULT_DETECTOR}")
     files = sorted(path for place in spec.submodule_search_locations for path in Path(place).glob("models/*det*.onnx"))
     if not files:
         raise UserError("detector 'rapidocr': this version of it brings no detector; pip install 'rapidocr>=3.10'")
     return files[-1]
 
 
-def _open_rapidocr(device: str) -> Detector:
-    return DBDetector(find_rapidocr(), device, bgr=True)
-
-
-DETECTORS: dict[str, Callable[[str], Detector]] = {"rapidocr": _open_rapidocr}
+DETECTORS: dict[str, Callable[[str], Detector]] = {
+    "ppocr": lambda device: DBDetector(EMBEDDED, device, bgr=True),
+    "rapidocr": lambda device: DBDetector(find_rapidocr(), device, bgr=True),  # the same in full precision
+}
 """What opens a detector on a device, by name."""
 
 

@@ -21,7 +21,7 @@ try:
     import pypdfium2
     from pypdfium2 import raw
 except ImportError as error:
-    raise missing_package(error, "a PDF", "photo") from error
+    raise missing_package(error, "a PDF", "pdf") from error
 
 PDFIUM = threading.RLock()
 POINTS = 72  # an inch

@@ -13,6 +13,7 @@ from dptr.photo.inputs import is_url
 from dptr.photo.outputs import FORMATS, Shown, is_folder, write_pages
 from dptr.photo.overlay import draw_overlay
 from dptr.utils.errors import UserError
+from dptr.utils.extras import require_extras
 from dptr.utils.files import atomic_file
 from dptr.utils.outputs import check_file
 
@@ -60,9 +61,11 @@ class Plan:
             written: sources whose files stay as they are.
 
         Raises:
-            UserError: more pages than a file holds would go to it, two inputs or a page and a picture to the same file,
-                or to one that cannot be written or that DPTR did not write.
+            UserError: a package is missing; more pages than a file holds would go to it, two inputs or a page and a
+                picture to the same file, or to one that cannot be written or that DPTR did not write.
         """
+        if self.style == "pdf":
+            require_extras("a searchable PDF", "pdf")
         pages = sum(1 if known is None else len(known) for known in self.numbers.values())
         single = FORMATS[self.style].single
         if self.out != "-" and is_folder(self.out):

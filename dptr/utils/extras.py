@@ -15,10 +15,10 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("onnx", "onnxscript"),
     "clip": ("transformers", "sentencepiece", "google.protobuf"),
     "import": ("scipy",),
-    "photo": ("pypdfium2", "rapidocr"),
+    "pdf": ("pypdfium2",),
     "shards": ("pyarrow", "fsspec"),
-    "ray": ("ray", "pyarrow", "pandas"),
-    "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "pypdfium2", "rapidocr"),
+    "ray": ("ray", "pyarrow", "pandas", "pypdfium2"),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "pypdfium2"),
 }
 """The packages that each extra brings, by the names that Python imports."""
 

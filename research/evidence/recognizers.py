@@ -6,8 +6,8 @@
 draws words that the corpus holds out, in families of fonts that it holds out (one in ten), into ``--out``, and lets all
 readers read them in this run. The looks are those of research/recipes/synth-language.toml, preset ``signs``, with
 another seed and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of
-one character (protocol of the language). Needs [train]; ``--rapidocr`` [photo], ``--tesseract`` the program, and its
-data of this language. ``--data`` reads crops of a folder in place of drawn ones.
+one character (protocol of the language). Needs [train]; ``--rapidocr`` that package, ``--tesseract`` the program and
+its data of this language. ``--data`` reads crops of a folder in place of drawn ones.
 """
 
 from __future__ import annotations

@@ -95,9 +95,8 @@ WRONG: list[tuple[str, str]] = [
     ("export -o out.onnx", "pip install ./weights '.[train,export]'"),
     ("export dptr-en -o out.onnx", "pip install ./weights '.[train,export]'"),
     ("train crops -o out", "dptr train needs"),
-    ("ocr", "dptr ocr needs"),
-    ("ocr word.png", "pip install '.[photo]'"),
-    ("ocr --bogus word.png", "pip install '.[photo]'"),
+    ("ocr --bogus word.png", "--bogus"),
+    ("ocr --detector rapidocr word.png", "pip install 'rapidocr>=3.10'"),
 ]
 
 
@@ -165,7 +164,7 @@ def test_help_needs_nothing_and_says_which_extra_the_command_does(command: list[
     for flag in ("-h", "--help"):
         done = run_bare(bare, [*command, flag], folder)
         assert done.returncode == 0 and done.stderr == b"" and b"Usage: dptr" in done.stdout
-    needs = {"export": "[train,export]", "new-language": "[train,export]", "ocr": "[photo]", "import": "[train]"}
+    needs = {"export": "[train,export]", "new-language": "[train,export]", "import": "[train]"}
     needs |= {"serve": "[serve]", "label": "[serve]"}
     needs |= dict.fromkeys(NEEDS_TRAIN, "[train]")
     wanted = needs.get(" ".join(command))

@@ -69,5 +69,5 @@ def test_a_job_reads_each_crop_with_its_recognizer(installed: list[str], tmp_pat
 
 def test_a_job_of_photographs_takes_it_too(installed: list[str], tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "golden" / "photograph.jpg", tmp_path / "photograph.jpg")
-    task = plan_ocr(str(tmp_path), {"model": AUTO, "detector": "rapidocr"}, {"dpi": 200, "text_layer": "ignore"})
+    task = plan_ocr(str(tmp_path), {"model": AUTO, "detector": "ppocr"}, {"dpi": 200, "text_layer": "ignore"})
     assert run_task(task, str(tmp_path / "out"), run_here).rows == 1

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 import dptr
 from dptr import OCR, Page, Reader, UserError
 from dptr.inference.prediction import Prediction
-from dptr.photo.detect import DBDetector, Detection, _stretches, find_boxes, grow, open_detector
+from dptr.photo.detect import DEFAULT_DETECTOR, DBDetector, Detection, _stretches, find_boxes, grow, open_detector
 from dptr.photo.ocr import agree
 from dptr.photo.strip import enclose
 from dptr.photo.views import View
@@ -65,12 +65,12 @@ def reader() -> Reader:
     return Reader("dptr-en")
 
 
-def test_a_photograph_is_read_with_the_detector_of_the_extra(reader: Reader) -> None:
+def test_a_photograph_is_read_with_the_default_detector(reader: Reader) -> None:
     assert OCR(reader=reader)(PHOTOGRAPH).text == PHOTOGRAPHED
 
 
 def test_straight_text_is_read_as_without_outlines(reader: Reader) -> None:
-    detector = open_detector("rapidocr")
+    detector = open_detector(DEFAULT_DETECTOR)
     ocrs = [
         OCR(detector=each, reader=reader) for each in (detector, lambda image: replace(detector(image), outlines={}))
     ]
@@ -361,7 +361,7 @@ def test_tiles_cover_a_picture_once(length: int) -> None:
 
 
 def test_unknown_detectors_are_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"'east': unknown; pass one of rapidocr"):
+    with pytest.raises(UserError, match=r"'east': unknown; pass one of ppocr, rapidocr"):
         open_detector("east")
     with pytest.raises(UserError, match="no such file"):
         open_detector(tmp_path / "none.onnx")

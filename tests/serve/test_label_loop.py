@@ -27,7 +27,7 @@ def test_from_a_photograph_to_a_recognizer_in_use(browser: Any, tmp_path: Path) 
     store = Store(tmp_path / "set")
     finder = Labeling(Finder(store, threshold=2), 50_000_000)
     with (
-        serving(open_detector("rapidocr"), labeling=finder, reader=Reader(DEFAULT_MODEL)) as address,
+        serving(open_detector("ppocr"), labeling=finder, reader=Reader(DEFAULT_MODEL)) as address,
         visiting(browser, address, "/label") as page,
     ):
         page.get_by_text("No words yet").wait_for()

@@ -156,7 +156,7 @@ def test_nothing_that_is_labeled_or_named_becomes_html(browser: Any, tmp_path: P
 
 def test_photographs_are_added_on_a_phone(browser: Any, tmp_path: Path) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    empty = labeling(make_set(tmp_path), detector=open_detector("rapidocr"))
+    empty = labeling(make_set(tmp_path), detector=open_detector("ppocr"))
     with empty as address, visiting(browser, address, "/label", **phone) as page:
         page.get_by_text("No words yet").wait_for()
         page.set_input_files("#files", PHOTOGRAPH)

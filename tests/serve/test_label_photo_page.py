@@ -33,7 +33,7 @@ def labeling(store: Store) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def ocr() -> OCR:
-    return OCR(reader=tiny(), detector=open_detector("rapidocr"))
+    return OCR(reader=tiny(), detector=open_detector("ppocr"))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
 
 
 def test_from_a_picture_to_its_text(browser: Any) -> None:
-    with serving(open_detector("rapidocr")) as address, visiting(browser, address) as page:
+    with serving(open_detector("ppocr")) as address, visiting(browser, address) as page:
         page.set_input_files("#files", PHOTOGRAPH)
         page.wait_for_selector("polygon")
         lines = PHOTOGRAPHED.split("\n")

@@ -44,7 +44,7 @@ def find_file(weights: str) -> Path:
     if weights == INSTALLED:
         package = find_spec(INSTALLED)
         if package is None or package.origin is None:
-            raise UserError("init.encoder = 'rapidocr': the package is not installed; type: pip install 'dptr[photo]'")
+            raise UserError("init.encoder = 'rapidocr': not installed; type: pip install 'rapidocr>=3.10'")
         path = Path(package.origin).parent / FILE
     else:
         path = Path(weights)
