@@ -65,5 +65,5 @@ bengali bn dptr-latin 95
 tamil ta dptr-latin 95
 hebrew he dptr-latin 56 42
 korean ko dptr-en 100
-thai th dptr-latin 100 42
+thai th dptr-latin 100 42 45
 TABLE
