@@ -114,6 +114,15 @@ sys.exit(run(["ocr", "--text-layer", "use", "pdf"] if {pdf} else ["ocr", {str(PH
     assert (tmp_path / "seen.png").exists()
 
 
+def test_a_pdf_is_refused_by_name_where_its_package_is_missing(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.pdf"
+    scan.write_bytes(b"%PDF-1.4\n")
+    done = run_with_base("from dptr.cli.app import run; sys.exit(run(sys.argv[1:]))", "ocr", str(scan), str(PHOTOGRAPH))
+    assert done.returncode == 2 and done.stdout.split() == PHOTOGRAPHED.split()
+    assert done.stderr.count("\n") == 1 and f"{scan} needs pypdfium2" in done.stderr
+    assert "pip install '.[pdf]'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [

@@ -15,6 +15,7 @@ from PIL import Image
 
 from dptr.photo.page import Page
 from dptr.utils.errors import UserError
+from dptr.utils.extras import require_extras
 from dptr.utils.images import SUFFIXES, decode_frame, find_frames, open_header
 from dptr.utils.inputs import STANDARD_INPUT
 from dptr.utils.reading import open_plain
@@ -199,6 +200,7 @@ def _list(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
     if not _is_pdf(file):
         with open_header(file, name, others=["PDF"]) as image:
             return options.pages.choose(len(find_frames(image, name)), name)
+    require_extras(name, "pdf")
     from dptr.photo.pdf import Pdf
 
     with Pdf(_content(file, name), name) as pdf:
@@ -216,6 +218,7 @@ def _sheets(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet
                 lambda number: Sheet(name, number, decode_frame(image, frames[number - 1], name, options.most_pixels)),
             )
         return
+    require_extras(name, "pdf")
     from dptr.photo.pdf import Pdf
 
     with Pdf(_content(file, name), name) as pdf:
