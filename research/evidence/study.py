@@ -1,11 +1,12 @@
 """The study of what text-only pre-training is worth, as docs/evidence/study.md announced it before it ran.
 
     DPTR_DATA=... python research/evidence/study.py --pack runs/pack-en --out runs/study --seeds 0
-    DPTR_DATA=... python research/evidence/study.py --pack runs/pack-en --out runs/study --read
+    DPTR_DATA=... python research/evidence/study.py --pack runs/pack-en --out runs/study --labels 500 --read
 
 Every seed aligns a dual encoder of its own, writes the controls' text sides and banks, pre-trains each arm, and
 fine-tunes it on 100, 500, 2,000, and all labels. Runs are resumable: start the same command anew at any time.
-``--read`` reads the test folders, once all seeds are done, and writes ``readings.json``; ``--table`` prints it.
+``--read`` reads the test folders, once all runs of ``--labels`` are done, and adds to ``readings.json``: no model reads
+twice. ``--table`` prints it.
 """
 
 from __future__ import annotations
@@ -99,20 +100,23 @@ def main() -> None:
     parser = options_of(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--read", action="store_true", help="read the test folders with all that is done")
+    parser.add_argument("--labels", type=int, nargs="+", choices=ALL, default=list(ALL), help="-1 = all")
+    parser.add_argument("--read", action="store_true", help="read the test folders")
     options = parser.parse_args()
-    data, found = data_folder(), options.out / "readings.json"
+    data, file = data_folder(), options.out / "readings.json"
+    readings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if options.read:
         missing = [str(folder) for folder in models(options) if not (folder / "config.json").is_file()]
         if missing:
             sys.exit(f"study: {len(missing)} runs are not done, the first {missing[0]}; the test folders are read once")
-        with atomic_file(found) as aside:
-            aside.write_text(dump_json(read_tests(models(options), data)) + "\n", encoding="utf-8")
+        readings |= read_tests([folder for folder in models(options) if str(folder) not in readings], data)
+        with atomic_file(file) as aside:
+            aside.write_text(dump_json(readings) + "\n", encoding="utf-8")
     elif not options.table:
         for seed in options.seeds:
             train_seed(options, data, seed)
-    if found.is_file():
-        print(table(json.loads(found.read_text(encoding="utf-8")), options))
+    if readings:
+        print(table(readings, options))
 
 
 def train_seed(options: argparse.Namespace, data: Path, seed: int) -> None:
@@ -124,7 +128,7 @@ def train_seed(options: argparse.Namespace, data: Path, seed: int) -> None:
     finish(pretrainings(options, data, seed, out, arms), out, options.jobs, options.settings)
     finish(finetunings(options, data, seed, out, arms), out, options.jobs, options.settings)
     for name, arm in arms.items():
-        if 0 in arm.labels and name != "rendered" and not (out / f"{name}-0").exists():
+        if 0 in arm.labels and 0 in options.labels and name != "rendered" and not (out / f"{name}-0").exists():
             glyph, decoder = start_of(name, arm, out)
             join_parts(glyph, decoder, out / f"{name}-0")
 
@@ -180,7 +184,7 @@ def start_of(name: str, arm: Arm, out: Path) -> tuple[Path, Path | None]:
 def finetunings(options: argparse.Namespace, data: Path, seed: int, out: Path, arms: dict[str, Arm]) -> list[Job]:
     """Every arm at every number of labels; the better of its start and its end on validation crops is kept."""
     jobs = []
-    for labels in (500, 100, 2000, -1):
+    for labels in (each for each in (500, 100, 2000, -1) if each in options.labels):
         for name, arm in arms.items():
             if labels not in arm.labels:
                 continue
@@ -205,6 +209,7 @@ def models(options: argparse.Namespace) -> list[Path]:
         for seed in options.seeds
         for name in options.arms
         for labels in ARMS[name].labels
+        if labels in options.labels
     ]
 
 
@@ -238,18 +243,22 @@ def table(readings: dict[str, dict[str, str]], options: argparse.Namespace) -> s
         runs = [readings[str(model_of(options.out / f"seed{seed}" / f"{name}-{labels}"))] for seed in options.seeds]
         return [np.array([[mark == "1" for mark in run[test]] for run in runs]) for test in TESTS]
 
-    heads = [str(labels) if labels >= 0 else "all" for labels in ALL]
-    lines = [f"| arm | {' | '.join(heads)} |", "|---|" + "---:|" * len(ALL)]
+    heads = [str(labels) if labels >= 0 else "all" for labels in options.labels]
+    lines = [f"| arm | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name in options.arms:
         cells = []
-        for labels in ALL:
+        for labels in options.labels:
             right = arm(name, labels)
             seeds = [] if right is None else 100 * np.mean([part.mean(1) for part in right], 0)
             cells.append(f"{np.mean(seeds):.1f} ({np.min(seeds):.1f}-{np.max(seeds):.1f})" if len(seeds) else "")
         lines.append(f"| {ARMS[name].about} | {' | '.join(cells)} |")
-    lines += ["", f"| hypothesis | {' | '.join(heads)} |", "|---|" + "---:|" * len(ALL)]
+    lines += ["", f"| hypothesis | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for hypothesis, (one, other) in HYPOTHESES.items():
-        pairs = [(arm(one, labels), arm(other, labels)) for labels in ALL] if {one, other} <= set(options.arms) else []
+        pairs = (
+            [(arm(one, labels), arm(other, labels)) for labels in options.labels]
+            if {one, other} <= set(options.arms)
+            else []
+        )
         differences: list[Difference | str] = [compare_arms(a, b) if a and b else "" for a, b in pairs]
         if differences:
             lines.append(f"| {hypothesis}: {one} over {other} | {' | '.join(map(str, differences))} |")
