@@ -1,4 +1,4 @@
-"""Adapt words to their line: join them in scripts without spaces, and reorder signs and numbers in right-to-left lines."""
+"""Adapt words to their line: join them in scripts without spaces, and put right-to-left lines in reading order."""
 
 from __future__ import annotations
 

@@ -170,9 +170,8 @@ def choose_words(gaps: Gaps, confidences: Mapping[Span, float], weight: float = 
         The words from left to right, and the logarithm of the score.
     """
     count = len(gaps.pieces)
-    log_joined = np.concatenate(
-        ([0.0], np.log1p(-np.array(gaps.spaces)).cumsum())
-    )  # up to each gap: that no gap is a space
+    # Before each gap, the log probability that none of the earlier gaps is a space.
+    log_joined = np.concatenate(([0.0], np.log1p(-np.array(gaps.spaces)).cumsum()))
     best: list[tuple[float, Sequence[Span]]] = [(0.0, ())]
     for last in range(count):
         candidates = []
