@@ -1,8 +1,8 @@
 """Detection of curved text: which regions of a detector are bent, and which outlines their text may have.
 
-The network of a DB detector marks kernels. A kernel is the middle of a text. It follows a gentle arc. In a tight arc,
-the kernel is filled on the inside: its outer edge still follows the text, but its middle does so less. So there are two
-guesses of the center line, and the readings decide between them.
+The network of a DB detector marks kernels. A kernel is the middle part of a text, and follows a gentle arc. In a tight
+arc, the kernel is filled on the inside: its outer edge still follows the text, but its middle does so less. So there
+are two guesses of the center line, and the readings decide between them.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def grow_line(line: Float[np.ndarray, "k 2"], height: float, unclip: float) -> F
 
 
 def _unroll_straight(pixels: Float[np.ndarray, "n 2"]) -> _Unrolled:
-    """Unroll along the principal axis. On an arc, this is the chord; the smallest rectangle may have another direction."""
+    """Unroll along the principal axis. On an arc, this is the chord, unlike the axis of the smallest rectangle."""
     middle = pixels.mean(0)
     u = np.linalg.eigh(np.cov((pixels - middle).T))[1][:, 1]
     u = u * _forward(u)
@@ -188,8 +188,8 @@ def _unroll_ring(pixels: Float[np.ndarray, "n 2"]) -> _Unrolled | None:
 
 
 class _Ring:
-    """Coordinates along a circle and across it. The origin is the middle of some points; x runs to the right, or down,
-    and y down.
+    """Coordinates along a circle (x) and across it (y), from the middle of some points; x runs right, or down, and y
+    down.
 
     Attributes:
         way: 1 if x runs clockwise, as on an arch; -1 if counterclockwise, as on a bowl.
@@ -217,7 +217,8 @@ class _Ring:
 def _follow_middle(pixels: Float[np.ndarray, "n 2"], kernel: _Unrolled, curve: Polynomial) -> Float[np.ndarray, "k 2"]:
     """The center line through the middles of the columns.
 
-    Of a straight kernel, the columns are taken across a circle through a first guess, which the ends follow too.
+    For a straight kernel, the columns are first made perpendicular to a circle, as the ends of the text are. The circle
+    is fitted to the first guess, ``curve``.
     """
     if not kernel.ring:
         ring = _Ring(*fit_circle(kernel.roll(np.stack((kernel.x, curve(kernel.x)), 1)[kernel.inner()])), pixels)
@@ -230,8 +231,7 @@ def _follow_middle(pixels: Float[np.ndarray, "n 2"], kernel: _Unrolled, curve: P
 def _follow_outer_edge(
     pixels: Float[np.ndarray, "n 2"], kernel: _Unrolled, outer_is_top: bool
 ) -> tuple[Float[np.ndarray, "k 2"], float] | None:
-    """The center line parallel to a circle through the outer edge, and its height; None if that edge is not such a
-    circle."""
+    """The center line parallel to a circle through the outer edge, and its height; None without such a circle."""
     edge = kernel.roll(np.stack((kernel.x, kernel.top if outer_is_top else kernel.bottom), 1)[kernel.inner()])
     center, radius = fit_circle(edge)
     residuals = np.hypot(*(edge - center).T) - radius

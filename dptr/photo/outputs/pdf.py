@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     import pypdfium2
 
 DPI = 200  # pixels per inch; used if a picture has no value, or one below DPI_LEAST
-DPI_LEAST = 100  # cameras write 72 into all photographs
+DPI_LEAST = 100  # cameras write 72 into photographs of any size
 QUALITY = 85  # of JPEG
 
 _ADVANCE, _DESCENT = 0.5, 0.2  # of the only glyph, relative to the font size
 _NARROWEST = 0.1  # least width of a space between words, in heights of the line
-_FILLED = 0.85  # share of the page's width with words; pdfium requires 0.8 (CPDF_TextPage::FindTextlineFlowOrientation)
+_FILLED = 0.85  # share of columns with words; pdfium requires 0.8 (CPDF_TextPage::FindTextlineFlowOrientation)
 _RULER = 0.01  # height of the space that spans a sparse page, as a share of the page's height
 _MOST_CUT = 0.3  # largest share of a word that is cut off for a space
 _SMALLEST = 0.1  # points; least side of a word
@@ -61,7 +61,7 @@ end
 
 
 def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """Write all pages to one PDF, in the size that their pictures state (``info["dpi"]``); pictures are stored as JPEG."""
+    """Write all pages to one PDF, in the size that their pictures state (``info["dpi"]``), with JPEG pictures."""
     from dptr.photo.pdf import PDFIUM, pypdfium2
 
     with PDFIUM:
@@ -209,9 +209,8 @@ def _make_space(box: Box, following: Box) -> tuple[Box, Box]:
     """
     begin, end, low_end, low_begin = box
     along = _unit(begin, end)
-    is_ahead = (
-        _project(_center(box), _center(following), along) >= 0
-    )  # otherwise, the next word is on the other side, in another script
+    # Otherwise, the next word is on the other side, in a script of the other direction.
+    is_ahead = _project(_center(box), _center(following), along) >= 0
     way = 1 if is_ahead else -1
     top, low = (end, low_end) if is_ahead else (begin, low_begin)
     narrowest = max(_NARROWEST * math.dist(end, low_end), _SMALLEST)
