@@ -139,10 +139,10 @@ def weigh(
 def vote(
     seen: Float[np.ndarray, "lines scripts"], recognizers: Collection[str] = _NAMES
 ) -> Float[np.ndarray, "lines scripts"]:
-    """Probabilities of the lines of one photograph, given each other's votes; a single line is as in ``weigh``.
+    """The script probabilities of the lines of one photograph, given each other's votes.
 
-    Lines of digits and signs get the scripts, with a recognizer, of the other lines. In photographs with lines of kana,
-    Han becomes Kana, which stands for Japanese.
+    Those of a single line are as in ``weigh``. Lines of digits and signs get the scripts of the other lines, as far as
+    these have a recognizer. In photographs with lines of kana, Han becomes Kana, which stands for Japanese.
 
     Args:
         seen, recognizers: see ``weigh``.
@@ -156,16 +156,16 @@ def vote(
     prior = _shares(recognizers)
     prior *= DOUBT / prior.sum()
     known = np.isin(_NAMES, [*recognizers])
-    own = voted.copy()
-    for row, scripts, nothing in zip(voted, seen[:, :-1], own[:, -1], strict=True):
-        votes = (own[:, :-1].sum(0) - row[:-1]).clip(0)
+    initial = voted.copy()
+    for row, scripts, nothing in zip(voted, seen[:, :-1], initial[:, -1], strict=True):
+        votes = (initial[:, :-1].sum(0) - row[:-1]).clip(0)
         votes *= min(1.0, MOST_VOTES / max(float(votes.sum()), 1e-9))
         weighed = scripts * (votes + prior)
         weighed *= (1 - nothing) / max(float(weighed.sum()), 1e-12)
         shown = votes * known
-        spread = float(nothing) if shown.sum() >= SHOWN else 0.0
-        row[:-1] = weighed + spread * shown / max(float(shown.sum()), 1e-9)
-        row[-1] = nothing - spread
+        reassigned = float(nothing) if shown.sum() >= SHOWN else 0.0
+        row[:-1] = weighed + reassigned * shown / max(float(shown.sum()), 1e-9)
+        row[-1] = nothing - reassigned
     return voted
 
 
