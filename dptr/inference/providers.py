@@ -94,10 +94,10 @@ def _read_thread_limit() -> int:
 
     The cap is needed, since a hundred thousand threads would take minutes to start.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if not asked.isdecimal():
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    if not value.isdecimal():
         return 0
-    return int(min(float(asked), max(MANY_THREADS, os.cpu_count() or 1)))
+    return int(min(float(value), max(MANY_THREADS, os.cpu_count() or 1)))
 
 
 @contextmanager

@@ -79,13 +79,13 @@ def restrict(charset: Charset, allowed: Charset) -> Restriction:
     Raises:
         UserError: the charsets have no character in common.
     """
-    kept = [character for character in charset.characters if character in allowed]
-    if not kept:
+    kept_characters = [character for character in charset.characters if character in allowed]
+    if not kept_characters:
         raise UserError(
             f"charset '{allowed.name}': the model reads none of its characters ({show(''.join(allowed.characters))}); "
             "pass another charset, or another model"
         )
-    return keep_characters(charset, kept)
+    return keep_characters(charset, kept_characters)
 
 
 def keep_characters(charset: Charset, kept: list[str]) -> Restriction:

@@ -114,10 +114,14 @@ def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[s
     """
     pairs = zip(way.candidates, confidences, strict=True)
     index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
-    read = way.candidates[index].share * confidences[index]
-    lost = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
-    lost *= ODD if texts and is_odd(texts[index]) else 1.0
-    factor = read / (read + lost) if read + lost else float(way.unread < way.candidates[index].share)
+    read_weight = way.candidates[index].share * confidences[index]
+    unread_weight = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
+    unread_weight *= ODD if texts and is_odd(texts[index]) else 1.0
+    factor = (
+        read_weight / (read_weight + unread_weight)
+        if read_weight + unread_weight
+        else float(way.unread < way.candidates[index].share)
+    )
     if factor < 0.5:
         return Verdict(index, way.missing, factor, True)
     return Verdict(index, way.candidates[index].script, factor)
@@ -162,9 +166,9 @@ def vote(
         votes *= min(1.0, MOST_VOTES / max(float(votes.sum()), 1e-9))
         weighed = scripts * (votes + prior)
         weighed *= (1 - nothing) / max(float(weighed.sum()), 1e-12)
-        shown = votes * known
-        reassigned = float(nothing) if shown.sum() >= SHOWN else 0.0
-        row[:-1] = weighed + reassigned * shown / max(float(shown.sum()), 1e-9)
+        read_votes = votes * known
+        reassigned = float(nothing) if read_votes.sum() >= SHOWN else 0.0
+        row[:-1] = weighed + reassigned * read_votes / max(float(read_votes.sum()), 1e-9)
         row[-1] = nothing - reassigned
     return voted
 

@@ -80,16 +80,16 @@ def find_script_recognizers() -> dict[str, str]:
     first of ``read_languages``. So text in Han alone is Chinese if a recognizer reads Chinese, and Japanese
     otherwise.
     """
-    read = read_languages()
+    languages = read_languages()
     recognizers = {}
     for script in SCRIPTS:
         alone = {code for code in languages_of(script) if scripts_of_language(code) == (script,)}
-        languages_read = {name: {*codes} & {*languages_of(script)} for name, codes in read.items()}
+        languages_read = {name: {*codes} & {*languages_of(script)} for name, codes in languages.items()}
         names = [name for name, codes in languages_read.items() if codes]
         if names:
             recognizers[script] = min(
                 names,
-                key=lambda name: (-len(languages_read[name] & alone), -len(languages_read[name]), len(read[name])),
+                key=lambda name: (-len(languages_read[name] & alone), -len(languages_read[name]), len(languages[name])),
             )
     return recognizers
 

@@ -71,12 +71,12 @@ def _placeholder(text: str) -> str:
 def _read_part(view: View) -> _Part:
     spans, _ = view.words()
     readings = [(view.gaps.bounds(span), view.readings[span]) for span in spans]
-    kept = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
-    kept = join_unspaced(view, kept)
-    words = tuple(word for (left, right), reading in kept for word in _make_words(view, reading, left, right))
+    usable = [(bounds, reading) for bounds, reading in readings if reading.text.strip() and reading.fits]
+    usable = join_unspaced(view, usable)
+    words = tuple(word for (left, right), reading in usable for word in _make_words(view, reading, left, right))
     if not words:
         return _Part((), enclose(view.outline), view.line)
-    return _Part(words, enclose(np.array(_locate_range(view, kept[0][0][0], kept[-1][0][1]))), view.line)
+    return _Part(words, enclose(np.array(_locate_range(view, usable[0][0][0], usable[-1][0][1]))), view.line)
 
 
 def _make_words(view: View, reading: Prediction, left: float, right: float) -> list[Word]:

@@ -29,7 +29,7 @@ DPI_RANGE = 36, 1200
 TIMEOUT = 30  # seconds without an answer after which a download fails
 LARGEST = 1 << 30  # bytes; limit on content from a URL or standard input
 
-_PDF_HEAD = 1024  # bytes; %PDF- stands among the first of a file (ISO 32000-1, annex H.3.4.1)
+_PDF_HEAD = 1024  # bytes at the start of a file that contain %PDF- (ISO 32000-1, annex H.3.4.1)
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,7 @@ class OCR:
             yield page.error or _make_page(page)
 
     def _read_views(self, views: Sequence[View], check: Check) -> None:
+        """Read the crops of whole lines, if there are any, then the words of the best splits."""
         lines = [(view, view.line_crop) for view in views if view.line_crop is not None]
         for (view, _), reading in zip(lines, self._predict(lines, check, self._readers.of_lines), strict=True):
             view.take_line(reading)

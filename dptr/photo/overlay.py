@@ -46,10 +46,10 @@ def draw_overlay(words: Sequence[Placed], picture: Image.Image) -> Image.Image:
         words: read in the picture, such as ``Page.words``.
         picture: RGB.
     """
-    shown = picture.convert("RGBA")
-    layer = Image.new("RGBA", shown.size, (255, 255, 255, 0))
+    canvas = picture.convert("RGBA")
+    layer = Image.new("RGBA", canvas.size, (255, 255, 255, 0))
     draw = ImageDraw.Draw(layer)
-    width = max(1, round(min(shown.size) / 700))
+    width = max(1, round(min(canvas.size) / 700))
     for word in words:
         draw.line([*word.polygon, word.polygon[0]], BOX_COLOR, width, joint="curve")
     fonts = _choose_fonts("".join(word.text for word in words))
@@ -58,11 +58,11 @@ def draw_overlay(words: Sequence[Placed], picture: Image.Image) -> Image.Image:
         file = next((fonts[character] for character in word.text if character in fonts), "")
         font = _load_font(file, min(max(round(_TEXT_HEIGHT * height), _SIZES[0]), _SIZES[1]))
         left, top, right, bottom = font.getbbox(word.text)
-        x = min(max(min(x for x, _ in word.polygon), 0), max(shown.width - right, 0))
+        x = min(max(min(x for x, _ in word.polygon), 0), max(canvas.width - right, 0))
         y = max(min(y for _, y in word.polygon) - bottom - width - 2, 0)
         draw.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), PAPER)
         draw.text((x, y), word.text, TEXT_COLOR, font)
-    return Image.alpha_composite(shown, layer).convert("RGB")
+    return Image.alpha_composite(canvas, layer).convert("RGB")
 
 
 def _choose_fonts(text: str) -> dict[str, str]:

@@ -86,5 +86,5 @@ def keep_confident(page: Page, least: float) -> tuple[Page, int]:
         words = tuple(word for word in line.words if word.confidence >= least)
         if words:
             lines.append(line if len(words) == len(line.words) else make_line(words, line.angle, line.block))
-    kept = replace(page, lines=tuple(lines))
-    return kept, len(page.words) - len(kept.words)
+    confident_page = replace(page, lines=tuple(lines))
+    return confident_page, len(page.words) - len(confident_page.words)

@@ -295,7 +295,7 @@ def _without_signs(text: str) -> str:
 
 
 def _find_rotations(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
-    """The numbers of points to roll an outline by, one for each direction in which its text may run.
+    """The offsets to roll the points of an outline by, one for each direction in which its text may run.
 
     The text of a quadrilateral that is much taller than wide may stand upright, or run down or up. Curved text that is
     as steep on the whole may run either way.

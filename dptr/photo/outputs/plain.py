@@ -48,11 +48,11 @@ def write_csv(pages: Iterable[Shown], file: IO[bytes]) -> None:
 
     Names and texts are not escaped, except for control characters on a terminal.
     """
-    shown = escape if file.isatty() else str
+    convert = escape if file.isatty() else str
     file.write(encode(",".join(COLUMNS) + "\n"))
     for page, _ in pages:
         table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows(map(shown, row) for row in _rows(page))
+        csv.writer(table, lineterminator="\n").writerows(map(convert, row) for row in _rows(page))
         file.write(encode(table.getvalue()))
         file.flush()
 
