@@ -242,7 +242,7 @@ class Reader:
                 yield each if isinstance(each, UserError) else next(predictions)
 
     def least_confidence(self, precision: float) -> float:
-        """The confidence above which at least a share ``precision`` of the readings is right, 0 to 1.
+        """The confidence at and above which at least a share ``precision`` of the readings is right, 0 to 1.
 
         It was measured on the validation crops of the model. It holds for similar crops, read with all characters of
         the model and without ``tta``. If ``precision`` was not measured, the next higher share counts.

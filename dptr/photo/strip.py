@@ -55,7 +55,7 @@ class Strip:
 
 
 def direction(outline: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " 2"]:
-    """The overall direction of a text, of length 1: from the first half of its center line to the second."""
+    """The overall direction of a text, of length 1, between the means of the two halves of its center line."""
     half = len(outline) // 2
     center = (outline[:half] + outline[: half - 1 : -1]) / 2
     step = center[-(half // 2) :].mean(0) - center[: half // 2].mean(0)
