@@ -98,14 +98,14 @@ class AutoReader(Reader):
         return self
 
     def reader_of(self, recognizer: str) -> Reader:
-        """The reader of a recognizer; it is opened at the first call."""
+        """The reader of a recognizer, which is opened at the first call."""
         with self._opening:
             if recognizer not in self._readers:
                 self._readers[recognizer] = Reader.of(recognizer, self.options)
             return self._readers[recognizer]
 
     def prepare_image(self, image: Image.Image) -> Routed:
-        """See ``Reader.prepare_image``; this detects the script too."""
+        """See ``Reader.prepare_image``. The script is detected too."""
         turns = [image, *(turn_tall(image) if self.turn else ())]
         way = self._route(weigh(self.look_at([turns]), self.recognizers)[0])
         prepared = tuple(self.reader_of(each.recognizer).prepare_image(image) for each in way.candidates)
@@ -121,10 +121,13 @@ class AutoReader(Reader):
         names = [picture.way.candidates[index].recognizer for picture, index in tasks]
         readings: dict[tuple[int, int], Prediction] = {}
         for name in dict.fromkeys(names):
-            own = [task for task, each in zip(tasks, names, strict=True) if each == name]
-            predictions = self.reader_of(name).read_prepared([picture.prepared[index] for picture, index in own])
+            recognizer_tasks = [task for task, each in zip(tasks, names, strict=True) if each == name]
+            predictions = self.reader_of(name).read_prepared(
+                [picture.prepared[index] for picture, index in recognizer_tasks]
+            )
             readings |= {
-                (id(picture), index): reading for (picture, index), reading in zip(own, predictions, strict=True)
+                (id(picture), index): reading
+                for (picture, index), reading in zip(recognizer_tasks, predictions, strict=True)
             }
         return [
             choose(picture.way, [readings[id(picture), index] for index in range(len(picture.prepared))])
@@ -132,12 +135,16 @@ class AutoReader(Reader):
         ]
 
     def look_at(self, pictures: Sequence[Sequence[Image.Image]]) -> Float[np.ndarray, "n scripts"]:
-        """Probabilities of scripts for each picture, given its possible orientations: those of the clearest one."""
-        seen = self._find_scripts([turned for turns in pictures for turned in turns])
+        """The script probabilities of each picture, from its clearest orientation.
+
+        Args:
+            pictures: each in its possible orientations.
+        """
+        probabilities = self._find_scripts([turned for turns in pictures for turned in turns])
         rows, start = [], 0
         for turns in pictures:
-            own = seen[start : start + len(turns)]
-            rows.append(own[int(np.argmax(own[:, :-1].max(1)))])
+            picture_rows = probabilities[start : start + len(turns)]
+            rows.append(picture_rows[int(np.argmax(picture_rows[:, :-1].max(1)))])
             start += len(turns)
         return np.array(rows).reshape(len(pictures), -1)
 
@@ -176,10 +183,10 @@ def missing_note(script: str) -> str:
 
 
 def open_reader(model: str | Path = DEFAULT_MODEL, options: ReaderOptions = PLAIN) -> Reader:
-    """A ``Reader``, or an ``AutoReader`` if ``model`` is ``AUTO``.
+    """Open a ``Reader``, or an ``AutoReader`` if ``model`` is ``AUTO``.
 
     Raises:
-        UserError: see ``Reader``; a charset, a pattern, or a lexicon together with ``AUTO``.
+        UserError: see ``Reader``; or ``AUTO`` is combined with a charset, a pattern, or a lexicon.
     """
     return AutoReader.of(AUTO, options) if model == AUTO else Reader.of(model, options)
 
@@ -203,7 +210,7 @@ def _reopen(options: ReaderOptions) -> AutoReader:
 
 
 def digest_reader(model: str | Path) -> str:
-    """``digest_model``; for ``AUTO``, a digest of all recognizers and of the script detector."""
+    """The digest of a model (``digest_model``); for ``AUTO``, of all its recognizers and the script detector."""
     if model != AUTO:
         return digest_model(model)
     names = sorted({DEFAULT_MODEL, *find_script_recognizers().values()})

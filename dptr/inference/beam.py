@@ -40,8 +40,15 @@ class Rules:
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """``next``, ``missing``, ``keep``, ``gain``, ``other``, and the temperature, as for a backend."""
-        own = self.restriction
-        return self.next, self.missing, own.keep, own.gain, own.other, np.array(self.temperature, np.float32)
+        restriction = self.restriction
+        return (
+            self.next,
+            self.missing,
+            restriction.keep,
+            restriction.gain,
+            restriction.other,
+            np.array(self.temperature, np.float32),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +93,15 @@ class Searching(Protocol):
 def search_words(backend: Searching, crops: UInt8[np.ndarray, "n h w 3"], rules: Rules) -> list[FoundWord]:
     """The likeliest word of the language in each crop; it is approximate only if ``WIDTHS[-1]`` is too narrow."""
     words: dict[int, FoundWord] = {}
-    rest = np.arange(len(crops))
+    remaining = np.arange(len(crops))
     for width in WIDTHS:
-        if not len(rest):
+        if not len(remaining):
             break
-        hypotheses = backend.search(crops[rest], rules, width)
-        words.update({int(index): hypotheses.best_word(row) for row, index in enumerate(rest)})
+        hypotheses = backend.search(crops[remaining], rules, width)
+        words.update({int(index): hypotheses.best_word(row) for row, index in enumerate(remaining)})
         is_open = [
-            not hypotheses.is_certain(row) and words[int(index)].outside < HOPELESS for row, index in enumerate(rest)
+            not hypotheses.is_certain(row) and words[int(index)].outside < HOPELESS
+            for row, index in enumerate(remaining)
         ]
-        rest = rest[is_open]
+        remaining = remaining[is_open]
     return [words[index] for index in range(len(crops))]

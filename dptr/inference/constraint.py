@@ -25,7 +25,7 @@ from dptr.text.named_patterns import find_expression
 from dptr.text.regular import compile_expression
 from dptr.utils.errors import UserError
 
-LARGEST_TABLE = 100_000_000  # entries, of 4 bytes
+LARGEST_TABLE = 100_000_000  # entries of 4 bytes each
 
 Lexicon = str | Path | Iterable[str] | None
 """A file with one word per line, or the words; None = any word."""
@@ -112,21 +112,21 @@ def make_constraint(
             letters or Arabic digits beside signs, and the model writes in visual order; see ``find_expression``,
             ``load_words``, ``spell_words``.
     """
-    own = charset
+    readable = charset
     if allowed is not None:
-        own = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
-    automaton = compile_expression(find_expression(pattern), own, max_length) if pattern else None
+        readable = Charset(allowed.name, tuple(character for character in charset.characters if character in allowed))
+    automaton = compile_expression(find_expression(pattern), readable, max_length) if pattern else None
     if lexicon is not None:
-        automaton = _list_words(lexicon, own, max_length, automaton, pattern, write)
+        automaton = _list_words(lexicon, readable, max_length, automaton, pattern, write)
     elif automaton is not None and write is not None:
-        _check_direction(automaton, own, pattern)
+        _check_direction(automaton, readable, pattern)
     if automaton is None:
         raise ValueError("neither a pattern nor a lexicon")
-    classes = np.array([0, *(1 + charset.index(character) for character in own.characters)])
+    classes = np.array([0, *(1 + charset.index(character) for character in readable.characters)])
     automaton = replace(automaton, symbols=classes[automaton.symbols])
     used = {charset.characters[symbol - 1] for symbol in set(automaton.symbols.tolist())}
-    kept = [each for each in own.characters if each in used or each.swapcase() not in used]
-    return Constraint(automaton, keep_characters(charset, kept), unroll(automaton, max_length))
+    kept_characters = [each for each in readable.characters if each in used or each.swapcase() not in used]
+    return Constraint(automaton, keep_characters(charset, kept_characters), unroll(automaton, max_length))
 
 
 def _add_blanks(rows: Float[np.ndarray, "n t classes"], length: int) -> Float[np.ndarray, "n k classes"]:
@@ -142,27 +142,29 @@ def _list_words(
     charset: Charset,
     max_length: int,
     pattern: Automaton | None,
-    name: str,
+    pattern_text: str,
     write: Callable[[str], str] | None,
 ) -> Automaton:
-    named = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
+    source = f"lexicon {lexicon}" if isinstance(lexicon, str | Path) else "lexicon"
     listed = load_words(lexicon) if isinstance(lexicon, str | Path) else lexicon
-    words = spell_words(listed, charset, max_length, named)
+    words = spell_words(listed, charset, max_length, source)
     if pattern is not None:
         matching = [word for word in words if pattern.accepts([1 + charset.index(each) for each in word])]
         if not matching:
             raise UserError(
-                f"{named}: none of its {len(words)} words matches the pattern '{name}'; leave one of them out"
+                f"{source}: none of its {len(words)} words matches the pattern '{pattern_text}'; leave one of them out"
             )
         words = matching
     return compile_words(words if write is None else map(write, words), charset)
 
 
 def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> None:
-    """Check that words stand in the order in which they are read; among signs, Arabic numbers do not.
+    """Check that a model that writes from left to right writes the words of a pattern in reading order.
+
+    It does not write right-to-left letters in that order, nor Arabic numbers next to signs.
 
     Raises:
-        UserError: some may not.
+        UserError: some words may be in another order.
     """
     kinds = {symbol: bidirectional(charset.characters[symbol - 1]) for symbol in set(automaton.symbols.tolist())}
     leftward = [symbol for symbol in kinds if has_leftward(charset.characters[symbol - 1])]
@@ -175,13 +177,13 @@ def _check_direction(automaton: Automaton, charset: Charset, pattern: str) -> No
     if "AN" not in kinds.values():
         return
     edges = [*zip(automaton.sources.tolist(), automaton.symbols.tolist(), automaton.targets.tolist(), strict=True)]
-    before: dict[int, set[str]] = {0: {""}}  # what words have before and behind a state; "" = nothing
+    before: dict[int, set[str]] = {0: {""}}  # classes before and behind each state; "" = none
     behind = {int(state): {""} for state in np.flatnonzero(automaton.accepting)}
     for source, symbol, target in edges:
         before.setdefault(target, set()).add(kinds[symbol])
         behind.setdefault(source, set()).add(kinds[symbol])
     for source, symbol, target in edges:
-        between = before[source] | behind[target] == {"AN"}  # a separator inside of one number
+        between = before[source] | behind[target] == {"AN"}  # a separator within one number
         if kinds[symbol] not in ("AN", "EN") and not (kinds[symbol] == "CS" and between):
             example = show(charset.characters[symbol - 1])
             raise UserError(

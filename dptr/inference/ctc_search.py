@@ -49,10 +49,10 @@ def compose(trellis: list[Layer]) -> Paths:
     """The paths of a trellis of at least one layer."""
     offsets = np.cumsum([0, *(len(layer.states) for layer in trellis)])
     sources, targets, symbols = [], [], []
-    for layer, own, following in zip(trellis, offsets[:-1], offsets[1:], strict=True):
+    for layer, offset, next_offset in zip(trellis, offsets[:-1], offsets[1:], strict=True):
         counts = np.diff([*layer.firsts, len(layer.sources)])
-        sources.append(own + layer.sources)
-        targets.append(following + np.repeat(np.arange(len(layer.firsts)), counts))
+        sources.append(offset + layer.sources)
+        targets.append(next_offset + np.repeat(np.arange(len(layer.firsts)), counts))
         symbols.append(layer.symbols)
     edge_sources, edge_targets, edge_symbols = (
         np.concatenate(each).astype(np.int64) for each in (sources, targets, symbols)
@@ -120,10 +120,10 @@ def _best_paths(
         first = _by_node(np.maximum, run, paths, -np.inf)
         is_first = run == first[:, paths.run_nodes]
         second = _by_node(np.maximum, np.where(is_first, -np.inf, run), paths, -np.inf)
-        several = _by_node(np.add, is_first.astype(float), paths, 0.0) > 1
-        second = np.where(several, first, second)
-        own = np.pad(is_first, ((0, 0), (0, 1)))[:, paths.edge_twins]
-        others = np.where(own, second[:, paths.edge_sources], first[:, paths.edge_sources])
+        is_tied = _by_node(np.add, is_first.astype(float), paths, 0.0) > 1
+        second = np.where(is_tied, first, second)
+        is_twin_first = np.pad(is_first, ((0, 0), (0, 1)))[:, paths.edge_twins]
+        others = np.where(is_twin_first, second[:, paths.edge_sources], first[:, paths.edge_sources])
         entering = np.maximum(blank[:, paths.edge_sources], others)
         blanks.append(logs[:, place, :1] + np.maximum(blank, first))
         runs.append(logs[:, place, paths.run_symbols] + np.maximum(run, _by_run(np.maximum, entering, paths)))

@@ -1,4 +1,4 @@
-"""Check of the model that a user names, with errors that say what to pass instead."""
+"""Check the model that a user names; the errors say what to pass instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dptr.utils.files import read_json
 from dptr.weights import SHIPPED, model_folders
 from dptr.weights.packages import describe_package, find_folder, find_packages, read_catalog
 
-RECOGNIZER = "recognizer", "recogniser"  # the second as format 1 of checkpoints spelled it
+RECOGNIZER = "recognizer", "recogniser"  # the second is the spelling in checkpoints of format 1
 
 _WANTED = f"the 'model' folder that 'dptr finetune' wrote, or an {SUFFIX} file that 'dptr export' wrote"
 
@@ -33,12 +33,12 @@ def check_model(model: str | Path) -> None:
         if path.suffix != SUFFIX:
             raise UserError(f"model '{model}': a file of another kind; pass {_WANTED}")
     elif not path.is_dir():
-        raise UserError(_absent(str(model)))
+        raise UserError(_unknown_model_error(str(model)))
     elif (path / "config.json").is_file():
         _check_kind(_kind(path / "config.json"), model)
     elif not (path / f"model{SUFFIX}").is_file():
-        inner = sorted(child.parent for child in path.glob("*/config.json"))
-        remedy = f"one that has it, such as {inner[0]}" if inner else _WANTED
+        subfolders = sorted(child.parent for child in path.glob("*/config.json"))
+        remedy = f"one that has it, such as {subfolders[0]}" if subfolders else _WANTED
         raise UserError(f"model '{model}': a folder without config.json; pass {remedy}")
 
 
@@ -58,15 +58,15 @@ def _check_kind(kind: object, model: str | Path) -> None:
         raise UserError(f"model '{model}': a {kind} checkpoint, not a recognizer; pass one of {ships}, or {_WANTED}")
 
 
-def _absent(name: str) -> str:
+def _unknown_model_error(name: str) -> str:
     """The error for an unknown name or path; it lists known names, the most similar first."""
     if os.sep in name or "/" in name or Path(name).suffix in (SUFFIX, ".safetensors", ".pt", ".pth"):
         return f"model '{name}': no such file or folder; check the path, or pass one of {', '.join(_recognizers())}"
     if name in read_catalog():
         return f"model '{name}': dptr-{name} is not installed; {describe_package(name)}"
     names = _recognizers()
-    alike = difflib.get_close_matches(name.casefold(), names, len(names), 0)
-    return f"model '{name}': no such model; there are {', '.join(alike)}; or pass {_WANTED}"
+    similar = difflib.get_close_matches(name.casefold(), names, len(names), 0)
+    return f"model '{name}': no such model; there are {', '.join(similar)}; or pass {_WANTED}"
 
 
 def _recognizers() -> list[str]:

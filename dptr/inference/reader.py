@@ -1,4 +1,4 @@
-"""Reader: pictures of words in, text out.
+"""Reader: reads pictures of words, and returns their text.
 
 >>> from dptr import Reader
 >>> Reader().read("crop.png").text  # doctest: +SKIP
@@ -33,10 +33,10 @@ from dptr.weights import AUTO, DEFAULT_MODEL
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """How a reader reads, whichever recognizer it reads with; the fields are arguments of ``Reader``.
+    """The settings of a reader, without the recognizer; the fields are arguments of ``Reader``.
 
     Raises:
-        UserError: a ``batch_size`` below 1, or a ``tta`` outside 1 to 6.
+        UserError: ``batch_size`` is below 1, or ``tta`` is outside 1 to 6.
     """
 
     device: str = "cpu"
@@ -62,12 +62,12 @@ PLAIN = ReaderOptions()
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture that is open and cut into what is read.
+    """An opened picture, cut into the crops to read.
 
     Attributes:
         views: see ``Reader.views``.
         width, height: of the picture, in pixels.
-        frames: how many its file has.
+        frames: the number of frames in its file.
     """
 
     views: list[UInt8[np.ndarray, "own_height own_width 3"]]
@@ -79,42 +79,44 @@ class Prepared:
 class Reader:
     """Reads word crops with a recognizer. It changes neither torch's random state nor its number of threads.
 
-    A reader is a function, ``reader(picture)``, and can be pickled: what travels is the model's name and the settings,
-    and another process opens the model itself, once.
+    A reader is called like a function: ``reader(picture)``. It can be pickled: only the model's name and the settings
+    travel, and the other process opens the model itself, once.
 
     Args:
         model: a shipped name (``dptr models``), a folder that ``dptr finetune`` wrote, or a file that ``dptr export``
-            wrote. onnxruntime reads files and, on the CPU, folders that hold their own export, ``model.onnx``; torch
+            wrote. onnxruntime reads files and, on the CPU, folders that contain their own export, ``model.onnx``; torch
             reads other folders. The results are the same.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, ``auto`` (``cuda`` where it works, else ``cpu``), or with
-            torch any device that it knows. ``cuda`` needs onnxruntime-gpu or torch, ``openvino`` onnxruntime-openvino.
-        batch_size: how many pictures to read at once, >= 1; it changes speed and memory only.
-        turn: whether to read a picture taller than ``dptr.utils.resize.TALL_ASPECT`` times its width also turned by 90
-            degrees either way, and to keep the most confident reading: words on spines, poles and columns run up or
-            down. Other pictures are read upside down too if their reading is doubtful, and that reading counts if it
-            is far surer (``dptr.inference.views.read_views``).
-        tta: test-time augmentation: read so many views of each picture, 1 to 6 (``dptr.inference.views.CHANGES``), and
-            keep the most confident reading. It takes up to as many times as long.
-        charset: read the characters of this set alone, a named one (``10`` are the digits), a language or a file
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, ``auto`` (``cuda`` if it works, otherwise ``cpu``), or with
+            torch any device that it knows. ``cuda`` needs onnxruntime-gpu or torch, ``openvino`` needs
+            onnxruntime-openvino.
+        batch_size: the number of pictures to read at once, >= 1; it affects only speed and memory.
+        turn: whether to turn pictures, since words on spines, poles, and columns run up or down. A picture taller than
+            ``dptr.utils.resize.TALL_ASPECT`` times its width is also read turned by 90 degrees either way, and the most
+            confident reading is kept. Another picture is also read upside down if its reading is doubtful; that reading
+            is kept if it is much more confident (``dptr.inference.views.read_views``).
+        tta: test-time augmentation: the number of views to read of each picture, 1 to 6
+            (``dptr.inference.views.CHANGES``); the most confident reading is kept. Reading takes up to as many times as
+            long.
+        charset: read only characters of this set: a named one (``10`` means the digits), a language, or a file
             (``dptr.text.charset.resolve_charset``); empty = all that the model knows.
         pattern: read only words that match it: a name (``dptr.text.named_patterns.NAMED_PATTERNS``) or a regular
-            expression of whole words (``dptr.text.regular``); empty = any.
-        lexicon: read only these words: a file with one a line, or the words; None = any.
-        isolate: whether another process decodes files, with limits on its memory and time
-            (``dptr.utils.isolation``): for files of strangers.
+            expression for whole words (``dptr.text.regular``); empty = any.
+        lexicon: read only these words: a file with one word per line, or the words; None = any.
+        isolate: whether another process decodes files, with limits on its memory and time (``dptr.utils.isolation``),
+            for files from untrusted sources.
         batch: the former name of ``batch_size``; it still works, with a warning.
 
     Attributes:
         name: ``model`` as it was passed.
         options: the other arguments.
-        device: where the model computes; for ``auto`` what was chosen.
+        device: the device of the model; for ``auto``, the chosen one.
         backend: the open model (``dptr.inference.backend.Backend``).
         tokenizer, card, size: those of the backend.
 
     Raises:
-        UserError: no such model, a damaged one, no such device, a ``batch_size`` below 1, a ``tta`` outside 1 to 6, an
-            unknown ``charset``, or one of which the model reads nothing; what
-            ``dptr.inference.decoding.make_decoding`` raises.
+        UserError: there is no such model or device, the model is damaged, ``batch_size`` is below 1, ``tta`` is outside
+            1 to 6, or ``charset`` is unknown, or has no character that the model reads; or see
+            ``dptr.inference.decoding.make_decoding``.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class Reader:
 
     @classmethod
     def of(cls, model: str | Path, options: ReaderOptions = PLAIN) -> Self:
-        """The same as ``Reader(model, ...)``, with all other arguments as one value."""
+        """The same as ``Reader(model, ...)``, with all other arguments in one object."""
         reader = cls.__new__(cls)
         reader._start(str(model), options, open_backend)
         return reader
@@ -183,7 +185,7 @@ class Reader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._start(state["name"], state["options"], _reopen)
 
-    # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
+    # A path is also an iterable of strings, and an array one of arrays. Type checkers take the first matching overload.
     @overload
     def read(self, source: Picture, errors: Literal["raise"] = "raise") -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
@@ -197,18 +199,18 @@ class Reader:
         """Read one picture, or several.
 
         Args:
-            source: a picture is whatever ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, an open
-                binary file, a PIL image or an array ``(h, w)`` or ``(h, w, 1 to 4)``. Any other iterable is several
-                pictures: a list, a generator, an array of four dimensions (to type checkers any array is one picture;
-                pass them ``list(array)``).
-            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
-                of the prediction and read the others.
+            source: a picture in any form that ``dptr.utils.images.open_image`` takes: a path, the bytes of a file, an
+                open binary file, a PIL image, or an array ``(h, w)`` or ``(h, w, 1 to 4)``. Any other iterable is
+                several pictures: a list, a generator, or an array of four dimensions. Type checkers take any array for
+                one picture; pass them ``list(array)``.
+            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` the error in
+                place of the prediction and read the other pictures.
 
         Returns:
-            A prediction for one picture, a list of them for several, in their order.
+            A prediction for one picture; for several, a list of predictions in the same order.
 
         Raises:
-            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` is neither.
+            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` has another value.
         """
         if errors not in ("raise", "return"):
             raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
@@ -223,10 +225,10 @@ class Reader:
     __call__ = read
 
     def stream(self, sources: Iterable[Picture]) -> Iterator[Prediction | UserError]:
-        """Yield one outcome a picture, in order, as each batch finishes; for one that cannot be opened its error.
+        """Yield a prediction or an error for each picture, in order, as each batch finishes.
 
         Raises:
-            UserError: ``sources`` is one picture.
+            UserError: ``sources`` is a single picture.
         """
         if is_picture(sources):
             raise UserError(f"{sources!r}: one picture; pass an iterable of pictures, or use Reader.read")
@@ -240,63 +242,66 @@ class Reader:
                 yield each if isinstance(each, UserError) else next(predictions)
 
     def least_confidence(self, precision: float) -> float:
-        """From which confidence on at least a share ``precision`` of the readings is right, 0 to 1.
+        """The confidence at and above which at least a share ``precision`` of the readings is right, 0 to 1.
 
-        It was measured on the crops that the model was validated with, and holds for crops like those, read with all
-        its characters and without ``tta``. Of the shares that were measured the next higher one counts.
+        It was measured on the validation crops of the model. It holds for similar crops, read with all characters of
+        the model and without ``tta``. If ``precision`` was not measured, the next higher share counts.
 
         Raises:
-            UserError: nothing was measured for this model, or no share as high as that was reached.
+            UserError: nothing was measured for this model, or no share as high as ``precision`` was reached.
         """
-        known = {float(name): pair for name, pair in self.card.get("thresholds", {}).items() if name != "n"}
-        if not known:
+        thresholds = {float(name): pair for name, pair in self.card.get("thresholds", {}).items() if name != "n"}
+        if not thresholds:
             raise UserError(
                 f"model '{self.name}': its card names no confidence by precision ('dptr finetune' measures them on 100 "
                 "validation crops or more); pass a confidence of your own"
             )
-        above = [share for share in known if share >= precision]
-        if not above:
-            raise UserError(f"precision {precision:g}: the highest that model '{self.name}' reached is {max(known):g}")
-        return float(known[min(above)][0])
+        shares = [share for share in thresholds if share >= precision]
+        if not shares:
+            raise UserError(
+                f"precision {precision:g}: the highest that model '{self.name}' reached is {max(thresholds):g}"
+            )
+        return float(thresholds[min(shares)][0])
 
     def fit(self, image: Image.Image) -> UInt8[np.ndarray, "own_height own_width 3"]:
-        """Resize an RGB picture to a crop that the model reads."""
+        """Resize an RGB picture to a crop in a size that the model reads."""
         return fit(image, self.size)
 
     def views(self, image: Image.Image) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
-        """The crops that an RGB picture is read from: ``tta`` of it and, where it is tall, of each way to turn it."""
+        """The crops to read of an RGB picture: ``tta`` views, and, if it is tall, as many for each way to turn it."""
         return make_views(image, self.tta, self.turn, self.size)
 
     def prepare(self, source: Picture, name: str = "") -> Prepared:
-        """Open a picture, and cut it into what is read.
+        """Open a picture, and cut it into the crops to read.
 
         Args:
             source, name: as for ``dptr.utils.images.open_image``.
 
         Raises:
-            UserError: it cannot be opened.
+            UserError: the picture cannot be opened.
         """
         return self.prepare_image(self._open_image(source, name))
 
     def prepare_image(self, image: Image.Image) -> Prepared:
-        """Cut a picture that ``dptr.utils.images.open_image`` has opened into what is read."""
+        """Cut a picture from ``dptr.utils.images.open_image`` into the crops to read."""
         return Prepared(self.views(image), *image.size, image.info.get(FRAMES, 1))
 
     def read_prepared(self, pictures: Sequence[Prepared]) -> list[Prediction]:
-        """Read pictures that ``prepare`` has opened; the result is that of ``read``."""
+        """Read pictures that ``prepare`` has opened; the results are those of ``read``."""
         readings = self.predict_views([picture.views for picture in pictures])
         return [self._note(*each) for each in zip(readings, pictures, strict=True)]
 
     def expect(self, charset: str = "", pattern: str = "", lexicon: Lexicon = None) -> Self:
-        """Another reader with the same open model that reads these words only; arguments as for the class.
+        """Another reader with the same open model that reads only the expected words; the arguments are as for the
+        class.
 
         Raises:
-            UserError: as the class.
+            UserError: see the class.
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._take(replace(self.options, charset=charset, pattern=pattern, lexicon=lexicon))
-        other._use(self.backend)
+        other._set_options(replace(self.options, charset=charset, pattern=pattern, lexicon=lexicon))
+        other._set_backend(self.backend)
         return other
 
     def predict_views(self, views: Sequence[Sequence[np.ndarray]]) -> list[Prediction]:
@@ -309,10 +314,10 @@ class Reader:
         return [replace(prediction, turned=degrees) for prediction, degrees in chosen]
 
     def predict_arrays(self, crops: Sequence[np.ndarray] | UInt8[np.ndarray, "n h w 3"]) -> list[Prediction]:
-        """Read RGB crops that already have a size that the model reads (``fit``), which may differ from crop to crop.
+        """Read RGB crops in sizes that the model reads (``fit``); the sizes may differ from crop to crop.
 
         Raises:
-            UserError: a crop has another size.
+            UserError: the model does not read the size of a crop.
         """
         for crop in crops:
             if crop.dtype != np.uint8 or not self.size.holds(crop.shape):
@@ -326,12 +331,12 @@ class Reader:
         return self._decoding.predict(self.backend, crops)
 
     def _note(self, prediction: Prediction, picture: Prepared) -> Prediction:
-        """The prediction, with what may be wrong with it."""
+        """Add notes on what may be wrong with a prediction."""
         width, height = picture.width, picture.height
         if prediction.turned % UPSIDE_DOWN:
             width, height = height, width
-        high, wide = self.size.every[-1]
-        notes = note_picture(width, height, wide / high, prediction.product) + note_frames(picture.frames)
+        crop_height, crop_width = self.size.every[-1]
+        notes = note_picture(width, height, crop_width / crop_height, prediction.product) + note_frames(picture.frames)
         return replace(prediction, notes=notes + prediction.notes) if notes else prediction
 
     def _open(self, source: Picture) -> Prepared | UserError:
@@ -342,18 +347,18 @@ class Reader:
 
     def _start(self, name: str, options: ReaderOptions, open_model: Callable[[str, str], Backend]) -> None:
         self.name = name
-        self._take(options)
+        self._set_options(options)
         self._open_image = _opener(options.isolate)
-        self._use(open_model(name, options.device))
+        self._set_backend(open_model(name, options.device))
 
-    def _take(self, options: ReaderOptions) -> None:
+    def _set_options(self, options: ReaderOptions) -> None:
         self.options = options
         self.batch_size, self.turn, self.tta, self.isolate = (
             options.batch_size, options.turn, options.tta, options.isolate
         )  # fmt: skip
         self.charset, self.pattern, self.lexicon = options.charset, options.pattern, options.lexicon
 
-    def _use(self, backend: Backend) -> None:
+    def _set_backend(self, backend: Backend) -> None:
         self.backend = backend
         self.device = backend.device
         self.tokenizer = backend.tokenizer
@@ -367,14 +372,14 @@ def _opener(isolate: bool) -> Callable[[Picture, str], Image.Image]:
 
 
 def is_picture(source: object) -> bool:
-    """Whether it is one picture; anything else that can be iterated over is several."""
+    """Whether ``source`` is one picture. Any other iterable is several pictures."""
     if isinstance(source, np.ndarray):
         return source.ndim != 4
-    one = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
-    return isinstance(source, one) or hasattr(source, "read") or not isinstance(source, Iterable)
+    picture_types = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+    return isinstance(source, picture_types) or hasattr(source, "read") or not isinstance(source, Iterable)
 
 
 @lru_cache(maxsize=2)
 def _reopen(name: str, device: str) -> Backend:
-    """The backend of a reader that was unpickled; kept, because a process pool pickles its function for each task."""
+    """The backend of an unpickled reader; cached, since a process pool pickles its function for each task."""
     return open_backend(name, device)

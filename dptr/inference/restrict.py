@@ -79,24 +79,24 @@ def restrict(charset: Charset, allowed: Charset) -> Restriction:
     Raises:
         UserError: the charsets have no character in common.
     """
-    kept = [character for character in charset.characters if character in allowed]
-    if not kept:
+    kept_characters = [character for character in charset.characters if character in allowed]
+    if not kept_characters:
         raise UserError(
             f"charset '{allowed.name}': the model reads none of its characters ({show(''.join(allowed.characters))}); "
             "pass another charset, or another model"
         )
-    return keep_characters(charset, kept)
+    return keep_characters(charset, kept_characters)
 
 
 def keep_characters(charset: Charset, kept: list[str]) -> Restriction:
-    """Restrict a model with ``charset`` to the characters ``kept``; see ``restrict``."""
+    """Restrict a model with ``charset`` to the characters in ``kept``; see ``restrict``."""
     classes = {character: index for index, character in enumerate(charset.characters, 1)}
     other = np.arange(1 + len(charset))
     keep, gain = np.zeros((2, 1 + len(charset)), np.float32)
     keep[0] = 1
     for character in kept:
-        own, case = classes[character], character.swapcase()
-        keep[own] = 1
-        other[own] = classes.get(case, own)
+        class_index, other_case = classes[character], character.swapcase()
+        keep[class_index] = 1
+        other[class_index] = classes.get(other_case, class_index)
     gain[keep == 1] = 1 - keep[other[keep == 1]]
     return Restriction(keep, gain, other)

@@ -114,10 +114,14 @@ def choose_candidate(way: Route, confidences: Sequence[float], texts: Sequence[s
     """
     pairs = zip(way.candidates, confidences, strict=True)
     index = int(np.argmax([each.share * confidence**2 for each, confidence in pairs]))
-    read = way.candidates[index].share * confidences[index]
-    lost = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
-    lost *= ODD if texts and is_odd(texts[index]) else 1.0
-    factor = read / (read + lost) if read + lost else float(way.unread < way.candidates[index].share)
+    read_weight = way.candidates[index].share * confidences[index]
+    unread_weight = way.unread * (1 - min(confidences[index], MOST_TRUSTED))
+    unread_weight *= ODD if texts and is_odd(texts[index]) else 1.0
+    factor = (
+        read_weight / (read_weight + unread_weight)
+        if read_weight + unread_weight
+        else float(way.unread < way.candidates[index].share)
+    )
     if factor < 0.5:
         return Verdict(index, way.missing, factor, True)
     return Verdict(index, way.candidates[index].script, factor)
@@ -139,10 +143,10 @@ def weigh(
 def vote(
     seen: Float[np.ndarray, "lines scripts"], recognizers: Collection[str] = _NAMES
 ) -> Float[np.ndarray, "lines scripts"]:
-    """Probabilities of the lines of one photograph, given each other's votes; a single line is as in ``weigh``.
+    """The script probabilities of the lines of one photograph, given each other's votes.
 
-    Lines of digits and signs get the scripts, with a recognizer, of the other lines. In photographs with lines of kana,
-    Han becomes Kana, which stands for Japanese.
+    Those of a single line are as in ``weigh``. Lines of digits and signs get the scripts of the other lines, as far as
+    these have a recognizer. In photographs with lines of kana, Han becomes Kana, which stands for Japanese.
 
     Args:
         seen, recognizers: see ``weigh``.
@@ -156,16 +160,16 @@ def vote(
     prior = _shares(recognizers)
     prior *= DOUBT / prior.sum()
     known = np.isin(_NAMES, [*recognizers])
-    own = voted.copy()
-    for row, scripts, nothing in zip(voted, seen[:, :-1], own[:, -1], strict=True):
-        votes = (own[:, :-1].sum(0) - row[:-1]).clip(0)
+    initial = voted.copy()
+    for row, scripts, nothing in zip(voted, seen[:, :-1], initial[:, -1], strict=True):
+        votes = (initial[:, :-1].sum(0) - row[:-1]).clip(0)
         votes *= min(1.0, MOST_VOTES / max(float(votes.sum()), 1e-9))
         weighed = scripts * (votes + prior)
         weighed *= (1 - nothing) / max(float(weighed.sum()), 1e-12)
-        shown = votes * known
-        spread = float(nothing) if shown.sum() >= SHOWN else 0.0
-        row[:-1] = weighed + spread * shown / max(float(shown.sum()), 1e-9)
-        row[-1] = nothing - spread
+        read_votes = votes * known
+        reassigned = float(nothing) if read_votes.sum() >= SHOWN else 0.0
+        row[:-1] = weighed + reassigned * read_votes / max(float(read_votes.sum()), 1e-9)
+        row[-1] = nothing - reassigned
     return voted
 
 

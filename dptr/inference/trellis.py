@@ -58,7 +58,7 @@ class FoundWord:
 
 
 def unroll(automaton: Automaton, length: int) -> list[Layer]:
-    """The trellis of the words of up to ``length`` symbols; it has no layers if there are none.
+    """The trellis of the words of up to ``length`` symbols; it has no layers if there are no such words.
 
     Raises:
         UserError: it would have more than ``LARGEST`` edges.
@@ -87,10 +87,10 @@ def unroll(automaton: Automaton, length: int) -> list[Layer]:
 
 
 def find_words(rows: Float[np.ndarray, "n t classes"], trellis: list[Layer]) -> list[FoundWord]:
-    """The likeliest word in each of n crops; ties are resolved deterministically.
+    """Find the likeliest word in each of n crops; equally likely words are resolved deterministically.
 
     Args:
-        rows: 0 to 1, for each position, the probabilities of the end (class 0) and of the characters; t is at least the
+        rows: 0 to 1; for each position, the probabilities of the end (class 0) and of the characters. t is at least the
             number of layers.
         trellis: of the language, at least one layer.
     """
@@ -102,9 +102,9 @@ def find_words(rows: Float[np.ndarray, "n t classes"], trellis: list[Layer]) -> 
     ends = np.full((len(rows), len(trellis)), -np.inf)  # score of the best word that ends at each position
     last = np.zeros((len(rows), len(trellis)), np.int64)  # its last state
     for place, layer in enumerate(trellis):
-        own = np.where(layer.accepting, scores[-1], -np.inf)
-        last[:, place] = own.argmax(1)
-        ends[:, place] = own.max(1) + logs[:, place, 0]
+        accepting_scores = np.where(layer.accepting, scores[-1], -np.inf)
+        last[:, place] = accepting_scores.argmax(1)
+        ends[:, place] = accepting_scores.max(1) + logs[:, place, 0]
         inside += (sums * layer.accepting).sum(1) * probabilities[:, place, 0]
         if len(layer.firsts):
             scores.append(_reduce(np.maximum, scores[-1][:, layer.sources] + logs[:, place, layer.symbols], layer))

@@ -1,9 +1,9 @@
-"""The views of a picture: as it is, changed a little (test-time augmentation), and turned where it is tall.
+"""The views of a picture: unchanged, slightly changed (test-time augmentation), and turned if it is tall.
 
-A reader reads every view; ``choose_view`` says which of the readings counts. Views come in a fixed order: first all
-changes of the upright picture, then all changes of it turned by 90 degrees clockwise, then by 270. How many changes
-help, and in which order, was chosen on validation crops (docs/LOG.md). A picture that is not tall is also read upside
-down where its reading is doubtful (``read_views``).
+A reader reads every view, and ``choose_view`` chooses between the readings. The views have a fixed order: first all
+changes of the upright picture, then all changes of it turned by 90 degrees clockwise, then by 270. The number and the
+order of the changes were chosen on validation crops (docs/LOG.md). A picture that is not tall is also read upside down
+if its reading is doubtful (``read_views``).
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ Change = Callable[[Image.Image], Image.Image]
 ORIENTATIONS = 0, 90, 270  # degrees clockwise
 UPSIDE_DOWN = 180
 
-DOUBTFUL = 0.85  # geometric mean of the probabilities of characters and end, below which a picture may be upside down
-SURER = 0.5  # by how much more the probability of a reading must be upside down; both chosen on validation crops
+# Both chosen on validation crops.
+DOUBTFUL = 0.85  # a lower geometric mean of the probabilities of characters and end is doubtful
+SURER = 0.5  # an upside-down reading counts if its probability is higher by this
 
-_REDUCE_ABOVE = 4  # times the height and width of a crop: larger pictures are shrunk before they are changed
-_SHORTEN_ABOVE = 64  # times a side of a crop: that side alone is shrunk, for changes add a share of it on all sides
+_REDUCE_ABOVE = 4  # pictures with more than this many times both sides of a crop are shrunk before they are changed
+_SHORTEN_ABOVE = 64  # a side longer than this many times that of a crop is shrunk alone, since changes pad all sides
 
 
 class ViewReading(Protocol):
-    """What was read in one view, as far as the choice needs it."""
+    """The reading of one view, as far as the choice needs it."""
 
     @property
     def text(self) -> str: ...
 
     @property
     def product(self) -> float:
-        """0 to 1, of the probabilities of its characters and its end."""
+        """The product of the probabilities of its characters and its end, 0 to 1."""
 
     @property
     def runaway(self) -> bool:
-        """Whether it repeats itself up to the model's longest word."""
+        """Whether it repeats itself up to the longest word of the model."""
 
 
 Reading = TypeVar("Reading", bound=ViewReading)
@@ -53,12 +54,12 @@ Output = TypeVar("Output")
 def make_views(
     image: Image.Image, tta: int, turn: bool, size: Sizes
 ) -> list[UInt8[np.ndarray, "own_height own_width 3"]]:
-    """The crops that a picture is read from.
+    """The crops to read of a picture.
 
     Args:
         image: RGB.
-        tta: how many of ``CHANGES`` to read, 1 to ``len(CHANGES)``.
-        turn: whether to read a tall picture (``dptr.utils.resize.turn_tall``) turned as well.
+        tta: the number of ``CHANGES`` to read, 1 to ``len(CHANGES)``.
+        turn: whether to also read a tall picture (``dptr.utils.resize.turn_tall``) turned.
         size: of the crops that the model reads.
 
     Returns:
@@ -68,37 +69,37 @@ def make_views(
     def crops(upright: Image.Image) -> list[np.ndarray]:
         return [fit(view, size) for view in change_image(upright, tta, size.height, size.width)]
 
-    # By map, which lets go of a turned picture before the next one is made: a picture may be large.
+    # ``map`` frees each turned picture before the next one is made, since a picture may be large.
     return list(chain.from_iterable(map(crops, chain([image], turn_tall(image) if turn else ()))))
 
 
 def view_orientation(view: int, tta: int = 1) -> int:
-    """By how many degrees clockwise the view of that index is turned: 0, 90 or 270."""
+    """The degrees clockwise by which the view of an index is turned: 0, 90, or 270."""
     return ORIENTATIONS[view // tta]
 
 
 def choose_view(readings: Sequence[ViewReading], tta: int = 1) -> int:
-    """The index of the view whose reading counts: the most confident one, the earlier of equals.
+    """The index of the most confident view, by the uncalibrated confidence; of equal ones, the first.
 
-    Confidence is that before calibration. The first view counts unless a later one is more confident. A later reading
-    cannot count if it is a runaway, nor if its view is turned and it has fewer than two characters: one tall letter
-    turned is a dash.
+    A later view must not be a runaway. If it is turned, its reading must have at least two characters, since a single
+    tall letter looks like a dash when turned.
 
     Args:
-        readings: one a view, in the order of this module; at least one.
-        tta: how many views there are of each orientation.
+        readings: one per view, in the order of this module; at least one.
+        tta: the number of views of each orientation.
     """
     best = 0
     for view in range(1, len(readings)):
         reading = readings[view]
-        possible = not reading.runaway and (view_orientation(view, tta) == 0 or len(reading.text) > 1)
-        if possible and reading.product > readings[best].product:
+        is_possible = not reading.runaway and (view_orientation(view, tta) == 0 or len(reading.text) > 1)
+        if is_possible and reading.product > readings[best].product:
             best = view
     return best
 
 
 def is_doubtful(reading: ViewReading) -> bool:
-    """Whether it is so unlikely, by character (``DOUBTFUL``) and as a whole, that one upside down could be surer."""
+    """Whether a reading is so unlikely, per character (``DOUBTFUL``) and as a whole, that the picture may be upside
+    down."""
     mean = reading.product ** (1 / (len(reading.text) + 1))
     return mean < DOUBTFUL and reading.product < 1 - SURER
 
@@ -109,19 +110,20 @@ def read_views(
     tta: int = 1,
     turn: bool = True,
 ) -> list[tuple[Reading, int]]:
-    """Read pictures in all their views, and upside down where that may help.
+    """Read all views of pictures, and read pictures upside down if that may help.
 
-    Of its views the most confident counts (``choose_view``). A picture without turned views whose reading is doubtful
+    The most confident view counts (``choose_view``). A picture without turned views whose reading is doubtful
     (``is_doubtful``) is read again upside down. That reading counts if its probability is higher by ``SURER``, it has
-    two characters or more, and it is no runaway: displays read 50 as well as 05, and a dash is a tall letter.
+    at least two characters, and it is not a runaway. The rules are strict, since 50 on a display is 05 upside down, and
+    a dash may be a tall letter.
 
     Args:
         views: of each picture (``make_views``).
-        read: crops of several sizes to readings.
+        read: reads crops of several sizes.
         turn: whether to read doubtful pictures upside down.
 
     Returns:
-        The reading of each picture, and by how many degrees its view was turned.
+        The reading of each picture, and the degrees by which its view was turned.
     """
     flat = iter(read([crop for crops in views for crop in crops]))
     chosen = []
@@ -134,8 +136,8 @@ def read_views(
     doubtful = [place for place, crops in enumerate(views) if len(crops) == tta and is_doubtful(chosen[place][0])]
     upside_down = read([np.ascontiguousarray(views[place][0][::-1, ::-1]) for place in doubtful]) if doubtful else ()
     for place, reading in zip(doubtful, upside_down, strict=True):
-        surer = reading.product > chosen[place][0].product + SURER
-        if surer and not reading.runaway and len(reading.text) > 1:
+        is_surer = reading.product > chosen[place][0].product + SURER
+        if is_surer and not reading.runaway and len(reading.text) > 1:
             chosen[place] = reading, UPSIDE_DOWN
     return chosen
 
@@ -143,15 +145,15 @@ def read_views(
 def read_by_size(
     crops: Iterable[np.ndarray], batch_size: int, read: Callable[[np.ndarray], Sequence[Output]]
 ) -> list[Output]:
-    """Read crops whose sizes may differ, those of one size together.
+    """Read crops of several sizes; crops of one size share batches.
 
     Args:
         crops: uint8 (own height, own width, 3) each.
-        batch_size: how many crops ``read`` gets at most.
-        read: crops (n, height, width, 3) to n readings.
+        batch_size: the largest number of crops passed to ``read``.
+        read: maps crops (n, height, width, 3) to n readings.
 
     Returns:
-        A reading a crop, in the order of the crops.
+        A reading per crop, in the order of the crops.
     """
     readings: dict[int, Output] = {}
     for indices, batch in group_by_size(crops, batch_size):
@@ -160,18 +162,18 @@ def read_by_size(
 
 
 def change_image(image: Image.Image, count: int, height: int, width: int) -> Iterator[Image.Image]:
-    """An RGB picture as each of the first ``count`` of ``CHANGES`` makes it, for crops of ``height`` x ``width``."""
+    """Apply each of the first ``count`` ``CHANGES`` to an RGB picture, for crops of ``height`` x ``width``."""
     yield image
     if count == 1:
         return
-    both = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
+    joint_factor = min(image.height // (_REDUCE_ABOVE * height), image.width // (_REDUCE_ABOVE * width))
     factors = (
-        max(1, both, image.width // (_SHORTEN_ABOVE * width)),
-        max(1, both, image.height // (_SHORTEN_ABOVE * height)),
+        max(1, joint_factor, image.width // (_SHORTEN_ABOVE * width)),
+        max(1, joint_factor, image.height // (_SHORTEN_ABOVE * height)),
     )
-    smaller = image.reduce(factors) if factors != (1, 1) else image
+    reduced = image.reduce(factors) if factors != (1, 1) else image
     for change in CHANGES[1:count]:
-        yield change(smaller)
+        yield change(reduced)
 
 
 def _keep(image: Image.Image) -> Image.Image:
@@ -179,41 +181,41 @@ def _keep(image: Image.Image) -> Image.Image:
 
 
 def _pad(image: Image.Image) -> Image.Image:
-    """A tenth of the height more on all sides: words that fill the crop, or are cut too narrow."""
+    """Add a tenth of the height on all sides, for words that fill the crop or were cut too tightly."""
     return _extend_edges(image, _share_of_height(image, 0.1), _share_of_height(image, 0.1))
 
 
 def _lengthen(image: Image.Image) -> Image.Image:
-    """0.15 of the height more to the left and to the right."""
+    """Add 0.15 of the height on the left and on the right."""
     return _extend_edges(image, 0, _share_of_height(image, 0.15))
 
 
 def _slant(image: Image.Image) -> Image.Image:
-    """Slanted by 0.15, about 9 degrees, to the right."""
+    """Slant the picture by 0.15, about 9 degrees, to the right."""
     slope, height = 0.15, image.height
-    wide = _extend_edges(image, 0, _share_of_height(image, slope / 2))
-    sheared = wide.transform(
-        wide.size, Image.Transform.AFFINE, (1, slope, -slope * height / 2, 0, 1, 0), Image.Resampling.BICUBIC
+    padded = _extend_edges(image, 0, _share_of_height(image, slope / 2))
+    sheared = padded.transform(
+        padded.size, Image.Transform.AFFINE, (1, slope, -slope * height / 2, 0, 1, 0), Image.Resampling.BICUBIC
     )
-    margin = (wide.width - image.width) // 2  # where shearing brings in nothing
-    return sheared.crop((margin, 0, wide.width - margin, height))
+    margin = (padded.width - image.width) // 2  # columns that shearing leaves empty
+    return sheared.crop((margin, 0, padded.width - margin, height))
 
 
 def _blur(image: Image.Image) -> Image.Image:
-    """Blurred by two thirds of a pixel of 32 rows."""
+    """Blur with a standard deviation of two thirds of a pixel, if the picture had 32 rows."""
     return image.filter(ImageFilter.GaussianBlur(image.height / 48))
 
 
 CHANGES: tuple[Change, ...] = (_keep, _pad, ImageOps.invert, _lengthen, _slant, _blur)
-"""What test-time augmentation does to an RGB picture; the first change is none."""
+"""The changes of test-time augmentation to an RGB picture; the first one keeps it as it is."""
 
 
 def _share_of_height(image: Image.Image, share: float) -> int:
-    """In pixels, at least 1."""
+    """A share of the height, in pixels, at least 1."""
     return max(1, round(share * image.height))
 
 
 def _extend_edges(image: Image.Image, rows: int, columns: int) -> Image.Image:
-    """Repeat the pixels of the border, ``rows`` times above and below, ``columns`` times on either side."""
+    """Repeat the border pixels ``rows`` times above and below, and ``columns`` times on the left and the right."""
     pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(image)
     return Image.fromarray(np.pad(pixels, ((rows, rows), (columns, columns), (0, 0)), mode="edge"))

@@ -1,4 +1,4 @@
-"""The models that ship and the recognizers that are installed: what is known of each, and which languages it reads."""
+"""Shipped models and installed recognizers: their cards, and the languages that they read."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from dptr.weights.packages import Package, describe_package, find_packages, read
 
 
 def model_cards(name: str | None = None) -> list[dict[str, Any]]:
-    """The cards of all models that ship and are installed, or of one, which may be a recognizer of another script.
+    """The cards of all shipped models, or the card of one model, which may be an installed recognizer.
 
     Returns:
-        Each card as JSON holds it (``kind``, ``trained_on``, ``results``, ``version``, ...), after the keys ``name``
-        and ``megabytes`` (10^6 bytes, of all files that are installed).
+        Each card as in its JSON file (``kind``, ``trained_on``, ``results``, ``version``, ...), after the keys ``name``
+        and ``megabytes`` (10^6 bytes, of all installed files).
 
     Raises:
-        UserError: no model of that name ships or is installed, or it is in dptr-weights, which is not installed.
+        UserError: no model of that name is shipped or installed; or it is in dptr-weights, which is not installed.
     """
     names = [shipped for shipped in SHIPPED if model_folders(shipped)] if name is None else [_check(name)]
     return [_card(each) for each in names]
 
 
 def recognizer_cards() -> list[dict[str, Any]]:
-    """The cards of the installed recognizers of other scripts (``dptr.weights.packages``), as ``model_cards``."""
+    """The cards of the installed recognizers (``dptr.weights.packages``), in the form of ``model_cards``."""
     return [_card(name) for name in find_packages() if name not in SHIPPED]
 
 
 def missing_recognizers() -> list[Package]:
-    """The recognizers that this project builds and that are not installed."""
+    """The recognizers that this project builds, but that are not installed."""
     return [package for name, package in read_catalog().items() if name not in find_packages()]
 
 
 def model_readme(name: str) -> str | None:
-    """All that is known of a model, in Markdown; None where its folder has no such page.
+    """The README of a model, in Markdown; None if its folder has none.
 
     Raises:
         UserError: see ``model_cards``.
@@ -50,22 +50,22 @@ def model_readme(name: str) -> str | None:
 
 
 def find_recognizer(language: str) -> str:
-    """The name of the installed recognizer that reads a language; of several the one of fewest languages.
+    """The name of the installed recognizer that reads a language; of several, the one that reads the fewest languages.
 
     Args:
         language: a key of ``LANGUAGES``.
 
     Raises:
-        UserError: no such language, or no recognizer that reads it is installed; the error says how to get one.
+        UserError: there is no such language, or no installed recognizer reads it; the error says how to get one.
     """
     if language not in LANGUAGES:
         names = {LANGUAGES[code].name.casefold(): code for code in LANGUAGES}
-        alike = difflib.get_close_matches(language.casefold(), [*names, *LANGUAGES], 1)
-        hint = f"; did you mean {names.get(alike[0], alike[0])}?" if alike else ""
+        similar = difflib.get_close_matches(language.casefold(), [*names, *LANGUAGES], 1)
+        hint = f"; did you mean {names.get(similar[0], similar[0])}?" if similar else ""
         raise UserError(f"language '{language}': not one of the {len(LANGUAGES)} codes of docs/languages.md{hint}")
-    able = {name: codes for name, codes in read_languages().items() if language in codes}
-    if able:
-        return min(able, key=lambda name: len(able[name]))
+    candidates = {name: codes for name, codes in read_languages().items() if language in codes}
+    if candidates:
+        return min(candidates, key=lambda name: len(candidates[name]))
     raise UserError(
         f"language '{language}': no recognizer that reads {LANGUAGES[language].name} is installed; "
         f"{_how_to_get([language])}"
@@ -73,31 +73,35 @@ def find_recognizer(language: str) -> str:
 
 
 def find_script_recognizers() -> dict[str, str]:
-    """The installed recognizer that reads a script, by script; scripts that none reads are missing.
+    """The installed recognizer of each script; scripts that no recognizer reads are missing.
 
-    Of several, the one that reads most of its languages counts, of these the one of fewest languages in all, and of
-    these the first that ships. A language of that script alone counts before one of several: Han alone is Chinese where
-    a recognizer reads it, else Japanese.
+    If several recognizers read a script, the ones that read most of the languages written in that script alone are
+    preferred, then those that read most of its languages, then those that read the fewest languages in all, then the
+    first of ``read_languages``. So text in Han alone is Chinese if a recognizer reads Chinese, and Japanese
+    otherwise.
     """
-    read = read_languages()
-    found = {}
+    languages = read_languages()
+    recognizers = {}
     for script in SCRIPTS:
         alone = {code for code in languages_of(script) if scripts_of_language(code) == (script,)}
-        able = {name: {*codes} & {*languages_of(script)} for name, codes in read.items()}
-        names = [name for name, codes in able.items() if codes]
+        languages_read = {name: {*codes} & {*languages_of(script)} for name, codes in languages.items()}
+        names = [name for name, codes in languages_read.items() if codes]
         if names:
-            found[script] = min(names, key=lambda name: (-len(able[name] & alone), -len(able[name]), len(read[name])))
-    return found
+            recognizers[script] = min(
+                names,
+                key=lambda name: (-len(languages_read[name] & alone), -len(languages_read[name]), len(languages[name])),
+            )
+    return recognizers
 
 
 def describe_missing_script(script: str) -> str:
-    """That no installed recognizer reads a script, and how to get one."""
+    """A text that says that no installed recognizer reads a script, and how to get one."""
     alone = [code for code in languages_of(script) if scripts_of_language(code) == (script,)]
     return f"{script} letters: no recognizer that reads them is installed; {_how_to_get(alone or languages_of(script))}"
 
 
 def _how_to_get(languages: Sequence[str]) -> str:
-    """How to get a recognizer of one of some languages: of the first that a package reads, or of the first."""
+    """How to get a recognizer: a package that reads one of the languages, or training for the first language."""
     for package in missing_recognizers():
         if {*languages} & {*package.languages}:
             return describe_package(package.name)
@@ -105,10 +109,10 @@ def _how_to_get(languages: Sequence[str]) -> str:
 
 
 def read_languages() -> dict[str, tuple[str, ...]]:
-    """The languages that each installed recognizer reads, those that ship first: as its card says, or its charset."""
+    """The languages that each installed recognizer reads, by its card or its charset; shipped models come first."""
     shipped = [name for name in SHIPPED if model_folders(name) and model_file(name, "model.onnx").is_file()]
-    found = {name: written_languages(_characters(name)) for name in shipped}
-    return found | {card["name"]: tuple(card.get("languages", ())) for card in recognizer_cards()}
+    languages = {name: written_languages(_characters(name)) for name in shipped}
+    return languages | {card["name"]: tuple(card.get("languages", ())) for card in recognizer_cards()}
 
 
 def _characters(name: str) -> str:
@@ -117,9 +121,10 @@ def _characters(name: str) -> str:
 
 def _card(name: str) -> dict[str, Any]:
     folders = model_folders(name) if name in SHIPPED else [find_packages()[name]]
-    held = read_json(model_file(name, "card.json"), "model card")
-    about = {key: value for key, value in held.items() if key != "name"}  # that of the entry point counts
-    return {"name": name, "megabytes": _megabytes(folders), **about}
+    card = read_json(model_file(name, "card.json"), "model card")
+    # The name of the entry point replaces the one in the card.
+    properties = {key: value for key, value in card.items() if key != "name"}
+    return {"name": name, "megabytes": _megabytes(folders), **properties}
 
 
 def _check(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Whole photographs and pages: find the lines of text, read them, say where each word and character stands."""
+"""Reading of whole photographs and pages: detect lines of text, read them, and locate each word and character."""

@@ -1,4 +1,4 @@
-"""Where each character of a line stands: the text is known, and roughly how wide letters are and where they end."""
+"""Locate each character of a line, from its text, typical widths of letters, and the edges that a network sees."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dptr.photo.spaces import Columns
 from dptr.photo.widths import measure_widths
 from dptr.text.unicode import graphemes
 
-STIFFNESS = 4.0  # of widths, against what the network sees
-FLOOR = 0.02  # probability below which the network does not count
+STIFFNESS = 4.0  # weight of typical widths, relative to the output of the network
+FLOOR = 0.02  # lower probabilities of the network count as this one
 
 
 def align_characters(text: str, columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
-    """Where each character stands between two places of a line.
+    """Locate the characters of a text between two places of a line.
 
-    The characters of a grapheme cluster stand at one place: a vowel sign may be drawn before, behind, or around its
-    letter, and letters that are joined to one sign have no places of their own. The ends of the clusters are chosen
-    together, by dynamic programming: near where the network sees one letter end and the next begin, spaces over blank
-    columns, and each about as wide as such a one is beside the others.
+    The characters of a grapheme cluster share one place: a vowel sign may be drawn before, behind, or around its
+    letter, and letters that are joined into one sign have no places of their own. Dynamic programming chooses the ends
+    of all clusters together. It prefers ends where the network sees one letter end and the next begin, spaces over
+    blank columns, and clusters with typical widths relative to each other.
 
     Args:
-        text: one character or more, from left to right; spaces may be among them.
-        left, right: fractions of the line's width, where the first character begins and the last ends.
+        text: at least one character, from left to right; it may contain spaces.
+        left, right: the start of the first character and the end of the last, in fractions of the line's width.
 
     Returns:
-        Begin and end of each character, as fractions of the line's width.
+        The start and the end of each character, in fractions of the line's width.
     """
     clusters = graphemes(text)
     spots = _align(clusters, columns, left, right)
@@ -36,36 +36,36 @@ def align_characters(text: str, columns: Columns, left: float, right: float) -> 
 
 
 def _align(clusters: Sequence[str], columns: Columns, left: float, right: float) -> list[tuple[float, float]]:
-    count = len(columns.blank)
-    start = min(max(round(left * count), 0), count)
-    # Finer than the network's columns where there are many characters.
-    fine = max(1, -(-3 * len(clusters) // max(1, round(right * count) - start)))
-    steps = max(len(clusters), round((right - left) * count) * fine)
-    places = (start + (np.arange(steps + 1)) / fine).clip(0, count - 1).astype(int)
-    edge = np.log(np.maximum(np.maximum(columns.edges, columns.blank), FLOOR))[places]
-    blank = np.concatenate(([0.0], np.log(np.maximum(columns.blank, FLOOR))[places[:-1]].cumsum()))
-    solid = np.concatenate(([0.0], np.log(np.maximum(1 - columns.blank, FLOOR))[places[:-1]].cumsum()))
+    column_count = len(columns.blank)
+    start = min(max(round(left * column_count), 0), column_count)
+    # Steps are finer than the columns if there are many characters.
+    substeps = max(1, -(-3 * len(clusters) // max(1, round(right * column_count) - start)))
+    steps = max(len(clusters), round((right - left) * column_count) * substeps)
+    columns_of_steps = (start + (np.arange(steps + 1)) / substeps).clip(0, column_count - 1).astype(int)
+    edge = np.log(np.maximum(np.maximum(columns.edges, columns.blank), FLOOR))[columns_of_steps]
+    blank = np.concatenate(([0.0], np.log(np.maximum(columns.blank, FLOOR))[columns_of_steps[:-1]].cumsum()))
+    ink = np.concatenate(([0.0], np.log(np.maximum(1 - columns.blank, FLOOR))[columns_of_steps[:-1]].cumsum()))
     widths = np.array(measure_widths(clusters))
     unit = steps / widths.sum()
-    worth = np.full(steps + 1, -np.inf)
-    worth[0] = 0.0
-    back = np.zeros((len(clusters), steps + 1), int)
+    score = np.full(steps + 1, -np.inf)
+    score[0] = 0.0
+    best_lengths = np.zeros((len(clusters), steps + 1), int)
     for index, cluster in enumerate(clusters):
         low, high = max(1, int(0.3 * widths[index] * unit)), max(2, int(2.5 * widths[index] * unit) + 1)
         lengths = np.arange(low, min(high, steps) + 1)
-        held = blank if cluster == " " else solid
+        inside = blank if cluster == " " else ink
         costs = STIFFNESS * np.log(lengths / (widths[index] * unit)) ** 2 / 2
-        # Where the cluster begins, for each place where it ends and each length.
+        # The step where the cluster begins, for each step where it ends and each length.
         begins = np.arange(steps + 1)[:, None] - lengths
-        value = np.where(begins < 0, -np.inf, worth[begins]) + (held[:, None] - held[begins]) / fine - costs
-        longest = value.argmax(1)
-        best = value[np.arange(steps + 1), longest]
-        back[index] = lengths[longest]
-        worth = best + edge
+        scores = np.where(begins < 0, -np.inf, score[begins]) + (inside[:, None] - inside[begins]) / substeps - costs
+        choice = scores.argmax(1)
+        best = scores[np.arange(steps + 1), choice]
+        best_lengths[index] = lengths[choice]
+        score = best + edge
     ends = [steps]
     for index in range(len(clusters) - 1, -1, -1):
-        ends.append(ends[-1] - int(back[index, ends[-1]]))
-    if ends[-1] != 0 or not np.isfinite(worth[steps]):
+        ends.append(ends[-1] - int(best_lengths[index, ends[-1]]))
+    if ends[-1] != 0 or not np.isfinite(score[steps]):
         ends = (steps * np.concatenate(([0.0], widths.cumsum())) / widths.sum())[::-1].tolist()
-    marks = [left + (right - left) * end / steps for end in reversed(ends)]
-    return list(pairwise(marks))
+    boundaries = [left + (right - left) * end / steps for end in reversed(ends)]
+    return list(pairwise(boundaries))

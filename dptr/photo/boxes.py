@@ -1,4 +1,4 @@
-"""Boxes from a file, in place of a detector."""
+"""Text boxes from a file, instead of a detector."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from dptr.utils.errors import UserError
 from dptr.utils.reading import read_file
 
 _OUTLINE = "outline"
-_BOXES = "dptr boxes"  # in a picture's info: its boxes
-FARTHEST = 1_000_000  # pixels, of a corner from the picture's
+_BOXES = "dptr boxes"  # key of the boxes in the ``info`` of a picture
+FARTHEST = 1_000_000  # pixels; largest coordinate, positive or negative
 _ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|([\\tnr]))")
 CORNERS = "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4"
 
@@ -35,27 +35,28 @@ class Boxes:
 
     Attributes:
         path: of the file.
-        rows: by the name of the picture, as the file writes it, and the number of the page: the number of the line in
-            the file, and the points of a box in pixels, clockwise from where the text begins at the top: four corners,
-            or more along a curved text, half of them along its top.
+        rows: for each name of a picture, as written in the file, and each page number: the line numbers in the file,
+            and the points of the boxes in pixels. The points run clockwise from the start of the text at the top: four
+            corners, or more along curved text, half of them along its top.
     """
 
     path: str
     rows: dict[tuple[str, int], list[tuple[int, Outline]]]
 
     def of(self, source: str, number: int, picture: Image.Image) -> list[Float64[np.ndarray, "points 2"]]:
-        """The boxes of a picture, in the order of the file; none if the file has none of it.
+        """The boxes of a picture, in the order of the file; none if the file has no boxes for it.
 
-        All begin on the left of their text, also where it runs from right to left. Names in the file are as the picture
-        was passed, or paths from the folder of the file or the current one.
+        All boxes begin on the left of their text, even if the text runs from right to left. A name in the file is
+        either the one that was passed for the picture, or a path relative to the folder of the file or to the current
+        folder.
 
         Args:
-            source: as the picture was passed.
+            source: the name that was passed for the picture.
             number: of its page or frame, from 1.
 
         Raises:
-            UserError: a box cannot be cut out: it lies outside the picture, its middle does, it has no area, or its
-                corners do not follow each other around it.
+            UserError: a box cannot be cut out: it or its center lies outside the picture, it has no area, or its
+                corners are not in order around it.
         """
         rows = dict(self.rows.get((source, number), ()))
         rows |= dict(self._by_path.get((os.path.realpath(source), number), ()))
@@ -74,24 +75,24 @@ class Boxes:
 
     @cached_property
     def _by_path(self) -> dict[tuple[str, int], list[tuple[int, Outline]]]:
-        """The rows by the file that a name may stand for, several names together."""
-        found: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
+        """The rows by the real path of the file that a name may mean; rows of several names for one file are merged."""
+        by_path: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
         for (name, page), rows in self.rows.items():
             for path in {os.path.realpath(os.path.join(each, name)) for each in ("", os.path.dirname(self.path))}:
-                found.setdefault((path, page), []).extend(rows)
-        return found
+                by_path.setdefault((path, page), []).extend(rows)
+        return by_path
 
 
 def give_boxes(picture: Image.Image, boxes: Sequence[Float64[np.ndarray, "points 2"]]) -> None:
-    """Let a picture carry its boxes; ``take_boxes`` gives them back."""
+    """Attach boxes to a picture, for ``take_boxes``."""
     picture.info[_BOXES] = boxes
 
 
 def take_boxes(picture: Image.Image) -> Detection:
-    """A detector (``dptr.photo.detect.Detector``): the boxes that the picture carries, each with score 1.
+    """A detector (``dptr.photo.detect.Detector``) that returns the boxes attached to a picture, each with score 1.
 
     Raises:
-        UserError: it carries none.
+        UserError: the picture has no boxes.
     """
     boxes = picture.info.get(_BOXES)
     if boxes is None:
@@ -101,16 +102,16 @@ def take_boxes(picture: Image.Image) -> Detection:
 
 
 def read_boxes(path: str) -> Boxes:
-    """Read a table of boxes, separated by tabs: the name of the picture and eight coordinates a line.
+    """Read a tab-separated table of boxes: on each line, the name of a picture and eight coordinates.
 
-    A first line that names columns says where they stand: ``image``, ``x1`` to ``y4``, and ``page``, which may be
-    missing. Other columns, such as ``text``, are not looked at. What ``dptr ocr --format tsv`` writes is such a table.
-    A column ``outline`` holds curved text, as 2k points ``x,y`` with spaces between them: k along the top and k back
-    along the bottom, each across from its partner. Where it is not empty, the corners are not looked at, and may be
-    missing.
+    The first line may name the columns: ``image``, ``x1`` to ``y4``, and ``page``, which is optional. Other columns,
+    such as ``text``, are ignored. ``dptr ocr --format tsv`` writes such a table. A column ``outline`` holds curved
+    text, as 2k points ``x,y`` separated by spaces: k along the top and k back along the bottom, each opposite to its
+    partner. If it is not empty, the corners are ignored, and may be missing.
 
     Raises:
-        UserError: the file is missing, no UTF-8, or empty, or a line holds no box, or one beyond ``FARTHEST``.
+        UserError: the file is missing, not UTF-8, or empty; or a line has no valid box, or a coordinate beyond
+            ``FARTHEST``.
     """
     try:
         text = io.StringIO(read_file(path).decode("utf-8-sig"), newline="")
@@ -120,16 +121,16 @@ def read_boxes(path: str) -> Boxes:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: no table of boxes ({error}); pass a file of lines separated by tabs") from error
     columns = ["image", *CORNERS]
-    begin = 0
+    first_row = 0
     if lines and not {"x1", _OUTLINE}.isdisjoint(lines[0]):
         columns = [name.removeprefix("#").strip() for name in lines[0]]
-        begin = 1
-    outlined = _OUTLINE in columns
-    wanted = "an outline, as x,y x,y ..., or eight numbers" if outlined else "eight numbers"
-    if missing := [name for name in ("image", *(() if outlined else CORNERS)) if name not in columns]:
+        first_row = 1
+    has_outlines = _OUTLINE in columns
+    expected = "an outline, as x,y x,y ..., or eight numbers" if has_outlines else "eight numbers"
+    if missing := [name for name in ("image", *(() if has_outlines else CORNERS)) if name not in columns]:
         raise UserError(f"{path}: no column {missing[0]!r}; name image and {' '.join(CORNERS)} in the first line")
     rows: dict[tuple[str, int], list[tuple[int, Outline]]] = {}
-    for number, cells in enumerate(lines[begin:], begin + 1):
+    for number, cells in enumerate(lines[first_row:], first_row + 1):
         if not cells or (len(cells) == 1 and not cells[0].strip()):
             continue
         row = dict(zip(columns, cells, strict=False))
@@ -137,10 +138,10 @@ def read_boxes(path: str) -> Boxes:
             points = _read_outline(row[_OUTLINE]) if row.get(_OUTLINE) else _read_corners(row)
             page = int(row.get("page", "1"))
         except (KeyError, ValueError) as error:
-            raise UserError(f"{path}: line {number}: no box; write the picture's name and {wanted}") from error
+            raise UserError(f"{path}: line {number}: no box; write the picture's name and {expected}") from error
         if not np.isfinite(points).all():
-            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and {wanted}")
-        if len(points) < 4 or len(points) % 2 or not _is_long(points):
+            raise UserError(f"{path}: line {number}: a corner is no number; write the picture's name and {expected}")
+        if len(points) < 4 or len(points) % 2 or not _has_length(points):
             raise UserError(
                 f"{path}: line {number}: an outline of {len(points)} points is no strip; write two or more along the "
                 "top of the text, and as many back along its bottom"
@@ -166,13 +167,13 @@ def _read_outline(cell: str) -> Outline:
     return tuple((float(x), float(y)) for x, y in pairs)
 
 
-def _is_long(points: Outline) -> bool:
-    """Whether the center line has a length; boxes of four points are looked at where they are cut out."""
+def _has_length(points: Outline) -> bool:
+    """Whether the center line has a length. Boxes of four points are checked later, by ``Boxes.of``."""
     sides = np.array(points).reshape(2, -1, 2)
     return len(points) == 4 or bool(np.ptp(sides[0] + sides[1, ::-1], axis=0).any())
 
 
 def _unescape(name: str) -> str:
-    """The name that ``dptr.photo.outputs.plain.write_tsv`` escaped."""
+    """Undo the escapes of ``dptr.photo.outputs.plain.write_tsv`` in a name."""
     codes = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
-    return _ESCAPED.sub(lambda found: codes[found[3]] if found[3] else chr(int(found[1] or found[2], 16)), name)
+    return _ESCAPED.sub(lambda match: codes[match[3]] if match[3] else chr(int(match[1] or match[2], 16)), name)

@@ -1,4 +1,4 @@
-"""Connected regions of a mask and the rectangles around them, by numpy alone."""
+"""Connected regions of a mask, and the smallest rectangles around them, in numpy alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float, Int
 
 
 def label_runs(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
-    """Find the regions of a mask; pixels that touch at a side or a corner are of one region.
+    """Find the regions of a mask; pixels that touch at a side or a corner belong to the same region.
 
     Returns:
-        runs: horizontal stretches of the mask, from top to bottom: row, first column, column after the last.
-        labels: which region each run is of, from 0; every number up to the greatest occurs.
+        runs: horizontal runs of set pixels, from top to bottom: row, first column, column after the last.
+        labels: the region of each run, numbered from 0 without gaps.
     """
     height, width = mask.shape
     padded = np.zeros((height, width + 2), np.int8)
@@ -21,22 +21,23 @@ def label_runs(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "n 3"], I
     runs = np.stack((row, first, after), 1)
     if not len(runs):
         return runs, np.zeros(0, int)
-    # Positions along all rows in one line, with room between rows, so that one search serves all of them.
+    # Number the pixels of all rows consecutively, with space between rows, so that one search covers all rows.
     stride = width + 2
     begin, end = row * stride + first, row * stride + after
-    low = np.searchsorted(end, begin + stride, "left")  # runs of the next row that end at or after this one's start
+    # Index of the first run in the next row that ends at or after the start of each run.
+    low = np.searchsorted(end, begin + stride, "left")
     high = np.searchsorted(begin, end + stride, "right")
     count = np.maximum(high - low, 0)
     upper = np.repeat(np.arange(len(runs)), count)
     lower = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count) + np.repeat(low, count)
-    return runs, _join(len(runs), upper, lower)
+    return runs, _label_components(len(runs), upper, lower)
 
 
-def _join(count: int, one: Int[np.ndarray, " e"], two: Int[np.ndarray, " e"]) -> Int[np.ndarray, " n"]:
-    """The connected parts of a graph of ``count`` nodes, numbered from 0 by their first node."""
+def _label_components(count: int, starts: Int[np.ndarray, " e"], ends: Int[np.ndarray, " e"]) -> Int[np.ndarray, " n"]:
+    """The connected components of a graph: the component of each of ``count`` nodes, numbered by their first nodes."""
     parent = np.arange(count)
     while True:
-        roots = parent[one], parent[two]
+        roots = parent[starts], parent[ends]
         if np.array_equal(*roots):
             return np.unique(parent, return_inverse=True)[1]
         np.minimum.at(parent, np.maximum(*roots), np.minimum(*roots))
@@ -53,22 +54,22 @@ def convex_hull(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "k 2"]:
     for sequence in (ordered, ordered[::-1]):
         chain: list[tuple[float, float]] = []
         for point in sequence:
-            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+            while len(chain) > 1 and _cross_product(chain[-2], chain[-1], point) <= 0:
                 chain.pop()
             chain.append(point)
         halves.append(chain[:-1])
     return np.array(halves[0] + halves[1])
 
 
-def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+def _cross_product(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def smallest_rectangle(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "4 2"]:
-    """The rectangle of least area that holds all points; one of its sides lies on a side of their hull.
+    """The rectangle of least area around all points; one of its sides lies on a side of the convex hull.
 
     Returns:
-        Its corners, clockwise as one looks at the picture (y down), from the one that is nearest to the top left.
+        Its corners, clockwise as seen on the picture (y down), from the one nearest to the top left.
     """
     hull = convex_hull(points)
     sides = np.roll(hull, -1, 0) - hull

@@ -1,8 +1,8 @@
-"""Where text is in a picture: detectors, by name.
+"""Text detectors, by name: each finds the places of text in a picture.
 
-A detector takes a picture and gives quadrilaterals around lines or words. The default is the small network of
-PP-OCRv6, which ships with its weights rounded to 8 bits (``scripts/detector.py``); a file of the same family is
-another.
+A detector takes a picture, and returns quadrilaterals around lines or words. The default detector is the small network
+of PP-OCRv6. Its weights, rounded to 8 bits, ship with the package (``scripts/detector.py``). Another file of the same
+family can be used instead.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ from dptr.utils.errors import UserError
 DEFAULT_DETECTOR = "ppocr"
 EMBEDDED = Path(__file__).with_name("detector.onnx")
 
-STRIDE = 32  # of the network: sides of its input are multiples of it
-SHORT_SIDE = 832  # pixels; PP-OCR's 736 finds fewer words (research/evidence/scenes.py)
-LONG_SIDE = 1600  # pixels that the network reads at once
-ENLARGE = 3.0
-TILED_SIDE = 4000  # pixels of the longer side, of pictures with small text
-TILED_GAIN = 1.25  # times the scale that tiles must bring
-TILE_MARGIN = 64  # pixels that a tile has beyond the part that counts
-SMALL_TEXT = 20  # pixels of a box's shorter side, at the scale at which it was found
-GRAIN = 12  # of 255: by how much means of 4 x 4 pixels of blank paper differ from what is around them, at most
+STRIDE = 32  # of the network; the sides of its input are multiples of it
+SHORT_SIDE = 832  # pixels of a resized picture; PP-OCR's 736 finds fewer words (research/evidence/scenes.py)
+LONG_SIDE = 1600  # pixels; the longest side that the network reads at once
+ENLARGE = 3.0  # largest factor by which a picture is enlarged
+TILED_SIDE = 4000  # pixels; longest side of a resized picture that is read in tiles, for small text
+TILED_GAIN = 1.25  # tiles are read only if they raise the scale by more than this factor
+TILE_MARGIN = 64  # pixels that are read around each tile, but not kept
+SMALL_TEXT = 20  # pixels of a box's shorter side, at the scale of detection; lower text is small
+GRAIN = 12  # of 255: largest difference between a mean of 4 x 4 pixels of blank paper and its surroundings
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What a detector finds in one picture.
+    """The text that a detector found in one picture.
 
     Attributes:
-        boxes: quadrilaterals (n, 4, 2) in pixels of the picture: x, y; corners clockwise as one looks at it.
-        scores: 0 to 1, how sure the detector is of each.
-        outlines: of curved text, by the number of its box: one or more that it may have, of 2k points each, as for
-            ``dptr.photo.strip.Strip``; reading decides. Boxes that are not in it are straight, and so are four points.
+        boxes: quadrilaterals (n, 4, 2): x and y in pixels of the picture; the corners run clockwise as seen on the
+            picture.
+        scores: 0 to 1, the confidence of the detector in each box.
+        outlines: for curved text, by the index of its box, one or more outlines that it may have; the most confident
+            reading decides. Each has 2k points, as for ``dptr.photo.strip.Strip``; an outline of four points is
+            straight. Boxes that are not in the mapping are straight.
     """
 
     boxes: Float[np.ndarray, "n 4 2"]
@@ -54,27 +56,29 @@ class Detection:
 
 
 class Detector(Protocol):
-    """A picture to the places of its text; it may be called by several threads at once."""
+    """A function from a picture to the places of its text; several threads may call it at once."""
 
     def __call__(self, image: Image.Image, /) -> Detection: ...
 
 
 class DBDetector:
-    """A network of the DB family as an ONNX file: RGB pixels in, a map of how likely each of them is text out.
+    """A text detector of the DB family, in an ONNX file: RGB pixels in, a map of text probabilities out.
 
-    A picture is read at the scale at which its shorter side has ``SHORT_SIDE`` pixels, but enlarged to ``ENLARGE``
-    times and with a longer side of ``LONG_SIDE`` pixels at most. If a larger picture holds small text, or nothing is
-    found and it is not blank, it is read again in tiles, at up to ``TILED_SIDE`` pixels. So memory does not grow with
-    the picture: some 0.5 GB beside it.
+    A picture whose longer side exceeds ``LONG_SIDE`` pixels is shrunk to that. A smaller picture is enlarged until its
+    shorter side has ``SHORT_SIDE`` pixels, but not beyond ``LONG_SIDE``, nor by more than ``ENLARGE``. If a shrunk
+    picture contains small text, or nothing is found although it is not blank, it is read again in tiles, with up to
+    ``TILED_SIDE`` pixels on its longer side. So memory does not grow with the picture: it is about 0.5 GB in addition
+    to the picture.
 
     Args:
-        path: the file; one input (n, 3, h, w), one output (n, 1, h, w) or (n, h, w) of 0 to 1, or of logits.
+        path: the file. It has one input (n, 3, h, w), and one output (n, 1, h, w) or (n, h, w) of probabilities or
+            logits.
         device: see ``dptr.inference.providers.open_session``.
-        mean, deviation: of pixels from 0 to 1, in the order of the input's channels.
-        bgr: whether these are blue, green, red.
+        mean, deviation: of pixel values scaled to 0 to 1, in the channel order of the input.
+        bgr: whether that order is blue, green, red.
 
     Raises:
-        UserError: no such file, a damaged one, or no such device.
+        UserError: the file is missing or damaged, it has other inputs, or the device is missing.
     """
 
     def __init__(
@@ -100,24 +104,26 @@ class DBDetector:
         short, long = sorted(image.size)
         scale = min(SHORT_SIDE / short, ENLARGE)
         scale = min(max(scale, min(1, LONG_SIDE / long)), LONG_SIDE / long)
-        found = self._find(image, scale)
-        fine = min(1.0, TILED_SIDE / long)
-        if fine <= TILED_GAIN * scale or (not len(found.boxes) and is_blank(image)):
-            return found
-        heights = np.linalg.norm(found.boxes[:, 3] - found.boxes[:, 0], axis=1)
-        widths = np.linalg.norm(found.boxes[:, 1] - found.boxes[:, 0], axis=1)
-        small = not len(found.boxes) or np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT
-        return self._find(image, fine) if small else found
+        detection = self._detect_at_scale(image, scale)
+        fine_scale = min(1.0, TILED_SIDE / long)
+        if fine_scale <= TILED_GAIN * scale or (not len(detection.boxes) and is_blank(image)):
+            return detection
+        heights = np.linalg.norm(detection.boxes[:, 3] - detection.boxes[:, 0], axis=1)
+        widths = np.linalg.norm(detection.boxes[:, 1] - detection.boxes[:, 0], axis=1)
+        is_small = not len(detection.boxes) or np.median(np.minimum(heights, widths)) * scale < SMALL_TEXT
+        return self._detect_at_scale(image, fine_scale) if is_small else detection
 
-    def _find(self, image: Image.Image, scale: float) -> Detection:
+    def _detect_at_scale(self, image: Image.Image, scale: float) -> Detection:
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        found = find_boxes(self.map_text(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)))
+        detection = find_boxes(self.map_text(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3)))
         scales = image.width / size[0], image.height / size[1]
-        outlines = {number: [each * scales for each in may] for number, may in found.outlines.items()}
-        return Detection(found.boxes * scales, found.scores, outlines)
+        outlines = {
+            number: [outline * scales for outline in candidates] for number, candidates in detection.outlines.items()
+        }
+        return Detection(detection.boxes * scales, detection.scores, outlines)
 
     def map_text(self, image: Image.Image) -> Float[np.ndarray, "h w"]:
-        """How likely each pixel of an RGB picture is text, 0 to 1; long pictures are read in tiles."""
+        """The probability that each pixel of an RGB picture is text, 0 to 1; large pictures are read in tiles."""
         pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(image)
         height, width = pixels.shape[:2]
         text = np.zeros((height, width), np.float32)
@@ -125,16 +131,18 @@ class DBDetector:
             for left, right in _stretches(width):
                 outer = (max(top - TILE_MARGIN, 0), max(left - TILE_MARGIN, 0))
                 tile = pixels[outer[0] : bottom + TILE_MARGIN, outer[1] : right + TILE_MARGIN]
-                part = self._run(tile)
-                text[top:bottom, left:right] = part[top - outer[0] :, left - outer[1] :][: bottom - top, : right - left]
+                tile_text = self._run_network(tile)
+                text[top:bottom, left:right] = tile_text[top - outer[0] :, left - outer[1] :][
+                    : bottom - top, : right - left
+                ]
         return text
 
-    def _run(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
+    def _run_network(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
         height, width = pixels.shape[:2]
-        filled = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
-        scaled = np.empty((1, 3, *filled.shape[:2]), np.float32)
+        padded = np.pad(pixels, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+        scaled = np.empty((1, 3, *padded.shape[:2]), np.float32)
         for plane, channel, scale, shift in zip(
-            scaled[0], filled.transpose(2, 0, 1)[self._order], self._scale, self._shift, strict=True
+            scaled[0], padded.transpose(2, 0, 1)[self._order], self._scale, self._shift, strict=True
         ):
             np.multiply(channel, scale, out=plane)
             plane -= shift
@@ -146,23 +154,23 @@ class DBDetector:
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether nothing stands out from its ground; the grain of paper and its shading do not."""
+    """Whether nothing stands out from the background. The grain and the shading of paper do not."""
     means = image.convert("L").reduce(4)
-    beside = ImageChops.difference(means, means.filter(ImageFilter.BoxBlur(4)))
-    return int(np.asarray(beside).max()) <= GRAIN
+    differences = ImageChops.difference(means, means.filter(ImageFilter.BoxBlur(4)))
+    return int(np.asarray(differences).max()) <= GRAIN
 
 
 def _stretches(length: int) -> list[tuple[int, int]]:
-    """``length`` pixels in even parts of at most ``LONG_SIDE``."""
+    """Cut ``length`` pixels into parts of about equal length, at most ``LONG_SIDE`` each."""
     ends = np.linspace(0, length, -(-length // LONG_SIDE) + 1).round().astype(int).tolist()
     return list(pairwise(ends))
 
 
 def find_rapidocr() -> Path:
-    """The file of the network in the installed package ``rapidocr``.
+    """The file of the detector in the installed package ``rapidocr``.
 
     Raises:
-        UserError: it is not installed, or a version without one.
+        UserError: the package is not installed, or its version contains no detector.
     """
     spec = find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
@@ -175,16 +183,16 @@ def find_rapidocr() -> Path:
 
 DETECTORS: dict[str, Callable[[str], Detector]] = {
     "ppocr": lambda device: DBDetector(EMBEDDED, device, bgr=True),
-    "rapidocr": lambda device: DBDetector(find_rapidocr(), device, bgr=True),  # the same in full precision
+    "rapidocr": lambda device: DBDetector(find_rapidocr(), device, bgr=True),  # the same network in full precision
 }
-"""What opens a detector on a device, by name."""
+"""Functions that open a detector on a device, by name."""
 
 
 def open_detector(name: str | Path, device: str = "cpu") -> Detector:
-    """Open a detector: a key of ``DETECTORS``, or a file of the DB family in ONNX.
+    """Open a detector: a key of ``DETECTORS``, or an ONNX file of a network of the DB family.
 
     Raises:
-        UserError: an unknown name, a package that is not installed, or what ``DBDetector`` raises.
+        UserError: the name is unknown, or the package of the detector is not installed; or see ``DBDetector``.
     """
     if str(name) in DETECTORS:
         return DETECTORS[str(name)](device)
@@ -200,50 +208,50 @@ def find_boxes(
     unclip: float = 1.6,
     min_side: float = 3,
 ) -> Detection:
-    """Turn a map of how likely each pixel is text into boxes, as DB does (Liao et al. 2020, arXiv 1911.08947, 3.5).
+    """Turn a map of text probabilities into boxes, as in DB (Liao et al. 2020, arXiv 1911.08947, 3.5).
 
-    The network marks kernels: regions shrunk by area / perimeter. Each kernel's smallest rectangle is grown again by
-    ``unclip`` * area / perimeter on all sides. Curved kernels have outlines too: their box and, grown alike, those of
-    ``dptr.photo.curve.find_outlines``.
+    The network marks kernels: regions of text, shrunk by area / perimeter. The smallest rectangle around each kernel is
+    grown by ``unclip`` * area / perimeter on all sides. Curved kernels also get outlines: their box, and the outlines
+    of ``dptr.photo.curve.find_outlines``, which are grown likewise.
 
     Args:
         text: 0 to 1.
         threshold: pixels above it are text.
-        min_score: of the mean over a region's pixels; regions below it are left out.
-        unclip: PP-OCR's is 1.6.
-        min_side: pixels; regions with a shorter side are left out.
+        min_score: regions whose pixels have a lower mean are dropped.
+        unclip: 1.6 in PP-OCR.
+        min_side: pixels; regions with a shorter side are dropped.
 
     Returns:
-        Boxes in pixels of the map, the whole map being 0 to ``w`` and 0 to ``h``.
+        Boxes in pixels of the map, which reaches from 0 to ``w`` and from 0 to ``h``.
     """
     runs, labels = label_runs(text > threshold)
     sums = np.zeros((text.shape[0], text.shape[1] + 1))
     np.cumsum(text, 1, out=sums[:, 1:])
-    row, first, after = runs.T
+    row, first, stop = runs.T
     count = int(labels.max()) + 1 if len(labels) else 0
-    total = np.bincount(labels, sums[row, after] - sums[row, first], count)
-    scores = total / np.maximum(np.bincount(labels, after - first, count), 1)
+    total = np.bincount(labels, sums[row, stop] - sums[row, first], count)
+    scores = total / np.maximum(np.bincount(labels, stop - first, count), 1)
     order = np.argsort(labels, kind="stable")
-    ends = np.searchsorted(labels[order], np.arange(count + 1))
+    group_ends = np.searchsorted(labels[order], np.arange(count + 1))
     boxes: list[Float[np.ndarray, "4 2"]] = []
-    kept: list[float] = []
+    kept_scores: list[float] = []
     outlines: dict[int, list[Float[np.ndarray, "points 2"]]] = {}
     for label in np.flatnonzero(scores >= min_score):
-        members = runs[order[ends[label] : ends[label + 1]]]
+        members = runs[order[group_ends[label] : group_ends[label + 1]]]
         corners = [members[:, [column, 0]] + (0, down) for column in (1, 2) for down in (0, 1)]
         box = smallest_rectangle(np.concatenate(corners).astype(float))
         width, height = np.hypot(*(box[1] - box[0])), np.hypot(*(box[3] - box[0]))
         if min(width, height) < min_side:
             continue
         straight = grow(box, unclip * width * height / (2 * (width + height)))
-        if bent := find_outlines(_pixels(members), box, unclip):
-            outlines[len(boxes)] = [straight, *bent]
+        if curved := find_outlines(_pixel_centers(members), box, unclip):
+            outlines[len(boxes)] = [straight, *curved]
         boxes.append(straight)
-        kept.append(scores[label])
-    return Detection(np.array(boxes).reshape(-1, 4, 2), np.array(kept), outlines)
+        kept_scores.append(scores[label])
+    return Detection(np.array(boxes).reshape(-1, 4, 2), np.array(kept_scores), outlines)
 
 
-def _pixels(runs: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 2"]:
+def _pixel_centers(runs: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 2"]:
     """The centers of the pixels of runs (``label_runs``)."""
     lengths = runs[:, 2] - runs[:, 1]
     starts = np.repeat(runs[:, 1] - lengths.cumsum() + lengths, lengths)
@@ -251,7 +259,7 @@ def _pixels(runs: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 2"]:
 
 
 def grow(box: Float[np.ndarray, "4 2"], margin: float) -> Float[np.ndarray, "4 2"]:
-    """A rectangle with ``margin`` pixels more on each side."""
+    """Extend a rectangle by ``margin`` pixels on each side."""
     right, down = box[1] - box[0], box[3] - box[0]
     right, down = margin * right / np.hypot(*right), margin * down / np.hypot(*down)
     return box + np.array([-right - down, right - down, right + down, down - right])

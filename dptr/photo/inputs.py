@@ -1,4 +1,4 @@
-"""What is to be read: pictures, their frames, and pages of PDFs, from files, the web, or standard input."""
+"""Input files of OCR: pictures with their frames, and pages of PDFs, from disk, the web, or standard input."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from dptr.photo.pdf import Pdf
 
 SUFFIXES_READ = SUFFIXES | {".pdf"}
-DPI = 200  # at which pages of a PDF are drawn, unless told otherwise
+DPI = 200  # pixels per inch; the default resolution at which PDF pages are drawn
 DPI_RANGE = 36, 1200
-TIMEOUT = 30  # seconds without an answer, after which a URL is given up
-LARGEST = 1 << 30  # bytes that are taken from a URL or standard input
+TIMEOUT = 30  # seconds without an answer after which a download fails
+LARGEST = 1 << 30  # bytes; limit on content from a URL or standard input
 
-_PDF_HEAD = 1024  # bytes, in which %PDF- stands (ISO 32000-1, annex H.3.4.1)
+_PDF_HEAD = 1024  # bytes at the start of a file that contain %PDF- (ISO 32000-1, annex H.3.4.1)
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Which pages of a file to read: ranges from 1, both ends included, in this order; none = all.
+    """The pages of a file to read: ranges of page numbers from 1, both ends included, in this order; no ranges = all
+    pages.
 
-    The end of a range may be None: to the last page.
+    The end of a range is None if it reaches to the last page.
     """
 
     ranges: tuple[tuple[int, int | None], ...] = ()
 
     def choose(self, count: int, name: str) -> list[int]:
-        """The numbers of the pages to read of a file of ``count``.
+        """The numbers of the pages to read in a file of ``count`` pages, without repetitions.
 
         Raises:
             UserError: a range reaches beyond the last page.
@@ -58,17 +59,17 @@ class Pages:
 
 
 def parse_pages(text: str) -> Pages:
-    """Read page ranges such as ``1-3,7`` or ``5-``; empty = all pages.
+    """Parse page ranges such as ``1-3,7`` or ``5-``; an empty text means all pages.
 
     Raises:
-        UserError: it is none.
+        UserError: the text is not a list of page numbers and ranges.
     """
     ranges = []
     for part in text.split(",") if text else []:
-        found = re.fullmatch(r"\s*([1-9]\d{0,8})\s*(-\s*([1-9]\d{0,8})?)?\s*", part)
-        if not found or (found[3] and int(found[3]) < int(found[1])):
+        match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*(-\s*([1-9]\d{0,8})?)?\s*", part)
+        if not match or (match[3] and int(match[3]) < int(match[1])):
             raise UserError(f"pages {text!r}: {part.strip()!r} is no page and no range; write such as 1-3,7 or 5-")
-        ranges.append((int(found[1]), int(found[3]) if found[3] else None if found[2] else int(found[1])))
+        ranges.append((int(match[1]), int(match[3]) if match[3] else None if match[2] else int(match[1])))
     return Pages(tuple(ranges))
 
 
@@ -77,12 +78,16 @@ class InputOptions:
     """How files are opened.
 
     Attributes:
-        pages: which of their pages or frames.
-        dpi: pixels an inch at which pages of a PDF are drawn, within ``DPI_RANGE``.
-        text_layer: what to do with a PDF page that holds text itself: ``use`` it, or ``ignore`` it and read the
-            picture.
-        draw: draw pages also whose own text is used.
-        most_pixels: of a page or frame; None = what Pillow's guard against decompression bombs allows.
+        pages: the pages or frames to read.
+        dpi: pixels per inch at which pages of a PDF are drawn, within ``DPI_RANGE``.
+        text_layer: what to do with a PDF page that has a text layer: ``use`` that text, or ``ignore`` it and read the
+            picture of the page.
+        draw: whether to draw also the pages whose text layer is used.
+        most_pixels: limit on the pixels of a page or frame; None = the limit of Pillow's guard against decompression
+            bombs.
+
+    Raises:
+        UserError: ``dpi`` is outside ``DPI_RANGE``, or ``text_layer`` has another value.
     """
 
     pages: Pages = Pages()
@@ -101,13 +106,13 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture to read, or a page whose own text is used.
+    """A picture to read, or a PDF page whose text layer is used.
 
     Attributes:
-        source: the path, the URL, or ``-``.
+        source: the path, the URL, or ``-`` for standard input.
         number: of the page or frame in its file, from 1.
-        picture: RGB, upright; ``info["dpi"]`` holds its pixels an inch, if they are known. None if it was not drawn.
-        page: what it says itself; None if it is to be read.
+        picture: RGB, upright; ``info["dpi"]`` is its pixels per inch, if known. None if the page was not drawn.
+        page: the text layer; None if the picture is to be read.
     """
 
     source: str
@@ -118,7 +123,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be opened: a page of a file, from 1, or with number 0 the file."""
+    """A page that could not be opened, with its number from 1; or a whole file, with number 0."""
 
     source: str
     number: int
@@ -126,63 +131,64 @@ class Failure:
 
 
 def open_sheets(sources: Iterable[str], options: InputOptions = InputOptions()) -> Iterator[Sheet | Failure]:
-    """The pictures of files, one at a time, in their order; what cannot be opened as its error.
+    """Open the pages and frames of files, one at a time, in order; yield a ``Failure`` for what cannot be opened.
 
     Args:
-        sources: paths, URLs (http, https), and ``-`` for standard input. Each is a picture, whose frames are read one
-            by one, or a PDF.
+        sources: paths, URLs (http, https), or ``-`` for standard input. Each is a PDF, or a picture with one or more
+            frames.
     """
     for source in sources:
         try:
             with _open(source) as file:
-                yield from _sheets(file, source, options)
+                yield from _open_pages(file, source, options)
         except UserError as error:
             yield Failure(source, 0, error)
 
 
 def list_pages(source: str, options: InputOptions = InputOptions()) -> list[int] | None:
-    """The numbers of the pages or frames that ``open_sheets`` takes of a file, without decoding them.
+    """The numbers of the pages or frames that ``open_sheets`` reads of a file; nothing is decoded.
 
     Returns:
-        None where that can be told only by reading it: an address, a pipe, what is damaged or missing.
+        None if only reading could tell: ``source`` is a URL, a pipe, or a damaged or missing file.
     """
     if not os.path.isfile(source):
         return None
     try:
         with _open(source) as file:
-            return _list(file, source, options)
+            return _list_numbers(file, source, options)
     except UserError:
         return None
 
 
 def is_url(source: str) -> bool:
-    """Whether it is the address of a picture on the web."""
+    """Whether ``source`` is a web address."""
     return source.lower().startswith(("http://", "https://"))
 
 
 def open_content(content: bytes, name: str, options: InputOptions = InputOptions()) -> Iterator[Sheet | Failure]:
-    """As ``open_sheets``, of one file whose bytes are at hand.
+    """The same as ``open_sheets``, for one file whose bytes are in memory.
 
     Args:
-        name: the source of its pages, and what errors call it.
+        name: the ``source`` of its pages, also used in error messages.
     """
     try:
-        yield from _sheets(io.BytesIO(content), name, options)
+        yield from _open_pages(io.BytesIO(content), name, options)
     except UserError as error:
         yield Failure(name, 0, error)
 
 
 def list_content(content: bytes, name: str, options: InputOptions = InputOptions()) -> list[int]:
-    """As ``list_pages``, of one file whose bytes are at hand.
+    """The same as ``list_pages``, for one file whose bytes are in memory.
 
     Raises:
-        UserError: it is neither a picture nor a PDF, is damaged or too large, or lacks a page that is asked for.
+        UserError: the file is neither a picture nor a PDF, is damaged or too large, or lacks a page of
+            ``options.pages``.
     """
-    return _list(io.BytesIO(content), name, options)
+    return _list_numbers(io.BytesIO(content), name, options)
 
 
 def read_source(source: str) -> bytes:
-    """The bytes of a file, an address, or standard input.
+    """The bytes of a file, of a web address, or of standard input.
 
     Raises:
         UserError: it cannot be read, or is larger than ``LARGEST``.
@@ -192,27 +198,27 @@ def read_source(source: str) -> bytes:
 
 
 def is_pdf(content: bytes) -> bool:
-    """Whether the bytes of a file are a PDF's."""
+    """Whether the content of a file is a PDF."""
     return b"%PDF-" in content[:_PDF_HEAD]
 
 
-def _list(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
+def _list_numbers(file: IO[bytes], name: str, options: InputOptions) -> list[int]:
     if not _is_pdf(file):
         with open_header(file, name, others=["PDF"]) as image:
             return options.pages.choose(len(find_frames(image, name)), name)
     require_extras(name, "pdf")
     from dptr.photo.pdf import Pdf
 
-    with Pdf(_content(file, name), name) as pdf:
+    with Pdf(_pdf_source(file, name), name) as pdf:
         return options.pages.choose(len(pdf), name)
 
 
-def _sheets(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet | Failure]:
+def _open_pages(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet | Failure]:
     if not _is_pdf(file):
         with open_header(file, name, others=["PDF"]) as image:
             frames = find_frames(image, name)
             numbers = options.pages.choose(len(frames), name)
-            yield from _each(
+            yield from _open_each(
                 name,
                 numbers,
                 lambda number: Sheet(name, number, decode_frame(image, frames[number - 1], name, options.most_pixels)),
@@ -221,17 +227,18 @@ def _sheets(file: IO[bytes], name: str, options: InputOptions) -> Iterator[Sheet
     require_extras(name, "pdf")
     from dptr.photo.pdf import Pdf
 
-    with Pdf(_content(file, name), name) as pdf:
+    with Pdf(_pdf_source(file, name), name) as pdf:
         numbers = options.pages.choose(len(pdf), name)
-        yield from _each(name, numbers, lambda number: _draw(pdf, number, options))
+        yield from _open_each(name, numbers, lambda number: _open_pdf_page(pdf, number, options))
 
 
-def _content(file: IO[bytes], name: str) -> str | bytes:
-    """What pdfium opens: it reads a file of the disk piece by piece; what came another way is at hand."""
+def _pdf_source(file: IO[bytes], name: str) -> str | bytes:
+    """The file as pdfium opens it: a file on disk by its name, so that pdfium reads only parts of it; else the bytes in
+    memory."""
     return file.getvalue() if isinstance(file, io.BytesIO) else name
 
 
-def _each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet]) -> Iterator[Sheet | Failure]:
+def _open_each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet]) -> Iterator[Sheet | Failure]:
     for number in numbers:
         try:
             yield open_one(number)
@@ -239,7 +246,7 @@ def _each(source: str, numbers: Iterable[int], open_one: Callable[[int], Sheet])
             yield Failure(source, number, error)
 
 
-def _draw(pdf: Pdf, number: int, options: InputOptions) -> Sheet:
+def _open_pdf_page(pdf: Pdf, number: int, options: InputOptions) -> Sheet:
     page = pdf.read(number, options.dpi) if options.text_layer == "use" else None
     picture = pdf.draw(number, options.dpi, options.most_pixels) if page is None or options.draw else None
     return Sheet(pdf.name, number, picture, page)
@@ -247,11 +254,11 @@ def _draw(pdf: Pdf, number: int, options: InputOptions) -> Sheet:
 
 @contextmanager
 def _open(source: str) -> Iterator[IO[bytes]]:
-    """An open binary file; for what is no file on the disk, its content in memory."""
+    """An open binary file. Everything except a regular file is read into memory first."""
     if source == STANDARD_INPUT:
         yield io.BytesIO(_read_all(sys.stdin.buffer, source))
     elif is_url(source):
-        yield io.BytesIO(_fetch(source))
+        yield io.BytesIO(_download(source))
     else:
         try:
             file = open(open_plain(source), "rb")  # noqa: SIM115
@@ -261,12 +268,11 @@ def _open(source: str) -> Iterator[IO[bytes]]:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(f"{source}: {reason}; check the path") from error
         with file:
-            # a pipe cannot be read twice
-            yield file if file.seekable() else io.BytesIO(_read_all(file, source))
+            yield file if file.seekable() else io.BytesIO(_read_all(file, source))  # a pipe cannot be read twice
 
 
-def _fetch(url: str) -> bytes:
-    import http.client  # slow to import, and few need it
+def _download(url: str) -> bytes:
+    import http.client  # slow to import, and rarely needed
     import urllib.error
     import urllib.request
 

@@ -1,4 +1,4 @@
-"""Pages and frames of a file, by functions that ``dptr.utils.isolation`` can call in another process."""
+"""Open the pages and frames of a file in another process (``dptr.utils.isolation``)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dptr.utils.isolation import Answer, Isolation, odd_answer, whole_numbers
 
 
 def list_numbers(content: bytes, name: str, pages: str, dpi: int, most_pixels: int | None = None) -> Answer:
-    """The numbers of the pages or frames that are to be read; of a picture only its head is read.
+    """The numbers of the pages or frames to read; only the header of a picture is read.
 
     Raises:
-        UserError: as ``dptr.photo.inputs.list_content``; or a picture has more than ``most_pixels``.
+        UserError: see ``dptr.photo.inputs.list_content``; or a picture has more than ``most_pixels``.
     """
     if most_pixels is not None and not is_pdf(content):
         with open_header(io.BytesIO(content), name, others=["PDF"]) as image:
@@ -30,7 +30,10 @@ def open_number(
     content: bytes, name: str, number: int, dpi: int, text_layer: str = "ignore", draw: bool = True,
     most_pixels: int | None = None,
 ) -> Answer:  # fmt: skip
-    """A page or frame, from 1: what it says itself, as ``read_page`` takes it, or None; and its picture.
+    """Open a page or frame, numbered from 1.
+
+    Returns:
+        Its text layer as a dictionary for ``read_page``, or None; and its picture.
 
     Raises:
         UserError: it is damaged or too large.
@@ -43,13 +46,13 @@ def open_number(
 
 
 def list_apart(isolation: Isolation, source: str, pages: str, options: InputOptions) -> list[int]:
-    """As ``dptr.photo.inputs.list_content``, of a file that another process opens.
+    """The same as ``dptr.photo.inputs.list_content``, for a file that another process opens.
 
     Args:
-        pages: those of ``options``, as they were written.
+        pages: the page ranges of ``options``, as the user wrote them.
 
     Raises:
-        UserError: see there.
+        UserError: see ``dptr.photo.inputs.list_content``.
     """
     numbers, _ = isolation.call(list_numbers, read_source(source), source, pages=pages, dpi=options.dpi)
     return whole_numbers(numbers, source)
@@ -58,7 +61,7 @@ def list_apart(isolation: Isolation, source: str, pages: str, options: InputOpti
 def open_apart(
     isolation: Isolation, sources: Iterable[str], pages: str, options: InputOptions
 ) -> Iterator[Sheet | Failure]:
-    """As ``dptr.photo.inputs.open_sheets``, but another process decodes."""
+    """The same as ``dptr.photo.inputs.open_sheets``, but another process decodes the files."""
     for source in sources:
         try:
             content = read_source(source)
@@ -71,7 +74,7 @@ def open_apart(
 def open_content_apart(
     isolation: Isolation, content: bytes, source: str, pages: str, options: InputOptions
 ) -> Iterator[Sheet | Failure]:
-    """As ``open_apart``, of one file whose bytes are at hand."""
+    """The same as ``open_apart``, for one file whose bytes are in memory."""
     settings: dict[str, Any] = {
         "dpi": options.dpi, "text_layer": options.text_layer, "draw": options.draw, "most_pixels": options.most_pixels,
     }  # fmt: skip
@@ -94,10 +97,10 @@ def open_content_apart(
 
 
 def read_page(value: Any, name: str) -> Page:
-    """The page that ``dataclasses.asdict`` made a dict of, and JSON a dict of lists.
+    """Restore the page that ``dataclasses.asdict`` turned into a dictionary and JSON into nested lists.
 
     Raises:
-        UserError: it is something else.
+        UserError: ``value`` is not such a dictionary.
     """
     try:
         lines, notes = tuple(map(_read_line, value["lines"])), tuple(map(str, value["notes"]))

@@ -1,4 +1,4 @@
-"""OCR: a photograph or a page in, its lines and words out.
+"""OCR: reads a photograph or a page, and returns its lines and words.
 
 >>> from dptr import OCR
 >>> OCR()("photo.jpg").text  # doctest: +SKIP
@@ -33,21 +33,20 @@ from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 from dptr.weights import DEFAULT_MODEL
 
-AHEAD = 16  # pages that are taken and not read yet, at most
-AHEAD_PIXELS = 50_000_000  # of their pictures, which a caller may hold meanwhile, beside the last one taken
-TOGETHER = 16  # batches of words from which on the pages that hold them are read together
-SURE = 0.9  # confidence of a word below which it is read again
+AHEAD = 16  # most pictures that are taken from the caller, but not read yet
+AHEAD_PIXELS = 50_000_000  # limit on the pixels of these pictures; the last one taken may exceed it
+TOGETHER = 16  # a group of pages is read once it has this many batches of crops
+SURE = 0.9  # words with a lower confidence are read again
 ALL_PAGES = InputOptions()
-CHANGED = 3  # views of a word that is read again (``dptr.inference.views.CHANGES``), the first reading among them
+CHANGED = 3  # views of a word that is read again (``dptr.inference.views.CHANGES``), including the unchanged one
 
-
-_Picture: TypeAlias = tuple[str, int, Image.Image | UserError]
-"""Where a picture comes from, its number there, and the picture or why there is none."""
+_SourcePicture: TypeAlias = tuple[str, int, Image.Image | UserError]
+"""The source, the page number in it (from 1), and the picture, or the error if it could not be opened."""
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A page whose lines are found but not read; or why it could not be opened or searched."""
+class _SearchedPage:
+    """A picture with its detected lines, before reading; or the error if it could not be opened or searched."""
 
     source: str
     number: int
@@ -56,32 +55,32 @@ class _Found:
     error: UserError | None = None
 
     def count_crops(self) -> int:
-        return sum(len(view.crops) for line in self.lines for seen in line.views for view in seen.views)
+        return sum(len(view.crops) for line in self.lines for candidate in line.views for view in candidate.views)
 
 
 class OCR:
-    """Reads photographs and pages: finds lines, splits them into words, and reads these.
+    """Reads photographs and pages: detects lines of text, splits them into words, and reads the words.
 
-    It is a function, ``ocr(picture)``, may be used by several threads at once, and can be pickled: what travels are the
-    settings, and another process opens the models itself.
+    An ``OCR`` object is called like a function: ``ocr(picture)``. Several threads may use it at once. It can be
+    pickled: only the settings travel, and the other process opens the models itself.
 
-    Of several pictures the next are opened and searched while others are read (``stream``), in two threads of its own;
-    which words are read in one batch does not depend on time.
+    For several pictures (``read`` or ``stream``), one thread detects the text of the next pictures while another reads
+    the words of the previous ones. Which words share a batch never depends on timing.
 
     Memory: the detector's maps of one picture (at most 4000 x 4000 pixels; see ``DBDetector``), and up to ``AHEAD``
     pictures or ``AHEAD_PIXELS``, each with its crops.
 
     Args:
         model, device, batch_size, charset, pattern, lexicon: as for ``dptr.inference.reader.Reader``. With a pattern or
-            a lexicon, pages hold the words that fit (``Prediction.fits``), and no others. With the model ``auto`` each
-            line is read by the recognizer of its script (``dptr.inference.auto.AutoReader``), for which the lines of a
-            photograph vote.
-        detector: a key of ``dptr.photo.detect.DETECTORS``, a file of the DB family in ONNX, or a function from a
-            picture to a ``Detection``.
-        reader: reads the words, in place of one that the arguments of ``Reader`` describe.
+            a lexicon, pages contain only the words that fit (``Prediction.fits``). With the model ``auto``, each line
+            is read by the recognizer of its script (``dptr.inference.auto.AutoReader``), and the lines of a photograph
+            vote for each other's scripts.
+        detector: a key of ``dptr.photo.detect.DETECTORS``, an ONNX file of a network of the DB family, or a function
+            from a picture to a ``Detection``.
+        reader: reads the words, instead of a reader made from the arguments above.
 
     Raises:
-        UserError: what ``Reader`` or ``open_detector`` raises.
+        UserError: see ``Reader`` and ``open_detector``.
     """
 
     def __init__(
@@ -98,20 +97,20 @@ class OCR:
         self.reader = reader or open_reader(
             model, ReaderOptions(device, batch_size, charset=charset, pattern=pattern, lexicon=lexicon)
         )
-        self._asked_detector, self._asked_device = detector, device
-        self._open()
+        self._detector_setting, self._device = detector, device
+        self._open_models()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in ("reader", "_asked_detector", "_asked_device")}
+        return {key: self.__dict__[key] for key in ("reader", "_detector_setting", "_device")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._open()
+        self._open_models()
 
     def __repr__(self) -> str:
-        return f"OCR({self.reader!r}, detector={self._asked_detector!r})"
+        return f"OCR({self.reader!r}, detector={self._detector_setting!r})"
 
-    # A path is an iterable of strings too, and an array one of arrays: of these overloads the first that fits counts.
+    # A path is also an iterable of strings, and an array one of arrays. Type checkers take the first matching overload.
     @overload
     def read(self, source: Picture, errors: Literal["raise"] = "raise") -> Page: ...  # type: ignore[overload-overlap]
     @overload
@@ -125,23 +124,23 @@ class OCR:
         """Read one picture, or several.
 
         Args:
-            source: as for ``Reader.read``; of files with several frames the first is read (``pages`` reads all).
-            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` it in place
-                of the page and read the others.
+            source: as for ``Reader.read``. Only the first frame of a file is read; ``pages`` reads all of them.
+            errors: what to do with a picture that cannot be opened: ``raise`` its error, or ``return`` the error in
+                place of the page and read the other pictures.
 
         Returns:
-            A page for one picture, a list of them for several, in their order. A page without text has no lines.
+            A page for one picture; for several, a list of pages in the same order. A page without text has no lines.
 
         Raises:
-            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` is neither.
+            UserError: a picture cannot be opened and ``errors`` is ``raise``; or ``errors`` has another value.
         """
         if errors not in ("raise", "return"):
             raise UserError(f"errors {errors!r}: pass 'raise' or 'return'")
         single = is_picture(source)
         if single:
-            pages = self._read([self._find(_open(cast(Picture, source)))])
+            pages = self._read_pages([self._search(_open_source(cast(Picture, source)))])
         else:
-            pages = self.stream(map(_open, cast(Iterable[Picture], source)))
+            pages = self.stream(map(_open_source, cast(Iterable[Picture], source)))
         outcomes: list[Page | UserError] = []
         with closing(pages):
             for outcome in pages:
@@ -155,141 +154,166 @@ class OCR:
     def pages(
         self, files: str | Path | Iterable[str | Path], options: InputOptions = ALL_PAGES
     ) -> Iterator[Page | UserError]:
-        """Yield every page of files as it is read, in order; for one that cannot be opened its error.
+        """Yield every page of the files, in order, as soon as it is read; for a page that cannot be opened, its error.
 
         Args:
-            files: paths, URLs (http, https), or ``-`` for standard input: PDFs, and pictures with all their frames.
-            options: which pages, at how many pixels an inch, and whether the text that a PDF holds itself is used.
+            files: paths, URLs (http, https), or ``-`` for standard input. PDFs are read with all their pages, and
+                pictures with all their frames.
+            options: which pages to read, the resolution of PDF pages in pixels per inch, and whether to use the text
+                layer of a PDF.
         """
         sources = [files] if isinstance(files, str | Path) else files
         for outcome in run_ocr(self, open_sheets(map(str, sources), options), keep_pictures=False):
             yield outcome.page
 
-    def stream(self, pictures: Iterable[_Picture]) -> Generator[Page | UserError, None, None]:
-        """Yield an outcome for each picture, in order; words of several pages are read together.
+    def stream(self, pictures: Iterable[_SourcePicture]) -> Generator[Page | UserError, None, None]:
+        """Yield a page or an error for each picture, in order. Words of several pages are read together.
 
-        Pictures are taken in the caller's thread, ahead of the outcomes (``AHEAD``, ``AHEAD_PIXELS``).
+        The caller's thread takes the pictures from the iterable, ahead of the pages yielded (``AHEAD``,
+        ``AHEAD_PIXELS``).
 
         Args:
-            pictures: where each comes from, its number there from 1, and the picture in RGB, or why there is none.
+            pictures: for each, its source, the page number in it from 1, and the RGB picture, or the error if it could
+                not be opened.
         """
         return run_pipeline(
-            pictures, self._find, self._read, self._is_enough, _count_pixels, most_items=AHEAD, most_weight=AHEAD_PIXELS
+            pictures,
+            self._search,
+            self._read_pages,
+            self._is_enough,
+            _count_pixels,
+            most_items=AHEAD,
+            most_weight=AHEAD_PIXELS,
         )
 
-    def _is_enough(self, found: Sequence[_Found]) -> bool:
-        """Whether these pages are to be read together: half of what may be taken ahead, or full batches."""
-        crops = sum(page.count_crops() for page in found)
-        pixels = sum(page.size[0] * page.size[1] for page in found)
-        return 2 * len(found) >= AHEAD or 2 * pixels >= AHEAD_PIXELS or crops >= TOGETHER * self.reader.batch_size
+    def _is_enough(self, pages: Sequence[_SearchedPage]) -> bool:
+        """Whether to read these pages now: they are half of what may be taken ahead, or fill ``TOGETHER`` batches."""
+        crops = sum(page.count_crops() for page in pages)
+        pixels = sum(page.size[0] * page.size[1] for page in pages)
+        return 2 * len(pages) >= AHEAD or 2 * pixels >= AHEAD_PIXELS or crops >= TOGETHER * self.reader.batch_size
 
-    def _open(self) -> None:
-        asked = self._asked_detector
-        self.detector = asked if callable(asked) else open_detector(asked, self._asked_device)
+    def _open_models(self) -> None:
+        setting = self._detector_setting
+        self.detector = setting if callable(setting) else open_detector(setting, self._device)
         self._spaces = SpaceFinder()
         self._readers = LineReaders(self.reader)
 
-    def _find(self, picture: _Picture) -> _Found:
+    def _search(self, picture: _SourcePicture) -> _SearchedPage:
         source, number, image = picture
         if isinstance(image, UserError):
-            return _Found(source, number, error=image)
+            return _SearchedPage(source, number, error=image)
         try:
             detection = self.detector(image)
         except UserError as error:
-            return _Found(source, number, image.size, error=error)
+            return _SearchedPage(source, number, image.size, error=error)
         lines = self._readers.route(cut_lines(image, detection, self._spaces))
-        return _Found(source, number, image.size, tuple(lines))
+        return _SearchedPage(source, number, image.size, tuple(lines))
 
-    def _read(self, found: Sequence[_Found], check: Check = lambda: None) -> Generator[Page | UserError, None, None]:
-        """The pages of what was found; ``check`` is called before each batch."""
-        routed = [line for page in found for line in page.lines]
-        lines = [seen for line in routed for seen in line.views]
-        self._read_views([view for line in lines for view in line.views], check)
-        self._read_views([view for line in lines if line.is_doubtful() for view in line.turn_around()], check)
-        for line in lines:
-            line.drop_other_curves()
-        for each in routed:
-            each.choose_candidate()
+    def _read_pages(
+        self, pages: Sequence[_SearchedPage], check: Check = lambda: None
+    ) -> Generator[Page | UserError, None, None]:
+        """Read the words of searched pages, and yield a page or an error for each; call ``check`` before each batch."""
+        routed_lines = [line for page in pages for line in page.lines]
+        candidates = [candidate for line in routed_lines for candidate in line.views]
+        self._read_views([view for candidate in candidates for view in candidate.views], check)
+        self._read_views(
+            [view for candidate in candidates if candidate.is_doubtful() for view in candidate.turn_around()], check
+        )
+        for candidate in candidates:
+            candidate.drop_other_curves()
+        for routed in routed_lines:
+            routed.choose_candidate()
         if self._readers.expects:
-            for each in routed:
-                each.chosen.fix_words()
-        chosen = [each.chosen.choose() for each in routed]
+            for routed in routed_lines:
+                routed.chosen.fix_words()
+        chosen = [routed.chosen.choose() for routed in routed_lines]
         if self._readers.expects:
-            self._read_expected(chosen, check)
-        self._read_again(chosen, check)
-        self._read_words(chosen, check)  # of which others may be the best now
+            self._read_expected_words(chosen, check)
+        self._reread_unsure_words(chosen, check)
+        self._read_words(chosen, check)  # new confidences may have changed the best split
         for view in chosen:
             view.take_signs()
-        for each in routed:
-            each.annotate()
-        for page in found:
-            yield page.error or _assemble(page)
+        for routed in routed_lines:
+            routed.annotate()
+        for page in pages:
+            yield page.error or _make_page(page)
 
     def _read_views(self, views: Sequence[View], check: Check) -> None:
+        """Read the crops of whole lines, if there are any, then the words of the best splits."""
         lines = [(view, view.line_crop) for view in views if view.line_crop is not None]
         for (view, _), reading in zip(lines, self._predict(lines, check, self._readers.of_lines), strict=True):
             view.take_line(reading)
         self._read_words(views, check)
 
     def _read_words(self, views: Sequence[View], check: Check) -> None:
-        """Read words until the best way to split each line holds no other: far from all that are possible."""
-        asked = [(view, span) for view in views for span in view.unread()]
-        while asked:
-            readings = self._predict([(view, view.crops[span]) for view, span in asked], check)
-            for (view, span), reading in zip(asked, readings, strict=True):
-                view.readings[span] = reading
-            changed = {id(view): view for view, _ in asked}.values()
-            asked = [(view, span) for view in changed for span in view.unread()]
+        """Read the words of the best split of each line until all of them are read.
 
-    def _read_expected(self, views: Sequence[View], check: Check) -> None:
-        """Read the words that were found as words that are expected."""
+        A reading may change which split is the best. Only few of the possible words are read this way.
+        """
+        unread = [(view, span) for view in views for span in view.unread()]
+        while unread:
+            readings = self._predict([(view, view.crops[span]) for view, span in unread], check)
+            for (view, span), reading in zip(unread, readings, strict=True):
+                view.readings[span] = reading
+            changed_views = {id(view): view for view, _ in unread}.values()
+            unread = [(view, span) for view in changed_views for span in view.unread()]
+
+    def _read_expected_words(self, views: Sequence[View], check: Check) -> None:
+        """Read the chosen words again, now with the pattern or the lexicon."""
         words = [(view, span) for view in views for span in view.spans]
         crops = [(view, view.crops[span]) for view, span in words]
         for (view, span), reading in zip(words, self._predict(crops, check, self._readers.of_words), strict=True):
             view.readings[span] = reading
 
     def _predict(
-        self, crops: Sequence[tuple[View, np.ndarray]], check: Check, of: Callable[[str], Reader] | None = None
+        self, crops: Sequence[tuple[View, np.ndarray]], check: Check, get_reader: Callable[[str], Reader] | None = None
     ) -> list[Prediction]:
-        """Read crops, each with its view's recognizer, in batches of one size each, narrow ones first.
+        """Read crops, each with the recognizer of its view, in batches of crops of one size, narrow ones first.
 
         Args:
-            of: the reader of a recognizer; None = the one that reads freely.
+            get_reader: returns the reader of a recognizer; None = the one that reads without a pattern or a lexicon.
         """
-        found: dict[int, Prediction] = {}
+        predictions: dict[int, Prediction] = {}
         for recognizer in dict.fromkeys(view.recognizer for view, _ in crops):
-            predict = (of or self._readers.of)(recognizer).predict_arrays
+            predict = (get_reader or self._readers.of)(recognizer).predict_arrays
 
             def read(batch: np.ndarray, predict: Callable[..., list[Prediction]] = predict) -> list[Prediction]:
                 check()
                 return predict(batch)
 
-            own = [index for index, (view, _) in enumerate(crops) if view.recognizer == recognizer]
-            readings = read_by_size([crops[index][1] for index in own], self.reader.batch_size, read)
-            found |= dict(zip(own, readings, strict=True))
-        return [found[index] for index in range(len(crops))]
+            indices = [index for index, (view, _) in enumerate(crops) if view.recognizer == recognizer]
+            readings = read_by_size([crops[index][1] for index in indices], self.reader.batch_size, read)
+            predictions |= dict(zip(indices, readings, strict=True))
+        return [predictions[index] for index in range(len(crops))]
 
-    def _read_again(self, views: Sequence[View], check: Check) -> None:
-        """Read the words that are not sure in some changed views, and keep what most of these agree on."""
+    def _reread_unsure_words(self, views: Sequence[View], check: Check) -> None:
+        """Read words with a low confidence in some changed views too, and combine the readings."""
         words = [
             (view, span, in_line.get(span))
             for view, in_line in ((view, view.words_of_line()) for view in views)
             for span in view.words()[0]
             if view.readings[span].confidence < SURE and view.readings[span].fits
         ]
-        changed = [
+        changed_crops = [
             make_views(Image.fromarray(view.crops[span]), CHANGED, False, self._readers.of(view.recognizer).size)
             for view, span, _ in words
         ]
-        asked = [(view, crop) for (view, _, _), crops in zip(words, changed, strict=True) for crop in crops[1:]]
-        readings = iter(self._predict(asked, check, self._readers.of_words))
-        for (view, span, in_line), crops in zip(words, changed, strict=True):
+        crops_to_read = [
+            (view, crop) for (view, _, _), crops in zip(words, changed_crops, strict=True) for crop in crops[1:]
+        ]
+        readings = iter(self._predict(crops_to_read, check, self._readers.of_words))
+        for (view, span, in_line), crops in zip(words, changed_crops, strict=True):
             candidates = [view.readings[span], *(next(readings) for _ in crops[1:])]
             view.readings[span] = agree([*candidates, *([in_line] if in_line else [])])
 
 
 def agree(readings: Sequence[Prediction]) -> Prediction:
-    """The text of most ``product`` in sum; both its confidences are sums over the number of all readings."""
+    """Combine readings of one word: the text with the largest sum of ``product`` wins. Runaway readings count as 0.
+
+    Returns:
+        The reading of that text with the largest ``product``. Its two confidences are replaced by their sums over the
+        readings of that text, divided by the number of all readings.
+    """
     sums: dict[str, float] = {}
     for reading in readings:
         sums[reading.text] = sums.get(reading.text, 0.0) + (0.0 if reading.runaway else reading.product)
@@ -300,17 +324,17 @@ def agree(readings: Sequence[Prediction]) -> Prediction:
     return replace(best, confidence=confidence, uncalibrated=sums[text] / len(readings))
 
 
-def _assemble(found: _Found) -> Page:
-    page = assemble_page(found.source, found.number, found.size, [line.chosen for line in found.lines])
-    notes = tuple(dict.fromkeys(line.note for line in found.lines if line.note))
+def _make_page(searched: _SearchedPage) -> Page:
+    page = assemble_page(searched.source, searched.number, searched.size, [line.chosen for line in searched.lines])
+    notes = tuple(dict.fromkeys(line.note for line in searched.lines if line.note))
     return replace(page, notes=page.notes + notes) if notes else page
 
 
-def _count_pixels(picture: _Picture) -> int:
+def _count_pixels(picture: _SourcePicture) -> int:
     return 0 if isinstance(picture[2], UserError) else picture[2].width * picture[2].height
 
 
-def _open(source: Picture) -> _Picture:
+def _open_source(source: Picture) -> _SourcePicture:
     name = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "") or "")
     try:
         return name, 1, open_image(source)

@@ -1,7 +1,7 @@
-"""What is read on a photograph or a page: lines, words and characters, each with its place.
+"""The result of reading a photograph or a page: lines, words, and characters, with their positions.
 
-Coordinates are pixels of the page as it is shown, after EXIF's orientation: x to the right, y down, from the top left
-corner of the picture. All are frozen, can be compared and pickled.
+Coordinates are pixels of the page as it is shown, after its EXIF orientation was applied: x to the right, y down, from
+the top left corner of the picture. The classes are frozen dataclasses, and can be compared and pickled.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dptr.photo.overlay import draw_overlay
 from dptr.utils.errors import UserError
 from dptr.utils.images import Picture, open_image
 
-LEAST_CONFIDENCE = 0.4  # of a word that ``dptr ocr`` shows; chosen on photographs (docs/evidence/photographs.md)
-SCHEMA = 1  # of to_dict; raised when a key changes its meaning or goes
+LEAST_CONFIDENCE = 0.4  # ``dptr ocr`` omits less confident words; chosen on photographs (docs/evidence/photographs.md)
+SCHEMA = 1  # version of ``Page.to_dict``; increased when a key changes its meaning or is removed
 
 Point = tuple[float, float]
 Outline = tuple[Point, ...]
-"""2k points: k along the top as one reads, where the text begins to where it ends, and k back along the bottom."""
+"""2k points: k along the top of the text, from its start to its end as one reads, then k back along its bottom."""
 
 Box = tuple[Point, Point, Point, Point]
-"""Four corners: where the text begins and ends at the top, then where it ends and begins at the bottom."""
+"""Four corners: the start and the end of the text's top, as one reads, then the end and the start of its bottom."""
 
 
 @dataclass(frozen=True)
 class Character:
-    """One character; ``confidence`` is its own probability, 0 to 1."""
+    """One character; ``confidence`` is its probability, 0 to 1."""
 
     text: str
     confidence: float
@@ -40,13 +40,14 @@ class Word:
     """Characters without white space between them.
 
     Attributes:
-        text: as one writes it, also in scripts that run from right to left.
-        confidence: 0 to 1, how likely the whole word is right.
+        text: in the order of writing, also in scripts that run from right to left.
+        confidence: 0 to 1, the probability that the whole word is right.
         box: of curved text, the rectangle around its outline.
-        characters: in the order of ``text``; empty where their places are not known.
-        outline: of curved text; empty where the box is it.
-        script, recognizer: of its line, as of ``dptr.inference.prediction.Prediction``.
-        alone: what is read in its crop alone, where its line turns it (``dptr.photo.beside.read_in_line``); else empty.
+        characters: in the order of ``text``; empty if their positions are unknown.
+        outline: of curved text; empty if the text is straight.
+        script, recognizer: of the line, as in ``dptr.inference.prediction.Prediction``.
+        alone: the reading of the word's crop alone, if the direction of its line changed it
+            (``dptr.photo.beside.read_in_line``); otherwise empty.
     """
 
     text: str
@@ -66,13 +67,13 @@ class Word:
 
 @dataclass(frozen=True)
 class Line:
-    """Words beside each other.
+    """Words that stand next to each other.
 
     Attributes:
         words: in reading order, at least one.
-        angle: of the writing, degrees clockwise from the horizontal, above -180 to 180.
-        block: number of the column or paragraph, from 0; lines of one block follow each other.
-        box, outline: as of a word.
+        angle: of the writing, in degrees clockwise from the horizontal, greater than -180 and at most 180.
+        block: number of the column or paragraph, from 0; the lines of a block are consecutive.
+        box, outline: as in ``Word``.
     """
 
     words: tuple[Word, ...]
@@ -83,7 +84,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """The words, with a space between them."""
+        """The words, joined by spaces."""
         return " ".join(word.text for word in self.words)
 
     @property
@@ -94,14 +95,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """All that was read in one picture, or on one page of a file.
+    """The text of one picture, or of one page of a file.
 
     Attributes:
-        source: the path, the URL, or ``-``.
+        source: the path, the URL, or ``-`` for standard input.
         number: of the page or frame in its file, from 1.
         width, height: in pixels.
-        lines: in reading order; none if there is no text.
-        notes: a sentence each on what may be wrong; mostly none.
+        lines: in reading order; empty if there is no text.
+        notes: sentences on what may be wrong with the result; usually empty.
     """
 
     source: str
@@ -121,7 +122,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """A line of text for each line, an empty one between blocks."""
+        """The lines, one per line of text, with an empty line between blocks."""
         parts = []
         for index, line in enumerate(self.lines):
             if index and line.block != self.lines[index - 1].block:
@@ -130,14 +131,14 @@ class Page:
         return "\n".join(parts)
 
     def overlay(self, picture: Picture | None = None) -> Image.Image:
-        """The picture with a box around each word and its text above it.
+        """Draw a box around each word on a copy of the picture, with the text of the word above the box.
 
         Args:
-            picture: what was read, as ``dptr.utils.images.open_image`` takes it; None = ``source`` is opened again,
-                which has to be a picture, and this page its first frame.
+            picture: the picture that was read, in any form that ``dptr.utils.images.open_image`` takes. If None,
+                ``source`` is opened again; it has to be a picture file, and this page its first frame.
 
         Raises:
-            UserError: it cannot be opened, or has another size than the page.
+            UserError: the picture cannot be opened, or its size differs from that of the page.
         """
         if picture is None and self.number > 1:
             raise UserError(f"{self.source}: page {self.number} of several; pass the picture that was read")
@@ -150,7 +151,8 @@ class Page:
         return draw_overlay(self.words, image)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON holds it; coordinates to a hundredth of a pixel, probabilities to six digits."""
+        """The page as a dictionary for JSON; coordinates are rounded to 0.01 pixels, probabilities to six significant
+        digits."""
         return {
             "schema": SCHEMA,
             "source": self.source,
@@ -161,14 +163,14 @@ class Page:
             "lines": [
                 {
                     "text": line.text,
-                    **_places(line),
+                    **_shape_to_dict(line),
                     "angle": round_angle(line.angle),
                     "block": line.block,
                     "words": [
                         {
-                            **_spelled(word),
+                            **_text_to_dict(word),
                             **({"script": word.script, "recognizer": word.recognizer} if word.script else {}),
-                            "characters": [_spelled(character) for character in word.characters],
+                            "characters": [_text_to_dict(character) for character in word.characters],
                         }
                         for word in line.words
                     ],
@@ -180,19 +182,19 @@ class Page:
 
 
 def round_angle(degrees: float, digits: int = 2) -> float:
-    """An angle above -180 to 180; level and upright writing exactly, whatever floats leave."""
+    """Round an angle and keep it greater than -180 and at most 180; -180 becomes 180, and -0.0 becomes 0.0."""
     rounded = round(degrees, digits)
     return 180.0 if rounded == -180 else rounded + 0.0
 
 
-def _spelled(part: Word | Character) -> dict[str, Any]:
-    return {"text": part.text, "confidence": float(f"{part.confidence:.6g}"), **_places(part)}
+def _text_to_dict(part: Word | Character) -> dict[str, Any]:
+    return {"text": part.text, "confidence": float(f"{part.confidence:.6g}"), **_shape_to_dict(part)}
 
 
-def _places(part: Line | Word | Character) -> dict[str, Any]:
+def _shape_to_dict(part: Line | Word | Character) -> dict[str, Any]:
     outline = () if isinstance(part, Character) else part.outline
-    return {"box": _points(part.box), **({"outline": _points(outline)} if outline else {})}
+    return {"box": _round_points(part.box), **({"outline": _round_points(outline)} if outline else {})}
 
 
-def _points(outline: Outline) -> list[list[float]]:
+def _round_points(outline: Outline) -> list[list[float]]:
     return [[round(x, 2), round(y, 2)] for x, y in outline]

@@ -1,6 +1,6 @@
-"""Pages of PDF files, by pdfium: how many there are, what they look like, and the text that they hold themselves.
+"""Pages of PDF files, read with pdfium: their number, their pictures, and their text layers.
 
-pdfium is not thread-safe, whatever document a thread works on: each call to it happens under ``PDFIUM``.
+pdfium is not thread-safe, even across documents. So each call to it holds the lock ``PDFIUM``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ except ImportError as error:
     raise missing_package(error, "a PDF", "pdf") from error
 
 PDFIUM = threading.RLock()
-POINTS = 72  # an inch
+POINTS = 72  # per inch
 
 _REASONS = {
     raw.FPDF_ERR_SUCCESS: "a PDF without pages; save it anew",
@@ -39,10 +39,10 @@ class Pdf:
 
     Args:
         source: a path, or the bytes of a file.
-        name: what errors call it.
+        name: used in error messages.
 
     Raises:
-        UserError: encrypted, damaged, or without pages.
+        UserError: the file is encrypted, damaged, or without pages.
     """
 
     def __init__(self, source: str | bytes, name: str) -> None:
@@ -56,7 +56,7 @@ class Pdf:
             except OSError as error:
                 raise UserError(f"{name}: {error.strerror or error}; check the path") from error
             if self._document.get_formtype() != raw.FORMTYPE_NONE:
-                self._document.init_forms()  # what was filled in is drawn too
+                self._document.init_forms()  # so that the contents of form fields are drawn
 
     def __len__(self) -> int:
         return len(self._document)
@@ -68,23 +68,24 @@ class Pdf:
         self.close()
 
     def close(self) -> None:
-        """Close the file; pages cannot be asked for after it."""
+        """Close the file; its pages cannot be read after that."""
         with PDFIUM:
             self._document.close()
 
     def draw(self, number: int, dpi: int, most_pixels: int | None = None) -> Image.Image:
-        """A page as an RGB picture, as it is shown.
+        """Draw a page as an RGB picture, as a viewer shows it.
 
         Args:
             number: of the page, from 1.
-            dpi: pixels an inch; the picture knows them (``info["dpi"]``).
-            most_pixels: None = what Pillow's guard against decompression bombs allows (``PIL.Image.MAX_IMAGE_PIXELS``).
+            dpi: pixels per inch; also stored in ``info["dpi"]`` of the picture.
+            most_pixels: None = the limit of Pillow's guard against decompression bombs
+                (``PIL.Image.MAX_IMAGE_PIXELS``).
 
         Raises:
-            UserError: the page is damaged, or it has more than ``most_pixels``.
+            UserError: the page is damaged, or has more than ``most_pixels``.
         """
-        with self._page(number) as page:
-            width, height = self._pixels(page, number, dpi)
+        with self._open_page(number) as page:
+            width, height = self._pixel_size(page, number, dpi)
             limit = Image.MAX_IMAGE_PIXELS if most_pixels is None else most_pixels
             if limit is not None and width * height > limit:
                 raise TooLarge(f"{self.name}: page {number} has {width}x{height} pixels at {dpi} dpi; lower --dpi")
@@ -95,22 +96,22 @@ class Pdf:
         return picture
 
     def read(self, number: int, dpi: int) -> Page | None:
-        """The text that a page holds itself, placed on the picture that ``draw`` makes of it; None if there is none.
+        """The text layer of a page, in pixels of the picture that ``draw`` makes of it; None if there is no text.
 
         Args:
             number: of the page, from 1.
-            dpi: pixels an inch.
+            dpi: pixels per inch.
 
         Raises:
             UserError: the page is damaged.
         """
-        with self._page(number) as page:
-            width, height = self._pixels(page, number, dpi)
+        with self._open_page(number) as page:
+            width, height = self._pixel_size(page, number, dpi)
             lines = read_text_layer(page, width, height)
         return Page(self.name, number, width, height, lines) if lines else None
 
     @contextmanager
-    def _page(self, number: int) -> Iterator[pypdfium2.PdfPage]:
+    def _open_page(self, number: int) -> Iterator[pypdfium2.PdfPage]:
         with PDFIUM:
             try:
                 page = self._document[number - 1]
@@ -121,8 +122,8 @@ class Pdf:
             finally:
                 page.close()
 
-    def _pixels(self, page: pypdfium2.PdfPage, number: int, dpi: int) -> tuple[int, int]:
-        """Width and height of its picture, as ``pypdfium2.PdfPage.render`` rounds them."""
+    def _pixel_size(self, page: pypdfium2.PdfPage, number: int, dpi: int) -> tuple[int, int]:
+        """The width and the height of the picture of a page, rounded like ``pypdfium2.PdfPage.render`` does."""
         sides = page.get_size()
         if not all(0 < side < math.inf for side in sides):
             raise UserError(
@@ -133,5 +134,5 @@ class Pdf:
 
 
 def _scale(dpi: int) -> float:
-    """Pixels a point; less by what pdfium's single precision adds, which would round up to another pixel."""
+    """Pixels per point, minus a margin for the error of pdfium's single precision, which could add a pixel."""
     return dpi / POINTS * (1 - 1e-6)

@@ -1,11 +1,13 @@
-"""Taking pictures, searching them, and reading what was found, all at the same time; outcomes come in order.
+"""A pipeline of three threads that take, search, and read pictures; outcomes have the order of the pictures.
 
-The caller's thread takes the pictures and hands the outcomes out. A second thread searches them one by one, and a third
-reads what was found, in groups. Which pictures make a group depends on what was found in them, never on time.
+The caller's thread takes the pictures and yields the outcomes. A second thread searches the pictures one by one. A
+third thread reads the search results in groups. How pictures are grouped depends only on their search results, never on
+timing.
 
-A generator that was dropped is closed by the garbage collector, in any thread and between any two lines of it, also of
-``threading`` and ``concurrent.futures`` where they hold a lock. So threads are told to end without a lock of these
-modules, through queues that may be used there, and are waited for only by the thread that took the outcomes.
+If the caller drops the generator, the garbage collector closes it. This may happen in any thread and between any two
+lines of code, even inside ``threading`` or ``concurrent.futures`` while these hold a lock. So the threads are stopped
+without such a lock, by a flag and by queues that are safe to use at that moment. Only the thread that took the outcomes
+waits for them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Found = TypeVar("Found")
 Outcome = TypeVar("Outcome")
 
 Check = Callable[[], None]
-"""Raises ``Abandoned`` once nobody waits for the outcomes any more."""
+"""Raises ``Abandoned`` if nobody waits for the outcomes any more."""
 
 
 class Abandoned(Exception):
@@ -31,13 +33,13 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True)
 class _Failure:
-    """In place of what was found or read: an error, raised when its turn comes."""
+    """An error in the place of a search result or an outcome; it is raised when its turn comes."""
 
     error: BaseException
 
 
 class _End:
-    """Behind the last that goes through a queue."""
+    """The last entry of a queue."""
 
 
 def run_pipeline(
@@ -51,23 +53,25 @@ def run_pipeline(
 ) -> Generator[Outcome, None, None]:
     """Yield an outcome for each item, in order.
 
-    An error of ``items``, ``find`` or ``read`` is raised in its turn, once the outcomes before it are out. When the
-    caller gives up (an interrupt, or a generator that is closed), the item that is just being searched and the batch
-    that is just being read are finished, and nothing else; the caller waits for them.
+    An error of ``items``, ``find``, or ``read`` is raised in its turn, after the outcomes before it. If the caller
+    gives up (an interrupt, or the generator is closed), the item that is being searched and the batch that is being
+    read are finished, and nothing else is started; the caller waits for them.
 
     Args:
-        items: taken in the caller's thread.
-        find: is called in one thread, in order.
-        read: a group of what was found to as many outcomes, in one thread; it calls its second argument between steps.
-        is_enough: whether what was found makes a group. It must be true for ``most_items`` items, and for what weighs
-            ``most_weight``.
-        weigh: of an item, as it counts for ``most_weight``.
-        most_items, most_weight: of the items that are taken and have no outcome yet; beyond these none is taken.
+        items: are taken in the caller's thread.
+        find: searches an item; it is called in one thread, in order.
+        read: turns a group of search results into as many outcomes, in one thread. It calls its second argument between
+            steps.
+        is_enough: whether search results form a full group. It must be true for the results of ``most_items`` items,
+            and of items that weigh ``most_weight``.
+        weigh: the weight of an item, which counts toward ``most_weight``.
+        most_items, most_weight: limits on the items that were taken but have no outcome yet; once either is reached, no
+            further item is taken.
     """
-    taken: SimpleQueue[Item | _End] = SimpleQueue()
-    groups: SimpleQueue[tuple[Found, ...] | _Failure | _End] = SimpleQueue()
-    done: SimpleQueue[Outcome | _Failure] = SimpleQueue()
-    ended: SimpleQueue[None] = SimpleQueue()
+    item_queue: SimpleQueue[Item | _End] = SimpleQueue()
+    group_queue: SimpleQueue[tuple[Found, ...] | _Failure | _End] = SimpleQueue()
+    outcome_queue: SimpleQueue[Outcome | _Failure] = SimpleQueue()
+    end_queue: SimpleQueue[None] = SimpleQueue()
     abandoned = Event()
 
     def check() -> None:
@@ -76,75 +80,75 @@ def run_pipeline(
 
     def find_all() -> None:
         group: list[Found] = []
-        while not isinstance(item := taken.get(), _End) and not abandoned.is_set():
+        while not isinstance(item := item_queue.get(), _End) and not abandoned.is_set():
             try:
                 group.append(find(item))
-                enough = is_enough(group)
-            except BaseException as error:  # raised where its outcome is awaited
-                groups.put(tuple(group))
-                groups.put(_Failure(error))
+                is_full = is_enough(group)
+            except BaseException as error:  # raised when its outcome is due
+                group_queue.put(tuple(group))
+                group_queue.put(_Failure(error))
                 group.clear()
             else:
-                if enough:
-                    groups.put(tuple(group))
+                if is_full:
+                    group_queue.put(tuple(group))
                     group.clear()
             del item
-        groups.put(tuple(group))
-        groups.put(_End())
-        ended.put(None)
+        group_queue.put(tuple(group))
+        group_queue.put(_End())
+        end_queue.put(None)
 
     def read_all() -> None:
-        while not isinstance(group := groups.get(), _End):
+        while not isinstance(group := group_queue.get(), _End):
             if isinstance(group, _Failure):
-                done.put(group)
+                outcome_queue.put(group)
             elif not abandoned.is_set():
                 read_group(group)
             del group
-        ended.put(None)
+        end_queue.put(None)
 
     def read_group(group: tuple[Found, ...]) -> None:
         try:
             for outcome in read(group, check):
-                done.put(outcome)
-        except BaseException as error:  # raised where the outcome is awaited
-            done.put(_Failure(error))
+                outcome_queue.put(outcome)
+        except BaseException as error:  # raised when the outcome is due
+            outcome_queue.put(_Failure(error))
 
-    waiting: deque[int] = deque()  # the weight of each item without outcome
-    source, more, broken = iter(items), True, None
-    owner = get_ident()
+    pending_weights: deque[int] = deque()  # of the items without an outcome
+    source, has_more, source_error = iter(items), True, None
+    consumer = get_ident()
     threads: list[Thread] = []
     try:
         for name, work in (("dptr-find", find_all), ("dptr-read", read_all)):
             thread = Thread(target=work, name=name)
             thread.start()
             threads.append(thread)
-        while more or waiting:
-            owner = get_ident()
-            room = more and len(waiting) < most_items and sum(waiting) < most_weight
-            if room:
+        while has_more or pending_weights:
+            consumer = get_ident()
+            has_room = has_more and len(pending_weights) < most_items and sum(pending_weights) < most_weight
+            if has_room:
                 try:
                     item = next(source)
                 except StopIteration:
-                    more = False
+                    has_more = False
                 except Exception as error:
-                    more, broken = False, error
+                    has_more, source_error = False, error
                 else:
-                    waiting.append(weigh(item))
-                    taken.put(item)
+                    pending_weights.append(weigh(item))
+                    item_queue.put(item)
                     del item
-                if not more:
-                    taken.put(_End())
-            if waiting and not (room and more and done.empty()):
-                outcome = done.get()
-                waiting.popleft()
+                if not has_more:
+                    item_queue.put(_End())
+            if pending_weights and not (has_room and has_more and outcome_queue.empty()):
+                outcome = outcome_queue.get()
+                pending_weights.popleft()
                 if isinstance(outcome, _Failure):
                     raise outcome.error
                 yield outcome
-        if broken is not None:
-            raise broken
+        if source_error is not None:
+            raise source_error
     finally:
         abandoned.set()
-        taken.put(_End())
-        if owner == get_ident():
+        item_queue.put(_End())
+        if consumer == get_ident():
             for _ in threads:
-                ended.get()
+                end_queue.get()

@@ -1,4 +1,4 @@
-"""Reading sheets in order: those whose own text is used pass by the reader, the others go through it."""
+"""Read sheets in order: pages with a text layer in use are passed on, the others are read by OCR."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dptr.utils.errors import UserError
 
 
 class PageReader(Protocol):
-    """What reads pictures: ``dptr.photo.ocr.OCR``."""
+    """An object that reads pictures, such as ``dptr.photo.ocr.OCR``."""
 
     def stream(self, pictures: Iterable[tuple[str, int, Image.Image | UserError]]) -> Iterator[Page | UserError]:
-        """An outcome for each picture, in order."""
+        """Yield a page or an error for each picture, in order."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A page that was read, or why it could not be; and its picture, where pictures are kept."""
+    """A page that was read, or the error; with its picture, if pictures are kept."""
 
     source: str
     number: int
@@ -35,18 +35,18 @@ class Outcome:
 
 
 def run_ocr(ocr: PageReader, sheets: Iterable[Sheet | Failure], keep_pictures: bool) -> Iterator[Outcome]:
-    """Read sheets, and yield an outcome for each, in order, as soon as it and those before it are there.
+    """Read sheets, and yield an outcome for each, in order, as soon as it and those before it are available.
 
-    In memory are at most the pictures that ``ocr`` takes ahead.
+    Memory holds at most the pictures that ``ocr`` takes ahead.
 
     Args:
-        keep_pictures: yield the pictures too.
+        keep_pictures: whether to include the pictures in the outcomes.
     """
-    for ready, run in groupby(sheets, key=lambda sheet: isinstance(sheet, Sheet) and sheet.page is not None):
-        if ready:
-            yield from _pass_on(run)
+    for has_text, group in groupby(sheets, key=lambda sheet: isinstance(sheet, Sheet) and sheet.page is not None):
+        if has_text:
+            yield from _pass_on(group)
         else:
-            yield from _read(ocr, run, keep_pictures)
+            yield from _read(ocr, group, keep_pictures)
 
 
 def _pass_on(sheets: Iterable[Sheet | Failure]) -> Iterator[Outcome]:
@@ -56,12 +56,12 @@ def _pass_on(sheets: Iterable[Sheet | Failure]) -> Iterator[Outcome]:
 
 
 def _read(ocr: PageReader, sheets: Iterable[Sheet | Failure], keep_pictures: bool) -> Iterator[Outcome]:
-    waiting: deque[tuple[str, int, Image.Image | None]] = deque()  # what the reader has taken, in order
+    pending: deque[tuple[str, int, Image.Image | None]] = deque()  # sheets that the reader took, in order
 
     def pictures() -> Iterator[tuple[str, int, Image.Image | UserError]]:
         for sheet in sheets:
             picture = None if isinstance(sheet, Failure) else sheet.picture
-            waiting.append((sheet.source, sheet.number, picture if keep_pictures else None))
+            pending.append((sheet.source, sheet.number, picture if keep_pictures else None))
             if isinstance(sheet, Failure):
                 yield sheet.source, sheet.number, sheet.error
             else:
@@ -69,21 +69,22 @@ def _read(ocr: PageReader, sheets: Iterable[Sheet | Failure], keep_pictures: boo
                 yield sheet.source, sheet.number, picture
 
     for page in ocr.stream(pictures()):
-        source, number, picture = waiting.popleft()
+        source, number, picture = pending.popleft()
         yield Outcome(source, number, page, picture)
 
 
 def keep_confident(page: Page, least: float) -> tuple[Page, int]:
-    """A page without the words below a confidence, and how many they are; lines that lose all of theirs go too, and
-    others reach around what is left.
+    """Remove words with a confidence below a limit, and count them.
+
+    Lines without remaining words are removed too. The boxes of the other lines shrink to the remaining words.
 
     Args:
-        least: 0 to 1.
+        least: 0 to 1, the limit.
     """
     lines = []
     for line in page.lines:
         words = tuple(word for word in line.words if word.confidence >= least)
         if words:
             lines.append(line if len(words) == len(line.words) else make_line(words, line.angle, line.block))
-    kept = replace(page, lines=tuple(lines))
-    return kept, len(page.words) - len(kept.words)
+    confident_page = replace(page, lines=tuple(lines))
+    return confident_page, len(page.words) - len(confident_page.words)

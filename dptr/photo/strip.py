@@ -1,7 +1,7 @@
-"""Curved strips of text: smooth curves along the top and the bottom of an outline, and places between them.
+"""Curved strips of text: smooth curves along the top and the bottom of an outline, and positions between them.
 
-An outline has 2k points: k along the top of the text, as one reads, and k back along the bottom, each across from its
-partner. So Total-Text and SCUT-CTW1500 label curved text.
+An outline has 2k points: k along the top of the text in reading direction, then k back along the bottom, each opposite
+to its partner. Total-Text and SCUT-CTW1500 label curved text in this way.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import numpy as np
 from jaxtyping import Float
 
 _FINE = 16  # samples between two neighboring points of an outline
-_TURN = np.radians(10)  # by which a strip turns in a piece that counts as straight, at most
+_TURN = np.radians(10)  # largest turn of the direction in a piece that counts as straight
 
 
 class Strip:
     """The strip inside an outline.
 
-    Places on it are fractions: along its center line, and across it from the top to the bottom.
+    A position on a strip is a pair of fractions: along its center line, and across it from the top to the bottom.
 
     Attributes:
         length: of the center line, in pixels.
-        height: mean of the distances from the top to the bottom, in pixels.
-        pieces: the number of equal parts along it that are nearly straight.
+        height: mean distance between the top and the bottom, in pixels.
+        pieces: the number of equal parts along the strip that are nearly straight.
     """
 
     def __init__(self, outline: Float[np.ndarray, "points 2"]) -> None:
         half = len(outline) // 2
         sides = np.concatenate((outline[:half], outline[: half - 1 : -1]), 1)  # x and y of the top, then of the bottom
-        knots = _lengths(_middle(sides))
-        fresh = np.diff(knots, prepend=-np.inf) > 1e-6 * (1 + knots[-1])  # neighbors in the same place count once
-        knots, sides, half = knots[fresh], sides[fresh], int(fresh.sum())
+        knots = _cumulative_lengths(_center_line(sides))
+        is_distinct = np.diff(knots, prepend=-np.inf) > 1e-6 * (1 + knots[-1])  # coincident neighbors count once
+        knots, sides, half = knots[is_distinct], sides[is_distinct], int(is_distinct.sum())
         samples = np.interp(np.linspace(0, half - 1, (half - 1) * _FINE + 1), np.arange(half), knots)
         self._sides = interpolate(knots, sides, samples)
-        center = _middle(self._sides)
-        lengths = _lengths(center)
+        center = _center_line(self._sides)
+        lengths = _cumulative_lengths(center)
         self.length = float(lengths[-1])
         self.height = float(np.hypot(*(self._sides[:, 2:] - self._sides[:, :2]).T).mean())
         self._along = lengths / self.length
@@ -41,12 +41,12 @@ class Strip:
         self.pieces = max(1, int(np.ceil(np.abs(np.diff(directions)).sum() / _TURN)))
 
     def locate(self, along: Float[np.ndarray, " n"], across: float) -> Float[np.ndarray, "n 2"]:
-        """Pixels of places on the strip; those before its begin or after its end are at its begin or its end."""
+        """Pixel coordinates of positions on the strip; positions before its start or after its end are moved there."""
         top, bottom = (self._interpolate(along, slice(first, first + 2)) for first in (0, 2))
         return top + across * (bottom - top)
 
     def outline(self, left: float, top: float, right: float, bottom: float) -> Float[np.ndarray, "points 2"]:
-        """The outline of a part of the strip: of four points where it is nearly straight."""
+        """The outline of a part of the strip; it has four points if the part is nearly straight."""
         along = np.linspace(left, right, 1 + max(1, int(np.ceil(abs(right - left) * self.pieces))))
         return np.concatenate((self.locate(along, top), self.locate(along[::-1], bottom)))
 
@@ -55,7 +55,7 @@ class Strip:
 
 
 def direction(outline: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " 2"]:
-    """The direction in which a text runs on the whole, of length 1: from the mean of its first half to the second's."""
+    """The overall direction of a text, of length 1, between the means of the two halves of its center line."""
     half = len(outline) // 2
     center = (outline[:half] + outline[: half - 1 : -1]) / 2
     step = center[-(half // 2) :].mean(0) - center[: half // 2].mean(0)
@@ -63,15 +63,15 @@ def direction(outline: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " 2"]
 
 
 def enclose(outline: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "4 2"]:
-    """A quadrilateral for an outline: itself if it has four points, else the rectangle around it.
+    """A quadrilateral around an outline: an outline of four points itself, otherwise a rectangle.
 
-    The rectangle lies along ``direction``, and its corners begin where the text begins at the top.
+    The rectangle is parallel to ``direction``. Its first corner is the start of the text at the top.
     """
     if len(outline) == 4:
         return outline
     u, half = direction(outline), len(outline) // 2
     v = np.array((-u[1], u[0]))
-    v = v if (outline[half:].mean(0) - outline[:half].mean(0)) @ v > 0 else -v  # leftward texts begin at the right
+    v = v if (outline[half:].mean(0) - outline[:half].mean(0)) @ v > 0 else -v  # right-to-left text begins on the right
     along, across = outline @ u, outline @ v
     left, right, top, bottom = along.min(), along.max(), across.min(), across.max()
     return np.array([left * u + top * v, right * u + top * v, right * u + bottom * v, left * u + bottom * v])
@@ -80,11 +80,13 @@ def enclose(outline: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "4 2"]:
 def interpolate(
     knots: Float[np.ndarray, " k"], values: Float[np.ndarray, "k n"], places: Float[np.ndarray, " p"]
 ) -> Float[np.ndarray, "p n"]:
-    """A smooth curve through values: cubic Hermite pieces whose slopes are those of parabolas through three neighbors.
+    """Interpolate values smoothly with cubic Hermite pieces.
+
+    The slope at a knot is that of the parabola through the knot and its two neighbors.
 
     Args:
-        knots: increasing, two or more; two are joined by a straight line.
-        places: from the first knot to the last.
+        knots: increasing, at least two; two knots are joined by a straight line.
+        places: between the first and the last knot.
     """
     gaps = np.diff(knots)[:, None]
     secants = np.diff(values, axis=0) / gaps
@@ -96,15 +98,15 @@ def interpolate(
     piece = np.clip(np.searchsorted(knots, places, "right") - 1, 0, len(gaps) - 1)
     step, t = gaps[piece], (places[:, None] - knots[piece, None]) / gaps[piece]
     begin, end = values[piece], values[piece + 1]
-    rise = step * (t * (1 - t) ** 2 * slopes[piece] - t**2 * (1 - t) * slopes[piece + 1])
-    return begin + (3 - 2 * t) * t**2 * (end - begin) + rise
+    slope_terms = step * (t * (1 - t) ** 2 * slopes[piece] - t**2 * (1 - t) * slopes[piece + 1])
+    return begin + (3 - 2 * t) * t**2 * (end - begin) + slope_terms
 
 
-def _middle(sides: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 2"]:
+def _center_line(sides: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 2"]:
     return (sides[:, :2] + sides[:, 2:]) / 2
 
 
-def _lengths(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
-    """From the begin of a line to each of its points; no two of these are the same."""
+def _cumulative_lengths(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
+    """The length of a line from its start to each of its points; always increasing."""
     steps = np.maximum(np.hypot(*np.diff(line, axis=0).T), 1e-9)
     return np.concatenate(([0.0], steps.cumsum()))

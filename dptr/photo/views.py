@@ -1,4 +1,4 @@
-"""Detected boxes as straight crops, in each way that their text may run, split where spaces may be."""
+"""Detected boxes as straight lines, cut out for each direction in which their text may run, and split into words."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ from dptr.photo.split import (
 from dptr.photo.strip import direction
 from dptr.text.direction import LineDirection
 
-BEYOND = 0.25  # of a box's height, that its line is cut longer on both sides: detectors cut letters off
-TALL = 1.5  # height / width from which on text may run up or down
-DOUBTFUL = 0.5  # mean confidence of a line's words below which it may be upside down
-MARGIN = 0.06  # of the line's height, beside a word that is read
-TRIM = 0.04  # of the line's height, above and below a word that is read
+BEYOND = 0.25  # share of a box's height by which it is extended at each end, since detectors cut letters off
+TALL = 1.5  # text in boxes with a larger height / width may run up or down
+DOUBTFUL = 0.5  # a line whose words have a lower mean confidence may be upside down
+MARGIN = 0.06  # margin at each side of a word's crop, as a share of the line's height
+TRIM = 0.04  # strip removed above and below a word's crop, as a share of the line's height
 
 
 @dataclass
 class View:
-    """A line in one of the ways that its text may run.
+    """A line of text, cut out for one direction in which it may run. Candidate words are spans of pieces between gaps.
 
     Attributes:
         outline: of the line in the picture (``dptr.photo.rectify.Crop``).
-        columns, gaps, spans: what ``SpaceFinder``, ``find_gaps`` and ``possible_words`` say of it.
-        crops: of each span, uint8 RGB, of a size that the recognizer reads.
-        readings: of the spans that were read.
-        line_crop: of the whole line, where it has several pieces and the recognizer reads spaces; else None.
-        line_reading: of ``line_crop`` (``take_line``).
-        line: how the recognizer reads a line with letters that run from right to left.
-        recognizer: the name of what reads the crops; "" where there is one alone.
-        likely_gaps: ``gaps``, as likely spaces as the columns and ``line_reading`` say.
+        columns, gaps, spans: the results of ``SpaceFinder``, ``find_gaps``, and ``possible_words``.
+        crops: the crop of each span, uint8 RGB, in a size that the recognizer reads.
+        readings: of the spans that were read so far.
+        line_crop: of the whole line, if it has several pieces, is not too long, and the recognizer reads spaces;
+            otherwise None.
+        line_reading: the reading of ``line_crop`` (``take_line``).
+        line: how the recognizer orders a line with letters that run from right to left.
+        recognizer: the name of the recognizer for the crops; "" if there is only one.
+        likely_gaps: ``gaps``, with probabilities that combine the columns and ``line_reading``.
     """
 
     outline: Float[np.ndarray, "points 2"]
@@ -68,7 +69,7 @@ class View:
         self.likely_gaps = self.gaps
 
     def turn_around(self) -> View:
-        """The same line upside down, not read yet."""
+        """The same line upside down, without readings."""
         last = len(self.gaps.pieces) - 1
         pieces = tuple((1 - right, 1 - left) for left, right in reversed(self.gaps.pieces))
         columns = Columns(self.columns.blank[::-1], self.columns.edges[::-1], self.columns.height)
@@ -80,32 +81,33 @@ class View:
         )
 
     def take_line(self, reading: Prediction) -> None:
-        """Take the reading of ``line_crop``."""
+        """Set the reading of ``line_crop``, and update the probabilities of the gaps with it."""
         self.line_reading = reading
         if reading.text.strip() and not reading.runaway:
             self.likely_gaps = weigh_spaces(self.gaps, self.columns, reading, self.line)
 
     def words_of_line(self) -> dict[Span, Prediction]:
-        """What the reading of the whole line holds for each word; nothing if it has another number of words."""
+        """The parts of the whole line's reading, one per word of the best split; empty if the numbers differ."""
         spans, _ = self.words()
-        found = [] if self.line_reading is None else split_reading(self.line_reading, self.line)
-        return dict(zip(spans, found, strict=True)) if len(found) == len(spans) else {}
+        parts = [] if self.line_reading is None else split_reading(self.line_reading, self.line)
+        return dict(zip(spans, parts, strict=True)) if len(parts) == len(spans) else {}
 
     def take_signs(self) -> None:
-        """Let words have the signs at their ends that the whole line has and they lack; none is unread.
+        """Add punctuation at the ends of words that the reading of the whole line has and the word's own reading lacks.
 
-        Crops of words that recognizers learn from are often labeled without the period or the comma behind them. The
-        confidence stays, for letters and digits are the same.
+        Crops of words in training sets are often labeled without the period or the comma behind the word. The
+        confidence does not change, since letters and digits are the same. Every word of the best split must have been
+        read.
         """
         for span, in_line in self.words_of_line().items():
-            own = self.readings[span]
-            letters = _without_signs(own.text)
-            more = letters and len(in_line.text) > len(own.text) and not in_line.runaway
-            if more and letters == _without_signs(in_line.text):
-                self.readings[span] = replace(own, text=in_line.text, characters=in_line.characters)
+            reading = self.readings[span]
+            letters = _without_signs(reading.text)
+            has_more = letters and len(in_line.text) > len(reading.text) and not in_line.runaway
+            if has_more and letters == _without_signs(in_line.text):
+                self.readings[span] = replace(reading, text=in_line.text, characters=in_line.characters)
 
     def fix_words(self) -> None:
-        """Keep the words as they are split now, whatever is read in them later; nothing is unread."""
+        """Keep the current best split, whatever is read later. Every word of it must have been read."""
         spans, _ = self.words()
         self.gaps = Gaps(tuple(self.gaps.bounds(span) for span in spans), (CERTAIN,) * (len(spans) - 1))
         self.likely_gaps, self.line_reading = self.gaps, None
@@ -115,31 +117,33 @@ class View:
         self.spans = list(self.crops)
 
     def unread(self) -> list[Span]:
-        """The words of the best way to split the line that are not read yet, where these are taken for sure.
+        """The unread words of the best split, if unread words count with confidence 1.
 
-        Once there are none, the way is the best whatever the other spans hold: no reading is more than sure.
+        If there are none, the split is the best one whatever the other spans contain, since no confidence is above 1.
         """
         spans, _ = choose_words(self.likely_gaps, self._confidences())
         return [span for span in spans if span not in self.readings]
 
     def words(self) -> tuple[list[Span], float]:
-        """The best way to split the line, and the mean of the logarithms of its words' confidences; none is unread."""
+        """The best split, and the mean log confidence, uncalibrated, of its words; every word must have been read."""
         confidences = self._confidences()
         spans, _ = choose_words(self.likely_gaps, confidences)
         return spans, float(np.mean([np.log(max(confidences[span], 1e-6)) for span in spans]))
 
     def text(self) -> str:
-        """Its words; none is unread."""
+        """The words of the best split, joined by spaces; every word must have been read."""
         return " ".join(self.readings[span].text for span in self.words()[0])
 
     def confidence(self) -> float:
-        """The mean of the calibrated confidences of its words, as of a product; none is unread."""
-        own = [self.readings[span] for span in self.words()[0]]
-        sure = [reading.confidence if reading.text.strip() and not reading.runaway else 0.0 for reading in own]
-        return float(np.exp(np.mean(np.log(np.maximum(sure, 1e-6)))))
+        """The geometric mean of the calibrated confidences of the best split's words; all must have been read."""
+        readings = [self.readings[span] for span in self.words()[0]]
+        confidences = [
+            reading.confidence if reading.text.strip() and not reading.runaway else 0.0 for reading in readings
+        ]
+        return float(np.exp(np.mean(np.log(np.maximum(confidences, 1e-6)))))
 
     def _confidences(self) -> dict[Span, float]:
-        """Of each span; 1 of those that are not read yet."""
+        """The uncalibrated confidence of each span: 1 if it is unread, 0 if its reading is blank or a runaway."""
         confidences = dict.fromkeys(self.spans, 1.0)
         for span, reading in self.readings.items():
             confidences[span] = reading.product if reading.text.strip() and not reading.runaway else 0.0
@@ -148,55 +152,59 @@ class View:
 
 @dataclass
 class LineViews:
-    """A detected box in all the ways that its text may run; the first is the usual one.
+    """The views of a detected box, one for each direction in which its text may run; the usual direction is the first.
 
     Attributes:
-        turned: whether each line is there both ways.
+        turned: whether each line is included in both directions, so that ``turn_around`` would add nothing.
     """
 
     views: list[View]
     turned: bool = False
 
     def is_doubtful(self) -> bool:
-        """Whether no view is read with confidence, and none was turned around."""
+        """Whether the mean confidence of the best view is below ``DOUBTFUL``, and the upside-down views are missing."""
         return not self.turned and self.choose().words()[1] < np.log(DOUBTFUL)
 
     def turn_around(self) -> list[View]:
-        """Add each view upside down, not read yet."""
+        """Add each view upside down, and return the new views, which have no readings."""
         added = [view.turn_around() for view in self.views]
         self.views += added
         self.turned = True
         return added
 
     def choose(self) -> View:
-        """The view that is read with most confidence; another than the first has two characters or more."""
+        """The view with the highest confidence; one other than the first needs at least two characters."""
         best = self.views[0]
         for view in self.views[1:]:
-            longer = sum(len(view.readings[span].text) for span in view.words()[0]) > 1
-            if longer and view.words()[1] > best.words()[1]:
+            has_several_characters = sum(len(view.readings[span].text) for span in view.words()[0]) > 1
+            if has_several_characters and view.words()[1] > best.words()[1]:
                 best = view
         return best
 
     def fix_words(self) -> None:
-        """Keep only the best view, and its words as they are split now."""
+        """Keep only the best view, and its best split."""
         self.views = [self.choose()]
         self.views[0].fix_words()
 
     def drop_other_curves(self) -> None:
-        """Keep only the best view of a curved line: to read it again lowers its confidence, and not that of others."""
+        """For a curved line, keep only the best view.
+
+        Rereading its unsure words lowers its confidence, but not that of the other views, so that one of them could
+        win.
+        """
         if any(len(view.outline) > 4 for view in self.views):
             self.views = [self.choose()]
 
 
 @dataclass(frozen=True)
 class LineCrop:
-    """A detected box in one of the ways that its text may run.
+    """A detected box, cut out for one direction in which its text may run.
 
     Attributes:
-        crop: the line, straight.
-        beside: share of its width on either side that lies beyond the box.
-        upright: whether it is one word of letters one below the other.
-        columns: what ``SpaceFinder`` says of it.
+        crop: the straightened line.
+        beside: share of the crop's width at each end that lies beyond the box.
+        upright: whether it is read as one word of letters that stand one below the other.
+        columns: the result of ``SpaceFinder``.
     """
 
     crop: Crop
@@ -207,18 +215,18 @@ class LineCrop:
 
 @dataclass(frozen=True)
 class CutLine:
-    """A detected box, cut out in all the ways that its text may run; ``turned`` as of ``LineViews``."""
+    """A detected box, cut out for every direction in which its text may run; ``turned``: see ``LineViews``."""
 
     crops: tuple[LineCrop, ...]
     turned: bool
 
 
 def cut_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder) -> list[CutLine]:
-    """Cut the detected boxes out of a picture and find where their spaces may be.
+    """Cut the detected boxes out of a picture, and find where they may have spaces.
 
-    A box that is much taller than wide is seen upright as one word, and as a line that runs down, and one that runs up.
-    Curved text is seen along each of its outlines. Boxes without area, and those whose middle is outside the picture,
-    are left out.
+    A box that is much taller than wide gives three crops: one word that stands upright, a line that runs down, and a
+    line that runs up. Curved text is cut along each of its possible outlines. Boxes without area, and boxes whose
+    center is outside the picture, are skipped.
     """
     lines: list[list[tuple[Crop, float, bool]]] = []
     both_ways: list[bool] = []
@@ -229,13 +237,13 @@ def cut_lines(image: Image.Image, detection: Detection, find_spaces: SpaceFinder
         crops: list[tuple[Crop, float, bool]] = []
         for outline in outlines:
             beside = BEYOND * min(side_lengths(outline))
-            turns = _turns(outline)
-            for turn in turns:
-                crop = rectify(image, lengthen(np.roll(outline, turn, 0), beside))
-                upright = len(turns) > 1 and turn == 0 and len(outline) == 4
+            rotations = _find_rotations(outline)
+            for rotation in rotations:
+                crop = rectify(image, lengthen(np.roll(outline, rotation, 0), beside))
+                upright = len(rotations) > 1 and rotation == 0 and len(outline) == 4
                 crops.append((crop, beside / max(side_lengths(crop.outline)[0], 1.0), upright))
         lines.append(crops)
-        both_ways.append(all(len(_turns(outline)) > 1 for outline in outlines))
+        both_ways.append(all(len(_find_rotations(outline)) > 1 for outline in outlines))
     columns = iter(find_spaces([crop.image for crops in lines for crop, _, _ in crops]))
     return [
         CutLine(tuple(LineCrop(*crop, next(columns)) for crop in crops), turned)
@@ -251,41 +259,46 @@ def view_line(
     line: LineDirection = "rtl",
     recognizer: str = "",
 ) -> LineViews:
-    """The words of a line as a recognizer takes them, in all the ways that its text may run.
+    """The candidate words of a line, as crops for a recognizer, for every direction in which its text may run.
 
     Args:
-        fit: to a crop that it reads.
-        longest_line: width / height of the longest line that is read whole too; 0 = none is.
+        fit: resizes a picture to a crop that the recognizer reads.
+        longest_line: width / height of the longest line that is also read as a whole; 0 = no line is.
         longest_word: width / height of the longest word of several pieces.
         line, recognizer: see ``View``.
     """
     views: list[View] = []
     for each in cut.crops:
-        crop, own, outer = each.crop, each.columns, each.beside
+        crop, columns, beside = each.crop, each.columns, each.beside
         if each.upright:
-            gaps = Gaps(((outer, 1 - outer),), ())
+            gaps = Gaps(((beside, 1 - beside),), ())
         else:
-            gaps = keep_inner(find_gaps(own.blank, own.height), outer, 1 - outer)
+            gaps = keep_inner(find_gaps(columns.blank, columns.height), beside, 1 - beside)
         spans = possible_words(gaps, crop.image.width / crop.image.height, longest_word)
-        words = {span: fit(_cut(crop.image, gaps.bounds(span))) for span in spans}
-        ends = gaps.bounds((0, len(gaps.pieces) - 1))
-        whole = len(gaps.pieces) > 1 and (ends[1] - ends[0]) * crop.image.width <= longest_line * crop.image.height
-        line_crop = fit(_cut(crop.image, ends)) if whole else None
-        views.append(View(crop.outline, own, gaps, spans, words, line_crop=line_crop, line=line, recognizer=recognizer))
+        crops = {span: fit(_cut_word(crop.image, gaps.bounds(span))) for span in spans}
+        line_bounds = gaps.bounds((0, len(gaps.pieces) - 1))
+        is_read_whole = (
+            len(gaps.pieces) > 1
+            and (line_bounds[1] - line_bounds[0]) * crop.image.width <= longest_line * crop.image.height
+        )
+        line_crop = fit(_cut_word(crop.image, line_bounds)) if is_read_whole else None
+        views.append(
+            View(crop.outline, columns, gaps, spans, crops, line_crop=line_crop, line=line, recognizer=recognizer)
+        )
     return LineViews(views, cut.turned)
 
 
 def _without_signs(text: str) -> str:
-    """A word without the punctuation and symbols at its ends."""
-    kept = [place for place, character in enumerate(text) if category(character)[0] not in "PS"]
-    return text[kept[0] : kept[-1] + 1] if kept else ""
+    """The word without the punctuation and the symbols at its ends."""
+    places = [place for place, character in enumerate(text) if category(character)[0] not in "PS"]
+    return text[places[0] : places[-1] + 1] if places else ""
 
 
-def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
-    """By how many points to roll an outline, for each way that its text may run.
+def _find_rotations(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
+    """The offsets to roll the points of an outline by, one for each direction in which its text may run.
 
-    A quadrilateral much taller than wide may be upright, or run down or up. A curved line that is as steep on the whole
-    may run the other way too.
+    The text of a quadrilateral that is much taller than wide may stand upright, or run down or up. Curved text that is
+    as steep on the whole may run either way.
     """
     if len(outline) == 4:
         width, height = side_lengths(outline)
@@ -294,8 +307,8 @@ def _turns(outline: Float[np.ndarray, "points 2"]) -> tuple[int, ...]:
     return (0, len(outline) // 2) if y > TALL * x else (0,)
 
 
-def _cut(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
-    """The crop of a word, with a margin."""
+def _cut_word(line: Image.Image, bounds: tuple[float, float]) -> Image.Image:
+    """The crop of a word, with a margin; ``bounds`` are fractions of the line's width."""
     width, height = line.size
     margin, trim = MARGIN * height, int(TRIM * height)
     left, right = max(0, int(bounds[0] * width - margin)), min(width, int(np.ceil(bounds[1] * width + margin)))

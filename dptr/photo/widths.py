@@ -1,4 +1,4 @@
-"""How wide characters are beside each other in common fonts, about; 1 is a usual letter."""
+"""Approximate relative widths of characters in common fonts; a typical letter has width 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dptr.text.unicode import JOINERS, script
 
 _USUAL, _WIDE = 1.0, 1.4
-_MORE = 0.5  # of each further character of a cluster that takes room: half forms, vowel signs
+_MORE = 0.5  # added for each further character of a cluster that takes space, such as half forms and vowel signs
 _WIDTHS = {
     **dict.fromkeys("ijl1I!|.,:;'`\"()[]{}ftr-/\\", 0.5),
     **dict.fromkeys("mwMW@%&", _WIDE),
@@ -16,8 +16,8 @@ _WIDTHS = {
     **dict.fromkeys("זנג", 0.75),
     "ש": _WIDE,
 }
-# Arabic, beside the mean letter of a text; means of 8 fonts.
-_ENDING = {  # alone, or as the last of those that are joined
+# Arabic letters, relative to the mean letter of a text; means of 8 fonts.
+_ENDING = {  # isolated and final forms
     **dict.fromkeys("اأإآٱ", 0.7),
     **dict.fromkeys("معغجچحخے", 1.4),
     **dict.fromkeys("نلقئىيیں", 1.6),
@@ -25,7 +25,7 @@ _ENDING = {  # alone, or as the last of those that are joined
     **dict.fromkeys("سش", 2.4),
     **dict.fromkeys("صض", 2.6),
 }
-_JOINED = {  # where the next letter is joined to it
+_JOINED = {  # initial and medial forms, joined to the next letter
     **dict.fromkeys("لبتثپٹئنيیى", 0.7),
     **dict.fromkeys("فقڤ", 1.0),
     **dict.fromkeys("معغهہھكکگ", 1.2),
@@ -35,23 +35,23 @@ _JOINED = {  # where the next letter is joined to it
 
 
 def measure_widths(clusters: Sequence[str]) -> list[float]:
-    """The widths of grapheme clusters that follow each other from left to right."""
+    """The widths of consecutive grapheme clusters, given from left to right."""
     return [_measure(cluster, clusters[index - 1] if index else "") for index, cluster in enumerate(clusters)]
 
 
 def _measure(cluster: str, before: str) -> float:
     letter = cluster[0]
-    more = _MORE * sum(not _takes_no_room(each) for each in cluster[1:])
+    added = _MORE * sum(not _takes_no_space(each) for each in cluster[1:])
     if letter in _JOINED and _is_joined(before) and "\u200c" not in cluster:
-        return _JOINED[letter] + more
-    wide = _WIDE if unicodedata.east_asian_width(letter) in "WF" else _USUAL
-    return _WIDTHS.get(letter, _ENDING.get(letter, wide)) + more
+        return _JOINED[letter] + added
+    default = _WIDE if unicodedata.east_asian_width(letter) in "WF" else _USUAL
+    return _WIDTHS.get(letter, _ENDING.get(letter, default)) + added
 
 
 def _is_joined(cluster: str) -> bool:
-    """Whether it joins a letter to its right."""
+    """Whether the letter to the right of a cluster is joined to it."""
     return cluster[:1].isalpha() and script(cluster[0]) == "ARABIC" and cluster[0] != "ء"
 
 
-def _takes_no_room(character: str) -> bool:
+def _takes_no_space(character: str) -> bool:
     return unicodedata.category(character) in ("Mn", "Me") or character in JOINERS

@@ -428,7 +428,9 @@ def test_blank_paper_is_not_searched_again(dark_pixels: str, monkeypatch: pytest
     detector = DBDetector(dark_pixels)
     scales: list[float] = []
     monkeypatch.setattr(
-        detector, "_find", lambda image, scale: scales.append(scale) or Detection(np.zeros((0, 4, 2)), np.zeros(0))
+        detector,
+        "_detect_at_scale",
+        lambda image, scale: scales.append(scale) or Detection(np.zeros((0, 4, 2)), np.zeros(0)),
     )
     detector(paper)
     assert len(scales) == 1

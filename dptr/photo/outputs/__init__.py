@@ -1,7 +1,7 @@
-"""How pages are written: a dict of formats, and how one is chosen.
+"""Output formats for pages, by name, and the choice of a format.
 
 A format is a function that writes pages, as they come, to an open binary file. To add one, write such a function in a
-file of this folder and name it in ``FORMATS``.
+file of this folder, and add it to ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ STANDARD_OUTPUT = "-"
 
 
 def choose_format(style: str | None, out: str) -> str:
-    """The name of the format to write: ``style`` where it is given, else the one of the output's suffix.
+    """The name of the output format: ``style`` if it is given, otherwise by the suffix of the output.
 
     Args:
         style: a name in ``FORMATS``; None = by the suffix, and text for ``-`` and for folders.
-        out: a file, a folder, or ``-``.
+        out: a file, a folder, or ``-`` for standard output.
 
     Raises:
-        UserError: no such format, or a suffix that is none's.
+        UserError: there is no such format, or no format has this suffix.
     """
     if style is not None:
         if style not in FORMATS:
@@ -57,26 +57,26 @@ def choose_format(style: str | None, out: str) -> str:
     if out == STANDARD_OUTPUT or is_folder(out):
         return "text"
     name = os.path.basename(out).lower()
-    found = next((key for key, each in FORMATS.items() if name.endswith(each.suffixes)), None)
-    if found is None:
+    format_name = next((key for key, each in FORMATS.items() if name.endswith(each.suffixes)), None)
+    if format_name is None:
         raise UserError(f"{out}: its suffix is no format's; pass --format ({', '.join(FORMATS)})")
-    return found
+    return format_name
 
 
 def is_folder(out: str) -> bool:
-    """Whether files are to be written into a folder of this name: it ends in a slash, or is one."""
+    """Whether ``out`` is a folder for output files: it ends in a slash, or it is an existing folder."""
     return out.endswith(("/", os.sep)) or os.path.isdir(out)
 
 
 @contextmanager
 def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
-    """A file that is there once all is written, or, for ``-``, standard output.
+    """Open a file that appears only when it is complete; or standard output, for ``-``.
 
-    If it cannot be finished, a line says so. What was written of a ``plain`` format then goes to standard output, so it
-    is not lost.
+    If the file cannot be completed, a message says so. An incomplete file of a ``plain`` format is copied to standard
+    output, so that it is not lost.
 
     Raises:
-        UserError: as ``dptr.utils.files.atomic_file``.
+        UserError: see ``dptr.utils.files.atomic_file``.
     """
     if str(out) == STANDARD_OUTPUT:
         yield sys.stdout.buffer
@@ -95,14 +95,14 @@ def open_binary(out: str | Path, plain: bool = False) -> Iterator[IO[bytes]]:
 
 
 def write_pages(pages: Iterable[Shown], style: str, out: str | Path) -> None:
-    """Write pages to a file, as they come; without a page nothing is written.
+    """Write pages to a file, as they come. Without a page, nothing is written.
 
     Args:
         style: a name in ``FORMATS``.
         out: a file, or ``-`` for standard output.
 
     Raises:
-        UserError: the file cannot be written, DPTR did not write what is there, or the format holds fewer pages.
+        UserError: the file cannot be written; it exists, and DPTR did not write it; or the format holds fewer pages.
     """
     rest = iter(pages)
     for first in rest:

@@ -15,18 +15,19 @@ NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 
 
 def write_alto(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """All pages in one document, in pixels; ``fileName`` is the source of the first.
+    """Write all pages in one document, in pixels; ``fileName`` is the source of the first page.
 
-    A word has its outline as a ``Shape`` and, where its characters are single code points, ``Glyph`` elements.
+    A word has its outline as a ``Shape``. It also has ``Glyph`` elements if each of its characters is a single code
+    point.
     """
-    begun = False
+    has_head = False
     for index, (page, _) in enumerate(pages, 1):
-        if not begun:
+        if not has_head:
             file.write(encode(_head(page.source)))
-            begun = True
+            has_head = True
         file.write(encode(_page(page, f"page_{index}")))
         file.flush()
-    if begun:
+    if has_head:
         file.write(encode("</Layout>\n</alto>\n"))
 
 

@@ -1,4 +1,4 @@
-"""hOCR 1.2 (kba.github.io/hocr-spec/1.2): HTML that is well-formed XML too."""
+"""hOCR 1.2 (kba.github.io/hocr-spec/1.2), as HTML that is also well-formed XML."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _HEAD = f"""{XML_HEAD}<!DOCTYPE html>
 
 
 def write_hocr(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """All pages in one document: an ``ocr_page`` each, in it areas, lines, words, and characters.
+    """Write all pages in one document: an ``ocr_page`` for each, with areas, lines, words, and characters.
 
-    Boxes are the upright rectangles around ours, in whole pixels; curved text has its outline too, as ``poly``. The
-    angle of a line is in ``textangle``, counted against the clock as hOCR does.
+    Boxes are upright rectangles in whole pixels. Curved text also has its outline, as ``poly``. The angle of a line is
+    in ``textangle``, counterclockwise, as hOCR defines it.
     """
     file.write(encode(_HEAD))
     for index, (page, _) in enumerate(pages, 1):
@@ -73,7 +73,7 @@ def _word(word: Word, name: str, page: Page) -> str:
 
 
 def _poly(outline: Outline, page: Page) -> str:
-    """The outline of curved text, as a property of it."""
+    """The outline of curved text, as an hOCR property."""
     points = " ".join(f"{x} {y}" for x, y in corners(outline, page.width, page.height))
     return f"; poly {points}" if points else ""
 

@@ -1,4 +1,4 @@
-"""PAGE XML, page content of 2019-07-15 (primaresearch.org)."""
+"""PAGE XML, page content version 2019-07-15 (primaresearch.org)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 
 
 def write_page_xml(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """The one page that the format holds: regions in reading order, lines, words, and glyphs with their outlines.
+    """Write one page: regions in reading order, lines, words, and glyphs, with their outlines.
 
-    Points are whole pixels within the picture, as the schema wants them.
+    Points are whole pixels within the picture, as the schema requires.
 
     Raises:
         UserError: there is more than one page.
@@ -54,7 +54,7 @@ def _region(lines: Sequence[Line], name: str, page: Page) -> str:
     left, top, right, bottom = lines_box(lines, page.width, page.height)
     around = ((left, top), (right, top), (right, bottom), (left, bottom))
     text = "\n".join(line.text for line in lines)
-    # how far to turn it clockwise so that it stands upright
+    # Orientation: degrees to turn the region clockwise until it is upright.
     angle = round_angle(lines[0].angle, 3)
     orientation = f"{180 - (180 + angle) % 360:.3f}" if angle else None
     head = attributes(id=name, orientation=orientation, readingDirection=_direction(text))

@@ -1,7 +1,8 @@
-"""Searchable PDF: each page its picture, and over it, invisible, the words where they stand.
+"""Searchable PDF: each page consists of its picture and, invisibly over it, the words at their positions.
 
-The text is set in a font of one empty glyph that stands for every character (``scripts/blank_font.py``), so any script
-can be searched and copied; a word is stretched to its box. pdfium, which Chrome makes PDFs searchable with, writes it.
+The font of the words has one empty glyph for all characters (``scripts/blank_font.py``), so that any script can be
+searched and copied. Each word is stretched to its box. The file is written by pdfium, with which Chrome makes PDFs
+searchable.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from dptr.version import __version__
 if TYPE_CHECKING:
     import pypdfium2
 
-DPI = 200  # pixels an inch of a picture that does not say, or says less than DPI_LEAST
-DPI_LEAST = 100  # cameras write 72 into photographs, whatever they show
+DPI = 200  # pixels per inch; used if a picture has no value, or one below DPI_LEAST
+DPI_LEAST = 100  # cameras write 72 into photographs of any size
 QUALITY = 85  # of JPEG
 
-_ADVANCE, _DESCENT = 0.5, 0.2  # of the font's only glyph, in its size
-_NARROWEST = 0.1  # of a space between words, in heights of the line
-_FILLED = 0.85  # pdfium asks for 0.8 (CPDF_TextPage::FindTextlineFlowOrientation)
-_RULER = 0.01  # height of the space that spans a sparse page, in that of the page
-_MOST_CUT = 0.3  # of a word, that it gives up to a space
-_SMALLEST = 0.1  # points that a side of a word has at least
-_MOST_UNEVEN = 3  # times that the pixels an inch differ across and down; what is beyond is no size
-_CODES = 1 << 16  # character codes, each a UTF-16 unit
+_ADVANCE, _DESCENT = 0.5, 0.2  # of the only glyph, relative to the font size
+_NARROWEST = 0.1  # least width of a space between words, in heights of the line
+_FILLED = 0.85  # share of columns with words; pdfium requires 0.8 (CPDF_TextPage::FindTextlineFlowOrientation)
+_RULER = 0.01  # height of the space that spans a sparse page, as a share of the page's height
+_MOST_CUT = 0.3  # largest share of a word that is cut off for a space
+_SMALLEST = 0.1  # points; least side of a word
+_MOST_UNEVEN = 3  # largest ratio of the horizontal and vertical resolution; a larger one is taken for an error
+_CODES = 1 << 16  # number of character codes; each is a UTF-16 code unit
 
 _TO_UNICODE = b"""/CIDInit /ProcSet findresource begin
 12 dict begin
@@ -56,11 +57,11 @@ endcmap
 CMapName currentdict /CMap defineresource pop
 end
 end
-"""  # a character code is the UTF-16 unit itself (ISO 32000-1, 9.10.3)
+"""  # each character code is its own UTF-16 code unit (ISO 32000-1, 9.10.3)
 
 
 def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """All pages in one PDF, each as large as its picture says (``info["dpi"]``); pictures become JPEG."""
+    """Write all pages to one PDF, in the size that their pictures state (``info["dpi"]``), with JPEG pictures."""
     from dptr.photo.pdf import PDFIUM, pypdfium2
 
     with PDFIUM:
@@ -85,20 +86,20 @@ def write_pdf(pages: Iterable[Shown], file: IO[bytes]) -> None:
 
 
 class _Apart:
-    """Runs functions in a thread of its own, and waits for them.
+    """Runs functions in a separate thread, and waits for them.
 
-    pdfium calls back into Python to read and to write. An interrupt that came just then would be lost there; it never
-    comes in another thread than the first.
+    pdfium calls back into Python to read and write. An interrupt during such a call would be lost. Interrupts occur
+    only in the main thread.
 
     Attributes:
-        given_up: nobody waits for what runs any more.
+        given_up: whether the caller stopped waiting for the function.
     """
 
     def __init__(self) -> None:
         self.given_up = False
 
     def run(self, function: Callable[..., object], *arguments: object) -> None:
-        """Run ``function``. However this ends, it does not run any more then."""
+        """Run ``function`` and wait. When this returns or raises, the function is no longer running."""
         future: Future[object] = Future()
         try:
             begin(future, "dptr-pdf", function, *arguments)
@@ -110,7 +111,7 @@ class _Apart:
 
 
 class _Sink:
-    """What pdfium writes to: a file, until writing fails (``error``) or nobody waits for it any more."""
+    """The file that pdfium writes to; output is dropped after an ``error``, or when nobody waits for it."""
 
     def __init__(self, file: IO[bytes], apart: _Apart) -> None:
         self.error: OSError | None = None
@@ -128,7 +129,7 @@ def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.B
     """Append a page.
 
     Args:
-        scale: points a pixel, across and down.
+        scale: points per pixel, horizontally and vertically.
     """
     import pypdfium2
     from pypdfium2 import raw
@@ -139,9 +140,9 @@ def _add_page(document: pypdfium2.PdfDocument, font: Any, page: Page, jpeg: io.B
     image.load_jpeg(jpeg, inline=True, autoclose=True)
     image.set_matrix(pypdfium2.PdfMatrix().scale(width, height))
     sheet.insert_obj(image)
-    for text, box in _pieces(page):
+    for text, box in _text_pieces(page):
         codes = np.frombuffer(text.encode("utf-16-le", "replace"), "<u2").astype(np.uint32)
-        matrix, size = _place(box, len(codes), scale, height)
+        matrix, size = _fit_text(box, len(codes), scale, height)
         piece = raw.FPDFPageObj_CreateTextObj(document, font, size)
         raw.FPDFText_SetCharcodes(piece, codes.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)), len(codes))
         raw.FPDFTextObj_SetTextRenderMode(piece, raw.FPDF_TEXTRENDERMODE_INVISIBLE)
@@ -155,17 +156,17 @@ def _load_font(document: pypdfium2.PdfDocument) -> Any:
     from pypdfium2 import raw
 
     font = files("dptr.photo.outputs").joinpath("blank.ttf").read_bytes()
-    glyphs = b"\x00\x01" * _CODES  # each code shows glyph 1
+    glyphs = b"\x00\x01" * _CODES  # glyph 1 for each code
     return raw.FPDFText_LoadCidType2Font(
         document, (ctypes.c_uint8 * len(font)).from_buffer_copy(font), len(font), _TO_UNICODE,
         (ctypes.c_uint8 * len(glyphs)).from_buffer_copy(glyphs), len(glyphs),
     )  # fmt: skip
 
 
-def _pieces(page: Page) -> Iterator[tuple[str, Box]]:
-    """Words, and the spaces between them; the boxes of what runs to the left begin at the right."""
+def _text_pieces(page: Page) -> Iterator[tuple[str, Box]]:
+    """The words and the spaces between them; the boxes of right-to-left words begin on the right."""
     for line in page.lines:
-        boxes = [_toward(word.box, runs_left(word.text)) for word in line.words]
+        boxes = [_orient(word.box, runs_left(word.text)) for word in line.words]
         for index, word in enumerate(line.words):
             if index + 1 == len(boxes):
                 yield word.text, boxes[index]
@@ -179,53 +180,54 @@ def _pieces(page: Page) -> Iterator[tuple[str, Box]]:
 
 
 def _sparse_span(page: Page) -> tuple[int, int] | None:
-    """From where to where there are words on a page, in pixels, if less than ``_FILLED`` of that are below a word.
+    """The range of columns with words, in pixels, if words cover less than ``_FILLED`` of it; otherwise None.
 
-    pdfium, and Chrome with it, takes the lines of such a page for columns and breaks after each word. A space along the
-    whole width tells it otherwise.
+    pdfium, and so Chrome, takes the lines of such a page for columns, and breaks the line after each word. A space
+    along the whole range prevents this.
     """
     columns = np.zeros(page.width, bool)
     for word in page.words:
         left, _, right, _ = bounds([word.box], page.width, page.height)
         columns[left:right] = True
-    used = np.flatnonzero(columns)
-    if not len(used) or columns[used[0] : used[-1] + 1].mean() >= _FILLED:
+    word_columns = np.flatnonzero(columns)
+    if not len(word_columns) or columns[word_columns[0] : word_columns[-1] + 1].mean() >= _FILLED:
         return None
-    return int(used[0]), int(used[-1]) + 1
+    return int(word_columns[0]), int(word_columns[-1]) + 1
 
 
-def _toward(box: Box, leftward: bool) -> Box:
-    """The box with its corners from where the text begins."""
+def _orient(box: Box, leftward: bool) -> Box:
+    """The box, with its corners in order from the start of the text."""
     (x0, y0), (x1, y1), _, (x3, y3) = box
     begins_left = (x1 - x0) * (y3 - y0) - (y1 - y0) * (x3 - x0) >= 0
     return (box[1], box[0], box[3], box[2]) if leftward == begins_left else box
 
 
 def _make_space(box: Box, following: Box) -> tuple[Box, Box]:
-    """The box of a word, and that of the space between it and the next.
+    """The box of a word, and the box of the space between it and the next word.
 
-    Viewers take words that touch for one: such a word gives up its end.
+    Viewers merge words that touch, so such a word is shortened at its end.
     """
     begin, end, low_end, low_begin = box
     along = _unit(begin, end)
-    ahead = _along(_middle(box), _middle(following), along) >= 0  # else it goes on at the other side, in another script
-    way = 1 if ahead else -1
-    top, low = (end, low_end) if ahead else (begin, low_begin)
+    # Otherwise, the next word is on the other side, in a script of the other direction.
+    is_ahead = _project(_center(box), _center(following), along) >= 0
+    way = 1 if is_ahead else -1
+    top, low = (end, low_end) if is_ahead else (begin, low_begin)
     narrowest = max(_NARROWEST * math.dist(end, low_end), _SMALLEST)
-    gap = min(way * _along(top, corner, along) for corner in following[:2])
+    gap = min(way * _project(top, corner, along) for corner in following[:2])
     cut = min(max(narrowest - gap, 0.0), _MOST_CUT * math.dist(begin, end))
 
     def move(point: Point, by: float) -> Point:
         return point[0] + way * by * along[0], point[1] + way * by * along[1]
 
     top, low = move(top, -cut), move(low, -cut)
-    reach = max(gap + cut, narrowest)
-    space = top, move(top, reach), move(low, reach), low
-    return ((begin, top, low, low_begin) if ahead else (top, end, low_end, low)), space
+    space_width = max(gap + cut, narrowest)
+    space = top, move(top, space_width), move(low, space_width), low
+    return ((begin, top, low, low_begin) if is_ahead else (top, end, low_end, low)), space
 
 
-def _place(box: Box, count: int, scale: Point, height: float) -> tuple[tuple[float, ...], float]:
-    """The matrix that stretches ``count`` characters to a box, and the size of the font; PDF counts y upward."""
+def _fit_text(box: Box, count: int, scale: Point, height: float) -> tuple[tuple[float, ...], float]:
+    """The matrix that stretches ``count`` characters to a box, and the font size. In PDF, y points up."""
     begin, end, low = ((x * scale[0], height - y * scale[1]) for x, y in (box[0], box[1], box[3]))
     along = _unit(begin, end)
     length = max(math.dist(begin, end), _SMALLEST)
@@ -243,16 +245,19 @@ def _unit(begin: Point, end: Point) -> Point:
     return ((end[0] - begin[0]) / length, (end[1] - begin[1]) / length) if length else (1.0, 0.0)
 
 
-def _along(begin: Point, end: Point, direction: Point) -> float:
+def _project(begin: Point, end: Point, direction: Point) -> float:
     return (end[0] - begin[0]) * direction[0] + (end[1] - begin[1]) * direction[1]
 
 
-def _middle(box: Box) -> Point:
+def _center(box: Box) -> Point:
     return sum(x for x, _ in box) / 4, sum(y for _, y in box) / 4
 
 
 def _scale(picture: Image.Image) -> Point:
-    """Points a pixel, across and down: a fax has 204 pixels an inch across, and 98 or 196 down."""
+    """Points per pixel, horizontally and vertically.
+
+    The two may differ: a fax has 204 pixels per inch horizontally, and 98 or 196 vertically.
+    """
     across, down = map(float, picture.info.get("dpi", (0, 0)))
     if not DPI_LEAST <= max(across, down) < math.inf:
         across = down = DPI

@@ -1,4 +1,4 @@
-"""Text, tables, and JSON."""
+"""Text, TSV, CSV, and JSON."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ COLUMNS = (
 
 
 def write_text(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """The text of each page; a form feed stands before every page but the first."""
+    """Write the text of each page, with a form feed between pages."""
     for index, (page, _) in enumerate(pages):
         file.write(encode(PAGE_BREAK * (index > 0) + escape(page.text, keep="\n") + "\n" * bool(page.lines)))
         file.flush()
 
 
 def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """A line of names (``COLUMNS``), then a line for each word, with its confidence and its box's corners in pixels.
+    """Write a line of column names (``COLUMNS``), then a line for each word, with its confidence, and its corners in
+    pixels.
 
-    Page, block, line and word count from 1, block and line within the page, word within the line. In the name of the
-    image a tab, an end of line, other controls and a backslash are escaped by a backslash. Curved text has its outline
-    too, as points ``x,y`` with spaces between them, along its top and back along its bottom.
+    Page, block, line, and word are numbered from 1: blocks and lines within the page, words within the line. In the
+    name of the image, tabs, line ends, other control characters, and backslashes are escaped with a backslash. Curved
+    text also has its outline: points ``x,y`` separated by spaces, along its top and back along its bottom.
     """
     file.write(encode("\t".join(COLUMNS) + "\n"))
     for page, _ in pages:
@@ -43,33 +44,35 @@ def write_tsv(pages: Iterable[Shown], file: IO[bytes]) -> None:
 
 
 def write_csv(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """The rows of ``write_tsv`` with commas, quotes where they are needed, and names and texts as they are; on a
-    terminal without controls."""
-    shown = escape if file.isatty() else str
+    """Write the rows of ``write_tsv``, separated by commas, with quotes where needed.
+
+    Names and texts are not escaped, except for control characters on a terminal.
+    """
+    convert = escape if file.isatty() else str
     file.write(encode(",".join(COLUMNS) + "\n"))
     for page, _ in pages:
         table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows(map(shown, row) for row in _rows(page))
+        csv.writer(table, lineterminator="\n").writerows(map(convert, row) for row in _rows(page))
         file.write(encode(table.getvalue()))
         file.flush()
 
 
 def write_json(pages: Iterable[Shown], file: IO[bytes]) -> None:
-    """A line for each page: ``Page.to_dict`` as a JSON object, after DPTR's version."""
+    """Write a line for each page: ``Page.to_dict`` as a JSON object, with DPTR's version as the first key."""
     for page, _ in pages:
         file.write(encode(dump_json({"dptr": __version__, **page.to_dict()}) + "\n"))
         file.flush()
 
 
 def _rows(page: Page) -> Iterator[list[str]]:
-    """The cells of each word, as ``COLUMNS`` names them."""
+    """The cells of each word, in the order of ``COLUMNS``."""
     for number, line in enumerate(page.lines, 1):
         for place, word in enumerate(line.words, 1):
-            box = [_number(value) for point in word.box for value in point]
-            outline = " ".join(f"{_number(x)},{_number(y)}" for x, y in word.outline)
-            where = [str(each) for each in (page.number, line.block + 1, number, place)]
-            yield [page.source, *where, *box, f"{word.confidence:.4f}", word.text, outline]
+            box = [_format_number(value) for point in word.box for value in point]
+            outline = " ".join(f"{_format_number(x)},{_format_number(y)}" for x, y in word.outline)
+            numbers = [str(each) for each in (page.number, line.block + 1, number, place)]
+            yield [page.source, *numbers, *box, f"{word.confidence:.4f}", word.text, outline]
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
