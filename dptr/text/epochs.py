@@ -24,10 +24,7 @@ class ShuffledEpochs:
     def __init__(self, lists: Sequence[WordList], seed: int) -> None:
         self.lists, self.seed = tuple(lists), seed
         self._entry_ends = array("q", accumulate(chain.from_iterable(source.counts for source in lists)))
-        self._first_words = [
-            0,
-            *accumulate(len(source.words) for source in lists),
-        ]  # the index of each list's first word
+        self._first_words = [0, *accumulate(len(source.words) for source in lists)]  # index of each list's first word
 
     def __len__(self) -> int:
         """The number of entries of an epoch."""

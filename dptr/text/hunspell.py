@@ -15,14 +15,11 @@ from dptr.utils.reading import read_file
 
 FOLDERS = (Path("/usr/share/hunspell"), Path("/usr/share/myspell/dicts"))
 _ENCODING = re.compile(rb"^SET\s+(\S+)", re.MULTILINE)
-_PYTHON_ENCODINGS = {
-    "microsoft-cp1251": "cp1251",
-    "tis620-2533": "tis-620",
-}  # hunspell's names of encodings that Python does not know
+# Python's names of encodings that it does not know by hunspell's name.
+_PYTHON_ENCODINGS = {"microsoft-cp1251": "cp1251", "tis620-2533": "tis-620"}
 _FLAGS = re.compile(r"(?<!\\)/")
-_FIELDS = re.compile(
-    r"\t|[ \t]+\S\S:"
-)  # begins morphological fields, such as "po:noun"; old dictionaries begin them with a tab
+# The beginning of morphological fields, such as "po:noun"; in old dictionaries, a tab alone.
+_FIELDS = re.compile(r"\t|[ \t]+\S\S:")
 
 
 def find_dictionary(language: str, folders: tuple[Path, ...] = FOLDERS) -> Path:

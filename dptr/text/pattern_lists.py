@@ -1,4 +1,7 @@
-"""String generators (``dptr.text.patterns.PATTERNS``) as a source of a corpus, without those that no rule permits."""
+"""String generators (``dptr.text.patterns.PATTERNS``) as a source of a corpus.
+
+Generators whose strings never meet the rules of the corpus are left out.
+"""
 
 from __future__ import annotations
 
