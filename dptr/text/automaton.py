@@ -1,8 +1,8 @@
 """Deterministic finite automata over the symbols of a charset, for constrained reading.
 
-Regular expressions (``dptr.text.regular``) and lists of words (``dptr.text.lexicon``) are compiled to them by subset
-construction and Moore's partition refinement (Hopcroft, Motwani, Ullman, "Introduction to Automata Theory, Languages,
-and Computation", sections 2.5 and 4.4).
+Regular expressions (``dptr.text.regular``) are compiled to them by subset construction and Moore's partition refinement
+(Hopcroft, Motwani, Ullman, "Introduction to Automata Theory, Languages, and Computation", sections 2.5 and 4.4). Word
+lists (``dptr.text.lexicon``) are compiled to them, too.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int64
 
-LARGEST = 20_000  # states of an automaton of an expression; larger ones are refused
-EDGES = 500_000  # of such an automaton, one for each symbol of each state
-STEPS = 9_000_000  # of the construction; they take a few seconds
+LARGEST = 20_000  # the most states of an automaton of an expression; ``TooLarge`` beyond
+EDGES = 500_000  # the most edges of such an automaton, one for each symbol of each state
+STEPS = 9_000_000  # the most steps of its construction; they take a few seconds
 
 Masks = list[tuple[int, int]]
-"""Transitions of one state: (set of symbols, next state). Bit s of a set is symbol s."""
-
+"""Transitions of one state: (set of symbols, next state). A set is a bit mask, in which bit s stands for symbol s."""
 
 Spend = Callable[[int], None]
 """Counts steps of work; raises ``TooLarge`` beyond ``STEPS``."""
 
 Merged = tuple[tuple[int, int], ...]
-"""Transitions with disjoint sets, one for each next state, in a fixed order."""
+"""Transitions of one state with disjoint sets, one for each next state, in a fixed order."""
 
 
 class TooLarge(Exception):
-    """An automaton would have more than ``LARGEST`` states or ``EDGES`` edges, or take more than ``STEPS`` to make."""
+    """An automaton would have more than ``LARGEST`` states or ``EDGES`` edges, or take more than ``STEPS`` steps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Automaton:
-    """A deterministic automaton; its start is state 0. From each state some accepting one can be reached.
+    """A deterministic automaton. State 0 is the start. An accepting state can be reached from each state.
 
     Attributes:
-        sources, symbols, targets: of each edge; no two edges of a state have the same symbol.
-        accepting: whether each state accepts. An automaton without states accepts nothing.
+        sources: the state that each edge leaves.
+        symbols: the symbol of each edge; no two edges of a state have the same symbol.
+        targets: the state that each edge enters.
+        accepting: whether each state accepts. An automaton without states accepts no word.
     """
 
     sources: Int64[np.ndarray, " edges"]
@@ -49,7 +50,7 @@ class Automaton:
     accepting: Bool[np.ndarray, " states"]
 
     def accepts(self, word: Sequence[int]) -> bool:
-        """Whether a sequence of symbols is in the language."""
+        """Whether the automaton accepts a sequence of symbols."""
         state = 0
         for symbol in word:
             state = self.table.get((state, symbol), -1)
@@ -68,8 +69,8 @@ class Nondeterministic:
 
     Attributes:
         masks: transitions of each state.
-        silent: states that each leads to without a symbol (epsilon transitions).
-        steps: of work that are left.
+        silent: for each state, the states that it leads to without a symbol (epsilon transitions).
+        steps: the steps of work that are left.
     """
 
     masks: list[Masks] = field(default_factory=list)
@@ -77,10 +78,10 @@ class Nondeterministic:
     steps: int = STEPS
 
     def add_state(self) -> int:
-        """Add a state without transitions.
+        """Add a state without transitions, and return its number.
 
         Raises:
-            TooLarge: there are ``LARGEST`` already.
+            TooLarge: there are ``LARGEST`` states already.
         """
         if len(self.masks) >= LARGEST:
             raise TooLarge
@@ -89,17 +90,21 @@ class Nondeterministic:
         return len(self.masks) - 1
 
     def spend(self, steps: int) -> None:
-        """Count some work.
+        """Count steps of work.
 
         Raises:
-            TooLarge: that was too much.
+            TooLarge: no steps are left.
         """
         self.steps -= steps
         if self.steps < 0:
             raise TooLarge
 
     def shortest(self, start: int, end: int) -> int | None:
-        """The length of the shortest word from ``start`` to ``end``; None if there is none."""
+        """The length of the shortest word that leads from ``start`` to ``end``; None if there is none.
+
+        Raises:
+            TooLarge: see ``spend``.
+        """
         found, depth = self.close([start]), 0
         known = set(found)
         while found:
@@ -111,7 +116,7 @@ class Nondeterministic:
         return None
 
     def close(self, states: Iterable[int]) -> frozenset[int]:
-        """``states`` and all that can be reached from them without a symbol (the epsilon closure).
+        """The epsilon closure: ``states`` and all states that can be reached from them without a symbol.
 
         Raises:
             TooLarge: see ``spend``.
@@ -129,10 +134,13 @@ class Nondeterministic:
 
 
 def determinize(automaton: Nondeterministic, start: int, end: int, longest: int | None = None) -> Automaton:
-    """The minimal automaton of the words that lead from ``start`` to ``end``.
+    """The minimal deterministic automaton of the words that lead from ``start`` to ``end``.
 
     Args:
-        longest: number of symbols; which longer words are accepted is undefined. None = no limit.
+        automaton: a nondeterministic automaton.
+        start, end: states of it.
+        longest: the most symbols of a word that matters. It is undefined which longer words are accepted. None = no
+            limit.
 
     Raises:
         TooLarge: more than ``LARGEST`` states during the construction, ``EDGES`` edges, or ``STEPS`` steps.
@@ -146,8 +154,8 @@ def determinize(automaton: Nondeterministic, start: int, end: int, longest: int 
         masks.append([])
         if depth == longest:
             continue
-        leads = [edge for state in states for edge in automaton.masks[state]]
-        for mask, targets in _split(leads, automaton.spend):
+        edges = [edge for state in states for edge in automaton.masks[state]]
+        for mask, targets in _split(edges, automaton.spend):
             target = automaton.close(targets)
             if target not in numbers:
                 if len(numbers) >= LARGEST:
@@ -159,34 +167,42 @@ def determinize(automaton: Nondeterministic, start: int, end: int, longest: int 
 
 
 def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) -> Automaton:
-    """The minimal automaton of the same words; the sets of symbols of each state must be disjoint.
+    """The minimal automaton that accepts the same words as a deterministic one.
+
+    Args:
+        masks: transitions of each state, whose sets of symbols must be disjoint.
+        accepting: whether each state accepts.
+        spend: counts the steps of work.
 
     Raises:
-        TooLarge: it has more than ``EDGES`` edges, or ``spend`` raises it.
+        TooLarge: the result has more than ``EDGES`` edges, or ``spend`` raises it.
     """
-    live = _live_states(masks, accepting)
+    live = _find_live_states(masks, accepting)
     if 0 not in live:
         return make_automaton([], [])
-    kept = [[(mask, target) for mask, target in edges if target in live] for edges in masks]
+    live_edges = [[(mask, target) for mask, target in edges if target in live] for edges in masks]
     groups = [int(accepts) for accepts in accepting]
-    count, size = 0, len(kept) + sum(map(len, kept))
+    count, size = 0, len(live_edges) + sum(map(len, live_edges))
     while len(set(groups)) > count:
-        spend(3 * size)  # these steps cost more
+        spend(3 * size)  # a step of refinement takes longer than one of the construction
         count = len(set(groups))
         numbers: dict[tuple[int, Merged], int] = {}
         groups = [
             numbers.setdefault((groups[state], _merge((mask, groups[target]) for mask, target in edges)), len(numbers))
-            for state, edges in enumerate(kept)
+            for state, edges in enumerate(live_edges)
         ]
-    merged: dict[int, int] = {}  # group -> a state of it
+    merged: dict[int, int] = {}  # group -> one of its states
     for state in [0, *sorted(live)]:
         merged.setdefault(groups[state], state)
-    if sum(mask.bit_count() for state in merged.values() for mask, _ in kept[state]) > EDGES:
+    if sum(mask.bit_count() for state in merged.values() for mask, _ in live_edges[state]) > EDGES:
         raise TooLarge
     order = {group: number for number, group in enumerate(merged)}
     return make_automaton(
         [
-            [(mask, order[group]) for mask, group in _merge((mask, groups[target]) for mask, target in kept[state])]
+            [
+                (mask, order[group])
+                for mask, group in _merge((mask, groups[target]) for mask, target in live_edges[state])
+            ]
             for state in merged.values()
         ],
         [accepting[state] for state in merged.values()],
@@ -194,11 +210,11 @@ def minimize(masks: Sequence[Masks], accepting: Sequence[bool], spend: Spend) ->
 
 
 def make_automaton(masks: Sequence[Iterable[tuple[int, int]]], accepting: Sequence[bool]) -> Automaton:
-    """An automaton from the transitions of each state, without minimization."""
+    """Build an automaton from the transitions of each state, without minimization."""
     edges = [
         (source, symbol, target)
-        for source, leads in enumerate(masks)
-        for mask, target in leads
+        for source, transitions in enumerate(masks)
+        for mask, target in transitions
         for symbol in list_symbols(mask)
     ]
     columns = np.array(edges, np.int64).reshape(-1, 3).T
@@ -206,7 +222,7 @@ def make_automaton(masks: Sequence[Iterable[tuple[int, int]]], accepting: Sequen
 
 
 def steps_to_end(automaton: Automaton, longest: int) -> Int64[np.ndarray, " states"]:
-    """The least number of symbols from each state to an accepting one; ``longest`` + 1 if it is larger."""
+    """The least number of symbols from each state to an accepting one, at most ``longest`` + 1."""
     steps = np.where(automaton.accepting, 0, longest + 1)
     for _ in range(longest):
         nearer = steps.copy()
@@ -218,7 +234,7 @@ def steps_to_end(automaton: Automaton, longest: int) -> Int64[np.ndarray, " stat
 
 
 def list_symbols(mask: int) -> Iterator[int]:
-    """The symbols of a set, ascending."""
+    """The symbols of a set, in ascending order."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
@@ -226,23 +242,23 @@ def list_symbols(mask: int) -> Iterator[int]:
 
 
 def _split(edges: Masks, spend: Spend) -> list[tuple[int, list[int]]]:
-    """Split overlapping sets of symbols into disjoint ones, each with all of its target states."""
-    alike: dict[int, list[int]] = {}
+    """Split overlapping sets of symbols into disjoint ones, each with all states that it leads to."""
+    targets_of: dict[int, list[int]] = {}
     for mask, target in edges:
-        alike.setdefault(mask, []).append(target)
+        targets_of.setdefault(mask, []).append(target)
     parts: list[tuple[int, list[int]]] = []
-    for mask, added in alike.items():
+    for mask, new_targets in targets_of.items():
         divided = []
         for part, targets in parts:
-            both = part & mask
-            if both:
+            overlap = part & mask
+            if overlap:
                 spend(len(targets))
-                divided.append((both, [*targets, *added]))
-            if part != both:
-                divided.append((part ^ both, targets))
+                divided.append((overlap, [*targets, *new_targets]))
+            if part != overlap:
+                divided.append((part ^ overlap, targets))
             mask &= ~part
         spend(len(parts))
-        parts = [*divided, (mask, added)] if mask else divided
+        parts = [*divided, (mask, new_targets)] if mask else divided
     return parts
 
 
@@ -254,16 +270,16 @@ def _merge(edges: Iterable[tuple[int, int]]) -> Merged:
     return tuple(sorted((mask, target) for target, mask in sets.items()))
 
 
-def _live_states(masks: Sequence[Masks], accepting: Sequence[bool]) -> set[int]:
+def _find_live_states(masks: Sequence[Masks], accepting: Sequence[bool]) -> set[int]:
     """The states from which an accepting one can be reached."""
-    before: list[list[int]] = [[] for _ in masks]
+    predecessors: list[list[int]] = [[] for _ in masks]
     for source, edges in enumerate(masks):
         for _, target in edges:
-            before[target].append(source)
+            predecessors[target].append(source)
     waiting = [state for state, accepts in enumerate(accepting) if accepts]
     live = set(waiting)
     while waiting:
-        for state in before[waiting.pop()]:
+        for state in predecessors[waiting.pop()]:
             if state not in live:
                 live.add(state)
                 waiting.append(state)

@@ -1,6 +1,6 @@
-"""Strings that devices and things carry: readings of displays, codes of cable markers, serial numbers, plates.
+"""Generators of strings on devices: display readings, codes of cable markers, serial numbers, license plates.
 
-Shapes and shares are judgment after photographs of such things, not measured.
+The shapes imitate photographs of such devices. They and their shares are a judgment, not measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PLATES = (
 
 
 def reading(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """98, 36.5, 120, 0.00, -12.3, 120:80, 1234.56."""
+    """Readings of displays: 98, 36.5, 120, 0.00, -12.3, 120-80, 1234.56."""
     shape = rng.random()
     count = pick(rng, (1, 2, 2, 2, 3, 3, 3, 4, 5, 6))
     whole = random_digits(rng, count, leading_zero=rng.random() < 0.08)
@@ -53,7 +53,7 @@ def reading(rng: np.random.Generator, charset: Charset, longest: int = 25) -> st
 
 
 def clock(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """12:30, 9:05, 07:45:10, 12-05."""
+    """Times on clock displays: 12:30, 9:05, 07:45:10, 12-05."""
     hour, minute, second = (int(rng.integers(most)) for most in (24, 60, 60))
     return pick(
         rng,
@@ -63,7 +63,7 @@ def clock(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def message(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """OPEN, Err, E-04; of several words only where the charset has a space."""
+    """Messages of displays: OPEN, Err, E-04. Spaces are removed if the charset has none."""
     return _spaced(fill_digits(rng, pick(rng, _MESSAGES)), charset)
 
 
@@ -74,7 +74,7 @@ def marker(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str
 
 
 def serial(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """Serial numbers, lots, ratings: SN:00412345, LOT A4B201, M12x1.5, DN100."""
+    """Serial numbers, lots, ratings: SN:00412345, LOTA4B201, M12x1.5, DN100; with a space, if the charset has one."""
     shape = pick(rng, _SERIALS)
     words = re.match(r"[A-Z/]{3,}|SN|PN|DN|M(?=0)|S/N|P/N|NO", shape)
     if words and "A" not in words.group()[:-1]:
@@ -87,12 +87,12 @@ def serial(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str
 
 
 def license_plate(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """AB12 CDE, ABC-1234, 7ABC123, 123 456; groups stand together where the charset has no space."""
+    """License plates: AB12 CDE, ABC-1234, 7ABC123, 123 456. Spaces are removed if the charset has none."""
     return _spaced(fill(rng, pick(rng, _PLATES)), charset)
 
 
 def fill_digits(rng: np.random.Generator, shape: str) -> str:
-    """Replace 0 by a digit."""
+    """Replace each 0 of ``shape`` by a random digit."""
     return "".join([str(int(rng.integers(10))) if slot == "0" else slot for slot in shape])
 
 

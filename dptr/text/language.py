@@ -1,4 +1,4 @@
-"""What the toolkit knows of a language."""
+"""The properties of a language: its charset, reading direction, and word lists."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ if TYPE_CHECKING:
 Direction = Literal["ltr", "rtl", "mixed"]
 
 ASCII = string.digits + string.ascii_letters + string.punctuation
-"""Part of every charset, in PARSeq's order: numbers, addresses and Latin names stand on signs of every country."""
+"""The first characters of every language's charset, in PARSeq's order.
+
+Signs in every country show numbers, addresses, and Latin names."""
 
 WORDS_SHARE = 0.75
-"""Of a default corpus; the rest are patterns (numbers, prices, addresses, random strings)."""
+"""The share of words in a default corpus. The rest are patterns (numbers, prices, addresses, random strings)."""
 
 MOST_WORDS = 200_000
+"""The most words that a default corpus takes from the only list of a language."""
+
 MOST_WORDS_OF_MANY = 50_000
+"""The most words that it takes from each list of a union of several."""
 
 
 @dataclass(frozen=True)
 class WordListName:
-    """A list of words that a package brings.
+    """A word list that a Python package provides.
 
     Attributes:
-        kind: ``wordfreq`` (frequent words of some forty languages), or ``cldr`` (some two thousand names of countries,
-            languages, currencies, months, and units, from babel).
-        language: the list's own code.
+        kind: the source. ``wordfreq`` has frequent words of some forty languages. ``cldr`` has some two thousand names
+            of countries, languages, currencies, months, and units, from babel.
+        language: the code of the list in that package.
     """
 
     kind: Literal["wordfreq", "cldr"]
@@ -37,15 +42,15 @@ class WordListName:
 
 @dataclass(frozen=True)
 class Language:
-    """One language, or the union of several; read from a TOML file of ``dptr/text/languages``.
+    """A language, or a union of several, as defined in a TOML file of ``dptr/text/languages``.
 
     Attributes:
         code: ISO 639-1 (or 639-3) code, or the name of a union; the key of ``LANGUAGES`` and the name of its charset.
         name: English name.
         charset: every character that a label may hold, each a single NFC code point.
-        direction: order in which a line is read, "mixed" in a union of both; labels are stored in logical order.
-        lists: the words that training uses where a recipe names none, each list alike.
-        parts: codes of the languages of a union, else empty.
+        direction: the direction in which a line is read; "mixed" for a union of both. Labels are in logical order.
+        lists: the word lists that training uses if a recipe names none, all equally weighted.
+        parts: codes of the languages of a union; empty for a single language.
         dictionary: a Debian package with a longer list of words, or "".
     """
 
@@ -58,11 +63,12 @@ class Language:
     dictionary: str = ""
 
     def corpus(self) -> CorpusConfig:
-        """Three quarters words, the most frequent ones of each list alike; one quarter patterns.
+        """The default corpus: three quarters words, equally from each list, and one quarter patterns.
 
-        wordfreq needs its optional tokenizers (MeCab, jieba) to look a sentence up; its lists are read without them.
+        Each list contributes its most frequent words. Reading wordfreq's lists does not need its optional tokenizers
+        (MeCab, jieba), which serve to look sentences up.
         """
-        from dptr.config.render import CorpusConfig, SourceConfig  # reading needs no recipes
+        from dptr.config.render import CorpusConfig, SourceConfig  # imported here: reading needs no recipes
 
         weight = WORDS_SHARE / len(self.lists)
         top = MOST_WORDS if len(self.lists) == 1 else MOST_WORDS_OF_MANY

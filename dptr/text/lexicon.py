@@ -1,4 +1,4 @@
-"""Lists of words as automata: which words may be read."""
+"""Lexicons, lists of the words that may be read, and the automata that accept them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dptr.text.charset import Charset, show
 from dptr.utils.errors import UserError
 from dptr.utils.reading import read_file
 
-_SHOWN = 10  # characters that an error names
+_LISTED = 10  # the most characters that an error lists
 
 
 def load_words(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file that are not blank.
+    """Load the words of a UTF-8 file: its non-blank lines.
 
     Raises:
         UserError: the file is unreadable, not UTF-8, or has no such line.
@@ -34,14 +34,15 @@ def load_words(path: str | Path) -> list[str]:
 
 
 def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: str) -> list[str]:
-    """Words as a charset spells them (``Charset.fold``), sorted, each once.
+    """The distinct words, normalized and folded to a charset (``Charset.fold``), sorted.
 
     Args:
-        name: of the list, for errors.
+        max_length: the most characters of a word.
+        name: name of the list, for errors.
 
     Raises:
-        UserError: no words, a word without characters, characters outside the charset (they are named), or a word of
-            more than ``max_length`` characters.
+        UserError: no words, a word without characters, characters outside the charset (the error lists them), or a word
+            of more than ``max_length`` characters.
     """
     spelled = sorted({charset.fold(charset.normalize(word)) for word in words})
     if not spelled:
@@ -50,10 +51,10 @@ def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: s
         raise UserError(f"{name}: a word without characters; remove it")
     outside = sorted({character for word in spelled for character in word if character not in charset})
     if outside:
-        more = f" and {len(outside) - _SHOWN} more" if len(outside) > _SHOWN else ""
+        more = f" and {len(outside) - _LISTED} more" if len(outside) > _LISTED else ""
         example = next(word for word in spelled if outside[0] in word)
         raise UserError(
-            f"{name}: {show(''.join(outside[:_SHOWN]))}{more} not among the {len(charset)} characters of charset "
+            f"{name}: {show(''.join(outside[:_LISTED]))}{more} not among the {len(charset)} characters of charset "
             f"'{charset.name}' (first in {show(example)}); remove such words, or pass another model"
         )
     longest = max(spelled, key=len)
@@ -65,9 +66,11 @@ def spell_words(words: Iterable[str], charset: Charset, max_length: int, name: s
 
 
 def compile_words(words: Iterable[str], charset: Charset) -> Automaton:
-    """The minimal automaton of words of a charset: a trie in which states with the same endings are one.
+    """The minimal automaton that accepts the given words: a trie whose states with the same endings are merged.
 
-    Symbols are 1 to n, in the order of the charset.
+    Args:
+        words: words with characters of ``charset`` only.
+        charset: n characters; the symbols of the automaton are 1 to n, in their order.
     """
     trie: list[dict[int, int]] = [{}]
     accepting = [False]
@@ -81,13 +84,13 @@ def compile_words(words: Iterable[str], charset: Charset) -> Automaton:
                 accepting.append(False)
             state = trie[state][symbol]
         accepting[state] = True
-    merged: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}
-    numbers = [0] * len(trie)
-    for state in reversed(range(len(trie))):  # a state's number is below those of the states behind it
-        edges = tuple(sorted((symbol, numbers[target]) for symbol, target in trie[state].items()))
-        numbers[state] = merged.setdefault((accepting[state], edges), len(merged))
-    last = len(merged) - 1  # the start was numbered last
+    states: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}
+    state_numbers = [0] * len(trie)
+    for state in reversed(range(len(trie))):  # the states that a state leads to have larger indices
+        edges = tuple(sorted((symbol, state_numbers[target]) for symbol, target in trie[state].items()))
+        state_numbers[state] = states.setdefault((accepting[state], edges), len(states))
+    last = len(states) - 1  # the number of the start, which comes last
     return make_automaton(
-        [[(1 << symbol, last - target) for symbol, target in edges] for _, edges in reversed(merged)],
-        [accepts for accepts, _ in reversed(merged)],
+        [[(1 << symbol, last - target) for symbol, target in edges] for _, edges in reversed(states)],
+        [accepts for accepts, _ in reversed(states)],
     )

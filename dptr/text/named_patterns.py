@@ -1,6 +1,6 @@
-"""Patterns by name: what is often read, as regular expressions (``dptr.text.regular``).
+"""Named patterns: regular expressions (``dptr.text.regular``) for dates, prices, and other strings that are often read.
 
-They describe the form alone: 31/02/2026 is a date here, and an IBAN's check digits are not checked.
+They describe the form only. 31/02/2026 is a date here, and an IBAN's check digits are not verified.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ NAMED_PATTERNS: dict[str, str] = {
     "plate-de": "[A-ZÄÖÜ]{1,3}[- ]?[A-Z]{1,2}[- ]?[1-9][0-9]{0,3}[EH]?",
 }
 """``date``: 2026-12-31, 31/12/2026, 31.12.2026, 1-2-26, 12/31/26. ``price``: 12.50, $1,299.00, 1.299,00€, -5, EUR7,20.
-``iban``: ISO 13616, of 12 characters and more, and no more than the model reads. ``plate-de``: German plates, the
-district first: B-MW1234, MXY99E. Spaces are optional where a model reads them."""
+``iban``: ISO 13616, from 12 characters up to the most that the model reads. ``plate-de``: German license plates, which
+begin with the district: B-MW1234, MXY99E. Spaces are optional if the model reads spaces."""
 
-_ALIKE = 0.8  # of two names, as difflib counts: dates is meant for date, data is not
+_SIMILARITY = 0.8  # difflib's ratio from which a word is a misspelled name: "dates" for date, but not "data"
 
 
 def find_expression(pattern: str) -> str:
-    """The expression that a name stands for; what is no name is an expression itself.
+    """The regular expression of a named pattern; any other ``pattern`` is an expression and is returned unchanged.
 
     Raises:
-        UserError: a word that is meant for a name: one in other letters (``dates``, ``IBAN``), or one of
-            ``dptr.text.patterns.PATTERNS``, which draw words and cannot read them. It would match itself alone.
+        UserError: the pattern is a word similar to a name (``dates``, ``IBAN``), or to a name of
+            ``dptr.text.patterns.PATTERNS``, which generate strings and cannot read them. As an expression, the word
+            would match only itself.
     """
     if pattern in NAMED_PATTERNS:
         return NAMED_PATTERNS[pattern]
     names = [*NAMED_PATTERNS, *PATTERNS]
     is_word = pattern.replace("-", "").replace("_", "").isalpha()
-    if is_word and difflib.get_close_matches(pattern.casefold(), names, 1, _ALIKE):
+    if is_word and difflib.get_close_matches(pattern.casefold(), names, 1, _SIMILARITY):
         raise UserError(
             f"pattern '{pattern}': there is none of this name; pass {', '.join(NAMED_PATTERNS)}, or a regular "
             f"expression such as '[A-Z]{{3}}[0-9]{{4}}'; for this very word pass '({pattern})'"

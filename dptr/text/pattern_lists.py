@@ -1,4 +1,7 @@
-"""Generators of strings as a source of words: of those of ``PATTERNS`` the ones that rules leave something of."""
+"""String generators (``dptr.text.patterns.PATTERNS``) as a source of a corpus.
+
+Generators whose strings never meet the rules of the corpus are left out.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from dptr.utils.errors import UserError
 
 NO_FIT = "pattern without a string that fits"
 
-_TRIAL_DRAWS = 64  # of each pattern, to see whether it fits the charset and length at all
+_TRIALS = 64  # draws from a pattern that decide whether it fits the charset and length at all
 _MOST_REDRAWS = 2000  # per unit of the split's share
 
 
 @dataclass(frozen=True)
 class PatternList:
-    """A source that draws from generators, endlessly.
+    """A source that draws from string generators without end.
 
     Attributes:
         name: for the log.
-        patterns: keys of ``PATTERNS``, each as likely.
-        dropped: patterns that are left out, by reason.
+        patterns: keys of ``PATTERNS``, all equally likely.
+        dropped: number of patterns left out, by reason.
     """
 
     name: str
@@ -35,16 +38,16 @@ class PatternList:
     dropped: dict[str, int]
 
     def draw(self, rng: np.random.Generator, rules: Rules) -> str:
-        """A string that keeps the rules.
+        """Draw a string that meets the rules.
 
         Raises:
-            UserError: none was found.
+            UserError: no string meets them after 2,000 draws per unit of the split's share.
         """
         share = {"train": 1 - rules.heldout, "heldout": rules.heldout, "all": 1.0}[rules.split]
         for _ in range(int(_MOST_REDRAWS / share)):
             name = self.patterns[int(rng.random() * len(self.patterns))]
-            drawn = PATTERNS[name](rng, rules.charset, rules.max_length)
-            text, misfit = check_label(drawn, rules.charset, rules.max_length)
+            string = PATTERNS[name](rng, rules.charset, rules.max_length)
+            text, misfit = check_label(string, rules.charset, rules.max_length)
             if misfit is None and rules.is_in_split(text) and rules.is_within_limit(text):
                 return text
         raise UserError(
@@ -53,15 +56,15 @@ class PatternList:
         )
 
     def describe(self) -> str:
-        """What is in it, for the log."""
+        """The patterns, and what was left out, for the log."""
         return f"{self.name}: {', '.join(self.patterns)}" + count_drops(self.dropped, "; left out: ", "")
 
 
 def open_patterns(source: SourceConfig, rules: Rules) -> PatternList:
-    """The patterns of a source that have strings.
+    """Open the patterns of a source that can draw strings that meet the rules.
 
     Raises:
-        UserError: it names none, or one that there is not; none has a string that keeps the rules.
+        UserError: the source names no pattern, or an unknown one; no pattern has a string that meets the rules.
     """
     if not source.patterns:
         raise UserError("corpus source of kind pattern: no patterns; name some of " + ", ".join(PATTERNS))
@@ -78,13 +81,13 @@ def open_patterns(source: SourceConfig, rules: Rules) -> PatternList:
             f"corpus patterns {', '.join(source.patterns)}: none fits {rules.describe()}; add the pattern 'random' or "
             "drop this source"
         )
-    opened = PatternList("pattern", fitting, {NO_FIT: left_out} if left_out else {})
-    opened.draw(rng, rules)  # an empty split is refused here, not in the middle of a training
-    return opened
+    pattern_list = PatternList("pattern", fitting, {NO_FIT: left_out} if left_out else {})
+    pattern_list.draw(rng, rules)  # refuses an empty split now, not in the middle of a training
+    return pattern_list
 
 
 def has_strings(name: str, rules: Rules) -> bool:
-    """Whether a pattern has a string that keeps the rules."""
+    """Whether a pattern draws a string that meets the rules."""
     rng = np.random.Generator(np.random.Philox(key=0))
     try:
         return _can_draw(name, rng, rules) and bool(PatternList(name, (name,), {}).draw(rng, rules))
@@ -93,5 +96,5 @@ def has_strings(name: str, rules: Rules) -> bool:
 
 
 def _can_draw(name: str, rng: np.random.Generator, rules: Rules) -> bool:
-    draws = (PATTERNS[name](rng, rules.charset, rules.max_length) for _ in range(_TRIAL_DRAWS))
+    draws = (PATTERNS[name](rng, rules.charset, rules.max_length) for _ in range(_TRIALS))
     return any(rules.accepts(text) for text in draws)

@@ -1,7 +1,7 @@
-"""Strings that no word list holds: numbers, prices, plates, addresses, random characters.
+"""Generators of strings that word lists lack: numbers, prices, plates, addresses, random characters.
 
-They keep a decoder from learning a closed vocabulary. The shapes are of things seen on signs, labels and documents;
-their shares are judgment, not measured on any data set.
+They keep a decoder from learning a closed vocabulary. The shapes imitate strings on signs, labels and documents. Their
+shares are a judgment, not measured on any data set.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _CODES = (
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CURRENCIES = ("$", "$", "$", "£", "€", "¥", "₹", "US$", "Rs.", *"₽₴₺₪₫৳₩")
-# Letters that carry marks, by Unicode name: all Arabic ones; of the scripts of India and its neighbors, consonants.
-_CARRIES = re.compile(
+# Unicode names of the letters that carry combining marks: all Arabic and Ethiopic ones; in the scripts of India and its
+# neighbors, consonants.
+_BASE_LETTER_NAME = re.compile(
     "ARABIC LETTER |ETHIOPIC SYLLABLE |[A-Z]+ LETTER [B-DF-HJ-NP-TV-Z]+A$|KHMER LETTER [B-DF-HJ-NP-TV-Z]+[AO]$"
     "|SINHALA LETTER ([A-Z]+ )?[B-DF-HJ-NP-TV-Z]+AYANNA$"
     "|THAI CHARACTER [B-DF-HJ-NP-TV-Z]+O |LAO LETTER [B-DF-HJ-NP-TV-Z]+O( |$)"
@@ -38,7 +39,7 @@ _DOMAINS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".com.sg", ".io", 
 
 
 def number(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """7, 1997, 12,500, 3.5, 50%, No.4, 12th, 30km/h, -7."""
+    """Numbers: 7, 1997, 12,500, 3.5, 50%, No.4, 12th, 30km/h, -7."""
     count = pick(rng, (1, 2, 2, 3, 3, 4, 4, 5, 6, 8))
     digits = random_digits(rng, count, leading_zero=rng.random() < 0.1)
     shape = rng.random()
@@ -53,12 +54,12 @@ def number(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str
     if shape < 0.90:
         return pick(rng, ("No.", "#", "No", "+", "-", "x", "Nr.")) + digits[:4]
     if shape < 0.94:
-        return digits[:2] + _ordinal(int(digits[:2]))
+        return digits[:2] + _ordinal_suffix(int(digits[:2]))
     return digits[:4] + pick(rng, ("km", "kg", "ml", "km/h", "m", "cm", "GB", "W", "V", "+", "g", "mm", "L"))
 
 
 def price(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """$9.99, £5, 4.50, 1,299.00, 99c, $10-$20, -50%; currency signs that the charset lacks are not drawn."""
+    """Prices: $9.99, £5, 4.50, 1,299.00, 99c, $10-$20, -50%. Only currency signs of the charset are drawn."""
     signs = [sign for sign in _CURRENCIES if charset.covers(sign)] or [""]
     whole = f"{int(random_digits(rng, pick(rng, (1, 1, 2, 2, 3, 4)))):,}"
     cents = pick(rng, (".99", ".95", ".50", ".00", ".", ".")) if rng.random() < 0.6 else ""
@@ -80,7 +81,7 @@ def price(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def date(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """12/05/2019, 2019-05-12, 12.5.19, 12MAY2019, May-12, 1998, '98, 2019-20."""
+    """Dates and years: 12/05/2019, 2019-05-12, 12.5.19, 12MAY2019, May-12, 1998, '98, 2019-20."""
     day, month, year = 1 + int(rng.integers(28)), 1 + int(rng.integers(12)), 1900 + int(rng.integers(140))
     name = _MONTHS[month - 1]
     name = name.upper() if rng.random() < 0.5 else name
@@ -106,21 +107,21 @@ def date(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def time(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """12:30, 9:00am, 7PM, 08.30, 9-5, 10:00-18:30, 20h, 12:30:05."""
+    """Times and opening hours: 12:30, 9:00am, 7PM, 08.30, 9-5, 10:00-18:00, 20h, 12:30:05."""
     hour, minute = int(rng.integers(24)), pick(rng, (0, 0, 15, 30, 30, 45, int(rng.integers(60))))
-    half = 1 + hour % 12
-    noon = pick(rng, ("am", "pm", "AM", "PM", "a.m.", "p.m."))
-    later = f"{(hour + 1 + int(rng.integers(9))) % 24:02}"
+    hour12 = 1 + hour % 12
+    am_pm = pick(rng, ("am", "pm", "AM", "PM", "a.m.", "p.m."))
+    closing_hour = f"{(hour + 1 + int(rng.integers(9))) % 24:02}"
     shapes = (
         f"{hour}:{minute:02}",
         f"{hour:02}:{minute:02}",
         f"{hour:02}.{minute:02}",
         f"{hour:02}{minute:02}",
-        f"{half}:{minute:02}{noon}",
-        f"{half}{noon}",
-        f"{half}{noon}-{1 + int(later) % 12}{noon}",
-        f"{hour}-{later}",
-        f"{hour:02}:{minute:02}-{later}:00",
+        f"{hour12}:{minute:02}{am_pm}",
+        f"{hour12}{am_pm}",
+        f"{hour12}{am_pm}-{1 + int(closing_hour) % 12}{am_pm}",
+        f"{hour}-{closing_hour}",
+        f"{hour:02}:{minute:02}-{closing_hour}:00",
         f"{hour}h{minute:02}",
         f"{hour}h",
         f"{hour:02}:{minute:02}:{int(rng.integers(60)):02}",
@@ -129,7 +130,7 @@ def time(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def phone(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """555-1234, (020)7946-0958, +44 without spaces, 0800123456, 1-800-555-0199."""
+    """Phone numbers: 555-1234, (020)79460958, +442079460958, 0800123456, 1-800-555-0199."""
     d = random_digits(rng, 12, leading_zero=True)
     shapes = (
         f"{d[:3]}-{d[3:7]}",
@@ -154,18 +155,18 @@ def plate(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def url(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """www.name.com, name.co.uk, name.org/sale, http://name.io; some in capitals."""
+    """Web addresses: www.name.com, name.co.uk, name.org/sale, http://name.io, @name, #name; some in capitals."""
     name = _name(rng)
-    start = pick(rng, ("www.", "www.", "www.", "", "", "http://", "https://", "@", "#"))
-    end = "" if start in ("@", "#") else pick(rng, _DOMAINS)
-    if end and rng.random() < 0.15:
-        end += "/" + _syllables(rng, 2)
-    address = start + name + end
+    prefix = pick(rng, ("www.", "www.", "www.", "", "", "http://", "https://", "@", "#"))
+    suffix = "" if prefix in ("@", "#") else pick(rng, _DOMAINS)
+    if suffix and rng.random() < 0.15:
+        suffix += "/" + _syllables(rng, 2)
+    address = prefix + name + suffix
     return address.upper() if rng.random() < 0.2 else address
 
 
 def email(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """info@name.com, j.name@name.org, name_07@name.net; some in capitals."""
+    """E-mail addresses: info@name.com, j.name@name.org, name_07@name.net; some in capitals."""
     initial = f"{pick(rng, _CONSONANTS)}.{_name(rng)}"
     user = pick(rng, ("info", "sales", "contact", _syllables(rng, 2), _syllables(rng, 3), initial))
     if rng.random() < 0.15:
@@ -181,10 +182,11 @@ def code(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
 
 
 def random_string(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
-    """Characters drawn uniformly from the charset; 1..longest of them, short ones more often (density ~ 1/sqrt).
+    """Characters drawn uniformly from the charset: 1..longest, with short strings more likely (density ~ 1/sqrt).
 
-    Of a charset beyond ASCII, those are left out that no eye could tell or no font could place: letters of another
-    script than the first one's (Latin A beside Cyrillic А), marks without their letter, joiners. It may become empty.
+    A string with non-ASCII characters loses those that nobody could tell apart or no font could place: letters of
+    another script than the first one's (Latin A looks like Cyrillic А), marks without a letter that carries them, and
+    joiners. It may become empty.
     """
     length = 1 + int(longest * rng.random() ** 2)
     text = "".join([charset.characters[i] for i in rng.integers(len(charset), size=length).tolist()])
@@ -192,7 +194,10 @@ def random_string(rng: np.random.Generator, charset: Charset, longest: int = 25)
 
 
 def native(pattern: Pattern) -> Pattern:
-    """``pattern`` with half of its strings in the charset's own digits, where it has such and no letter is near."""
+    """``pattern`` with half of its strings in the charset's non-ASCII digits.
+
+    Strings with letters, and strings for charsets without such digits, stay as they are.
+    """
 
     def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         text = pattern(rng, charset, longest)
@@ -206,7 +211,10 @@ def native(pattern: Pattern) -> Pattern:
 
 
 def comma(pattern: Pattern) -> Pattern:
-    """``pattern`` with half of its strings as 1.299,00, in charsets that have the euro; No.4 and Rs.5 stay so."""
+    """``pattern`` with ``.`` and ``,`` swapped between digits (1.299,00) in half of its strings.
+
+    Strings for charsets without the euro sign stay as they are, and so do the points of No.4 and Rs.5.
+    """
 
     def draw(rng: np.random.Generator, charset: Charset, longest: int = 25) -> str:
         text = pattern(rng, charset, longest)
@@ -230,32 +238,32 @@ PATTERNS: dict[str, Pattern] = {
     "random": random_string,
     **DEVICE_PATTERNS,
 }
-"""Each draws one string from ``rng``. A result may be longer than ``longest`` or hold characters outside ``charset``:
-the corpus then draws again."""
+"""Generators by name. Each draws one string from ``rng``. A string may be longer than ``longest`` or have characters
+outside ``charset``; the corpus then draws again."""
 
 
-def _ordinal(value: int) -> str:
+def _ordinal_suffix(value: int) -> str:
     if value % 100 in (11, 12, 13):
         return "th"
     return {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
 
 
 def _legible(text: str) -> str:
-    text_so_far = ""
+    legible = ""
     first = ""
     for character in text:
-        own = script(character)
-        if character in JOINERS or (first and own and own != first):
+        letter_script = script(character)
+        if character in JOINERS or (first and letter_script and letter_script != first):
             continue
-        if is_mark(character) and not (text_so_far and _carries(text_so_far[-1], own)):
+        if is_mark(character) and not (legible and _can_carry(legible[-1], letter_script)):
             continue
-        first = first or own
-        text_so_far += character
-    return text_so_far
+        first = first or letter_script
+        legible += character
+    return legible
 
 
-def _carries(letter: str, script_of_mark: str) -> bool:
-    return script(letter) == script_of_mark and not is_mark(letter) and bool(_CARRIES.match(name_of(letter)))
+def _can_carry(letter: str, script_of_mark: str) -> bool:
+    return script(letter) == script_of_mark and not is_mark(letter) and bool(_BASE_LETTER_NAME.match(name_of(letter)))
 
 
 def _syllables(rng: np.random.Generator, count: int) -> str:

@@ -1,6 +1,6 @@
-"""Phrases and lines with spaces: what signs, labels, and receipts say in several words, numbers, and signs.
+"""Random phrases with spaces, as on signs, labels, and receipts: several words, numbers, and punctuation marks.
 
-Templates and shares are judgment, after lines of receipts and signs; not measured.
+The templates imitate lines of receipts and signs. They and their shares are a judgment, not measured.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dptr.text.random_parts import pick
 from dptr.text.word_lists import WordList
 from dptr.utils.errors import UserError
 
-Draw = Callable[[np.random.Generator, str], str]
+Draw = Callable[[np.random.Generator, str], str]  # from a case, or a name of a pattern, to a string
 
-# W: a word; names in braces: patterns of ``dptr.text.patterns.PATTERNS``; all else stands as it is.
+# W is a word, a name in braces is a pattern of ``dptr.text.patterns.PATTERNS``, and all else is literal.
 _TEMPLATES = (
     *("W W", "W W", "W W", "W W W", "W W W", "W W W W", "W W W W W", "W W W W W W W", "W, W W", "W & W", "W & W W"),
     *("W: {number}", "W : {number}", "W W: {price}", "W {price}", "W W {price}", "W : {price}", "{number} W W"),
@@ -82,22 +82,26 @@ _TEMPLATES = (
         "*** W W W W W W ***",
     ),
 )
-_STYLES = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
+_CASE_FUNCTIONS = {"upper": casing.upper, "title": casing.title, "lower": casing.lower}
 _MOST_DRAWS = 1000
 _SLOTS = re.compile(r"\{(?P<pattern>\w+)\}|(?P<word>W)|[^W{}]+")
-_DANGLING = " :&-/@,("  # what no line ends with
-# Chinese and Japanese have no spaces between words: kana, the signs of iteration, and Han
-_UNSPACED = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff"
-_SPACE_BETWEEN = re.compile(rf"(?<=[{_UNSPACED}]) (?=[{_UNSPACED}])")
+_TRAILING = " :&-/@,("  # removed from the end of a shortened phrase
+# Kana, iteration marks, and Han: Chinese and Japanese have no spaces between words.
+_CJK = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff"
+_CJK_SPACE = re.compile(rf"(?<=[{_CJK}]) (?=[{_CJK}])")
 _CASES = ("upper", "upper", "upper", "title", "title", "title", "sentence", "lower")
 
 
 def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -> str:
-    """A phrase of at most ``longest`` characters, unless its first word alone is longer, without spaces between Han.
+    """Fill a random template, in a random case.
+
+    The phrase has at most ``longest`` characters, unless its first word alone is longer. It has no spaces between kana,
+    iteration marks, and Han.
 
     Args:
-        word: (rng, case) to a word in that case: "upper", "title", or "lower".
-        pattern: (rng, name) to a string of that pattern.
+        word: draws a word from (rng, case), in the case "upper", "title", or "lower".
+        pattern: draws a string from (rng, name of the pattern).
+        longest: in characters.
     """
     case, template = pick(rng, _CASES), pick(rng, _TEMPLATES)
     cases = chain(("title",), repeat("lower")) if case == "sentence" else repeat(case)
@@ -109,9 +113,9 @@ def compose(rng: np.random.Generator, word: Draw, pattern: Draw, longest: int) -
             return word(rng, next(cases))
         return slot[0].upper() if case == "upper" else slot[0]
 
-    text = _SPACE_BETWEEN.sub("", _SLOTS.sub(fill_slot, template))
+    text = _CJK_SPACE.sub("", _SLOTS.sub(fill_slot, template))
     while len(text) > longest and " " in text:
-        text = text[: text.rindex(" ")].rstrip(_DANGLING)
+        text = text[: text.rindex(" ")].rstrip(_TRAILING)
     return text
 
 
@@ -123,19 +127,23 @@ def draw_phrase(
     longest: int,
     fits: Callable[[str], bool],
 ) -> str:
-    """A phrase of words of ``lists`` that charset, length, and ``fits`` allow.
+    """Draw a phrase with words of ``lists``.
 
     Args:
-        shares: of all words, those that are of a list and of the lists before it; the last is 1.
+        lists: word lists.
+        shares: cumulative shares of the lists among drawn words; the last is 1.
+        charset: the characters that the phrase may have.
+        longest: the most characters of the phrase.
+        fits: a further condition on the phrase.
 
     Raises:
-        UserError: none was found.
+        UserError: no phrase meets the conditions after 1,000 draws.
     """
 
     def draw_word(rng: np.random.Generator, case: str) -> str:
         source = lists[bisect_right(shares, rng.random())]
         word = source.word_at(rng.random())
-        return _STYLES[case](word, source.language) if source.styled else word
+        return _CASE_FUNCTIONS[case](word, source.language) if source.styled else word
 
     def draw_pattern(rng: np.random.Generator, name: str) -> str:
         return PATTERNS[name](rng, charset, longest)

@@ -1,8 +1,9 @@
-r"""Regular expressions as automata: the part of Python's ``re`` that describes a regular language.
+r"""Regular expressions, compiled to automata.
 
-Literals, ``.``, classes (``[A-Z0-9]``, ``[^aeiou]``), ``\d \w \s \D \W \S``, escaped signs, groups (``(...)``,
-``(?:...)``), ``|``, and ``* + ? {m} {m,} {,n} {m,n}``. An expression describes whole words, as ``re.fullmatch`` takes
-it: ``^`` at the beginning and ``$`` at the end change nothing. Everything else is refused by name.
+The syntax is the part of Python's ``re`` that describes regular languages: literals, ``.``, classes (``[A-Z0-9]``,
+``[^aeiou]``), ``\d \w \s \D \W \S``, escaped signs, groups (``(...)``, ``(?:...)``), ``|``, and
+``* + ? {m} {m,} {,n} {m,n}``. An expression describes whole words, as in ``re.fullmatch``, so ``^`` at the beginning
+and ``$`` at the end change nothing. Any other construct raises an error that names it.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ _CLASSES: dict[str, Callable[[str], bool]] = {
     "w": lambda character: character.isalnum() or character == "_",
     "s": str.isspace,
 }
-_REFUSED = {
+_UNSUPPORTED = {
     "?=": "lookahead", "?!": "lookahead", "?<=": "lookbehind", "?<!": "lookbehind", "?>": "an atomic group",
     "?P=": "a backreference", "?P<": "a named group", "?(": "a conditional group", "?#": "a comment",
 }  # fmt: skip
 _COUNTS = re.compile(r"\{(?=[0-9,])(?P<least>[0-9]*)(?P<comma>,(?P<most>[0-9]*))?\}")
-_MOST_REPEATS = 1000
-_DEEPEST = 50  # groups within each other
+_MAX_REPEATS = 1000
+_MAX_DEPTH = 50  # of nested groups
 
 
 @dataclass(frozen=True)
 class _Symbols:
-    """One character of a set."""
+    """Any one symbol of a set: bit s of ``mask`` stands for symbol s."""
 
     mask: int
 
@@ -49,7 +50,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Repeat:
-    """``most`` None: any number."""
+    """``part`` repeated ``least`` to ``most`` times; ``most`` None means without limit."""
 
     part: _Node
     least: int
@@ -62,15 +63,18 @@ _Node = _Symbols | _Sequence | _Choice | _Repeat
 def compile_expression(pattern: str, charset: Charset, longest: int | None = None) -> Automaton:
     """The minimal automaton of the words over ``charset`` that a regular expression matches as a whole.
 
-    Symbols are 1 to n, in the order of the charset. A letter that the charset has in its other case alone stands for
-    that (``Charset.fold``); other characters that it lacks match nothing. The expression is brought into NFC first.
+    The expression is normalized to NFC first. A letter that the charset has only in the other case stands for that one
+    (``Charset.fold``). Other characters that the charset lacks match nothing.
 
     Args:
-        longest: characters of a word that can be read: which longer ones match is undefined then. None = all count.
+        pattern: a regular expression.
+        charset: n characters; the symbols of the automaton are 1 to n, in their order.
+        longest: the most characters of a word that the model reads. It is undefined which longer words the automaton
+            accepts. None = no limit.
 
     Raises:
-        UserError: the expression is broken or not of this subset (the position is named), matches no word over the
-            charset, or needs too many states.
+        UserError: the expression is malformed or not in this subset (the error names the position), matches no word
+            over the charset or only words longer than ``longest``, or needs too many states.
     """
     parser = _Parser(normalize("NFC", pattern), charset)
     tree = parser.parse()
@@ -83,10 +87,10 @@ def compile_expression(pattern: str, charset: Charset, longest: int | None = Non
     except TooLarge:
         raise UserError(f"pattern '{pattern}': too large; repeat less, or write it with fewer choices") from None
     if least is None:
-        lacking = f", which lacks {show(''.join(sorted(parser.lacking)))}" if parser.lacking else ""
+        missing = f", which lacks {show(''.join(sorted(parser.missing)))}" if parser.missing else ""
         raise UserError(
             f"pattern '{pattern}': matches no word over the {len(charset)} characters of charset '{charset.name}'"
-            f"{lacking}; pass another pattern, or another model"
+            f"{missing}; pass another pattern, or another model"
         )
     if least:
         raise UserError(
@@ -97,7 +101,7 @@ def compile_expression(pattern: str, charset: Charset, longest: int | None = Non
 
 
 def _connect(automaton: Nondeterministic, node: _Node, start: int, end: int) -> None:
-    """Lead from ``start`` to ``end`` by the words of a node (Thompson's construction)."""
+    """Connect ``start`` and ``end`` by transitions that spell the words of a node (Thompson's construction)."""
     match node:
         case _Symbols(mask):
             automaton.masks[start].append((mask, end))
@@ -130,179 +134,186 @@ def _connect(automaton: Nondeterministic, node: _Node, start: int, end: int) -> 
 
 
 class _Parser:
-    """Reads an expression by recursive descent.
+    """A recursive descent parser of expressions.
 
     Attributes:
-        place: where it is.
-        depth: how many groups are open.
-        lacking: literals that the charset does not have.
+        pattern: the expression.
+        position: index of the next character in the expression.
+        depth: the number of open groups.
+        missing: literals that the charset lacks.
+        spellings: for each character of the charset, what may stand for it in an expression.
+        all_symbols: the set of all symbols.
     """
 
     def __init__(self, pattern: str, charset: Charset) -> None:
         self.pattern = pattern
-        self.place = 0
+        self.position = 0
         self.depth = 0
-        self.lacking: set[str] = set()
-        self.forms = [_forms(character, charset) for character in charset.characters]
-        self.every = self._mask(lambda character: True)
+        self.missing: set[str] = set()
+        self.spellings = [_spellings(character, charset) for character in charset.characters]
+        self.all_symbols = self._mask(lambda character: True)
 
     def parse(self) -> _Node:
-        tree = self._choice()
-        if self.place < len(self.pattern):
-            raise self._broken("')' without '('")
+        tree = self._parse_choice()
+        if self.position < len(self.pattern):
+            raise self._error("')' without '('")
         return tree
 
-    def _choice(self) -> _Node:
-        parts = [self._sequence()]
-        while self._take("|"):
-            parts.append(self._sequence())
+    def _parse_choice(self) -> _Node:
+        parts = [self._parse_sequence()]
+        while self._accept("|"):
+            parts.append(self._parse_sequence())
         return parts[0] if len(parts) == 1 else _Choice(tuple(parts))
 
-    def _sequence(self) -> _Node:
+    def _parse_sequence(self) -> _Node:
         parts: list[_Node] = []
         if not self.depth:
-            self._take("^")
-        while self.place < len(self.pattern) and self._next() not in "|)":
-            if self._next() == "$" and not self.depth and self.pattern[self.place + 1 :][:1] in ("", "|"):
-                self.place += 1
+            self._accept("^")
+        while self.position < len(self.pattern) and self._peek() not in "|)":
+            if self._peek() == "$" and not self.depth and self.pattern[self.position + 1 :][:1] in ("", "|"):
+                self.position += 1
                 break
-            parts.append(self._repeats(self._atom()))
+            parts.append(self._parse_repeat(self._parse_atom()))
         return _Sequence(tuple(parts))
 
-    def _atom(self) -> _Node:
-        begin, character = self.place, self._read()
+    def _parse_atom(self) -> _Node:
+        start, character = self.position, self._advance()
         match character:
             case "(":
-                return self._group(begin)
+                return self._parse_group(start)
             case "[":
-                return _Symbols(self._set(begin))
+                return _Symbols(self._parse_class(start))
             case ".":
                 return _Symbols(self._mask(lambda each: each != "\n"))
             case "\\":
-                return _Symbols(self._escape(begin)[0])
+                return _Symbols(self._parse_escape(start)[0])
             case "^" | "$":
                 where = "beginning" if character == "^" else "end"
-                raise self._broken(
-                    f"'{character}' elsewhere than at the {where}; a pattern describes whole words", begin
+                raise self._error(
+                    f"'{character}' elsewhere than at the {where}; a pattern describes whole words", start
                 )
             case "*" | "+" | "?":
-                raise self._broken(f"'{character}' with nothing to repeat", begin)
+                raise self._error(f"'{character}' with nothing to repeat", start)
         return _Symbols(self._literal(character))
 
-    def _group(self, begin: int) -> _Node:
-        rest = self.pattern[self.place :]
+    def _parse_group(self, start: int) -> _Node:
+        rest = self.pattern[self.position :]
         if rest.startswith("?") and not rest.startswith("?:"):
-            kind = next((name for sign, name in _REFUSED.items() if rest.startswith(sign)), "a flag")
-            raise self._broken(f"{kind}, '({rest[:2]}', is not understood here; use '(...)'", begin)
-        self.place += 2 * rest.startswith("?:")
+            kind = next((name for sign, name in _UNSUPPORTED.items() if rest.startswith(sign)), "a flag")
+            raise self._error(f"{kind}, '({rest[:2]}', is not understood here; use '(...)'", start)
+        self.position += 2 * rest.startswith("?:")
         self.depth += 1
-        if self.depth > _DEEPEST:
-            raise self._broken(f"more than {_DEEPEST} groups within each other", begin)
-        inner = self._choice()
+        if self.depth > _MAX_DEPTH:
+            raise self._error(f"more than {_MAX_DEPTH} groups within each other", start)
+        inner = self._parse_choice()
         self.depth -= 1
-        if not self._take(")"):
-            raise self._broken("'(' without ')'", begin)
+        if not self._accept(")"):
+            raise self._error("'(' without ')'", start)
         return inner
 
-    def _repeats(self, part: _Node) -> _Node:
-        begin = self.place
-        counts = self._counts()
+    def _parse_repeat(self, part: _Node) -> _Node:
+        start = self.position
+        counts = self._parse_counts()
         if counts is None:
             return part
-        after = self.pattern[self.place : self.place + 1]
+        after = self.pattern[self.position : self.position + 1]
         if after and after in "?+":
             kind = "lazy" if after == "?" else "possessive"
-            raise self._broken(
-                f"a {kind} repeat, '{self.pattern[begin : self.place + 1]}'; leave its last sign out", begin
+            raise self._error(
+                f"a {kind} repeat, '{self.pattern[start : self.position + 1]}'; leave its last sign out", start
             )
-        again = self.place
-        if self._counts() is not None:
-            raise self._broken("a repeat of a repeat; put the first into '(...)'", again)
+        second = self.position
+        if self._parse_counts() is not None:
+            raise self._error("a repeat of a repeat; put the first into '(...)'", second)
         return _Repeat(part, *counts)
 
-    def _counts(self) -> tuple[int, int | None] | None:
-        """How often what stands before is repeated, if a repeat follows; in re too, ``{`` may be a literal."""
+    def _parse_counts(self) -> tuple[int, int | None] | None:
+        """Parse a repeat: its least and most counts, or None if none follows. As in ``re``, ``{`` may be a literal."""
         for sign, counts in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
-            if self._take(sign):
+            if self._accept(sign):
                 return counts
-        found = _COUNTS.match(self.pattern, self.place)
-        if found is None:
+        braces = _COUNTS.match(self.pattern, self.position)
+        if braces is None:
             return None
-        least = int(found["least"] or 0)
-        most = least if found["comma"] is None else int(found["most"]) if found["most"] else None
-        if max(least, most or 0) > _MOST_REPEATS:
-            raise self._broken(f"'{found[0]}' repeats more than {_MOST_REPEATS} times")
+        least = int(braces["least"] or 0)
+        most = least if braces["comma"] is None else int(braces["most"]) if braces["most"] else None
+        if max(least, most or 0) > _MAX_REPEATS:
+            raise self._error(f"'{braces[0]}' repeats more than {_MAX_REPEATS} times")
         if most is not None and most < least:
-            raise self._broken(f"'{found[0]}': the second number is below the first")
-        self.place = found.end()
+            raise self._error(f"'{braces[0]}': the second number is below the first")
+        self.position = braces.end()
         return least, most
 
-    def _set(self, begin: int) -> int:
-        negated = self._take("^")
+    def _parse_class(self, start: int) -> int:
+        negated = self._accept("^")
         mask = 0
         first = True
-        while first or not self._take("]"):
-            if self.place >= len(self.pattern):
-                raise self._broken("'[' without ']'", begin)
-            place, (own, low) = self.place, self._member(begin)
+        while first or not self._accept("]"):
+            if self.position >= len(self.pattern):
+                raise self._error("'[' without ']'", start)
+            position, (members, low) = self.position, self._parse_member(start)
             first = False
-            if self._next() != "-" or self.pattern[self.place + 1 :][:1] in ("]", ""):
-                mask |= own
+            if self._peek() != "-" or self.pattern[self.position + 1 :][:1] in ("]", ""):
+                mask |= members
                 continue
-            self.place += 1
-            _, high = self._member(begin)
+            self.position += 1
+            _, high = self._parse_member(start)
             if not low or not high or high < low:
-                raise self._broken(f"a range that is none, '{self.pattern[place : self.place]}'", place)
+                raise self._error(f"not a range, '{self.pattern[position : self.position]}'", position)
             mask |= self._mask(lambda each, low=low, high=high: low <= each <= high)  # type: ignore[misc]
-        return self.every & ~mask if negated else mask
+        return self.all_symbols & ~mask if negated else mask
 
-    def _member(self, begin: int) -> tuple[int, str]:
-        """A member of a class: its symbols, and the character that may begin or end a range, if it is one."""
-        if self.place >= len(self.pattern):
-            raise self._broken("'[' without ']'", begin)
-        place, character = self.place, self._read()
-        return self._escape(place) if character == "\\" else (self._literal(character), character)
+    def _parse_member(self, start: int) -> tuple[int, str]:
+        """Parse a member of a class: its symbols, and its character if that may begin or end a range, else ""."""
+        if self.position >= len(self.pattern):
+            raise self._error("'[' without ']'", start)
+        position, character = self.position, self._advance()
+        return self._parse_escape(position) if character == "\\" else (self._literal(character), character)
 
-    def _escape(self, begin: int) -> tuple[int, str]:
-        if self.place >= len(self.pattern):
-            raise self._broken("'\\' at the end", begin)
-        character = self._read()
+    def _parse_escape(self, start: int) -> tuple[int, str]:
+        if self.position >= len(self.pattern):
+            raise self._error("'\\' at the end", start)
+        character = self._advance()
         if character.lower() in _CLASSES:
             mask = self._mask(_CLASSES[character.lower()])
-            return (self.every & ~mask if character.isupper() else mask), ""
+            return (self.all_symbols & ~mask if character.isupper() else mask), ""
         if character.isascii() and character.isalnum():
             kind = "a backreference" if character.isdecimal() else "this escape"
-            raise self._broken(f"{kind}, '\\{character}', is not understood here", begin)
+            raise self._error(f"{kind}, '\\{character}', is not understood here", start)
         return self._literal(character), character
 
     def _literal(self, character: str) -> int:
         mask = self._mask(lambda each: each == character)
         if not mask:
-            self.lacking.add(character)
+            self.missing.add(character)
         return mask
 
-    def _mask(self, holds: Callable[[str], bool]) -> int:
-        """The symbols of the characters of which some form is as it should be."""
-        return sum(1 << symbol for symbol, forms in enumerate(self.forms, 1) if any(map(holds, forms)))
+    def _mask(self, matches: Callable[[str], bool]) -> int:
+        """The set of symbols whose characters have a spelling that ``matches``."""
+        return sum(1 << symbol for symbol, spellings in enumerate(self.spellings, 1) if any(map(matches, spellings)))
 
-    def _next(self) -> str:
-        return self.pattern[self.place : self.place + 1]
+    def _peek(self) -> str:
+        return self.pattern[self.position : self.position + 1]
 
-    def _read(self) -> str:
-        self.place += 1
-        return self.pattern[self.place - 1]
+    def _advance(self) -> str:
+        self.position += 1
+        return self.pattern[self.position - 1]
 
-    def _take(self, sign: str) -> bool:
-        taken = self._next() == sign
-        self.place += taken
-        return taken
+    def _accept(self, sign: str) -> bool:
+        accepted = self._peek() == sign
+        self.position += accepted
+        return accepted
 
-    def _broken(self, what: str, place: int | None = None) -> UserError:
-        at = self.place if place is None else place
-        return UserError(f"pattern '{self.pattern}': at position {at + 1}: {what}")
+    def _error(self, message: str, position: int | None = None) -> UserError:
+        at = self.position if position is None else position
+        return UserError(f"pattern '{self.pattern}': at position {at + 1}: {message}")
 
 
-def _forms(character: str, charset: Charset) -> set[str]:
-    """What may be written in a pattern for a character: itself, and forms that the charset spells as it."""
-    written = {character, character.lower(), character.upper(), *(v for v in VARIANTS if VARIANTS[v] == character)}
-    return {form for form in written if len(form) == 1 and (form == character or charset.fold(form) == character)}
+def _spellings(character: str, charset: Charset) -> set[str]:
+    """What may stand for a character in a pattern: itself, and single characters that the charset folds to it."""
+    candidates = {character, character.lower(), character.upper(), *(v for v in VARIANTS if VARIANTS[v] == character)}
+    return {
+        spelling
+        for spelling in candidates
+        if len(spelling) == 1 and (spelling == character or charset.fold(spelling) == character)
+    }

@@ -1,4 +1,4 @@
-"""What a word must be, wherever it comes from: of a charset and a length, in a split, within a limit."""
+"""The rules for words of a corpus, whatever their source: charset, maximum length, split, and an optional limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dptr.text.charset import OUTSIDE, SPACED, Charset, check_label
 
 Split = Literal["train", "heldout", "all"]
 
-# Signs put around a word, those of the charset only. Weights by repetition; judgment, not measured.
+# Signs to put around a word, as (before, after); only those of the charset are used. Repetition sets the weights, which
+# are a judgment, not measured.
 SIGNS = (
     *[("", sign) for sign in ".,.,!?:;'\")-…。，、！？：؟،।"],
     *[(sign, "") for sign in "#@&$*-¿¡"],
@@ -21,12 +22,17 @@ SIGNS = (
     *[("„", "“"), ("„", "”"), ("‚", "‘"), ("‘", "’"), ("”", "”"), ("‹", "›"), ("（", "）"), ("『", "』"), ("【", "】")],
     *[("", "；"), ("", "؛"), ("", "॥")],
 )
-_SPLIT_IGNORES = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in SIGNS)))
+_IGNORED_ENDS = string.punctuation + "".join(dict.fromkeys("".join(before + after for before, after in SIGNS)))
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What words must be beside of the charset and short enough; which of some are, and the reason to drop others."""
+    """A condition on words besides charset and length.
+
+    Attributes:
+        reason: why words that fail it are dropped, for reports.
+        fits: maps words to whether each of them meets the condition.
+    """
 
     reason: str
     fits: Callable[[Sequence[str]], Sequence[bool]]
@@ -35,11 +41,11 @@ class Limit:
 def is_heldout(word: str, share: float) -> bool:
     """Whether a word belongs to the held-out split, a ``share`` (0..1) of all words.
 
-    Decided by blake2b of the case-folded word without signs at its ends (``casing.key``), so that a word is on the same
-    side in every run, process and source, in any case, with or without a sign. What is then shorter than two characters
-    is never held out: single characters are the alphabet itself.
+    The decision is a hash (BLAKE2b) of the case-folded word (``casing.key``) without signs at its ends. So it is the
+    same in every run, process and source, in any case, and with or without signs. Words shorter than two characters
+    after this are never held out: single characters are the alphabet itself.
     """
-    key = casing.key(word.strip(_SPLIT_IGNORES))
+    key = casing.key(word.strip(_IGNORED_ENDS))
     if len(key) < 2:
         return False
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -48,13 +54,15 @@ def is_heldout(word: str, share: float) -> bool:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the words of a corpus must be.
+    """The conditions that the words of a corpus meet.
 
     Attributes:
-        charset, max_length: what they are written with, and in how many code points at most.
-        split, heldout: the part of all words that they are of, and the share that is held out.
-        limit: what they must be besides; None = nothing.
-        restyled: whether a word may be drawn in another case than the one that it is listed in.
+        charset: the characters that a word may have.
+        max_length: the longest word, in code points.
+        split: the split that words are taken from.
+        heldout: the share (0..1) of all words that are held out.
+        limit: a further condition; None = none.
+        restyled: whether a word may be drawn in another case than listed.
     """
 
     charset: Charset
@@ -65,10 +73,15 @@ class Rules:
     restyled: bool
 
     def read(self, entry: str, language: str, styled: bool) -> tuple[str, str | None]:
-        """An entry as a word, and the reason to leave it out; split and limit are not looked at.
+        """Normalize an entry to a word. Returns the word, and the reason to drop it or None.
+
+        Split and limit are not checked.
 
         Args:
-            styled: whether its source has case styles: then a case counts that the charset has.
+            entry: an entry of a word list.
+            language: code of the language whose case rules apply.
+            styled: whether case styles are applied to words of this source. If so, and if words may be restyled, an
+                entry outside the charset is read in the first of lower, upper, and title case that fits.
         """
         word, reason = check_label(entry, self.charset, self.max_length)
         if reason == OUTSIDE and styled and self.restyled:
@@ -78,26 +91,26 @@ class Rules:
         return word, reason
 
     def accepts(self, text: str) -> bool:
-        """Whether a text is a label and within the limit."""
+        """Whether a text is a valid label (``check_label``) and within the limit."""
         return check_label(text, self.charset, self.max_length)[1] is None and self.is_within_limit(text)
 
     def fits(self, word: str) -> bool:
-        """Whether a normalized word is short enough and of the charset."""
+        """Whether a normalized word is short enough and has only characters of the charset."""
         return len(word) <= self.max_length and self.charset.covers(word)
 
     def is_within_limit(self, word: str) -> bool:
-        """Whether the limit, if there is one, lets it be."""
+        """Whether a word meets the limit; true if there is none."""
         return self.limit is None or self.limit.fits([word])[0]
 
     def is_in_split(self, word: str) -> bool:
-        """Whether it is of the split."""
+        """Whether a word belongs to the split."""
         return self.split == "all" or is_heldout(word, self.heldout) == (self.split == "heldout")
 
     def language_of(self, default: str) -> str:
-        """Whose case rules hold: those of the charset's language where it has some."""
-        own = self.charset.name.removesuffix(SPACED)
-        return own if own in casing.LANGUAGES else default
+        """The language whose case rules apply: that of the charset if it has special rules, otherwise ``default``."""
+        language = self.charset.name.removesuffix(SPACED)
+        return language if language in casing.LANGUAGES else default
 
     def describe(self) -> str:
-        """For messages."""
+        """Charset and length, for error messages."""
         return f"charset '{self.charset.name}' and max_length {self.max_length}"

@@ -17,11 +17,11 @@ from dptr.text.word_lists import count_drops
 WINDOW = 1 << 18  # rows that are shuffled together, about 5 MB
 TRAINED, HELD_OUT = 0, 1  # classes of words
 SPLITS = {"train": (TRAINED,), "heldout": (HELD_OUT,), "all": (TRAINED, HELD_OUT)}
-REDRAW = 1 << 40  # distance between the indices that are tried instead of an unusable word
-_CHUNKS = 64  # in memory at most
+REDRAW = 1 << 40  # distance between the indices of an entry and of the entries that may replace it
+_CACHED_CHUNKS = 64  # the most chunks in memory
 
-Read = Callable[[str], tuple[str, str | None]]  # from an entry to its word, and the reason to leave it out, or None
-Check = Callable[[Sequence[str]], Iterable[str | None]]  # a further condition: from words to reasons, or None
+Read = Callable[[str], tuple[str, str | None]]  # from an entry to its word, and the reason to drop it or None
+Check = Callable[[Sequence[str]], Iterable[str | None]]  # from words to the reason to drop each of them, or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,11 @@ class StreamedWords:
 
     Attributes:
         name: for the log.
-        language: for rules of case.
-        styled: whether case styles and signs are applied; not to labels of pictures.
-        restyled: whether an entry may be used in another case if it does not fit unchanged.
+        found: the survey of the shards: which rows are used, and why others are not.
+        order: the order of the rows of the split.
+        language: code of the language whose case rules apply.
+        styled: whether case styles and signs are applied. They are not applied to labels of pictures.
+        restyled: whether an entry that does not fit may be used in another case.
     """
 
     name: str
@@ -44,17 +46,17 @@ class StreamedWords:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """The number of rows of all splits that are left out, by reason."""
+        """The number of rows dropped in all splits, by reason."""
         return {reason: count for reason, (count, _) in self.found.drops.items()}
 
     def entry_at(self, index: int) -> str:
-        """The entry at ``index`` >= 0; beyond ``REDRAW``, the next ones, which are tried instead of it."""
+        """The entry at ``index`` >= 0. At ``index + n * REDRAW`` is the n-th entry after it, which may replace it."""
         attempt, index = divmod(index, REDRAW)
         chunk, row = self.order.locate(index + attempt)
         return _read(self.found.shards, chunk).labels[row] or ""
 
     def describe(self) -> str:
-        """A description for the log."""
+        """The number of entries and of words, and what was left out, for the log."""
         rows = f"{self.name}: {len(self.found.shards):,} entries, {self.order.length:,} words in this split, streamed"
         return rows + count_drops(self.dropped, "; left out: ", "")
 
@@ -63,12 +65,17 @@ def order_words(
     shards: ShardSet, split: str, seed: int, read: Read, holds: Callable[[str], bool], check: Check | None, cache: str,
     key: str,
 ) -> tuple[Survey, EpochOrder]:  # fmt: skip
-    """Survey shards, and return the result with the order of a split's words (which may be empty).
+    """Survey shards. Returns the survey, and the order of the words of a split, which may be empty.
 
     Args:
+        shards: shards with labels.
+        split: a key of ``SPLITS``.
+        seed: the seed of the order.
+        read: converts an entry to a word.
         holds: whether a word is held out.
-        check: a condition in addition to ``read``; the survey is not cached if there is one.
-        key: identifies what ``read`` and ``holds`` depend on.
+        check: a further condition on words. With it, the survey is not cached.
+        cache: the folder of cached surveys; "" keeps the survey in memory.
+        key: identifies the settings that ``read`` and ``holds`` depend on.
 
     Raises:
         UserError: see ``survey``.
@@ -89,13 +96,13 @@ def order_words(
     classes = SPLITS[split]
 
     counts = found.count(lambda chunk: (codes := found.codes_of(chunk))[codes < LEFT_OUT], 2)[:, classes].sum(1)
-    return found, EpochOrder(shards.chunks[:, 3], counts, partial(_rows_of, found, classes), seed, WINDOW)
+    return found, EpochOrder(shards.chunks[:, 3], counts, partial(_used_rows, found, classes), seed, WINDOW)
 
 
-def _rows_of(found: Survey, classes: tuple[int, ...], chunk: int) -> np.ndarray:
+def _used_rows(found: Survey, classes: tuple[int, ...], chunk: int) -> np.ndarray:
     return np.flatnonzero(np.isin(found.codes_of(chunk), classes))
 
 
-@lru_cache(maxsize=_CHUNKS)
+@lru_cache(maxsize=_CACHED_CHUNKS)
 def _read(shards: ShardSet, chunk: int) -> Rows:
     return shards.read(chunk, pictures=False)

@@ -1,4 +1,4 @@
-"""Lists of words as a source: read, kept as far as rules allow, and drawn from. Corpora of one list share it."""
+"""Word lists as a source of a corpus: reading, filtering by rules, and drawing. Corpora of the same list share it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from dptr.utils.errors import UserError
 from dptr.utils.lmdb import is_lmdb
 
 MOST_KEPT = 6_000_000
-"""Words, of all lists together that were used last, that are kept for the next corpus; one list is, whatever its
-length. A word takes some 100 bytes."""
-_AT_ONCE = 10_000  # listed words that a limit judges together
+"""The most words that are cached for later corpora, over all lists; a word takes some 100 bytes.
+
+The lists that were used least recently are evicted first. The last one stays, whatever its length."""
+_BATCH = 10_000  # words that a limit judges at once
 
 
 @dataclass(frozen=True, eq=False)
 class WordList:
-    """A source that draws from a list.
+    """A source that draws words from a list.
 
     Attributes:
-        name: for the log.
-        entries: that were read, whatever became of them.
-        words: of the split.
-        cumulative: of the drawing probabilities; the last is 1.
-        counts: how often each word stands in the list; empty where it is weighted by frequency.
-        language: whose case rules hold.
+        name: kind and path or language, for the log.
+        entries: number of entries read, dropped ones included.
+        words: the distinct words of the split.
+        cumulative: cumulative drawing probabilities of ``words``; the last is 1.
+        counts: number of entries for each word; empty if frequencies (wordfreq's) weight the words.
+        language: code of the language whose case rules apply.
         styled: whether case styles and signs are applied.
-        dropped: entries that are left out, by reason, whatever the split.
+        dropped: number of entries dropped in all splits, by reason.
     """
 
     name: str
@@ -53,18 +54,28 @@ class WordList:
     dropped: dict[str, int]
 
     def word_at(self, fraction: float) -> str:
-        """The word at ``fraction`` in [0, 1) of the drawing probabilities."""
+        """The word at ``fraction`` in [0, 1) of the cumulative drawing probabilities."""
         return self.words[bisect_right(self.cumulative, fraction)]
 
     def describe(self) -> str:
-        """What is in it, for the log."""
-        counts = f"{self.name}: {self.entries:,} entries, {len(self.words):,} words in this split"
-        return counts + count_drops(self.dropped, "; left out: ", "")
+        """The number of entries and of words, and what was left out, for the log."""
+        text = f"{self.name}: {self.entries:,} entries, {len(self.words):,} words in this split"
+        return text + count_drops(self.dropped, "; left out: ", "")
 
 
 @dataclass(frozen=True, eq=False)
-class _Accepted:
-    """The words of a source that charset, length, and a limit allow, and what was made of them for corpora."""
+class _UsableWords:
+    """The words of a source that meet charset, length, and limit, with results that corpora share.
+
+    Attributes:
+        words: distinct words.
+        weights: the sum of the weights of each word's entries.
+        entries: number of entries read.
+        dropped: number of entries dropped, by reason.
+        held_out: by share, whether each word is held out.
+        lists: word lists, by split and share.
+        limited: the words that meet a limit, by limit.
+    """
 
     words: list[str]
     weights: Float64[np.ndarray, " words"]
@@ -72,123 +83,123 @@ class _Accepted:
     dropped: dict[str, int]
     held_out: dict[float, Bool[np.ndarray, " words"]] = field(default_factory=dict)
     lists: dict[tuple[Split, float], WordList] = field(default_factory=dict)
-    limited: WeakKeyDictionary[Limit, _Accepted] = field(default_factory=WeakKeyDictionary)
+    limited: WeakKeyDictionary[Limit, _UsableWords] = field(default_factory=WeakKeyDictionary)
 
 
-_KEPT: OrderedDict[Hashable, _Accepted] = OrderedDict()
-_KEEPING = Lock()
+_CACHE: OrderedDict[Hashable, _UsableWords] = OrderedDict()
+_CACHE_LOCK = Lock()
 
 
 def open_list(source: SourceConfig, rules: Rules) -> WordList:
-    """The words of a listed source that keep the rules; those of the split may be none.
+    """Open a word list. It has the words that meet the rules; its split may be empty.
 
-    Corpora of the same list and rules share what it returns, so nobody may change it. A file that has changed is read
+    Corpora with the same list and rules share the result, so it must not be changed. A file that has changed is read
     again.
 
     Raises:
-        UserError: it is missing, unreadable or malformed, or no word is left.
+        UserError: the source is missing, unreadable or malformed, or no word meets charset, length, and limit.
     """
     name = f"{source.kind}:{source.path or source.language}"
-    styled = source.kind != "labels"  # labels are words as somebody wrote them
+    styled = source.kind != "labels"  # labels are drawn as they were written
     listed = source.kind in ("wordfreq", "cldr", "hunspell")
     language = source.language if listed else rules.language_of(source.language)
-    found = _open_accepted(source, rules, language, styled)
+    usable = _load_usable_words(source, rules, language, styled)
     if rules.limit:
-        if rules.limit not in found.limited:
-            found.limited[rules.limit] = _apply(rules.limit, found)
-        found = found.limited[rules.limit]
-    if not found.words:
+        if rules.limit not in usable.limited:
+            usable.limited[rules.limit] = _apply_limit(rules.limit, usable)
+        usable = usable.limited[rules.limit]
+    if not usable.words:
         raise UserError(
-            f"corpus source {name}: no word left{count_drops(found.dropped, ' (', ')') or ' (it holds none)'} with "
+            f"corpus source {name}: no word left{count_drops(usable.dropped, ' (', ')') or ' (it holds none)'} with "
             f"{rules.describe()}; pass another list or a larger charset"
         )
     split = rules.split, rules.heldout
-    if split not in found.lists:
-        words, weights = _select(found, rules)
-        counts = array("q", b"" if source.kind == "wordfreq" else _times(weights).tobytes())
-        found.lists[split] = WordList(
-            name, found.entries, words, cumulate(weights), counts, language, styled, found.dropped
+    if split not in usable.lists:
+        words, weights = _select_split(usable, rules)
+        counts = array("q", b"" if source.kind == "wordfreq" else _count_entries(weights).tobytes())
+        usable.lists[split] = WordList(
+            name, usable.entries, words, cumulate(weights), counts, language, styled, usable.dropped
         )
-    return found.lists[split]
+    return usable.lists[split]
 
 
-def _open_accepted(source: SourceConfig, rules: Rules, language: str, styled: bool) -> _Accepted:
-    """What is kept of an earlier call, or read now."""
-    own = source.model_copy(update={"weight": 1.0, "patterns": ()})
-    key = own, _stamp(source), rules.charset, rules.max_length, rules.restyled, language
-    with _KEEPING:
-        if key in _KEPT:
-            _KEPT.move_to_end(key)
-            return _KEPT[key]
-    found = _accept(source, rules, language, styled)
-    with _KEEPING:
-        _KEPT[key] = found
-        while len(_KEPT) > 1 and sum(len(each.words) for each in _KEPT.values()) > MOST_KEPT:
-            _KEPT.popitem(last=False)
-    return found
+def _load_usable_words(source: SourceConfig, rules: Rules, language: str, styled: bool) -> _UsableWords:
+    """The usable words of a source, from the cache or read now."""
+    unweighted = source.model_copy(update={"weight": 1.0, "patterns": ()})
+    key = unweighted, _fingerprint(source), rules.charset, rules.max_length, rules.restyled, language
+    with _CACHE_LOCK:
+        if key in _CACHE:
+            _CACHE.move_to_end(key)
+            return _CACHE[key]
+    usable = _read_usable_words(source, rules, language, styled)
+    with _CACHE_LOCK:
+        _CACHE[key] = usable
+        while len(_CACHE) > 1 and sum(len(each.words) for each in _CACHE.values()) > MOST_KEPT:
+            _CACHE.popitem(last=False)
+    return usable
 
 
-def _stamp(source: SourceConfig) -> tuple[tuple[str, int, int, int], ...]:
-    """What tells the files of a source from what they were before; empty for lists of packages."""
+def _fingerprint(source: SourceConfig) -> tuple[tuple[str, int, int, int], ...]:
+    """The state of a source's files, which shows whether they changed; empty for a source without a path."""
     if not source.path:
         return ()
     places = label_sets(source) if source.kind == "labels" else [Path(source.path)]
     files = [place / "data.mdb" if is_lmdb(place) else place for place in places]
     try:
-        return tuple((str(file), *_tell_apart(os.stat(file))) for file in files)
-    except OSError:  # what is wrong is said where it is read
+        return tuple((str(file), *_file_state(os.stat(file))) for file in files)
+    except OSError:  # reading reports the error
         return ()
 
 
-def _tell_apart(state: os.stat_result) -> tuple[int, int, int]:
+def _file_state(state: os.stat_result) -> tuple[int, int, int]:
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-def _accept(source: SourceConfig, rules: Rules, language: str, styled: bool) -> _Accepted:
-    """Words that charset and length allow, with the sum of their weights; others are counted by reason."""
+def _read_usable_words(source: SourceConfig, rules: Rules, language: str, styled: bool) -> _UsableWords:
+    """Read the words of a source that meet charset and length, and count the other entries by reason."""
     entries, left_out = read_source(source)
     weights: dict[str, float] = {}
     dropped: Counter[str] = Counter()
     total = sum(left_out.values())
     for entry, weight in entries:
         word, reason = rules.read(entry, language, styled)
-        times = max(1, round(weight))
-        total += times
+        count = max(1, round(weight))
+        total += count
         if reason:
-            dropped[reason] += times
+            dropped[reason] += count
         else:
             weights[word] = weights.get(word, 0.0) + weight
-    return _Accepted([*weights], np.array([*weights.values()], np.float64), total, {**left_out, **dropped})
+    return _UsableWords([*weights], np.array([*weights.values()], np.float64), total, {**left_out, **dropped})
 
 
-def _apply(limit: Limit, found: _Accepted) -> _Accepted:
-    """Those within a limit."""
-    words, step = found.words, _AT_ONCE
-    judged = (limit.fits(words[start : start + step]) for start in range(0, len(words), step))
-    within = np.fromiter(chain.from_iterable(judged), bool, len(words))
-    lost = int(_times(found.weights[~within]).sum())
-    dropped = {**found.dropped, limit.reason: lost} if lost else found.dropped
-    return _Accepted([*compress(words, within)], found.weights[within], found.entries, dropped)
+def _apply_limit(limit: Limit, usable: _UsableWords) -> _UsableWords:
+    """The words that meet a limit."""
+    words, step = usable.words, _BATCH
+    verdicts = (limit.fits(words[start : start + step]) for start in range(0, len(words), step))
+    fitting = np.fromiter(chain.from_iterable(verdicts), bool, len(words))
+    misfits = int(_count_entries(usable.weights[~fitting]).sum())
+    dropped = {**usable.dropped, limit.reason: misfits} if misfits else usable.dropped
+    return _UsableWords([*compress(words, fitting)], usable.weights[fitting], usable.entries, dropped)
 
 
-def _select(found: _Accepted, rules: Rules) -> tuple[list[str], Float64[np.ndarray, " words"]]:
-    """The words of a split, with their weights."""
-    words, share = found.words, rules.heldout
+def _select_split(usable: _UsableWords, rules: Rules) -> tuple[list[str], Float64[np.ndarray, " words"]]:
+    """The words of the split, with their weights."""
+    words, share = usable.words, rules.heldout
     if rules.split == "all":
-        return words, found.weights
-    if share not in found.held_out:
-        found.held_out[share] = np.fromiter((is_heldout(word, share) for word in words), bool, len(words))
-    own = found.held_out[share] == (rules.split == "heldout")
-    return [*compress(words, own)], found.weights[own]
+        return words, usable.weights
+    if share not in usable.held_out:
+        usable.held_out[share] = np.fromiter((is_heldout(word, share) for word in words), bool, len(words))
+    in_split = usable.held_out[share] == (rules.split == "heldout")
+    return [*compress(words, in_split)], usable.weights[in_split]
 
 
-def _times(weights: Float64[np.ndarray, " words"]) -> np.ndarray:
-    """How many entries of its source each word stands for: a frequency, which is below 1, is of one."""
+def _count_entries(weights: Float64[np.ndarray, " words"]) -> np.ndarray:
+    """The number of entries that each word stands for: its weight, rounded; 1 for a frequency, which is below 1."""
     return np.maximum(1, np.rint(weights)).astype(np.int64)
 
 
 def cumulate(weights: Sequence[float] | Float64[np.ndarray, " n"]) -> array[float]:
-    """Running shares of ``weights``; the last is 1."""
+    """Cumulative shares of ``weights``; the last is 1, and no weights give an empty array."""
     total = np.cumsum(np.asarray(weights, np.float64))
     if len(total):
         total /= total[-1]
@@ -197,7 +208,7 @@ def cumulate(weights: Sequence[float] | Float64[np.ndarray, " n"]) -> array[floa
 
 
 def count_drops(dropped: Mapping[str, int], before: str, after: str) -> str:
-    """What was left out, by reason, between ``before`` and ``after``; "" where nothing was."""
+    """Counts of what was left out, by reason, between ``before`` and ``after``; "" if nothing was."""
     if not dropped:
         return ""
     return before + ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items())) + after

@@ -15,7 +15,7 @@ from PIL import Image
 from dptr.cli.app import run
 from dptr.data.crops import UNREADABLE
 from dptr.data.importers import build
-from dptr.data.importers.benchmarks import _name_and_label
+from dptr.data.importers.benchmarks import _parse_line
 from dptr.data.importers.common import ILLEGIBLE, OTHER_LANGUAGE, OTHER_SIZE
 from dptr.data.importers.geometry import DEGENERATE, OUTSIDE_PICTURE
 from dptr.text.charset import EMPTY
@@ -75,7 +75,7 @@ def test_iiit5k(tmp_path):
     data = (tmp_path / "testdata.mat").read_bytes()
     for damaged in (b"", b"no mat", data[:150], data[:-40]):
         (tmp_path / "testdata.mat").write_bytes(damaged)
-        refused(lambda: words_of(tmp_path, "iiit5k"), "testdata.mat", "no whole .mat file")
+        refused(lambda: words_of(tmp_path, "iiit5k"), "testdata.mat", "damaged .mat file")
 
 
 def test_a_mat_file_that_ends_its_reader_is_one_line(tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_mat_file_that_ends_its_reader_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "scipy" / "__init__.py").touch()
     (tmp_path / "scipy" / "io.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    refused(lambda: words_of(tmp_path / "traindata.mat", "iiit5k"), "traindata.mat", "no whole .mat file")
+    refused(lambda: words_of(tmp_path / "traindata.mat", "iiit5k"), "traindata.mat", "damaged .mat file")
 
 
 @pytest.mark.parametrize("line", ["a" + " " * 100_000 + "b", "a.png " + "1 " * 50_000, "a.png" + " x" * 50_001])
@@ -111,7 +111,7 @@ def test_a_line_of_white_space_takes_no_time(tmp_path, line):
     ],
 )
 def test_the_label_of_cute80_may_be_written_twice(line, label):
-    assert _name_and_label(line, "") == ("a.png", label)
+    assert _parse_line(line, "") == ("a.png", label)
 
 
 @pytest.mark.parametrize("kind", ["icdar-scenes", "mlt", "icdar-words", "quads"])

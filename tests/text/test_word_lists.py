@@ -34,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return read_source(source)
 
     monkeypatch.setattr(word_lists, "read_source", count)
-    monkeypatch.setattr(word_lists, "_KEPT", type(word_lists._KEPT)())
+    monkeypatch.setattr(word_lists, "_CACHE", type(word_lists._CACHE)())
     return paths
 
 

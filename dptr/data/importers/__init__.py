@@ -1,7 +1,7 @@
-"""Import of labeled words from other formats: one function per kind, and ``build``, which writes a data set.
+"""Import of labeled words from other formats: one function for each kind, and ``build``, which writes a data set.
 
-A new kind is a function ``(source, drops, ...) -> words`` and a line in ``IMPORTERS``; its other parameters must be
-options of ``build``, by name.
+To add a kind, write a function ``(source, drops, ...) -> words`` and add a line to ``IMPORTERS``. The function's other
+parameters must have the names of options of ``read``, which ``build`` passes on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ __all__ = ["IMPORTERS", "Imported", "Word", "build", "read"]
 
 @dataclass(frozen=True)
 class Imported:
-    """The result of ``build``: the number of words written, and a report of those left out."""
+    """The result of ``build``.
+
+    Attributes:
+        words: number of words written.
+        drops: report of the words left out.
+    """
 
     words: int
     drops: DropReport
@@ -62,15 +67,16 @@ def read(
     columns: tuple[str, str] | None = None,
     languages: tuple[str, ...] = (),
 ) -> Iterator[Word]:
-    """Read the words of ``source`` in order; words that are left out are counted in ``drops`` meanwhile.
+    """Read the words of ``source``, in its order.
 
     Args:
         source: file or folder, depending on the kind.
         kind: a key of ``IMPORTERS``.
+        drops: counts the words that are left out, while the result is iterated.
         images: folder of the pictures, if it is not that of the annotations.
-        split: ``train``, ``val``, or ``test``, if the source has several.
-        columns: of path and label in a table, by name or number.
-        languages: to keep, if the source has languages.
+        split: ``train``, ``val``, or ``test``, for sources with several splits.
+        columns: columns of path and label in a table, by name or by number from 1.
+        languages: languages or scripts to keep, for sources that name them; empty = all.
 
     Raises:
         UserError: an unknown kind; an option that the kind does not take; see the kind's function.
@@ -80,18 +86,18 @@ def read(
         hint = f"did you mean '{nearest[0]}'? " if nearest else ""
         raise UserError(f"kind '{kind}': not known; {hint}pass one of {', '.join(IMPORTERS)}")
     importer = IMPORTERS[kind]
-    taken = inspect.signature(importer).parameters
-    given = {
+    parameters = inspect.signature(importer).parameters
+    arguments = {
         "images": Path(images) if images is not None else None,
         "split": split,
         "columns": columns,
         "languages": languages or None,
     }
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in arguments.items() if value is not None}
     for name in options:
-        if name not in taken:
-            takers = [other for other, function in IMPORTERS.items() if name in inspect.signature(function).parameters]
-            raise UserError(f"kind '{kind}': takes no {name}, only {', '.join(takers)} do; leave it out")
+        if name not in parameters:
+            others = [other for other, function in IMPORTERS.items() if name in inspect.signature(function).parameters]
+            raise UserError(f"kind '{kind}': takes no {name}, only {', '.join(others)} do; leave it out")
     return importer(Path(source), drops, **options)
 
 
@@ -108,15 +114,17 @@ def build(
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda words: None,
 ) -> Imported:
-    """Write the words of ``source`` as a data set, with ``import.json`` on their origin and on words left out.
+    """Write the words of ``source`` as a data set.
+
+    The data set includes ``import.json``, which records the words' origin and the words left out.
 
     Args:
         source, kind, images, split, columns, languages: see ``read``.
         out: an LMDB if it ends in ``.lmdb``, otherwise a folder with ``labels.tsv`` and ``images``.
-        quality: of JPEG, 1 to 95; None = PNG, which is lossless.
-        resume: continue an interrupted run of the same import; a finished data set is compared.
-        overwrite: replace an existing data set once the new one is complete; only one that this function made and that
-            was not changed since.
+        quality: JPEG quality, 1 to 95; None = PNG, which is lossless.
+        resume: continue an interrupted run of the same import, or compare a finished data set with the source.
+        overwrite: replace an existing data set once the new one is complete. Only a data set that this function wrote,
+            and that has not changed since, is replaced.
         progress: called with the number of words so far.
 
     Raises:
@@ -133,7 +141,7 @@ def build(
             raise UserError(f"{out}: holds the {what}; pass another path")
     if out.exists() and not (resume or overwrite):
         raise UserError(f"{out}: exists; pass another path, resume to go on or check, or overwrite")
-    older = own_dataset(out, changed=resume)
+    old_files = own_dataset(out, changed=resume)
     drops = DropReport()
     words = read(source, kind, drops, images, split, columns, languages)
     first = next(words, None)
@@ -143,7 +151,7 @@ def build(
 
     def samples() -> Iterator[Sample]:
         for count, word in enumerate(chain([first], words), start=1):
-            if older and lies_in(word.file, out):
+            if old_files and lies_in(word.file, out):
                 raise UserError(f"{out}: holds {word.file}, which is read; pass another path")
             yield encode(word.image, quality), word.label
             progress(count)
@@ -152,5 +160,5 @@ def build(
         return {"kind": kind, "source": str(source), "words": count, "dropped": drops.to_json()}
 
     if overwrite:
-        return Imported(replace_dataset(out, samples(), describe, older), drops)
+        return Imported(replace_dataset(out, samples(), describe, old_files), drops)
     return Imported(write_dataset(out, samples(), describe, resume), drops)

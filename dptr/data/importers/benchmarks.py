@@ -1,4 +1,4 @@
-"""The small English benchmarks in their published layouts: IIIT5K, SVT, SVT-Perspective, CUTE80; and Union14M."""
+"""Benchmarks in their published layouts: IIIT5K, SVT, SVT-Perspective, CUTE80, and Union14M."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _Row = tuple[Path, str, str]  # picture, label, key
 def import_iiit5k(source: Path, drops: DropReport, split: str | None = None) -> Iterator[Word]:
     """IIIT 5K-Word V3.0: ``traindata.mat`` or ``testdata.mat``, each a struct array ``traindata`` or ``testdata``.
 
-    Of its fields ``ImgName`` (a path relative to the file) and ``GroundTruth`` are read; they are described in the
-    README of the archive and on https://cvit.iiit.ac.in/research/projects/cvit-projects/the-iiit-5k-word-dataset.
+    The fields ``ImgName`` (a path relative to the file) and ``GroundTruth`` are read. The README of the archive and
+    https://cvit.iiit.ac.in/research/projects/cvit-projects/the-iiit-5k-word-dataset describe them.
 
     Args:
         source: one of the two files, or the folder with them.
         split: ``train`` or ``test``, for a folder with both.
 
     Raises:
-        UserError: SciPy is missing, no such file, or one that has not these fields.
+        UserError: SciPy is missing, no such file, or a file without these fields.
     """
     path = one_file(source, ("traindata.mat", "testdata.mat"), split)
     records = enumerate(read_records(path, path.stem), start=1)
@@ -49,18 +49,18 @@ def import_iiit5k(source: Path, drops: DropReport, split: str | None = None) -> 
 
 
 def import_svt(source: Path, drops: DropReport, split: str | None = None) -> Iterator[Word]:
-    """Street View Text: words of photographs, ``taggedRectangle`` elements of ``train.xml`` or ``test.xml``.
+    """Street View Text: words of photographs, annotated in ``train.xml`` or ``test.xml``.
 
-    An ``image`` names its file in ``imageName``, relative to the XML file; a rectangle has ``x``, ``y``, ``width``,
-    ``height`` and a ``tag``, the word in capitals (they are kept). Described on
-    http://www.iapr-tc11.org/mediawiki/index.php/The_Street_View_Text_Dataset.
+    An ``image`` element has the path of its file, relative to the XML file, in ``imageName``. Its ``taggedRectangle``
+    elements are the words: ``x``, ``y``, ``width``, ``height``, and ``tag``, the text in capitals, which stay capitals.
+    The format is described on http://www.iapr-tc11.org/mediawiki/index.php/The_Street_View_Text_Dataset.
 
     Args:
         source: one of the two files, or the folder with them.
         split: ``train`` or ``test``, for a folder with both.
 
     Raises:
-        UserError: no such file, broken XML, with the line, or an element that is not as above.
+        UserError: no such file, malformed XML (the error names the line), or an element that is not as above.
     """
     path = one_file(source, ("train.xml", "test.xml"), split)
     try:
@@ -80,52 +80,53 @@ def import_svt(source: Path, drops: DropReport, split: str | None = None) -> Ite
 
 
 def import_svtp(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
-    """SVT-Perspective, word crops: ``13_15_0_par.jpg WYNDHAM`` a line of ``gt.txt``.
+    """SVT-Perspective, word crops. A line of ``gt.txt`` is ``13_15_0_par.jpg WYNDHAM``.
 
-    The layout is that of the copies in circulation (open-mmlab/mmocr, ``dataset_zoo/svtp``); the lists of Long and
-    Yao with case and punctuation (Jyouhou/Case-Sensitive-Scene-Text-Recognition-Datasets) are read as well: a folder
-    with ``IMG/1.jpg`` ... and ``label/1.txt`` ..., whose first line is the label.
+    This is the layout of the copies in circulation (open-mmlab/mmocr, ``dataset_zoo/svtp``). The layout of Long and
+    Yao's labels with case and punctuation (Jyouhou/Case-Sensitive-Scene-Text-Recognition-Datasets) is read as well: a
+    folder with ``IMG/1.jpg`` ... and ``label/1.txt`` ..., whose first line is the label.
 
     Args:
-        source: the text file, or the folder with it or with ``IMG`` and ``label``.
-        images: the folder of the pictures; by default the text file's folder, or the only folder in it that has the
-            first picture.
+        source: the text file, or the folder with it, or the folder with ``IMG`` and ``label``.
+        images: the folder of the pictures of a text file; by default the file's folder or, if the first picture is not
+            there, the first folder in it that has that picture.
 
     Raises:
         UserError: no such file, not UTF-8, or a line without a label.
     """
-    yield from _listed(source, ("gt.txt", "*label*.txt"), images, drops)
+    yield from _import_list(source, ("gt.txt", "*label*.txt"), images, drops)
 
 
 def import_cute80(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
-    """CUTE80, word crops: ``timage/001.jpg RONALDO 1 RONALDO`` a line, or ``timage/001.jpg RONALDO``.
+    """CUTE80, word crops. A line is ``timage/001.jpg RONALDO 1 RONALDO``, or ``timage/001.jpg RONALDO``.
 
-    The first is the layout of the copies in circulation (open-mmlab/mmocr, ``dataset_zoo/cute80``): the label, a one,
-    and the label again. Long and Yao's ``IMG`` and ``label`` are read as in ``import_svtp``, arguments as there.
+    The first is the layout of the copies in circulation (open-mmlab/mmocr, ``dataset_zoo/cute80``): the picture, the
+    label, a number, and the label again. Long and Yao's folders ``IMG`` and ``label`` are read, too. The arguments are
+    those of ``import_svtp``.
 
     Raises:
         UserError: no such file, not UTF-8, or a line without a label.
     """
-    yield from _listed(source, ("gt.txt", "*label*.txt"), images, drops)
+    yield from _import_list(source, ("gt.txt", "*label*.txt"), images, drops)
 
 
 def import_union14m(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
     """Union14M-L and its benchmark: ``train_annos/*/*.jsonl`` or ``.json``, ``Union14M-Benchmarks/*/annotation.*``.
 
-    JSON lines are ``{"filename": ..., "text": ...}``; JSON is MMOCR 1.x's, ``data_list`` of ``img_path`` and
-    ``instances`` with a ``text`` each. Described in the README of Mountchicken/Union14M and in MMOCR's
-    ``docs/en/basic_concepts/datasets.md``.
+    A line of JSON Lines is ``{"filename": ..., "text": ...}``. A JSON file has the format of MMOCR 1.x: ``data_list``
+    has records with ``img_path`` and ``instances``, each with a ``text``. The formats are described in the README of
+    Mountchicken/Union14M and in MMOCR's ``docs/en/basic_concepts/datasets.md``.
 
     Args:
         source: an annotation file.
-        images: what its paths are relative to; by default the nearest folder above the file that has the first
-            picture.
+        images: the folder to which its paths are relative; by default the nearest folder above the file from which the
+            path of the first picture exists.
 
     Raises:
-        UserError: no such file, or broken JSON, with the line, or a record that is not as above.
+        UserError: no such file, malformed JSON (the error names the line), or a record that is not as above.
     """
     rows = _mmocr_rows(source) if source.suffix.lower() == ".json" else _jsonl_rows(source)
-    folder = images or _base(source, rows)
+    folder = images or _pictures_above(source, rows)
     yield from read_words(
         ((resolve_inside(folder, name), label, f"{source.name}, {name}") for name, label in rows), drops
     )
@@ -141,18 +142,18 @@ def _svt_region(element: ET.Element, name: str, path: Path) -> Region:
     return Region(box_points(left, top, left + width, top + height), label, f"{name}, {label}")
 
 
-def _listed(source: Path, names: tuple[str, ...], images: Path | None, drops: DropReport) -> Iterator[Word]:
+def _import_list(source: Path, names: tuple[str, ...], images: Path | None, drops: DropReport) -> Iterator[Word]:
     if (source / "IMG").is_dir() and (source / "label").is_dir():
-        rows = _one_file_a_label(source)
+        rows = _read_label_files(source)
     else:
         path = one_file(source, names)
-        lines = [_name_and_label(line, f"{path}, line {number}") for number, line in read_lines(path)]
-        folder = images or _beside(path, lines)
+        lines = [_parse_line(line, f"{path}, line {number}") for number, line in read_lines(path)]
+        folder = images or _pictures_near(path, lines)
         rows = [(resolve_inside(folder, name), label, name) for name, label in lines]
     yield from read_words(rows, drops)
 
 
-def _one_file_a_label(source: Path) -> list[_Row]:
+def _read_label_files(source: Path) -> list[_Row]:
     pictures = index_pictures(source / "IMG")
     files = sorted((source / "label").glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
     return [
@@ -165,23 +166,26 @@ def _one_file_a_label(source: Path) -> list[_Row]:
     ]
 
 
-def _name_and_label(line: str, where: str) -> tuple[str, str]:
+def _parse_line(line: str, where: str) -> tuple[str, str]:
+    """Picture and label of a line: "picture label", or "picture label number label" with the same label twice."""
     spans = [match.span() for match in re.finditer(r"\S+", line)]
     if len(spans) < 2 or spans[0][0]:
         raise UserError(f"{where}: {line[:60]!r}; expected a picture and its label, a space between")
     label = line[spans[1][0] : spans[-1][1]]
-    begin, end = (place - spans[1][0] for place in spans[len(spans) // 2])  # what may stand between a label and itself
+    begin, end = (offset - spans[1][0] for offset in spans[len(spans) // 2])
     if label[begin:end].isdecimal() and label[:begin].rstrip() == label[end:].lstrip():
         label = label[:begin].rstrip()
     return line[: spans[0][1]].rstrip(","), label
 
 
-def _beside(path: Path, lines: list[tuple[str, str]]) -> Path:
+def _pictures_near(path: Path, lines: list[tuple[str, str]]) -> Path:
+    """The file's folder, or a folder in it: the first that has the first picture; the file's folder if none has it."""
     folders = [path.parent, *sorted(item for item in path.parent.iterdir() if item.is_dir())]
     return next((folder for folder in folders if lines and isfile(folder / lines[0][0])), path.parent)
 
 
-def _base(path: Path, rows: list[tuple[str, str]]) -> Path:
+def _pictures_above(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """The nearest folder above the file from which the first picture's path exists; the file's folder if none."""
     above = path.resolve().parents
     return next((folder for folder in above if rows and isfile(folder / rows[0][0])), path.parent)
 

@@ -1,4 +1,4 @@
-"""Shared parts of importers: words, regions of photographs, and readers of text and JSON whose errors name lines."""
+"""Shared parts of the importers: words, regions of photographs, and readers of text and JSON with clear errors."""
 
 from __future__ import annotations
 
@@ -26,12 +26,19 @@ LONE_SURROGATE = "half a character in the label"
 OTHER_LANGUAGE = "language not asked for"
 OTHER_SIZE = "picture of another size than annotated"
 
-ILLEGIBLE_TEXT = "###"  # how ICDAR's ground truth marks a word that nobody can read
+ILLEGIBLE_TEXT = "###"  # marks an illegible word in ICDAR's ground truth
 
 
 @dataclass(frozen=True)
 class Word:
-    """A labeled word: an RGB crop, the unchanged label, its name within the source, and the file it was read from."""
+    """A labeled word.
+
+    Attributes:
+        image: RGB crop.
+        label: the label, unchanged.
+        key: the word's name within the source.
+        file: the file that the picture was read from.
+    """
 
     image: Image.Image
     label: str
@@ -41,9 +48,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Region:
-    """A word in a photograph: its outline, (n, 2) x and y in pixels, its label, and its name within the source.
+    """A word in a photograph.
 
-    If ``ordered``, the outline begins above the first letter and runs along the top first; otherwise anywhere.
+    Attributes:
+        points: the outline, (n, 2), x and y in pixels.
+        label: the label.
+        key: the word's name within the source.
+        ordered: whether the outline begins above the first letter and runs along the top first; otherwise it begins
+            anywhere.
     """
 
     points: np.ndarray
@@ -53,7 +65,11 @@ class Region:
 
 
 def usable(label: str, key: str, drops: DropReport) -> bool:
-    """Whether a label is usable; if it is illegible, empty, or has line breaks, count it in ``drops``."""
+    """Whether a label is usable; if not, count it in ``drops``.
+
+    A label is not usable if it is marked illegible (``###``), is empty, or contains a tab, a line break, or half a
+    character (a surrogate).
+    """
     if label.strip() == ILLEGIBLE_TEXT:
         drops.add(ILLEGIBLE, key, "")
     elif not normalize_label(label):
@@ -68,7 +84,10 @@ def usable(label: str, key: str, drops: DropReport) -> bool:
 
 
 def asked_for(language: str, languages: tuple[str, ...], key: str, drops: DropReport) -> bool:
-    """Whether ``languages`` is empty or has a word's language or script, in any case; if not, count it in ``drops``."""
+    """Whether a word's language or script is among ``languages``, ignoring case; if not, count the word in ``drops``.
+
+    Empty ``languages`` stand for all.
+    """
     if not languages or language.strip().lower() in {wanted.lower() for wanted in languages}:
         return True
     drops.add(OTHER_LANGUAGE, key, language.strip())
@@ -76,7 +95,7 @@ def asked_for(language: str, languages: tuple[str, ...], key: str, drops: DropRe
 
 
 def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iterator[Word]:
-    """Words from (picture, label, key); unusable labels and unreadable pictures are counted in ``drops``."""
+    """Read words from rows (picture, label, key). Unusable labels and unreadable pictures are counted in ``drops``."""
     for path, label, key in rows:
         if not usable(label, key, drops):
             continue
@@ -91,25 +110,30 @@ def read_words(rows: Iterable[tuple[Path, str, str]], drops: DropReport) -> Iter
 def cut_words(
     picture: Path, regions: Iterable[Region], drops: DropReport, size: tuple[float, float] | None = None
 ) -> Iterator[Word]:
-    """Cut the words out of one photograph.
+    """Cut the words out of a photograph.
 
-    Words are left out and counted in ``drops`` if the label is not ``usable``, if ``check_corners`` refuses the box, or
-    if the photograph is unreadable or does not have the annotated ``size`` (width, height).
+    A word is dropped and counted in ``drops`` if its label is not ``usable``, if ``check_corners`` rejects its box, or
+    if the photograph is unreadable or does not have the annotated size.
+
+    Args:
+        picture: file of the photograph.
+        regions: its words.
+        size: annotated (width, height) in pixels; None = not annotated.
     """
-    wanted = [region for region in regions if usable(region.label, region.key, drops)]
-    if not wanted:
+    usable_regions = [region for region in regions if usable(region.label, region.key, drops)]
+    if not usable_regions:
         return
     try:
         image = open_image(picture)
     except UserError as error:
-        for region in wanted:
+        for region in usable_regions:
             drops.add(UNREADABLE, region.key, str(error))
         return
     if size is not None and image.size != size:
-        for region in wanted:
+        for region in usable_regions:
             drops.add(OTHER_SIZE, region.key, f"{image.width}x{image.height}, annotated {size[0]:g}x{size[1]:g}")
         return
-    for region in wanted:
+    for region in usable_regions:
         corners = reading_corners(region.points) if region.ordered else upright_corners(region.points)
         reason = check_corners(corners, *image.size)
         if corners is None or reason is not None:
@@ -122,7 +146,7 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        UserError: missing or unreadable; not UTF-8 (the error names the line).
+        UserError: the file is missing, unreadable, or not UTF-8 (the error names the line).
     """
     try:
         data = read_file(path)
@@ -136,16 +160,22 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """The non-blank lines of a UTF-8 file, each with its number from 1; only newlines end lines."""
+    """The non-blank lines of a UTF-8 file, each with its number, from 1.
+
+    Lines end with LF or CR LF. No other character ends one.
+
+    Raises:
+        UserError: see ``read_text``.
+    """
     lines = ((number, line.removesuffix("\r")) for number, line in enumerate(read_text(path).split("\n"), start=1))
     return [(number, line) for number, line in lines if line.strip()]
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse JSON; errors begin with ``where``.
+    """Parse JSON. Errors begin with ``where``.
 
     Raises:
-        UserError: not JSON (the error names line and column).
+        UserError: the text is not JSON (the error names line and column), or is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -157,7 +187,11 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def field(record: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """``record[name]``, after a check that it exists and has a type; errors begin with ``where``."""
+    """The value ``record[name]``. Errors begin with ``where``.
+
+    Raises:
+        UserError: ``record`` is not an object, has no such key, or the value is not of type ``kind``.
+    """
     if not isinstance(record, dict):
         raise UserError(f"{where}: {type(record).__name__} where an object with '{name}' belongs; check the format")
     if name not in record:
@@ -171,10 +205,10 @@ def field(record: Any, name: str, kind: type | tuple[type, ...], where: str) -> 
 
 
 def outline(values: Any, where: str) -> np.ndarray:
-    """Points (n, 2) from ``[x1, y1, x2, y2, ...]`` or ``[[x1, y1], [x2, y2], ...]``.
+    """Points, (n, 2), from ``[x1, y1, x2, y2, ...]`` or ``[[x1, y1], [x2, y2], ...]``. Errors begin with ``where``.
 
     Raises:
-        UserError: not numbers, or an odd number of them.
+        UserError: the values are not numbers, or their number is odd.
     """
     try:
         return np.array(values, np.float64).reshape(-1, 2)
@@ -183,29 +217,34 @@ def outline(values: Any, where: str) -> np.ndarray:
 
 
 def index_pictures(folder: Path) -> dict[str, Path]:
-    """Paths of the pictures in a folder, by their names without suffix.
+    """The paths of the pictures in a folder, by their names without suffix.
 
     Raises:
-        UserError: no such folder, or two pictures with the same name.
+        UserError: the folder does not exist, or two pictures have the same name without suffix.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pass the folder with the pictures as images")
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in SUFFIXES:
-            if path.stem in found:
-                raise UserError(f"{folder}: both {found[path.stem].name} and {path.name} in it; move one of them away")
-            found[path.stem] = path
-    return found
+            if path.stem in pictures:
+                raise UserError(
+                    f"{folder}: both {pictures[path.stem].name} and {path.name} in it; move one of them away"
+                )
+            pictures[path.stem] = path
+    return pictures
 
 
 def one_file(source: Path, names: tuple[str, ...], split: str | None = None) -> Path:
-    """The annotation file: ``source``, or the only file in the folder ``source`` that matches ``names`` (patterns).
+    """The annotation file: ``source`` itself, or the only file in the folder ``source`` that fits.
 
-    If there are several, ``split`` must be a part of the name.
+    Args:
+        source: file or folder.
+        names: glob patterns for the file's name in a folder.
+        split: a string that the file's name contains in lower case; None = any name.
 
     Raises:
-        UserError: nothing there; no file or several match; or the file's name is of another split.
+        UserError: ``source`` does not exist, no file or several fit, or the file's name does not contain ``split``.
     """
     if source.is_file():
         if split is not None and split not in source.stem.lower():
@@ -213,13 +252,13 @@ def one_file(source: Path, names: tuple[str, ...], split: str | None = None) -> 
         return source
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder; check the path")
-    found = sorted({path for name in names for path in source.glob(name) if path.is_file()})
+    files = sorted({path for name in names for path in source.glob(name) if path.is_file()})
     if split is not None:
-        found = [path for path in found if split in path.stem.lower()]
-    if len(found) == 1:
-        return found[0]
-    wanted = " or ".join(names) + (f" for split '{split}'" if split else "")
-    if not found:
-        raise UserError(f"{source}: no {wanted} in it; pass the annotation file itself")
-    listed = ", ".join(path.name for path in found[:4])
-    raise UserError(f"{source}: {len(found)} files fit {wanted} ({listed}); pass one of them, or a split")
+        files = [path for path in files if split in path.stem.lower()]
+    if len(files) == 1:
+        return files[0]
+    description = " or ".join(names) + (f" for split '{split}'" if split else "")
+    if not files:
+        raise UserError(f"{source}: no {description} in it; pass the annotation file itself")
+    listed = ", ".join(path.name for path in files[:4])
+    raise UserError(f"{source}: {len(files)} files fit {description} ({listed}); pass one of them, or a split")

@@ -1,7 +1,7 @@
-"""Ground truth of the Robust Reading Competitions as text files: ICDAR 2013, ICDAR 2015, MLT 2017 and 2019.
+"""Ground truth of the Robust Reading Competitions in text files: ICDAR 2013, ICDAR 2015, MLT 2017 and 2019.
 
-The formats are described on the competition's pages, https://rrc.cvc.uab.es, "Tasks" of ``ch=2`` (ICDAR 2013,
-Focused Scene Text), ``ch=4`` (ICDAR 2015, Incidental Scene Text), ``ch=8`` (MLT 2017) and ``ch=15`` (MLT 2019).
+The competition describes the formats on https://rrc.cvc.uab.es, on the pages "Tasks" of ``ch=2`` (ICDAR 2013, Focused
+Scene Text), ``ch=4`` (ICDAR 2015, Incidental Scene Text), ``ch=8`` (MLT 2017) and ``ch=15`` (MLT 2019).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _QUAD = re.compile(",".join([_NUMBER] * 8) + ",(.*)", re.DOTALL)
 _BOX = re.compile(r"\s*" + r"[\s,]\s*".join([r"(-?\d+(?:\.\d+)?)"] * 4) + r"[\s,]\s*(\".*\")\s*", re.DOTALL)
 
-_Parsed = tuple[Region, str]  # and the script, empty where none is given
+_Parsed = tuple[Region, str]  # a word, and its script or ""
 
 
 def import_icdar_words(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
-    r"""Word crops of ICDAR 2013 task 2.3 and ICDAR 2015 task 4.3: ``word_1.png, "label"`` a line.
+    r"""Word crops of ICDAR 2013 task 2.3 and ICDAR 2015 task 4.3. Each line is ``word_1.png, "label"``.
 
-    Within the quotes a backslash escapes double quotes and backslashes; a label without quotes is taken as it is.
-    ``coords.txt``, which tells where a word lies within its crop, is not used.
+    Within quotes, a backslash escapes double quotes and backslashes. A label without quotes is read unchanged.
+    ``coords.txt``, which has the location of each word within its crop, is not used.
 
     Args:
         source: the file, or a folder with ``gt.txt`` or one ``*_GT.txt``.
         images: the folder of the pictures; the file's folder by default.
 
     Raises:
-        UserError: no such file, not UTF-8, or a line without a comma.
+        UserError: no such file, not UTF-8, or a line without a picture's name and a comma.
     """
     path = one_file(source, ("gt.txt", "*_GT.txt"))
     rows = []
@@ -52,47 +52,48 @@ def import_icdar_words(source: Path, drops: DropReport, images: Path | None = No
         name, comma, label = line.partition(",")
         if not comma or not name.strip():
             raise UserError(f'{path}, line {number}: {line[:60]!r}; expected word_1.png, "label"')
-        rows.append((resolve_inside(images or path.parent, name.strip()), _unquoted(label.strip()), name.strip()))
+        rows.append((resolve_inside(images or path.parent, name.strip()), _unquote(label.strip()), name.strip()))
     yield from read_words(rows, drops)
 
 
 def import_icdar_scenes(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
     """Words of photographs of ICDAR 2013 tasks 2.1 and 2.4 and ICDAR 2015 tasks 4.1 and 4.4.
 
-    ``gt_NAME.txt`` holds the words of the picture NAME, one a line: ``left top right bottom "text"``, with or without
-    commas (2013; a backslash escapes double quotes and backslashes), or ``x1,y1,x2,y2,x3,y3,x4,y4,text``, clockwise,
-    where everything after the eighth comma is the text (2015). ``###`` marks an illegible word.
+    ``gt_NAME.txt`` has the words of the picture NAME, one a line. In 2013, a line is ``left top right bottom "text"``,
+    with or without commas; in the text, a backslash escapes double quotes and backslashes. In 2015, it is
+    ``x1,y1,x2,y2,x3,y3,x4,y4,text``, clockwise; everything after the eighth comma is the text. ``###`` marks an
+    illegible word.
 
     Args:
-        source: the folder of the ``gt_*.txt``.
+        source: the folder of the ``gt_*.txt`` files.
         images: the folder of the pictures; the same folder by default.
 
     Raises:
         UserError: no such folder, no ``gt_*.txt`` in it, not UTF-8, or a line that is not as above.
     """
-    yield from _scenes(source, images or source, ("gt_*.txt",), _parse_scene, (), drops)
+    yield from _import_scenes(source, images or source, ("gt_*.txt",), _parse_scene, (), drops)
 
 
 def import_mlt(
     source: Path, drops: DropReport, images: Path | None = None, languages: tuple[str, ...] = ()
 ) -> Iterator[Word]:
-    """MLT 2017 and 2019: photographs (tasks 1, 3, 4), or word crops (task 2).
+    """MLT 2017 and 2019: words of photographs (tasks 1, 3, 4), or word crops (task 2).
 
-    A file a photograph, named like it (after ``gt_`` or not), a word a line:
-    ``x1,y1,x2,y2,x3,y3,x4,y4,script,text``, clockwise, everything after the ninth comma being the text; or one
-    ``gt.txt`` with a crop a line: ``word_1.png,script,text``. ``###`` marks an illegible word.
+    Each photograph has a text file of its name, with or without ``gt_`` before it. A line is a word,
+    ``x1,y1,x2,y2,x3,y3,x4,y4,script,text``, clockwise; everything after the ninth comma is the text. Crops have one
+    ``gt.txt``, whose lines are ``word_1.png,script,text``. ``###`` marks an illegible word.
 
     Args:
-        source: the folder of the text files; of crops also ``gt.txt`` itself.
-        images: the folder of the pictures; that of the text files by default.
-        languages: the scripts to keep, such as ``Latin`` or ``Arabic``, any case; all by default.
+        source: the folder of the text files; for crops, also ``gt.txt`` itself.
+        images: the folder of the pictures; the folder of the text files by default.
+        languages: the scripts to keep, such as ``Latin`` or ``Arabic``, in any case; all by default.
 
     Raises:
         UserError: no such folder, nothing to read in it, not UTF-8, or a line that is not as above.
     """
     path = source / "gt.txt" if source.is_dir() else source
     if not path.is_file():
-        yield from _scenes(source, images or source, ("*.txt",), _parse_mlt, languages, drops)
+        yield from _import_scenes(source, images or source, ("*.txt",), _parse_mlt, languages, drops)
         return
     rows = []
     for number, line in read_lines(path):
@@ -105,7 +106,7 @@ def import_mlt(
     yield from read_words(rows, drops)
 
 
-def _scenes(
+def _import_scenes(
     source: Path,
     images: Path,
     patterns: tuple[str, ...],
@@ -115,7 +116,7 @@ def _scenes(
 ) -> Iterator[Word]:
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; pass the one with the {patterns[0]} of the pictures")
-    files = sorted({path for pattern in patterns for path in source.glob(pattern)}, key=_natural)
+    files = sorted({path for pattern in patterns for path in source.glob(pattern)}, key=_natural_key)
     if not files:
         raise UserError(f"{source}: no {patterns[0]} in it; pass the folder with the words of each picture")
     pictures = index_pictures(images)
@@ -135,7 +136,7 @@ def _parse_scene(line: str, key: str, where: str) -> _Parsed:
         return Region(outline([float(number) for number in numbers], where), text.strip(), key), ""
     if match := _BOX.fullmatch(line):
         *numbers, text = match.groups()
-        return Region(box_points(*(float(number) for number in numbers)), _unquoted(text), key), ""
+        return Region(box_points(*(float(number) for number in numbers)), _unquote(text), key), ""
     raise UserError(f'{where}: {line[:60]!r}; expected left top right bottom "text", or x1,y1,...,x4,y4,text')
 
 
@@ -148,12 +149,12 @@ def _parse_mlt(line: str, key: str, where: str) -> _Parsed:
     return Region(points, text.strip(), key), script.strip()
 
 
-def _unquoted(label: str) -> str:
+def _unquote(label: str) -> str:
     if len(label) < 2 or not (label.startswith('"') and label.endswith('"')):
         return label
     return re.sub(r"\\([\"\\])", r"\1", label[1:-1])
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Order by the numbers in the name: img_2 before img_10."""
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    """A sort key that compares numbers in names by value: img_2 before img_10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.stem)]

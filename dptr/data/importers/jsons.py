@@ -1,4 +1,4 @@
-"""Words of photographs annotated in one JSON file: COCO-Text, TextOCR, ArT."""
+"""Words of photographs that a single JSON file annotates: COCO-Text, TextOCR, ArT."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def import_coco_text(
 ) -> Iterator[Word]:
     """COCO-Text, version 1 (``COCO_Text.json``) and 2 (``cocotext.v2.json``), over the pictures of COCO train2014.
 
-    ``imgs`` has ``file_name``, ``width``, ``height`` and ``set`` of each picture; ``anns`` the words: ``image_id``,
-    ``utf8_string`` (absent where illegible; HTML entities in it are replaced), ``legibility``, ``language``, and the
-    outline, ``mask`` (version 2), ``polygon`` (version 1) or ``bbox`` (left, top, width, height). Outlines begin
-    anywhere, so that words turned by 45 degrees and more stay as they lie in the picture. Described on
-    https://bgshih.github.io/cocotext and in andreasveit/coco-text.
+    ``imgs`` has ``file_name``, ``width``, ``height`` and ``set`` of each picture. ``anns`` has the words: ``image_id``,
+    ``utf8_string`` (absent if illegible; HTML entities are replaced), ``legibility``, ``language``, and the outline:
+    ``mask`` (version 2), ``polygon`` (version 1) or ``bbox`` (left, top, width, height). ``mask`` and ``polygon`` begin
+    anywhere, so words rotated by 45 degrees or more do not become upright. The format is described on
+    https://bgshih.github.io/cocotext and in the repository andreasveit/coco-text.
 
     Args:
         source: the JSON file, or the folder with it.
@@ -52,11 +52,12 @@ def import_coco_text(
         languages: ``english``, ``not english`` or ``na``; all by default.
 
     Raises:
-        UserError: no such file, broken JSON, with the line, an entry that is not as above, or no picture of the split.
+        UserError: no such file, malformed JSON (the error names the line), an entry that is not as above, or no picture
+            of the split.
     """
     path = one_file(source, ("COCO_Text*.json", "cocotext*.json"))
     folder = images or _folder_beside(path.parent, "train2014")
-    yield from _annotated(path, folder, split, _coco_region, languages, drops)
+    yield from _import_annotations(path, folder, split, _coco_region, languages, drops)
 
 
 def import_textocr(
@@ -64,43 +65,47 @@ def import_textocr(
 ) -> Iterator[Word]:
     """TextOCR (``TextOCR_0.1_train.json``, ``..._val.json``), over pictures of Open Images.
 
-    ``imgs`` and ``anns`` as in COCO-Text; a word's outline is in ``points``, from its first letter's top along the
-    top; ``.`` marks an illegible word. Described on https://textvqa.org/textocr/dataset.
+    ``imgs`` and ``anns`` are as in COCO-Text. ``points`` is a word's outline, which begins above the first letter and
+    runs along the top first. ``.`` marks an illegible word. The format is described on
+    https://textvqa.org/textocr/dataset.
 
     Args:
         source: the JSON file, or the folder with it.
-        images: the folder that has the pictures, or ``train``/``train_images`` with them; by default the file's.
-        split: ``train`` or ``val``, part of the file's name where the folder holds both.
+        images: the folder to which the paths of the pictures are relative, or the folder of the pictures themselves; by
+            default ``train_images`` beside the file, or the file's folder.
+        split: ``train`` or ``val``, a part of the file's name; for a folder with both.
 
     Raises:
-        UserError: no such file, broken JSON, with the line, or an entry that is not as above.
+        UserError: no such file, malformed JSON (the error names the line), or an entry that is not as above.
     """
     path = one_file(source, ("TextOCR*.json",), split)
     folder = images or _folder_beside(path.parent, "train_images")
-    yield from _annotated(path, folder, None, _textocr_region, (), drops)
+    yield from _import_annotations(path, folder, None, _textocr_region, (), drops)
 
 
 def import_art(
     source: Path, drops: DropReport, images: Path | None = None, languages: tuple[str, ...] = ()
 ) -> Iterator[Word]:
-    """ArT (ICDAR 2019, Arbitrary-Shaped Text), photographs (``train_labels.json``) or crops (``train_task2_labels``).
+    """ArT (ICDAR 2019, Arbitrary-Shaped Text): photographs (``train_labels.json``) or crops (``train_task2_labels``).
 
-    An object of lists, one a picture, ``gt_17``: the words, each ``points`` ``[[x, y], ...]`` of 4, 8, 10 or 12,
-    ``transcription``, ``language`` and ``illegibility``; the picture is ``gt_17.jpg``. Words of the crops of task 2
-    are cut out along their ``points`` as well. Described on https://rrc.cvc.uab.es/?ch=14&com=tasks.
+    The file is an object with a list of words for each picture; ``gt_17`` has those of ``gt_17.jpg``. A word has
+    ``points`` (``[[x, y], ...]``, 4, 8, 10 or 12 of them), ``transcription``, ``language`` and ``illegibility``. Words
+    of task 2's crops are cut out along their ``points``, too. The format is described on
+    https://rrc.cvc.uab.es/?ch=14&com=tasks.
 
     Args:
         source: the JSON file, or the folder with it.
         images: the folder of the pictures; by default ``train_images`` or ``train_task2_images`` beside the file, or
             the file's folder.
-        languages: ``Latin`` or ``Chinese``, any case; all by default.
+        languages: ``Latin`` or ``Chinese``, in any case; all by default.
 
     Raises:
-        UserError: no such file, broken JSON, with the line, an entry that is not as above, or no folder of pictures.
+        UserError: no such file, malformed JSON (the error names the line), an entry that is not as above, or no folder
+            of pictures.
     """
     path = one_file(source, ("train_labels.json", "train_task2_labels.json"))
-    beside = "train_task2_images" if "task2" in path.stem else "train_images"
-    folder = images or _folder_beside(path.parent, beside)
+    pictures_folder = "train_task2_images" if "task2" in path.stem else "train_images"
+    folder = images or _folder_beside(path.parent, pictures_folder)
     pictures = index_pictures(folder)
     content = parse_json(read_text(path), str(path))
     if not isinstance(content, dict):
@@ -120,15 +125,15 @@ def import_art(
         yield from cut_words(pictures.get(name, resolve_inside(folder, f"{name}.jpg")), regions, drops)
 
 
-def _annotated(
+def _import_annotations(
     path: Path, folder: Path, split: str | None, region_of: _RegionOf, languages: tuple[str, ...], drops: DropReport
 ) -> Iterator[Word]:
     """Words of a file with ``imgs`` and ``anns``, picture by picture, in the order of ``imgs``."""
     content = parse_json(read_text(path), str(path))
     pictures = field(content, "imgs", dict, str(path))
-    found = {str(field(pictures, name, dict, f"{path}, imgs").get("set")) for name in pictures}
-    if split is not None and split not in found:
-        raise UserError(f"{path}: no picture of split '{split}'; pass one of {', '.join(sorted(found))}")
+    splits = {str(field(pictures, name, dict, f"{path}, imgs").get("set")) for name in pictures}
+    if split is not None and split not in splits:
+        raise UserError(f"{path}: no picture of split '{split}'; pass one of {', '.join(sorted(splits))}")
     words: dict[str, list[Region]] = {name: [] for name in pictures}
     for name, record in field(content, "anns", dict, str(path)).items():
         where = f"{path}, annotation {name}"
@@ -146,7 +151,7 @@ def _annotated(
             file = field(record, "filename" if "filename" in record else "file_name", str, where)
             sides = [field(record, name, _NUMBER, where) for name in ("width", "height")]
             (size,) = outline(sides, where).tolist()
-            yield from cut_words(_find(folder, file), words[name], drops, tuple(size))
+            yield from cut_words(_picture_path(folder, file), words[name], drops, tuple(size))
 
 
 def _coco_region(
@@ -154,8 +159,8 @@ def _coco_region(
 ) -> Region | None:
     if not asked_for(str(record.get("language", "")), languages, key, drops):
         return None
-    written = field(record, "utf8_string", str, where) if record.get("utf8_string") is not None else ""
-    label = html.unescape(written)
+    text = field(record, "utf8_string", str, where) if record.get("utf8_string") is not None else ""
+    label = html.unescape(text)
     if record.get("legibility") == "illegible":
         drops.add(ILLEGIBLE, key, label)
         return None
@@ -182,7 +187,7 @@ def _folder_beside(parent: Path, name: str) -> Path:
     return parent / name if (parent / name).is_dir() else parent
 
 
-def _find(folder: Path, file: str) -> Path:
-    """The picture where the annotations say, or under its bare name."""
+def _picture_path(folder: Path, file: str) -> Path:
+    """The path of a picture: in ``folder`` under its path or, if it is only there, under its bare file name."""
     bare = folder / Path(file).name
     return bare if isfile(bare) and not isfile(folder / file) else resolve_inside(folder, file)

@@ -1,4 +1,4 @@
-"""Labeled words out: a folder with ``labels.tsv``, or an LMDB, whole or not there."""
+"""Writing of labeled words: a folder with ``labels.tsv``, or an LMDB. A data set appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ IMAGES = "images"
 
 _PICTURES = tuple(f"{IMAGES}/{'[0-9]' * 9}{suffix}" for suffix in (".png", ".jpg"))
 _LMDB = "data.mdb"
-_LOCK = "lock.mdb"  # comes and goes as programs read an LMDB
+_LMDB_LOCK = "lock.mdb"  # programs that read an LMDB create and delete it
 
 Sample = tuple[bytes, str]  # encoded picture, label
-Describe = Callable[[int], dict[str, Any]]  # what ``RECORD`` tells, from the number of words
+Describe = Callable[[int], dict[str, Any]]  # from the number of words to the content of ``RECORD``
 
 
 def encode(image: Image.Image, quality: int | None) -> bytes:
-    """PNG, or JPEG of ``quality``.
+    """Encode a picture as JPEG of ``quality``, 1 to 95, or as PNG if ``quality`` is None.
 
     Raises:
-        UserError: a picture that JPEG cannot hold, more than 65,500 pixels wide or high.
+        UserError: the picture is more than 65,500 pixels wide or high, which JPEG cannot store.
     """
     buffer = io.BytesIO()
     if quality is None:
@@ -59,7 +59,10 @@ def encode(image: Image.Image, quality: int | None) -> bytes:
 
 
 def write_dataset(path: Path, samples: Iterable[Sample], describe: Describe, resume: bool = False) -> int:
-    """An LMDB where ``path`` ends in ``.lmdb`` (``write_lmdb``), else a folder (``write_folder``), with ``RECORD``."""
+    """Write a data set with ``RECORD``: an LMDB if ``path`` ends in ``.lmdb``, otherwise a folder.
+
+    Returns the number of samples. See ``write_lmdb`` and ``write_folder`` for arguments and errors.
+    """
 
     def finish(folder: Path, count: int) -> None:
         files = {name: value for name, value in _digests(folder).items() if name in (LABELS, IMAGES, _LMDB)}
@@ -69,28 +72,33 @@ def write_dataset(path: Path, samples: Iterable[Sample], describe: Describe, res
 
 
 def replace_dataset(path: Path, samples: Iterable[Sample], describe: Describe, older: Sequence[str]) -> int:
-    """Like ``write_dataset`` in place of a data set that is there, which goes when the new one is whole.
+    """Replace a data set by a new one (``write_dataset``). The older one is deleted once the new one is complete.
+
+    Returns the number of samples.
 
     Args:
-        older: the files that go, from ``own_dataset``.
+        path: the data set.
+        samples, describe: see ``write_dataset``.
+        older: the files to delete, as ``own_dataset`` returns them.
     """
-    with atomic_folder(path, set(older)) as aside:
-        inside = aside / f"new{path.suffix}"
+    with atomic_folder(path, set(older)) as temporary:
+        inside = temporary / f"new{path.suffix}"
         count = write_dataset(inside, samples, describe)
         for item in inside.iterdir():
-            os.replace(item, aside / item.name)
+            os.replace(item, temporary / item.name)
         inside.rmdir()
     return count
 
 
 def own_dataset(path: Path, changed: bool) -> list[str]:
-    """The files of a data set that ``write_dataset`` made; none where there is nothing.
+    """The files of a data set that ``write_dataset`` wrote; empty if there is nothing.
 
     Args:
-        changed: whether it may have been changed, or be of a version that kept no digests.
+        path: the data set.
+        changed: whether the data set may have changed since, or may be from a version of dptr that recorded no digests.
 
     Raises:
-        UserError: something else, or a data set that was changed.
+        UserError: ``path`` is not such a data set, or the data set has changed.
     """
     restore_folder(path)
     if not check_folder(path, "data set", RECORD, ("kind", "source", "words", "dropped")):
@@ -98,11 +106,11 @@ def own_dataset(path: Path, changed: bool) -> list[str]:
     names = list_files(path)
     if changed:
         return names
-    held, found = read_json(path / RECORD, "data set").get("files"), _digests(path)
-    if held is None:
+    recorded, current = read_json(path / RECORD, "data set").get("files"), _digests(path)
+    if recorded is None:
         raise UserError(f"{path}: made before dptr kept track of its files; move it away or delete it yourself")
-    if held != found:
-        differ = sorted(name for name in held.keys() | found.keys() if held.get(name) != found.get(name))
+    if recorded != current:
+        differ = sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
         raise UserError(
             f"{path}: not as dptr wrote it ({', '.join(differ[:3])}); move it away or delete it yourself, or pass "
             "another path"
@@ -111,17 +119,20 @@ def own_dataset(path: Path, changed: bool) -> list[str]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Of each file in a data set's folder, and one of all its pictures, names included."""
-    found: dict[str, str] = {}
+    """The digest of each file in a data set's folder, but a single one for all pictures and their names.
+
+    ``RECORD`` and the lock file of an LMDB are left out.
+    """
+    digests: dict[str, str] = {}
     pictures = hashlib.sha256()
     for name in list_files(folder):
         content = digest(folder / name) if (folder / name).is_file() else ""
         if any(fnmatch(name, pattern) for pattern in _PICTURES):
             pictures.update(f"{content} {name}\n".encode())
-            found[IMAGES] = pictures.hexdigest()[:16]
-        elif name not in (RECORD, _LOCK):
-            found[name] = content
-    return found
+            digests[IMAGES] = pictures.hexdigest()[:16]
+        elif name not in (RECORD, _LMDB_LOCK):
+            digests[name] = content
+    return digests
 
 
 def write_folder(
@@ -130,35 +141,36 @@ def write_folder(
     resume: bool = False,
     finish: Callable[[Path, int], None] = lambda folder, count: None,
 ) -> int:
-    """Write encoded pictures as ``images/000000001.png`` and on, and ``labels.tsv``.
+    """Write encoded pictures as ``images/000000001.png`` (or ``.jpg``) and so on, and ``labels.tsv``.
 
-    Files go to ``.unfinished-NAME`` beside ``path``, which gets its final name when all of them are there. A run that
-    was interrupted goes on with ``resume=True`` and the same ``samples``: pictures that are there are compared with
-    those given, the rest is written.
+    The files are written to the folder ``.unfinished-NAME`` beside ``path``, which is renamed to ``path`` when it is
+    complete. To continue an interrupted run, pass ``resume=True`` and the same ``samples``: pictures that exist are
+    compared with the samples, the others are written.
 
     Args:
         path: a folder that does not exist yet.
         samples: pairs (encoded picture, label without tab or line break).
-        resume: go on with an unfinished folder of that name; a finished one is compared and left as it is.
-        finish: called with the unfinished folder and the number of samples once all are in it.
+        resume: continue an unfinished folder of that name; a finished one is compared and not changed.
+        finish: called with the unfinished folder and the number of samples when all samples are written.
 
     Returns:
         The number of samples in the folder.
 
     Raises:
-        UserError: ``path`` exists and ``resume`` is off, no samples, samples that differ from what is there, files in
-            ``.unfinished-NAME`` that are not the data set's, or a full disk (what is written stays, to be resumed).
+        UserError: ``path`` exists and ``resume`` is off; there are no samples; samples differ from the existing files;
+            ``.unfinished-NAME`` has files that are not the data set's; or the disk is full (the files written so far
+            stay, so that the run can be resumed).
     """
     final = Path(os.path.realpath(path))
-    aside = final.with_name(f"{UNFINISHED}{final.name}")
-    known = (*_PICTURES, LABELS, RECORD)
+    temporary = final.with_name(f"{UNFINISHED}{final.name}")
+    known_files = (*_PICTURES, LABELS, RECORD)
     finished = path.exists()
     if finished and not resume:
         raise UserError(f"{path}: exists; delete it, pass another path, or resume to check that it is complete")
-    folder = path if finished else aside
-    with _explained(folder):
+    folder = path if finished else temporary
+    with _explain_errors(folder):
         if not resume:
-            remove_folder(aside, known)
+            remove_folder(temporary, known_files)
         if finished and not (folder / IMAGES).is_dir():
             raise UserError(f"{path}: exists and is no folder of labeled pictures; pass another path")
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -169,15 +181,15 @@ def write_folder(
         _write_or_compare(folder / name, image, finished)
         labels.append(f"{name}\t{label}\n")
     if not labels:
-        remove_folder(aside, known)
+        remove_folder(temporary, known_files)
         raise UserError(f"{path}: no samples; a data set holds at least one")
-    with _explained(folder):
-        _check_all(folder, labels)
+    with _explain_errors(folder):
+        _check_complete(folder, labels)
         if not finished:
             with replace_file(folder / LABELS) as file:
                 file.write_bytes("".join(labels).encode("utf-8"))
             finish(folder, len(labels))
-            os.replace(aside, final)
+            os.replace(temporary, final)
     return len(labels)
 
 
@@ -186,28 +198,28 @@ def _suffix(image: bytes) -> str:
 
 
 def _write_or_compare(file: Path, image: bytes, finished: bool) -> None:
-    with _explained(file):
+    with _explain_errors(file):
         if file.exists() or finished:
             if not file.exists() or file.read_bytes() != image:
                 raise UserError(f"{file}: another picture than now; resume with the same source, or overwrite")
             return
-        aside = file.with_name(f"{PARTIAL}00000000-{file.name}")
-        aside.write_bytes(image)
-        os.replace(aside, file)
+        temporary = file.with_name(f"{PARTIAL}00000000-{file.name}")
+        temporary.write_bytes(image)
+        os.replace(temporary, file)
 
 
-def _check_all(folder: Path, labels: list[str]) -> None:
-    """The folder holds as many pictures as there are labels, and no other ``labels.tsv`` than these."""
-    found = sum(1 for _ in (folder / IMAGES).iterdir())
-    if found != len(labels):
-        raise UserError(f"{folder}: holds {found} pictures, {len(labels)} are given now; delete it or overwrite")
+def _check_complete(folder: Path, labels: list[str]) -> None:
+    """Check that the folder has as many pictures as labels, and that an existing ``labels.tsv`` has these labels."""
+    pictures = sum(1 for _ in (folder / IMAGES).iterdir())
+    if pictures != len(labels):
+        raise UserError(f"{folder}: holds {pictures} pictures, {len(labels)} are given now; delete it or overwrite")
     file = folder / LABELS
     if file.exists() and file.read_bytes() != "".join(labels).encode("utf-8"):
         raise UserError(f"{file}: other labels than now; resume with the same source, or overwrite")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

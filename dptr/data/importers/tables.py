@@ -1,4 +1,4 @@
-"""Import of word crops listed in a table, and of words of photographs listed with their four corners."""
+"""Import of word crops from a table or a data set, and of words of photographs from a table with their corners."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _Row = tuple[int, str, str]  # line, path, label
 
 
 def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
-    """A data set that ``dptr.data.labeled.open_labeled`` opens: a folder with ``labels.tsv``, or an LMDB.
+    """A data set in DPTR's format: a folder with ``labels.tsv``, or an LMDB (``dptr.data.labeled.open_labeled``).
 
     Raises:
-        UserError: as ``open_labeled``.
+        UserError: see ``open_labeled``.
     """
     dataset = open_labeled(source)
     for index in range(len(dataset)):
@@ -55,12 +55,15 @@ def import_folder(source: Path, drops: DropReport) -> Iterator[Word]:
 
 
 def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
-    """One LMDB of the Chinese benchmark (BCTR), such as ``scene_train``; labels do not change.
+    """An LMDB of the Chinese benchmark (BCTR), such as ``scene_train``. Labels are not changed.
 
-    Described in the README of FudanVI/benchmarking-chinese-text-recognition; keys as in ``dptr.utils.lmdb``.
+    The README of FudanVI/benchmarking-chinese-text-recognition describes it. Its keys are those of ``dptr.utils.lmdb``.
+
+    Args:
+        source: the LMDB's folder, or ``data.mdb`` in it.
 
     Raises:
-        UserError: as ``open_labeled``, or a folder without LMDB.
+        UserError: the folder is not an LMDB; see ``open_labeled``.
     """
     folder = source.parent if source.name == "data.mdb" else source
     if folder.is_dir() and not is_lmdb(folder):
@@ -73,18 +76,18 @@ def import_bctr(source: Path, drops: DropReport) -> Iterator[Word]:
 def import_table(
     source: Path, drops: DropReport, columns: tuple[str, str] | None = None, images: Path | None = None
 ) -> Iterator[Word]:
-    """A table of pictures and labels: ``.csv``, ``.jsonl`` or ``.ndjson``; any other file is tab-separated.
+    """A table of pictures and labels: CSV (``.csv``), JSON Lines (``.jsonl``, ``.ndjson``), otherwise tab-separated.
 
     Args:
-        source: the file, UTF-8. CSV is quoted as in RFC 4180, a tab-separated table is not quoted, and JSON has one
-            object per line.
-        columns: of path and label, by name, or by number from 1 in a table without a header. By default they are found
-            in the first line by name (``PATH_NAMES``, ``LABEL_NAMES``, any case); a table of two columns without such a
-            line has path and label.
+        source: the file, in UTF-8. CSV is quoted as in RFC 4180. Tab-separated tables have no quotes. JSON Lines have
+            one object per line.
+        columns: the columns of path and label, by name, or by number from 1 for a table without a header. By default,
+            names in the first line determine them (``PATH_NAMES``, ``LABEL_NAMES``, in any case). A table of two
+            columns without such a line has path and label.
         images: folder to which paths are relative; the table's folder by default.
 
     Raises:
-        UserError: missing; not UTF-8; a line without these columns; columns that cannot be determined.
+        UserError: the file is missing or not UTF-8; a line lacks these columns; or the columns cannot be determined.
     """
     read_rows = _json_rows if source.suffix.lower() in JSON_LINES else _separated_rows
     rows = read_rows(source, columns)
@@ -95,17 +98,17 @@ def import_table(
 
 
 def import_quads(source: Path, drops: DropReport, images: Path | None = None) -> Iterator[Word]:
-    """Words of photographs: ``image, x1, y1, ..., x4, y4, text``, tab-separated, one word per line.
+    """Words of photographs: a tab-separated table, with a word per line (``image, x1, y1, ..., x4, y4, text``).
 
-    Corners are in pixels, clockwise from the word's top left; ``###`` marks an illegible word. The first line is a
+    Corners are in pixels, clockwise from the word's top left. ``###`` marks an illegible word. The first line is a
     header if it begins with ``#`` or its second column is not a number.
 
     Args:
-        source: the file, UTF-8, or a folder with ``words.tsv``.
+        source: the file, in UTF-8, or a folder with ``words.tsv``.
         images: folder to which paths are relative; the table's folder by default.
 
     Raises:
-        UserError: missing; not UTF-8; or a line in another format.
+        UserError: the file is missing or not UTF-8, or a line has another format.
     """
     path = one_file(source, ("words.tsv",))
     folder = images or path.parent
@@ -138,19 +141,19 @@ def _separated_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
         raise UserError(f"{path}: no line in it; write a picture and its label a line")
     header = [cell.strip() for cell in rows[0][1]]
     if columns is not None and all(name.isdecimal() for name in columns):
-        places = [int(name) - 1 for name in columns]
-        if min(places) < 0:
+        column_indices = [int(name) - 1 for name in columns]
+        if min(column_indices) < 0:
             raise UserError(f"{path}: column 0; columns are counted from 1")
     elif columns is not None:
-        places = [_named(name, header, path) for name in columns]
+        column_indices = [_find_column(name, header, path) for name in columns]
         rows = rows[1:]
     else:
-        found = [_known(names, header) for names in (PATH_NAMES, LABEL_NAMES)]
-        if None not in found:
-            places = [place for place in found if place is not None]
+        known_columns = [_find_known_column(names, header) for names in (PATH_NAMES, LABEL_NAMES)]
+        if None not in known_columns:
+            column_indices = [index for index in known_columns if index is not None]
             rows = rows[1:]
         elif len(header) == 2:
-            places = [0, 1]
+            column_indices = [0, 1]
         else:
             raise UserError(
                 f"{path}: {len(header)} columns ({', '.join(header)[:80]}), and none named as path and label; name "
@@ -158,12 +161,12 @@ def _separated_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
             )
     result = []
     for number, cells in rows:
-        if len(cells) <= max(places) or (len(cells) != len(header)):
+        if len(cells) <= max(column_indices) or (len(cells) != len(header)):
             raise UserError(
                 f"{path}, line {number}: {len(cells)} columns where the first line has {len(header)} and column "
-                f"{max(places) + 1} is needed; correct the line"
+                f"{max(column_indices) + 1} is needed; correct the line"
             )
-        result.append((number, cells[places[0]], cells[places[1]]))
+        result.append((number, cells[column_indices[0]], cells[column_indices[1]]))
     return result
 
 
@@ -183,7 +186,7 @@ def _csv_cells(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _named(name: str, header: list[str], path: Path) -> int:
+def _find_column(name: str, header: list[str], path: Path) -> int:
     if name in header:
         return header.index(name)
     nearest = difflib.get_close_matches(name, header, n=1, cutoff=0.4)
@@ -191,7 +194,7 @@ def _named(name: str, header: list[str], path: Path) -> int:
     raise UserError(f"{path}: no column '{name}'; {hint}pass two of {', '.join(header)[:80]}")
 
 
-def _known(names: tuple[str, ...], header: list[str]) -> int | None:
+def _find_known_column(names: tuple[str, ...], header: list[str]) -> int | None:
     lower = [cell.lower() for cell in header]
     return next((lower.index(name) for name in names if name in lower), None)
 
@@ -204,9 +207,9 @@ def _json_rows(path: Path, columns: tuple[str, str] | None) -> list[_Row]:
         names = columns
         if names is None:
             keys = list(record) if isinstance(record, dict) else []
-            found = [_known(known, keys) for known in (PATH_NAMES, LABEL_NAMES)]
-            if found[0] is None or found[1] is None:
+            known_keys = [_find_known_column(names, keys) for names in (PATH_NAMES, LABEL_NAMES)]
+            if known_keys[0] is None or known_keys[1] is None:
                 raise UserError(f"{where}: no path and label in {line[:60]!r}; name their keys with columns")
-            names = (keys[found[0]], keys[found[1]])
+            names = (keys[known_keys[0]], keys[known_keys[1]])
         rows.append((number, field(record, names[0], str, where), field(record, names[1], str, where)))
     return rows

@@ -1,18 +1,19 @@
-"""The languages, one TOML file each.
+"""The languages that DPTR knows, one TOML file each.
 
-A file holds, beside ``name``:
+A file has a ``name`` and these keys:
 
 - ``letters`` (both cases, where there are two), ``marks`` (combining marks), ``joiners``, ``digits`` (other than
-  ASCII's), and ``signs``: the characters of its charset, in this order, behind ASCII's. ``rows`` names rows of an East
-  Asian national standard instead, as (codec, first, last).
-- ``direction``: ``rtl`` for scripts that run from right to left; ``ltr`` where it is left out.
-- ``words``: ``wordfreq`` or ``cldr``; and ``list``, that list's code where it is not the language's.
+  ASCII's), and ``signs``: the characters of the charset. The charset has them in this order, after ASCII.
+- ``rows``: rows of an East Asian national standard, as (codec, first, last). Their characters come right after ASCII.
+- ``direction``: ``rtl`` (right to left), ``ltr`` (left to right, the default), or ``mixed`` (a union of both).
+- ``words``: the source of words, ``wordfreq`` (the default) or ``cldr``.
+- ``list``: the code of the word list, if it differs from the language's code.
 - ``dictionary``: a Debian package with a longer list of words.
-- ``union``: instead of all these, the languages whose characters and words it joins.
+- ``union``: instead of characters and words, the languages whose characters and word lists are combined.
 
-Letters are the main exemplar characters of Unicode CLDR in both cases, where a file names no other source; beside them
-stand the language's quotation marks (CLDR's delimiters) and the signs that its prices and sentences need. What is left
-out of CLDR's sets, or added to them, a comment in the file says.
+Letters are the main exemplar characters of Unicode CLDR, in both cases, unless a file names another source. The signs
+include the language's quotation marks (CLDR's delimiters) and those that its prices and sentences need. A comment in a
+file says how it differs from CLDR's sets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CHARACTERS = ("letters", "marks", "joiners", "digits", "signs")
 
 
 class _Languages(Mapping[str, Language]):
-    """Languages by code, in alphabetical order; a file is read when its language is first asked for."""
+    """Languages by code, in alphabetical order. A file is read when its language is first accessed."""
 
     def __init__(self, folder: Path):
         self._codes = {path.stem: path for path in sorted(folder.glob("*.toml"))}
@@ -49,10 +50,12 @@ class _Languages(Mapping[str, Language]):
 
 @cache
 def read_language(path: Path) -> Language:
-    """The language of a TOML file; its code is the file's name. Parts of a union are looked for beside it.
+    """Read a language from a TOML file.
+
+    The stem of the file's name is the language's code. The files of a union's languages are in the same folder.
 
     Raises:
-        ValueError: a key that no language has, or a value that it cannot have.
+        ValueError: an unknown key, or a value that its key cannot have.
         KeyError: ``name`` is missing.
     """
     table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -62,9 +65,9 @@ def read_language(path: Path) -> Language:
     parts = tuple(table.pop("union", ()))
     dictionary = table.pop("dictionary", "")
     if parts:
-        joined = [read_language(path.with_name(f"{part}.toml")) for part in parts]
-        charset = "".join(dict.fromkeys("".join(part.charset for part in joined)))
-        lists = tuple(dict.fromkeys(each for part in joined for each in part.lists))
+        languages = [read_language(path.with_name(f"{part}.toml")) for part in parts]
+        charset = "".join(dict.fromkeys("".join(part.charset for part in languages)))
+        lists = tuple(dict.fromkeys(each for part in languages for each in part.lists))
     else:
         charset, lists = _characters(table), (_word_list(table, path),)
     if table:
@@ -90,9 +93,10 @@ LANGUAGES: Mapping[str, Language] = _Languages(FOLDER)
 def written_languages(characters: Iterable[str]) -> tuple[str, ...]:
     """The codes of the languages all of whose letters and marks are among ``characters``.
 
-    Languages that need ASCII's letters alone, which every charset holds, count only where there are no others.
+    The charset of every language has the ASCII letters. Languages that need no others are returned only if no other
+    language matches.
     """
-    known = {*characters}
-    spelled = {code: {each for each in LANGUAGES[code].charset if category(each)[0] in "LM"} for code in LANGUAGES}
-    written = tuple(code for code, letters in spelled.items() if letters <= known)
-    return tuple(code for code in written if not "".join(spelled[code]).isascii()) or written
+    available = {*characters}
+    letters_of = {code: {each for each in LANGUAGES[code].charset if category(each)[0] in "LM"} for code in LANGUAGES}
+    written = tuple(code for code, letters in letters_of.items() if letters <= available)
+    return tuple(code for code in written if not "".join(letters_of[code]).isascii()) or written
