@@ -127,7 +127,7 @@ def tesseract(paths: Sequence[Path], language: str) -> list[str]:
 
 
 def table(folder: Path, language: str, readers: dict[str, Callable[[Sequence[Path]], list[str]]]) -> str:
-    """Markdown: for each reader the word accuracy, 1-NED, and the word accuracy with non-ASCII characters and without."""
+    """Markdown: for each reader word accuracy and 1-NED, and the accuracy on words with and without non-ASCII."""
     crops, fold = open_labeled(folder), protocol(language)
     paths = [folder / line.split("\t")[0] for line in (folder / "labels.tsv").read_text("utf-8").splitlines()]
     truths = [fold(crops.label(row)) for row in range(len(crops))]
