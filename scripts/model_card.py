@@ -91,17 +91,15 @@ def read_all(reader: Reader, folder: Path) -> list[Crop]:
     for first in range(0, len(dataset), reader.batch_size):
         rows = [row for row in range(first, min(first + reader.batch_size, len(dataset))) if fold(dataset.label(row))]
         images = [dataset.image(row) for row in rows]
-        for row, image, found in zip(
-            rows, images, reader.predict_views([reader.views(i) for i in images]), strict=True
-        ):
+        readings = reader.predict_views([reader.views(image) for image in images])
+        for row, image, reading in zip(rows, images, readings, strict=True):
             gray = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
             low, high = np.percentile(gray, (5, 95))
             contrast = float(high - low)
             edges = float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean()) / max(contrast, 1)
             label = dataset.label(row)
-            crops.append(
-                Crop(fold(label), fold(found.text), label, found.text, found.confidence, *image.size, contrast, edges)
-            )
+            folded = fold(label), fold(reading.text)
+            crops.append(Crop(*folded, label, reading.text, reading.confidence, *image.size, contrast, edges))
     return crops
 
 
@@ -166,9 +164,9 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
     for name, crops in sets.items():
         confidences, right = [c.confidence for c in crops], [c.right for c in crops]
         sure = confidence_threshold(confidences, right)
-        told = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
+        threshold_text = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
         errors = f"{expected_calibration_error(confidences, right):.1%} ({chance_calibration_error(confidences):.1%})"
-        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {errors} | {told} |")
+        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {errors} | {threshold_text} |")
     return [*lines, ""]
 
 
@@ -193,10 +191,10 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
     lines = ["## Where it fails", "", f"| | | {' | '.join(f'`{name}`' for name in sets)} |"]
     lines += ["|---|---|" + "---:|" * len(sets)]
     for title, group in groups.items():
-        found = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
+        rows_by_set = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
         for key in _ORDER[title]:
             cells = []
-            for rows in found.values():
+            for rows in rows_by_set.values():
                 hits = [right for one, right in rows if one == key]
                 cells.append(f"{np.mean(hits):.1%} of {len(hits)}" if hits else "")
             lines.append(f"| {title} | {key} | {' | '.join(cells)} |")

@@ -236,9 +236,7 @@ class Run:
     def _training(self, name: str, settings: Sequence[str]) -> tuple[str, ...]:
         stage = "pretrain" if name == "pretrain" else "finetune"
         recipe = RECIPES / f"paper-{stage}.toml"
-        load_recipe(
-            PretrainRecipe if stage == "pretrain" else FinetuneRecipe, recipe, settings
-        )  # report wrong settings now
+        load_recipe(PretrainRecipe if stage == "pretrain" else FinetuneRecipe, recipe, settings)  # reports mistakes now
         sets = [part for setting in settings for part in ("--set", setting)]
         return (stage, "--config", str(recipe), *sets, "--out", str(self.out / name))
 

@@ -129,16 +129,17 @@ def ship(
 
     Args:
         source: a run of ``dptr new-language``, or a checkpoint's folder.
-        name: lower-case ASCII letters, digits and hyphens.
+        name: lower-case ASCII letters, digits, and hyphens.
         test: labeled crops; None = those of the run.
         notes: lines for the card's ``trained_on``.
-        out: the folder that gets a folder ``name``.
+        out: the parent folder; the distribution is its subfolder ``name``.
         int8: store the weights in 8 bits (``dptr.export.quantize.round_weights``).
-        fonts: files or folders, to write on the sheet with; none = those of the recipe, or of the system.
-        shown: labeled crops of the sheet; None = those of the test.
+        fonts: font files or folders for the text on the sheet; none = those of the recipe, or of the system.
+        shown: labeled crops for the sheet; None = those of the test.
 
     Raises:
-        UserError: a name that may not be, no test crops, a file above ``LARGEST``; see ``export``, ``evaluate``.
+        UserError: the name is not allowed, there are no test crops, or the file is larger than ``LARGEST``; see
+            ``export`` and ``evaluate``.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in (*SHIPPED, "weights"):
         raise UserError(f"name '{name}': pass lower-case letters, digits and hyphens, such as cyrillic")
@@ -149,7 +150,7 @@ def ship(
     card = make_card(model, name, notes)
     base = open_checkpoint(model).charset.name.removesuffix(SPACED)
     code = read_json(source / MANIFEST, "run")["code"] if run.is_dir() else base if base in LANGUAGES else ""
-    named = fonts or card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
+    font_paths = fonts or card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
     with tempfile.TemporaryDirectory(prefix="dptr-recognizer-") as scratch:
         half = Path(scratch) / name
         save_half(model, half, card)
@@ -159,7 +160,7 @@ def ship(
         file = package / "model.onnx"
         numbers: dict[str, Any] = {"int8": "weights"} if int8 else {"half": True}
         count = min(PARITY, len(open_labeled(test)))
-        judged = half  # of float16 a file computes the same
+        judged = half  # a float16 file computes the same as this checkpoint
         if int8:
             judged = Path(scratch) / "judged.onnx"
             export(half, judged, [test], count, **numbers)
@@ -172,8 +173,8 @@ def ship(
         if size > LARGEST:
             raise UserError(f"{name}: {size:.1f} MB; a recognizer has {LARGEST:g} MB at most; train a smaller one")
         write_json(package / "card.json", card)
-        found = [path for path in named if Path(path).exists()]
-        write_sheet(file, shown or test, card["results"][0]["protocol"], found, package / "sheet.png")
+        existing_fonts = [path for path in font_paths if Path(path).exists()]
+        write_sheet(file, shown or test, card["results"][0]["protocol"], existing_fonts, package / "sheet.png")
         write_texts(made, package, name, card, size)
         target = out / name
         if target.exists():
