@@ -54,7 +54,7 @@ class Parity:
 
     def describe(self) -> str:
         torch, file = self.milliseconds
-        tied = f"; {self.ties} of these differ only where two characters are equally likely" if self.ties else ""
+        tied = f"; {self.ties} crops differ only where two characters are equally likely" if self.ties else ""
         return (
             f"{self.crops - self.different} of {self.crops} crops read alike ({self.words} different words{tied}), "
             f"probabilities differ by {self.difference:.1e} at most; "
