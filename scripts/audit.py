@@ -1,7 +1,7 @@
-"""Ask the index's data of vulnerabilities about every package of constraints.txt, by pip-audit.
+"""Check all packages of constraints.txt for known vulnerabilities with pip-audit, which asks the package index.
 
-Exit code 1 for a known vulnerability. Where the data cannot be had, it says so in a line and exits with 0: a check that
-needs the network is no test of this code.
+The exit code is 1 if there is a known vulnerability. If the index does not answer, the script prints a line and exits
+with 0, because a check that depends on the network is no test of this code.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def main() -> None:
 
 
 def summarize(report: dict[str, list[dict[str, object]]]) -> tuple[list[str], int]:
-    """A line for each known vulnerability, and how many packages nothing is known of."""
+    """A line for each known vulnerability, and the number of packages that the index has no data about."""
     lines, unknown = [], 0
     for each in report["dependencies"]:
         unknown += "skip_reason" in each
-        for found in each.get("vulns", []):  # type: ignore[attr-defined]
-            fixed = ", ".join(found["fix_versions"]) or "none yet"
-            lines.append(f"audit: {each['name']} {each['version']}: {found['id']}; fixed in {fixed}")
+        for vulnerability in each.get("vulns", []):  # type: ignore[attr-defined]
+            fixed = ", ".join(vulnerability["fix_versions"]) or "none yet"
+            lines.append(f"audit: {each['name']} {each['version']}: {vulnerability['id']}; fixed in {fixed}")
     return lines, unknown
 
 

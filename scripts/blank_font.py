@@ -1,9 +1,9 @@
-"""Draw the font of the invisible text in searchable PDFs: one glyph without ink, for every character.
+"""Make the font for the invisible text in searchable PDFs: one empty glyph for all characters.
 
     python scripts/blank_font.py dptr/photo/outputs/blank.ttf
 
-The glyph is a line without width from corner to corner of its cell: no viewer draws it, and all know how large it is.
-Written for DPTR; Apache-2.0 as the code.
+The glyph is a line of zero width from corner to corner of its cell. Viewers do not draw it, but know its size. The font
+was made for DPTR and is licensed under Apache-2.0, like the code.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-UNITS, ADVANCE, ASCENT, DESCENT = 1000, 500, 800, -200  # dptr/photo/outputs/pdf.py counts with these
-CREATED = 3_786_912_000  # seconds from 1904 to 2024: the same file each time
+UNITS, ADVANCE, ASCENT, DESCENT = 1000, 500, 800, -200  # dptr/photo/outputs/pdf.py relies on these
+CREATED = 3_786_912_000  # seconds from 1904 to 2024; a fixed time makes the file reproducible
 
 
 def draw() -> FontBuilder:

@@ -1,12 +1,14 @@
 """``make demo``: DPTR on two cores in a few minutes, without a download.
 
-First the model that ships reads crops. Then the chain runs in miniature, with the commands of every user: a glimpse of
-alignment, a decoder pre-trained on text tokens, and two recognizers fine-tuned on the same few labeled crops with the
-same budget, one with that decoder and one with a fresh one. All crops are rendered here, in the embedded fonts; those
-of stage 2 show letters of lamps, as on displays: the dual encoder learned from no such crop.
+First, the shipped model reads crops. Then the script runs the whole method in miniature, with the ordinary commands: a
+few steps of alignment, pre-training of a decoder on text tokens, and fine-tuning of two recognizers on the same few
+labeled crops with the same budget, one with the pre-trained decoder and one with a fresh decoder. The script renders
+all crops in the embedded fonts. Those of stage 2 show letters made of lamps, as on displays; the training of the dual
+encoder had no such crops.
 
-One thread computes and one process renders, whatever the machine has, so that every sum comes out the same. The numbers
-depend on the kind of CPU and on the versions of constraints.txt, on no font, folder or variable of the machine.
+The script always uses one thread and one rendering process, so that sums do not depend on the number of cores. The
+numbers depend on the kind of CPU and the versions in constraints.txt, but not on the machine's fonts, folders, or
+environment variables.
 """
 
 from __future__ import annotations
@@ -47,22 +49,22 @@ from dptr.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 SAMPLES, LABELED, TEST = 12, 500, 1000  # crops
-FONTS = {"render.fonts": [str(EMBEDDED)]}  # whatever this system has
+FONTS = {"render.fonts": [str(EMBEDDED)]}  # only the embedded fonts, not those of the system
 LAMPS = RenderConfig(effects={"dots": 1.0})
 
-Row = tuple[str, int, Result]  # what was measured, labeled crops it has seen, how it reads
+Row = tuple[str, int, Result]  # name of the recognizer, labeled crops in its training, result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="DPTR in miniature.")
     parser.add_argument("--model", default="dptr-en", help="the recognizer that reads the samples")
-    parser.add_argument("--glyph", default="glyph-en", help="the dual encoder that the chain builds on")
-    parser.add_argument("--seed", type=int, default=0, help="of crops, weights and orders from stage 1 on")
-    parser.add_argument("--out", type=Path, help="where everything is written; default: a new temporary folder")
+    parser.add_argument("--glyph", default="glyph-en", help="the dual encoder for stages 1 and 2")
+    parser.add_argument("--seed", type=int, default=0, help="of crops, weights, and orders from stage 1 on")
+    parser.add_argument("--out", type=Path, help="the folder for all files; default: a new temporary folder")
     arguments = parser.parse_args()
     out = arguments.out or Path(tempfile.mkdtemp(prefix="dptr-demo-"))
     begun = time.monotonic()
-    torch.set_num_threads(1)  # the order of sums depends on it
+    torch.set_num_threads(1)  # the order of sums depends on the number of threads
     try:
         with section("1. Reading word crops"):
             read_samples(arguments.model, out)
@@ -80,13 +82,13 @@ def main() -> None:
 
 
 def rendered(split: Split, seed: int, config: RenderConfig) -> RenderedWords:
-    """Words of one split, in the embedded fonts of that split: alignment has never drawn from the held-out ones."""
+    """Words of one split in the embedded fonts of that split. Alignment never uses the held-out fonts."""
     corpus = Corpus(CorpusConfig(), resolve_charset("94"), 25, seed, split)
     return RenderedWords(corpus, Renderer(config, seed, FontIndex(find_fonts([EMBEDDED]), split)))
 
 
 def write_crops(source: RenderedWords, count: int, folder: Path) -> Path:
-    """A data set as users have them: pictures and ``labels.tsv``."""
+    """Write a data set in the usual form: pictures and ``labels.tsv``."""
     (folder / "images").mkdir(parents=True)
     lines = []
     for index in range(count):
@@ -98,12 +100,12 @@ def write_crops(source: RenderedWords, count: int, folder: Path) -> Path:
 
 
 def read_samples(model: str, out: Path) -> None:
-    """Rendered words in fonts that no training saw."""
+    """Read rendered words in fonts that no training has used."""
     print_reading(Reader(model), write_crops(rendered("heldout", 10, RenderConfig()), SAMPLES, out / "samples"))
 
 
 def print_reading(reader: Reader, folder: Path) -> None:
-    """Truth and reading of the crops of a data set."""
+    """Print the label and the reading of each crop of a data set."""
     dataset = open_labeled(folder)
     rows = range(len(dataset))
     fold = PROTOCOLS["36"]
@@ -118,7 +120,7 @@ def print_reading(reader: Reader, folder: Path) -> None:
 
 
 def align(out: Path) -> None:
-    """Sixteen steps, to see the loss fall; the chain goes on with the dual encoder that ships."""
+    """Run sixteen steps, which show the loss falling. The later stages use the shipped dual encoder."""
     command("align", "demo-align.toml", out / "align", FONTS)
     log = [json.loads(line) for line in (out / "align" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [record["loss"] for record in log if "loss" in record]
@@ -128,7 +130,7 @@ def align(out: Path) -> None:
 
 
 def pretrain(glyph: str, out: Path, seed: int) -> Path:
-    """Returns the folder of the decoder."""
+    """Pre-train the decoder, and return its folder."""
     command("pretrain", "demo-pretrain.toml", out / "text", {"dual.model": glyph, "run.seed": seed})
     decoder = out / "text" / "model"
     for result in card_of(decoder)["results"]:
@@ -137,7 +139,7 @@ def pretrain(glyph: str, out: Path, seed: int) -> Path:
 
 
 def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
-    """Three recognizers: parts joined without any training, and fine-tuned with either decoder."""
+    """Evaluate three recognizers: one joined from its parts without training, and one fine-tuned with each decoder."""
     crops = write_crops(rendered("train", 100 + seed, LAMPS), LABELED, out / "crops" / "train")
     test = write_crops(rendered("heldout", 200 + seed, LAMPS), TEST, out / "crops" / "test")
     fresh: dict[str, Any] = {"init.glyph": glyph, "data.train": [str(crops)], "run.seed": seed}
@@ -154,7 +156,7 @@ def finetune(glyph: str, decoder: Path, out: Path, seed: int) -> list[Row]:
 
 def join(settings: dict[str, Any], folder: Path) -> Path:
     """Write the recognizer that stage 2 starts from: encoder and FMU of the dual encoder, decoder of stage 1."""
-    settings = {**settings, "data.rendered": 1}  # no crop is read
+    settings = {**settings, "data.rendered": 1}  # no labeled crops are needed
     resolved = resolve_finetune(load_recipe(FinetuneRecipe, RECIPES / "demo-finetune.toml", overrides(settings)))
     recipe, charset = resolved.recipe, resolved.charset
     with torch.random.fork_rng():
@@ -166,7 +168,7 @@ def join(settings: dict[str, Any], folder: Path) -> Path:
 
 
 def print_table(rows: list[Row], seed: int) -> None:
-    """What pre-training on text tokens is worth here."""
+    """Print the gain of pre-training on text tokens."""
     n = rows[0][2].n
     print(f"\n{'decoder':<32}{'labeled crops':>15}{'word accuracy':>15}{'1-NED':>9}")
     worst = 0.0
@@ -181,7 +183,7 @@ def print_table(rows: list[Row], seed: int) -> None:
 
 
 def overrides(settings: dict[str, Any]) -> list[str]:
-    """As ``--set`` takes them."""
+    """Settings as ``--set`` options."""
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
@@ -196,7 +198,7 @@ def command(name: str, recipe: str, out: Path, settings: dict[str, Any]) -> None
 
 @contextmanager
 def section(title: str) -> Iterator[None]:
-    """A heading, and below it the seconds that it took."""
+    """Print a heading, and after the ``with`` block the seconds that it took."""
     begun = time.monotonic()
     print(f"\n=== {title}", flush=True)
     yield

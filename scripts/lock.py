@@ -1,4 +1,4 @@
-"""Write requirements.txt: the base install in the versions of constraints.txt, with the hashes of all their files."""
+"""Write requirements.txt: the packages of the base install in the versions of constraints.txt, with their hashes."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""The mean of two recognizers of one network, weight by weight: a trained one, and the one that training began with.
+"""Average the weights of two recognizers of the same network: a trained one, and the one that training started from.
 
     python scripts/mean_weights.py runs/ctc/model runs/published/model --share 0.25 --out runs/mean
 
-writes three quarters of the first and one quarter of the second. What training on few crops forgets of others, a share
-of the weights before it brings back (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). Card,
-settings, charset, and temperature are those of the first, without the confidences by precision, which were measured on
-it alone; choose the share on validation crops, with dptr eval.
+writes the sum of three quarters of the first and one quarter of the second. Training on few crops forgets what it
+learned from others; a share of the earlier weights restores it (Wortsman et al., Robust fine-tuning of zero-shot
+models, CVPR 2022). Card, settings, charset, and temperature are those of the first recognizer. Its confidence
+thresholds are dropped, because they were measured on the first recognizer alone. Choose the share on validation crops
+with dptr eval.
 """
 
 from __future__ import annotations
@@ -36,10 +37,16 @@ def main() -> None:
 
 
 def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
-    """Write the mean as a recognizer folder.
+    """Write the weighted mean as a recognizer folder.
+
+    Args:
+        model, other: folders of recognizers.
+        share: weight of ``other``, 0 to 1; ``model`` has the rest.
+        out: a new folder.
 
     Raises:
-        UserError: a share outside 0 to 1, other settings or characters, a folder that cannot be read, or one to write.
+        UserError: ``share`` is outside 0 to 1, the recognizers have different settings or characters, one of them
+            cannot be read, or ``out`` exists or cannot be written.
     """
     if not 0 <= share <= 1:
         raise UserError(f"--share {share:g}: a share is from 0 to 1; pass 0.25 for a quarter of the second model")
@@ -51,10 +58,10 @@ def write_mean(model: Path, other: Path, share: float, out: Path) -> None:
         )
     if out.exists():
         raise UserError(f"--out {out}: exists already; pass a new folder, or remove it")
-    loaded, ends = build_loaded(first), build_loaded(second).model.state_dict()
+    loaded, other_weights = build_loaded(first), build_loaded(second).model.state_dict()
 
     def mean(name: str, tensor: Tensor) -> Tensor:
-        return tensor.lerp(ends[name], share) if tensor.is_floating_point() else tensor
+        return tensor.lerp(other_weights[name], share) if tensor.is_floating_point() else tensor
 
     loaded.model.load_state_dict({name: mean(name, tensor) for name, tensor in loaded.model.state_dict().items()})
     card = {key: value for key, value in loaded.card.items() if key != "thresholds"}

@@ -1,10 +1,10 @@
-"""A shipped model's card as a page: what it is, how it reads, where it fails, how far its confidence can be trusted.
+"""Write the page of a shipped model: its training, accuracy, typical errors, and the reliability of its confidence.
 
     DPTR_DATA=... python scripts/model_card.py dptr-en --data iiit5k/test --data ic15/test
 
 writes README.md beside the model's weights (``dptr models NAME`` prints it) and docs/assets/confidence-NAME.png. Run it
-after scripts/ship.py; data sets are named below DPTR_DATA and are only read to report. Protocol 36. No picture of
-them is kept.
+after scripts/ship.py. Paths of data sets are relative to DPTR_DATA. The sets are used only for reporting, under
+protocol 36, and no picture of them is stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dptr.utils.sizes import CropSizes
 from dptr.weights import SHIPPED, model_file
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-COMMON = 4.0  # Zipf: ten times in a million words
+COMMON = 4.0  # Zipf frequency: ten times in a million words
 SOURCES = {
     "iiit5k/train": "IIIT 5K-Word (Mishra et al. 2012)",
     "ic15/train": "ICDAR 2015 Incidental Scene Text, task 4.3 (Karatzas et al. 2015)",
@@ -52,7 +52,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Crop:
-    """One crop and how it was read; ``truth`` and ``read`` are folded."""
+    """One crop and its reading; ``truth`` and ``read`` are folded by the protocol."""
 
     truth: str
     read: str
@@ -86,22 +86,20 @@ def main() -> None:
 
 
 def read_all(reader: Reader, folder: Path) -> list[Crop]:
-    """Every crop whose label is not empty under protocol 36."""
+    """Read all crops whose label is not empty under protocol 36."""
     dataset, fold, crops = open_labeled(folder), protocol("36"), []
     for first in range(0, len(dataset), reader.batch_size):
         rows = [row for row in range(first, min(first + reader.batch_size, len(dataset))) if fold(dataset.label(row))]
         images = [dataset.image(row) for row in rows]
-        for row, image, found in zip(
-            rows, images, reader.predict_views([reader.views(i) for i in images]), strict=True
-        ):
+        readings = reader.predict_views([reader.views(image) for image in images])
+        for row, image, reading in zip(rows, images, readings, strict=True):
             gray = cv2.cvtColor(to_array(image, 32, max(8, round(32 * image.width / image.height))), cv2.COLOR_RGB2GRAY)
             low, high = np.percentile(gray, (5, 95))
             contrast = float(high - low)
             edges = float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean()) / max(contrast, 1)
             label = dataset.label(row)
-            crops.append(
-                Crop(fold(label), fold(found.text), label, found.text, found.confidence, *image.size, contrast, edges)
-            )
+            folded = fold(label), fold(reading.text)
+            crops.append(Crop(*folded, label, reading.text, reading.confidence, *image.size, contrast, edges))
     return crops
 
 
@@ -116,14 +114,14 @@ def _decoder(model: dict[str, Any]) -> str:
 
 
 def _accents(card: dict[str, Any]) -> str:
-    """What of the charset lies beyond ASCII, for the sentence that says what is read."""
+    """Describe the non-ASCII part of the charset, for the sentence about what the model reads."""
     return "" if card["recipe"]["model"]["charset"].startswith("94") else "letters with diacritics, "
 
 
 def _about(card: dict[str, Any]) -> list[str]:
     model = card["recipe"]["model"]
     run, optim = card["recipe"]["run"], card["recipe"]["optim"]
-    batch = run.get("batch_size") or run["batch"]  # as older recipes called it
+    batch = run.get("batch_size") or run["batch"]  # the name in older recipes
     folders = card["recipe"]["render"]["fonts"]
     rented = "scratch/fonts" in folders  # what research/gpu/inputs.py packs is of both kinds
     more = rented or "runs/web-fonts" in folders
@@ -166,14 +164,14 @@ def _results(sets: dict[str, list[Crop]]) -> list[str]:
     for name, crops in sets.items():
         confidences, right = [c.confidence for c in crops], [c.right for c in crops]
         sure = confidence_threshold(confidences, right)
-        told = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
+        threshold_text = f"{sure[0]:.3f} ({sure[1]:.1%} of crops)" if sure else "none"
         errors = f"{expected_calibration_error(confidences, right):.1%} ({chance_calibration_error(confidences):.1%})"
-        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {errors} | {told} |")
+        lines.append(f"| `{name}` | {len(crops):,} | {np.mean(right):.2%} | {errors} | {threshold_text} |")
     return [*lines, ""]
 
 
 def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
-    """Accuracy by what can be measured of a crop."""
+    """Accuracy by measurable properties of a crop."""
     everything = [crop for crops in sets.values() for crop in crops]
     sharp = np.quantile([c.sharpness for c in everything], (0.25, 0.5, 0.75))
     clear = np.quantile([c.contrast for c in everything], (0.25, 0.5, 0.75))
@@ -193,10 +191,10 @@ def _where_it_fails(sets: dict[str, list[Crop]]) -> list[str]:
     lines = ["## Where it fails", "", f"| | | {' | '.join(f'`{name}`' for name in sets)} |"]
     lines += ["|---|---|" + "---:|" * len(sets)]
     for title, group in groups.items():
-        found = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
+        rows_by_set = {name: [(group(crop), crop.right) for crop in crops] for name, crops in sets.items()}
         for key in _ORDER[title]:
             cells = []
-            for rows in found.values():
+            for rows in rows_by_set.values():
                 hits = [right for one, right in rows if one == key]
                 cells.append(f"{np.mean(hits):.1%} of {len(hits)}" if hits else "")
             lines.append(f"| {title} | {key} | {' | '.join(cells)} |")
@@ -313,7 +311,7 @@ def _frequency(crop: Crop) -> str:
 
 
 def _swaps(truth: str, read: str) -> list[tuple[str, str]]:
-    """Single characters that stand for single ones where the two words are laid side by side."""
+    """The pairs of single characters that differ in an alignment of the two words."""
     blocks = SequenceMatcher(None, truth, read, autojunk=False).get_opcodes()
     pairs = [(truth[a:b], read[c:d]) for kind, a, b, c, d in blocks if kind == "replace" and b - a == d - c]
     return [(one, other) for before, after in pairs for one, other in zip(before, after, strict=True)]
@@ -327,7 +325,7 @@ def _code(text: str) -> str:
 
 
 def draw(sets: dict[str, list[Crop]], path: Path, bins: int = 10) -> None:
-    """Left: accuracy by confidence. Right: errors among the words that are taken without a look, by their share."""
+    """Draw accuracy by confidence (left), and the error rate among accepted words by the accepted share (right)."""
     from matplotlib import pyplot
 
     figure, (reliability, risk) = pyplot.subplots(1, 2, figsize=(9.6, 4.2))

@@ -1,8 +1,8 @@
-"""Draw the README's picture: rendered words that no training saw, and what a recognizer reads on them.
+"""Draw the picture of the README: rendered words that no training has seen, and their readings.
 
     python scripts/picture.py docs/assets/reading.png [--model dptr-latin]
 
-Words are held out of the corpus, fonts of the training fonts. Chosen by number, not by how well they are read.
+Words and fonts are held out of training. They are chosen by number, not by how well they are read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def draw(reader: Reader, source: RenderedWords) -> Image.Image:
-    """A grid of crops, below each the word read and its confidence; wrong ones in red, with the truth."""
+    """Draw a grid of crops with the reading and its confidence below each; errors are red, with the label."""
     font = ImageFont.load_default(20)
     width, height = SCALE * 128, SCALE * 32
     sheet = Image.new("RGB", (COLUMNS * (width + GAP) + GAP, ROWS * (height + 2 * LINE + GAP) + GAP), "white")

@@ -1,10 +1,10 @@
-"""The fonts that the project brings: the embedded Latin ones, and those that its tests draw other scripts with.
+"""Make the fonts in the repository: the embedded Latin fonts, and the fonts of other scripts for tests.
 
     python scripts/project_fonts.py --embedded dptr/synth/embedded --tests tests/fonts
 
-Needs ``npm`` and ``apt-get``. Every font is cut down to the characters below with
-fontTools, with the layout rules that words need and without hinting; that is the only change. Licenses lie beside the
-fonts, sources and versions in FONTS.md. No font is named by a name that its license reserves.
+Needs ``npm`` and ``apt-get``. The only change to each font is that fontTools subsets it to the characters below, keeps
+the layout features that words need, and removes hinting. Licenses are beside the fonts, and FONTS.md lists sources and
+versions. No font has a name that its license reserves.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ EMBEDDED = {
     "Satisfy": ("satisfy@0.4.1", "Satisfy_400Regular"),
 }
 RULES = ["calt", "ccmp", "clig", "kern", "liga", "locl", "mark", "mkmk", "rlig"]  # for scripts that are not joined
-UNSHAPED = {"latin", "cyrillic", "el", "zh", "ja", "ko", "hy", "ka", "am", "ti"}  # of all others, all rules are kept
+UNSHAPED = {"latin", "cyrillic", "el", "zh", "ja", "ko", "hy", "ka", "am", "ti"}  # other scripts keep all features
 LATIN = [*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x2013, 0x203B), 0x20AC, 0x2122]
 
-# By family: the package, the file in it, and the languages whose characters are kept.
+# By family: the package, the file in it, and the languages whose characters the subset has.
 TESTS = {
     "Noto Sans": ("noto-sans@0.4.2", "NotoSans_400Regular", "latin cyrillic el"),
     "Noto Sans Arabic": ("noto-sans-arabic@0.4.3", "NotoSansArabic_400Regular", "arabic"),
@@ -88,8 +88,8 @@ TESTS = {
     "Noto Sans Chakma": ("fonts-noto-core", "NotoSansChakma-Regular", "ccp"),
     "Noto Sans Coptic": ("fonts-noto-core", "NotoSansCoptic-Regular", "cop"),
 }
-FREQUENT = 300  # letters of a language with thousands of them: the most frequent ones in its words
-MARKS = [*range(0x20, 0x7F), 0xA0, 0x200C, 0x200D, 0x25CC]  # ASCII, joiners, and what stands for a missing letter
+FREQUENT = 300  # the number of letters, the most frequent ones, for a language with thousands of letters
+MARKS = [*range(0x20, 0x7F), 0xA0, 0x200C, 0x200D, 0x25CC]  # ASCII, joiners, and the dotted circle
 
 
 def main() -> None:
@@ -107,18 +107,18 @@ def main() -> None:
 
 
 def characters_of(codes: str) -> list[int]:
-    """Code points of the charsets of some languages; of thousands of letters, the most frequent ones."""
-    kept = set(MARKS)
+    """The code points of the charsets of languages; for East Asian ones, only the most frequent letters."""
+    characters = set(MARKS)
     for code in codes.split():
         letters = LANGUAGES[code].charset
         large = [letter for letter in letters if script(letter) == "EAST ASIAN" and ord(letter) >= 0x3400]
-        kept |= set(map(ord, letters)) - set(map(ord, large))
-        kept |= set(map(ord, frequent(code, set(large))))
-    return sorted(kept)
+        characters |= set(map(ord, letters)) - set(map(ord, large))
+        characters |= set(map(ord, frequent(code, set(large))))
+    return sorted(characters)
 
 
 def frequent(code: str, letters: set[str]) -> list[str]:
-    """The ``FREQUENT`` of ``letters`` that the words of a language hold first."""
+    """The first ``FREQUENT`` of ``letters`` in the words of a language, in order of word frequency."""
     if not letters:
         return []
     from wordfreq import top_n_list
@@ -128,7 +128,7 @@ def frequent(code: str, letters: set[str]) -> list[str]:
 
 
 def write_fonts(fonts: dict[str, tuple[str, str, list[int], list[str]]], out: Path, title: str) -> None:
-    """Cut-down fonts, their licenses and FONTS.md."""
+    """Write the subset fonts, their licenses, and FONTS.md."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [f"# Sources of {title}", "", "Made by `scripts/project_fonts.py`: cut down to some characters, unhinted."]
     lines += ["", "| family | file | from | license |", "|---|---|---|---|"]
@@ -144,14 +144,14 @@ def write_fonts(fonts: dict[str, tuple[str, str, list[int], list[str]]], out: Pa
 
 
 def fetch(package: str, file: str, scratch: Path) -> tuple[Path, str, str]:
-    """A font file, the text of its license, and where both are from."""
+    """Download a font. Returns the file, the text of its license, and the source of both."""
     if package == "fonts-noto-core":
         subprocess.run(["apt-get", "download", "-qq", package], cwd=scratch, check=True, stderr=subprocess.DEVNULL)
         (archive,) = scratch.glob("*.deb")
         subprocess.run(["dpkg", "-x", str(archive), str(scratch)], check=True)
         version = archive.name.split("_")[1]
-        told = (scratch / f"usr/share/doc/{package}/copyright").read_text(encoding="utf-8")
-        text = told.partition("\nLicense: OFL-1.1\n PREAMBLE")[2].partition("\nLicense:")[0]
+        notice = (scratch / f"usr/share/doc/{package}/copyright").read_text(encoding="utf-8")
+        text = notice.partition("\nLicense: OFL-1.1\n PREAMBLE")[2].partition("\nLicense:")[0]
         head = "SIL OPEN FONT LICENSE Version 1.1\n\nPREAMBLE" + re.sub(r"(?m)^ \.?", "", text)
         (path,) = scratch.rglob(f"{file}.ttf")
         with TTFont(path) as font:
@@ -168,11 +168,11 @@ def fetch(package: str, file: str, scratch: Path) -> tuple[Path, str, str]:
 
 
 def cut(path: Path, characters: list[int], rules: list[str], out: Path) -> None:
-    """Keep ``characters``, what they turn into by the layout features ``rules``, and these rules."""
-    asked = subset.Options(layout_features=rules, hinting=False, name_IDs=["*"], notdef_outline=True)
-    asked.drop_tables += ["FFTM", "DSIG"]
+    """Subset a font to ``characters``, the layout features ``rules``, and the glyphs that these features produce."""
+    options = subset.Options(layout_features=rules, hinting=False, name_IDs=["*"], notdef_outline=True)
+    options.drop_tables += ["FFTM", "DSIG"]
     with TTFont(path, recalcTimestamp=False) as font:
-        tool = subset.Subsetter(asked)
+        tool = subset.Subsetter(options)
         tool.populate(unicodes=characters)
         tool.subset(font)
         font.save(out)

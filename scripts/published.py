@@ -1,9 +1,9 @@
-"""The recognizer that rapidocr installs, PP-OCRv6_rec_small, as a checkpoint with the characters of a language alone.
+"""Convert rapidocr's recognizer, PP-OCRv6_rec_small, to a checkpoint with only the characters of a language.
 
     python scripts/published.py zh --validation CROPS --out runs/chinese
 
-Nothing is trained: encoder and head are as published, and characters that the head lacks are never likely. Confidences
-are calibrated on labeled crops. Needs [train], [export], and ``rapidocr``.
+Nothing is trained: encoder and head are the published ones, and characters that the head lacks are always improbable.
+Confidences are calibrated on labeled crops. Needs [train], [export], and ``rapidocr``.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def write_published(charset: str, validation: str, out: Path) -> None:
     model = build_recognizer(resolved.recipe.model, len(resolved.charset))
     for line in initialize(model, resolved):
         print(line, file=sys.stderr)
-    kept = {"init": recipe.init.model_dump(mode="json"), "model": recipe.model.model_dump(mode="json")}
-    card = {"name": out.name, "kind": "recognizer", "trained_on": [*USED], "changes": CHANGES, "recipe": kept}
+    settings_used = {"init": recipe.init.model_dump(mode="json"), "model": recipe.model.model_dump(mode="json")}
+    card = {"name": out.name, "kind": "recognizer", "trained_on": [*USED], "changes": CHANGES, "recipe": settings_used}
     dual: dict[str, Any] = {}
     settings = resolved.recipe.model, resolved.charset, dual
     save_checkpoint(out, "recognizer", model, *settings, card | {"results": []})

@@ -1,12 +1,11 @@
-"""Build the distributions as they are released, check them, and read with the wheel in a bare environment.
+"""Build the distributions of a release, check them, and read with the wheel in a bare environment.
 
     python scripts/release.py            # into dist; needs Python 3.11 or later and a package index, nothing installed
 
-It writes sdist and wheel of ``dptr``, ``dptr-weights``, and each of recognizers/, and dist/sbom: what an install
-brings, in CycloneDX's JSON.
-It uploads nothing, and says how large the installs are. It fails where a file is in a distribution that may not be,
-``twine check --strict`` complains, the base install is not what it should be, or the wheel does not read a crop and,
-a photograph.
+The script writes the sdist and wheel of ``dptr``, of ``dptr-weights``, and of each distribution in recognizers/. It
+writes the contents of the installs to dist/sbom as CycloneDX JSON, prints the sizes of the installs, and uploads
+nothing. It fails if a distribution contains an unexpected file, ``twine check --strict`` complains, the base install
+is not as expected, or the wheel does not read a crop and a photograph.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 CROP, WORD = ROOT / "tests" / "golden" / "crops" / "clean.png", "Market"
 PHOTOGRAPH, LINES = ROOT / "tests" / "golden" / "photograph.jpg", ["Fresh bread", "open daily", "from nine"]
 EXTRAS = ("train", "export", "clip", "import", "pdf", "serve", "shards", "ray")
-"""Of users; the others are of this project's developers."""
-PACKAGES = 12  # of the base install at most, dptr among them
+"""The extras for users; the other extras are for developers."""
+PACKAGES = 12  # largest number of packages in the base install, including dptr
 RELEASED = ("dptr-*.tar.gz", "dptr_*-*.tar.gz", "dptr*-py3-none-any.whl", "sbom/*.cdx.json")
 METADATA = ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
 ALLOWED = {  # what may be in each wheel, below its package or its metadata
@@ -93,9 +92,9 @@ def main() -> None:
 
 
 def remove_release(out: Path) -> None:
-    """Delete an earlier release; ends the program where the folder holds anything else."""
-    held = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
-    others = [name for name in held if not any(fnmatch(name, pattern) for pattern in RELEASED)]
+    """Delete an earlier release; end the program if the folder contains anything else."""
+    files = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+    others = [name for name in files if not any(fnmatch(name, pattern) for pattern in RELEASED)]
     if others:
         sys.exit(f"release: {out} holds more than a release: {', '.join(sorted(others)[:3])}; pass another --out")
     if out.is_dir():
@@ -103,7 +102,7 @@ def remove_release(out: Path) -> None:
 
 
 def make_environment(folder: Path) -> Path:
-    """A new virtual environment without any package. Returns the folder of its programs."""
+    """Create a virtual environment without packages. Returns the folder of its programs."""
     venv.create(folder)
     return programs_of(folder)
 
@@ -113,7 +112,7 @@ def programs_of(folder: Path) -> Path:
 
 
 def install(tools: Path, programs: Path, *packages: str) -> float:
-    """Install packages into an environment, which need not have pip itself. Returns the seconds that it took."""
+    """Install packages into an environment, which needs no pip of its own. Returns the time in seconds."""
     begun = time.monotonic()
     pip = ("-m", "pip", "--python", str(programs / "python"))
     run(tools / "python", *pip, "install", "--quiet", *CONSTRAINTS, *packages)
@@ -121,7 +120,7 @@ def install(tools: Path, programs: Path, *packages: str) -> float:
 
 
 def run(program: Path, *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
-    """Run a program and print what it does; ends this one where it fails. Returns its standard output."""
+    """Print a command and run it; end this program if it fails. Returns the standard output."""
     print(f"$ {program.name} {' '.join(arguments)}", flush=True)
     done = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, text=True, env=environment, cwd=cwd)
     if done.returncode:
@@ -130,7 +129,7 @@ def run(program: Path, *arguments: str, environment: dict[str, str] | None = Non
 
 
 def build(tools: Path, folder: Path, out: Path) -> tuple[Path, Path]:
-    """The sdist of a project, and the wheel made of that sdist."""
+    """Build the sdist of a project, and the wheel from that sdist."""
     before = set(out.glob("*"))
     run(tools / "python", "-m", "build", "--outdir", str(out), str(folder))
     made = set(out.glob("*")) - before
@@ -138,7 +137,7 @@ def build(tools: Path, folder: Path, out: Path) -> tuple[Path, Path]:
 
 
 def check_files(name: str, sdist: Path, wheel: Path, inside: Sequence[str], beside: Sequence[str] = ()) -> None:
-    """Ends the program where a file is in ``wheel`` that is not ``inside``, or in ``sdist`` and neither of the two."""
+    """End the program if ``wheel`` has a file outside ``inside``, or ``sdist`` one that neither of the two allows."""
     with zipfile.ZipFile(wheel) as packed:
         files = [entry.partition("/")[2] for entry in packed.namelist()]
     refuse(wheel, [file for file in files if not matches(file, inside)])
@@ -166,7 +165,7 @@ def refuse(where: Path, files: list[str]) -> None:
 
 
 def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
-    """Install the wheel alone, read a crop and a photograph, and write the bill of materials.
+    """Install only the wheel, read a crop and a photograph, and write the bill of materials.
 
     Neither this checkout nor this home is in sight while it reads.
     """
@@ -185,7 +184,7 @@ def check_reading(tools: Path, folder: Path, wheel: str, bill: Path) -> None:
 
 
 def check_recognizers(tools: Path, folder: Path, wheel: str, out: Path) -> None:
-    """Install each recognizer by its extra, from ``out`` alone, into the environment of ``folder``, and read a crop."""
+    """Install each recognizer through its extra, only from ``out``, into the environment of ``folder``; read a crop."""
     programs = programs_of(folder)
     for name in (each.name for each in RECOGNIZERS):
         install(tools, programs, "--no-index", "--find-links", str(out), f"{wheel}[{name}]")
@@ -195,15 +194,17 @@ def check_recognizers(tools: Path, folder: Path, wheel: str, out: Path) -> None:
 
 
 def run_bare(programs: Path, *arguments: str) -> str:
-    """The output of ``dptr`` in an empty home, with no variables but those that it needs."""
+    """The output of ``dptr`` with an empty home folder and only the necessary environment variables."""
     home = programs.parent / "home"
     home.mkdir(exist_ok=True)
-    kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}  # Windows starts nothing without it
-    return run(programs / "dptr", *arguments, environment={"HOME": str(home), "PATH": str(programs), **kept}, cwd=home)
+    required = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}  # Windows needs it for programs
+    return run(
+        programs / "dptr", *arguments, environment={"HOME": str(home), "PATH": str(programs), **required}, cwd=home
+    )
 
 
 def measure(programs: Path, seconds: float, name: str) -> list[str]:
-    """Print how large an environment's packages are, and return their names."""
+    """Print the size of the packages of an environment, and return their names."""
     folder = programs.parent
     site = next(folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages")
     packages = sorted(each.name for each in distributions(path=[str(site)]))

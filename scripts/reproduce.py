@@ -1,10 +1,11 @@
-"""Reproduce the published tables, from data on disk to a table beside the published rows: see docs/reproduce.md.
+"""Reproduce the published tables from data on disk, and print the results beside the published rows.
 
     python scripts/reproduce.py english --data DATA --photographs PHOTOGRAPHS --out runs/english --dry
     python scripts/reproduce.py english --data DATA --photographs PHOTOGRAPHS --out runs/english
 
-Each step is a ``dptr`` command, which is printed. A step that is finished is not done again, an interrupted training
-goes on: start the same command again. Nothing is downloaded; the first step says what is missing, and who has it.
+docs/reproduce.md explains the steps. Most are ``dptr`` commands, which are printed. To continue after an interruption,
+start the same command again: finished steps are skipped, and an interrupted training is resumed. Nothing is downloaded;
+the first step says what is missing and where to get it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ OPENOCR = "https://github.com/Topdu/OpenOCR/blob/main/docs/svtrv2.md#downloading
 BCTR = "https://github.com/FudanVI/benchmarking-chinese-text-recognition#download"
 MLT17, MLT19 = (f"https://rrc.cvc.uab.es/?ch={number}&com=downloads (task 2, after registration)" for number in (8, 15))
 KEYS = "https://github.com/Topdu/OpenOCR/blob/main/tools/utils/ppocr_keys_v1.txt"
-OWN_TEST = 0.1  # of MLT19's labeled crops: its test labels are not public
+MLT19_TEST = 0.1  # fraction of MLT19's labeled crops for testing, because its test labels are not public
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class Track:
     """One table of the paper.
 
     Attributes:
-        needs: what must lie below ``--data``, and who has it.
+        needs: required paths below ``--data``, and where to get them.
         train, validation: data sets or roots below ``--data``, or below ``--out`` for those that the script builds.
-        test: where the data sets to report on lie.
+        test: the folder of the data sets to report on.
         benchmarks: keys of ``dptr.evaluation.benchmarks.BENCHMARKS``; none: each data set is reported by ``protocol``.
-        settings, stage2: beyond the two paper recipes, for both stages and for the second.
+        settings, stage2: settings beyond the two paper recipes, for both stages and for stage 2.
         builds: folders with ``gt.txt`` of MLT's task 2 below ``--data`` -> the root of LMDBs below ``--out``.
     """
 
@@ -109,19 +110,21 @@ TRACKS: dict[str, Track] = {
 
 
 def main() -> None:
-    """Read the arguments and do the steps."""
+    """Read the arguments, and run the steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("track", choices=TRACKS)
     parser.add_argument("--data", type=Path, required=True, help="the folder with the data sets, laid out as published")
     parser.add_argument("--photographs", type=Path, required=True, help="pictures for ORP's bank")
-    parser.add_argument("--out", type=Path, required=True, help="where all that is made goes")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for all results")
     parser.add_argument("--dual", default="clip", help="kind of the dual encoder")
     parser.add_argument("--model", default="openai/clip-vit-base-patch16", help="its weights: a folder or a hub id")
     parser.add_argument("--control", action="store_true", help="also the same stage 2 with a fresh decoder")
     parser.add_argument("--step", help="only this step: " + ", ".join(NAMES))
     parser.add_argument("--pretrain", action="append", default=[], metavar="KEY=VALUE", help="a setting of stage 1")
     parser.add_argument("--finetune", action="append", default=[], metavar="KEY=VALUE", help="a setting of stage 2")
-    parser.add_argument("--dry", action="store_true", help="check what is there, print the commands, run none")
+    parser.add_argument(
+        "--dry", action="store_true", help="check the data, and print the commands without running them"
+    )
     options = parser.parse_args()
     try:
         reproduce(options)
@@ -131,7 +134,7 @@ def main() -> None:
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Do the steps that are not finished.
+    """Run the unfinished steps.
 
     Raises:
         UserError: data or weights are missing, a step of that name is not there, or a command failed.
@@ -156,14 +159,14 @@ class Step:
     name: str
     command: tuple[str, ...] = ()
     function: Callable[[], None] | None = None
-    resumes: bool = False  # by --resume
+    resumes: bool = False  # whether the command has --resume
 
 
 NAMES = ("data", "charset", "bank", "pretrain", "finetune", "control", "eval", "table")
 
 
 class Run:
-    """A track's steps in a folder; ``steps.json`` there tells which are finished."""
+    """The steps of a track in a folder, whose ``steps.json`` records the finished ones."""
 
     def __init__(self, options: argparse.Namespace, track: Track) -> None:
         self.options, self.track, self.out, self.data = options, track, options.out, options.data
@@ -175,7 +178,7 @@ class Run:
         return Path(path.format(out=self.out)) if "{out}" in path else self.data / path
 
     def missing(self) -> list[str]:
-        """Lines on what is not there, and who has it."""
+        """A line for each missing path, with where to get it."""
         lines = []
         for path, source in self.track.needs.items():
             if not (self.data / path).exists():
@@ -197,7 +200,7 @@ class Run:
         return lines
 
     def steps(self) -> Iterator[Step]:
-        """All steps, in their order."""
+        """All steps, in order."""
         options, out, track = self.options, self.out, self.track
         bank, decoder = out / "bank.safetensors", out / "pretrain" / "model"
         for source, name in track.builds:
@@ -233,19 +236,19 @@ class Run:
     def _training(self, name: str, settings: Sequence[str]) -> tuple[str, ...]:
         stage = "pretrain" if name == "pretrain" else "finetune"
         recipe = RECIPES / f"paper-{stage}.toml"
-        load_recipe(PretrainRecipe if stage == "pretrain" else FinetuneRecipe, recipe, settings)  # refuse mistakes now
+        load_recipe(PretrainRecipe if stage == "pretrain" else FinetuneRecipe, recipe, settings)  # reports mistakes now
         sets = [part for setting in settings for part in ("--set", setting)]
         return (stage, "--config", str(recipe), *sets, "--out", str(self.out / name))
 
     def do(self, step: Step) -> None:
-        """Do a step, unless it is finished with the same command.
+        """Run a step, unless it has finished with the same command.
 
         Raises:
             UserError: the command failed.
         """
         finished: dict[str, Any] = read_json(self.record, "record of steps") if self.record.is_file() else {}
         line = shlex.join(("dptr", *step.command)) if step.command else f"# {step.name}"
-        always = step.name in ("data", "charset", "table")  # each looks itself what is there
+        always = step.name in ("data", "charset", "table")  # these skip finished parts themselves
         if line in finished and not always:
             print(f"{step.name}: finished before, in {finished[line]:,.0f} s")
             return
@@ -257,13 +260,13 @@ class Run:
             step.function()
         else:
             call_dptr(step.name, (*step.command, *(["--resume"] if step.resumes else [])))
-        if step.resumes:  # what was read by the model before is not what it reads now
+        if step.resumes:  # readings of the earlier model are outdated
             finished = {other: seconds for other, seconds in finished.items() if not other.startswith("dptr eval ")}
         self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.record, {**finished, line: round(time.monotonic() - begun, 1)})
 
     def build(self, source: str, name: str) -> None:
-        """MLT's crops as LMDBs, one a folder with ``gt.txt``; of MLT19 a tenth apart, to report on."""
+        """Convert MLT's crops to LMDBs, one for each folder with ``gt.txt``; a tenth of MLT19 becomes a test set."""
         folders = sorted(path.parent for path in (self.data / source).rglob("gt.txt"))
         if not folders:
             raise UserError(f"{self.data / source}: no gt.txt below; unpack the word crops of task 2 there")
@@ -275,13 +278,15 @@ class Run:
             call_dptr("data", command)
         if name == "mlt19":
             crops = open_labeled(self.out / name)
-            pixels = (np.asarray(crops.image(index)).tobytes() for index in range(len(crops)))  # however encoded
-            held = is_held_out(np.array([*map(hash_picture, pixels)], np.uint32), OWN_TEST)
-            for part, rows in (("train", ~held), ("test", held)):
+            pixels = (
+                np.asarray(crops.image(index)).tobytes() for index in range(len(crops))
+            )  # independent of the encoding
+            is_test = is_held_out(np.array([*map(hash_picture, pixels)], np.uint32), MLT19_TEST)
+            for part, rows in (("train", ~is_test), ("test", is_test)):
                 write_lmdb(self.out / f"mlt19-{part}" / "all.lmdb", _samples(crops, np.flatnonzero(rows)), resume=True)
 
     def write_charset(self) -> None:
-        """The published characters as a charset of DPTR: NFC, each once, no white space; says which go."""
+        """Write the published characters as a charset: NFC, unique, without white space. Dropped ones are printed."""
         keys = [*filter(None, (self.data / Path(KEYS).name).read_text(encoding="utf-8").split("\n"))]
         kept: list[str] = []
         for key in keys:
@@ -295,13 +300,13 @@ class Run:
         (self.out / "charset.txt").write_text("".join(kept), encoding="utf-8")
 
     def write_table(self, arms: Sequence[str]) -> None:
-        """``table.md``: what was measured here above what was published."""
+        """Write ``table.md``: the measured rows above the published ones."""
         parts = []
         for name in self.track.benchmarks:
             reports = {arm: read_json(self.out / f"{arm}-{name}.json", "report")["benchmark"]["rows"] for arm in arms}
-            header, own, *published = reports[arms[0]]
+            header, measured, *published = reports[arms[0]]
             others = [("the same with a fresh decoder", *reports[arm][1][1:]) for arm in arms[1:]]
-            rows = [header, ("DPTR, measured here", *own[1:]), *others, *published]
+            rows = [header, ("DPTR, measured here", *measured[1:]), *others, *published]
             parts.append(f"{benchmark(name).title}\n\n{markdown_table(rows)}\n")
         if not self.track.benchmarks:
             rows = [("model, data set", "crops", "word accuracy, %")]
@@ -321,7 +326,7 @@ class Run:
 
 
 def call_dptr(name: str, arguments: Sequence[str]) -> None:
-    """Run ``dptr`` in a process of its own, so that a step leaves no memory behind.
+    """Run ``dptr`` in a separate process, so that a step leaves no memory allocated.
 
     Raises:
         UserError: it failed.

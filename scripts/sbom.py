@@ -1,7 +1,7 @@
-"""A software bill of materials, in CycloneDX's JSON: what an environment holds, and what lies inside our own packages.
+"""Write a software bill of materials as CycloneDX JSON: an environment's distributions, and DPTR's fonts and models.
 
-``cyclonedx-py`` lists the distributions and their licenses. It does not see that dptr holds fonts and models; they are
-added to its component here, each with its license.
+``cyclonedx-py`` lists the distributions and their licenses. It cannot see the fonts and models in DPTR's packages. This
+script adds them to the components of these packages, each with its license.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def write_bill(tools: Path, python: Path, path: Path) -> None:
     """Write the bill of materials of an environment.
 
     Args:
-        tools: the folder of the programs of an environment with cyclonedx-bom.
-        python: the interpreter of the environment that is described.
+        tools: the folder of programs of an environment with cyclonedx-bom.
+        python: the interpreter of the environment to describe.
+        path: the output file.
 
     Raises:
         subprocess.CalledProcessError: cyclonedx-py failed, or the result is not valid.
@@ -48,7 +49,7 @@ def write_bill(tools: Path, python: Path, path: Path) -> None:
 
 
 def _models(package: str) -> list[dict[str, Any]]:
-    """The models in a package, as their cards describe them; a card lies in one of the two."""
+    """The models in a package, as their cards describe them. A card may be in either package."""
     cards = [
         folder / name.parent.name / "card.json"
         for folder in FOLDERS.values()

@@ -1,4 +1,4 @@
-"""Put a trained model among those that ship: float16 weights, an ONNX file, and a card with that file's accuracy.
+"""Make a trained model a shipped one: float16 weights, an ONNX file, and a card with the accuracy of that file.
 
     python scripts/ship.py runs/glyph-en/model glyph-en
     python scripts/ship.py runs/dptr-en/model dptr-en --data iiit5k/test --data ic15/test
@@ -6,11 +6,14 @@
     python scripts/ship.py dptr-en dptr-en --validation crops/val   # the same weights: new confidences, a new ONNX file
     python scripts/ship.py models/dptr-en-small models/dptr-en-small --validation words/val --validation codes/val
 
-What onnxruntime reads goes to dptr/weights, what torch reads to weights/dptr_weights (the distribution dptr-weights). A
-folder in place of a name that ships gets no ONNX file: it is read with torch, or exported by who wants one.
-Each --validation is one kind of crops; all kinds weigh alike (dptr.evaluation.calibration). Where the weights stay, the
-temperature stays too, and so do readings; the confidence of words and the thresholds are measured anew.
-Data sets are named below DPTR_DATA; they are only read to report, after all choices have been made.
+Files for onnxruntime go to dptr/weights, and files for torch to weights/dptr_weights (the distribution dptr-weights).
+If the second argument is a folder and not a shipped name, no ONNX file is written: users read with torch, or run dptr
+export.
+
+Each --validation is one kind of crops; all kinds have equal weight (dptr.evaluation.calibration). If source and name
+are equal, weights, temperature, and readings do not change; only the word confidence and the thresholds are fitted
+again.
+Paths of data sets (--data) are relative to DPTR_DATA. The sets are used only for the report, after all choices.
 """
 
 from __future__ import annotations
@@ -51,8 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="the 'model' folder of a run")
     parser.add_argument("name", help=f"{', '.join(SHIPPED)}, or a folder")
-    parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA to report on")
-    parser.add_argument("--validation", action="append", default=[], help="crops to calibrate on anew: a folder")
+    parser.add_argument("--data", action="append", default=[], help="a data set below DPTR_DATA, for the report")
+    parser.add_argument("--validation", action="append", default=[], help="a folder of crops for calibration")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
@@ -110,12 +113,12 @@ def main() -> None:
         )
     write_json(target / "card.json", card)
     if is_shipped:
-        parity, _ = export(options.name, exported)  # again, for the card is in it
+        parity, _ = export(options.name, exported)  # again, because the file contains the card
         print(parity.describe())
 
 
 def renew(name: str, target: Path, folders: Sequence[str]) -> None:
-    """Measure the confidences (``Calibration``) of a model in ``target`` on ``folders``; export it if it ships."""
+    """Calibrate the confidences of the model in ``target`` on ``folders`` again, and export a shipped model."""
     if folders:
         loaded, path = load_recognizer(name), target / "card.json"
         card = {key: value for key, value in read_json(path, "model card").items() if key not in MEASURED}
@@ -134,7 +137,7 @@ def calibrate_loaded(loaded: Loaded, folders: Sequence[str], temperature: float 
 
 
 def without_paths(value: object) -> object:
-    """Absolute paths of the machine that trained it say nothing to others: keep their last two parts."""
+    """Shorten absolute paths of the training machine to their last two parts, in nested settings."""
     if isinstance(value, dict):
         return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,12 +1,12 @@
-"""Make a distribution of a recognizer, so that 'pip install' brings it and 'dptr read --lang CODE' finds it.
+"""Make an installable distribution of a recognizer, which 'dptr read --lang CODE' then uses.
 
     python scripts/ship_recognizer.py runs/cyrillic cyrillic                # a run of dptr new-language
     python scripts/ship_recognizer.py models/dptr-latin latin --test crops  # a model's folder, and crops to judge it on
 
-It writes recognizers/NAME: the ONNX file (float16 weights, or 8 bits with --int8), the card with its accuracy on the
-test, a page, and a sheet of test crops with what was read on each. It adds the name to dptr/weights/recognizers.json
-and, as an extra, to pyproject.toml; the extra ``languages`` has all of them. With --out, another folder than
-recognizers, neither of the two changes. Needs [train] and [export].
+The script writes recognizers/NAME with the ONNX file (float16 weights, or 8 bits with --int8), the card with the test
+accuracy, a page, and a sheet of test crops with their readings. It adds the name to dptr/weights/recognizers.json and,
+as an extra, to pyproject.toml; the extra ``languages`` contains all recognizers. If --out is another folder than
+recognizers, these two files do not change. Needs [train] and [export].
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from dptr.weights.packages import CATALOG, GROUP
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "recognizers"
 LARGEST = 8.0  # megabytes of an ONNX file
-PARITY = 128  # crops that the file is compared with the checkpoint on
-SHOWN, HIGH, WIDE = 48, 32, 160  # crops of the sheet; pixels of each, at most
+PARITY = 128  # crops for the comparison of the file with the checkpoint
+SHOWN, HIGH, WIDE = 48, 32, 160  # crops on the sheet; largest height and width of each, in pixels
 MARKER = "# recognizers of other scripts, by scripts/ship_recognizer.py\n"
 PUBLISHED = (
     "Apache-2.0. Image encoder and head continue from those of PP-OCRv6_rec_small by the authors of PaddleOCR, under "
@@ -92,15 +92,17 @@ packages = ["dptr_{module}"]
 
 
 def main() -> None:
-    """Read the arguments; make the distribution."""
+    """Read the arguments, and make the distribution."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a run of dptr new-language, or a model's folder")
-    parser.add_argument("name", help="of the recognizer, such as cyrillic")
-    parser.add_argument("--test", type=Path, help="labeled crops that training did not see; default: those of the run")
+    parser.add_argument("name", help="the name of the recognizer, such as cyrillic")
+    parser.add_argument("--test", type=Path, help="labeled crops that no training has used; default: those of the run")
     parser.add_argument("--note", action="append", default=[], help="a line for 'trained_on'")
-    parser.add_argument("--shown", type=Path, help="crops of the sheet, where others than those of the test")
-    parser.add_argument("--fonts", nargs="*", default=[], help="for the words below the crops of the sheet")
-    parser.add_argument("--int8", action="store_true", help="weights in 8 bits, of which the card's accuracy is")
+    parser.add_argument("--shown", type=Path, help="crops for the sheet; default: those of --test")
+    parser.add_argument("--fonts", nargs="*", default=[], help="fonts for the words on the sheet")
+    parser.add_argument(
+        "--int8", action="store_true", help="store weights in 8 bits; the card has the accuracy of this file"
+    )
     parser.add_argument("--out", type=Path, default=HOME, help="default: recognizers")
     options = parser.parse_args()
     try:
@@ -123,20 +125,21 @@ def ship(
     source: Path, name: str, test: Path | None, notes: Sequence[str], out: Path, int8: bool = False,
     fonts: Sequence[str] = (), shown: Path | None = None,
 ) -> Path:  # fmt: skip
-    """Write the distribution of a recognizer; an earlier one is replaced.
+    """Write the distribution of a recognizer, and replace an earlier one.
 
     Args:
         source: a run of ``dptr new-language``, or a checkpoint's folder.
-        name: lower-case ASCII letters, digits and hyphens.
+        name: lower-case ASCII letters, digits, and hyphens.
         test: labeled crops; None = those of the run.
         notes: lines for the card's ``trained_on``.
-        out: the folder that gets a folder ``name``.
+        out: the parent folder; the distribution is its subfolder ``name``.
         int8: store the weights in 8 bits (``dptr.export.quantize.round_weights``).
-        fonts: files or folders, to write on the sheet with; none = those of the recipe, or of the system.
-        shown: labeled crops of the sheet; None = those of the test.
+        fonts: font files or folders for the text on the sheet; none = those of the recipe, or of the system.
+        shown: labeled crops for the sheet; None = those of the test.
 
     Raises:
-        UserError: a name that may not be, no test crops, a file above ``LARGEST``; see ``export``, ``evaluate``.
+        UserError: the name is not allowed, there are no test crops, or the file is larger than ``LARGEST``; see
+            ``export`` and ``evaluate``.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in (*SHIPPED, "weights"):
         raise UserError(f"name '{name}': pass lower-case letters, digits and hyphens, such as cyrillic")
@@ -147,7 +150,7 @@ def ship(
     card = make_card(model, name, notes)
     base = open_checkpoint(model).charset.name.removesuffix(SPACED)
     code = read_json(source / MANIFEST, "run")["code"] if run.is_dir() else base if base in LANGUAGES else ""
-    named = fonts or card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
+    font_paths = fonts or card_of(model).get("recipe", {}).get("render", {}).get("fonts", ())
     with tempfile.TemporaryDirectory(prefix="dptr-recognizer-") as scratch:
         half = Path(scratch) / name
         save_half(model, half, card)
@@ -157,7 +160,7 @@ def ship(
         file = package / "model.onnx"
         numbers: dict[str, Any] = {"int8": "weights"} if int8 else {"half": True}
         count = min(PARITY, len(open_labeled(test)))
-        judged = half  # of float16 a file computes the same
+        judged = half  # a float16 file computes the same as this checkpoint
         if int8:
             judged = Path(scratch) / "judged.onnx"
             export(half, judged, [test], count, **numbers)
@@ -170,8 +173,8 @@ def ship(
         if size > LARGEST:
             raise UserError(f"{name}: {size:.1f} MB; a recognizer has {LARGEST:g} MB at most; train a smaller one")
         write_json(package / "card.json", card)
-        found = [path for path in named if Path(path).exists()]
-        write_sheet(file, shown or test, card["results"][0]["protocol"], found, package / "sheet.png")
+        existing_fonts = [path for path in font_paths if Path(path).exists()]
+        write_sheet(file, shown or test, card["results"][0]["protocol"], existing_fonts, package / "sheet.png")
         write_texts(made, package, name, card, size)
         target = out / name
         if target.exists():
@@ -183,15 +186,15 @@ def ship(
 
 
 def make_card(model: Path, name: str, notes: Sequence[str]) -> dict[str, Any]:
-    """The checkpoint's card, with what a user of the recognizer wants to know and without this machine's paths."""
-    held, loaded = without_paths(card_of(model)), load_recognizer(model)
-    assert isinstance(held, dict)
-    return held | {
+    """The card of the checkpoint, with additional entries for users and without paths of this machine."""
+    base, loaded = without_paths(card_of(model)), load_recognizer(model)
+    assert isinstance(base, dict)
+    return base | {
         "name": name,
         "version": __version__,
         "created": datetime.date.today().isoformat(),
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True, cwd=ROOT).strip(),
-        "trained_on": [*held.get("trained_on", ()), *notes],
+        "trained_on": [*base.get("trained_on", ()), *notes],
         "languages": list(written_languages(loaded.tokenizer.charset.characters)),
         "characters": len(loaded.tokenizer.charset),
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
@@ -199,7 +202,7 @@ def make_card(model: Path, name: str, notes: Sequence[str]) -> dict[str, Any]:
 
 
 def save_half(model: Path, out: Path, card: dict[str, Any]) -> None:
-    """The checkpoint as float16 stores it."""
+    """Save the checkpoint with float16 weights."""
     checkpoint, loaded = open_checkpoint(model), load_recognizer(model)
     save_checkpoint(
         out, "recognizer", loaded.model, loaded.config, checkpoint.charset, checkpoint.dual, card, half=True,
@@ -208,7 +211,7 @@ def save_half(model: Path, out: Path, card: dict[str, Any]) -> None:
 
 
 def judge(model: Path, test: Path, name: str, protocol: str) -> dict[str, Any]:
-    """The result of the test, for the card."""
+    """The test result, as an entry of the card."""
     row = evaluate(Reader(model), [test], [protocol]).results[0]
     if row.word_accuracy is None or row.one_minus_ned is None:
         raise UserError(f"{test}: no crop left under protocol {protocol}; check its labels")
@@ -222,7 +225,7 @@ def judge(model: Path, test: Path, name: str, protocol: str) -> dict[str, Any]:
 
 
 def write_sheet(file: Path, test: Path, protocol_name: str, font_files: Sequence[str], out: Path) -> None:
-    """The first crops of the test; below each its word, and in red what was read where that is another one."""
+    """Draw the first test crops with their words, and with the readings that differ in red."""
     crops, fold = open_labeled(test), protocol(protocol_name)
     shown = range(min(SHOWN, len(crops)))
     images, labels = [crops.image(row) for row in shown], [crops.label(row) for row in shown]
@@ -241,7 +244,7 @@ def _small(image: Image.Image) -> Any:
 
 
 def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size: float) -> None:
-    """pyproject.toml, the license, the page, and the module."""
+    """Write pyproject.toml, the license, the page, and the module."""
     languages = [f"{LANGUAGES[code].name} (`{code}`)" for code in card["languages"]]
     result = card["results"][0]
     about = ", ".join(LANGUAGES[code].name for code in card["languages"]) or f"the characters of {name}"
@@ -271,7 +274,7 @@ def write_texts(made: Path, package: Path, name: str, card: dict[str, Any], size
 
 
 def register(name: str, card: dict[str, Any], target: Path) -> None:
-    """Name it in the catalog of the base package, and among its extras."""
+    """Add the recognizer to the catalog and the extras of the base package."""
     files = [path for path in target.rglob("*") if path.is_file() and path.parent != target]
     entry = {
         "languages": card["languages"],
@@ -285,7 +288,7 @@ def register(name: str, card: dict[str, Any], target: Path) -> None:
 
 
 def add_extra(project: str, name: str) -> str:
-    """``pyproject.toml`` with the extra of a recognizer, in place of an earlier one, and that of all of them."""
+    """The text of ``pyproject.toml`` with the extra of a recognizer, which replaces an earlier one, and of all."""
     others = re.sub(rf'^({re.escape(name)} = \["dptr-|languages = ).*\n', "", project, flags=re.MULTILINE)
     added = others.replace(MARKER, f'{MARKER}{name} = ["dptr-{name}>={__version__}"]\n')
     names = sorted(re.findall(r'^(\S+) = \["dptr-\1>=', added, flags=re.MULTILINE))

@@ -1,12 +1,13 @@
-"""Free fonts of signs, logos and posters beside those that Debian has: npm's Fontsource packages, most of Google Fonts.
+"""Download free fonts for signs, logos, and posters: npm's Fontsource packages, which contain most of Google Fonts.
 
     python scripts/web_fonts.py --out runs/web-fonts
     dptr synth --set 'render.fonts=["/usr/share/fonts", "runs/web-fonts"]' ...
 
-Needs ``npm``, 226 MB and a quarter of an hour. A package ``@fontsource/FAMILY`` holds one family, under a free license
-(SIL OFL, Apache, UFL), split by script and weight into WOFF files. Those of Latin letters in ``STYLES`` are unpacked as
-TrueType, the family's license beside them. Families that are there are passed over: the same command goes on. A line of
-the list may name the scripts to take in place of Latin letters, as ``scripts/web-fonts-world.txt`` does.
+They complement the fonts of Debian. The script needs ``npm``, 226 MB, and a quarter of an hour. A package
+``@fontsource/FAMILY`` contains one family with a free license (SIL OFL, Apache, UFL), as a WOFF file for each script
+and weight. The script converts those with Latin letters and a style in ``STYLES`` to TrueType, and copies the license.
+Existing families are skipped, so the same command continues after an interruption. A line of the list may name other
+scripts instead of Latin, as in ``scripts/web-fonts-world.txt``.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from fontTools.ttLib import TTFont, TTLibError
 
 LIST = Path(__file__).with_name("web-fonts.txt")
 STYLES = ("200-normal", "400-normal", "700-normal", "900-normal", "400-italic", "700-italic")
-BATCH = 20  # packages of one call of npm
+BATCH = 20  # packages in one call of npm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="a folder, one subfolder a family")
-    parser.add_argument("--list", type=Path, default=LIST, help="a line a family, and its scripts: 'jua korean'")
+    parser.add_argument("--out", type=Path, required=True, help="a folder, with a subfolder for each family")
+    parser.add_argument(
+        "--list", type=Path, default=LIST, help="a file with a line for each family and its scripts: 'jua korean'"
+    )
     options = parser.parse_args()
     if shutil.which("npm") is None:
         sys.exit("web_fonts: no npm here; install Node.js, or use the fonts of scripts/fonts.sh alone")
@@ -50,13 +53,13 @@ def main() -> None:
 
 
 def read_list(path: Path) -> dict[str, list[str]]:
-    """The scripts to take of each family."""
+    """The scripts to use from each family."""
     lines = map(str.split, path.read_text(encoding="utf-8").splitlines())
     return {words[0]: words[1:] or ["latin"] for words in lines if words}
 
 
 def fetch(families: Mapping[str, Sequence[str]], out: Path) -> list[str]:
-    """Unpack scripts of families into folders of ``out``; returns families that could not be had."""
+    """Download families, and unpack the given scripts into folders of ``out``. Returns the families that failed."""
     with tempfile.TemporaryDirectory() as scratch:
         archives = download([*families], Path(scratch))
         return [
@@ -67,13 +70,16 @@ def fetch(families: Mapping[str, Sequence[str]], out: Path) -> list[str]:
 
 
 def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
-    """npm's archives by family; asked for one by one where a call for all of them fails, as one unknown name does."""
+    """Download npm's archives, by family.
+
+    One unknown name makes the common call fail; each family is then requested separately.
+    """
     names = [f"@fontsource/{family}" for family in families]
     call = ["npm", "pack", "--json", "--silent", "--pack-destination", str(folder), *names]
     done = subprocess.run(call, capture_output=True, text=True)
     if done.returncode == 0:
         return {
-            told["name"].removeprefix("@fontsource/"): folder / told["filename"] for told in json.loads(done.stdout)
+            entry["name"].removeprefix("@fontsource/"): folder / entry["filename"] for entry in json.loads(done.stdout)
         }
     if len(families) == 1:
         return {}
@@ -81,7 +87,10 @@ def download(families: Sequence[str], folder: Path) -> dict[str, Path]:
 
 
 def unpack(family: str, scripts: Sequence[str], archive: Path, out: Path) -> bool:
-    """An archive's fonts of ``scripts`` as TrueType in ``out / family``, whole or not at all; whether there are any."""
+    """Convert an archive's fonts of ``scripts`` to TrueType in ``out / family``. Returns whether there are any.
+
+    The folder appears when it is complete.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".partial-") as scratch, tarfile.open(archive) as packed:
         packed.extractall(scratch, filter="data")
@@ -101,7 +110,7 @@ def unpack(family: str, scripts: Sequence[str], archive: Path, out: Path) -> boo
 
 
 def convert(woff: Path, ttf: Path) -> None:
-    """A WOFF file as TrueType; a broken one is told and left out."""
+    """Convert a WOFF file to TrueType. A broken file is reported and left out."""
     try:
         with TTFont(woff) as font:
             font.flavor = None

@@ -141,7 +141,7 @@ def test_the_commands_find_it_by_language(installed: Path, model: Path, capsys: 
     assert run(["ocr", "--lang", "sr", picture]) == 2
     assert "no recognizer that reads Serbian is installed" in capsys.readouterr().err
     assert run(["read", "--lang", "mk", "--model", "dptr-en", picture]) == 2
-    assert "--model and --lang: the one names a recognizer" in capsys.readouterr().err
+    assert "--model and --lang: each one chooses the recognizer" in capsys.readouterr().err
 
 
 def test_without_it_nothing_is_found(nothing_built: None) -> None:

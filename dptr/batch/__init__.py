@@ -1,4 +1,4 @@
-"""Work on many machines: crops and pages read, words rendered, by the pools of Ray Data (``dptr batch``).
+"""Read crops and pages, or render words, on many machines with Ray Data (``dptr batch``).
 
 >>> from dptr.batch import read_dataset
 >>> read_dataset(ray.data.read_parquet("crops/"), "image").write_parquet("readings/")  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Pictures in tar archives, as WebDataset writes them. A span is an archive, which is read from end to end."""
+"""Pictures in tar archives, as WebDataset writes them. A span is a whole archive, which is read sequentially."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from dptr.utils.reading import LARGEST
 
 
 def list_archives(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
-    """Archives; what they hold is not known yet."""
+    """A span for each archive, of unknown size (0), and the column of ``source`` unchanged."""
     return [Span(name, 0, 1, 0) for name in files], source.column
 
 
 def open_archive(source: Source, span: Span) -> Iterator[Item]:
-    """The pictures of an archive; where it is damaged, one more item with the error."""
+    """Yield the pictures of an archive. If the archive is damaged, the last item has the error.
+
+    Raises:
+        StoreError: a remote store does not answer.
+    """
     name, row = span.name, 0
     try:
         with (
@@ -40,7 +44,7 @@ def open_archive(source: Source, span: Span) -> Iterator[Item]:
 
 def _is_wanted(member: str, source: Source) -> bool:
     base = member.rpartition("/")[2].lower()
-    if source.column:  # WebDataset's suffix: what follows the first dot
+    if source.column:  # WebDataset's suffix is whatever follows the first dot
         return base.partition(".")[2] == source.column.lower().lstrip(".")
     return os.path.splitext(base)[1] in source.suffixes
 

@@ -1,17 +1,17 @@
-"""A job's folder: what was asked for, which blocks of inputs there are, and which of them are finished.
+"""The folder of a job: its settings, its blocks of inputs, and which blocks are finished.
 
-| file | what it is |
+| file | content |
 |---|---|
-| ``_dptr.json`` | the job, written first |
-| ``_plan.parquet`` | the spans of the input, a row group a block |
-| ``TABLE/part-000012.parquet`` | what came of block 12; ``TABLE`` is named by the work |
-| ``failures/part-000012.parquet`` | its inputs that could not be read, if there are any |
-| ``_blocks/000012.json`` | written after those: block 12 is finished, with so many inputs, rows, and failures |
-| ``_tries/000012.json`` | how often work on block 12 began; removed with its end |
-| ``_finished.json`` | written last: all blocks are |
+| ``_dptr.json`` | the job; written first |
+| ``_plan.parquet`` | the spans of the input, a row group for each block |
+| ``TABLE/part-000012.parquet`` | the results of block 12; the kind of work determines ``TABLE`` |
+| ``failures/part-000012.parquet`` | the inputs of block 12 that could not be read, if any |
+| ``_blocks/000012.json`` | marks block 12 as finished and counts its inputs, rows, and failures; written after these |
+| ``_tries/000012.json`` | how often work on block 12 began; removed when the block is finished |
+| ``_finished.json`` | all blocks are finished; written last |
 
-Each file is whole or not there. A block that is done again writes the same files again. So whatever is killed at
-whatever moment, the same command goes on with the blocks that have no mark, and each input is in one part.
+All writes are atomic, and a repeated block writes the same files again. Any process can therefore be killed at any
+time: the same command continues with the blocks that have no mark, and each input is in exactly one part.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from dptr.version import __version__
 JOB, PLAN, FINISHED = "_dptr.json", "_plan.parquet", "_finished.json"
 BLOCKS, TRIES, FAILURES = "_blocks", "_tries", "failures"
 _PLAN = pa.schema([("name", pa.binary()), ("first", pa.int64()), ("last", pa.int64()), ("rows", pa.int64())])
-_ROUND = 32  # requests to a store at once
+_REQUESTS = 32  # concurrent requests to a store
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished block: how many inputs it held, rows it gave, and failures."""
+    """A finished block: its number, and its numbers of inputs, rows, and failures."""
 
     block: int
     inputs: int
@@ -69,9 +69,9 @@ class Job:
 
     Attributes:
         place: the folder.
-        asked: what decides over the output, as JSON: another job is not mixed with it.
-        blocks: how many there are.
-        plan: the digest of the plan.
+        asked: the settings that determine the output, as JSON. A folder accepts only a job with equal settings.
+        blocks: number of blocks.
+        plan: SHA-256 of the plan.
     """
 
     place: Place
@@ -83,7 +83,7 @@ class Job:
         """The spans of a block of a planned job.
 
         Raises:
-            UserError: the plan is damaged or of another job.
+            UserError: the plan is damaged or belongs to another job.
         """
         rows = _open_plan(self.place, self.plan).read_row_group(block).to_pylist()
         return [Span(os.fsdecode(row["name"]), row["first"], row["last"], row["rows"]) for row in rows]
@@ -94,24 +94,24 @@ class Job:
         return {int(name.removesuffix(".json")) for name in names if name.removesuffix(".json").isdecimal()}
 
     def is_finished(self, block: int) -> bool:
-        """Whether a block is."""
+        """Whether a block is finished."""
         return self.place.exists(_mark(block))
 
     def read_record(self, block: int) -> Record:
-        """What the mark of a finished block says.
+        """Read the mark of a finished block.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the mark is damaged.
         """
         name = _mark(block)
         try:
-            held = json.loads(self.place.read(name))
-            return Record(block, int(held["inputs"]), int(held["rows"]), int(held["failures"]))
+            counts = json.loads(self.place.read(name))
+            return Record(block, int(counts["inputs"]), int(counts["rows"]), int(counts["failures"]))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.place}/{name}: damaged ({one_line(error)}); delete it, and run it again") from error
 
     def publish(self, block: int, inputs: int, table: str, rows: pa.Table, failures: pa.Table) -> Record:
-        """Write what came of a block, and then its mark."""
+        """Write the results and failures of a block, and then its mark; ``table`` is the folder of the results."""
         for name, each in ((table, rows), (FAILURES, failures)):
             if len(each):
                 data = io.BytesIO()
@@ -123,23 +123,32 @@ class Job:
         return record
 
     def count_try(self, block: int) -> int:
-        """Note that work on a block begins, and return how often it did."""
+        """Record that work on a block begins, and return the number of tries so far, this one included."""
         name = _try(block)
         before = int(self.place.read(name)) if self.place.exists(name) else 0
         self.place.write(name, str(before + 1).encode())
         return before + 1
 
     def finish(self, records: Iterable[Record]) -> Record:
-        """Write that all blocks are finished; the sums of their records."""
-        held = [*records]
-        sums = [sum(getattr(each, name) for each in held) for name in ("inputs", "rows", "failures")]
-        total = Record(len(held), *sums)
-        self.place.write(FINISHED, _json({"dptr": __version__, **asdict(total), "block": None, "blocks": len(held)}))
+        """Record that all blocks are finished.
+
+        Returns:
+            The sums over all records; ``block`` is the number of blocks.
+        """
+        finished = [*records]
+        sums = [sum(getattr(each, name) for each in finished) for name in ("inputs", "rows", "failures")]
+        total = Record(len(finished), *sums)
+        content = {"dptr": __version__, **asdict(total), "block": None, "blocks": len(finished)}
+        self.place.write(FINISHED, _json(content))
         return total
 
     def read_records(self, blocks: Iterable[int]) -> list[Record]:
-        """The marks of finished blocks."""
-        with ThreadPoolExecutor(_ROUND) as pool:
+        """Read the marks of finished blocks.
+
+        Raises:
+            UserError: a mark is damaged.
+        """
+        with ThreadPoolExecutor(_REQUESTS) as pool:
             return [*pool.map(self.read_record, blocks)]
 
 
@@ -147,20 +156,20 @@ class Job:
 def open_job(
     url: str, asked: dict[str, Any], spans: Sequence[Span], size: int, blocks: int = 0
 ) -> Iterator[tuple[Job, str]]:
-    """Begin a job in a folder, or go on with it. A local folder is locked meanwhile.
+    """Begin a job in a folder, or continue it. A local folder stays locked in the ``with`` block.
 
     Args:
-        url: a folder; new, empty, or of the same job.
+        url: a folder that is new, empty, or holds the same job.
         asked: see ``Job``.
-        spans: of the input, which are cut into blocks.
-        size: items of a block, at least; the last holds the rest. A span is never cut.
-        blocks: in place of ``spans``, how many there are: what is in each follows from its number.
+        spans: the spans of the input, which are grouped into blocks.
+        size: smallest number of items in a block, except for the last one. A span is never split.
+        blocks: number of blocks, instead of ``spans``, if a block's number alone determines its inputs.
 
-    Returns:
-        The job, and what the user is to know of it: that the input is another than when the job began, or "".
+    Yields:
+        The job, and a note for the user if the input has changed since the job began, else "".
 
     Raises:
-        UserError: the folder holds something else, another job, or cannot be written to; another run holds it.
+        UserError: the folder holds another job or something else, is not writable, or is locked by another run.
     """
     place = Place(url if is_url(url) else os.path.abspath(url))
     plan = _write_plan(spans, size) if spans else b""
@@ -180,7 +189,7 @@ def open_job(
         _tidy(place)
         changed = before is not None and before["plan"] != digest
         if before is not None and changed and place.exists(PLAN):
-            note = "the input is another than when this job began; the job goes on with what it was then"
+            note = "the input has changed since this job began; the job continues with the input as it was then"
             yield Job(place, asked, before["blocks"], before["plan"]), note
             return
         if before is None or changed:
@@ -191,21 +200,21 @@ def open_job(
 
 
 def cut_blocks(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:
-    """Spans in a row that together hold ``size`` items or more; a span of unknown size is a block of its own."""
+    """Group consecutive spans into blocks of at least ``size`` items; a span of unknown size is a block by itself."""
     block: list[Span] = []
-    held = 0
+    items = 0
     for span in spans:
         if not span.rows:
             if block:
                 yield block
             yield [span]
-            block, held = [], 0
+            block, items = [], 0
             continue
         block.append(span)
-        held += span.rows
-        if held >= size:
+        items += span.rows
+        if items >= size:
             yield block
-            block, held = [], 0
+            block, items = [], 0
     if block:
         yield block
 
@@ -232,7 +241,7 @@ def _open_plan(place: Place, digest: str) -> parquet.ParquetFile:
 
 @contextmanager
 def _open_folder(place: Place) -> Iterator[None]:
-    """Make a local folder where there is none, and lock it; a store has neither."""
+    """Create and lock a local folder. A remote store has neither folders nor locks."""
     if not place.local:
         yield
         return
@@ -247,16 +256,16 @@ def _open_folder(place: Place) -> Iterator[None]:
 
 
 def _read_job(place: Place) -> dict[str, Any] | None:
-    """The job that a folder holds; None for a new or empty one.
+    """The job in a folder, or None if the folder is empty.
 
     Raises:
-        UserError: it holds something else.
+        UserError: the folder holds something else.
     """
     if place.exists(JOB):
         try:
-            held = json.loads(place.read(JOB))
-            if isinstance(held["job"], dict) and isinstance(held["plan"], str) and int(held["blocks"]) >= 0:
-                return held
+            job = json.loads(place.read(JOB))
+            if isinstance(job["job"], dict) and isinstance(job["plan"], str) and int(job["blocks"]) >= 0:
+                return job
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
         raise UserError(f"{place}: its {JOB} is damaged or of something else; pass another folder")
@@ -268,13 +277,13 @@ def _read_job(place: Place) -> dict[str, Any] | None:
 
 
 def _difference(before: dict[str, Any], asked: dict[str, Any]) -> str:
-    """The first settings in which two jobs differ."""
+    """The first two settings in which two jobs differ, for an error message."""
     keys = [key for key in {**before, **asked} if before.get(key) != asked.get(key)]
     return "; ".join(f"{key} {before.get(key)!r}, not {asked.get(key)!r}" for key in keys[:2])
 
 
 def _tidy(place: Place) -> None:
-    """Remove what a killed run left: files that were being written, and counts of tries."""
+    """Remove what a killed run left behind: partial files, and the counts of tries."""
     if place.local:
         for folder in (Path(place.url), *(path for path in Path(place.url).iterdir() if path.is_dir())):
             remove_partial(folder)
@@ -284,11 +293,13 @@ def _tidy(place: Place) -> None:
 
 
 def _below(place: Place, name: str) -> str:
-    path, mark, settings = place.url.partition("?") if is_url(place.url) else (place.url, "", "")
-    return f"{path.rstrip('/')}/{name}{mark}{settings}"
+    """The path or URL of a folder in a place; the query of a URL is kept."""
+    path, mark, query = place.url.partition("?") if is_url(place.url) else (place.url, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"
 
 
 def _has_folder(place: Place, name: str) -> bool:
+    """Whether a local folder exists; a remote store can be listed in any case."""
     return not place.local or os.path.isdir(os.path.join(place.url, name))
 
 

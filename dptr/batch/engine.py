@@ -1,7 +1,7 @@
-"""Ray: the blocks of a job, done by a pool of processes that each hold the model.
+"""Process the blocks of a job with a pool of Ray actors, each of which has the model open.
 
-Only numbers of blocks and what became of them travel through Ray; pictures and rows go between a worker and the stores.
-So its object store stays empty, and a worker holds one block.
+Only block numbers and their results' counts pass through Ray. Each worker reads pictures and writes rows itself. Ray's
+object store therefore stays almost empty, and a worker has one block in memory at a time.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from dptr.batch.blocks import Job, Record, Unfinished
 from dptr.batch.work import Do, Work, do_block
 from dptr.utils.errors import UserError, one_line
 
-STORE = 200 << 20  # bytes of the object store of a cluster that is started here
-CONNECT = 5.0  # seconds
-MOST_TASKS = 10_000  # of Ray; where there are more blocks, a task does several
+STORE = 200 << 20  # bytes; the object store of a cluster that is started here
+CONNECT = 5.0  # seconds; the timeout of a connection to a cluster
+MOST_TASKS = 10_000  # Ray tasks; if there are more blocks, a task processes several
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Where the work is done, and by how many.
+    """The cluster, and the processes that work on it.
 
     Attributes:
-        address: of a Ray cluster (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``); empty = one is started on this machine
-            and ended afterwards.
-        workers: processes at most; 0 = as many as the CPUs (and GPUs) of the cluster hold.
-        least: processes at least; between the two the pool follows the work.
-        cpus: of each, which are its threads too.
-        gpus: of each; a fraction shares one.
+        address: a Ray cluster (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``); empty = start one on this machine and
+            stop it afterwards.
+        workers: largest number of processes; 0 = as many as the CPUs (and GPUs) of the cluster allow.
+        least: smallest number of processes. The size of the pool follows the work.
+        cpus: CPUs of each process; this is also its number of threads.
+        gpus: GPUs of each process; a fraction shares a GPU.
     """
 
     address: str = ""
@@ -51,7 +51,7 @@ class Pool:
 
 
 class BlockWorker:
-    """An actor of Ray Data: opens the model, and does blocks. What goes wrong is told of the block and the machine."""
+    """An actor of Ray Data that opens the model and processes blocks. Errors name the block and the machine."""
 
     def __init__(self, job: Job, work: Work) -> None:
         self._job, self._work = job, work
@@ -62,25 +62,26 @@ class BlockWorker:
             self._do = error
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        nothing: dict[str, Any] = {"inputs": 0, "rows": 0, "failures": 0, "reason": ""}
-        held = [{**nothing, **asdict(self._try(int(block)))} for block in batch["item"]]
-        return {name: [each[name] for each in held] for name in ("block", *nothing)}
+        defaults: dict[str, Any] = {"inputs": 0, "rows": 0, "failures": 0, "reason": ""}
+        rows = [{**defaults, **asdict(self._process(int(block)))} for block in batch["item"]]
+        return {name: [row[name] for row in rows] for name in ("block", *defaults)}
 
-    def _try(self, block: int) -> Record | Unfinished:
+    def _process(self, block: int) -> Record | Unfinished:
         if isinstance(self._do, UserError):
             return Unfinished(block, f"on {platform.node()}: {self._do}")
         try:
             return do_block(self._job, self._work, self._do, block)
-        except Exception as error:  # a fault of dptr costs one block; Ray keeps the traceback in its logs
+        except Exception as error:  # a bug in dptr fails one block only; Ray logs the traceback
             traceback.print_exc()
             return Unfinished(block, f"on {platform.node()}: {type(error).__name__}: {one_line(error)}")
 
 
 def run_blocks(job: Job, work: Work, blocks: Sequence[int], pool: Pool) -> Generator[Record | Unfinished, None, None]:
-    """Do blocks, and yield what became of each, as it is done.
+    """Process blocks, and yield the outcome of each as soon as it is known.
 
     Raises:
-        UserError: no cluster at the address, too few resources, a worker cannot open its model, or Ray fails.
+        UserError: there is no cluster at the address, a worker needs more CPUs or GPUs than this machine has, or Ray
+            fails.
     """
     if not blocks:
         return
@@ -98,42 +99,42 @@ def run_blocks(job: Job, work: Work, blocks: Sequence[int], pool: Pool) -> Gener
 
 
 def resources(pool: Pool, workers: int) -> dict[str, Any]:
-    """The arguments of ``map_batches`` that describe the actors of a pool of at most ``workers``."""
+    """The arguments of ``map_batches`` for a pool of at most ``workers`` actors."""
     from ray.data import ActorPoolStrategy
 
     least = min(pool.least, workers)
-    first = least if pool.address else workers  # a machine has room for all at once
+    first = least if pool.address else workers  # this machine can start all of them at once
     compute = ActorPoolStrategy(min_size=least, max_size=workers, initial_size=first)
     return {"compute": compute, "num_cpus": pool.cpus, **({"num_gpus": pool.gpus} if pool.gpus else {})}
 
 
 @contextmanager
 def connect(pool: Pool) -> Iterator[int]:
-    """Ray, started or connected to, and how many workers it holds; let go of at the end.
+    """Start Ray or connect to it, yield the largest number of workers, and disconnect afterwards.
 
-    Where this process is connected already, that connection is used and kept.
+    An existing connection of this process is used instead, and stays open.
 
     Raises:
-        UserError: see ``run_blocks``.
+        UserError: Ray does not start, there is no cluster at the address, or a worker needs more than this machine has.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ writes to standard error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's C++ code writes to standard error
     import ray
 
     if ray.is_initialized():
         yield count_workers(pool)
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if pool.address:
         check_address(pool.address)
-        quiet["address"] = pool.address
+        arguments["address"] = pool.address
     else:
         cores = pool.workers * pool.cpus if pool.workers else os.cpu_count() or 1
-        quiet |= {"address": "local", "num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE}
+        arguments |= {"address": "local", "num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE}
     try:
-        with _silenced(), _signals_kept():
-            ray.init(**quiet)
-    except Exception as error:  # Ray raises a bare one where a node does not start in time
+        with _silence_stderr(), _keep_sigterm():
+            ray.init(**arguments)
+    except Exception as error:  # Ray raises a plain Exception if a node does not start in time
         ray.shutdown()
         if pool.address:
             problem = f"cluster {pool.address}: {one_line(error)}; check --address, and that the cluster is up"
@@ -141,7 +142,7 @@ def connect(pool: Pool) -> Iterator[int]:
             problem = f"Ray on this machine: {one_line(error)}; try again when it has less to do"
         raise UserError(problem) from error
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray tells of nodes that died
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # Ray prints messages about dead nodes
             yield count_workers(pool)
     finally:
         ray.shutdown()
@@ -149,10 +150,10 @@ def connect(pool: Pool) -> Iterator[int]:
 
 @contextmanager
 def explain() -> Iterator[None]:
-    """What Ray raises becomes an error of one line; meanwhile it says nothing itself.
+    """Turn errors of Ray into one line, and silence Ray's own messages in the ``with`` block.
 
     Raises:
-        UserError: whatever Ray raised.
+        UserError: Ray raised an error.
     """
     import ray
     from ray.data import DataContext
@@ -172,8 +173,8 @@ def explain() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """What SIGTERM does stays: Ray has it end the process without a word."""
+def _keep_sigterm() -> Iterator[None]:
+    """Restore the SIGTERM handler at the end. Ray installs one that ends the process silently."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -183,51 +184,51 @@ def _signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
-    """Standard error leads nowhere meanwhile, for programs in other languages too."""
+def _silence_stderr() -> Iterator[None]:
+    """Redirect file descriptor 2 to the null device. This silences child processes and C++ code too."""
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
-        kept = os.dup(2)
+        saved = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _last_line(error: Exception) -> str:
-    """The last line of what Ray raises, which is below the traceback of a worker."""
+    """The last line of an error of Ray, at most 400 characters. The lines above it are a worker's traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:400] if lines else type(error).__name__
 
 
 def count_workers(pool: Pool) -> int:
-    """How many workers a pool has at most, on the cluster that this process is connected to.
+    """The largest number of workers of a pool on the connected cluster.
 
     Raises:
-        UserError: this machine holds less than one of them asks for.
+        UserError: a worker needs more CPUs or GPUs than this machine has.
     """
     import ray
 
-    held = ray.cluster_resources()
-    room = int(held.get("CPU", 0)) // pool.cpus
+    available = ray.cluster_resources()
+    fitting = int(available.get("CPU", 0)) // pool.cpus
     if pool.gpus:
-        room = min(room, int(held.get("GPU", 0) / pool.gpus + 1e-6))
-    if room < 1 and not pool.address:
+        fitting = min(fitting, int(available.get("GPU", 0) / pool.gpus + 1e-6))
+    if fitting < 1 and not pool.address:
         raise UserError(
-            f"this machine holds {held.get('CPU', 0):g} CPUs and {held.get('GPU', 0):g} GPUs, less than a worker asks "
-            "for; lower --cpus-per-worker or --gpus-per-worker"
+            f"this machine holds {available.get('CPU', 0):g} CPUs and {available.get('GPU', 0):g} GPUs, less than a "
+            "worker asks for; lower --cpus-per-worker or --gpus-per-worker"
         )
-    return pool.workers or max(room, 1)
+    return pool.workers or max(fitting, 1)
 
 
 def check_address(address: str) -> None:
-    """Somebody listens at the address of a cluster; Ray itself would try for minutes.
+    """Check that a server listens at a cluster's address; Ray itself would retry for minutes.
 
     Raises:
-        UserError: nobody does, or it is no address.
+        UserError: no server listens within ``CONNECT`` seconds, or the address is malformed.
     """
     if address in ("", "auto"):
         return

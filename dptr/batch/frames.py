@@ -1,4 +1,4 @@
-"""Readings as columns of tables: of Ray datasets, of pandas, and so of Spark and Dask."""
+"""Add readings as columns to tables: Ray datasets and pandas data frames, and through these Spark and Dask."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from dptr.batch.engine import Pool
 
 COLUMNS = "text", "confidence", "error"
-"""What is added: the text and its confidence, 0 to 1; or why there is none."""
+"""The added columns: the text and its confidence, 0 to 1, or else the error."""
 
 
 class FrameReader:
-    """A function from a pandas table with a column of pictures to the same table with the columns ``COLUMNS``.
+    """A function that adds ``COLUMNS`` to a pandas data frame with a column of pictures.
 
-    It can be pickled, and opens the model where it is used: ``dask_frame.map_partitions(FrameReader(...), meta=...)``,
+    It can be pickled, and opens the model in the process that calls it:
+    ``dask_frame.map_partitions(FrameReader(...), meta=...)``,
     ``spark_frame.mapInPandas(FrameReader(...).stream, schema)``. A picture that cannot be read has an ``error``, and
     neither text nor confidence.
 
     Args:
         reader: reads the pictures.
-        column: holds the bytes of pictures, or paths.
+        column: the column with the bytes or paths of pictures.
 
     Raises:
-        UserError: when called, the column is missing, or one of ``COLUMNS`` is there already.
+        UserError: in a call, if the column is missing, or if one of ``COLUMNS`` exists already.
     """
 
     def __init__(self, reader: Reader, column: str = "image") -> None:
@@ -45,12 +46,12 @@ class FrameReader:
         return frame.assign(**_read(self.reader, [*frame[self.column]]))
 
     def stream(self, frames: Iterable[DataFrame]) -> Iterator[DataFrame]:
-        """Tables as they come, as Spark's ``mapInPandas`` wants it."""
+        """Process an iterator of data frames lazily, as Spark's ``mapInPandas`` requires."""
         return map(self, frames)
 
 
 class _TableReader:
-    """The same for Ray Data, whose blocks are Arrow's tables."""
+    """The same function for Arrow tables, the blocks of Ray Data."""
 
     def __init__(self, reader: Reader, column: str) -> None:
         self.reader = reader
@@ -60,9 +61,9 @@ class _TableReader:
         import pyarrow as pa
 
         types = {"text": pa.string(), "confidence": pa.float64(), "error": pa.string()}
-        read = _read(self.reader, table.column(self.column).to_pylist())
+        readings = _read(self.reader, table.column(self.column).to_pylist())
         for name, kind in types.items():
-            table = table.append_column(name, pa.array(read[name], kind))
+            table = table.append_column(name, pa.array(readings[name], kind))
         return table
 
 
@@ -72,16 +73,17 @@ def read_dataset(
     """Read the pictures in a column of a Ray dataset, lazily, on the cluster that this process is connected to.
 
     Args:
-        column: holds the bytes of pictures, or paths that the workers see.
-        reader: None = ``Reader()``. Its model is opened by each worker.
-        pool: how many workers, and what each gets; its address is not used. None = ``Pool()``.
-        batch: rows that a worker gets at once.
+        dataset: the dataset.
+        column: the column with the bytes of pictures, or with paths that the workers can open.
+        reader: reads the pictures; each worker opens its model. None = ``Reader()``.
+        pool: the number of workers and the resources of each; its address is ignored. None = ``Pool()``.
+        batch: rows in one call of a worker.
 
     Returns:
-        The dataset with the columns ``COLUMNS``.
+        The dataset with the additional ``COLUMNS``.
 
     Raises:
-        UserError: the column is missing, or one of ``COLUMNS`` is there already.
+        UserError: the column is missing, or one of ``COLUMNS`` exists already.
     """
     from dptr.batch.engine import Pool, count_workers, resources
 
@@ -102,7 +104,7 @@ def _check_columns(names: list[str], column: str) -> None:
 
 
 def _read(reader: Reader, pictures: list[Any]) -> dict[str, list[Any]]:
-    """The columns ``COLUMNS`` of pictures: bytes, paths, or nothing."""
+    """Read pictures, given as bytes, paths, or missing values, into the columns ``COLUMNS``."""
     items = [_item(row, picture) for row, picture in enumerate(pictures)]
     outcomes = [outcome for _, outcome in read_items(reader, items)]
     failed = [isinstance(outcome, UserError) for outcome in outcomes]
@@ -118,7 +120,7 @@ def _item(row: int, picture: Any) -> Item:
 
     if isinstance(picture, bytes | bytearray | memoryview):
         return Item(f"row {row}", 0, None, bytes(picture))
-    if not isinstance(picture, str):  # None, or NaN, as pandas writes it
+    if not isinstance(picture, str):  # None, or NaN in pandas
         return Item(f"row {row}", 0, None, UserError(f"row {row} holds no picture"))
     try:
         return Item(picture, 0, None, read_encoded(picture))

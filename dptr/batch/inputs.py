@@ -1,6 +1,6 @@
-"""What a batch is read from: files in folders, rows of Parquet, members of archives, samples of an LMDB.
+"""The inputs of a batch job: files in folders, rows of Parquet files, members of archives, or samples of an LMDB.
 
-To add a kind, write how its spans are listed and how one is opened, and a line in ``KINDS``.
+To add a kind, write a function that lists spans and one that opens a span, and add a line to ``KINDS``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ LMDB_SPAN = 64  # samples
 
 @dataclass(frozen=True)
 class Kind:
-    """How inputs of a kind are found, listed, and opened.
+    """How inputs of one kind are found, listed, and opened.
 
     Attributes:
-        what: for errors.
-        suffixes: of its files, in lower case; None = those of pictures.
-        list: the spans of files, and the column that is read.
-        open: the items of a span, in order; what is damaged comes as an item with its error.
+        what: the name of the kind in error messages.
+        suffixes: suffixes of its files, in lower case; None = the suffixes of pictures.
+        list: returns the spans of files, and the column to read.
+        open: yields the items of a span, in order; an item that cannot be read has an error as its content.
     """
 
     what: str
@@ -38,26 +38,28 @@ class Kind:
     open: Callable[[Source, Span], Iterator[Item]]
 
     def choose(self, names: Sequence[str], pictures: frozenset[str]) -> list[str]:
-        """Those names that are of the kind."""
+        """The names of files of this kind; ``pictures`` are the suffixes of pictures."""
         if self.suffixes is None:
             return [name for name in names if os.path.splitext(name)[1].lower() in pictures]
-        hides = self.what == "Parquet files"
-        return [name for name in names if name.lower().endswith(self.suffixes) and not (hides and _is_hidden(name))]
+        skip_hidden = self.what == "Parquet files"
+        return [
+            name for name in names if name.lower().endswith(self.suffixes) and not (skip_hidden and _is_hidden(name))
+        ]
 
 
 def find_source(
     url: str, column: str = "", kind: str = "", suffixes: frozenset[str] = SUFFIXES
 ) -> tuple[Source, list[Span]]:
-    """The input at a path or an address, and all its spans.
+    """Find the input at a path or URL, and list all its spans.
 
     Args:
-        url: a folder, or a file.
+        url: a folder, a file, or an LMDB.
         column, suffixes: see ``Source``.
-        kind: a key of ``KINDS``; empty = by the names of the files.
+        kind: a key of ``KINDS``; empty = the suffixes of the files decide.
 
     Raises:
-        UserError: nothing is there, nothing that can be read, files of several kinds; a Parquet file is damaged, lacks
-            the column, or has it in another type than the others.
+        UserError: there is nothing that can be read, or there are files of several kinds; a Parquet file is damaged,
+            lacks the column, or has it in another type than the other files.
     """
     place = Place(url if is_url(url) else os.path.abspath(url))
     if place.local and is_lmdb(place.url):
@@ -68,24 +70,24 @@ def find_source(
             names = [name]
         else:
             names = place.list()
-        found = {each: KINDS[each].choose(names, suffixes) for each in KINDS}
-        held = [each for each, files in found.items() if files and each in (kind or each)]
-        if not held:
+        files_by_kind = {each: KINDS[each].choose(names, suffixes) for each in KINDS}
+        kinds = [each for each, files in files_by_kind.items() if files and each in (kind or each)]
+        if not kinds:
             wanted = KINDS[kind].what if kind else ", ".join(each.what for each in KINDS.values())
             raise UserError(f"{Place(url)}: holds nothing that is read ({wanted}); check the path")
-        if len(held) > 1:
-            both = " and ".join(KINDS[each].what for each in held)
-            raise UserError(f"{Place(url)}: holds {both}; choose with --kind, such as --kind {held[0]}")
-        source, files = Source(place, held[0], column, suffixes), found[held[0]]
+        if len(kinds) > 1:
+            both = " and ".join(KINDS[each].what for each in kinds)
+            raise UserError(f"{Place(url)}: holds {both}; choose with --kind, such as --kind {kinds[0]}")
+        source, files = Source(place, kinds[0], column, suffixes), files_by_kind[kinds[0]]
     spans, column = KINDS[source.kind].list(source, files)
     return replace(source, column=column), spans
 
 
 def open_span(source: Source, span: Span) -> Iterator[Item]:
-    """The items of a span, in order. What is damaged comes as an item with its error.
+    """Yield the items of a span, in order. An item that cannot be read has an error as its content.
 
     Raises:
-        StoreError: a store does not answer.
+        StoreError: a remote store does not answer.
     """
     return KINDS[source.kind].open(source, span)
 
@@ -105,6 +107,7 @@ def _open_file(source: Source, span: Span) -> Iterator[Item]:
 
 
 def _list_lmdb(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
+    """Spans of ``LMDB_SPAN`` samples, the last of which may be shorter. There is no column."""
     with LmdbReader(source.place.url) as reader:
         count = len(reader)
     ends = [min(start + LMDB_SPAN, count) for start in range(0, count, LMDB_SPAN)]
@@ -123,7 +126,7 @@ def _open_lmdb(source: Source, span: Span) -> Iterator[Item]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether readers of Parquet leave it out: Spark and its kin put what is no data under such names."""
+    """Whether Parquet readers ignore a file. Spark and similar programs store metadata under such names."""
     return any(part.startswith(("_", ".")) for part in name.split("/"))
 
 

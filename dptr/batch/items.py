@@ -1,4 +1,4 @@
-"""What a batch is made of: a source, its spans, and the items in them."""
+"""The parts of a batch input: a source consists of spans, and a span of items."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Source:
     Attributes:
         place: a folder, or an LMDB.
         kind: a key of ``dptr.batch.inputs.KINDS``.
-        column: of Parquet, or the suffix of the members of archives that are read; empty = all pictures.
-        suffixes: of files and members that are read, in lower case.
+        column: the column of Parquet files, or the suffix of the archive members to read; empty = all pictures.
+        suffixes: suffixes of the files and archive members to read, in lower case.
     """
 
     place: Place
@@ -28,12 +28,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of an input that one process reads in a stretch.
+    """A part of an input that one process reads sequentially.
 
     Attributes:
-        name: of a file in the place.
-        first, last: rows, row groups, or samples of it, ``last`` excluded.
-        rows: how many items it holds; 0 where that is told only by reading it.
+        name: the file in the place.
+        first, last: the range of rows, row groups, or samples in the file; ``last`` is excluded.
+        rows: number of items; 0 if it is unknown until the span is read.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Item:
-    """One input, or why it cannot be read.
+    """One picture or document.
 
     Attributes:
         source: the file, relative to the place.
-        row: its number in that file, from 0.
-        name: what the file calls it: a key, a member, a path; None for a file that is one picture.
-        content: the bytes of a picture or a PDF.
+        row: number of the item in that file, from 0.
+        name: name of the item in that file: a key, a member, or a path; None if the file itself is the picture.
+        content: the bytes of a picture or a PDF, or the error that prevents reading it.
     """
 
     source: str
@@ -60,7 +60,7 @@ class Item:
 
     @property
     def label(self) -> str:
-        """What errors and pages call it."""
+        """The name of the item in error messages and pages."""
         if self.name is not None:
             return f"{self.source}: {self.name}"
         return f"{self.source}: row {self.row}" if self.row else self.source

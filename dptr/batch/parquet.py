@@ -1,6 +1,6 @@
 """Pictures in a column of Parquet files: their bytes, their paths, or Hugging Face's struct of both.
 
-A span is a row group, which is what Parquet can read alone.
+A span is a row group, the smallest unit that Parquet reads independently.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dptr.shards.parquet import ERRORS, listed, meaning_of, open_parquet
 from dptr.utils.errors import UserError, one_line
 from dptr.utils.places import Place, StoreError, is_url, split_place
 
-ROWS = 64  # that are decoded at once
+ROWS = 64  # decoded at once
 
 
 def list_groups(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
-    """The row groups of files, and the column to read.
+    """A span for each row group of the files, and the column to read.
 
     Raises:
-        UserError: a file is damaged, lacks the column, or has it in another type than the others.
+        UserError: a file is damaged, lacks the column, or has it in another type than the other files.
     """
     spans: list[Span] = []
-    column, first, held_first = source.column, "", ""
+    column, first, first_content = source.column, "", ""
     for name in files:
         with open_parquet(source.place, name) as file:
             schema = file.schema_arrow
@@ -34,21 +34,25 @@ def list_groups(source: Source, files: Sequence[str]) -> tuple[list[Span], str]:
             if column not in schema.names:
                 raise UserError(f"{name}: no column '{column}', but {listed(schema.names)}; pass another --column")
             kind = schema.field(column).type
-            held = meaning_of(kind)
-            if not held:
+            content = meaning_of(kind)
+            if not content:
                 raise UserError(f"{name}: column '{column}' of {kind}, neither bytes nor paths; pass another --column")
-            if first and held != held_first:
+            if first and content != first_content:
                 raise UserError(
-                    f"{name}: column '{column}' holds {held}, but {held_first} in {first}; read them in two jobs"
+                    f"{name}: column '{column}' holds {content}, but {first_content} in {first}; read them in two jobs"
                 )
-            first, held_first = first or name, held
+            first, first_content = first or name, content
             groups = range(file.num_row_groups)
             spans += [Span(name, group, group + 1, file.metadata.row_group(group).num_rows) for group in groups]
     return spans, column
 
 
 def open_group(source: Source, span: Span) -> Iterator[Item]:
-    """The items of a row group; of one that is damaged, all that cannot be read with the same error."""
+    """Yield the items of a row group. If it is damaged, all items from the damage on have the same error.
+
+    Raises:
+        StoreError: a remote store does not answer.
+    """
     name = span.name
     with open_parquet(source.place, name) as file:
         row = sum(file.metadata.row_group(group).num_rows for group in range(span.first))
@@ -66,7 +70,7 @@ def open_group(source: Source, span: Span) -> Iterator[Item]:
 
 
 def _choose_column(schema: pyarrow.Schema, name: str) -> str:
-    """The only column that holds bytes; without any, the only one that holds text."""
+    """The only column of bytes, or, if there is none, the only column of strings (paths)."""
     for wanted in ("bytes", "paths"):
         columns = [field.name for field in schema if meaning_of(field.type) == wanted]
         if len(columns) == 1:
@@ -77,18 +81,18 @@ def _choose_column(schema: pyarrow.Schema, name: str) -> str:
 
 
 def _item(source: Source, name: str, row: int, value: Any) -> Item:
-    title = None
+    path = None
     if isinstance(value, dict):
-        title, value = value.get("path"), value["bytes"]
+        path, value = value.get("path"), value["bytes"]
     if value is None:
-        return Item(name, row, title, UserError(f"{name}: row {row} holds no picture"))
+        return Item(name, row, path, UserError(f"{name}: row {row} holds no picture"))
     if isinstance(value, bytes):
-        return Item(name, row, title, value)
-    return Item(name, row, value, _follow(source.place, name, value))
+        return Item(name, row, path, value)
+    return Item(name, row, value, _read_picture(source.place, name, value))
 
 
-def _follow(place: Place, name: str, path: str) -> bytes | UserError:
-    """The file that a row names: an address, a whole path, or a path relative to its Parquet file."""
+def _read_picture(place: Place, name: str, path: str) -> bytes | UserError:
+    """Read the file that a row names: a URL, an absolute path, or a path relative to the Parquet file ``name``."""
     try:
         if is_url(path) or os.path.isabs(path):
             folder, file = split_place(path)

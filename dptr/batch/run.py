@@ -1,4 +1,4 @@
-"""Jobs from their beginning to their end: what is asked for is checked, the unfinished blocks are done, and counted."""
+"""Plan and run jobs: check the settings, process the unfinished blocks, and count the results."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from dptr.utils.errors import UserError
 from dptr.utils.places import Place, is_url
 from dptr.weights import AUTO, SHIPPED
 
-READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs of a block
-MOST_UNFINISHED = 16  # blocks, after which the others are left for another run
+READ_BLOCK, OCR_BLOCK, SYNTH_BLOCK = 1024, 16, 2000  # inputs in a block
+MOST_UNFINISHED = 16  # failed blocks after which a run stops; the next run does the rest
 
 Done = Generator[Record | Unfinished, None, None]
 Run = Callable[[Job, Work, Sequence[int]], Done]
-"""What does blocks: ``dptr.batch.engine.run_blocks`` with its pool, or ``run_here``."""
+"""Processes blocks: ``dptr.batch.engine.run_blocks`` with a pool, or ``run_here``."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job that is not begun yet.
+    """A planned job.
 
     Attributes:
-        work: what is done.
-        asked: what decides over the output (``dptr.batch.blocks.Job``).
-        spans: of the input, cut into blocks of ``size`` inputs; none where ``blocks`` says how many there are.
+        work: what to do with each block.
+        asked: the settings that determine the output (``dptr.batch.blocks.Job``).
+        spans: the spans of the input, which are grouped into blocks of ``size`` inputs; empty for jobs without input
+            files, which give the number of ``blocks`` instead.
     """
 
     work: Work
@@ -46,19 +47,20 @@ class Task:
 
 
 def plan_reading(url: str, settings: dict[str, Any], column: str = "", kind: str = "", size: int = READ_BLOCK) -> Task:
-    """Read all word crops at a path or an address.
+    """Plan a job that reads all word crops at a path or URL.
 
     Args:
-        settings: of ``Reader``.
+        url: the input.
+        settings: ``model``, and the fields of ``dptr.inference.reader.ReaderOptions``.
         column, kind: see ``dptr.batch.inputs.find_source``.
-        size: crops of a block; a block is read by one process, and done again if that dies.
+        size: crops in a block. One process reads a block; if the process dies, the block is read again.
 
     Raises:
-        UserError: what ``find_source`` and ``Reader`` raise.
+        UserError: see ``find_source`` and ``dptr.inference.auto.open_reader``.
     """
     settings = _make_portable(settings)
     source, spans = find_source(url, column, kind)
-    open_reader_of({**settings, "device": "cpu"})  # what is wrong with the settings is said here, and not by a worker
+    open_reader_of({**settings, "device": "cpu"})  # reports wrong settings here, before a worker meets them
     work = ReadWork(source, settings, digest_reader(settings["model"]))
     asked = {"command": "read", **_describe(url, source, size), **_describe_reader(settings, work.digest)}
     return Task(work, asked, tuple(spans), size)
@@ -74,15 +76,16 @@ def plan_ocr(
     kind: str = "",
     size: int = OCR_BLOCK,
 ) -> Task:
-    """Read all photographs and documents at a path or an address.
+    """Plan a job that reads all photographs and documents at a path or URL.
 
     Args:
-        settings: of ``dptr.photo.ocr.OCR``.
+        url: the input.
+        settings: arguments of ``dptr.photo.ocr.OCR``.
         options, isolate, least: see ``dptr.batch.work.OcrWork``.
         column, kind, size: as for ``plan_reading``.
 
     Raises:
-        UserError: what ``find_source``, ``OCR`` and ``InputOptions`` raise.
+        UserError: see ``find_source``, ``OCR``, and ``dptr.photo.inputs.InputOptions``.
     """
     from dptr.photo.inputs import SUFFIXES_READ, InputOptions
     from dptr.photo.ocr import OCR
@@ -103,10 +106,10 @@ def plan_ocr(
 
 
 def plan_synth(recipe: Any, count: int, size: int = SYNTH_BLOCK) -> Task:
-    """Render the samples 0..``count - 1`` of a ``dptr.config.train.SynthRecipe``.
+    """Plan a job that renders the samples 0..``count - 1`` of a ``dptr.config.train.SynthRecipe``.
 
     Raises:
-        UserError: what ``dptr.synth.worker.make_source`` raises.
+        UserError: see ``dptr.synth.worker.make_source``.
     """
     from dptr.synth.worker import make_source
 
@@ -123,37 +126,38 @@ def run_task(
     note: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Record:
-    """Do what is left of a job in its folder.
+    """Begin or continue a job in its folder.
 
     Args:
-        out: the folder, a path or an address.
-        run: what does blocks.
-        note: is called with what the user is to know.
-        progress: is called with how many blocks are done, and of how many.
+        task: the job.
+        out: the folder, a path or URL.
+        run: processes blocks.
+        note: called with notes for the user.
+        progress: called with the number of finished blocks and the number of all blocks.
 
     Returns:
-        How many inputs, rows, and failures the whole job has; ``block`` is the number of blocks.
+        The numbers of inputs, rows, and failures of the whole job; ``block`` is the number of blocks.
 
     Raises:
-        UserError: see ``dptr.batch.blocks.open_job``; or blocks could not be finished. Those that could be stay.
+        UserError: see ``dptr.batch.blocks.open_job``; or some blocks could not be finished. Finished blocks are kept.
     """
-    with open_job(out, task.asked, task.spans, task.size, task.blocks) as (job, other):
-        if other:
-            note(other)
+    with open_job(out, task.asked, task.spans, task.size, task.blocks) as (job, change):
+        if change:
+            note(change)
         finished = job.finished()
-        left = [block for block in range(job.blocks) if block not in finished]
-        if finished and left:
+        remaining = [block for block in range(job.blocks) if block not in finished]
+        if finished and remaining:
             note(f"{len(finished)} of {job.blocks} blocks are finished already")
         progress(len(finished), job.blocks)
         records: list[Record] = []
         failed: list[Unfinished] = []
-        with closing(run(job, task.work, left)) as outcomes:
-            for done in outcomes:
-                if isinstance(done, Record):
-                    records.append(done)
+        with closing(run(job, task.work, remaining)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, Record):
+                    records.append(outcome)
                     progress(len(finished) + len(records), job.blocks)
                     continue
-                failed.append(done)
+                failed.append(outcome)
                 if len(failed) == MOST_UNFINISHED:
                     break
         if failed:
@@ -167,35 +171,39 @@ def run_task(
 
 
 def run_here(job: Job, work: Work, blocks: Sequence[int]) -> Done:
-    """Do blocks in this process, one after the other."""
+    """Process blocks in this process, one after the other.
+
+    Raises:
+        UserError: see ``dptr.batch.work.Work.open``.
+    """
     do = work.open()
     for block in blocks:
         yield do_block(job, work, do, block)
 
 
 def _describe(url: str, source: Source, size: int) -> dict[str, Any]:
-    whole = str(Place(url)) if is_url(url) else os.path.abspath(url)
-    return {"input": whole, "kind": source.kind, "column": source.column, "block": size}
+    absolute = str(Place(url)) if is_url(url) else os.path.abspath(url)
+    return {"input": absolute, "kind": source.kind, "column": source.column, "block": size}
 
 
 def _describe_reader(settings: dict[str, Any], digest: str) -> dict[str, Any]:
-    """What of the settings decides over the readings, as JSON."""
-    held = {key: value for key, value in settings.items() if key not in ("device", "batch_size", "isolate")}
-    charset = resolve_charset(held["charset"]).characters if held.get("charset") else ()
-    lexicon = held.get("lexicon")
+    """The settings that determine the readings, as JSON."""
+    relevant = {key: value for key, value in settings.items() if key not in ("device", "batch_size", "isolate")}
+    charset = resolve_charset(relevant["charset"]).characters if relevant.get("charset") else ()
+    lexicon = relevant.get("lexicon")
     return {
-        **held, "model": f"{Path(held['model']).name} {digest}", "charset": "".join(charset),
+        **relevant, "model": f"{Path(relevant['model']).name} {digest}", "charset": "".join(charset),
         "lexicon": None if lexicon is None else sorted(lexicon),
     }  # fmt: skip
 
 
 def _make_portable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that mean the same in another folder: whole paths, and the words of a lexicon in place of its file."""
-    held = dict(settings)
+    """Settings that do not depend on the working folder: absolute paths, and a lexicon's words instead of its file."""
+    portable = dict(settings)
     for name in ("model", "charset", "detector"):
-        value = str(held.get(name) or "")
+        value = str(portable.get(name) or "")
         if value and value not in (*SHIPPED, AUTO) and not is_url(value) and os.path.exists(value):
-            held[name] = os.path.abspath(value)
-    if isinstance(held.get("lexicon"), str | Path):
-        held["lexicon"] = tuple(load_words(held["lexicon"]))
-    return held
+            portable[name] = os.path.abspath(value)
+    if isinstance(portable.get("lexicon"), str | Path):
+        portable["lexicon"] = tuple(load_words(portable["lexicon"]))
+    return portable

@@ -1,4 +1,4 @@
-"""The tables that jobs write; docs/guides/batch.md says what their columns mean."""
+"""Schemas of the tables that jobs write; docs/guides/batch.md explains their columns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is done with a block: crops read, pages read, or words rendered.
+"""The kinds of work on a block: read crops, read pages, or render words.
 
-A work is a description that travels to any process. There ``open`` opens its model, once, and gives a function from a
-block to what comes of it. To add a work, write a class like those here, and a command.
+A work is a description that can be sent to any process. There, ``open`` opens the model once and returns a function
+from a block to its results. To add a kind of work, write a class like those here, and a command.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from dptr.utils.errors import UserError
 from dptr.utils.escapes import dump_json
 
 ISOLATED_FROM = 3
-"""The try of a block from which on files are decoded in a process of their own: what decodes them may have died."""
+"""From this try of a block on, files are decoded in a separate process: a file may have crashed the earlier tries."""
 MOST_TRIES = 5
 
 Row = dict[str, Any]
 Outcome = tuple[int, list[Row], list[Row]]
-"""How many inputs a block holds, and the rows and failures that came of them."""
+"""The number of inputs in a block, and the resulting rows and failures."""
 Do = Callable[[Job, int, bool], Outcome]
-"""Job, number of the block, and whether files are decoded in a process of their own, to what comes of the block."""
+"""Processes a block, given the job, the block's number, and whether to decode files in a separate process."""
 
 
 class Work(Protocol):
-    """What is done with the blocks of a job.
+    """A kind of work on the blocks of a job.
 
     Attributes:
-        table: the folder of its rows.
-        schema: of them.
+        table: the folder of the resulting rows.
+        schema: the schema of the rows.
     """
 
     @property
@@ -49,22 +49,22 @@ class Work(Protocol):
     def schema(self) -> pa.Schema: ...
 
     def open(self) -> Do:
-        """Open what it needs, in the process that does it.
+        """Open the model or the renderer in the process that does the work.
 
         Raises:
-            UserError: the model or the fonts here are others than those of the job.
+            UserError: this machine has another model, or other fonts, than the one that planned the job.
         """
 
 
 def do_block(job: Job, work: Work, do: Do, block: int) -> Record | Unfinished:
-    """Do a block and publish what came of it; one that is finished already is left alone."""
+    """Process a block and publish the results. A finished block is not processed again; its record is returned."""
     try:
         if job.is_finished(block):
             return job.read_record(block)
-        tried = job.count_try(block)
-        if tried > MOST_TRIES:
+        attempt = job.count_try(block)
+        if attempt > MOST_TRIES:
             return Unfinished(block, f"the process that worked on it ended {MOST_TRIES} times")
-        inputs, rows, failures = do(job, block, tried >= ISOLATED_FROM)
+        inputs, rows, failures = do(job, block, attempt >= ISOLATED_FROM)
         tables = pa.Table.from_pylist(rows, work.schema), pa.Table.from_pylist(failures, FAILURES)
         return job.publish(block, inputs, work.table, *tables)
     except UserError as error:
@@ -75,10 +75,12 @@ def do_block(job: Job, work: Work, do: Do, block: int) -> Record | Unfinished:
 
 @dataclass(frozen=True)
 class ReadWork:
-    """Word crops, read by ``open_reader_of(settings)``.
+    """Read word crops with ``open_reader_of(settings)``.
 
     Attributes:
-        digest: of the model (``dptr.inference.auto.digest_reader``).
+        source: the input.
+        settings: see ``open_reader_of``.
+        digest: digest of the model (``dptr.inference.auto.digest_reader``).
     """
 
     source: Source
@@ -93,33 +95,37 @@ class ReadWork:
         reader = open_reader_of(self.settings)
 
         def do(job: Job, block: int, isolate: bool) -> Outcome:
-            chosen = open_reader_of({**self.settings, "isolate": True}) if isolate else reader
-            return self._do(chosen, _items(job, self.source, block))
+            block_reader = open_reader_of({**self.settings, "isolate": True}) if isolate else reader
+            return self._read(block_reader, _open_items(job, self.source, block))
 
         return do
 
-    def _do(self, reader: Reader, items: Iterable[Item]) -> Outcome:
+    def _read(self, reader: Reader, items: Iterable[Item]) -> Outcome:
         inputs, rows, failures = 0, [], []
         for item, outcome in read_items(reader, items):
             inputs += 1
             if isinstance(outcome, UserError):
-                failures.append(_failure(item, outcome))
+                failures.append(_failure_row(item, outcome))
                 continue
-            held = outcome.to_dict()
-            held["characters"] = [{"text": text, "confidence": share} for text, share in held["characters"]]
-            rows.append({**_named(item), **held})
+            reading = outcome.to_dict()
+            reading["characters"] = [
+                {"text": text, "confidence": confidence} for text, confidence in reading["characters"]
+            ]
+            rows.append({**_source_columns(item), **reading})
         return inputs, rows, failures
 
 
 @dataclass(frozen=True)
 class OcrWork:
-    """Photographs and pages, read by ``OCR(**settings)``.
+    """Read photographs and pages with ``OCR(**settings)``.
 
     Attributes:
-        options: dots per inch and use of the text layer (``dptr.photo.inputs.InputOptions``).
-        isolate: whether files are decoded in a process of their own from the first try on.
-        least: confidence below which words are left out, 0 to 1.
-        digest: as of ``ReadWork``.
+        source: the input.
+        settings: arguments of ``dptr.photo.ocr.OCR``.
+        options: ``dpi`` and ``text_layer`` of ``dptr.photo.inputs.InputOptions``.
+        isolate: whether to decode files in a separate process from the first try on.
+        least: words below this confidence, 0 to 1, are dropped.
+        digest: as in ``ReadWork``.
     """
 
     source: Source
@@ -139,19 +145,19 @@ class OcrWork:
         ocr = OCR(**self.settings)
 
         def do(job: Job, block: int, isolate: bool) -> Outcome:
-            return self._do(ocr, _items(job, self.source, block), isolate or self.isolate)
+            return self._read(ocr, _open_items(job, self.source, block), isolate or self.isolate)
 
         return do
 
-    def _do(self, ocr: Any, items: Iterable[Item], isolate: bool) -> Outcome:
+    def _read(self, ocr: Any, items: Iterable[Item], isolate: bool) -> Outcome:
         from dptr.photo.inputs import Failure, InputOptions, Sheet, open_content
         from dptr.photo.isolated import open_content_apart
         from dptr.photo.run import keep_confident, run_ocr
         from dptr.utils.isolation import Isolation
 
         options = InputOptions(**self.options, draw=False)
-        apart = Isolation() if isolate else None
-        waiting: deque[Item] = deque()  # of each sheet that was taken, in order
+        isolation = Isolation() if isolate else None
+        waiting: deque[Item] = deque()  # the item of each sheet that is being read, in order
         inputs = 0
 
         def sheets() -> Iterator[Sheet | Failure]:
@@ -160,8 +166,8 @@ class OcrWork:
                 inputs += 1
                 if isinstance(item.content, UserError):
                     opened: Iterable[Sheet | Failure] = [Failure(item.label, 0, item.content)]
-                elif apart:
-                    opened = open_content_apart(apart, item.content, item.label, "", options)
+                elif isolation:
+                    opened = open_content_apart(isolation, item.content, item.label, "", options)
                 else:
                     opened = open_content(item.content, item.label, options)
                 for sheet in opened:
@@ -173,12 +179,12 @@ class OcrWork:
         for outcome in run_ocr(ocr, sheets(), keep_pictures=False):
             item = waiting.popleft()
             if isinstance(outcome.page, UserError):
-                failures.append({**_failure(item, outcome.page), "page": outcome.number or None})
+                failures.append({**_failure_row(item, outcome.page), "page": outcome.number or None})
                 continue
             page, _ = keep_confident(outcome.page, self.least)
             rows.append(
                 {
-                    **_named(item),
+                    **_source_columns(item),
                     "page": page.number, "width": page.width, "height": page.height, "text": page.text,
                     "words": len(page.words), "json": dump_json(page.to_dict()), "notes": list(page.notes),
                 }
@@ -188,11 +194,13 @@ class OcrWork:
 
 @dataclass(frozen=True)
 class SynthWork:
-    """Rendered words, the samples 0..``count - 1`` of a recipe, ``size`` a block.
+    """Render the samples 0..``count - 1`` of a recipe.
 
     Attributes:
-        recipe: as JSON.
-        renderer: what the bytes depend on beside it (``describe_renderer``).
+        recipe: a ``dptr.config.train.SynthRecipe`` as JSON.
+        count: number of samples.
+        size: samples in a block.
+        renderer: fonts and versions that the pictures depend on besides the recipe (``describe_renderer``).
     """
 
     recipe: dict[str, Any]
@@ -218,7 +226,7 @@ class SynthWork:
             first, last = block * self.size, min((block + 1) * self.size, self.count)
             pictures = render_pictures(source, (first, last))
             rows = [
-                {"number": first + place, "label": label, "image": png} for place, (png, label) in enumerate(pictures)
+                {"number": number, "label": label, "image": png} for number, (png, label) in enumerate(pictures, first)
             ]
             return last - first, rows, []
 
@@ -226,10 +234,13 @@ class SynthWork:
 
 
 def describe_renderer(source: Any) -> dict[str, str]:
-    """What rendered words depend on beside the recipe: the fonts, the versions of what draws, and the first texts.
+    """Everything that rendered pictures depend on besides the recipe.
 
     Args:
         source: a ``dptr.synth.source.RenderedWords``.
+
+    Returns:
+        A digest of the fonts, a digest of the first words, and the versions of the drawing libraries.
     """
     import hashlib
     from importlib.metadata import version
@@ -237,19 +248,19 @@ def describe_renderer(source: Any) -> dict[str, str]:
     from dptr.synth.manifest import digest_words
 
     fonts = sorted((font.family, font.style, font.number, font.coverage) for font in source.renderer.fonts.fonts)
-    drawing = {name: version(name) for name in ("numpy", "opencv-python-headless", "Pillow")}
+    versions = {name: version(name) for name in ("numpy", "opencv-python-headless", "Pillow")}
     digest = hashlib.sha256(repr(fonts).encode()).hexdigest()[:16]
-    return {"fonts": digest, "words": digest_words(source), **drawing}
+    return {"fonts": digest, "words": digest_words(source), **versions}
 
 
 def read_items(reader: Reader, items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
-    """Each item, with its ``Prediction`` or the error why there is none; batches are those of ``Reader.stream``."""
-    rest = iter(items)
-    while batch := list(islice(rest, reader.batch_size)):
-        opened = [_prepare(reader, item) for item in batch]
-        predictions = iter(reader.read_prepared([each for each in opened if isinstance(each, Prepared)]))
-        for item, each in zip(batch, opened, strict=True):
-            yield item, each if isinstance(each, UserError) else next(predictions)
+    """Yield each item with its ``Prediction`` or its error. The batches are those of ``Reader.stream``."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, reader.batch_size)):
+        pictures = [_prepare(reader, item) for item in batch]
+        predictions = iter(reader.read_prepared([each for each in pictures if isinstance(each, Prepared)]))
+        for item, picture in zip(batch, pictures, strict=True):
+            yield item, picture if isinstance(picture, UserError) else next(predictions)
 
 
 def _prepare(reader: Reader, item: Item) -> Prepared | UserError:
@@ -261,26 +272,27 @@ def _prepare(reader: Reader, item: Item) -> Prepared | UserError:
         return error
 
 
-def _items(job: Job, source: Source, block: int) -> Iterator[Item]:
+def _open_items(job: Job, source: Source, block: int) -> Iterator[Item]:
     for span in job.spans(block):
         yield from open_span(source, span)
 
 
-def _named(item: Item) -> Row:
-    return {"source": _plain(item.source), "row": item.row, "name": None if item.name is None else _plain(item.name)}
+def _source_columns(item: Item) -> Row:
+    name = None if item.name is None else _escape_surrogates(item.name)
+    return {"source": _escape_surrogates(item.source), "row": item.row, "name": name}
 
 
-def _failure(item: Item, error: UserError) -> Row:
-    return {**_named(item), "page": None, "error": _plain(str(error))}
+def _failure_row(item: Item, error: UserError) -> Row:
+    return {**_source_columns(item), "page": None, "error": _escape_surrogates(str(error))}
 
 
-def _plain(text: str) -> str:
-    """Bytes of a name that are not UTF-8, which a table cannot hold, as ``\\udcff``."""
+def _escape_surrogates(text: str) -> str:
+    """Write bytes of a name that are not UTF-8 as ``\\udcff``, because a table cannot hold them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def open_reader_of(settings: dict[str, Any]) -> Reader:
-    """The reader that a job describes: its ``model``, and the fields of ``ReaderOptions``.
+    """Open the reader of a job; its settings are ``model`` and the fields of ``ReaderOptions``.
 
     Raises:
         UserError: see ``dptr.inference.auto.open_reader``.
@@ -289,14 +301,14 @@ def open_reader_of(settings: dict[str, Any]) -> Reader:
     return open_reader(settings["model"], ReaderOptions(**options))
 
 
-def _check_model(model: str, wanted: str) -> None:
-    """Every machine reads with the same model.
+def _check_model(model: str, expected: str) -> None:
+    """Check that this machine has the model of the job.
 
     Raises:
-        UserError: this one has another of the same name, or none.
+        UserError: this machine has no model of this name, or one with another digest.
     """
-    held = digest_reader(model)
-    if held != wanted:
+    digest = digest_reader(model)
+    if digest != expected:
         raise UserError(
-            f"model '{model}': this machine holds another ({held}) than the job's ({wanted}); copy that here"
+            f"model '{model}': this machine holds another ({digest}) than the job's ({expected}); copy that here"
         )

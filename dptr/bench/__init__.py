@@ -1,6 +1,6 @@
-"""How fast a recognizer reads, and with how much memory; in torch and in onnxruntime.
+"""Measure the speed and memory of a recognizer in torch and in onnxruntime.
 
-Each backend reads in processes of its own, so that neither its memory nor its start hides behind the other's.
+Each backend runs in separate processes, so that memory and start-up time are measured independently.
 """
 
 from __future__ import annotations
@@ -33,23 +33,30 @@ from dptr.weights.packages import find_folder
 
 __all__ = ["STARTS", "WARM_UP", "Measurement", "Report", "Timing", "bench"]
 
-CROPS = 64  # different ones at most, read in turn
-STARTS = 3  # processes a backend; the last of them goes on to read
+CROPS = 64  # largest number of distinct crops, which are read in a cycle
+STARTS = 3  # processes for each backend, to time the start; only the last one measures reading
 
-Progress = Callable[[str, int, int], None]  # what, processes ended, processes in all
+Progress = Callable[[str, int, int], None]  # unit, finished processes, all processes
 
 _CHILD = "import sys; _, plan, *sys.path = sys.argv; from dptr.bench.process import answer; answer(plan)"
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured, and how.
+    """The measurements and their conditions.
 
     Attributes:
-        measurements: one a backend; ``start_seconds`` is the median of ``STARTS`` processes.
-        left_out: backends that are not there, with the reason.
+        model: the model, as the user gave it.
+        data: the data set; None = rendered words.
+        crops: number of distinct crops.
+        repeats: timed rounds of each batch size.
+        threads: threads of each backend.
+        cores: CPU cores available to this process.
+        cpu: name of the processor.
+        measurements: one for each backend; ``start_seconds`` is the median of ``STARTS`` processes.
+        left_out: backends that are unavailable, with the reason.
         drops: crops that cannot be opened.
-        parameters, flops: as in ``Measurement``; None where torch was not measured.
+        parameters, flops: as in ``Measurement``; None if torch was not measured.
     """
 
     model: str
@@ -73,8 +80,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """``{"dptr", "model", "cpu", ..., "parameters", "flops", "backends": [{"backend", "timings", ...}]}``."""
-        apart = ("parameters", "flops")  # they are the model's
-        backends = [{key: row[key] for key in row if key not in apart} for row in map(asdict, self.measurements)]
+        of_model = ("parameters", "flops")  # properties of the model, not of a backend
+        backends = [{key: row[key] for key in row if key not in of_model} for row in map(asdict, self.measurements)]
         return {
             "dptr": __version__,
             "model": self.model,
@@ -106,47 +113,53 @@ def bench(
 
     Args:
         model: a shipped name, a folder that ``dptr finetune`` wrote, or a file that ``dptr export`` wrote.
-        data: labeled crops, of which ``CROPS`` are read, evenly spread; None = words drawn for this. Labels do not
-            count.
-        batches: crops a round, >= 1 each.
-        backend: what is measured; None = what this model and this installation have.
-        repeats: rounds of each batch size, >= 1.
-        threads: of each backend, >= 1.
+        data: labeled crops, of which up to ``CROPS`` are read, evenly spaced; None = words are rendered. Labels are
+            ignored.
+        batches: batch sizes, each >= 1.
+        backend: the backends to measure; None = those that the model and the installation support.
+        repeats: timed rounds of each batch size, >= 1.
+        threads: threads of each backend, >= 1.
         progress: called after each process.
 
     Raises:
-        UserError: no such model or data set, no crop that can be opened, a backend that is not there, a number below
-            its minimum, or a process that ended early.
+        UserError: there is no such model or data set, no crop can be opened, a requested backend is unavailable, a
+            number is below its minimum, or a process fails.
     """
     batches = list(dict.fromkeys(batches))
     for name, number in (*(("batch", each) for each in batches), ("repeats", repeats), ("threads", threads)):
         if number < 1:
             raise UserError(f"{name} {number}: below 1; pass 1 or more")
-    models, left_out = _models(str(model))
+    models, left_out = _find_models(str(model))
     names: tuple[BackendName, ...] = get_args(BackendName) if backend == "both" else (backend,) if backend else ()
     for each in names:
         if each in left_out:
             raise UserError(f"backend '{each}': {left_out[each]}")
     backends = names or tuple(models)
     source = None if data is None else str(data)
-    indices, drops = _readable(source)
+    indices, drops = _find_readable(source)
     runs_by_backend: dict[BackendName, list[Measurement]] = {each: [] for each in backends}
     for number in range(STARTS * len(backends)):
         each = backends[number % len(backends)]
         rounds = repeats if len(runs_by_backend[each]) == STARTS - 1 else 0
         runs_by_backend[each].append(
-            _in_a_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.monotonic()))
+            _measure_in_process(Plan(each, models[each], source, indices, batches, rounds, threads, time.monotonic()))
         )
         progress("processes", number + 1, STARTS * len(backends))
     measurements = [
         replace(runs[-1], start_seconds=median(run.start_seconds for run in runs)) for runs in runs_by_backend.values()
     ]
     missing = {} if names else left_out
-    return Report(str(model), source, len(indices), repeats, threads, _cores(), _cpu(), measurements, missing, drops)
+    return Report(
+        str(model), source, len(indices), repeats, threads, _count_cores(), _cpu_name(), measurements, missing, drops
+    )
 
 
-def _in_a_process(plan: Plan) -> Measurement:
-    """``measure`` in a new process, which imports from where this one does and does not outlive it."""
+def _measure_in_process(plan: Plan) -> Measurement:
+    """Run ``measure`` in a new process with the same import path. The process ends at the latest when this one does.
+
+    Raises:
+        UserError: the process fails, or reports an error.
+    """
     command = [sys.executable, "-P", "-c", _CHILD, json.dumps(asdict(plan)), *sys.path]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -171,8 +184,12 @@ def _in_a_process(plan: Plan) -> Measurement:
     return Measurement(**result | {"timings": [Timing(**row) for row in result["timings"]]})
 
 
-def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
-    """The model as each backend takes it, and of the other backends why they cannot."""
+def _find_models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
+    """The model's folder or file for each available backend, and the reasons why the other backends are unavailable.
+
+    Raises:
+        UserError: there is no such model, or no backend can read it.
+    """
     if model not in SHIPPED and not find_folder(model).exists():
         raise UserError(
             f"model '{model}': neither a shipped name ({', '.join(SHIPPED)}) nor a folder or a file; check the path, "
@@ -181,7 +198,7 @@ def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     models: dict[BackendName, str] = {}
     left_out = {}
     exported = Path(model) if Path(model).suffix == SUFFIX else model_file(model, f"model{SUFFIX}")
-    reason = _why_not_torch(model)
+    reason = _torch_problem(model)
     if reason:
         left_out["torch"] = reason
     else:
@@ -195,8 +212,8 @@ def _models(model: str) -> tuple[dict[BackendName, str], dict[str, str]]:
     return models, left_out
 
 
-def _why_not_torch(model: str) -> str:
-    """The reason why torch cannot read the model here; empty where it can."""
+def _torch_problem(model: str) -> str:
+    """The reason why torch cannot read the model here, or "" if it can."""
     if Path(model).suffix == SUFFIX:
         return f"{model} is an exported file; pass the folder that it was made of"
     if not model_file(model, "config.json").is_file():
@@ -210,7 +227,12 @@ def _why_not_torch(model: str) -> str:
     return ""
 
 
-def _readable(data: str | None) -> tuple[list[int], DropReport]:
+def _find_readable(data: str | None) -> tuple[list[int], DropReport]:
+    """Indices of up to ``CROPS`` evenly spaced crops, and a report of those that cannot be opened.
+
+    Raises:
+        UserError: there is no such data set, or none of the crops can be opened.
+    """
     drops = DropReport()
     if data is None:
         return list(range(CROPS)), drops
@@ -230,12 +252,12 @@ def _readable(data: str | None) -> tuple[list[int], DropReport]:
     return indices, drops
 
 
-def _cores() -> int:
-    """Those that this process may use."""
+def _count_cores() -> int:
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cpu() -> str:
+def _cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     match = re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
     return match[1] if match else platform.processor() or platform.machine()

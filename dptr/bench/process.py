@@ -1,4 +1,4 @@
-"""What one process of ``dptr bench`` does: it opens a recognizer, reads crops round after round, and times them."""
+"""The measuring process of ``dptr bench``: it opens a recognizer, reads crops in rounds, and times each step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dptr.data.labeled import open_labeled
 from dptr.utils.errors import UserError
 from dptr.utils.images import open_image
 
-WARM_UP = 3  # rounds of each batch size before the clock starts
+WARM_UP = 3  # untimed rounds of each batch size
 
 _WORDS = (
     *("A", "42", "bus", "EXIT", "Hotel", "street", "Welcome", "pharmacy", "Chocolate", "restaurant"),
@@ -35,17 +35,17 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process does.
+    """The task of one process.
 
     Attributes:
-        backend: what computes.
-        model: as ``open_staged`` takes it.
-        data: labeled crops; None = drawn ones.
-        indices: of the crops that are read.
-        batches: crops a round.
-        repeats: rounds of each batch size that are timed; 0 = read one crop and end.
-        threads: of the backend.
-        started: when the process was started, by ``time.monotonic``, which processes of a machine share.
+        backend: the backend to measure.
+        model: see ``open_staged``.
+        data: labeled crops; None = rendered words.
+        indices: indices of the crops to read.
+        batches: batch sizes.
+        repeats: timed rounds of each batch size; 0 = read one crop and stop.
+        threads: threads of the backend.
+        started: ``time.monotonic()`` when the process was started. All processes of a machine share this clock.
     """
 
     backend: BackendName
@@ -60,15 +60,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timing:
-    """The rounds of one batch size. All times are milliseconds a crop: a round's, divided by its crops.
+    """Results for one batch size. All times are milliseconds for one crop: the time of a round over its crops.
 
     Attributes:
-        batch: crops a round.
-        median_ms, p95_ms: from the bytes of the files to text, by the clock on the wall.
+        batch: batch size; a round reads one batch.
+        median_ms, p95_ms: median and 95th percentile of the wall time, from the bytes of the files to text.
         cpu_ms: median of the processor time of all threads.
-        crops_per_second: all crops by all seconds.
-        whole_ms: mean of the middle half of the rounds, in order of their time.
-        stages_ms: the mean of the same rounds by step; together ``whole_ms``.
+        crops_per_second: number of all crops divided by the time of all rounds.
+        whole_ms: mean wall time of the middle half of the rounds, sorted by their time.
+        stages_ms: mean time of each step in the same rounds; the sum is ``whole_ms``.
     """
 
     batch: int
@@ -82,16 +82,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one process found.
+    """The results of one process.
 
     Attributes:
-        backend: what computed.
-        version: of torch or onnxruntime.
-        start_seconds: from the start of the process to its first word, without the time to draw or find the crops.
-        peak_mib: the most memory that was resident, in MiB; None where the system does not tell.
-        parameters: of the model; None with ``onnx``.
-        flops: of one crop in ``encoder`` (with the FMU) and ``decoder``, mean over the crops; None with ``onnx``.
-        timings: one a batch size.
+        backend: the measured backend.
+        version: version of torch or onnxruntime.
+        start_seconds: from the start of the process to its first word, without the time to render or find the crops.
+        peak_mib: peak resident memory in MiB; None if the system does not report it.
+        parameters: number of parameters of the model; None with ``onnx``.
+        flops: FLOPs of ``encoder`` (with the FMU) and ``decoder`` for one crop, mean over the crops; None with
+            ``onnx``.
+        timings: one for each batch size.
     """
 
     backend: BackendName
@@ -104,28 +105,28 @@ class Measurement:
 
 
 def measure(plan: Plan) -> Measurement:
-    """Carry out a plan in this process, which should be new.
+    """Carry out a plan in this process, which should be a new one.
 
     Raises:
         UserError: the model or a crop cannot be opened.
     """
     begin = time.monotonic()
-    sources = _sources(plan)
-    aside = time.monotonic() - begin
+    sources = _list_sources(plan)
+    untimed = time.monotonic() - begin
     staged = open_staged(plan.backend, plan.model, plan.threads)
     steps = tuple(staged.steps.values())
-    _marks(steps, sources[:1])
-    started = time.monotonic() - plan.started - aside
+    _time_steps(steps, sources[:1])
+    start_seconds = time.monotonic() - plan.started - untimed
     if not plan.repeats:
-        return Measurement(plan.backend, staged.version, started, None, None, None, [])
-    supplies = {batch: cycle(sources) for batch in plan.batches}
+        return Measurement(plan.backend, staged.version, start_seconds, None, None, None, [])
+    supplies = {batch: cycle(sources) for batch in plan.batches}  # each batch size cycles through all crops
     marks: dict[int, list[list[float]]] = {batch: [] for batch in plan.batches}
     cpu: dict[int, list[float]] = {batch: [] for batch in plan.batches}
     for _ in range(WARM_UP + plan.repeats):
         for batch, supply in supplies.items():
             crops = list(islice(supply, batch))
             before = time.process_time()
-            marks[batch].append(_marks(steps, crops))
+            marks[batch].append(_time_steps(steps, crops))
             cpu[batch].append(time.process_time() - before)
     timings = [
         summarize(batch, tuple(staged.steps), np.array(marks[batch][WARM_UP:]), np.array(cpu[batch][WARM_UP:]))
@@ -133,15 +134,16 @@ def measure(plan: Plan) -> Measurement:
     ]
     peak = peak_mib()
     flops = mean_flops(staged, sources) if plan.backend == "torch" else None
-    return Measurement(plan.backend, staged.version, started, peak, staged.parameters, flops, timings)
+    return Measurement(plan.backend, staged.version, start_seconds, peak, staged.parameters, flops, timings)
 
 
 def answer(plan: str) -> None:
-    """All that a process of its own does: ``measure`` a plan in JSON, and print what it found, or the ``error``.
+    """The main function of a measuring process: measure a plan given as JSON, and print the result as JSON.
 
-    It ends when standard input does, that is with the process that started it, however that one ends.
+    The result is a ``Measurement``, or ``{"error": ...}``. The process ends when its standard input is closed, so it
+    never outlives the process that started it.
     """
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
     try:
         result = asdict(measure(Plan(**json.loads(plan))))
     except UserError as error:
@@ -152,35 +154,36 @@ def answer(plan: str) -> None:
 def summarize(
     batch: int, names: Sequence[str], marks: Float64[np.ndarray, "rounds marks"], cpu: Float64[np.ndarray, " rounds"]
 ) -> Timing:
-    """Seconds of rounds to milliseconds a crop.
+    """Convert times of rounds, in seconds, to milliseconds for one crop.
 
     Args:
-        batch: crops a round.
-        names: of the steps.
-        marks: when each round began and when each of its steps ended, one mark more than names.
+        batch: crops in a round.
+        names: names of the steps.
+        marks: the times at which each round began and each of its steps ended, so there is one more than ``names``.
         cpu: processor time of each round.
     """
     whole = marks[:, -1] - marks[:, 0]
     cut = len(whole) // 4
     middle = np.argsort(whole, kind="stable")[cut : len(whole) - cut]
-    a_crop = 1000 / batch
-    median_ms, p95_ms = a_crop * np.percentile(whole, (50, 95))
-    stages = a_crop * np.diff(marks[middle], axis=1).mean(0)
+    scale = 1000 / batch
+    median_ms, p95_ms = scale * np.percentile(whole, (50, 95))
+    stages = scale * np.diff(marks[middle], axis=1).mean(0)
     return Timing(
         batch,
         float(median_ms),
         float(p95_ms),
-        a_crop * float(np.median(cpu)),
+        scale * float(np.median(cpu)),
         batch * len(whole) / float(whole.sum()),
-        a_crop * float(whole[middle].mean()),
+        scale * float(whole[middle].mean()),
         dict(zip(names, stages.tolist(), strict=True)),
     )
 
 
 def peak_mib() -> float | None:
-    """The most memory that was resident in this process, in MiB; None where the system does not tell.
+    """Peak resident memory of this process in MiB, or None if the system does not report it.
 
-    Linux: ``VmHWM``. Its ``ru_maxrss`` begins at what the parent held before it started this program.
+    On Linux this is ``VmHWM``. There, ``ru_maxrss`` starts at the memory that the parent process had when it started
+    this program.
     """
     status = Path("/proc/self/status")
     match = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
@@ -194,14 +197,18 @@ def peak_mib() -> float | None:
 
 
 def draw_word(index: int) -> bytes:
-    """Draw a word in Pillow's own font on a noisy ground, as the bytes of a JPEG or, every fourth, a PNG file."""
+    """Render a word in Pillow's default font on a noisy background.
+
+    ``index`` determines word, size, colors, and noise. Returns the bytes of a JPEG file, or of a PNG file if ``index``
+    is a multiple of 4.
+    """
     rng = np.random.default_rng(index)
     word, font = _WORDS[index % len(_WORDS)], ImageFont.load_default(int(rng.integers(14, 73)))
     left, top, right, bottom = map(int, font.getbbox(word))
     margin = int(rng.integers(2, 9))
     light, dark = rng.integers(160, 256, 3), rng.integers(0, 96, 3)
-    ground, ink = (light, dark) if index % 3 else (dark, light)
-    image = Image.new("RGB", (right - left + 2 * margin, bottom - top + 2 * margin), tuple(ground.tolist()))
+    background, ink = (light, dark) if index % 3 else (dark, light)
+    image = Image.new("RGB", (right - left + 2 * margin, bottom - top + 2 * margin), tuple(background.tolist()))
     ImageDraw.Draw(image).text((margin - left, margin - top), word, tuple(ink.tolist()), font)
     noisy = np.asarray(image) + rng.normal(0, 10, (image.height, image.width, 3))
     file = io.BytesIO()
@@ -209,20 +216,21 @@ def draw_word(index: int) -> bytes:
     return file.getvalue()
 
 
-def _end_with_input() -> None:
+def _exit_at_end_of_input() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
-def _sources(plan: Plan) -> list[Source]:
+def _list_sources(plan: Plan) -> list[Source]:
     if plan.data is None:
         return [partial(open_image, draw_word(index)) for index in plan.indices]
     dataset = open_labeled(plan.data)
     return [partial(dataset.image, index) for index in plan.indices]
 
 
-def _marks(steps: Sequence[Callable[[Any], Any]], value: Any) -> list[float]:
+def _time_steps(steps: Sequence[Callable[[Any], Any]], value: Any) -> list[float]:
+    """Run the steps in a chain. Returns the time, in seconds, at the beginning and after each step."""
     marks = [time.perf_counter()]
     for step in steps:
         value = step(value)

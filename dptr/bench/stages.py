@@ -1,4 +1,4 @@
-"""A recognizer as the steps between a picture file and text, to be timed and counted one by one."""
+"""Split a recognizer into the steps from a picture file to text, so that each can be timed and its FLOPs counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BackendName = Literal["torch", "onnx"]
 Source = Callable[[], Image.Image]  # opens and decodes one picture
-_Part = tuple[list[int], Any]  # which crops of a batch, all of one size, and what a step made of them
+_Part = tuple[list[int], Any]  # indices of the crops of one size in a batch, and the output of a step for them
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class StagedRecognizer:
     """An open recognizer on the CPU.
 
     Attributes:
-        version: of torch or onnxruntime.
-        steps: by name, in order; each takes what the one before returned, the first a list of ``Source``, the last
-            returns a list of ``dptr.text.tokenizer.Decoded``. ``open``, ``preprocess``, then ``encoder`` (with the FMU)
-            and ``decoder`` in torch, ``graph`` in onnxruntime, then ``text``. Crops of one size are computed together.
-        parameters: how many the model has; None = an exported file does not tell.
+        version: version of torch or onnxruntime.
+        steps: functions by name, in order. Each takes the output of the one before. The first takes a list of
+            ``Source``, and the last returns a list of ``dptr.text.tokenizer.Decoded``. The steps are ``open`` and
+            ``preprocess``; then ``encoder`` (with the FMU) and ``decoder`` in torch, or ``graph`` in onnxruntime; then
+            ``text``. Crops of equal size are computed together.
+        parameters: number of parameters; None for an exported file, which does not contain the number.
     """
 
     version: str
@@ -43,23 +44,24 @@ class StagedRecognizer:
 
 
 def open_staged(backend: BackendName, model: str, threads: int) -> StagedRecognizer:
-    """Open a recognizer; torch is imported for ``torch`` alone, onnxruntime for ``onnx`` alone.
+    """Open a recognizer. Only the requested backend is imported.
 
     Args:
+        backend: the backend.
         model: a shipped name or a folder for ``torch``, a file for ``onnx``.
-        threads: of the backend, >= 1; torch has one number for the whole process.
+        threads: threads of the backend, >= 1. torch applies the number to the whole process.
 
     Raises:
-        UserError: no such model, a damaged one, or something that the backend needs is not installed.
+        UserError: there is no such model, it is damaged, or a package of the backend is not installed.
     """
     return (_open_torch if backend == "torch" else _open_onnx)(model, threads)
 
 
 def count_flops(step: Callable[[Any], Any], value: Any) -> tuple[Any, int]:
-    """What ``step(value)`` returns, and its floating point operations as ``torch.utils.flop_counter`` counts them.
+    """Return ``step(value)`` and its number of floating point operations, counted by ``torch.utils.flop_counter``.
 
-    A multiply-add is 2. Counted are products of matrices, convolutions and fused attention; sums, norms, activations
-    and softmax are not.
+    A multiply-add counts as 2. Matrix products, convolutions, and fused attention are counted; sums, norms,
+    activations, and softmax are not.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,7 +71,10 @@ def count_flops(step: Callable[[Any], Any], value: Any) -> tuple[Any, int]:
 
 
 def mean_flops(staged: StagedRecognizer, sources: Sequence[Source]) -> dict[str, int]:
-    """FLOPs of ``encoder`` and ``decoder`` for one crop, mean over ``sources``: long words take more steps."""
+    """FLOPs of ``encoder`` and ``decoder`` for one crop.
+
+    They are means over ``sources``, because long words take more decoding steps.
+    """
     totals = {"encoder": 0, "decoder": 0}
     for source in sources:
         value: Any = [source]
@@ -89,7 +94,7 @@ def _open_torch(model: str, threads: int) -> StagedRecognizer:
         raise missing_package(error, f"model '{model}'", "train") from error
     torch.set_num_threads(threads)
     opened = TorchModel(model)
-    recognizer = opened.model.requires_grad_(False)  # FlopCounterMode fails on parameters that do
+    recognizer = opened.model.requires_grad_(False)  # FlopCounterMode fails on parameters that require gradients
 
     def encode(pixels: np.ndarray) -> Tensor:
         with torch.inference_mode():
@@ -99,21 +104,22 @@ def _open_torch(model: str, threads: int) -> StagedRecognizer:
         with torch.inference_mode():
             return recognizer.decoder.decode(memory, None).float().softmax(-1).numpy()
 
-    steps = _around({"encoder": encode, "decoder": decode}, opened)
+    steps = _add_common_steps({"encoder": encode, "decoder": decode}, opened)
     return StagedRecognizer(str(torch.__version__), steps, sum(each.numel() for each in recognizer.parameters()))
 
 
 def _open_onnx(model: str, threads: int) -> StagedRecognizer:
     opened = OnnxModel(model, threads=threads)
-    from onnxruntime import __version__  # OnnxModel says what to do where it is missing
+    from onnxruntime import __version__  # OnnxModel has reported already if it is missing
 
     def graph(pixels: np.ndarray) -> np.ndarray:
         return opened.session.run(None, {"pixels": pixels})[0]
 
-    return StagedRecognizer(__version__, _around({"graph": graph}, opened), None)
+    return StagedRecognizer(__version__, _add_common_steps({"graph": graph}, opened), None)
 
 
-def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
+def _add_common_steps(steps: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str, Callable[[Any], Any]]:
+    """Add the steps before and after the network, which are the same for both backends."""
     size = opened.size
 
     def open_all(sources: Sequence[Source]) -> list[Image.Image]:
@@ -123,7 +129,7 @@ def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str
         crops = [fit(image, size) for image in images]
         return [(indices, to_pixels(batch)) for indices, batch in group_by_size(crops, len(crops))]
 
-    def read(parts: list[_Part]) -> list[Decoded]:
+    def decode_text(parts: list[_Part]) -> list[Decoded]:
         words: dict[int, Decoded] = {}
         for indices, probabilities in parts:
             decoded = opened.tokenizer.decode(apply_temperature(probabilities, opened.temperature))
@@ -133,10 +139,10 @@ def _around(inner: dict[str, Callable[[Any], Any]], opened: Backend) -> dict[str
     return {
         "open": open_all,
         "preprocess": preprocess,
-        **{name: _each(step) for name, step in inner.items()},
-        "text": read,
+        **{name: _for_each_part(step) for name, step in steps.items()},
+        "text": decode_text,
     }
 
 
-def _each(step: Callable[[Any], Any]) -> Callable[[list[_Part]], list[_Part]]:
+def _for_each_part(step: Callable[[Any], Any]) -> Callable[[list[_Part]], list[_Part]]:
     return lambda parts: [(indices, step(value)) for indices, value in parts]

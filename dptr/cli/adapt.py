@@ -1,4 +1,4 @@
-"""``dptr adapt``: a recognizer learns the words of a domain."""
+"""``dptr adapt``: teach a recognizer the words of a domain."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dptr.weights import START_MODEL
 @command("adapt", "train")
 @click.option(
     "-t", "--text", metavar="FILE", multiple=True, type=click.Path(),
-    help="Words of the domain, a word a line; repeatable.",
+    help="A file with words of the domain, one on each line; repeatable.",
 )  # fmt: skip
 @model_option(f"The recognizer to adapt. Default: {START_MODEL}.", "NAME|DIR", default=None)
-@out_option("Where checkpoints and logs go.")
+@out_option("The folder for checkpoints and logs.")
 @config_options()
 @resume_option()
 def adapt(
@@ -26,9 +26,9 @@ def adapt(
 ) -> None:
     """Teach a recognizer the words of a domain from a word list.
 
-    The words are rendered, and the decoder trains on them; image encoder and FMU are frozen. Rendered words of its
-    language are mixed in, so that they are not forgotten. No labeled crop of the domain is needed. Prints the folder of
-    the adapted recognizer.
+    Renders the words and trains the decoder on them; the image encoder and the Feature Merge Unit (FMU) are frozen.
+    Words of the recognizer's language are mixed in so that it does not forget them. No labeled crops are needed. Prints
+    the folder of the adapted recognizer.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import AdaptRecipe

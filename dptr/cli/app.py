@@ -1,9 +1,9 @@
-"""The command line: its commands, and what becomes of errors.
+"""The command line: the list of commands, and the handling of errors.
 
-Each command lives in a file of this folder; heavy imports stay inside the commands, so that ``dptr --help`` is quick.
+Each command is in a file of this folder. Commands import heavy packages when they run, so that ``dptr --help`` is fast.
 
-Exit codes: 0; 1 where ``data check`` finds something, or where whoever reads our output has gone; 2 for whatever the
-user can put right (one line on standard error); 130 after Ctrl-C, SIGTERM, or SIGHUP.
+Exit codes: 0 for success; 1 if ``data check`` reports a problem, or if the reader of standard output has closed it;
+2 for an error that the user can fix (one line on standard error); 130 after Ctrl-C, SIGTERM, or SIGHUP.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     ),
 }
 ALIASES = {"predict": "read", "val": "eval", "train": "finetune"}
-"""What the commands are called elsewhere."""
+"""Names that other programs use for the same commands."""
 
 
 class _Root(click.Group):
-    """Commands by section in the help, and their other names."""
+    """The group of all commands. It accepts ``ALIASES``, and its help lists the commands by section."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
@@ -88,7 +88,7 @@ class _Root(click.Group):
 
 @click.group(
     cls=_Root, commands=[each for commands in SECTIONS.values() for each in commands], context_settings=HELP,
-    epilog="'dptr COMMAND -h' explains a command.",
+    epilog="'dptr COMMAND -h' shows the help of a command.",
 )  # fmt: skip
 @click.version_option(
     __version__, "-V", "--version", prog_name="dptr", message="%(prog)s %(version)s", help="Print the version."
@@ -102,26 +102,26 @@ def app() -> None:
 
 def main() -> None:
     """Entry point of the ``dptr`` command."""
-    if info.COMPLETION_VARIABLE in os.environ:  # the shell asks what may follow
+    if info.COMPLETION_VARIABLE in os.environ:  # the shell requests completions
         app.main(prog_name="dptr")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; errors become one line on standard error. Returns the exit code."""
+    """Run a command and return its exit code. An error that the user can fix becomes one line on standard error."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # paths that are no UTF-8 leave as they came
+        if isinstance(stream, io.TextIOWrapper):  # prints paths that are not UTF-8 unchanged
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures: the error says what matters
+    warnings.filterwarnings("ignore", module="PIL")  # warnings about damaged pictures; errors suffice
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     set_verbosity(0)
     name = f"dptr {arguments[0]}" if arguments else "dptr"
     try:
         os.getcwd()
-    except FileNotFoundError:  # some libraries end the process then
+    except FileNotFoundError:  # some libraries would end the process
         return _fail("the working folder was deleted; cd to one that exists")
     try:
         with stops_by_signals(), app.make_context("dptr", list(arguments) or ["--help"]) as context:
@@ -138,7 +138,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         say(f"dptr: interrupted{'; continue with --resume' if _can_resume(arguments) else ''}", level=-1)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of standard output has closed it
         return 1
     except ModuleNotFoundError as error:
         extra = extra_of(error.name or "")
@@ -153,7 +153,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _can_resume(arguments: Sequence[str]) -> bool:
-    """Whether ``--resume`` would continue what ``arguments`` began; ``dptr ocr`` continues in a folder alone."""
+    """Whether ``--resume`` can continue an interrupted command; ``dptr ocr`` can only if it writes to a folder."""
     command, _ = _find_command(arguments)
     if not any(parameter.name == "resume" for parameter in command.params):
         return False
@@ -162,15 +162,15 @@ def _can_resume(arguments: Sequence[str]) -> bool:
 
 
 def _find_command(arguments: Sequence[str]) -> tuple[click.Command, str]:
-    """The command that ``arguments`` begin with, and how it is called, such as ``dptr data check``."""
+    """The command at the beginning of ``arguments``, and its full name, such as ``dptr data check``."""
     command: click.Command = app
     words = ["dptr"]
     context = click.Context(app)
     for argument in arguments:
-        found = command.get_command(context, argument) if isinstance(command, click.Group) else None
-        if found is None:
+        subcommand = command.get_command(context, argument) if isinstance(command, click.Group) else None
+        if subcommand is None:
             break
-        command = found
+        command = subcommand
         words.append(argument)
     return command, " ".join(words)
 

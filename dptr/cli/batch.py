@@ -1,4 +1,4 @@
-"""``dptr batch``: reading and rendering by many processes, on one machine or a Ray cluster."""
+"""``dptr batch``: read or render with many processes, on one machine or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -33,47 +33,53 @@ CUDA = "cuda"
 @click.group("batch", context_settings=HELP, invoke_without_command=True)
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Read or render millions in many processes, on one machine or several; resumable."""
+    """Read or render millions of pictures on one machine or a cluster; resumable."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 def _input_options() -> Decorator[Any]:
-    """What is read: ``--column``, ``--kind``, ``--block``."""
+    """The input: ``--column``, ``--kind``."""
     return stack(
         click.option(
             "--column", metavar="NAME", default="",
-            help="The column of Parquet files, or the suffix in archives, to read. Default: the only one of pictures.",
+            help="The column to read in Parquet files, or the suffix in archives. Default: the only column of "
+            "pictures, or all pictures.",
         ),
         click.option(
             "--kind", type=click.Choice(["files", "parquet", "tar"]),
-            help="What to read of a folder that holds several. Default: what is there.",
+            help="What to read in a folder with files of several kinds. Default: the only kind in it.",
         ),
     )  # fmt: skip
 
 
 def _pool_options(block: int, what: str) -> Decorator[Any]:
-    """By whom: ``--block``, ``--address``, ``--workers``, ``--cpus-per-worker``, ``--gpus-per-worker``."""
+    """The processes: ``--block``, ``--address``, ``--workers``, ``--cpus-per-worker``, ``--gpus-per-worker``.
+
+    Args:
+        block: the default of ``--block``.
+        what: the plural noun for the inputs of a block.
+    """
     return stack(
         click.option(
             "--block", metavar="N", type=click.IntRange(1, 10_000_000), default=block,
-            help=f"{what} that are done and written together. Default: {block}.",
+            help=f"{what} that are processed and written together. Default: {block}.",
         ),
         click.option(
             "--address", metavar="HOST:PORT", default="",
-            help="A Ray cluster: HOST:PORT, ray://HOST:PORT, or auto. Default: this machine alone.",
+            help="A Ray cluster: HOST:PORT, ray://HOST:PORT, or auto. Default: use only this machine.",
         ),
         click.option(
             "--workers", metavar="N|MIN-MAX", default="",
-            help="Processes; with two numbers the pool follows the work. Default: one for each CPU.",
+            help="Number of processes, or a range within which it follows the work. Default: one for each CPU.",
         ),
         click.option(
             "--cpus-per-worker", "cpus", metavar="N", type=click.IntRange(1, 1024), default=1,
-            help="CPUs, and threads, of each process. Default: 1.",
+            help="CPUs and threads of each process. Default: 1.",
         ),
         click.option(
             "--gpus-per-worker", "gpus", metavar="G", type=NumberRange(0, 64), default=0.0,
-            help="GPUs of each process; 0.25 shares one among four. Default: 0.",
+            help="GPUs of each process; with 0.25, four processes share one. Default: 0.",
         ),
     )  # fmt: skip
 
@@ -92,13 +98,14 @@ def read(
     gpus: float, model: str | None, language: str | None, isolate: bool, charset: str, pattern: str,
     lexicon: str | None, device: str, batch_size: int, turn: bool, tta: int,
 ) -> None:  # fmt: skip
-    """Read word crops by many processes, into Parquet files.
+    """Read word crops with many processes, and write Parquet files.
 
-    INPUT is a folder of pictures, Parquet files with a column of pictures or of their paths, tar archives as WebDataset
-    writes them, or an LMDB; a path, or an address such as s3://BUCKET/FOLDER. OUTPUT is a folder or an address.
+    INPUT is a folder of pictures, of Parquet files with a column of pictures or paths, or of WebDataset tar archives;
+    one such file; or an LMDB. Both INPUT and OUTPUT may be URLs, such as s3://BUCKET/FOLDER. OUTPUT is a folder.
 
-    Each input is once in OUTPUT/readings, or in OUTPUT/failures with the reason. The same command goes on with what an
-    interrupted one left. Exit code 0 when all is done, whatever is in failures.
+    Each input appears exactly once: in OUTPUT/readings, or in OUTPUT/failures with the reason. To continue after an
+    interruption, run the same command again. The exit code is 0 when all blocks are finished, even if some inputs
+    failed.
     """
     from dptr.batch.run import plan_reading
 
@@ -122,7 +129,7 @@ def ocr(
     gpus: float, model: str | None, language: str | None, text_layer: str, dpi: int, min_confidence: float,
     isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str, batch_size: int,
 ) -> None:  # fmt: skip
-    """Find and read the words of photographs and PDFs by many processes, into Parquet files.
+    """Find and read words in photographs and PDFs with many processes, and write Parquet files.
 
     INPUT and OUTPUT are as for dptr batch read; folders may hold PDFs too. OUTPUT/pages has a row for each page.
     """
@@ -142,17 +149,17 @@ def ocr(
 
 @command("batch synth", "ray", "train")
 @click.argument("out", metavar="OUTPUT", type=click.Path())
-@click.option("--count", metavar="N", type=click.IntRange(min=1), required=True, help="Crops.")
+@click.option("--count", metavar="N", type=click.IntRange(min=1), required=True, help="Number of crops.")
 @_pool_options(2000, "Crops")
 @config_options()
 def synth(
     out: str, count: int, block: int, address: str, workers: str, cpus: int, gpus: float, config: Path | None,
     overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Render words by many processes, into Parquet files.
+    """Render words with many processes, and write Parquet files.
 
-    OUTPUT/crops has the number, the word, and the PNG of each crop: the same bytes as dptr synth --format folder
-    writes, whatever the number of processes.
+    OUTPUT/crops has the number, the word, and the PNG of each crop. The pictures are the same, byte for byte, as those
+    of dptr synth --format folder. They do not depend on the number of processes.
     """
     from dptr.batch.run import plan_synth
     from dptr.config.load import load_recipe
@@ -175,6 +182,11 @@ def _pool(address: str, workers: str, cpus: int, gpus: float) -> Any:
     from dptr.batch.engine import Pool, check_address
 
     check_address(address)
+    """The pool of ``dptr.batch.engine`` that the options describe.
+
+    Raises:
+        UserError: no cluster at the address, or ``workers`` is neither a number nor a range.
+    """
     low, dash, high = workers.partition("-")
     if workers and not (low.isdecimal() and (high.isdecimal() or not dash)):
         raise UserError(f"--workers {workers}: write a number, or two such as 2-8")
@@ -185,6 +197,11 @@ def _pool(address: str, workers: str, cpus: int, gpus: float) -> Any:
 
 
 def _run(plan: Callable[[], Task], source: str, out: str, pool: Any) -> None:
+    """Plan a job, run it with a progress bar, and print its folder.
+
+    Raises:
+        UserError: ``out`` lies in ``source`` or the other way around; see ``plan`` and ``dptr.batch.run.run_task``.
+    """
     from functools import partial
 
     from dptr.batch.engine import run_blocks

@@ -1,4 +1,4 @@
-"""``dptr bench``: how fast a recognizer reads, as a table or as JSON."""
+"""``dptr bench``: measure how fast a recognizer reads, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _STAGES = ("open", "preprocess", "encoder", "decoder", "graph", "text")
 
 
 @command("bench", renamed={"--batch": "--batch-size"})
-@data_option("Labeled crops to read. Default: words drawn for this.", as_arguments=True)
+@data_option("Labeled crops to read. Default: rendered words.", as_arguments=True)
 @model_option()
 @click.option(
     "--batch-size",
     metavar="N",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Crops at once; repeatable. Default: 1 and 32.",
+    help="Crops in a batch; repeatable. Default: 1 and 32.",
 )
-@click.option("--backend", type=click.Choice(["torch", "onnx", "both"]), help="What computes. Default: what is there.")
+@click.option("--backend", type=click.Choice(["torch", "onnx", "both"]), help="The backends. Default: all available.")
 @click.option("--repeats", metavar="N", type=int, default=100, help="Timed rounds of each batch size. Default: 100.")
 @click.option("--threads", metavar="N", type=int, default=1, help="Threads of each backend. Default: 1.")
 @report_options("text", "json")
@@ -41,8 +41,8 @@ def bench(
 ) -> None:  # fmt: skip
     """Measure how fast a model reads on the CPU.
 
-    Latency, throughput, memory, start, time by stage, parameters and FLOPs. Each backend reads in processes of its own.
-    docs/bench.md says what each number means.
+    Measures latency, throughput, memory, start-up time, time by stage, parameters, and FLOPs. Each backend runs in
+    separate processes. docs/bench.md explains the numbers.
     """
     from dptr.bench import bench
 

@@ -1,4 +1,4 @@
-"""A function as a command of ``dptr``: its help, the extras that it needs, and how much it prints."""
+"""Turn a function into a command of ``dptr``, with its help, the extras that it needs, and ``-q`` and ``-v``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_d
 def command(
     name: str, *extras: str, renamed: dict[str, str] | None = None
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command, with ``-h``, ``-q`` and ``-v``; its docstring is the help.
+    """A decorator that makes a function a command with ``-h``, ``-q``, and ``-v``. The docstring becomes the help.
 
     Args:
-        name: of the command, without ``dptr``.
-        extras: of the package that it needs (``dptr.utils.extras``). The help says so, and without them the command
-            ends in one line.
-        renamed: options of earlier versions, each with what to write today.
+        name: the name of the command, without ``dptr``.
+        extras: the extras that the command needs (``dptr.utils.extras``). The help names them, and a command whose
+            extras are missing ends with an error of one line.
+        renamed: options of earlier versions, each with its current name.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -45,7 +45,7 @@ def command(
 
 
 class _Command(click.Command):
-    """A command that needs extras of the package, and knows what its options were called before."""
+    """A command that checks its extras, and that tells users of a former option its current name."""
 
     extras: tuple[str, ...]
     renamed: dict[str, str]
@@ -72,7 +72,7 @@ def _verbosity_options(made: click.Command) -> click.Command:
     made.params += [
         click.Option(
             ["-q", "--quiet"], is_flag=True, expose_value=False, callback=quiet,
-            help="Print only results, what is left out, and errors.",
+            help="Print only results, errors, and what is left out.",
         ),
         click.Option(
             ["-v", "--verbose"], is_flag=True, expose_value=False, callback=verbose,

@@ -1,4 +1,4 @@
-"""``dptr data``: labeled crops, checked and brought into the project's formats."""
+"""``dptr data``: check data sets of labeled crops, and convert them to the formats of this project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dptr.data.check.checks import Check
 
 
-LONGEST = 25  # characters of a label, of most published recognizers
+LONGEST = 25  # characters; the longest label of most published recognizers
 
 
 @click.group("data", context_settings=HELP, invoke_without_command=True)
@@ -36,28 +36,30 @@ def app(context: click.Context) -> None:
     metavar="DIR",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Another set that must hold none of these pictures: a test set; repeatable.",
+    help="A set that must not share pictures with the data, such as a test set; repeatable.",
 )
-@model_option("A recognizer to train further: its charset and its longest label.", "NAME|DIR|FILE.onnx", default=None)
+@model_option(
+    "The recognizer to train: check labels against its charset and longest word.", "NAME|DIR|FILE.onnx", default=None
+)
 @click.option(
-    "--charset", metavar="NAME|FILE", default="", type=click.Path(), help="Count characters outside this charset."
+    "--charset", metavar="NAME|FILE", default="", type=click.Path(), help="Report characters outside this charset."
 )
 @click.option(
     "--max-length",
     metavar="N",
     type=click.IntRange(min=1),
-    help="The longest label that a model will take, in characters. Default: that of --model, or 25.",
+    help="Report labels with more than N characters. Default: the limit of --model, or 25.",
 )
 @report_options("text", "json")
-@html_option("Write a page with the pictures.")
+@html_option("Also write an HTML page with pictures.")
 def check(
     data: tuple[str, ...], more: tuple[str, ...], against: tuple[Path, ...], model: str | None, charset: str,
     max_length: int | None, style: str, out: str, html: Path | None,
 ) -> None:  # fmt: skip
-    """Find what is wrong with data sets.
+    """Find problems in data sets.
 
-    Unreadable or tiny pictures, damaged labels, duplicates, crops of a test set: each is counted, with examples. Exit
-    code 1 when something is found.
+    Counts unreadable or tiny pictures, damaged labels, duplicates, and crops of a test set, and shows examples. The
+    exit code is 1 if there is any problem.
     """
     paths = join_data(data, more)
     check_outputs(out, style, [*paths, *against], html=html)
@@ -70,29 +72,29 @@ def check(
 @command("data build")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @out_option("The data set to write.", "DIR|NAME.lmdb")
-@click.option("--kind", metavar="KIND", required=True, help="Its format: table, icdar-words, textocr, ...")
+@click.option("--kind", metavar="KIND", required=True, help="The format of SOURCE: table, icdar-words, textocr, ...")
 @click.option(
     "--images",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where the pictures are, if not beside the annotations.",
+    help="The folder of the pictures, if they are not beside the annotations.",
 )
-@click.option("--split", metavar="train|val|test", help="Which part, where there are several.")
-@click.option("--columns", metavar="PATH,LABEL", help="Columns of a table, by name or number from 1.")
+@click.option("--split", metavar="train|val|test", help="The part to take from a set with several.")
+@click.option("--columns", metavar="PATH,LABEL", help="The two columns of a table, by name or by number from 1.")
 @click.option("--language", metavar="NAME", multiple=True, help="Keep only this language or script; repeatable.")
 @click.option(
-    "--quality", metavar="Q", type=click.IntRange(1, 95), help="Write JPEG of that quality, 1 to 95, in place of PNG."
+    "--quality", metavar="Q", type=click.IntRange(1, 95), help="Write JPEG of this quality, 1 to 95, instead of PNG."
 )
 @resume_option()
-@click.option("--overwrite", is_flag=True, help="Replace a data set that this command wrote before.")
+@click.option("--overwrite", is_flag=True, help="Replace a data set that this command wrote earlier.")
 def build(
     source: Path, out: Path, kind: str, images: Path | None, split: str | None, columns: str | None,
     language: tuple[str, ...], quality: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Bring labeled words from other formats into one.
+    """Convert labeled words from other formats to a data set.
 
-    The formats of the benchmarks are among them: docs/data.md says which file or folder SOURCE is, by kind. What is
-    left out is counted by reason, on standard error and in import.json beside the data.
+    The formats of the common benchmarks are supported; docs/data.md says what SOURCE is for each kind. Words that are
+    left out are counted by reason, on standard error and in import.json beside the data.
     """
     from dptr.data.importers import build
 
@@ -110,11 +112,12 @@ def build(
 @command("data stats")
 @data_option("Labeled crops, labels.tsv, LMDB, or shards; repeatable.", as_arguments=True)
 @report_options("text", "json")
-@html_option("Write a page with pictures.")
+@html_option("Also write an HTML page with pictures.")
 def stats(data: tuple[str, ...], more: tuple[str, ...], style: str, out: str, html: Path | None) -> None:
-    """See what is in data sets.
+    """Show statistics of data sets.
 
-    Characters, lengths of labels, sizes; pictures with --html. Exit code 0 whatever is found.
+    Prints characters, lengths of labels, and sizes of pictures; --html shows pictures. The exit code is 0 even if there
+    are problems.
     """
     paths = join_data(data, more)
     check_outputs(out, style, paths, html=html)

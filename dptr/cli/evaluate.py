@@ -1,4 +1,4 @@
-"""``dptr eval``: a model measured on labeled crops."""
+"""``dptr eval``: measure a model on labeled crops."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     "--against",
     metavar="NAME|DIR|ONNX",
     type=click.Path(),
-    help="A second model that reads the same crops; counts those that only one of the two reads.",
+    help="A second model to compare on the same crops.",
 )
 @click.option(
     "--protocol",
     metavar="NAME",
     multiple=True,
-    help=f"How words are compared: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36; "
-    "native where the recognizer has other letters than Latin ones.",
+    help=f"How to compare words: {', '.join(PROTOCOLS)}, or a language such as de; repeatable. Default: 36, or native "
+    "for a recognizer with letters of other scripts than Latin.",
 )
 @click.option(
     "--benchmark",
     metavar="NAME",
     default="",
-    help=f"DIR holds the data sets of a benchmark: {', '.join(BENCHMARKS)}. Adds its mean and published rows.",
+    help=f"DIR holds the data sets of a benchmark: {', '.join(BENCHMARKS)}. Adds the mean and published results.",
 )
 @click.option(
     "--allow-empty",
     is_flag=True,
-    help="Count crops with an empty label: they show no text, and nothing is to be read. Default: they are left out.",
+    help="Include crops with an empty label, for which an empty reading is right. Default: leave them out.",
 )
 @report_options("text", "json")
-@html_option("Write the errors as a page of pictures.")
+@html_option("Also write an HTML page with pictures of the errors.")
 @reading_options()
 def evaluate(
     data: tuple[str, ...], more: tuple[str, ...], model: str, against: str | None, protocol: tuple[str, ...],
@@ -57,11 +57,12 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a model on labeled crops.
 
-    Word accuracy, 1-NED, CER, calibration, speed. Crops that are left out are counted with the reason. Several sets:
-    --data A B, or --data A --data B. Of several sets the mean is given too.
+    Prints word accuracy, 1-NED, CER, calibration, and speed. Crops that are left out are counted by reason. To measure
+    several sets and their mean, pass --data A B or --data A --data B.
 
-    With --against, p says how likely so large a difference is by chance, if both models read equally well (McNemar's
-    test). Other crops, and other seeds of a training, are not in it.
+    With --against, the crops that only one of the models reads are counted. p is the probability of a difference at
+    least this large if both models read equally well (McNemar's test). It does not account for the choice of the crops
+    or for the random seed of a training.
     """
     from dptr.evaluation.evaluate import evaluate
     from dptr.evaluation.metrics import default_protocol
@@ -89,7 +90,7 @@ def evaluate(
         say(line, level=-1)
     content, text = report.to_json(), report.to_terminal()
     if chosen:
-        accuracies, rows = _of_benchmark(chosen, sets, report)
+        accuracies, rows = _compare_with_benchmark(chosen, sets, report)
         content["benchmark"] = {"name": benchmark, "word_accuracy": accuracies, "rows": rows}
         text += "\n\n" + align_columns(rows)
     if beside is not None:
@@ -106,10 +107,13 @@ def evaluate(
             raise UserError(f"{result.data}: no crop left under protocol {result.protocol}; check its labels")
 
 
-def _of_benchmark(
+def _compare_with_benchmark(
     chosen: Benchmark, sets: dict[str, Path], report: Report
 ) -> tuple[dict[str, float], list[tuple[str, ...]]]:
-    """Word accuracy by the benchmark's names, and the table beside published rows; says where sizes differ."""
+    """The word accuracy on each set of a benchmark, and a table with published results.
+
+    A warning is printed for each set whose size differs from the published one.
+    """
     results = {name: result for name, result in zip(sets, report.results, strict=True)}
     for line in other_sizes(chosen, {name: result.n for name, result in results.items()}):
         say(f"warning: {line}")

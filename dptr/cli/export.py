@@ -1,4 +1,4 @@
-"""``dptr export``: a recognizer as one ONNX file."""
+"""``dptr export``: convert a recognizer to one ONNX file."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from dptr.utils.errors import UserError
 @click.argument("former", nargs=-1, metavar="")
 @model_option("A shipped model (dptr models) or a folder.", "NAME|DIR")
 @out_option("The .onnx file to write.", "FILE")
-@data_option("Labeled crops to check, and calibrate, with; repeatable. Default: rendered words.")
+@data_option("Labeled crops for the check and for calibration; repeatable. Default: rendered words.")
 @click.option(
-    "--crops", metavar="N", type=click.IntRange(min=8), default=256, help="How many crops check the file. Default: 256."
+    "--crops", metavar="N", type=click.IntRange(min=8), default=256, help="Number of crops for the check. Default: 256."
 )
 @click.option(
     "--int8",
     type=click.Choice(["weights", "dynamic", "static"]),
-    help="Store the weights in 8 bits; dynamic and static compute in them too (docs/export.md).",
+    help="Store the weights in 8 bits; dynamic and static also compute in 8 bits (docs/export.md).",
 )
 @click.option(
     "--half",
     is_flag=True,
-    help="Store the weights in 16 bits: half the file of a model that you trained. Those that ship have 16 already.",
+    help="Store the weights in 16 bits, which halves the file. The shipped models have 16 bits already.",
 )
 def export(
     former: tuple[str, ...], model: str, out: Path, data: tuple[str, ...], crops: int,
     int8: Literal["weights", "dynamic", "static"] | None, half: bool,
 ) -> None:  # fmt: skip
-    """Write a recognizer as one ONNX file, and check it.
+    """Convert a recognizer to one ONNX file, and check it.
 
-    The file is compared with the recognizer on crops, one by one and in batches of 64: the strings must be the same,
-    probabilities within 1e-3. A file that fails is not kept (exit code 2). With --half or --int8 the comparison is made
-    before; what they change is printed. Reading the file needs the base install only.
+    Compares the file with the recognizer on crops, one by one and in batches of 64. Texts must be equal, and
+    probabilities must agree within 1e-3; otherwise no file is written (exit code 2). --half and --int8 are applied
+    after this check, and what they change is printed. The base installation can read with the file.
     """
     from dptr.export import export
 

@@ -1,4 +1,4 @@
-"""``dptr import``: public weights of PARSeq and DPTR as a model of ours."""
+"""``dptr import``: convert published weights of PARSeq and DPTR to a model of this project."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from dptr.utils.terminal import say
     metavar="NAME|FILE",
     default="",
     type=click.Path(),
-    help="Characters in the order of the classes. Default: what FILE says, or 10, 36, 62 or 94 by their number.",
+    help="Characters in the order of the classes. Default: as in FILE, or 10, 36, 62, or 94 by the number of classes.",
 )
 @click.option(
     "--heads",
     metavar="N",
     type=click.IntRange(min=1),
     default=None,
-    help="Attention heads of the decoder. Default: what FILE says, or heads of the published width.",
+    help="Attention heads of the decoder. Default: as in FILE, or heads of the published width.",
 )
 def import_weights(weights: Path, out: Path, charset: str, heads: int | None) -> None:  # fmt: skip
-    """Turn public weights of PARSeq or DPTR into a model.
+    """Convert published weights of PARSeq or DPTR to a model.
 
-    FILE is a state dict or a checkpoint of baudm/parseq, of OpenOCR's PARSeq with a ViT, or of its DPTR: safetensors,
-    or what torch.load reads with weights_only. Its keys tell which it is, and each key must have its place. Prints the
-    folder, which dptr read, finetune, and export take.
+    FILE is a state dict or checkpoint of baudm/parseq, of OpenOCR's PARSeq with a ViT, or of OpenOCR's DPTR, in
+    safetensors or in a format that torch.load reads with weights_only. Its keys identify the architecture; an unknown
+    key is an error. Prints the folder, which dptr read, finetune, and export accept.
     """
     from dptr.models.checkpoint import save_checkpoint
     from dptr.models.loading import check_model_folder

@@ -1,4 +1,4 @@
-"""``dptr info``, ``version`` and ``completion``: what is installed here."""
+"""``dptr info``, ``dptr version``, and ``dptr completion``: describe the installation, and complete commands."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def version() -> None:
 @command("info")
 @report_options("text", "json")
 def info(style: str, out: str) -> None:
-    """Print versions, devices and models, for bug reports."""
+    """Print versions, devices, and models, for bug reports."""
     check_outputs(out, style)
-    found = collect()
-    write_report(found, lambda: _format(found), style, out)
+    report = collect()
+    write_report(report, lambda: _format(report), style, out)
 
 
 def collect() -> dict[str, Any]:
-    """What ``dptr info`` prints, by topic."""
+    """The content of ``dptr info``, by topic."""
     from dptr.inference.zoo import model_cards, recognizer_cards
 
     return {
@@ -51,7 +51,7 @@ def collect() -> dict[str, Any]:
         "folder": str(Path(__file__).parent.parent),
         "python": f"{platform.python_version()}, {sys.executable}",
         "system": f"{platform.platform()}, {os.cpu_count()} cores",
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "devices": _devices(),
         "extras": {extra: _state(extra) for extra in EXTRAS},
         "models": [card["name"] for card in (*model_cards(), *recognizer_cards())],
@@ -61,6 +61,7 @@ def collect() -> dict[str, Any]:
 
 
 def _version(package: str) -> str:
+    """The installed version of a package, or ""."""
     try:
         return version_of(package)
     except PackageNotFoundError:
@@ -68,7 +69,7 @@ def _version(package: str) -> str:
 
 
 def _devices() -> list[str]:
-    """The devices that onnxruntime computes on."""
+    """The devices that onnxruntime can use."""
     from dptr.inference.providers import PROVIDERS, has_provider
 
     try:
@@ -90,9 +91,9 @@ def _count_fonts() -> str:
     return scan_fonts([]).describe()
 
 
-def _format(found: dict[str, Any]) -> str:
+def _format(report: dict[str, Any]) -> str:
     rows: list[tuple[str, str]] = []
-    for topic, value in found.items():
+    for topic, value in report.items():
         if isinstance(value, dict):
             rows += [(f"{topic}: {name}" if topic != "packages" else name, str(each)) for name, each in value.items()]
         else:
@@ -104,13 +105,13 @@ def _format(found: dict[str, Any]) -> str:
 @command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that completes commands in your shell.
+    """Print a script for completing commands in your shell.
 
     \b
     bash: echo 'eval "$(dptr completion bash)"' >> ~/.bashrc
     zsh:  echo 'eval "$(dptr completion zsh)"' >> ~/.zshrc
     fish: dptr completion fish > ~/.config/fish/completions/dptr.fish
     """
-    found = get_completion_class(shell)
-    assert found is not None
-    print(found(click.get_current_context().find_root().command, {}, "dptr", COMPLETION_VARIABLE).source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
+    print(completion_class(click.get_current_context().find_root().command, {}, "dptr", COMPLETION_VARIABLE).source())

@@ -1,4 +1,4 @@
-"""``dptr label``: words of photographs, proposed by a recognizer and corrected by people."""
+"""``dptr label``: label words in photographs, with proposals of a recognizer that people correct."""
 
 from __future__ import annotations
 
@@ -28,49 +28,55 @@ if TYPE_CHECKING:
     from dptr.label.store import Store
 
 EXPORTS = {"labels.tsv": "labeled", "lmdb": "labeled.lmdb", "label-studio": "label-studio.json"}
-"""The formats of an export, and how it is called in the set's folder."""
+"""The export formats, and the default name of each in the folder of the set."""
 
 
 @command("label", "serve")
 @click.argument("photos", nargs=-1, metavar="[FILE|DIR|GLOB]...", type=click.Path())
-@out_option("The set: what was labeled is kept there.", "SET/")
-@click.option("--crops", is_flag=True, help="Each picture is one word.")
+@out_option("The folder of the labeled set.", "SET/")
+@click.option("--crops", is_flag=True, help="Treat each picture as one word.")
 @click.option(
     "--threshold", metavar="P", type=NumberRange(0), default=0.99,
-    help="Accept words surer than P unseen, 0 to 1; 2 = none. Default: 0.99.",
+    help="Accept words with a confidence of at least P, 0 to 1, without review; 2 = none. Default: 0.99.",
 )  # fmt: skip
-@click.option("-r", "--recursive", is_flag=True, help="Take what is in sub-folders too.")
+@click.option("-r", "--recursive", is_flag=True, help="Also use photographs in subfolders.")
 @click.option(
     "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
-    help=f"The recognizer that proposes. Default: the one that the page switched to, else {DEFAULT_MODEL}.",
+    help=f"The recognizer for proposals. Default: the one chosen on the page, else {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Propose with")
 @detector_option()
-@click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write what is labeled, and end.")
-@click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="Where the export goes. Default: in SET/.")
+@click.option("--export", "style", type=click.Choice([*EXPORTS]), help="Write the labels in this format, and exit.")
+@click.option("--to", metavar="PATH", type=click.Path(path_type=Path), help="The path of the export. Default: in SET/.")
 @click.option(
     "--import", "labels", metavar="JSON|LMDB|DIR", multiple=True, type=click.Path(path_type=Path),
     help="Add labels of Label Studio, an LMDB, or a folder with labels.tsv; repeatable.",
 )  # fmt: skip
-@click.option("--no-page", is_flag=True, help="Find words, and end; do not serve the page.")
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
-@click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
-@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of what is uploaded. Default: 32.")
+@click.option("--no-page", is_flag=True, help="Propose words, and exit without serving the page.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1.")
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    help="The port to listen on; 0 = any free port. Default: 8000.",
+)
+@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest size of an upload. Default: 32.")
 @device_options()
 def label(
     photos: tuple[str, ...], out: Path, crops: bool, threshold: float, recursive: bool, model: str | None,
     language: str | None, detector: str, style: str | None, to: Path | None, labels: tuple[Path, ...], no_page: bool,
     host: str, port: int, max_megabytes: float, device: str, batch_size: int,
 ) -> None:  # fmt: skip
-    """Label words in photographs: a recognizer proposes texts, a page corrects them.
+    """Label words in photographs: a recognizer proposes texts, and you correct them on a web page.
 
-    Finds and reads words, accepts those that it is sure of, and serves a page that shows the others, the least sure
-    first. Every change is saved at once in SET/label.db. Run it again to continue; photographs in the set are not read
-    again. Exit code 2 when one could not be read; the others are read all the same.
+    Finds and reads words, accepts the confident ones, and serves a page that shows the others, least confident first.
+    Each change is saved immediately in SET/label.db. To continue, run the command again; it does not read photographs
+    in the set again. If a photograph cannot be read, the others are read nevertheless, and the exit code is 2.
 
-    With --lang auto, a script that no installed recognizer reads is said once, with how to get one.
+    With --lang auto, if no recognizer is installed for a script, one message says how to install it.
 
-    Other addresses than this machine's need DPTR_TOKENS, as for dptr serve.
+    To listen on other addresses than this machine's, set DPTR_TOKENS, as for dptr serve.
     """
     from dptr.label.finder import Finder
     from dptr.label.store import DATABASE, Store
@@ -105,10 +111,10 @@ def label(
 
 
 def list_sources(photos: Iterable[str], recursive: bool, out: Path) -> list[str]:
-    """The files that the arguments stand for, each once; what lies in the set's folder is its own work.
+    """The files that the arguments stand for, without duplicates. Files in the folder of the set are skipped.
 
     Raises:
-        UserError: one stands for none.
+        UserError: an argument stands for no file.
     """
     from dptr.photo.inputs import SUFFIXES_READ
     from dptr.utils.inputs import STANDARD_INPUT, expand
@@ -116,12 +122,12 @@ def list_sources(photos: Iterable[str], recursive: bool, out: Path) -> list[str]
     if STANDARD_INPUT in photos:
         raise UserError("'-': a set of labels names its photographs; save the picture as a file and pass that")
     paths = (os.path.abspath(path) for each in photos for path in expand(each, recursive, SUFFIXES_READ))
-    own = os.path.join(os.path.abspath(out), "")
-    return list(dict.fromkeys(path for path in paths if not path.startswith(own)))
+    set_folder = os.path.join(os.path.abspath(out), "")
+    return list(dict.fromkeys(path for path in paths if not path.startswith(set_folder)))
 
 
 def _open_model(store: Store, model: str | None, device: str, batch_size: int) -> dict[str, Reader]:
-    """The recognizer that proposes, by its name: the one that is asked for, or the one that the page switched to."""
+    """Open the recognizer for proposals: the requested one, or the one chosen on the page. Its name is the key."""
     from dptr.inference.reader import Reader
     from dptr.serve.recognizers import open_models
     from dptr.serve.trainings import find_used
@@ -134,25 +140,25 @@ def _open_model(store: Store, model: str | None, device: str, batch_size: int) -
 def _propose(
     store: Store, sources: list[str], reader: Reader, detector: str, device: str, crops: bool, threshold: float
 ) -> bool:
-    """Find words with a progress bar; whether something could not be read."""
+    """Find words, with a progress bar. Returns whether any photograph could not be read."""
     from dptr.label.propose import propose
     from dptr.photo.ocr import OCR
 
     with progress_bars(" files") as show:
-        found = propose(
+        proposals = propose(
             store, sources, OCR(device=device, detector=detector, reader=reader), crops, threshold,
             done=lambda files: show("read", files, len(sources)), complain=say_error,
             tell=lambda note: say(f"dptr: {note}"),
         )  # fmt: skip
-    say(found.describe())
-    return bool(found.failed)
+    say(proposals.describe())
+    return bool(proposals.failed)
 
 
 def _serve(
     finder: Finder, sources: list[str], models: dict[str, Reader], detector: str, device: str, host: str, port: int,
     megabytes: float,
 ) -> None:  # fmt: skip
-    """Serve the page until it is stopped, and find words meanwhile."""
+    """Serve the page until the command is stopped, and find words in the background."""
     from dptr.photo.detect import open_detector
     from dptr.photo.ocr import OCR
     from dptr.serve.app import create_app

@@ -1,4 +1,4 @@
-"""``dptr models``: the models that ship, and the recognizers of other scripts."""
+"""``dptr models``: list the shipped models and the recognizers for other scripts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dptr.utils.terminal import align_columns
 if TYPE_CHECKING:
     from dptr.weights.packages import Package
 
-TESTS = (("IIIT5K", "iiit5k/test"), ("IC15", "ic15/test"))  # the accuracy that the list shows
-MOST_SHOWN = 8  # languages in a line of the list
+TESTS = (("IIIT5K", "iiit5k/test"), ("IC15", "ic15/test"))  # test sets whose accuracy is listed
+MOST_SHOWN = 8  # languages of one recognizer that are listed
 
 
 @command("models")
 @click.argument("name", required=False, metavar="[NAME]")
 @report_options("text", "json")
 def models(name: str | None, style: str, out: str) -> None:
-    """List the shipped models and the recognizers of other scripts, or describe one.
+    """List the shipped models and the recognizers for other scripts, or describe one.
 
-    The list has sizes and measured accuracy, and says which recognizers could be installed. With a NAME: what that
+    The list shows sizes and measured accuracy, and which recognizers can be installed. With NAME, describes what that
     model was trained on, what it reads, and where it fails.
     """
     from dptr.inference.zoo import missing_recognizers, model_cards, model_readme, recognizer_cards
@@ -50,9 +50,9 @@ def _table(cards: list[dict[str, Any]]) -> Iterator[str]:
         rows.append((card["name"], card["kind"], f"{card['megabytes']:.1f}", parameters, *accuracy))
     yield align_columns(rows)
     yield ""
-    yield "MB: of all installed files, weights to train from among them; the ONNX file alone is smaller."
+    yield "MB: all installed files, including weights for training; the ONNX file alone is smaller."
     yield "IIIT5K, IC15: word accuracy in % on the test sets, protocol 36 (case and punctuation do not count)."
-    yield "'dptr models NAME' prints everything known."
+    yield "'dptr models NAME' describes a model."
 
 
 def _recognizer_table(installed: list[dict[str, Any]], missing: Sequence[Package]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``dptr new-language``: from a language code or a word list to a recognizer."""
+"""``dptr new-language``: make a recognizer from a language code or a word list."""
 
 from __future__ import annotations
 
@@ -15,51 +15,55 @@ from dptr.weights import DEFAULT_MODEL, START_MODEL
 
 @command("new-language", "train", "export")
 @click.argument("code", required=False, default="", metavar="[CODE]")
-@out_option("Where everything is written.")
+@out_option("The folder for all files.")
 @click.option(
     "--words",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Its words: UTF-8 text or gzip, perhaps with counts, or a .dic of hunspell.",
+    help="The words of the language: UTF-8 text or gzip, with or without counts, or a hunspell .dic file.",
 )
 @click.option(
     "--charset", metavar="FILE|CODE", default="", type=click.Path(),
-    help="Its characters. Default: those of CODE, or those of the words.",
+    help="The characters of the language. Default: those of CODE, or those in the words.",
 )  # fmt: skip
 @click.option(
     "--fonts", metavar="DIR", type=click.Path(path_type=Path), multiple=True,
-    help="Fonts, folders or files; repeatable. Default: those of the system.",
+    help="A font file or a folder of fonts; repeatable. Default: the fonts of the system.",
 )  # fmt: skip
 @click.option(
-    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, as backgrounds."
+    "--photographs", metavar="DIR", type=click.Path(path_type=Path), help="Photographs without text, for backgrounds."
 )
-@data_option("Labeled crops to learn from as well, labels.tsv or LMDB; repeatable.")
+@data_option("Labeled crops to train on as well, labels.tsv or LMDB; repeatable.")
 @click.option(
-    "--minutes", metavar="N", type=float, default=60.0, help="For everything; longer reads more. Default: 60."
+    "--minutes",
+    metavar="N",
+    type=float,
+    default=60.0,
+    help="Time for the whole run; more time reads more. Default: 60.",
 )
 @click.option(
     "--method",
     type=click.Choice(["rendered", "text"]),
     default="rendered",
-    help="rendered: --model learns from rendered words; text: DPTR's two stages. Default: rendered.",
+    help="rendered: train --model on rendered words; text: DPTR's two stages. Default: rendered.",
 )
 @model_option(
     f"The recognizer that 'rendered' starts from. Default: {DEFAULT_MODEL} with {LONG:g} minutes and more, else "
     f"{START_MODEL}.",
     "NAME|DIR", default=None,
 )  # fmt: skip
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of all that is drawn. Default: 0.")
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="The random seed. Default: 0.")
 @resume_option()
 def new_language(
     code: str, out: Path, words: Path | None, charset: str, fonts: tuple[Path, ...], photographs: Path | None,
     data: tuple[str, ...], minutes: float, method: Literal["rendered", "text"], model: str | None, seed: int,
     resume: bool,
 ) -> None:  # fmt: skip
-    """Make a recognizer of a language from its words and fonts.
+    """Make a recognizer for a language from its words and fonts.
 
-    CODE is a listed language (docs/languages.md), such as ka; for another one, pass --words. Words are rendered, a
-    recognizer learns to read them, and the result is tested on words and fonts held out, and written as one ONNX file.
-    No labeled crop is needed. Prints the file; report.html beside it shows what is misread.
+    CODE is a listed language (docs/languages.md), such as ka; for any other language, pass --words. Trains a recognizer
+    on rendered words, tests it on other words and fonts, and writes it as one ONNX file. No labeled crops are needed.
+    Prints the path of the file; report.html beside it shows the errors.
     """
     from dptr.new_language.chain import Settings, new_language
     from dptr.new_language.survey import Request

@@ -1,4 +1,4 @@
-"""``dptr ocr``: photographs, scans, and PDFs in; text, tables, and searchable documents out."""
+"""``dptr ocr``: read photographs, scans, and PDFs, and write text, tables, or searchable documents."""
 
 from __future__ import annotations
 
@@ -31,17 +31,20 @@ STYLES = "text", "json", "tsv", "csv", "hocr", "alto", "page", "pdf"
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIR|GLOB|URL|-...", type=click.Path(allow_dash=True))
 @recognizer_options()
 @click.option(
-    "--format", "style", type=click.Choice(STYLES), help="What to write. Default: by the suffix of -o, else text."
+    "--format",
+    "style",
+    type=click.Choice(STYLES),
+    help="The output format. Default: by the suffix of -o, else text.",
 )
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
 @click.option(
     "-o", "--out", metavar="FILE|DIR/|-", default="-", type=click.Path(allow_dash=True),
-    help="Where to write it. Default: -, standard output.",
+    help="The output file or folder. Default: -, standard output.",
 )  # fmt: skip
-@click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Draw the boxes and texts over the picture.")
-@click.option("--boxes", metavar="TSV", type=click.Path(), help="Read in these boxes; look for no others.")
-@click.option("-r", "--recursive", is_flag=True, help="Read what is in sub-folders too.")
-@click.option("--resume", is_flag=True, help="Pass over inputs whose file is in DIR/ already.")
+@click.option("--overlay", metavar="PNG|DIR/", type=click.Path(), help="Also draw boxes and texts over the pictures.")
+@click.option("--boxes", metavar="TSV", type=click.Path(), help="Read only the boxes in this file; do not detect text.")
+@click.option("-r", "--recursive", is_flag=True, help="Also read files in subfolders.")
+@click.option("--resume", is_flag=True, help="Skip inputs whose file is in DIR/ already.")
 @click.option("--pages", metavar="1-3,7", default="", help="Read these pages or frames. Default: all.")
 @page_options()
 def ocr(
@@ -50,25 +53,27 @@ def ocr(
     min_confidence: float, isolate: bool, charset: str, pattern: str, lexicon: str | None, detector: str, device: str,
     batch_size: int,
 ) -> None:  # fmt: skip
-    """Find and read the words of photographs, scans, and PDFs.
+    """Find and read words in photographs, scans, and PDFs.
 
-    Reads pictures with all their frames, pages of PDFs, folders of both, patterns in quotes ('scans/*.tif'), http and
-    https addresses, and - for standard input. Pages are written as they come. Exit code 2 when one could not be read;
-    the others are read all the same.
+    Inputs are pictures (all frames are read), PDFs, folders of both, quoted patterns ('scans/*.tif'), http and https
+    URLs, and - for standard input. Each page is written as soon as it is read. If a page cannot be read, the others are
+    read nevertheless, and the exit code is 2.
 
     \b
-    text  the lines, an empty one between blocks, a form feed between pages
-    json  a JSON object for each page, one on each line: boxes, confidences, characters
-    tsv   a row for each word: its picture, page, place, box, confidence, and text
+    text  lines; an empty line separates blocks, a form feed separates pages
+    json  one JSON object on each line for each page: boxes, confidences, characters
+    tsv   a row for each word: picture, page, position, box, confidence, text
     csv   the same with commas and quotes, for spreadsheets
-    hocr  hOCR 1.2; alto: ALTO 4.4; page: PAGE XML of 2019, a file for each page
+    hocr  hOCR 1.2
+    alto  ALTO 4.4
+    page  PAGE XML of 2019, a file for each page
     pdf   the pictures with invisible text that can be searched and copied
 
-    With --lang auto, the recognizer of its script reads each line; JSON names both. If none is installed for a script,
-    a message says once how to install it.
+    With --lang auto, each line is read by the recognizer of its script; JSON names both. If no recognizer is installed
+    for a script, one message says how to install it.
 
-    A DIR/ gets a file for each input, whole or not at all; after an interruption the same command with --resume reads
-    the others. With --pattern or --lexicon only the words that fit are written.
+    DIR/ gets a file for each input; an interruption leaves no partial files. To read the remaining inputs, run the same
+    command with --resume. With --pattern or --lexicon, only matching words are written.
     """
     from dptr.photo.boxes import read_boxes, take_boxes
     from dptr.photo.inputs import InputOptions, open_sheets, parse_pages
@@ -82,10 +87,10 @@ def ocr(
     chosen = choose_format(style, out)
     draws = FORMATS[chosen].draws or overlay is not None
     options = InputOptions(parse_pages(pages), dpi, text_layer, draws)  # type: ignore[arg-type]
-    given = read_boxes(boxes) if boxes else None
+    user_boxes = read_boxes(boxes) if boxes else None
     sources, failed = _expand(inputs, recursive)
-    apart = Isolation() if isolate else None
-    plan = Plan(chosen, out, overlay, {source: _list_pages(source, pages, options, apart) for source in sources})
+    isolation = Isolation() if isolate else None
+    plan = Plan(chosen, out, overlay, {source: _list_pages(source, pages, options, isolation) for source in sources})
     written = plan.find_written() if resume else set()
     plan.check(written)
     if written:
@@ -94,13 +99,13 @@ def ocr(
         if not sources:
             raise click.exceptions.Exit(2 if failed else 0)
     total = sum(len(plan.numbers[source] or [1]) for source in sources)
-    finder = take_boxes if given else detector
+    finder = take_boxes if user_boxes else detector
     recognizer = choose_recognizer(model, language)
     reader = OCR(recognizer, device, batch_size, detector=finder, charset=charset, pattern=pattern, lexicon=lexicon)
     say(f"model {recognizer}, device {reader.reader.device}", level=1)
     tally = _Tally(min_confidence, failed=failed)
-    sheets = open_apart(apart, sources, pages, options) if apart else open_sheets(sources, options)
-    outcomes = run_ocr(reader, _with_boxes(sheets, given) if given else sheets, draws)
+    sheets = open_apart(isolation, sources, pages, options) if isolation else open_sheets(sources, options)
+    outcomes = run_ocr(reader, _with_boxes(sheets, user_boxes) if user_boxes else sheets, draws)
     on_terminal = out == "-" and sys.stdout.isatty()
     with nullcontext(_silent) if on_terminal else progress_bars(" pages") as show:
         plan.write(tally.accept(outcomes, lambda done: show("read", done, total)))
@@ -114,25 +119,25 @@ def ocr(
         raise click.exceptions.Exit(2)
 
 
-def _list_pages(source: str, pages: str, options: InputOptions, apart: Isolation | None) -> list[int] | None:
-    """As ``dptr.photo.inputs.list_pages``."""
+def _list_pages(source: str, pages: str, options: InputOptions, isolation: Isolation | None) -> list[int] | None:
+    """``dptr.photo.inputs.list_pages``; with ``isolation``, a file is opened in another process, and may give None."""
     from dptr.photo.inputs import list_pages
     from dptr.photo.isolated import list_apart
 
-    if apart is None or not os.path.isfile(source):
+    if isolation is None or not os.path.isfile(source):
         return list_pages(source, options)
     try:
-        return list_apart(apart, source, pages, options)
+        return list_apart(isolation, source, pages, options)
     except UserError:
         return None
 
 
 def _silent(name: str, done: int, total: int) -> None:
-    """Where text and a bar would share a terminal."""
+    """Shows no progress, because text and a progress bar would share the terminal."""
 
 
 def _expand(inputs: Iterable[str], recursive: bool) -> tuple[list[str], bool]:
-    """The files to read, each once, and whether an input stands for none; what is wrong with it is said."""
+    """The files and URLs to read, without duplicates, and whether an input has none. Errors are printed."""
     from dptr.photo.inputs import SUFFIXES_READ, is_url
     from dptr.utils.inputs import expand
 
@@ -148,6 +153,7 @@ def _expand(inputs: Iterable[str], recursive: bool) -> tuple[list[str], bool]:
 
 
 def _with_boxes(sheets: Iterable[Sheet | Failure], boxes: Boxes) -> Iterator[Sheet | Failure]:
+    """Attach the user's boxes to the picture of each sheet. A sheet whose boxes are wrong becomes a failure."""
     from dptr.photo.boxes import give_boxes
     from dptr.photo.inputs import Failure
 
@@ -156,25 +162,26 @@ def _with_boxes(sheets: Iterable[Sheet | Failure], boxes: Boxes) -> Iterator[She
             yield sheet
             continue
         try:
-            found = boxes.of(sheet.source, sheet.number, sheet.picture)
+            page_boxes = boxes.of(sheet.source, sheet.number, sheet.picture)
         except UserError as error:
             yield Failure(sheet.source, sheet.number, error)
             continue
-        if not len(found):
+        if not len(page_boxes):
             say(f"dptr: {sheet.source}: no box of its page {sheet.number} in {boxes.path}")
-        give_boxes(sheet.picture, found)
+        give_boxes(sheet.picture, page_boxes)
         yield sheet
 
 
 @dataclass
 class _Tally:
-    """What was read so far.
+    """Counts of the words read so far.
 
     Attributes:
-        least: words below this confidence are left out.
-        failed: whether something could not be read.
-        words, low: how many there were, and how many of them were left out.
-        say_note: says what may be wrong with a page.
+        least: words below this confidence, 0 to 1, are left out.
+        failed: whether an input or a page could not be read.
+        words: number of words, including those left out.
+        low: number of words left out.
+        say_note: prints notes about a page.
     """
 
     least: float
@@ -184,7 +191,7 @@ class _Tally:
     say_note: SayOnce = field(default_factory=SayOnce)
 
     def accept(self, outcomes: Iterable[Outcome], done: Callable[[int], None]) -> Iterator[Shown]:
-        """The pages that were read, without the words that are not sure enough; the others' errors are said."""
+        """Yield each page without its words of low confidence, and its picture. Print errors and notes of pages."""
         from dptr.photo.run import keep_confident
 
         for count, outcome in enumerate(outcomes, 1):

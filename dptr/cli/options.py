@@ -1,4 +1,4 @@
-"""Options that are the same in several commands."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dptr.weights import AUTO, DEFAULT_MODEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
-ISOLATE = "Decode files in another process, with limits on its memory and time: for untrusted files."
+ISOLATE = "Decode files in a separate process with limits on memory and time, for untrusted files."
 
 
 def isolate_option() -> Decorator[Any]:
@@ -27,7 +27,7 @@ def isolate_option() -> Decorator[Any]:
 
 
 def stack(*decorators: Decorator[Any]) -> Decorator[Any]:
-    """Several options as one decorator, in the order of the help."""
+    """Combine several options into one decorator; the help lists them in this order."""
 
     def decorate(function: Any) -> Any:
         for decorator in reversed(decorators):
@@ -43,12 +43,12 @@ def model_option(
     default: str | None = DEFAULT_MODEL,
 ) -> Decorator[Any]:
     """``-m``, ``--model``."""
-    shown = f"{help} Default: {default}." if default else help
-    return click.option("-m", "--model", metavar=metavar, default=default, type=click.Path(), help=shown)
+    text = f"{help} Default: {default}." if default else help
+    return click.option("-m", "--model", metavar=metavar, default=default, type=click.Path(), help=text)
 
 
 def recognizer_options() -> Decorator[Any]:
-    """Which recognizer reads: ``--model``, ``--lang`` (``choose_recognizer``)."""
+    """The choice of a recognizer: ``--model``, ``--lang`` (``choose_recognizer``)."""
     return stack(
         click.option(
             "-m", "--model", metavar="NAME|DIR|ONNX", type=click.Path(),
@@ -59,24 +59,26 @@ def recognizer_options() -> Decorator[Any]:
 
 
 def language_option(verb: str) -> Decorator[Any]:
-    """``--lang``, beside a ``--model`` (``choose_recognizer``); the help begins with ``verb``."""
+    """``--lang``, an alternative to ``--model`` (``choose_recognizer``); the help begins with ``verb``."""
     return click.option(
         "--lang", "language", metavar="CODE",
-        help=f"{verb} the installed recognizer of a language, such as el, instead of --model; auto: find the "
-        "script of each crop, or of each line of a photograph.",
+        help=f"{verb} the installed recognizer for a language, such as el, instead of --model. auto: detect the "
+        "script of each crop, or of each line in a photograph.",
     )  # fmt: skip
 
 
 def choose_recognizer(model: str | None, language: str | None) -> str:
-    """The recognizer that ``--model`` names or ``--lang`` finds; the default one without both, ``AUTO`` for auto.
+    """The recognizer for the values of ``--model`` and ``--lang``: a name or a path, or ``AUTO`` for ``--lang auto``.
+
+    Without both, it is the default model.
 
     Raises:
-        UserError: both are given; see ``find_recognizer``.
+        UserError: both are given, or no recognizer for the language is installed (``find_recognizer``).
     """
     if language is None:
         return model or DEFAULT_MODEL
     if model is not None:
-        raise UserError("--model and --lang: the one names a recognizer, the other finds it; pass one of them")
+        raise UserError("--model and --lang: each one chooses the recognizer; pass one of them")
     if language == AUTO:
         return AUTO
     from dptr.inference.zoo import find_recognizer
@@ -85,13 +87,13 @@ def choose_recognizer(model: str | None, language: str | None) -> str:
 
 
 class SayOnce:
-    """Says notes on standard error; that no recognizer reads a script, once for all pictures that show it."""
+    """Prints notes on standard error. A note that no recognizer reads a script is printed only once."""
 
     def __init__(self) -> None:
         self.said: set[str] = set()
 
     def __call__(self, where: str, note: str) -> None:
-        """``where`` comes before the note."""
+        """Print a note with the prefix ``where``."""
         if note not in self.said:
             say(f"{where}: {note}")
         if note.endswith(OF_NO_RECOGNIZER):
@@ -99,17 +101,17 @@ class SayOnce:
 
 
 def data_option(help: str, as_arguments: bool = False) -> Decorator[Any]:
-    """``-d``, ``--data``, repeatable; with ``as_arguments`` the folders may stand alone too (``join_data``)."""
-    dashed = click.option("-d", "--data", metavar="DIR", multiple=True, type=click.Path(), help=help)
-    alone = click.argument("more", nargs=-1, metavar="[DIR]...", type=click.Path())
-    return stack(alone, dashed) if as_arguments else dashed
+    """``-d``, ``--data``, repeatable; with ``as_arguments`` folders may also be arguments (``join_data``)."""
+    option = click.option("-d", "--data", metavar="DIR", multiple=True, type=click.Path(), help=help)
+    argument = click.argument("more", nargs=-1, metavar="[DIR]...", type=click.Path())
+    return stack(argument, option) if as_arguments else option
 
 
 def join_data(data: tuple[str, ...], more: tuple[str, ...]) -> list[str | Path]:
-    """The folders, files, and addresses after ``--data`` and those that stand alone.
+    """The folders, files, and URLs after ``--data``, followed by those given as arguments.
 
     Raises:
-        UserError: there is none, or a value follows ``--json``, which takes none.
+        UserError: there is none, or an argument looks like a value of ``--json``, which takes none.
     """
     for path in more:
         if path == "-" or path.endswith(".json"):
@@ -136,12 +138,12 @@ def config_options() -> Decorator[Any]:
 
 
 def out_option(help: str, metavar: str = "DIR") -> Decorator[Any]:
-    """``-o``, ``--out``, which must be given."""
-    return click.option("-o", "--out", metavar=metavar, required=True, type=_Named(path_type=Path), help=help)
+    """``-o``, ``--out``, which is required."""
+    return click.option("-o", "--out", metavar=metavar, required=True, type=_NonEmptyPath(path_type=Path), help=help)
 
 
 class NumberRange(click.FloatRange):
-    """A number of a range; NaN, which ``click.FloatRange`` takes for any, is none."""
+    """A number in a range. NaN is rejected, which ``click.FloatRange`` would accept in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -150,8 +152,8 @@ class NumberRange(click.FloatRange):
         return number
 
 
-class _Named(click.Path):
-    """A path that is not empty: as a path, nothing would be the folder where the command was started."""
+class _NonEmptyPath(click.Path):
+    """A path that is not empty. ``Path("")`` would be the working folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -165,31 +167,31 @@ def resume_option() -> Decorator[Any]:
 
 
 def device_options() -> Decorator[Any]:
-    """Where a recognizer computes: ``--device``, ``--batch-size``."""
+    """The device of a recognizer: ``--device``, ``--batch-size``."""
     return stack(
         click.option(
             "--device", metavar="NAME", default="cpu",
-            help="Where to compute: cpu, cuda, cuda:1, openvino, or auto. Default: cpu.",
+            help="The device: cpu, cuda, cuda:1, openvino, or auto. Default: cpu.",
         ),
         click.option(
             "--batch-size", metavar="N", type=click.IntRange(min=1), default=64,
-            help="Crops at once; it affects only speed and memory. Default: 64.",
+            help="Crops in a batch; affects only speed and memory. Default: 64.",
         ),
     )  # fmt: skip
 
 
 def reading_options() -> Decorator[Any]:
-    """How a recognizer reads crops: ``device_options``, ``--turn``, ``--tta``."""
+    """Options for reading crops: ``device_options``, ``--turn``, ``--tta``."""
     return stack(
         device_options(),
         click.option(
             "--turn/--no-turn", default=True,
-            help="Read tall pictures turned by 90 degrees too, and doubtful ones upside down. Default: --turn.",
+            help="Also read tall pictures rotated by 90 degrees, and doubtful ones upside down. Default: --turn.",
         ),
         click.option(
             "--tta", metavar="N", type=int, default=1,
-            help="Read each picture in N views, 1 to 6: padded, inverted, and so on; the most confident reading "
-            "counts. Default: 1.",
+            help="Test-time augmentation: read N views of each picture, 1 to 6 (padded, inverted, and so on), and keep "
+            "the most confident reading. Default: 1.",
         ),
     )  # fmt: skip
 
@@ -203,7 +205,7 @@ def detector_option() -> Decorator[Any]:
 
 
 def expected_options() -> Decorator[Any]:
-    """What a recognizer may read: ``--charset``, ``--pattern``, ``--lexicon``."""
+    """Constraints on the text: ``--charset``, ``--pattern``, ``--lexicon``."""
     return stack(
         click.option(
             "--charset", metavar="NAME|FILE", default="", type=click.Path(),
@@ -211,27 +213,27 @@ def expected_options() -> Decorator[Any]:
         ),
         click.option(
             "--pattern", metavar="NAME|REGEX", default="",
-            help="Read only words that match: date, price, iban, plate-de, or a regular expression of whole words.",
+            help="Read only words that match date, price, iban, plate-de, or a regular expression for whole words.",
         ),
         click.option(
             "--lexicon", metavar="FILE", type=click.Path(),
-            help="Read only the words of a file, one a line.",
+            help="Read only the words in this file, one on each line.",
         ),
     )  # fmt: skip
 
 
 def page_options() -> Decorator[Any]:
-    """How photographs and PDFs are read: ``--text-layer``, ``--dpi``, ``--min-confidence``, ``--isolate``,
+    """Options for photographs and PDFs: ``--text-layer``, ``--dpi``, ``--min-confidence``, ``--isolate``,
     ``expected_options``, ``detector_option``, ``device_options``."""
     return stack(
         click.option(
             "--text-layer", type=click.Choice(("use", "ignore")), default="ignore",
-            help="Take the text that a page of a PDF holds itself, or read its picture. Default: ignore.",
+            help="Use the text layer of a PDF page, or ignore it and read the page as a picture. Default: ignore.",
         ),
-        click.option("--dpi", metavar="N", type=int, default=200, help="Pixels an inch of PDF pages. Default: 200."),
+        click.option("--dpi", metavar="N", type=int, default=200, help="Pixels per inch of PDF pages. Default: 200."),
         click.option(
             "--min-confidence", metavar="P", type=NumberRange(0, 1), default=LEAST_CONFIDENCE,
-            help=f"Leave words below P out, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
+            help=f"Leave out words with a confidence below P, 0 to 1. Default: {LEAST_CONFIDENCE:g}.",
         ),
         isolate_option(),
         expected_options(),

@@ -1,4 +1,4 @@
-"""How reports are written: as text or JSON, to standard output or a file, with pages beside them."""
+"""Write reports as text or JSON, to standard output or a file, and HTML pages beside them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SUFFIXES = {
 
 
 def report_options(*formats: str) -> Decorator[Any]:
-    """``--format``, ``--json`` and ``-o``: how a result is written, and where to.
+    """``--format``, ``--json``, and ``-o``: the format and the destination of a result.
 
-    Without the first two the suffix of ``-o`` chooses among ``formats``; one that is none of theirs means the first.
+    Without ``--format`` and ``--json``, the suffix of ``-o`` selects the format. Another suffix selects the first one.
 
     Args:
-        formats: the first is the default; ``json`` is one of them.
+        formats: the formats of the command, the default first; ``json`` is one of them.
     """
 
     def choose(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,51 +45,53 @@ def report_options(*formats: str) -> Decorator[Any]:
     return stack(
         click.option(
             "--format", "style", type=click.Choice(formats),
-            help=f"How to write the result. Default: by the suffix of -o, else {formats[0]}.",
+            help=f"The output format. Default: by the suffix of -o, else {formats[0]}.",
         ),
         click.option("--json", "style", flag_value="json", help="The same as --format json."),
         click.option(
             "-o", "--out", metavar="FILE|-", default="-", type=click.Path(allow_dash=True),
-            help="Write it to a file. Default: -, standard output.",
+            help="The output file. Default: -, standard output.",
         ),
         choose,
     )  # fmt: skip
 
 
 def html_option(help: str) -> Decorator[Any]:
-    """``--html``, a page with pictures beside the report."""
+    """``--html``, a page with pictures in addition to the report."""
     return click.option("--html", "html", metavar="FILE", type=click.Path(path_type=Path), help=help)
 
 
 def check_outputs(out: str, style: str = "", inputs: Iterable[str | Path] = (), **pages: Path | None) -> None:
-    """Check, before the work begins, that files can be written.
+    """Check that output files can be written, before the work begins.
 
     Args:
-        out: of the report; ``-`` = standard output.
-        style: of the report: ``json`` is marked as DPTR's, so that an earlier one is replaced; others are not.
+        out: the file of the report; ``-`` = standard output.
+        style: the format of the report. A ``json`` file is marked as DPTR's, so an earlier one may be replaced; files
+            of other formats are not.
         inputs: files and folders that the command reads.
-        pages: other files by format, such as ``html``; None = none.
+        pages: other output files by format, such as ``html``; None = none.
 
     Raises:
-        UserError: as ``dptr.utils.outputs.check_file``; one file for two outputs; a page for standard output.
+        UserError: see ``dptr.utils.outputs.check_file``; or two outputs have the same file, or a page is to go to
+            standard output.
     """
-    wanted = [(str(path), kind) for kind, path in pages.items() if path is not None]
-    for path, kind in wanted:
+    outputs = [(str(path), kind) for kind, path in pages.items() if path is not None]
+    for path, kind in outputs:
         if path == "-":
             raise UserError(f"--{kind} -: pictures go to a file; pass its name")
     if out != "-":
-        wanted.append((out, "json" if style == "json" else ""))
-    places = [os.path.realpath(path) for path, _ in wanted]
+        outputs.append((out, "json" if style == "json" else ""))
+    places = [os.path.realpath(path) for path, _ in outputs]
     if len(set(places)) < len(places):
-        raise UserError(f"{wanted[0][0]}: named for two outputs; pass two names")
-    for path, kind in wanted:
+        raise UserError(f"{outputs[0][0]}: named for two outputs; pass two names")
+    for path, kind in outputs:
         check_file(path, inputs, kind)
 
 
 def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str, out: str) -> None:
-    """Write a report as JSON (``style`` json) or as text, to a file or, with ``out`` ``-``, to standard output.
+    """Write a report as JSON (``style`` ``json``) or as text, to a file or, if ``out`` is ``-``, to standard output.
 
-    A report that cannot be written to its file goes to standard output, so that it is not lost.
+    If the file cannot be written, the report goes to standard output, so that it is not lost.
 
     Raises:
         UserError: the file cannot be written.
@@ -107,9 +109,13 @@ def write_report(report: dict[str, Any], to_text: Callable[[], str], style: str,
 
 @contextmanager
 def open_output(out: str) -> Iterator[TextIO]:
-    """A text stream to a file, which is there once all is written, or, for ``-``, standard output.
+    """Open a text stream to a file, or to standard output if ``out`` is ``-``.
 
-    If it cannot be finished, what was written goes to standard output, so that it is not lost.
+    The file appears when it is complete. If an error prevents that, what was written goes to standard output, so that
+    it is not lost.
+
+    Raises:
+        UserError: see ``dptr.utils.outputs.check_file``.
     """
     if out == "-":
         yield sys.stdout

@@ -1,4 +1,4 @@
-"""``dptr read``: word crops in, a line of text for each out."""
+"""``dptr read``: read word crops, and print a line for each."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ RUNAWAY = "the reading repeats itself to the longest word of the model; take it 
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|DIR|GLOB|-...", type=click.Path(allow_dash=True))
 @recognizer_options()
 @report_options("tsv", "csv", "json", "text")
-@click.option("-r", "--recursive", is_flag=True, help="Read the pictures in sub-folders too.")
+@click.option("-r", "--recursive", is_flag=True, help="Also read pictures in subfolders.")
 @click.option(
     "--min-confidence",
     metavar="P",
     type=NumberRange(0, 1),
     default=0.0,
-    help="Leave the text of readings below P empty, 0 to 1; the line stays. Default: 0.",
+    help="Print an empty text for readings with a confidence below P, 0 to 1. Default: 0.",
 )
 @click.option(
     "--precision",
     metavar="P",
     type=NumberRange(0, 1),
-    help="Leave the least confident texts empty, so that a share P of the others is right, such as 0.99.",
+    help="Print an empty text for the least confident readings, so that a fraction P of the others, such as 0.99, is "
+    "right.",
 )
 @isolate_option()
 @expected_options()
@@ -58,20 +59,21 @@ def read(
 ) -> None:  # fmt: skip
     """Read word crops.
 
-    Prints a line for each crop: path, text and confidence (0 to 1). A folder stands for the pictures directly in it, a
-    pattern in quotes ('crops/*.png', 'crops/**/*.png') for the files that match it, - for a picture on standard input.
-    Lines come as batches finish. Exit code 2 when an input could not be read; the others are read all the same.
+    Prints a line for each crop: path, text, and confidence (0 to 1). A folder stands for the pictures directly in it, a
+    quoted pattern ('crops/*.png', 'crops/**/*.png') for the matching files, and - for a picture on standard input.
+    Lines are printed as batches finish. If an input cannot be read, the others are read nevertheless, and the exit code
+    is 2.
 
-    With --lang auto, JSON names the script and the recognizer of each crop. If none is installed for a script, a
-    message says once how to install it.
+    With --lang auto, JSON names the script and the recognizer of each crop. If no recognizer is installed for a script,
+    one message says how to install it.
 
-    With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all that they rule out.
+    With --pattern or --lexicon, tables have a fourth column: the probability, 0 to 1, of all texts that do not match.
 
     \b
-    tsv   path, text and confidence, separated by tabs; a tab or a line break in a path is written as \\t or \\n
-    csv   the same with commas, quotes, and a first line of names; paths as they are
-    json  a JSON object on each line, with each character's confidence
-    text  the text alone
+    tsv   path, text, and confidence, separated by tabs; a tab or line break in a path is written as \\t or \\n
+    csv   the same with commas, quotes, and a header line; paths are unchanged
+    json  a JSON object on each line, with the confidence of each character
+    text  only the text
     """
     from dptr.inference.auto import open_reader
     from dptr.inference.reader import ReaderOptions
@@ -82,7 +84,7 @@ def read(
     chosen = choose_recognizer(model, language)
     check_outputs(out, inputs=[chosen, *images, *([lexicon] if lexicon else [])])
     if precision is not None and min_confidence:
-        raise UserError("--precision and --min-confidence: the one sets the other; pass one of them")
+        raise UserError("--precision and --min-confidence: both set the same threshold; pass only one of them")
     reader = open_reader(chosen, ReaderOptions(device, batch_size, turn, tta, charset, pattern, lexicon, isolate))
     if precision is not None:
         min_confidence = reader.least_confidence(precision)
@@ -119,12 +121,14 @@ def read(
 
 
 def _make_writer(style: str, file: TextIO, expects: bool) -> Callable[[str, Prediction, bool], None]:
-    """A function that writes one reading; the text of one that is not accepted is left empty.
+    """A function that writes one reading, given its path, the reading, and whether to print its text.
 
     Args:
-        expects: whether there is a pattern or a lexicon, so that tables have the probability outside it.
+        style: csv, json, text, or tsv.
+        file: the output.
+        expects: whether there is a pattern or a lexicon; tables then have the column ``outside``.
     """
-    seen = escape if file.isatty() else str  # csv: a program gets names as they are, a terminal no controls
+    show_path = escape if file.isatty() else str  # csv: control characters are escaped only on a terminal
     table: Any = csv.writer(file, lineterminator="\n")
     if style == "csv":
         table.writerow(("path", "text", "confidence", *(("outside",) if expects else ())))
@@ -136,7 +140,7 @@ def _make_writer(style: str, file: TextIO, expects: bool) -> Callable[[str, Pred
             row = {"path": path, **reading.to_dict()}
             file.write(dump_json(row if accepted else {**row, "text": "", "rejected": reading.text}) + "\n")
         elif style == "csv":
-            table.writerow((seen(path), text, *numbers))
+            table.writerow((show_path(path), text, *numbers))
         elif style == "text":
             file.write(f"{text}\n")
         else:

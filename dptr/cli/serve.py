@@ -1,4 +1,4 @@
-"""``dptr serve``: the recognizers as an HTTP server, with a page to use them from."""
+"""``dptr serve``: serve recognizers over HTTP, with a web page."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ from dptr.weights import DEFAULT_MODEL
 @command("serve", "serve")
 @click.option(
     "-m", "--model", "models", metavar="NAME|DIR|ONNX", multiple=True, type=click.Path(),
-    help=f"A model to serve; repeatable, the first is the default. Default: {DEFAULT_MODEL}.",
+    help=f"A model to serve; repeatable; requests use the first unless they name another. Default: {DEFAULT_MODEL}.",
 )  # fmt: skip
 @language_option("Serve")
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen. Default: 127.0.0.1.")
-@click.option("--port", metavar="N", type=click.IntRange(0, 65535), default=8000, help="0 = a free one. Default: 8000.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on. Default: 127.0.0.1.")
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    help="The port to listen on; 0 = any free port. Default: 8000.",
+)
 @detector_option()
-@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Of the body of a request. Default: 32.")
-@click.option("--max-megapixels", metavar="N", type=float, default=50, help="Of a picture or a page. Default: 50.")
-@click.option("--max-pictures", metavar="N", type=int, default=64, help="Files and pages of one request. Default: 64.")
-@click.option("--queue", metavar="N", type=int, default=256, help="Pictures that wait at most. Default: 256.")
-@click.option("--timeout", metavar="S", type=float, default=120, help="Seconds to an answer. Default: 120.")
+@click.option("--max-megabytes", metavar="N", type=float, default=32, help="Largest request body. Default: 32.")
+@click.option("--max-megapixels", metavar="N", type=float, default=50, help="Largest picture or page. Default: 50.")
+@click.option(
+    "--max-pictures", metavar="N", type=int, default=64, help="Most files and pages in a request. Default: 64."
+)
+@click.option("--queue", metavar="N", type=int, default=256, help="Most pictures that wait. Default: 256.")
+@click.option(
+    "--timeout", metavar="S", type=float, default=120, help="Seconds until a request times out. Default: 120."
+)
 @click.option("--isolate/--no-isolate", default=True, help=f"{ISOLATE} Default: --isolate.")
 @click.option("--log", is_flag=True, help="Log a line for each request: its sender, path, and status.")
 @device_options()
@@ -34,13 +44,13 @@ def serve(
     max_megapixels: float, max_pictures: int, queue: int, timeout: float, isolate: bool, log: bool, device: str,
     batch_size: int,
 ) -> None:  # fmt: skip
-    """Serve recognizers over HTTP, and a page to use them from.
+    """Serve recognizers over HTTP, with a web page.
 
-    / is the page, /docs describes the API. Requests of different callers are read together. Pictures are neither kept
-    nor logged. Ctrl-C, SIGTERM, and SIGHUP let the requests that run come to their end.
+    / is the page, and /docs describes the API. Pictures of concurrent requests are read in common batches. Pictures are
+    neither stored nor logged. Ctrl-C, SIGTERM, and SIGHUP stop the server after the running requests.
 
-    By default only this machine is served. Other addresses need DPTR_TOKENS, an environment variable with one or
-    several secrets, of which each request has to bring one.
+    By default, only this machine can connect. To listen on other addresses, set the environment variable DPTR_TOKENS to
+    one or more secrets; each request must then carry one of them.
     """
     from dptr.photo.detect import open_detector
     from dptr.serve.app import create_app

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: nothing is left half-written, and a line says so."""
+"""Make SIGTERM and SIGHUP end a command like Ctrl-C: no partial files are left, and a line says that it was stopped."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130
-"""The exit code of a command that was told to stop."""
+"""The exit code of a command that was interrupted."""
 
 
 @contextmanager
 def stops_by_signals() -> Iterator[None]:
-    """The first SIGTERM or SIGHUP raises ``KeyboardInterrupt`` meanwhile; the handlers are put back afterwards.
+    """In the ``with`` block, the first SIGTERM or SIGHUP raises ``KeyboardInterrupt``.
 
-    Those that follow are passed over: a machine that is shut down and a terminal that is closed send several. SIGHUP is
-    left alone where it is ignored (nohup). Processes that are forked meanwhile are ended by both, as without this. In
-    another thread than the main one nothing is changed.
+    Later signals are ignored, because shutting down a machine or closing a terminal sends several. SIGHUP stays ignored
+    if it was ignored before (nohup). The signals still end forked processes in the default way. The handlers are
+    restored afterwards. In a thread other than the main one, this function changes nothing.
     """
-    owner, came = os.getpid(), False
+    owner, stopped = os.getpid(), False
 
     def stop(number: int, frame: types.FrameType | None) -> None:
-        nonlocal came
+        nonlocal stopped
         if os.getpid() != owner:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(signal.Signals(number))
-        elif not came:
-            came = True
+        elif not stopped:
+            stopped = True
             raise KeyboardInterrupt
 
-    in_charge = threading.current_thread() is threading.main_thread()
-    names = [name for name in ("SIGTERM", "SIGHUP") if in_charge and hasattr(signal, name)]
-    taken = [each for each in map(signal.Signals.__getitem__, names) if signal.getsignal(each) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in taken}
+    is_main = threading.current_thread() is threading.main_thread()
+    names = [name for name in ("SIGTERM", "SIGHUP") if is_main and hasattr(signal, name)]
+    signals = [each for each in map(signal.Signals.__getitem__, names) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""``dptr synth`` and ``dptr fonts``: rendered words, and the fonts to render them with."""
+"""``dptr synth`` and ``dptr fonts``: render words, and list the fonts for rendering."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from dptr.utils.terminal import progress_bars, say, write_text
 
 
 @command("synth", "train", renamed={"--as": "--format"})
-@out_option("What to write.")
-@click.option("--count", metavar="N", type=click.IntRange(min=1), required=True, help="Crops, over all shards.")
+@out_option("The output.")
+@click.option(
+    "--count", metavar="N", type=click.IntRange(min=1), required=True, help="Number of crops, in all shards together."
+)
 @click.option(
     "--format",
     "style",
     type=click.Choice(["pack", "shards", "folder", "lmdb"]),
     default="pack",
-    help="pack is for training; the others are data sets for other programs too, shards in Parquet. Default: pack.",
+    help="pack: for training with dptr; shards (Parquet), folder, lmdb: data sets for other programs too. Default: "
+    "pack.",
 )
-@click.option("--shard", metavar="I/N", default="0/1", help="Only part I (from 0) of N, for N jobs. Default: 0/1.")
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), default=1, help="Processes that render. Default: 1."
-)
+@click.option("--shard", metavar="I/N", default="0/1", help="Render only part I of N, counted from 0. Default: 0/1.")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), default=1, help="Number of processes. Default: 1.")
 @click.option(
     "--sheet",
     metavar="PNG|HTML",
     type=click.Path(path_type=Path),
-    help="Also show the first crops, each with its word.",
+    help="Also write a picture or page of the first crops with their words.",
 )
 @config_options()
-@click.option("--resume", is_flag=True, help="Go on with, or enlarge, what is in --out.")
+@click.option("--resume", is_flag=True, help="Continue or enlarge the data set in --out.")
 def synth(
     out: Path, count: int, style: str, shard: str, workers: int, sheet: Path | None, config: Path | None,
     overrides: tuple[str, ...], resume: bool,
 ) -> None:  # fmt: skip
-    """Render words into crops to train on.
+    """Render words as crops for training.
 
-    A pack is a folder of rendered crops, on which align (pack=DIR) and finetune (data.pack=DIR) train many times. So
-    are shards, which are labeled crops for all other commands too. Jobs of one pack may share --out; folders and LMDBs
-    take one --out each.
+    A pack is a folder of rendered crops, which align (pack=DIR) and finetune (data.pack=DIR) can train on many times.
+    Shards can be used in the same way, and are labeled crops for all other commands too. Several jobs may write one
+    pack to the same --out; each job for a folder or an LMDB needs its own --out.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import SynthRecipe
@@ -75,14 +76,12 @@ def synth(
 @command("fonts", "train")
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
 @report_options("tsv", "json")
-@click.option(
-    "--sheet", metavar="PNG", type=click.Path(path_type=Path), help="Draw sample words with them into a picture."
-)
+@click.option("--sheet", metavar="PNG", type=click.Path(path_type=Path), help="Also draw sample words in these fonts.")
 def fonts(paths: tuple[Path, ...], style: str, out: str, sheet: Path | None) -> None:
     """List the fonts that rendering can use.
 
-    Those left out are counted by reason, on standard error. It looks into the files and folders given. Default: the
-    system's folders, then those of the package.
+    Searches the given files and folders. Default: the folders of the system, then those of the package. Fonts that are
+    left out are counted by reason on standard error.
     """
     from dptr.synth.fonts import describe_embedded, find_fonts, scan_fonts
 
@@ -98,7 +97,7 @@ def fonts(paths: tuple[Path, ...], style: str, out: str, sheet: Path | None) -> 
     for line in [scan.describe(), *describe_embedded(scan.fonts, [*paths])]:
         say(line)
     if not scan.fonts:
-        find_fonts([*paths])  # raises, and says what to install
+        find_fonts([*paths])  # raises an error that says what to install
     columns = "family", "style", "characters", "path"
     lines = ["\t".join(str(row[column]) for column in columns) for row in rows]
     write_report({"fonts": rows}, lambda: "\n".join(lines), style, out)

@@ -1,4 +1,7 @@
-"""The two stages, ``dptr pretrain`` and ``dptr finetune``, and what stage 1 needs: ``dptr align``, ``dptr bank``."""
+"""The two stages of training, ``dptr pretrain`` and ``dptr finetune``.
+
+``dptr align`` and ``dptr bank`` prepare stage 1.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from dptr.weights import DEFAULT_MODEL
 @command("finetune", "train")
 @data_option("Labeled crops, labels.tsv, LMDB, or shards (data.train); repeatable.", as_arguments=True)
 @model_option(f"The recognizer to start from (init.model). Default: {DEFAULT_MODEL}.", "NAME|DIR", default=None)
-@out_option("Where checkpoints and logs go.")
+@out_option("The folder for checkpoints and logs.")
 @config_options()
 @resume_option()
 def finetune(
@@ -26,10 +29,10 @@ def finetune(
 ) -> None:  # fmt: skip
     """Train a recognizer on your labeled crops (stage 2).
 
-    Image encoder, Feature Merge Unit (FMU: learned queries that gather the characters from the image) and decoder are
-    trained together. Without --config, training continues from --model, with defaults for 100 to 2,000 crops. Where a
-    setting names a part to begin with (init.decoder, init.glyph) or another network (model.encoder and so on), it
-    starts from that instead. Prints the folder of the best recognizer.
+    Trains the image encoder, the Feature Merge Unit (FMU: learned queries that gather the characters from the image),
+    and the decoder together. Without --config, training continues from --model, with defaults for 100 to 2,000 crops.
+    Settings that name other parts to start from (init.decoder, init.glyph) or another network (model.encoder and so on)
+    replace --model. Prints the folder of the best recognizer.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import FinetuneRecipe
@@ -50,14 +53,14 @@ def finetune(
 
 
 @command("align", "train")
-@out_option("Where checkpoints and logs go.")
+@out_option("The folder for checkpoints and logs.")
 @config_options()
 @resume_option()
 def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
-    """Train the dual encoder that stage 1 reads from.
+    """Train glyph, the dual encoder of stage 1.
 
-    The dual encoder, glyph, learns from rendered words. A dual encoder maps a word and a picture of it to the same
-    tokens. Prints the folder of the best one.
+    A dual encoder maps a word and a picture of the word to the same tokens. glyph learns this from rendered words.
+    Prints the folder of the best dual encoder.
     """
     from dptr.config.load import load_recipe
     from dptr.config.train import AlignRecipe
@@ -67,35 +70,41 @@ def align(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bo
 
 
 @command("bank", "train", renamed={"--dual-model": "--model"})
-@out_option("The bank to write.", "FILE")
+@out_option("The output file.", "FILE")
 @click.option(
-    "--images", metavar="DIR", type=click.Path(path_type=Path), multiple=True, help="Photographs; repeatable."
+    "--images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Photographs; repeatable.",
 )
 @click.option(
     "--pack",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Instead: rendered crops (dptr synth); the bank holds how their tokens differ from those of their text.",
+    help="Rendered crops (dptr synth) instead of photographs; the bank then holds the differences between the image "
+    "tokens and the text tokens of each word.",
 )
 @click.option(
-    "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Crops of the pack. Default: 4000."
+    "--count", metavar="N", type=click.IntRange(min=1), default=4000, help="Number of crops of the pack. Default: 4000."
 )
 @click.option(
     "--center-crop",
     is_flag=True,
-    help="Resize the short side of photographs and cut out the middle, as CLIP does. Default: stretch them.",
+    help="Resize the short side of photographs and crop the center, as CLIP does. Default: stretch them.",
 )
-@click.option("--dual", metavar="KIND", default="glyph", help="Dual encoder: glyph, clip, siglip ... Default: glyph.")
+@click.option(
+    "--dual", metavar="KIND", default="glyph", help="The dual encoder: glyph, clip, siglip, ... Default: glyph."
+)
 @model_option("Weights of the dual encoder. Default: glyph-en for glyph.", "NAME|DIR", default=None)
 def bank(
     out: Path, images: tuple[Path, ...], pack: Path | None, count: int, center_crop: bool, dual: str,
     model: str | None,
 ) -> None:  # fmt: skip
-    """Embed pictures into the bank that stage 1 perturbs with (ORP).
+    """Embed pictures in a bank for Offline Randomized Perturbation (ORP).
 
-    The pictures are photographs, or rendered words. Offline Randomized Perturbation (ORP) adds tokens of a random
-    picture of the bank to the text tokens that the decoder learns to spell from, so that it does not rely on clean
-    ones.
+    In stage 1, the decoder learns to spell from text tokens. ORP adds tokens of a random picture of the bank to them,
+    so that the decoder does not rely on clean tokens. The pictures are photographs or rendered words.
     """
     from dptr.config.model import DualConfig
     from dptr.dual.base import load_dual
@@ -115,7 +124,9 @@ def bank(
         from dptr.training.sources import packed_batches
 
         if not isinstance(encoder, GlyphDual):
-            raise UserError(f"--pack with --dual {dual}: its tokens are no letters' slots; use glyph, or --images")
+            raise UserError(
+                f"--pack with --dual {dual}: only tokens of glyph belong to single letters; use glyph, or --images"
+            )
         built = build_residual_bank(encoder, packed_batches(pack, encoder, count), out)
     else:
         paths = [path for folder in images for path in list_images(folder)]
@@ -125,18 +136,18 @@ def bank(
             )
     for name, reason in built.provenance["dropped"]:
         say(f"dropped {name}: {reason}", level=-1)
-    images_held, tokens, width = built.tokens.shape
-    print(f"{out}\t{images_held} images\t{tokens} tokens of {width}")
+    pictures, tokens, width = built.tokens.shape
+    print(f"{out}\t{pictures} images\t{tokens} tokens of {width}")
 
 
 @command("pretrain", "train")
-@out_option("Where checkpoints and logs go.")
+@out_option("The folder for checkpoints and logs.")
 @config_options()
 @resume_option()
 def pretrain(out: Path, config: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a decoder to spell from text tokens (stage 1).
 
-    It attends to the text tokens of a dual encoder. Its only image features are those of the bank (dptr bank) for
+    The decoder attends to the text tokens of a dual encoder. It sees image features only from the bank (dptr bank), for
     Offline Randomized Perturbation (ORP). Prints the folder of the best decoder.
     """
     from dptr.config.load import load_recipe

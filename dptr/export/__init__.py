@@ -1,4 +1,7 @@
-"""Export: a recognizer as one ONNX file, which is written only if it reads what the recognizer reads."""
+"""Export a recognizer to one ONNX file, and check that the file reads the same text as the recognizer.
+
+A float32 file that fails the check is not written.
+"""
 
 from __future__ import annotations
 
@@ -39,24 +42,28 @@ def export(
     int8: Int8 | None = None,
     half: bool = False,
 ) -> tuple[Parity, Parity | None]:
-    """Write ``model`` as an ONNX file, whole or not at all.
+    """Write ``model`` as an ONNX file. The write is atomic: a failure leaves no partial file.
+
+    The float32 graph is checked first. ``int8`` or ``half`` then shrinks the graph that passed, and only the smaller
+    file is kept; the difference that this makes is measured, but not limited.
 
     Args:
         model: a shipped name or a checkpoint folder.
-        out: the file; its name ends in ``.onnx``.
-        data: labeled crops to compare on and, for ``static``, to calibrate with; none = rendered words.
-        count: how many crops, >= 1.
-        int8: quantize the file that passed; ``weights`` stores them in 8 bits and computes as before, ``dynamic``
-            computes matrix products in 8 bits, ``static`` convolutions as well.
-        half: store the weights of the file that passed in float16; it computes in float32 as before.
+        out: the output file; its name must end in ``.onnx``.
+        data: labeled crops for the comparison and for calibrating ``static``; empty = words are rendered instead.
+        count: number of crops, >= 1.
+        int8: how to quantize. ``weights`` stores weights in 8 bits and computes in float32. ``dynamic`` also computes
+            matrix products in 8 bits. ``static`` computes convolutions in 8 bits as well.
+        half: store weights in float16 and compute in float32.
 
     Returns:
-        How the file in float32 compares with the model, and how the smaller one does.
+        The comparison of the float32 file with the model, and that of the smaller file (None without ``int8`` and
+        ``half``).
 
     Raises:
-        UserError: both ``int8`` and ``half``, ``out`` is a file that DPTR did not write, no such model, no crops, a
-            model whose graph would hold for one batch size only, or the file in float32 does not read what the model
-            reads.
+        UserError: both ``int8`` and ``half`` are given, ``out`` has another suffix or is a file that DPTR did not
+            write, there is no such model, ``count`` is below 1, there are too few crops, the graph would work for one
+            batch size only, or the float32 file reads differently from the model.
     """
     out = Path(out)
     if out.suffix != SUFFIX:
@@ -88,7 +95,7 @@ def export(
         parity = compare(reference, OnnxModel(aside), crops)
         if not parity.holds():
             raise UserError(
-                f"{out}: not written, for it does not read what '{model}' reads: {parity.describe()} (allowed: "
+                f"{out}: not written, because it reads differently from '{model}': {parity.describe()} (allowed: "
                 f"{TOLERANCE:.0e}); please report it, with the versions of torch and onnxruntime"
             )
         if int8 or half:

@@ -1,7 +1,7 @@
-"""The branch of a graph that reads freely: the loop that steps a decoder, and what follows it.
+"""The ONNX branch for unconstrained greedy decoding: a loop of decoder steps, then refinement.
 
-An ONNX ``Loop`` runs the step, with its cache, until every word of the batch has ended, as ``decode`` does. So the
-graph is small whatever the longest word, and a short word costs few steps.
+As in ``AutoregressiveDecoder.decode``, an ONNX ``Loop`` runs one step with its key-value cache until every word of the
+batch has ended. The graph therefore does not grow with the maximum word length, and short words take few steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from dptr.models.decoders.base import AutoregressiveDecoder
 
 
 class _Step(nn.Module):
-    """Whether some word goes on, the symbols read, which words have ended; the logits last, after the cache."""
+    """One decoding step, in the order that an ONNX ``Loop`` expects.
+
+    Returns whether any word continues, the symbols (b, 1), which words have ended (b, 1), the grown cache of each
+    layer, and the logits (b, 1, classes).
+    """
 
     def __init__(self, decoder: AutoregressiveDecoder):
         super().__init__()
@@ -45,14 +49,15 @@ class _Finish(nn.Module):
 def build_free_loop(
     decoder: AutoregressiveDecoder, memory: list[Tensor], logits: Tensor, started: list[Tensor], batch: Any
 ) -> onnx.GraphProto:
-    """The branch that reads freely, from ``batch`` (its size) and ``memory_0``, ... of the graph around it.
+    """Build the branch for unconstrained decoding.
 
-    It finds no prefixes: of ``BEAM`` it returns empty tensors.
+    The branch takes ``batch`` (the batch size) and ``memory_0``, ``memory_1``, ... from the outer graph. It returns
+    the probabilities, and empty tensors for the ``BEAM`` outputs, which only the search branch fills.
 
     Args:
-        memory: of ``EXAMPLE_BATCH`` crops.
-        logits, started: what ``AutoregressiveDecoder.advance`` says of their first position.
-        batch: the size of a batch.
+        memory: projected keys and values of ``EXAMPLE_BATCH`` crops, a tensor for each decoder layer.
+        logits, started: the logits and the cache that ``AutoregressiveDecoder.advance`` returns for the first position.
+        batch: the symbolic batch dimension of ``torch.export``.
     """
     steps = decoder.max_length + 1
     layers = range(len(memory))
@@ -82,13 +87,13 @@ def build_free_loop(
         {"logits": {0: batch}, "memory": [{1: batch} for _ in layers]},
         "finish.",
     )
-    carried = {each.name: each for each in step.input if each.name not in names}
+    loop_state = {each.name: each for each in step.input if each.name not in names}
     body = helper.make_graph(
         step.node, "step",
-        [value("step.index", TensorProto.INT64, []), value("step.going", TensorProto.BOOL, []), *carried.values()],
+        [value("step.index", TensorProto.INT64, []), value("step.going", TensorProto.BOOL, []), *loop_state.values()],
         step.output,
     )  # fmt: skip
-    starts = [f"start.{name}" for name in carried]
+    starts = [f"start.{name}" for name in loop_state]
     constants: dict[str, Any] = {
         "start.bos": [[decoder.bos]], "start.false": [[False]], "start.true": True, "start.steps": steps,
         "start.two": [2], "start.one": [1], "start.all": [steps], "start.zeros": [0, 0, 0, 0], "start.zero": [0],
@@ -99,23 +104,24 @@ def build_free_loop(
         helper.make_node("Expand", ["start.bos", "start.column"], ["start.symbol"]),
         helper.make_node("Expand", ["start.false", "start.column"], ["start.ended"]),
     ]
-    for layer, each in enumerate(cache):
-        constants[f"start.sizes_{layer}"] = [each.shape[2], 0, each.shape[4]]
+    for layer, layer_cache in enumerate(cache):
+        constants[f"start.sizes_{layer}"] = [layer_cache.shape[2], 0, layer_cache.shape[4]]
         shape = f"start.shape_{layer}"
         nodes += [
             helper.make_node("Concat", ["start.two", "batch", f"start.sizes_{layer}"], [shape], axis=0),
-            helper.make_node("ConstantOfShape", [shape], [f"start.cache_{layer}"]),  # of float zeros
+            helper.make_node("ConstantOfShape", [shape], [f"start.cache_{layer}"]),  # float zeros, the default
         ]
     nodes += [
         helper.make_node(
             "Loop",
             ["start.steps", "start.true", *starts],
-            [*(f"end.{name}" for name in carried), "end.logits"],
+            [*(f"end.{name}" for name in loop_state), "end.logits"],
             body=body,
         ),
         helper.make_node("Squeeze", ["end.logits", "start.axis"], ["end.rows"]),
         helper.make_node("Transpose", ["end.rows"], ["end.words"], perm=[1, 0, 2]),
-        # Zeros up to ``max_length`` + 1 rows: EOS, as argmax takes the first, and hidden like all after a word's end.
+        # Pad with zero logits to ``max_length`` + 1 rows. Padding decodes as EOS (argmax takes the first class), and
+        # all rows after a word's EOS are ignored.
         helper.make_node("Shape", ["end.words"], ["end.count"], start=1, end=2),
         helper.make_node("Sub", ["start.all", "end.count"], ["end.missing"]),
         helper.make_node("Concat", ["start.zeros", "end.missing", "start.zero"], ["end.pads"], axis=0),

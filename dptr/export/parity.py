@@ -1,4 +1,7 @@
-"""Parity: whether an exported file reads what its model reads. Both read the same crops, singly and in batches."""
+"""Parity: whether an exported file reads the same text as its model.
+
+Both read the same crops, one by one and in batches.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,25 @@ from dptr.utils.errors import UserError
 from dptr.utils.resize import fit
 from dptr.utils.sizes import Sizes, group_by_size
 
-TOLERANCE = 1e-3  # of probabilities; rounding alone has given up to 1.6e-4 where two characters are about as likely
-TIE = 1e-5  # probabilities no further apart are equal: rounding chooses between them, in torch too
+TOLERANCE = 1e-3  # for probabilities; rounding alone gave up to 1.6e-4 where two characters were about equally likely
+TIE = 1e-5  # two probabilities this close count as equal: rounding decides between them, in torch too
 BATCH_SIZES = 1, 64
-WARM_UP = 3  # crops read before the clock starts
+WARM_UP = 3  # untimed crops before the measurement
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What two backends made of the same crops.
+    """How two backends compare on the same crops.
 
     Attributes:
-        crops: how many.
-        words: how many different words the reference read on them.
-        different: crops of which the strings differ, at any batch size, but for ties.
-        difference: the largest difference of a probability, of any class up to a word's end, or to a tie.
-        milliseconds: median a crop at batch 1, of the reference and of the file.
-        ties: crops of which the strings differ first where two characters are as likely to ``TIE`` in the reference.
+        crops: number of crops.
+        words: number of distinct words that the reference read.
+        different: crops whose strings differ at any batch size; ties do not count.
+        difference: largest absolute difference of a probability, over all classes and all positions up to the end of
+            the word or a tie.
+        milliseconds: median time for a crop at batch size 1, of the reference and of the file.
+        ties: crops whose strings differ only because of a tie: at the first position that differs, the reference gives
+            both characters the same probability within ``TIE``.
     """
 
     crops: int
@@ -44,12 +49,12 @@ class Parity:
     ties: int = 0
 
     def holds(self) -> bool:
-        """Whether no string differs and no probability by more than ``TOLERANCE``."""
+        """Whether all strings agree and no probability differs by more than ``TOLERANCE``."""
         return self.different == 0 and self.difference <= TOLERANCE
 
     def describe(self) -> str:
         torch, file = self.milliseconds
-        tied = f", {self.ties} of these but where two characters are as likely" if self.ties else ""
+        tied = f"; {self.ties} crops differ only where two characters are equally likely" if self.ties else ""
         return (
             f"{self.crops - self.different} of {self.crops} crops read alike ({self.words} different words{tied}), "
             f"probabilities differ by {self.difference:.1e} at most; "
@@ -58,7 +63,13 @@ class Parity:
 
 
 def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> Parity:
-    """Read all crops, uint8 (h, w, 3) of one size or several, with both backends, at each of the ``BATCH_SIZES``."""
+    """Read all crops with both backends at each of the ``BATCH_SIZES``.
+
+    Args:
+        reference: the backend that counts as right.
+        other: the backend to check.
+        crops: uint8 (h, w, 3); sizes may differ.
+    """
     different, ties = np.zeros((2, len(crops)), dtype=bool)
     difference = 0.0
     words: set[str] = set()
@@ -66,7 +77,7 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
     for batch_size in BATCH_SIZES:
         expected: list[np.ndarray] = []
         actual: list[np.ndarray] = []
-        for backend, into in ((reference, expected), (other, actual)):
+        for backend, results in ((reference, expected), (other, actual)):
             for _, batch in group_by_size(crops[:WARM_UP], WARM_UP):
                 backend.probabilities(batch)
             seconds = []
@@ -74,41 +85,43 @@ def compare(reference: Backend, other: Backend, crops: Sequence[np.ndarray]) -> 
                 begin = time.perf_counter()
                 rows = backend.probabilities(batch)
                 seconds.append(time.perf_counter() - begin)
-                into += list(rows)
+                results += list(rows)
             if batch_size == 1:
                 milliseconds.append(1000 * float(np.median(seconds)))
         for index, (one, two) in enumerate(zip(expected, actual, strict=True)):
-            read = [reference.tokenizer.decode(rows[None])[0].text for rows in (one, two)]
-            words.add(read[0])
-            shown = min(len(read[0]) + 1, len(one), len(two))
-            if read[0] != read[1]:
-                place = find_tie(one, two)
-                (different if place is None else ties)[index] = True
-                shown = shown if place is None else place + 1
-            difference = float(np.maximum(difference, np.abs(one[:shown] - two[:shown]).max()))  # NaN stays
+            texts = [reference.tokenizer.decode(rows[None])[0].text for rows in (one, two)]
+            words.add(texts[0])
+            positions = min(len(texts[0]) + 1, len(one), len(two))
+            if texts[0] != texts[1]:
+                tie = find_tie(one, two)
+                (different if tie is None else ties)[index] = True
+                positions = positions if tie is None else tie + 1
+            # np.maximum propagates NaN; max() would not.
+            difference = float(np.maximum(difference, np.abs(one[:positions] - two[:positions]).max()))
     times = milliseconds[0], milliseconds[1]
     return Parity(len(crops), len(words), int(different.sum()), difference, times, int((ties & ~different).sum()))
 
 
 def find_tie(one: Float[np.ndarray, "t c"], two: Float[np.ndarray, "t c"]) -> int | None:
-    """The first position where the likeliest classes differ, if in ``one`` both are as likely to ``TIE``; else None.
+    """The first position where the likeliest classes differ, if ``one`` gives both the same probability within ``TIE``.
 
-    Either may be longer: batches end when all their words have.
+    Returns None if there is no such position, or if the probabilities there are further apart. Either array may be
+    longer, because a batch ends when all of its words have ended.
     """
-    both = min(len(one), len(two))
-    chosen = one[:both].argmax(-1), two[:both].argmax(-1)
-    places = np.flatnonzero(chosen[0] != chosen[1])
-    if not len(places):
+    length = min(len(one), len(two))
+    classes = one[:length].argmax(-1), two[:length].argmax(-1)
+    positions = np.flatnonzero(classes[0] != classes[1])
+    if not len(positions):
         return None
-    row = one[places[0]]
-    return int(places[0]) if row.max() - row[chosen[1][places[0]]] <= TIE else None
+    row = one[positions[0]]
+    return int(positions[0]) if row.max() - row[classes[1][positions[0]]] <= TIE else None
 
 
 def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndarray]:
-    """Load the first ``count`` labeled crops of data sets, resized by ``dptr.utils.resize.fit``; labels do not count.
+    """Load the first ``count`` crops of labeled data sets, resized by ``dptr.utils.resize.fit``; labels are ignored.
 
     Raises:
-        UserError: a data set or a picture that cannot be opened; fewer crops.
+        UserError: a data set or a picture cannot be opened, or there are fewer than ``count`` crops.
     """
     from dptr.data.labeled import open_labeled
 
@@ -123,10 +136,10 @@ def load_first_crops(paths: list[Path], size: Sizes, count: int) -> list[np.ndar
 
 
 def render_crops(tokenizer: Tokenizer, size: Sizes, count: int, seed: int = 0) -> list[np.ndarray]:
-    """Render words of the charset's language in the system's fonts: ``count`` crops, uint8 (h, w, 3).
+    """Render ``count`` words of the charset's language in the system's fonts, as crops of uint8 (h, w, 3).
 
     Raises:
-        UserError: no words or no fonts for this charset; pass ``--data`` then.
+        UserError: there are no words or no fonts for this charset. ``--data`` avoids rendering.
     """
     from dptr.synth import Renderer
     from dptr.synth.source import RenderedWords

@@ -1,4 +1,8 @@
-"""Smaller files, whose readings may differ: weights of 16 bits, or of 8 bits by onnxruntime's quantizer."""
+"""Make ONNX files smaller with weights of 16 or 8 bits. A smaller file may read differently.
+
+``halve`` stores weights in float16, ``round_weights`` in int8; both compute in float32. ``quantize`` uses the quantizer
+of onnxruntime, which also computes in 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +18,27 @@ from onnxscript import optimizer
 
 from dptr.utils.resize import to_pixels
 
-_MIN_ELEMENTS = 256  # of a tensor that is halved; for fewer the cast takes as many bytes as it saves
-_MIN_ROUNDED = 4096  # of a tensor that is rounded to 8 bits; smaller ones are a small part of the file
+_MIN_HALVED = 256  # elements; for smaller tensors the Cast node takes as many bytes as float16 saves
+_MIN_ROUNDED = 4096  # elements; smaller tensors are a small part of the file
 
 
 class _Crops(CalibrationDataReader):
     def __init__(self, crops: Sequence[np.ndarray]) -> None:
-        self.rest: Iterator[np.ndarray] = iter(crops)
+        self.crops: Iterator[np.ndarray] = iter(crops)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        crop = next(self.rest, None)
+        crop = next(self.crops, None)
         return None if crop is None else {"pixels": to_pixels(crop[None])}
 
 
 def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx.ModelProto:
-    """Store the weights in int8, with a scale for each channel.
+    """Quantize the weights to int8 with a scale for each channel, and compute in 8 bits.
 
     Args:
-        crops: uint8 (h, own width, 3), to calibrate the range of activations with (static: convolutions and matrix
-            products outside the loop of decoding steps); None = ranges are found while computing (dynamic: matrix
-            products, in the loop too).
+        graph: the float32 model.
+        crops: uint8 (h, w, 3), whose widths may differ; they calibrate the ranges of activations. This is static
+            quantization. It covers convolutions and matrix products outside the loop of decoding steps. None = dynamic
+            quantization, which measures ranges while it computes. It covers matrix products, in the loop too.
     """
     if crops is not None:
         graph = _fold_batch_norms(graph)
@@ -55,34 +60,38 @@ def quantize(graph: onnx.ModelProto, crops: Sequence[np.ndarray] | None) -> onnx
 
 
 def _fold_batch_norms(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold them into convolutions, which then are quantized as one. Defaults of inputs are no constants."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(graph)
-    inputs = {each.name for each in bare.graph.input}
-    defaults = [each for each in graph.graph.initializer if each.name in inputs]
-    for each in defaults:
-        bare.graph.initializer.remove(each)
-    folded = optimizer.optimize(bare)
+    """Fold batch norms into convolutions, so that both are quantized together.
+
+    Initializers that are defaults of inputs are removed meanwhile; the optimizer would treat them as constants.
+    """
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(graph)
+    inputs = {each.name for each in stripped.graph.input}
+    defaults = [tensor for tensor in graph.graph.initializer if tensor.name in inputs]
+    for tensor in defaults:
+        stripped.graph.initializer.remove(tensor)
+    folded = optimizer.optimize(stripped)
     folded.graph.initializer.extend(defaults)
     return folded
 
 
 def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
-    """Store the larger weights in float16 and cast them to float32 before use: onnxruntime does so once, on loading.
+    """Store the larger weights in float16, and cast them to float32 before use; onnxruntime casts once, on loading.
 
-    Computing stays in float32, which is faster on a CPU. Small tensors stay as they are, and so do tensors with a
-    number beyond the range of float16.
+    The model still computes in float32, which is faster on a CPU. Small tensors keep float32, and so do tensors with a
+    value beyond the range of float16.
 
     Args:
-        exact: leave tensors that float16 would round as they are too, so that nothing but the size changes. A model
-            that was saved in float16 has none.
+        graph: the float32 model, which is not modified.
+        exact: also keep tensors that float16 would round, so that only the size of the file changes. A model that was
+            saved in float16 has no such tensors.
     """
     small = onnx.ModelProto()
     small.CopyFrom(graph)
-    for part in _graphs(small.graph):
+    for subgraph in _list_graphs(small.graph):
         casts = []
-        for tensor in part.initializer:
-            if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_ELEMENTS:
+        for tensor in subgraph.initializer:
+            if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_HALVED:
                 continue
             values = numpy_helper.to_array(tensor)
             with np.errstate(over="ignore"):
@@ -93,41 +102,42 @@ def halve(graph: onnx.ModelProto, exact: bool = False) -> onnx.ModelProto:
             tensor.CopyFrom(numpy_helper.from_array(halved, f"{name}.half"))
             casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
         for position, cast in enumerate(casts):
-            part.node.insert(position, cast)
+            subgraph.node.insert(position, cast)
     return small
 
 
 def round_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Store the larger weights in 8 bits with a scale for each channel: onnxruntime multiplies them once, on loading.
+    """Store the larger weights in int8 with a scale for each channel; onnxruntime multiplies them once, on loading.
 
-    Computing stays in float32, as fast as before. Convolutions have a scale for each output channel, matrices for each
-    column.
+    The model still computes in float32, as fast as before. Convolutions have a scale for each output channel, matrices
+    one for each column.
     """
     small = onnx.ModelProto()
     small.CopyFrom(graph)
-    for part in _graphs(small.graph):
+    for subgraph in _list_graphs(small.graph):
         nodes = []
-        for tensor in [*part.initializer]:
-            many = np.prod(tensor.dims) >= _MIN_ROUNDED and len(tensor.dims) > 1
-            if tensor.data_type != onnx.TensorProto.FLOAT or not many:
+        for tensor in [*subgraph.initializer]:
+            is_large = np.prod(tensor.dims) >= _MIN_ROUNDED and len(tensor.dims) > 1
+            if tensor.data_type != onnx.TensorProto.FLOAT or not is_large:
                 continue
             name, values = tensor.name, numpy_helper.to_array(tensor)
             axes = tuple(range(1, values.ndim)) if values.ndim > 2 else 0
             scales = np.maximum(np.abs(values).max(axes, keepdims=True), 1e-12) / 127
             tensor.CopyFrom(numpy_helper.from_array(np.round(values / scales).astype(np.int8), f"{name}.int8"))
-            part.initializer.append(numpy_helper.from_array(scales, f"{name}.scales"))
+            subgraph.initializer.append(numpy_helper.from_array(scales, f"{name}.scales"))
             nodes += [
                 onnx.helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], to=onnx.TensorProto.FLOAT),
                 onnx.helper.make_node("Mul", [f"{name}.float", f"{name}.scales"], [name]),
             ]
         for position, node in enumerate(nodes):
-            part.node.insert(position, node)
+            subgraph.node.insert(position, node)
     return small
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def _list_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and, recursively, the subgraphs in its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+                yield from _list_graphs(attribute.g)

@@ -1,6 +1,6 @@
-"""The branch of a graph that reads only the words of a pattern or lexicon, as ``dptr.models.decoders.search`` does.
+"""The ONNX branch for beam search over the words of a pattern or lexicon, as in ``dptr.models.decoders.search``.
 
-An ONNX ``Loop`` runs ``advance_beam`` until the likeliest prefix of each word of the batch has ended.
+An ONNX ``Loop`` runs ``advance_beam`` until the likeliest prefix of every word of the batch has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULTS: dict[str, np.ndarray] = {
     "temperature": np.array(1, np.float32),
     "beam_width": np.array(0, np.int64),
 }
-"""Inputs of the graph by name, and what they are where nobody passes them: a width of 0 reads freely."""
+"""Default values of the graph's optional inputs; a beam width of 0 selects unconstrained decoding."""
 
 _AXES = {
     "next": ["states", "classes"],
@@ -40,7 +40,11 @@ _EXAMPLE_WIDTH, _EXAMPLE_STATES = 4, 5
 
 
 class _Step(nn.Module):
-    """Whether some word goes on, the symbols read, the beam, and the cache."""
+    """One step of beam search.
+
+    Returns whether any word continues, the symbols (b, beam width), the fields of ``Beam``, and the grown cache of
+    each layer.
+    """
 
     def __init__(self, decoder: AutoregressiveDecoder):
         super().__init__()
@@ -51,12 +55,12 @@ class _Step(nn.Module):
         missing: Tensor, keep: Tensor, gain: Tensor, other: Tensor, temperature: Tensor,
     ) -> list[Tensor]:  # fmt: skip
         guide = Guide(next, missing, keep, gain, other, temperature)
-        found, symbol, grown = advance_beam(self.decoder, symbol, Beam(*beam), guide, cache, wide)
-        return [goes_on(found, guide), symbol, *vars(found).values(), *grown]
+        advanced, symbol, grown = advance_beam(self.decoder, symbol, Beam(*beam), guide, cache, wide)
+        return [goes_on(advanced, guide), symbol, *vars(advanced).values(), *grown]
 
 
 def beam_outputs(positions: int, width: str | int) -> dict[str, tuple[int, list[str | int]]]:
-    """The type and the shape of each of ``BEAM``."""
+    """The ONNX type and the shape of each output in ``BEAM``, for ``positions`` symbols and a beam of ``width``."""
     return {
         "symbols": (TensorProto.INT64, ["batch", width, positions]),
         "chances": (TensorProto.FLOAT, ["batch", width, positions]),
@@ -70,18 +74,22 @@ def beam_outputs(positions: int, width: str | int) -> dict[str, tuple[int, list[
 def build_search_loop(
     decoder: AutoregressiveDecoder, memory: list[Tensor], logits: Tensor, started: list[Tensor], batch: Any
 ) -> tuple[onnx.GraphProto, list[onnx.ValueInfoProto]]:
-    """The branch, and the inputs of the graph around it that it follows; it takes ``batch`` and ``memory_0``, ... too.
+    """Build the branch for beam search.
 
     Args:
         memory, logits, started, batch: as for ``dptr.export.free_loop.build_free_loop``.
+
+    Returns:
+        The branch, and the inputs (``DEFAULTS``) that the outer graph must have for it. The branch also takes ``batch``
+        and ``memory_0``, ``memory_1``, ... from the outer graph.
     """
     positions, classes, layers = decoder.max_length + 1, logits.shape[2], range(len(memory))
     step = _trace_step(decoder, memory, classes, started, batch)
     outer = {*GUIDE, *(f"wide_{layer}" for layer in layers)}
-    carried = [each for each in step.input if each.name not in outer]
+    loop_state = [each for each in step.input if each.name not in outer]
     body = helper.make_graph(
         step.node, "search",
-        [value("search.index", TensorProto.INT64, []), value("search.going", TensorProto.BOOL, []), *carried],
+        [value("search.index", TensorProto.INT64, []), value("search.going", TensorProto.BOOL, []), *loop_state],
         step.output,
     )  # fmt: skip
     constants: dict[str, Any] = {
@@ -107,19 +115,19 @@ def build_search_loop(
         make("Expand", ["search.none", "batch"], ["search.beam_4"]),
         make("Expand", ["search.never", "batch"], ["search.beam_5"]),
     ]
-    for layer, keys in enumerate(started):
-        constants[f"search.sizes_{layer}"] = [keys.shape[2], 0, keys.shape[4]]
+    for layer, layer_cache in enumerate(started):
+        constants[f"search.sizes_{layer}"] = [layer_cache.shape[2], 0, layer_cache.shape[4]]
         shape, wide = f"search.shape_{layer}", f"search.wanted_{layer}"
         nodes += [
             make("Concat", ["search.two", "search.pair", f"search.sizes_{layer}"], [shape], axis=0),
-            make("ConstantOfShape", [shape], [f"search.cache_{layer}"]),  # of float zeros
+            make("ConstantOfShape", [shape], [f"search.cache_{layer}"]),  # float zeros, the default
             make("Unsqueeze", [f"memory_{layer}", "search.axis"], [f"search.narrow_{layer}"]),
             make("Concat", ["search.outer", "search.width", "search.inner"], [wide], axis=0),
             make("Expand", [f"search.narrow_{layer}", wide], [f"wide_{layer}"]),
         ]
-    ends = [f"found.{each.name}" for each in carried]
+    ends = [f"found.{each.name}" for each in loop_state]
     nodes += [
-        make("Loop", ["search.steps", "search.true", *(f"search.{each.name}" for each in carried)], ends, body=body),
+        make("Loop", ["search.steps", "search.true", *(f"search.{each.name}" for each in loop_state)], ends, body=body),
         make("Shape", ["next"], ["search.states"], start=0, end=1),
         make("Add", ["search.states", "search.last"], ["search.end"]),
         make("Equal", ["found.beam_3", "search.end"], ["found.ended"]),
@@ -155,7 +163,7 @@ def _trace_step(
         torch.zeros(*pair, positions, dtype=torch.long), torch.ones(*pair, positions), torch.zeros(pair),
         torch.zeros(pair, dtype=torch.long), torch.zeros(EXAMPLE_BATCH), torch.zeros(EXAMPLE_BATCH),
     ]  # fmt: skip
-    both = {0: batch, 1: width}
+    batch_and_width = {0: batch, 1: width}
     return trace(
         _Step(decoder),
         {
@@ -175,8 +183,8 @@ def _trace_step(
             *(f"grown_{layer}" for layer in layers),
         ],
         {
-            "symbol": both,
-            "beam": [both, both, both, both, {0: batch}, {0: batch}],
+            "symbol": batch_and_width,
+            "beam": [batch_and_width, batch_and_width, batch_and_width, batch_and_width, {0: batch}, {0: batch}],
             "cache": [{1: batch, 2: width, 4: past} for _ in layers],
             "wide": [{1: batch, 2: width} for _ in layers],
             "next": {0: states},

@@ -1,6 +1,6 @@
-"""Shards in Parquet: a column of labels, mostly one of pictures, and of rendered ones where their letters stand.
+"""Shards in Parquet files: a column of labels, usually one of pictures, and one of letter positions in rendered words.
 
-A chunk is a row group, which is what Parquet can read alone.
+A chunk is a row group, the smallest unit that Parquet reads independently.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from dptr.utils.errors import UserError, one_line
 from dptr.utils.files import replace_file
 from dptr.utils.places import Place, StoreError
 
-LABELS = ("label", "text", "word")  # what the column of labels is called where several hold text
-PICTURE = "image"  # the same of pictures
-STOPS = "stops"  # where letters begin and end, one after the other, as shares of the width
-GROUP = 500  # rows of a row group that is written
-LARGEST_GROUP = 1 << 30  # bytes of a row group
+LABELS = ("label", "text", "word")  # names of the label column, for files with several text columns
+PICTURE = "image"  # name of the picture column, for files with several binary columns
+STOPS = "stops"  # begin and end of each letter, alternating, as fractions of the width
+GROUP = 500  # rows in a written row group
+LARGEST_GROUP = 1 << 30  # bytes; a row group is read at once
 ERRORS = (pyarrow.ArrowException, OSError, ValueError)
 
 
 class ArrowColumn(Sequence[Any]):
-    """A column in Arrow's memory, whose values become Python's when they are asked for."""
+    """A column in Arrow's memory, whose values are converted to Python objects on access."""
 
     def __init__(self, values: pyarrow.Array | pyarrow.ChunkedArray) -> None:
         self.values = values
@@ -48,21 +48,21 @@ class ArrowColumn(Sequence[Any]):
 
 
 def scan_parquet(place: Place, name: str) -> Scan:
-    """The row groups of a file, and its columns.
+    """Find the row groups and the columns of a file.
 
     Raises:
-        UserError: no whole Parquet file, no column of labels, several that could be it, or a row group that is too
-            large to be held in memory.
+        UserError: the file is no complete Parquet file, has no column of labels or several candidates, or has a row
+            group larger than ``LARGEST_GROUP``.
     """
     with open_parquet(place, name) as file:
-        schema, held = file.schema_arrow, file.metadata
+        schema, metadata = file.schema_arrow, file.metadata
         texts = [field.name for field in schema if is_text(field.type)]
         bytes_ = [field.name for field in schema if meaning_of(field.type) == "bytes"]
         label = _choose(name, schema, texts, LABELS, "text")
         picture = _choose(name, schema, bytes_, (PICTURE,), "pictures") if bytes_ else ""
-        chunks = np.zeros((held.num_row_groups, 4), np.int64)
-        for number in range(held.num_row_groups):
-            group = held.row_group(number)
+        chunks = np.zeros((metadata.num_row_groups, 4), np.int64)
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
             if group.total_byte_size > LARGEST_GROUP:
                 raise UserError(
                     f"{name}: row group {number} holds {group.total_byte_size >> 20:,} MiB, and is read at once; write "
@@ -74,14 +74,14 @@ def scan_parquet(place: Place, name: str) -> Scan:
 
 
 def read_group(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...], pictures: bool) -> Rows:
-    """The rows of a row group.
+    """Read the rows of a row group.
 
     Args:
-        columns: of labels, pictures, and stops, the last two perhaps empty.
-        pictures: off = labels alone.
+        columns: names of the columns of labels, pictures, and stops; the last two may be empty.
+        pictures: whether to read pictures and stops too, or only labels.
 
     Raises:
-        UserError: it is damaged, or its file is another than the one that was scanned.
+        UserError: the row group is damaged, or the file has changed since the scan.
     """
     label, picture, stops = columns
     wanted = [label, *(each for each in (picture, stops) if each and pictures)]
@@ -89,7 +89,7 @@ def read_group(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...],
     def read() -> pyarrow.Table:
         with place.open(name) as stream:
             stamp = place.stamp(name) if place.local else ""
-            file = ParquetFile(stream, metadata=_footer(place, name, stamp, os.getpid()))
+            file = ParquetFile(stream, metadata=_read_footer(place, name, stamp, os.getpid()))
             return file.read_row_group(int(chunk[1]), columns=wanted, use_threads=False)
 
     try:
@@ -98,27 +98,27 @@ def read_group(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...],
         raise
     except ERRORS as error:
         raise UserError(f"{name}: row group {chunk[1]} is damaged ({one_line(error)}); copy it again") from error
-    held = {each: _plain(table.column(each)) for each in table.column_names}
-    if any(each not in held for each in wanted) or len(table) != chunk[3]:
+    values = {each: _plain(table.column(each)) for each in table.column_names}
+    if any(each not in values for each in wanted) or len(table) != chunk[3]:
         raise UserError(f"{name}: has changed since it was opened; start again")
-    nothing: Sequence[Any] = [None] * len(table)
+    empty: Sequence[Any] = [None] * len(table)
     return Rows(
-        ArrowColumn(held[label]),
-        ArrowColumn(held[picture]) if pictures and picture else nothing,
-        ArrowColumn(held[stops]) if pictures and stops else nothing,
+        ArrowColumn(values[label]),
+        ArrowColumn(values[picture]) if pictures and picture else empty,
+        ArrowColumn(values[stops]) if pictures and stops else empty,
         [],
     )
 
 
 def write_crops(path: Path, crops: Iterable[tuple[bytes, str, list[float]]], first: int) -> None:
-    """Write rendered crops as a shard, whole or not at all.
+    """Write rendered crops as a shard. The write is atomic: a failure leaves no partial file.
 
     Args:
-        crops: pictures, words, and where letters begin and end, one after the other.
-        first: the number of the first.
+        crops: encoded pictures, words, and stops (``STOPS``).
+        first: the number of the first crop; the others follow.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     pictures, words, stops = zip(*crops, strict=True)
     columns = {
@@ -128,15 +128,15 @@ def write_crops(path: Path, crops: Iterable[tuple[bytes, str, list[float]]], fir
         STOPS: pyarrow.array(stops, pyarrow.list_(pyarrow.float32())),
     }
     with replace_file(path) as aside:
-        packed = {name: "none" if name == PICTURE else "zstd" for name in (*columns, f"{STOPS}.list.element")}
-        write_table(pyarrow.table(columns), aside, row_group_size=GROUP, use_dictionary=False, compression=packed)
+        codecs = {name: "none" if name == PICTURE else "zstd" for name in (*columns, f"{STOPS}.list.element")}
+        write_table(pyarrow.table(columns), aside, row_group_size=GROUP, use_dictionary=False, compression=codecs)
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a shard holds.
+    """The number of rows in a shard.
 
     Raises:
-        UserError: it is not whole.
+        UserError: the shard is incomplete.
     """
     with open_parquet(Place(str(path.parent)), path.name) as file:
         return file.metadata.num_rows
@@ -146,7 +146,7 @@ def read_words(path: Path) -> list[str]:
     """The words of a shard that ``write_crops`` wrote.
 
     Raises:
-        UserError: it is not whole.
+        UserError: the shard is incomplete.
     """
     with open_parquet(Place(str(path.parent)), path.name) as file:
         words: list[str] = file.read([LABELS[0]])[LABELS[0]].to_pylist()
@@ -155,10 +155,10 @@ def read_words(path: Path) -> list[str]:
 
 @contextmanager
 def open_parquet(place: Place, name: str) -> Iterator[ParquetFile]:
-    """A Parquet file whose end, which says what is in it, could be read.
+    """Open a Parquet file and read its footer, which describes the contents.
 
     Raises:
-        UserError: it is missing, or no whole Parquet file.
+        UserError: the file is missing, or is no complete Parquet file.
     """
     with place.open(name) as stream:
         try:
@@ -171,19 +171,19 @@ def open_parquet(place: Place, name: str) -> Iterator[ParquetFile]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names of columns, for an error."""
+    """Up to eight names of columns, for an error message."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def is_text(kind: pyarrow.DataType) -> bool:
-    """Whether a column of that type holds strings."""
+    """Whether a column of this type holds strings, also in dictionary encoding."""
     if types.is_dictionary(kind):
         return is_text(kind.value_type)
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
 def meaning_of(kind: pyarrow.DataType) -> str:
-    """``bytes``, ``paths``, or empty for a type that holds neither."""
+    """How a column of this type stores pictures: ``bytes``, ``paths``, or "" for neither."""
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
         return "bytes"
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
@@ -193,25 +193,29 @@ def meaning_of(kind: pyarrow.DataType) -> str:
     return ""
 
 
-def _choose(name: str, schema: pyarrow.Schema, found: Sequence[str], usual: Sequence[str], what: str) -> str:
-    """The column of ``found`` with a usual name, or the only one."""
-    named = [each for each in usual if each in found]
+def _choose(name: str, schema: pyarrow.Schema, candidates: Sequence[str], usual: Sequence[str], what: str) -> str:
+    """The candidate column with a usual name, or the only candidate."""
+    named = [each for each in usual if each in candidates]
     if named:
         return named[0]
-    if len(found) == 1:
-        return found[0]
-    held = f"columns {listed(found)} hold {what}" if found else f"no column of {what}, but {listed(schema.names)}"
-    raise UserError(f"{name}: {held}; name the one that is meant {' or '.join(usual)}")
+    if len(candidates) == 1:
+        return candidates[0]
+    problem = (
+        f"columns {listed(candidates)} hold {what}"
+        if candidates
+        else f"no column of {what}, but {listed(schema.names)}"
+    )
+    raise UserError(f"{name}: {problem}; call the column to use {' or '.join(usual)}")
 
 
 @lru_cache(maxsize=256)
-def _footer(place: Place, name: str, stamp: str, process: int) -> FileMetaData:
+def _read_footer(place: Place, name: str, stamp: str, process: int) -> FileMetaData:
     with open_parquet(place, name) as file:
         return file.metadata
 
 
 def _plain(values: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray | pyarrow.Array:
-    """Strings that stand in a dictionary as strings, and of structs the bytes."""
+    """Decode dictionary-encoded strings, and take the field ``bytes`` of structs."""
     if types.is_struct(values.type):
         values = compute.struct_field(values, "bytes")
     if types.is_dictionary(values.type):

@@ -1,4 +1,4 @@
-"""What shards of either kind are read as."""
+"""The types that both kinds of shards are read into."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 from jaxtyping import Int
 
 Chunks: TypeAlias = Int[np.ndarray, "*n 4"]
-"""What is read in one go: the number of its file, where it begins there and where it ends (row groups of Parquet, bytes
-of archives), and how many rows it holds."""
+"""Units that are read at once: file number, begin and end in the file, and number of rows. Begin and end are numbers of
+row groups in Parquet files, and byte offsets in archives."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What is in a file.
+    """The contents of a file.
 
     Attributes:
-        chunks: with 0 as the number of the file.
-        columns: where labels, pictures, and stops stand in it; another file of the set has the same.
-        pictures: whether it holds any.
+        chunks: the chunks of the file, with 0 as the file number.
+        columns: names of the columns of labels, pictures, and stops, "" where there is none. All files of a set have
+            the same columns.
+        pictures: whether the file holds pictures.
     """
 
     chunks: Chunks
@@ -31,13 +32,14 @@ class Scan:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a chunk, each as long.
+    """The rows of a chunk, a sequence for each column. All are equally long, but ``names`` may be empty.
 
     Attributes:
-        labels: None where there is none.
-        pictures: as they are encoded; None where there is none, or they were not asked for.
-        stops: where each letter of a rendered word begins and ends, one after the other; None where nobody knows.
-        names: of members of an archive; empty for Parquet.
+        labels: None for a row without a label.
+        pictures: encoded pictures; None for a row without one, or if pictures were not requested.
+        stops: begin and end of each letter of a rendered word, alternating, as fractions of the width; None where they
+            are unknown.
+        names: names of the samples in an archive; empty for Parquet.
     """
 
     labels: Sequence[str | None]

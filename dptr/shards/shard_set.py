@@ -1,7 +1,7 @@
-"""A set of shards, opened: which files there are, and in which chunks they are read.
+"""Open a set of shards: list its files, and divide them into chunks that are read at once.
 
-To add a kind of shards, write how a file is scanned and how a chunk is read, and a line in ``KINDS`` and in
-``dptr.utils.data_sets.SHARDS``.
+To add a kind of shards, write a function that scans a file and one that reads a chunk, and add a line to ``KINDS`` and
+to ``dptr.utils.data_sets.SHARDS``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from dptr.utils.errors import UserError
 from dptr.utils.extras import missing_package
 from dptr.utils.places import Place, is_url, split_place
 
-_AT_ONCE = 16  # files that are scanned at once, where that is a question of waiting
+_THREADS = 16  # for scanning files of a remote store, where latency dominates
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How shards of a kind are read.
+    """How shards of one kind are read.
 
     Attributes:
-        what: for errors.
-        scan: what is in a file.
-        read: the rows of a chunk; without pictures only labels.
+        what: the name of the kind in error messages.
+        scan: describes the contents of a file, given its place and name.
+        read: reads the rows of a chunk, given the place, the file's name, the chunk, the columns (``Scan``), and
+            whether to read pictures or only labels.
     """
 
     what: str
@@ -45,16 +46,16 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class ShardSet:
-    """Labels, with pictures or without, by chunks.
+    """Labels, with or without pictures, in chunks.
 
     Attributes:
-        url: as it was given, to be shown.
-        place: of the files.
+        url: the path or address as the user gave it, for messages.
+        place: the folder or store that holds the files.
         kind: a key of ``KINDS``, and of ``dptr.utils.data_sets.SHARDS``.
-        files: names in the place.
-        chunks: in the order of files.
+        files: names of the files in the place.
+        chunks: all chunks, in the order of files.
         columns: see ``Scan``.
-        pictures: whether there are any.
+        pictures: whether the set has pictures.
     """
 
     url: str
@@ -66,43 +67,43 @@ class ShardSet:
     pictures: bool
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return int(self.starts[-1])
 
     @cached_property
     def starts(self) -> Int[np.ndarray, " chunks+1"]:
-        """The number of the first row of each chunk, and how many rows there are."""
+        """The number of the first row of each chunk; the last element is the number of all rows."""
         return np.concatenate([[0], np.cumsum(self.chunks[:, 3])])
 
     def read(self, chunk: int, pictures: bool = True) -> Rows:
-        """The rows of a chunk.
+        """Read the rows of a chunk; without ``pictures``, only the labels.
 
         Raises:
-            UserError: they cannot be read any more.
+            UserError: the chunk is damaged, or the file has changed.
         """
-        found = self.chunks[chunk]
-        return KINDS[self.kind].read(self.place, self.files[found[0]], found, self.columns, pictures)
+        entry = self.chunks[chunk]
+        return KINDS[self.kind].read(self.place, self.files[entry[0]], entry, self.columns, pictures)
 
     def name(self, chunk: int, row: int, rows: Rows) -> str:
-        """What a row is called: its file, and the member, or the number in its file."""
+        """The name of a row in messages: its file, and either the archive's member or the row's number in the file."""
         file = int(self.chunks[chunk, 0])
         first = self.starts[np.searchsorted(self.chunks[:, 0], file)]
         return f"{self.files[file]}:{rows.names[row] if rows.names else self.starts[chunk] - first + row}"
 
     def stamp(self) -> str:
-        """A digest of where the files are, of their sizes and their times."""
-        whole = hashlib.sha256(str(self.place).encode("utf-8", "surrogateescape"))
-        for name, stamp in zip(self.files, _each(self.place, self.place.stamp, self.files), strict=True):
-            whole.update(f"\n{name}\t{stamp}".encode("utf-8", "surrogateescape"))
-        return whole.hexdigest()[:16]
+        """A digest of the location, sizes, and modification times of the files."""
+        digest = hashlib.sha256(str(self.place).encode("utf-8", "surrogateescape"))
+        for name, stamp in zip(self.files, _map_files(self.place, self.place.stamp, self.files), strict=True):
+            digest.update(f"\n{name}\t{stamp}".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:16]
 
     def describe(self) -> str:
-        """For the log."""
+        """One line for the log."""
         return f"{self.url}: {len(self):,} rows in {len(self.files):,} {KINDS[self.kind].what}"
 
 
 def is_shards(path: str | Path) -> bool:
-    """Whether a path means shards: an address, such a file, or a folder that holds such files itself."""
+    """Whether a path means shards: any URL, a file of a known kind, or a folder that directly holds such files."""
     text = str(path)
     if is_url(text):
         return True
@@ -112,48 +113,49 @@ def is_shards(path: str | Path) -> bool:
 
 
 def open_shards(url: str) -> ShardSet:
-    """The shards at a path or an address: a folder, with those below it, or one file.
+    """Open the shards at a path or URL: one file, or a folder with all files below it.
 
     Raises:
-        UserError: nothing is there, or no shards, or those of two kinds; a file that is damaged, has no labels, or has
-            other columns than the first; a package that is missing.
+        UserError: there are no shards, or shards of two kinds; a file is damaged, has no labels, or has other columns
+            than the first file; a package is missing.
     """
     place = Place(url if is_url(url) else os.path.abspath(url))
     shown = str(Place(url))
     if place.is_file():
-        place, only = split_place(place.url)
-        names = [only]
+        place, file_name = split_place(place.url)
+        names = [file_name]
     else:
         names = place.list()
-    found: dict[str, list[str]] = {}
+    files_by_kind: dict[str, list[str]] = {}
     for name in names:
         if kind := shard_kind(name):
-            found.setdefault(kind, []).append(name)
-    if len(found) > 1:
-        both = " and ".join(held.what for kind, held in KINDS.items() if kind in found)
-        raise UserError(f"{shown}: holds {both}; put them in two folders, and pass both")
-    if not found:
-        packed = [name for name in names if name.lower().endswith(_COMPRESSED)]
-        hint = f"{packed[0]} is compressed as a whole: unpack it to .tar" if packed else "check the path"
+            files_by_kind.setdefault(kind, []).append(name)
+    if len(files_by_kind) > 1:
+        kinds = " and ".join(each.what for kind, each in KINDS.items() if kind in files_by_kind)
+        raise UserError(f"{shown}: holds {kinds}; put them in two folders, and pass both")
+    if not files_by_kind:
+        compressed = [name for name in names if name.lower().endswith(_COMPRESSED)]
+        hint = f"{compressed[0]} is compressed as a whole: unpack it to .tar" if compressed else "check the path"
         raise UserError(f"{shown}: no shards there ({', '.join(each.what for each in KINDS.values())}); {hint}")
-    ((kind, files),) = found.items()
-    scans = _each(place, lambda name: KINDS[kind].scan(place, name), files)
+    ((kind, files),) = files_by_kind.items()
+    scans = _map_files(place, lambda name: KINDS[kind].scan(place, name), files)
     for name, scan in zip(files, scans, strict=True):
         if (scan.columns, scan.pictures) != (scans[0].columns, scans[0].pictures) and len(scan.chunks):
-            one, other = (_describe(each) for each in (scan, scans[0]))
-            raise UserError(f"{shown}: {name} holds {one}, but {files[0]} {other}; put them in two folders")
+            this, first = (_describe(each) for each in (scan, scans[0]))
+            raise UserError(f"{shown}: {name} holds {this}, but {files[0]} {first}; put them in two folders")
     chunks = np.concatenate([scan.chunks for scan in scans])
     chunks[:, 0] = np.repeat(np.arange(len(files)), [len(scan.chunks) for scan in scans])
     if not len(chunks):
-        raise UserError(f"{shown}: its {KINDS[kind].what} hold no row; pass others")
+        raise UserError(f"{shown}: its {KINDS[kind].what} hold no rows; pass other files")
     return ShardSet(shown, place, kind, tuple(files), chunks, scans[0].columns, scans[0].pictures)
 
 
-def _each(place: Place, do: Callable[[str], object], names: Sequence[str]) -> list:
+def _map_files(place: Place, function: Callable[[str], object], names: Sequence[str]) -> list:
+    """Call a function with each name: in threads for a remote store, one after the other for local files."""
     if place.local or len(names) == 1:
-        return [do(name) for name in names]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [*pool.map(do, names)]
+        return [function(name) for name in names]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [*pool.map(function, names)]
 
 
 def _describe(scan: Scan) -> str:

@@ -1,6 +1,6 @@
-"""Shards in tar archives, as WebDataset writes them: ``NAME.png`` and ``NAME.txt`` one after the other are a sample.
+"""Shards in tar archives, as WebDataset writes them: consecutive members ``NAME.png`` and ``NAME.txt`` form a sample.
 
-A chunk is a stretch of whole samples, which is read in one go.
+A chunk is a range of bytes that holds complete samples. It is read at once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from dptr.utils.images import SUFFIXES
 from dptr.utils.places import Place, StoreError
 
 LABEL = "txt"  # the suffix of labels
-CHUNK_ROWS, CHUNK_BYTES = 1000, 32 << 20  # a chunk ends with the sample that reaches one of them
+CHUNK_ROWS, CHUNK_BYTES = 1000, 32 << 20  # a chunk ends with the sample that reaches either limit
 
 
 class StrictMember(tarfile.TarInfo):
-    """A member. An archive that stops without its end mark is damaged; ``tarfile`` would take that for its end."""
+    """A member of an archive that must have an end marker.
+
+    An archive without one is truncated. ``tarfile`` itself would accept it as complete.
+    """
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
@@ -36,10 +39,10 @@ class StrictMember(tarfile.TarInfo):
 
 
 def scan_tar(place: Place, name: str) -> Scan:
-    """The stretches of an archive; all headers are read.
+    """Divide an archive into chunks. All headers are read.
 
     Raises:
-        UserError: it is damaged, or holds no labels.
+        UserError: the archive is damaged, or holds no labels.
     """
 
     def scan() -> tuple[list[tuple[int, int, int, int]], bool, bool]:
@@ -53,14 +56,14 @@ def scan_tar(place: Place, name: str) -> Scan:
 
 
 def read_stretch(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...], pictures: bool) -> Rows:
-    """The samples of a stretch.
+    """Read the samples of a chunk.
 
     Args:
-        columns: not used: all archives are alike.
-        pictures: off = labels alone.
+        columns: ignored, because all archives have the same structure.
+        pictures: whether to read pictures too, or only labels.
 
     Raises:
-        UserError: the archive is damaged, or another than the one that was scanned.
+        UserError: the archive is damaged, or has changed since the scan.
     """
     first, length = int(chunk[1]), int(chunk[2] - chunk[1])
 
@@ -74,7 +77,7 @@ def read_stretch(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...
 
     names: list[str] = []
     labels: list[str | None] = []
-    shown: list[bytes | None] = []
+    images: list[bytes | None] = []
     try:
         data = read() if place.local else place.ask(name, read)
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
@@ -82,8 +85,8 @@ def read_stretch(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...
                 text = members.get(LABEL)
                 names.append(key)
                 labels.append(None if text is None else _extract(archive, text).decode("utf-8-sig").rstrip("\r\n"))
-                found = next((members[each] for each in members if f".{each.rpartition('.')[2]}" in SUFFIXES), None)
-                shown.append(_extract(archive, found) if found is not None and pictures else None)
+                image = next((members[each] for each in members if f".{each.rpartition('.')[2]}" in SUFFIXES), None)
+                images.append(_extract(archive, image) if image is not None and pictures else None)
     except StoreError:
         raise
     except UnicodeDecodeError as error:
@@ -92,8 +95,8 @@ def read_stretch(place: Place, name: str, chunk: Chunks, columns: tuple[str, ...
         raise UserError(f"{name}: damaged from byte {first} on ({one_line(error)}); copy it again") from error
     if len(labels) != chunk[3]:
         raise UserError(f"{name}: has changed since it was opened; start again")
-    nothing: Sequence[Any] = [None] * len(labels)
-    return Rows(labels, shown, nothing, names)
+    no_stops: Sequence[Any] = [None] * len(labels)
+    return Rows(labels, images, no_stops, names)
 
 
 def _scan(stream: IO[bytes], name: str) -> tuple[list[tuple[int, int, int, int]], bool, bool]:
@@ -112,7 +115,7 @@ def _scan(stream: IO[bytes], name: str) -> tuple[list[tuple[int, int, int, int]]
                 rows, done = rows + 1, done + 1
                 labels |= LABEL in members
                 pictures |= any(f".{each.rpartition('.')[2]}" in SUFFIXES for each in members)
-                archive.members = []  # type: ignore[attr-defined]  # else all headers stay in memory
+                archive.members = []  # type: ignore[attr-defined]  # free the headers that were read
             end = archive.offset  # type: ignore[attr-defined]
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         if isinstance(error, OSError) and not hasattr(stream, "fileno"):
@@ -124,7 +127,10 @@ def _scan(stream: IO[bytes], name: str) -> tuple[list[tuple[int, int, int, int]]
 
 
 def _samples(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Members in a row that share a name up to its first dot, by what follows it, in lower case."""
+    """Yield the name of each sample, and its members by lower-case suffix.
+
+    Consecutive members form a sample if their names are equal up to the first dot. The suffix is what follows that dot.
+    """
     key, members = "", dict[str, tarfile.TarInfo]()
     for member in archive:
         if not member.isfile():

@@ -1,13 +1,14 @@
-"""What ``dptr adapt --text WORDS`` brings, beside training the whole recognizer on the same words for the same time.
+"""Compare ``dptr adapt --text WORDS`` with training the whole recognizer on the same words for the same time.
 
     DPTR_DATA=... python research/evidence/adapt.py --pack runs/pack-en --out runs/adapt
 
-Domains, each a list of words that the script makes: German street names (``streets``), names of medicines formed as
-their international names are, a stem that tells what they do behind free syllables (``medicines``), plates of one
-pattern (``plates``). Read are 1,000 of them rendered by the preset ``signs`` in fonts and on photographs as no training
-saw them, and the real validation crops (a fixed tenth of ``iiit5k/train`` and ``ic15/train``). Test folders are not
-touched. The control, ``whole``, trains all parts on rendered words, half of them the domain's, in as many steps of 64
-as fit into the time that ``adapt`` took.
+The script generates the words of three domains: German street names (``streets``); names of medicines, formed like
+international names from free syllables and a stem for the effect (``medicines``); license plates of one pattern
+(``plates``). It measures accuracy on 1,000 rendered words of the domain, in the preset ``signs`` with held-out fonts,
+and on the real validation crops (a fixed tenth of ``iiit5k/train`` and ``ic15/train``). Test folders are not used.
+
+The control, ``whole``, trains all parts on rendered words, half of them from the domain, for as many steps of 64 crops
+as fit into the time of ``adapt``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from dptr.utils.files import read_json, write_json
 
 SIGNS = str(Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml")
 TEST, BATCH = 1000, 64
-SPEED_STEPS = (10, 40)  # of the control, to see how long a step takes
+SPEED_STEPS = (10, 40)  # short runs of the control, to measure the time of a step
 SYLLABLES = (
     "a", "be", "ci", "do", "el", "fa", "ga", "hi", "io", "ke", "la", "mi", "no", "or", "pa", "qui", "ro", "sa",
     "te", "ul", "va", "xi", "ye", "zo", "tra", "bri", "clo", "dre", "fle", "gly",
@@ -69,9 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     parser.add_argument("--model", default="dptr-en")
-    parser.add_argument("--pack", required=True, help="rendered words of the language, to rehearse")
+    parser.add_argument("--pack", required=True, help="rendered words of the language, to mix in")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--table", action="store_true", help="only print what is done")
+    parser.add_argument("--table", action="store_true", help="only print the results of finished runs")
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
         sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
@@ -84,39 +85,40 @@ def main() -> None:
 
 
 def real_crops(data: Path, folder: Path) -> None:
-    """The crops that the training of dptr-en held out, as a folder of labels that point at the pictures."""
+    """Write the validation crops of dptr-en's training as a folder of labels that point to the pictures."""
     paths = [data / "iiit5k/train", data / "ic15/train"]
     crops = load_crops(paths, resolve_charset("94"), 25, CropSize())
-    held = split(crops, 0.1, "order")[1]
+    validation = split(crops, 0.1, "order")[1]
     sets = [open_labeled(path) for path in paths]
     lines = [
-        f"{sets[s].path / key}\t{label}\n" for s, key, label in zip(held.sources, held.keys, held.labels, strict=True)
+        f"{sets[source].path / key}\t{label}\n"
+        for source, key, label in zip(validation.sources, validation.keys, validation.labels, strict=True)
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LABELS).write_text("".join(lines), encoding="utf-8")
 
 
 def work(domain: str, options: argparse.Namespace) -> None:
-    """Words, crops to read, both trainings, all readings: each where it is not done."""
+    """Make the words and test crops of a domain, run both trainings, and evaluate; finished parts are skipped."""
     out: Path = options.out / domain
     out.mkdir(parents=True, exist_ok=True)
     words = out / "words.txt"
     words.write_text("\n".join(dict.fromkeys(DOMAINS[domain](np.random.default_rng(0)))) + "\n", encoding="utf-8")
     render = ["--set", "render.font_split=train", "--set", f"render.backgrounds={options.data / 'natural'}"]
-    own = f'{{kind="file", path={json.dumps(str(words))}, weight=1}}'
+    source = f'{{kind="file", path={json.dumps(str(words))}, weight=1}}'
     if not (out / "test" / LABELS).exists():
         plain = [f"corpus.{key}=0" for key in ("heldout", "upper", "title", "mixed", "punctuation")]
         unseen = ("render.font_split=heldout", f"render.backgrounds={options.data / 'natural'}")
         dptr("synth", "--config", SIGNS, "--format", "folder", "--count", str(TEST), "--out", str(out / "test"),
-             *told("seed=9", f"corpus.sources=[{own}]", *plain, *unseen))  # fmt: skip
+             *set_options("seed=9", f"corpus.sources=[{source}]", *plain, *unseen))  # fmt: skip
     began = time.monotonic()
     if not (out / "adapt.json").exists():
         dptr("adapt", "--config", SIGNS, *render, "--text", str(words), "--model", options.model,
-             *told(f"pack={options.pack}"), "--out", str(out / "adapt"))  # fmt: skip
+             *set_options(f"pack={options.pack}"), "--out", str(out / "adapt"))  # fmt: skip
         write_json(out / "adapt.json", {"minutes": (time.monotonic() - began) / 60})
     minutes = read_json(out / "adapt.json", "adapt")["minutes"]
-    mixed = f'corpus.sources=[{own}, {{kind="wordfreq", weight=0.75}}, {{kind="pattern", weight=0.25}}]'
-    whole = ["finetune", "--config", SIGNS, *render, "--model", options.model, *told(
+    mixed = f'corpus.sources=[{source}, {{kind="wordfreq", weight=0.75}}, {{kind="pattern", weight=0.25}}]'
+    whole = ["finetune", "--config", SIGNS, *render, "--model", options.model, *set_options(
         mixed, "data.rendered=1", f"run.batch_size={BATCH}", "run.workers=0", "run.tensorboard=false", "optim.lr=5e-4",
         "optim.grad_clip=5")]  # fmt: skip
     if not (out / "whole.json").exists():
@@ -133,11 +135,11 @@ def work(domain: str, options: argparse.Namespace) -> None:
 
 
 def timed(command: list[str], steps: int, out: Path) -> float:
-    """Seconds of the whole command, with validation before and after."""
+    """Run a training, and return its wall time in seconds, including validation before and after."""
     if out.exists():
         sys.exit(f"evidence: {out}: of a timing that was interrupted, and no measure of time; delete it")
     began = time.monotonic()
-    dptr(*command, *told(f"run.steps={steps}", f"run.validate_every={steps}"), "--out", str(out))
+    dptr(*command, *set_options(f"run.steps={steps}", f"run.validate_every={steps}"), "--out", str(out))
     return time.monotonic() - began
 
 
@@ -158,7 +160,7 @@ def table(options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def told(*settings: str) -> list[str]:
+def set_options(*settings: str) -> list[str]:
     return [part for setting in settings for part in ("--set", setting)]
 
 

@@ -1,8 +1,9 @@
-"""Does the Feature Merge Unit look at characters? Where its queries look, over rendered words with known places.
+"""Measure whether each query of the Feature Merge Unit attends to its character, on rendered words.
 
     python research/evidence/attention_maps.py --model dptr-en --picture docs/assets/attention.png
 
-Words and fonts are held out. Letters that stand nowhere (turned by 90 degrees) are left out and counted.
+The renderer knows the position of each letter. Words and fonts are held out. Letters without a horizontal position (in
+words turned by 90 degrees) are left out and counted.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def main() -> None:
     corpus = Corpus(CorpusConfig(), loaded.tokenizer.charset, loaded.tokenizer.max_length, 5, "heldout")
     source = RenderedWords(corpus, renderer)
     samples = [source.sample(index) for index in range(options.words)]
-    shares = torch.cat([looks(loaded.model.eval(), samples[row : row + 100]) for row in range(0, len(samples), 100)])
+    shares = torch.cat(
+        [attention_by_column(loaded.model.eval(), samples[row : row + 100]) for row in range(0, len(samples), 100)]
+    )
     inside, chance, hits, middle, left_out = [], [], [], [], 0
     for (_, word, stops), share in zip(samples, shares.numpy(), strict=True):
         columns = (np.arange(share.shape[1]) + 0.5) / share.shape[1]
@@ -62,8 +65,8 @@ def main() -> None:
 
 
 @torch.no_grad()
-def looks(model: Recognizer, samples: list[Sample]) -> Float[torch.Tensor, "b q w"]:
-    """Shares of attention by column, query by query."""
+def attention_by_column(model: Recognizer, samples: list[Sample]) -> Float[torch.Tensor, "b q w"]:
+    """The fraction of each query's attention on each column of the encoder's output."""
     assert model.fmu is not None
     tokens, grid = model.encoder.with_grid(to_pixels(np.stack([crop for crop, _, _ in samples])))
     if model.fmu.counter is not None:
@@ -72,7 +75,7 @@ def looks(model: Recognizer, samples: list[Sample]) -> Float[torch.Tensor, "b q 
 
 
 def draw(samples: list[Sample], shares: np.ndarray, path: Path) -> None:
-    """Each crop above its queries' attention: a row a letter, and one for the end."""
+    """Draw each crop above the attention of its queries: a row for each letter, and one for the end."""
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, len(samples), figsize=(2.3 * len(samples), 3.6), height_ratios=(1, 2.6))

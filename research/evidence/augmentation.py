@@ -1,9 +1,10 @@
-"""Draw docs/assets/augmentation.png: what ``dptr.data.augment.augment`` does to rendered words.
+"""Draw docs/assets/augmentation.png: the effect of ``dptr.data.augment.augment`` on rendered words.
 
     python research/evidence/augmentation.py docs/assets/augmentation.png
 
-Above each operation alone: the crop, rising magnitudes, and the largest the other way where there is one. Below whole
-augmentations at three strengths. Words are held out of the corpus; all are chosen by number, not by looks.
+The upper part shows each operation alone: the crop, three increasing magnitudes, and, for operations with a sign, the
+largest negative magnitude. The lower part shows complete augmentations at three strengths. Words are held out of the
+corpus, and are chosen by number, not by appearance.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CLEAN = RenderConfig(effects=dict.fromkeys(OFF, 0.0))
 
 
 class Fixed(np.random.Generator):
-    """A single uniform draw is ``low + share * (high - low)``; all others are seeded."""
+    """A generator whose scalar uniform draws are all ``low + share * (high - low)``; other draws are seeded."""
 
     def __init__(self, share: float) -> None:
         super().__init__(np.random.PCG64(0))
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def draw(source: RenderedWords) -> Image.Image:
-    """The operations in ``BLOCKS`` columns, below them a grid a strength."""
+    """Draw the operations in ``BLOCKS`` columns, and below them a grid for each strength."""
     font = ImageFont.load_default(14)
     rows = -(-len(OPERATIONS) // BLOCKS)
     block = NAME + (len(MAGNITUDES) + 2) * (WIDTH + GAP) + 5 * GAP

@@ -1,4 +1,4 @@
-"""Intervals for differences of accuracy, over crops and seeds together."""
+"""Confidence intervals for differences of word accuracy, over crops and seeds together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference of word accuracy and its interval, from -1 to 1."""
+    """A mean difference of word accuracy and its confidence interval, from -1 to 1; printed in percentage points."""
 
     mean: float
     low: float
@@ -28,18 +28,20 @@ def compare_arms(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """How much more ``one`` reads than ``other``: percentile bootstrap of two levels (Davison and Hinkley 1997, 3.8).
+    """Estimate the difference of word accuracy, ``one`` minus ``other``, with a two-level percentile bootstrap.
 
-    Seeds are drawn with replacement, then the crops of each test set. Both arms get the same draws: seed i of one
-    stands beside seed i of the other, which shares its alignment, and both read the same crops. Each set counts alike.
+    The method is that of Davison and Hinkley (1997), section 3.8. Seeds are resampled with replacement, then the crops
+    of each test set. The arms are paired: both use the same resamples, because seed i of both arms starts from the same
+    alignment, and both arms read the same crops. All test sets have equal weight.
 
     Args:
-        one, other: which crops each arm read correctly, by test set.
-        draws: bootstrap samples.
-        level: of the interval, 0 to 1.
+        one, other: which crops each arm reads correctly, for each test set.
+        draws: number of bootstrap samples.
+        seed: of the resampling.
+        level: the confidence level of the interval, 0 to 1.
 
     Raises:
-        ValueError: the arms have other sets, seeds, or crops.
+        ValueError: the arms have different test sets, seeds, or crops.
     """
     if [part.shape for part in one] != [part.shape for part in other]:
         shapes = [part.shape for part in one], [part.shape for part in other]
@@ -47,14 +49,14 @@ def compare_arms(
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
     gains = [a.astype(float) - b.astype(float) for a, b in zip(one, other, strict=True)]
     seeds = len(gains[0])
-    found = np.empty(draws)
+    means = np.empty(draws)
     for draw in range(draws):
         weights = np.bincount(random.integers(seeds, size=seeds), minlength=seeds) / seeds
-        found[draw] = np.mean([_resample(weights @ part, random) for part in gains])
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+        means[draw] = np.mean([_resample(weights @ part, random) for part in gains])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Difference(float(np.mean([part.mean() for part in gains])), float(low), float(high))
 
 
 def _resample(values: np.ndarray, random: np.random.Generator) -> float:
-    """The mean of as many values, drawn with replacement."""
+    """The mean of one bootstrap sample of the values."""
     return float(values[random.integers(len(values), size=len(values))].mean())

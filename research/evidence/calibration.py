@@ -1,13 +1,13 @@
-"""How far confidences are from the share that is right, by kind of crops, before and after the calibration of words.
+"""Measure the calibration error of confidences on several kinds of crops, before and after the calibration of words.
 
 python research/evidence/calibration.py --data "$DPTR_DATA/iiit5k/test" "$DPTR_DATA/ic15/test" [--model MODEL]
 python research/evidence/calibration.py --leave-out --data words/val codes/val     # fitted on the other folders
 
-Protocol 36. "Before" is the product of the probabilities of the likeliest characters. ECE is of 15 bins of equal width
-(Guo et al. 2017); in parentheses, what perfect confidences show by chance in so many crops
-(``chance_calibration_error``). "Gap" is the mean confidence less the share that is right; of 1,000 resamples of
-the crops 90 % lie between the limits. With --leave-out the second table says how many of the
-readings above the threshold of the other folders are right, and how many lie above it.
+The protocol is 36. "Before" is the product of the probabilities of the likeliest characters. ECE has 15 bins of equal
+width (Guo et al. 2017). In parentheses is the ECE that perfect confidences show by chance with as many crops
+(``chance_calibration_error``). "Gap" is the mean confidence minus the accuracy, with the interval of 90 % of 1,000
+bootstrap samples of the crops. With --leave-out, a second table uses the thresholds that the other folders give: it
+shows the accuracy of readings above the threshold, and how many there are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What was read of one folder: the product, the confidence, the number of characters, and whether it is right."""
+    """The readings of one folder: product of probabilities, confidence, number of characters, and correctness."""
 
     name: str
     plain: np.ndarray
@@ -42,9 +42,9 @@ class Outcomes:
     lengths: np.ndarray
     right: np.ndarray
 
-    def shares(self, own: WordConfidence) -> np.ndarray:
-        """The probabilities that ``own`` has made the confidences of."""
-        return self.calibrated ** ((1.0 + self.lengths) ** own.length / own.exponent)
+    def probabilities(self, scale: WordConfidence) -> np.ndarray:
+        """The probabilities from which ``scale`` computed the confidences."""
+        return self.calibrated ** ((1.0 + self.lengths) ** scale.length / scale.exponent)
 
 
 def main() -> None:
@@ -57,10 +57,10 @@ def main() -> None:
     sets = [_read(reader, folder) for folder in options.data]
     thresholds: list[dict[float, tuple[float, float] | None]] = []
     if options.leave_out:
-        own = WordConfidence.from_card(reader.card, len(reader.tokenizer.charset))
-        assert own is not None, "a model with a calibrated confidence"
-        pairs = [_refit(sets, place, own) for place in range(len(sets))]
-        sets, thresholds = [each for each, _ in pairs], [found for _, found in pairs]
+        scale = WordConfidence.from_card(reader.card, len(reader.tokenizer.charset))
+        assert scale is not None, "a model with a calibrated confidence"
+        pairs = [_refit(sets, index, scale) for index in range(len(sets))]
+        sets, thresholds = [each for each, _ in pairs], [limits for _, limits in pairs]
     print("| data | crops | right | ECE before | ECE | gap, points | log-loss before | log-loss |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for each in sets:
@@ -68,8 +68,8 @@ def main() -> None:
     if thresholds:
         print(f"\n| data | {' | '.join(f'{each:.1%}: right, answered' for each in PRECISIONS)} |")
         print("|---|" + "---:|" * len(PRECISIONS))
-        for each, found in zip(sets, thresholds, strict=True):
-            print(f"| `{each.name}` | {' | '.join(_answered(each, found[precision]) for precision in PRECISIONS)} |")
+        for each, limits in zip(sets, thresholds, strict=True):
+            print(f"| `{each.name}` | {' | '.join(_answered(each, limits[precision]) for precision in PRECISIONS)} |")
 
 
 def _read(reader: Reader, folder: Path) -> Outcomes:
@@ -86,20 +86,21 @@ def _read(reader: Reader, folder: Path) -> Outcomes:
 
 
 def _refit(
-    sets: list[Outcomes], place: int, own: WordConfidence
+    sets: list[Outcomes], index: int, scale: WordConfidence
 ) -> tuple[Outcomes, dict[float, tuple[float, float] | None]]:
-    """One folder with the confidence that the others ask for, and their thresholds."""
-    others = [each for number, each in enumerate(sets) if number != place]
-    shares = np.concatenate([each.shares(own) for each in others])
+    """One folder with the confidences that are fitted on the other folders, and the thresholds from these."""
+    others = [each for number, each in enumerate(sets) if number != index]
+    probabilities = np.concatenate([each.probabilities(scale) for each in others])
     lengths, right = (np.concatenate([getattr(each, key) for each in others]).tolist() for key in ("lengths", "right"))
     numbers = [number for number, each in enumerate(others) for _ in each.right]
-    exponent, length = fit_power(shares.tolist(), lengths, right, numbers)
-    refitted = replace(own, exponent=exponent, length=length)
-    of_others = [refitted.scale(*pair) for pair in zip(shares, lengths, strict=True)]
-    found = {precision: confidence_threshold(of_others, right, precision) for precision in PRECISIONS}
-    left = sets[place]
-    confidences = [refitted.scale(*pair) for pair in zip(left.shares(own), left.lengths.tolist(), strict=True)]
-    return replace(left, calibrated=np.array(confidences)), found
+    exponent, length = fit_power(probabilities.tolist(), lengths, right, numbers)
+    refitted = replace(scale, exponent=exponent, length=length)
+    of_others = [refitted.scale(*pair) for pair in zip(probabilities, lengths, strict=True)]
+    limits = {precision: confidence_threshold(of_others, right, precision) for precision in PRECISIONS}
+    left = sets[index]
+    readings = zip(left.probabilities(scale), left.lengths.tolist(), strict=True)
+    confidences = [refitted.scale(*reading) for reading in readings]
+    return replace(left, calibrated=np.array(confidences)), limits
 
 
 def _line(each: Outcomes) -> str:

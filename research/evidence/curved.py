@@ -1,11 +1,12 @@
-"""Curved words end to end: rendered arcs over photographs, read with and without what the detector knows of curves.
+"""Measure the reading of curved words in rendered scenes, with and without the curved outlines of the detector.
 
     python research/evidence/curved.py --photographs "$DPTR_DATA/natural" [--model MODEL] [--seed N] [--out FOLDER]
 
-A scene is one word, its letters set stiff along a circle over a photograph of 962 x 642 pixels: bent up as an arch or
-down as a bowl, and turned by up to 15 degrees. Words on a straight line are the control. Words from the confidence on
-that ``dptr ocr`` shows, where the word is, count: one of them reads its letters and digits, case aside; the others are
-wrong.
+A scene is a photograph of 962 x 642 pixels with one word. Its letters, which are not bent themselves, stand along a
+circle: up as an arch, or down as a bowl, and rotated by up to 15 degrees. Words on a straight line are the control.
+
+The readings that overlap the word, with at least the confidence that ``dptr ocr`` shows, are scored. The word counts as
+read if one of them has its letters and digits, ignoring case; all other readings are wrong.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from dptr.photo.detect import DEFAULT_DETECTOR, Detector, open_detector
 from dptr.photo.page import LEAST_CONFIDENCE
 
 SEED = 1
-RADII = 2.0, 3.0, 4.5, 7.0, np.inf  # of the center line, in heights of capitals; infinite = straight
-SCENES = 12  # of each radius, half of them arches and half bowls
-HEIGHTS = 26, 44  # pixels of the capitals
-LONGEST_ARC = 200  # degrees; words that would span more are set with a larger radius
-TURN = 15.0  # degrees
-SHARPER = 3  # times the size at which letters are drawn
+RADII = 2.0, 3.0, 4.5, 7.0, np.inf  # radius of the center line, in heights of capitals; infinite = straight
+SCENES = 12  # for each radius, half of them arches and half bowls
+HEIGHTS = 26, 44  # smallest and largest height of capitals, in pixels
+LONGEST_ARC = 200  # degrees; words that would span more get a larger radius
+TURN = 15.0  # degrees; largest rotation of a word
+OVERSAMPLING = 3  # letters are drawn at this multiple of the final size
 FONTS = "Anton", "ArchivoBlack", "CrimsonPro", "Exo2", "FiraSans", "Montserrat", "OpenSans", "Oswald", "RobotoSlab"
 WORDS = (
     *("BREWERY", "Original", "COFFEE", "Harbour", "QUALITY", "Museum", "GARDEN", "Pizzeria", "STATION", "Bakery"),
@@ -47,9 +48,9 @@ class Arc:
     """A word along a circle.
 
     Attributes:
-        text: what it says.
+        text: the word.
         mask: float (h, w), ink from 0 to 1.
-        letters: (n, 4, 2), corners of each letter's cell, x and y in pixels, from its top left, clockwise as one reads.
+        letters: (n, 4, 2), corners of each letter's cell, x and y in pixels, clockwise from the letter's top left.
     """
 
     text: str
@@ -64,7 +65,7 @@ class Arc:
 
 
 def open_font(font: Path) -> tuple[ImageFont.FreeTypeFont, float]:
-    """A font at 200 pixels an em, and how high its capitals are."""
+    """A font at 200 pixels per em, and the height of its capitals in pixels."""
     face = ImageFont.truetype(str(font), 200)
     _, top, _, bottom = face.getbbox("H", anchor="ls")
     return face, bottom - top
@@ -72,15 +73,17 @@ def open_font(font: Path) -> tuple[ImageFont.FreeTypeFont, float]:
 
 def draw_arc(text: str, font: Path, height: float, radius: float, middle: tuple[float, float], up: bool, turn: float,
              size: tuple[int, int]) -> Arc:  # fmt: skip
-    """Draw each letter stiff, standing on a circle (or a straight line).
+    """Draw the letters of a word, unbent, along a circle or a straight line.
 
     Args:
-        height: of capitals, pixels.
-        radius: of the circle through the middle of the capitals, pixels; infinite for a straight line.
-        middle: of the word, x and y in pixels.
+        text: the word.
+        font: the font file.
+        height: height of capitals in pixels.
+        radius: radius in pixels of the circle through the middle of the capitals; infinite for a straight line.
+        middle: center of the word, x and y in pixels.
         up: whether the middle of the word is its highest point, as on an arch, or its lowest.
-        turn: of the whole, radians clockwise.
-        size: of the mask, width and height.
+        turn: rotation of the word, radians clockwise.
+        size: width and height of the mask.
     """
     face, capital = open_font(font)
     scale = height / capital
@@ -90,7 +93,7 @@ def draw_arc(text: str, font: Path, height: float, radius: float, middle: tuple[
     angles = sign * along / radius
     cos, sin = np.cos(turn), np.sin(turn)
     whole = np.array(((cos, -sin), (sin, cos)))
-    canvas = np.zeros((SHARPER * size[1], SHARPER * size[0]), np.uint8)
+    canvas = np.zeros((OVERSAMPLING * size[1], OVERSAMPLING * size[0]), np.uint8)
     letters = []
     for character, angle, place, width in zip(text, angles, along, np.diff(ends), strict=True):
         if np.isinf(radius):
@@ -104,7 +107,7 @@ def draw_arc(text: str, font: Path, height: float, radius: float, middle: tuple[
         glyph = Image.new("L", (round(face.getlength(character)) + 200, 500))
         ImageDraw.Draw(glyph).text((100, 300), character, 255, font=face, anchor="ls")
         # from the picture to the glyph: x' = inverse @ (x - offset) / scale + the middle of the capital
-        inverse = matrix.T / scale / SHARPER
+        inverse = matrix.T / scale / OVERSAMPLING
         shift = np.array((100 + face.getlength(character) / 2, 300 - height / scale / 2)) - matrix.T @ offset / scale
         data = (*inverse[0], shift[0], *inverse[1], shift[1])
         drawn = glyph.transform(canvas.shape[::-1], Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
@@ -118,7 +121,9 @@ class Scene:
     """A photograph with a word drawn over it.
 
     Attributes:
-        radius: of its center line, in heights of capitals.
+        picture: the photograph with the word.
+        arc: the word.
+        radius: radius of the center line, in heights of capitals.
         up: see ``draw_arc``.
     """
 
@@ -155,12 +160,12 @@ def make_scene(photographs: list[Path], seed: int, index: int) -> Scene:
 
 
 def drop_outlines(detector: Detector) -> Detector:
-    """A detector without what it knows of curves: each of its boxes is read as a straight one."""
+    """The detector without its curved outlines, so that each box is read as a straight one."""
     return lambda image: replace(detector(image), outlines={})
 
 
 def measure(ocr: OCR, scene: Scene) -> tuple[bool, int, float]:
-    """Whether the word is read, how many others are read over it, and the seconds."""
+    """Whether the word is read, the number of other readings that overlap it, and the time in seconds."""
     begin = time.perf_counter()
     page = ocr(scene.picture)
     seconds = time.perf_counter() - begin

@@ -1,17 +1,17 @@
-"""Whether text-only pre-training helps any decoder, and how each reads words that no lexicon holds.
+"""Compare all decoders with and without text-only pre-training, also on words that are in no lexicon.
 
     DPTR_DATA=... python research/evidence/decoders.py --pack runs/pack-en --out runs/decoders
 
-Every decoder, on the aligned encoder and slots, from scratch and pre-trained on text with ORP of residuals by symbol,
-fine-tuned on 500 and on all labeled crops for the same steps (research/evidence/gain.py's budgets). Then each reads
+Each decoder starts from the aligned encoder and slots, both from scratch and pre-trained on text with ORP of residuals
+by symbol. It is fine-tuned on 500 and on all labeled crops, with the steps of research/evidence/gain.py. Then it reads
 
 - the test folders, once;
-- three rendered sets in held-out fonts, of words of the same lengths: *common* words (the 5,000 most frequent), *rare*
-  ones (real words whose trigrams are the least frequent of the list) and *random* letters. An autoregressive decoder
-  that leans on the lexicon loses from the first to the last.
+- three rendered sets in held-out fonts, with words of the same lengths: *common* words (the 5,000 most frequent),
+  *rare* words (real words with the least frequent trigrams in the list), and *random* letters. An autoregressive
+  decoder that relies on the lexicon loses accuracy from the first set to the last.
 
-``--shares`` adds stage 1 of ``--share-decoder`` with other shares of random strings in its text. Runs are resumable:
-start the same command anew at any time. Each computes with one thread, ``--jobs`` at once.
+``--shares`` adds stage 1 of ``--share-decoder`` with other fractions of random strings in its text. Runs are resumable:
+start the same command again at any time. Each run uses one thread, and ``--jobs`` run at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jobs import Job, data_folder, done, finetuning, finish, options_of, steps, told
+from jobs import Job, data_folder, done, finetuning, finish, options_of, set_options, steps
 
 from dptr.config.render import SourceConfig
 from dptr.models.checkpoint import open_checkpoint
@@ -34,7 +34,7 @@ STEPS = {500: 300, 0: 800}  # of fine-tuning, by labeled crops (0 = all)
 TESTS = ("iiit5k/test", "ic15/test")
 WORDS = {"common": 0, "rare": 1, "random": 2}  # rendered sets, and the seeds of their words
 COUNT = 1000  # crops of each
-SHARES = (0.0, 0.5, 1.0)  # of random strings among the words of stage 1; the default corpus has others besides
+SHARES = (0.0, 0.5, 1.0)  # fractions of random strings among the words of stage 1, instead of the default corpus
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def rendered_sets(out: Path) -> list[Job]:
-    """Three folders of crops in fonts that no training sees, from three files of words."""
+    """Render three word lists into folders of crops, in fonts that no training uses."""
     jobs = []
     lists = word_lists()
     for name, seed in WORDS.items():
@@ -63,15 +63,16 @@ def rendered_sets(out: Path) -> list[Job]:
         source = f'corpus.sources=[{{kind = "file", path = "{words}"}}]'
         settings = (source, "corpus.heldout=0", "corpus.punctuation=0", "corpus.mixed=0", "render.font_split=heldout")
         command = ("synth", "--count", str(COUNT), "--format", "folder", "--set", f"seed={seed}")
-        jobs.append(Job(name, (*command, *told(*settings))))
+        jobs.append(Job(name, (*command, *set_options(*settings))))
     return jobs
 
 
 def word_lists() -> dict[str, list[str]]:
-    """Common, rare and random words of 4 to 10 letters a-z, with the same number of each length.
+    """Common, rare, and random words of 4 to 10 letters a-z, with the same number of words of each length.
 
-    Rare: of such words of the list but for the 20,000 most frequent, the third whose trigrams (with a mark for either
-    end) have the lowest mean log-frequency, counted over the list by word frequency.
+    For rare words, the 20,000 most frequent words of the list are removed. The rare words are the third of the rest
+    whose trigrams have the lowest mean log-frequency. Trigrams include a mark for each end of the word, and are
+    weighted by the frequency of the words.
     """
     entries, _ = read_wordfreq(SourceConfig(kind="wordfreq", flatten=0.0))
     plain = [(word, weight) for word, weight in entries if word.isascii() and word.isalpha() and 4 <= len(word) <= 10]
@@ -98,13 +99,13 @@ def word_lists() -> dict[str, list[str]]:
 
 
 def trigrams(word: str) -> list[str]:
-    """Of a word between two marks."""
+    """The trigrams of a word with a mark at each end."""
     marked = f"^{word}$"
     return [marked[start : start + 3] for start in range(len(word))]
 
 
 def draw(words: Sequence[str], quota: dict[int, int], rng: np.random.Generator) -> list[str]:
-    """As many words of each length as ``quota`` asks for."""
+    """Draw ``quota[length]`` words of each length, without replacement."""
     return [
         str(word)
         for length, count in quota.items()
@@ -113,7 +114,7 @@ def draw(words: Sequence[str], quota: dict[int, int], rng: np.random.Generator) 
 
 
 def stage_one(options: argparse.Namespace) -> list[Job]:
-    """Residuals, and each decoder on text with them; the share decoder with other texts too."""
+    """The bank of residuals, stage 1 of each decoder, and stage 1 of the share decoder on other texts."""
     text = (
         "pretrain", "--config", str(options.recipes / "text.toml"), "--set", f"dual.model={options.glyph}",
         "--set", f"orp.bank={options.out / 'residuals'}", "--set", "orp.strength=1", "--set", "orp.positions=symbols",
@@ -126,7 +127,7 @@ def stage_one(options: argparse.Namespace) -> list[Job]:
 
 
 def share_stage(text: tuple[str, ...], kind: str, share: float) -> Job:
-    """Stage 1 on words and random strings alone."""
+    """Stage 1 on a mixture of words and random strings, with the fraction ``share`` of random strings."""
     sources = []
     if share < 1:
         sources.append(f'{{kind = "wordfreq", weight = {1 - share}}}')
@@ -141,7 +142,7 @@ def shares(options: argparse.Namespace) -> Sequence[float]:
 
 
 def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
-    """Each decoder from both starts at both budgets; the share decoder's other texts at 500 crops."""
+    """Fine-tuning of each decoder from both starts with both budgets; the share decoder's other texts only at 500."""
     starts = [(kind, start, crops) for crops in options.crops for kind in options.decoders for start in ("none", kind)]
     starts += [(options.share_decoder, f"{options.share_decoder}@{share}", 500) for share in shares(options)]
     jobs = []
@@ -152,12 +153,12 @@ def finetunes(options: argparse.Namespace, data: Path) -> list[Job]:
             settings.append(f"init.decoder={options.out / f'text-{start}' / 'model'}")
             needs = (f"text-{start}",)
         name = f"{kind if start == 'none' else start}-{'scratch' if start == 'none' else 'text'}-{crops or 'all'}"
-        jobs.append(Job(name, (*finetuning(options, data, kind), *told(*settings)), needs))
+        jobs.append(Job(name, (*finetuning(options, data, kind), *set_options(*settings)), needs))
     return jobs
 
 
 def evaluations(trained: Sequence[Job], out: Path, data: Path) -> list[Job]:
-    """Of each fine-tuned recognizer, the best by validation: the test folders and the rendered sets."""
+    """Evaluate the best checkpoint (by validation) of each fine-tuning on the test folders and the rendered sets."""
     sets = [*(str(data / name) for name in TESTS), *(str(out / name) for name in WORDS)]
     return [
         Job(

@@ -1,10 +1,10 @@
-"""What makes a model misread: rendered words with one effect each, and by the kind of font.
+"""Measure the accuracy on rendered words with one effect each, and by the kind of font.
 
     python research/evidence/errors_by_cause.py --model dptr-en --photographs $DPTR_DATA/natural
 
-Held-out words in held-out fonts, protocol 36. Of real crops nobody knows what was done to them; of these it is known. A
-row an effect: every crop has it, and none has another (``dptr.config.effects``). Then crops of the preset ``signs``, as
-training has them, by what the font's face is.
+The causes of errors on real crops are unknown; those of rendered crops are known. Words and fonts are held out, and the
+protocol is 36. In the first table, all crops of a row have the same single effect (``dptr.config.effects``). The second
+table shows crops of the preset ``signs``, as in training, by the traits of the font.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from dptr.text.corpus import Corpus
 from dptr.utils.terminal import align_columns
 
 SIGNS = Path(__file__).resolve().parents[2] / "recipes" / "synth" / "signs.toml"
-NEEDS = {"double_outline": {"outline": 1.0}}  # what an effect has no sense without
-LEFT_OUT = ("quarter_turn", "two_lines")  # a reader turns such pictures; single words have no second line
+NEEDS = {"double_outline": {"outline": 1.0}}  # effects that another effect requires
+LEFT_OUT = ("quarter_turn", "two_lines")  # a reader rotates such pictures itself; single words have no second line
 SEED = 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="dptr-en")
-    parser.add_argument("--photographs", default="", help="a folder; without, grounds are procedural")
+    parser.add_argument("--photographs", default="", help="a folder of backgrounds; default: procedural ones")
     parser.add_argument("--fonts", nargs="*", default=[], help="folders; none = the system's")
-    parser.add_argument("--words", type=int, default=400, help="an effect")
-    parser.add_argument("--signs", type=int, default=6000, help="crops to tell fonts apart by")
+    parser.add_argument("--words", type=int, default=400, help="words for each effect")
+    parser.add_argument("--signs", type=int, default=6000, help="crops for the table of fonts")
     options = parser.parse_args()
     reader = Reader(options.model)
     common = {"backgrounds": options.photographs, "font_split": "heldout", "fonts": tuple(options.fonts)}
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def source(config: RenderConfig) -> RenderedWords:
-    """Words of one language alone: what is read of them is the renderer's doing."""
+    """Words of one language, without punctuation, so that only the rendering affects the accuracy."""
     words = CorpusConfig(sources=(SourceConfig(kind="wordfreq"),), punctuation=0)
     return RenderedWords(Corpus(words, resolve_charset("94"), 25, SEED, "heldout"), Renderer(config, SEED))
 
@@ -70,15 +70,15 @@ def accuracy(reader: Reader, source: RenderedWords, count: int) -> float:
 
 
 def read(reader: Reader, source: RenderedWords, count: int) -> list[bool]:
-    """Of the first ``count`` samples, which are read rightly."""
+    """Whether each of the first ``count`` samples is read correctly."""
     fold = protocol("36")
     samples = [source.sample(index) for index in range(count)]
-    found = reader.read([crop for crop, _, _ in samples])
-    return [fold(one.text) == fold(word) for one, (_, word, _) in zip(found, samples, strict=True)]
+    readings = reader.read([crop for crop, _, _ in samples])
+    return [fold(reading.text) == fold(word) for reading, (_, word, _) in zip(readings, samples, strict=True)]
 
 
 def by_font(reader: Reader, source: RenderedWords, count: int) -> str:
-    """By the traits of the font (``dptr.synth.font_file``), and the families that are read worst."""
+    """Accuracy by the traits of the font (``dptr.synth.font_file``), and of the twelve families that are read worst."""
     right = read(reader, source, count)
     traits: dict[str, list[bool]] = defaultdict(list)
     families: dict[str, list[bool]] = defaultdict(list)

@@ -1,11 +1,11 @@
-"""What a recognizer reads of common and of rare words, and of words with rare characters.
+"""Measure the word accuracy by the frequency of the word, and by that of its rarest character.
 
     python research/evidence/frequency.py --language ko --model korean --data runs/test-ko
 
-reads labeled crops and counts them twice: by the rank of the word in the language's list, and by the rarest character
-of the word. The share of a character is that among all characters of running text, with words as frequent as the list
-says. Words are looked up without case, and without signs at their ends. Those that are not in the list are numbers,
-codes, or phrases. The protocol is that of the language. Needs [train].
+The script reads labeled crops, and groups them by the rank of the word in the list of the language and by the rarest
+character in the word. The frequency of a character is its share of all characters in running text, computed from the
+frequencies of the words in the list. Words are looked up without case and without punctuation at their ends. Words that
+are not in the list are numbers, codes, or phrases. The protocol is that of the language. Needs [train].
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ SIGNS = "!\"#%&'()*,-./:;?@[]_{}¡«»¿،؛؟।॥፡።、。「」『』·�
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Of a language.
+    """The frequencies of words and characters in a language, without case.
 
     Attributes:
-        ranks: of words without case, from 1; empty where the list has no frequencies.
-        shares: of characters without case, in running text; they add up to 1.
+        ranks: rank of each word, from 1; empty if the list has no frequencies.
+        shares: share of each character in running text; the sum is 1.
     """
 
     ranks: Mapping[str, int]
@@ -51,7 +51,7 @@ class Frequencies:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", required=True, help="a code of docs/languages.md")
-    parser.add_argument("--model", required=True, help="as dptr read takes it")
+    parser.add_argument("--model", required=True, help="a recognizer, as in dptr read --model")
     parser.add_argument("--data", type=Path, required=True, help="labeled crops")
     options = parser.parse_args()
     try:
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def count(language: str) -> Frequencies:
-    """The frequencies that the lists of a language give.
+    """Compute the frequencies from the word lists of a language.
 
     Raises:
         UserError: see ``Corpus``.
@@ -84,7 +84,7 @@ def count(language: str) -> Frequencies:
 
 
 def count_words(words: Mapping[str, float], ranked: bool) -> Frequencies:
-    """Frequencies of words that come so often."""
+    """Compute the frequencies from the share of each word; ``ranked`` = whether the shares are word frequencies."""
     characters: defaultdict[str, float] = defaultdict(float)
     for word, share in words.items():
         for character in word:
@@ -98,7 +98,10 @@ def count_words(words: Mapping[str, float], ranked: bool) -> Frequencies:
 
 
 def bins(label: str, frequencies: Frequencies) -> tuple[str, str]:
-    """By rank and by rarest character; ``UNLISTED`` where the word, or one of its characters, is in no word listed."""
+    """The bins of a label by rank and by rarest character.
+
+    A bin is ``UNLISTED`` if the word is not in the list, or if one of its characters is in no listed word.
+    """
     word = label.casefold().strip(SIGNS)
     rank = frequencies.ranks.get(word)
     by_rank = UNLISTED if rank is None else next(name for name, most in RANKS if rank <= most)
@@ -109,17 +112,17 @@ def bins(label: str, frequencies: Frequencies) -> tuple[str, str]:
 
 
 def table(pairs: Sequence[tuple[str, str]], language: str, frequencies: Frequencies) -> str:
-    """Word accuracy of (reading, label) pairs, a row a bin; bins without a crop are left out."""
+    """Markdown: word accuracy of (reading, label) pairs, a row for each bin that has crops."""
     fold = protocol(language)
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    pairs_by_bin: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for read, label in pairs:
         for kind, name in zip(("rank of the word", "its rarest character"), bins(label, frequencies), strict=True):
             if kind != "rank of the word" or frequencies.ranks:
-                found.setdefault((kind, name), []).append((fold(read), fold(label)))
+                pairs_by_bin.setdefault((kind, name), []).append((fold(read), fold(label)))
     rows: list[tuple[str, ...]] = [("by", "", "crops", "words")]
     for kind, names in (("rank of the word", RANKS), ("its rarest character", SHARES)):
         for name in [*(name for name, _ in names), UNLISTED]:
-            if each := found.get((kind, name)):
+            if each := pairs_by_bin.get((kind, name)):
                 rows.append((kind, name, f"{len(each):,}", f"{100 * word_accuracy(each):.1f} %"))
     return markdown_table(rows)
 

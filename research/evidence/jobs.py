@@ -1,7 +1,7 @@
-"""Runs of the evidence scripts: each a command of ``dptr``, started when those that it builds on are done, resumable.
+"""Run the ``dptr`` commands of an evidence script in parallel, in the order of their dependencies; resumable.
 
-A run's folder stands beside its log, its ``.cpu`` file (CPU seconds, one line each time that it was started), and,
-once it is done, a ``.done`` file that holds the command.
+Beside the folder of each run are its log, a ``.cpu`` file with the CPU seconds of each start on a line, and, when the
+run is finished, a ``.done`` file with the command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ TRAININGS = ("align", "pretrain", "finetune")
 
 @dataclass(frozen=True)
 class Job:
-    """One run, by the folder (or file) that it writes to, and the runs that it starts from."""
+    """One run.
+
+    Attributes:
+        name: the folder or file that the run writes.
+        arguments: the ``dptr`` command and its arguments, without ``--out``.
+        needs: names of the runs that must be finished first.
+        flags: arguments at the end of the command.
+    """
 
     name: str
     arguments: tuple[str, ...]
@@ -33,63 +40,71 @@ class Job:
 
 
 def options_of(about: str | None) -> argparse.ArgumentParser:
-    """What the scripts that start from an aligned dual encoder and its pack have in common."""
+    """The options of the scripts that start from an aligned dual encoder and its pack."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--glyph", default="glyph-en", help="the aligned dual encoder")
     parser.add_argument("--pack", required=True, help="the rendered crops that it was aligned with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--recipes", type=Path, default=RECIPES / "evidence", help="text.toml, direct.toml, gain.toml")
-    parser.add_argument("--times", type=float, default=1, help="so many times the steps of all but stage 1")
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="in trainings")
-    parser.add_argument("--table", action="store_true", help="only print what is done")
+    parser.add_argument("--times", type=float, default=1, help="multiply the steps of all trainings but stage 1")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of all trainings"
+    )
+    parser.add_argument("--table", action="store_true", help="only print the results of finished runs")
     return parser
 
 
 def data_folder() -> Path:
-    """Where ``DPTR_DATA`` says that photographs and labeled crops are."""
+    """The folder with photographs and labeled crops, from ``DPTR_DATA``; ends the program if it is not set."""
     if "DPTR_DATA" not in os.environ:
         sys.exit("evidence: DPTR_DATA is not set; set it to the folder that holds natural, iiit5k and ic15")
     return Path(os.environ["DPTR_DATA"])
 
 
 def finetuning(options: argparse.Namespace, data: Path, decoder: str = "parseq") -> tuple[str, ...]:
-    """The command that fine-tunings of one kind of decoder on real crops share."""
+    """The common part of the commands that fine-tune one kind of decoder on real crops."""
     return (
         "finetune", "--config", str(options.recipes / "gain.toml"), *network(decoder),
-        *told(f"data.pack={options.pack}", f"render.backgrounds={data / 'natural'}"),
+        *set_options(f"data.pack={options.pack}", f"render.backgrounds={data / 'natural'}"),
         "--data", str(data / "iiit5k/train"), "--data", str(data / "ic15/train"),
     )  # fmt: skip
 
 
 def network(decoder: str) -> tuple[str, ...]:
-    """The kind of decoder, and what that kind alone has to be told."""
-    own = ("model.decoder.permutations=4",) if decoder == "parseq" else ()
-    return told(f"model.decoder.kind={decoder}", *own)
+    """The kind of decoder, and the settings that only this kind has."""
+    specific = ("model.decoder.permutations=4",) if decoder == "parseq" else ()
+    return set_options(f"model.decoder.kind={decoder}", *specific)
 
 
-def told(*settings: str) -> tuple[str, ...]:
-    """As ``--set`` options."""
+def set_options(*settings: str) -> tuple[str, ...]:
+    """Settings as ``--set`` options."""
     return tuple(part for setting in settings for part in ("--set", setting))
 
 
 def steps(options: argparse.Namespace, count: int) -> str:
-    """As a setting, ``--times`` as many."""
+    """The setting of the number of steps: ``count``, multiplied by ``--times``."""
     return f"run.steps={max(1, round(options.times * count))}"
 
 
 def finish(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -> None:
-    """``work``, or end the program with the names of the runs that did not get done."""
+    """Run all jobs (``work``); end the program with an error that names the unfinished ones, if any."""
     out.mkdir(parents=True, exist_ok=True)
     if failed := work(jobs, out, count, settings):
         sys.exit(f"evidence: not done: {', '.join(failed)}; see the .log files in {out}; run this again")
 
 
 def work(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -> list[str]:
-    """Run ``count`` jobs at once, each when what it needs is done; the names of those that did not get done.
+    """Run up to ``count`` jobs at once, each when the runs that it needs are finished.
 
     Args:
-        settings: of every training; its own come after them.
+        jobs: the jobs.
+        out: the folder of the runs.
+        count: parallel jobs.
+        settings: settings of all trainings. The settings of a job come later, and so override them.
+
+    Returns:
+        The names of the unfinished jobs.
     """
     waiting, running = list(jobs), dict[Future[bool], Job]()
     with ThreadPoolExecutor(count) as pool:
@@ -105,15 +120,15 @@ def work(jobs: list[Job], out: Path, count: int, settings: Sequence[str] = ()) -
 
 
 def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
-    """Run or resume a job; whether it is done."""
+    """Run or resume a job. Returns whether it is finished."""
     if done(out / job.name):
         return True
     name, *arguments = job.arguments
-    common = told(*(setting for setting in settings if knows(name, setting)))
+    common = set_options(*(setting for setting in settings if knows(name, setting)))
     command = [sys.executable, "-m", "dptr", name, *common, *arguments, "--out", str(out / job.name), *job.flags]
-    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **quiet})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **threads})
         _, status, usage = os.wait4(process.pid, 0)
         code = process.returncode = os.waitstatus_to_exitcode(status)
     with open(out / f"{job.name}.cpu", "a", encoding="utf-8") as seconds:
@@ -125,17 +140,17 @@ def run(job: Job, out: Path, settings: Sequence[str] = ()) -> bool:
 
 
 def knows(command: str, setting: str) -> bool:
-    """Whether a setting of every training is one of this command's: stage 1 renders nothing."""
+    """Whether a command has a setting of all trainings. Stage 1 renders nothing, so it has no ``render`` settings."""
     return command in TRAININGS and not (command == "pretrain" and setting.startswith("render."))
 
 
 def done(folder: Path) -> bool:
-    """Whether the run that writes there has ended well."""
+    """Whether the run that writes this folder or file is finished."""
     return folder.with_name(f"{folder.name}.done").exists()
 
 
 def scores(folder: Path) -> list[float]:
-    """Word accuracies of a finished run, by step; empty where it is not finished."""
+    """Validation word accuracies of a finished run, in the order of steps; empty for an unfinished run."""
     if not done(folder):
         return []
     records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
@@ -143,7 +158,7 @@ def scores(folder: Path) -> list[float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, and the standard error over seeds where there are several."""
+    """The mean in percent, and for several seeds the standard error; "" without values."""
     if not values:
         return ""
     error = f" ± {100 * statistics.stdev(values) / math.sqrt(len(values)):.1f}" if len(values) > 1 else ""

@@ -1,13 +1,15 @@
-"""Whether text-only pre-training helps in other scripts: eight languages, rendered crops only (no photographs at hand).
+"""Measure the gain of text-only pre-training in eight languages, on rendered crops only.
 
     python research/evidence/languages.py --photographs PHOTOGRAPHS --out runs/languages
 
-A language at a time, all from its own words and fonts: a pack, a glyph dual encoder aligned on it (from the English
-one, which saw no word of it), residuals, a decoder taught on text, and two fine-tunings on 1,000 labeled crops, half
-of each batch from the pack, with that decoder and with one from scratch. Fonts are those that draw nine tenths of the
-language's letters. Validation and test crops are in a fifth of these font families and on a fifth of PHOTOGRAPHS, which
-nothing was trained on. Native protocol. Runs are resumable: start the same command anew at any time. Each computes with
-one thread, ``--jobs`` at once.
+No labeled photographs in these languages were available. For each language, the script renders a pack from its words
+and fonts, and aligns a glyph dual encoder on the pack (starting from the English one, which saw none of these words).
+It makes residuals, and pre-trains a decoder on text. Then it fine-tunes twice on 1,000 labeled crops, with half of each
+batch from the pack: with this decoder, and with a decoder from scratch.
+
+Fonts must cover nine tenths of the language's letters. Validation and test crops use a fifth of the font families and a
+fifth of PHOTOGRAPHS, which no training uses. The protocol is native. Runs are resumable: start the same command again
+at any time. Each run uses one thread, and ``--jobs`` run at once.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import os
 import sys
 from pathlib import Path
 
-from jobs import RECIPES, Job, done, finish, network, scores, told
+from jobs import RECIPES, Job, done, finish, network, scores, set_options
 
 from dptr.models.checkpoint import open_checkpoint
 from dptr.synth.fonts import find_fonts
@@ -36,10 +38,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=list(CODES), metavar="CODE")
     parser.add_argument("--crops", type=int, default=60_000, help="rendered crops in a language's pack")
-    parser.add_argument("--steps", type=int, default=3000, help="of alignment")
-    parser.add_argument("--start", default="glyph-en", help="the encoder that alignment goes on from; '' for none")
+    parser.add_argument("--steps", type=int, default=3000, help="steps of alignment")
+    parser.add_argument("--start", default="glyph-en", help="the encoder that alignment starts from; '' for none")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--table", action="store_true", help="only print what is done")
+    parser.add_argument("--table", action="store_true", help="only print the results of finished runs")
     options = parser.parse_args()
     if not options.table:
         split_photographs(options.photographs, options.out)
@@ -48,7 +50,7 @@ def main() -> None:
 
 
 def split_photographs(photographs: Path, out: Path) -> None:
-    """Links to four fifths of the photographs in ``grounds-train``, to the others in ``grounds-heldout``."""
+    """Link four fifths of the photographs into ``grounds-train``, and the others into ``grounds-heldout``."""
     files = sorted(path for path in photographs.iterdir() if path.is_file())
     for number, path in enumerate(files):
         folder = out / ("grounds-train" if number % 5 else "grounds-heldout")
@@ -58,32 +60,34 @@ def split_photographs(photographs: Path, out: Path) -> None:
 
 
 def jobs(options: argparse.Namespace, code: str) -> list[Job]:
-    """Everything for one language, in order."""
+    """All runs for one language, in order."""
     out: Path = options.out
     trained, heldout = (f"render.fonts={json.dumps(files)}" for files in split_fonts(code))
 
     def rendered(name: str, count: int, seed: int, split: str, form: str) -> Job:
         settings = (f"charset={code}", f"seed={seed}", trained if split == "train" else heldout)
         grounds = f"render.backgrounds={out / f'grounds-{split}'}"
-        return Job(f"{name}-{code}", ("synth", "--count", str(count), "--format", form, *told(*settings, grounds)))
+        return Job(
+            f"{name}-{code}", ("synth", "--count", str(count), "--format", form, *set_options(*settings, grounds))
+        )
 
     model = out / f"glyph-{code}" / "model"
     pack, photographs = out / f"pack-{code}", f"render.backgrounds={out / 'grounds-train'}"
     align = (
         "align", "--config", str(RECIPES / "evidence" / "language.toml"),
-        *told(f"pack={pack}", photographs, trained, f"glyph.charset={code}", f"run.steps={options.steps}"),
-        *(told(f"init.glyph={options.start}", "ramp=0") if options.start else ()),
+        *set_options(f"pack={pack}", photographs, trained, f"glyph.charset={code}", f"run.steps={options.steps}"),
+        *(set_options(f"init.glyph={options.start}", "ramp=0") if options.start else ()),
     )  # fmt: skip
     text = (
         "pretrain", "--config", str(RECIPES / "evidence" / "text.toml"),
-        *told(f"model.charset={code}", f"dual.model={model}", f"orp.bank={out / f'residuals-{code}'}"),
-        *told("orp.strength=1", "orp.positions=aligned"),
+        *set_options(f"model.charset={code}", f"dual.model={model}", f"orp.bank={out / f'residuals-{code}'}"),
+        *set_options("orp.strength=1", "orp.positions=aligned"),
     )  # fmt: skip
     finetune = (
         "finetune", "--config", str(RECIPES / "evidence" / "gain.toml"), *network("parseq"),
         "--data", str(out / f"labeled-{code}"),
-        *told(f"data.pack={pack}", photographs, trained, f"data.validation=[\"{out / f'validation-{code}'}\"]"),
-        *told(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}", "render.font_split=all"),
+        *set_options(f"data.pack={pack}", photographs, trained, f"data.validation=[\"{out / f'validation-{code}'}\"]"),
+        *set_options(f"init.glyph={model}", f"model.charset={code}", f"run.steps={STEPS}", "render.font_split=all"),
     )  # fmt: skip
     sets = (f"glyph-{code}", f"labeled-{code}", f"validation-{code}", f"test-{code}")
 
@@ -94,7 +98,7 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
         return Job(f"{start}-{code}-read", (*arguments, "--model", str(recognizer)), needs, flags=("--json",))
 
     bank = ("bank", "--pack", str(pack), "--model", str(model))
-    decoder = told(f"init.decoder={out / f'decoder-{code}' / 'model'}")
+    decoder = set_options(f"init.decoder={out / f'decoder-{code}' / 'model'}")
     return [
         rendered("pack", options.crops, 0, "train", "pack"),
         rendered("labeled", LABELED, 1, "train", "folder"),
@@ -111,7 +115,10 @@ def jobs(options: argparse.Namespace, code: str) -> list[Job]:
 
 
 def split_fonts(code: str) -> tuple[list[str], list[str]]:
-    """Files of the families that draw the language, four fifths and, by a hash of their names, one fifth of them."""
+    """Split the font files that cover a language: four fifths of the families for training, one fifth held out.
+
+    A hash of the family's name decides.
+    """
     letters = [char for char in LANGUAGES[code].charset if not char.isascii() and char.isalpha()]
     families: dict[str, set[str]] = {}
     for font in find_fonts():
@@ -120,13 +127,13 @@ def split_fonts(code: str) -> tuple[list[str], list[str]]:
     ordered = sorted(families, key=lambda name: hashlib.blake2b(name.encode()).digest())
     if len(ordered) < 2:
         sys.exit(f"evidence: {len(ordered)} font families draw '{code}'; two are needed; run scripts/fonts.sh")
-    held = set().union(*(families[name] for name in ordered[: max(1, round(len(ordered) / 5))]))
-    trained = set().union(*(families[name] for name in ordered)) - held
-    return sorted(trained), sorted(held)
+    heldout = set().union(*(families[name] for name in ordered[: max(1, round(len(ordered) / 5))]))
+    trained = set().union(*(families[name] for name in ordered)) - heldout
+    return sorted(trained), sorted(heldout)
 
 
 def table(codes: list[str], out: Path) -> str:
-    """Markdown: spelling after alignment and stage 1, reading of validation crops before labels and test after."""
+    """Markdown: spelling accuracy after alignment and stage 1, validation accuracy before fine-tuning, test after."""
     columns = ("language", "characters", "slots spell", "decoder spells", "before labels", "from scratch", "from text")
     lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
     for code in codes:
@@ -142,7 +149,7 @@ def table(codes: list[str], out: Path) -> str:
 
 
 def best(folder: Path, key: str) -> float:
-    """The highest of a value that a run has logged."""
+    """The highest logged value of a run."""
     records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
     return max(record[key] for record in records if key in record)
 

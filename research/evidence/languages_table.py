@@ -1,4 +1,4 @@
-"""The table of docs/languages.md: every language, its charset, its words, and what of them its labels cannot write.
+"""Print the table of docs/languages.md: each language with its charset, its words, and the share that labels can write.
 
 .venv/bin/python research/evidence/languages_table.py > table.md
 """
@@ -15,7 +15,7 @@ from dptr.text.unicode import JOINERS, script
 TOP = 20_000
 MAX_LENGTH = 25
 COLUMNS = ["code", "language", "script", "direction", "characters", "words from", "words kept", "longer list"]
-NAMES = {"OL": "Ol Chiki", "NKO": "N’Ko"}  # of which Unicode's first word is not the name
+NAMES = {"OL": "Ol Chiki", "NKO": "N’Ko"}  # scripts whose name is not the first word in Unicode's character names
 PACKAGES = {"wordfreq": "wordfreq", "cldr": "CLDR"}
 
 
@@ -42,16 +42,17 @@ def main() -> None:
 
 
 def scripts_of(language: Language) -> str:
-    """The scripts of its letters and marks beyond ASCII's; English has none but ASCII's."""
+    """The scripts of the non-ASCII letters and marks of a language, or of the ASCII ones if there are no others."""
     letters = [each for each in language.charset if script(each) and each not in JOINERS]
-    own = [each for each in letters if each not in ASCII] or letters
-    return ", ".join(dict.fromkeys(NAMES.get(script(each), script(each).title()) for each in own))
+    specific = [each for each in letters if each not in ASCII] or letters
+    return ", ".join(dict.fromkeys(NAMES.get(script(each), script(each).title()) for each in specific))
 
 
 def count_words(language: Language, charset: Charset) -> tuple[int, float]:
-    """How many words the default corpus lists, and the share of the ``TOP`` first ones of each list that are labels.
+    """The number of words in the default corpus, and the share of the first ``TOP`` words of each list that are labels.
 
-    wordfreq's placeholders for numbers do not count.
+    A word is a label if the charset can write it within ``MAX_LENGTH``. wordfreq's placeholders for numbers are
+    ignored.
     """
     listed = words = kept = 0
     for source in language.corpus().sources:

@@ -1,11 +1,11 @@
-"""What a loss over a sample of classes costs and saves with thousands of characters: stage 1 on text tokens alone.
+"""Measure accuracy and time of a loss over sampled classes with thousands of characters, in stage 1 on text tokens.
 
     python research/evidence/large_charset.py --language zh --out runs/large-charset
 
-The text side of an untrained glyph encoder stands for the dual encoder: a random vector a character, so that nothing
-but spelling is learned. PARSeq, 128 wide, depth 1, two orders, without ORP. Each way trains with the same words, first
-for the same steps, then the ways with a sample for as many as the whole loss' processor time allows. Steps are timed in
-turns, in processor time of one thread.
+The dual encoder is an untrained glyph encoder, whose text side is a random vector for each character, so that only
+spelling is learned. The decoder is PARSeq of width 128 and depth 1 with two permutations, without ORP. All losses train
+with the same words: first for the same number of steps, then the sampled losses for as many steps as fit into the
+processor time of the full loss. Steps of the losses are timed alternately, in processor time of one thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ LENGTH, DIM, BATCH, TIMED = 25, 128, 64, 6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", default="zh")
-    parser.add_argument("--negatives", type=int, nargs="+", default=[0, 1024, 256], help="the first is the measure")
+    parser.add_argument(
+        "--negatives",
+        type=int,
+        nargs="+",
+        default=[0, 1024, 256],
+        help="sampled classes, 0 = all; the others are compared with the first",
+    )
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
@@ -76,7 +82,7 @@ def recipe_of(options: argparse.Namespace, dual: Path, negatives: int, steps: in
 
 
 def step_seconds(recipes: dict[int, PretrainRecipe]) -> dict[int, float]:
-    """Processor seconds of forward, backward, and update of the fastest of ``TIMED`` steps, the ways in turns."""
+    """Processor seconds of the fastest of ``TIMED`` steps (forward, backward, and update) with each loss."""
     steps = {}
     for count, recipe in recipes.items():
         resolved = resolve_pretrain(recipe)

@@ -1,12 +1,12 @@
-"""Words of scripts that no installed recognizer reads: how often ``AutoReader`` says so, and what that costs elsewhere.
+"""Measure how often ``AutoReader`` reports scripts without an installed recognizer, correctly and wrongly.
 
     python research/evidence/missing_scripts.py --fonts FONTS --photographs $DPTR_DATA/natural --out runs/missing \\
         --data $DPTR_DATA/{iiit5k,ic15,mlt-latin,receipts,wire-markers}/train
 
-draws words that the corpus holds out in families of fonts that it holds out, in capitals and as they come, and reads
-them as where ``dptr-latin`` alone is installed. *Said*: a script is said to be missing. *Shown*: none is, and the
-confidence is 0.4 or more; of words of a missing script these are misread without a word. *Lost*: words that
-``dptr-latin`` reads rightly with a confidence of 0.4 or more, and that ``AutoReader`` does not show. Needs [train].
+The script renders held-out words in held-out font families, in capitals and in mixed case, and reads them as if only
+``dptr-latin`` were installed. *Said*: a script is reported as missing. *Shown*: none is reported, and the confidence is
+0.4 or more; words of a missing script are then misread silently. *Lost*: words that ``dptr-latin`` reads correctly with
+a confidence of 0.4 or more, but that ``AutoReader`` does not show. Needs [train].
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from dptr.utils.terminal import markdown_table
 from recognizers import RECIPE
 
 SEED = 500_001
-SHOWN = 0.4  # confidence from which on ``dptr ocr`` shows a word
+SHOWN = 0.4  # lowest confidence of a word that ``dptr ocr`` shows
 DRAWN = {"cyrillic": "Cyrillic", "el": "Greek", "latin": "Latin"}
-STYLES = {"capitals": (1.0, 0.0), "as they come": (0.1, 0.3)}  # shares of words in capitals, and with a capital first
+STYLES = {"capitals": (1.0, 0.0), "as they come": (0.1, 0.3)}  # fractions of words in upper case, and in title case
 
 
 @dataclass(frozen=True)
 class Word:
-    """A crop and what it shows."""
+    """A crop and its text."""
 
     image: Image.Image
     label: str
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def draw(language: str, script: str, shares: tuple[float, float], options: argparse.Namespace) -> list[Word]:
-    """Words of a script, without signs, numbers, and phrases."""
+    """Render words of a script, without punctuation, numbers, and phrases."""
     upper, title = shares
     settings = [f"charset={language}+space", "corpus.phrases=0", "corpus.punctuation=0", "corpus.mixed=0"]
     settings += [f"corpus.upper={upper}", f"corpus.title={title}"]
@@ -96,24 +96,24 @@ def draw(language: str, script: str, shares: tuple[float, float], options: argpa
 
 
 def sample(folder: Path, options: argparse.Namespace) -> list[Word]:
-    """Labeled crops, drawn at random; those without letters count too."""
-    held = open_labeled(folder)
+    """A random sample of labeled crops, including those without letters."""
+    dataset = open_labeled(folder)
     paths = [folder / line.split("\t")[0] for line in (folder / "labels.tsv").read_text("utf-8").splitlines()]
     rows = sorted(np.random.default_rng(options.seed).permutation(len(paths))[: options.crops].tolist())
-    return [Word(Image.open(paths[row]).convert("RGB"), held.label(row)) for row in rows]
+    return [Word(Image.open(paths[row]).convert("RGB"), dataset.label(row)) for row in rows]
 
 
 def measure(words: Sequence[Word], auto: AutoReader, alone: Reader) -> tuple[str, ...]:
-    """The number of words, and the shares that are said, shown, and lost."""
+    """The number of words, and the percentages said, shown, and lost."""
     images = [word.image for word in words]
-    found, own = auto.read(images), alone.read(images)
-    said = [each.script in SCRIPTS and each.script not in auto.recognizers for each in found]
-    shown = [not missing and each.confidence >= SHOWN for missing, each in zip(said, found, strict=True)]
+    auto_readings, latin_readings = auto.read(images), alone.read(images)
+    said = [each.script in SCRIPTS and each.script not in auto.recognizers for each in auto_readings]
+    shown = [not missing and each.confidence >= SHOWN for missing, each in zip(said, auto_readings, strict=True)]
     right = [
         each.text.casefold() == word.label.casefold() and each.confidence >= SHOWN
-        for each, word in zip(own, words, strict=True)
+        for each, word in zip(latin_readings, words, strict=True)
     ]
-    lost = [good and not seen for good, seen in zip(right, shown, strict=True)]
+    lost = [correct and not visible for correct, visible in zip(right, shown, strict=True)]
     return (f"{len(words):,}", *(f"{100 * float(np.mean(each)):.1f} %" for each in (said, shown, lost)))
 
 

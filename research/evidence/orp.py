@@ -1,13 +1,14 @@
-"""What Offline Randomized Perturbation is worth before any label: banks and strengths.
+"""Measure Offline Randomized Perturbation with several banks and strengths, without any labeled crop.
 
     DPTR_DATA=... python research/evidence/orp.py --pack runs/pack-en --out runs/orp
 
-Stage 1 of research/evidence/gain.py with every bank and lambda, each then read, joined with the aligned encoder and
-slots, on the 646 validation crops of real photographs (research/evidence/zero_shot.py). Banks: photographs; patches
-of them in the shape of words; Gaussian noise that has their mean and covariance, token
-place by token place; residuals by symbol.
-Positions: a token of its own for each sample and place, as we do, or one draw for the whole batch, as published.
-Runs are resumable: start the same command anew at any time.
+The script runs stage 1 of research/evidence/gain.py with each bank and lambda. It joins each decoder with the aligned
+encoder and slots, and reads the 646 validation crops of real photographs (research/evidence/zero_shot.py).
+
+The banks are photographs; patches of photographs in the shape of words; Gaussian noise with the mean and covariance of
+the photographs' tokens at each position; and residuals by symbol. Token positions are drawn for each sample and
+position, as in DPTR's default, or once for the whole batch, as in the published code. Runs are resumable: start the
+same command again at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from jobs import Job, data_folder, done, finish, options_of, told
+from jobs import Job, data_folder, done, finish, options_of, set_options
 from torch import Tensor
 
 from dptr.dual.orp.bank import Bank, load_bank, save_bank
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
-    """Those that are asked for and do not ship."""
+    """Make the requested banks that do not ship."""
     out.mkdir(parents=True, exist_ok=True)
     jobs = []
     if "residuals" in options.banks:
@@ -80,17 +81,18 @@ def make_banks(options: argparse.Namespace, out: Path, data: Path) -> None:
 
 
 def photographs(glyph: str) -> Path:
-    """The bank that ships."""
+    """The shipped bank of photographs."""
     return model_file(glyph, "photographs.safetensors")
 
 
 def alike(bank: Bank, generator: torch.Generator) -> Bank:
-    """As many draws of a normal distribution with the mean and covariance of each token place."""
+    """A bank of equal size, drawn from a normal distribution with the mean and covariance at each token position."""
     tokens = bank.tokens.float().transpose(0, 1)  # (p, n, d)
     mean = tokens.mean(1, keepdim=True)
     off: Float[Tensor, "p n d"] = (tokens - mean) / (tokens.shape[1] - 1) ** 0.5
     weights = torch.randn(tokens.shape[0], tokens.shape[1], tokens.shape[1], generator=generator)
-    drawn = mean + weights @ off  # rows: sums of n centered rows with weights N(0, 1 / (n - 1)), so of their covariance
+    # A sum of the n centered rows with weights from N(0, 1 / (n - 1)) has the covariance of the rows.
+    drawn = mean + weights @ off
     return Bank(drawn.transpose(0, 1).contiguous().half(), {**bank.provenance, "images": ["Gaussian noise"]})
 
 
@@ -99,7 +101,7 @@ def name_of(bank: str, strength: float) -> str:
 
 
 def stage_one(options: argparse.Namespace, bank: str, strength: float) -> Job:
-    """A run, by bank and lambda."""
+    """Stage 1 with a bank and a lambda."""
     ships = bank in ("none", "photographs", "shared")
     positions = {"residuals": "symbols", "shared": "shared"}.get(bank, "per-sample")
     place = photographs(options.glyph) if ships else options.out / f"bank-{bank}"
@@ -109,11 +111,13 @@ def stage_one(options: argparse.Namespace, bank: str, strength: float) -> Job:
         f"orp.strength={strength:g}",
         f"orp.positions={positions}",
     )
-    return Job(name_of(bank, strength), ("pretrain", "--config", str(options.recipes / "text.toml"), *told(*settings)))
+    return Job(
+        name_of(bank, strength), ("pretrain", "--config", str(options.recipes / "text.toml"), *set_options(*settings))
+    )
 
 
 def read(glyph: str, run: Path) -> None:
-    """Zero-shot reading into ``RUN.json``, once."""
+    """Write the zero-shot accuracy of a run to ``RUN.json``, unless the file exists."""
     scores = run.with_name(f"{run.name}.json")
     if not scores.exists():
         reader = run.with_name(f"{run.name}-reader")
@@ -127,7 +131,7 @@ def script(name: str, *arguments: str) -> None:
 
 
 def table(out: Path) -> Iterator[str]:
-    """Markdown: word accuracy on all validation crops, and what the decoder spells from clean text tokens."""
+    """Markdown: word accuracy on all validation crops, and spelling accuracy from clean text tokens."""
     yield "| bank | lambda | reads | held-out words | random strings |"
     yield "|---|---:|---:|---:|---:|"
     for bank, strengths in LAMBDAS.items():

@@ -1,15 +1,19 @@
-"""What ``dptr finetune --data CROPS`` does with a few hundred crops of one's own, with no setting of one's own.
+"""Measure ``dptr finetune --data CROPS`` with default settings on a few hundred crops of a user's domain.
 
     DPTR_DATA=... python research/evidence/own.py --domain plates --base dptr-en --out runs/own
     DPTR_DATA=... python research/evidence/own.py --domain ic15 --base BASE --out runs/own
 
-Domains: ``ic15``, crops of ``ic15/train`` for a BASE that has not seen IC15 (a stage 2 run on ``iiit5k/train`` alone),
-read before and after on those of ``ic15/train`` that were not drawn; ``plates``, words of one pattern, AB-123-CD, that
-the preset ``plates`` renders in three families of fonts that neither BASE nor the run has seen, sans-serif or
-monospaced as plates are, read on 1,000 others; ``codes``, the same with the preset's own words, plates of all kinds,
-codes, numbers and dates; ``meters``, readings in the segments of displays, which no training has seen (fonts-dseg of
-Debian). Test folders are not touched. What is done is only printed; an interrupted run goes on, and its minutes then
-are those of the rest.
+The domains are:
+
+- ``ic15``: crops of ``ic15/train``, for a BASE that has not seen IC15 (a stage 2 run on only ``iiit5k/train``). The
+  remaining crops of ``ic15/train`` are read before and after.
+- ``plates``: words of the pattern AB-123-CD, rendered with the preset ``plates`` in three held-out font families, which
+  are sans-serif or monospaced and which no training has used. 1,000 other crops are read.
+- ``codes``: the same with the words of the preset: license plates of all kinds, codes, numbers, and dates.
+- ``meters``: numbers in seven-segment fonts (Debian's fonts-dseg), which no training has seen.
+
+Test folders are not used. The result of a finished run is only printed. An interrupted run is resumed; the printed
+minutes are then those of the resumed part.
 """
 
 from __future__ import annotations
@@ -37,17 +41,17 @@ FAMILIES = 3
 SEGMENTS = Path("/usr/share/fonts/truetype/dseg")
 READINGS = (3, 4, 5, 6)  # digits
 PLATES = 20_000  # words to draw from
-ASKED = "".join(CHARSETS["36"]) + "-.:"
+REQUIRED = "".join(CHARSETS["36"]) + "-.:"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", choices=DOMAINS, required=True)
-    parser.add_argument("--base", default="dptr-en", help="the recognizer to go on with")
-    parser.add_argument("--crops", type=int, default=500, help="to train on")
+    parser.add_argument("--base", default="dptr-en", help="the recognizer to start from")
+    parser.add_argument("--crops", type=int, default=500, help="crops to train on")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of crops, and of training")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--name", default="default", help="of the run, where --set changes it")
+    parser.add_argument("--name", default="default", help="the name of the run, to tell runs with --set apart")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if "DPTR_DATA" not in os.environ:
@@ -68,13 +72,13 @@ def main() -> None:
     minutes = (time.monotonic() - began) / 60
     after = accuracy(test, str(run / "model"), run / "after.json")
     cut = (after - before) / (1 - before)
-    told = {"domain": options.domain, "crops": options.crops, "seed": options.seed, "base": options.base}
-    write_json(run / "result.json", {**told, "before": before, "after": after, "minutes": round(minutes, 1)})
+    settings = {"domain": options.domain, "crops": options.crops, "seed": options.seed, "base": options.base}
+    write_json(run / "result.json", {**settings, "before": before, "after": after, "minutes": round(minutes, 1)})
     print(f"{options.domain}: {before:.1%} -> {after:.1%}, {cut:.0%} of the errors cut in {minutes:.1f} minutes")
 
 
 def ic15(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """``count`` crops of ``ic15/train`` and the others, as folders of labels that point at the pictures."""
+    """``count`` random crops of ``ic15/train`` and the remaining ones, as folders of labels that point to pictures."""
     crops = open_labeled(data / "ic15" / "train")
     order = np.random.default_rng(seed).permutation(len(crops))
     folders = (out / "train", out / "test")
@@ -86,25 +90,25 @@ def ic15(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
 
 
 def codes(data: Path, count: int, seed: int, out: Path, sources: str = "") -> tuple[Path, Path]:
-    """Crops of the preset ``plates`` in few families of held-out fonts, ``count`` of one seed, ``TEST`` of another.
+    """Crops of the preset ``plates`` in held-out fonts: ``count`` for training, and ``TEST`` of another seed.
 
-    ``sources``: TOML, other words than the preset's, taken as they stand.
+    ``sources`` is TOML that replaces the word sources of the preset; its words are not changed in case.
     """
     return rendered(data, count, seed, out, fonts_of(seed), sources)
 
 
 def fonts_of(seed: int) -> list[str]:
-    """Upright faces of ``FAMILIES`` held-out families, sans-serif or monospaced."""
-    held = FontIndex(split="heldout")
-    able = [font for font, can in zip(held.fonts, held.covering(ASKED), strict=True) if can]
-    able = [font for font in able if {"sans", "mono"} & set(font.traits) and "italic" not in font.traits]
-    families = sorted({font.group for font in able})
+    """Upright faces of ``FAMILIES`` random held-out families, sans-serif or monospaced."""
+    index = FontIndex(split="heldout")
+    fonts = [font for font, covers in zip(index.fonts, index.covering(REQUIRED), strict=True) if covers]
+    fonts = [font for font in fonts if {"sans", "mono"} & set(font.traits) and "italic" not in font.traits]
+    families = sorted({font.group for font in fonts})
     chosen = set(np.random.default_rng(seed).choice(families, FAMILIES, replace=False).tolist())
-    return [str(font.path) for font in able if font.group in chosen]
+    return [str(font.path) for font in fonts if font.group in chosen]
 
 
 def rendered(data: Path, count: int, seed: int, out: Path, fonts: list[str], sources: str) -> tuple[Path, Path]:
-    """Both folders, by the preset ``plates``."""
+    """Render the folders ``train`` and ``test`` with the preset ``plates``, unless they exist."""
     folders = (out / "train", out / "test")
     changes = [f"corpus.sources={sources}", *(f"corpus.{style}=0" for style in ("upper", "title", "mixed"))]
     words = [part for change in changes for part in ("--set", change)] if sources else []
@@ -117,7 +121,7 @@ def rendered(data: Path, count: int, seed: int, out: Path, fonts: list[str], sou
 
 
 def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """``codes`` of which all are two letters, three digits and two letters."""
+    """``codes`` of two letters, three digits, and two letters."""
     rng, words = np.random.default_rng(seed), out / "plates.txt"
     letters, digits = list(string.ascii_uppercase), list(string.digits)
     parts = [
@@ -130,7 +134,7 @@ def plates(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
 
 
 def meters(data: Path, count: int, seed: int, out: Path) -> tuple[Path, Path]:
-    """Numbers of a few digits, half of them with a point, in all faces of seven segments (Classic and Modern)."""
+    """Numbers of three to six digits, half of them with a decimal point, in all seven-segment faces of fonts-dseg."""
     fonts = sorted(str(path) for path in SEGMENTS.glob("DSEG7[CM]*.ttf"))
     if not fonts:
         sys.exit(f"evidence: no DSEG7 fonts in {SEGMENTS}; apt-get install fonts-dseg")

@@ -1,4 +1,4 @@
-"""Pieces of photographs in the shape of word crops, for a bank of scenes without text (docs/evidence/orp.md).
+"""Cut patches in the shape of word crops from photographs, for a bank of scenes without text (docs/evidence/orp.md).
 
 python research/evidence/patches.py --photographs $DPTR_DATA/natural --out runs/patches
 dptr bank --images runs/patches --model glyph-en --out runs/patches.safetensors

@@ -1,10 +1,11 @@
-"""Learning curves of research/evidence/gain.py as a picture, and the numbers behind it as one JSON file.
+"""Plot the learning curves of research/evidence/gain.py, and write the numbers to one JSON file.
 
     python research/evidence/plot.py --runs runs/gain --numbers docs/evidence/gain.json --picture docs/assets/gain.png
 
-Word accuracy on the validation crops by step of fine-tuning, a panel a number of labeled crops, a line a start: the
-mean over seeds, with a band of one standard error over seeds where there are several. Each point has a binomial
-standard error besides (at 60 % of 646 crops 1.9 points), which all starts share in part, for they read the same crops.
+The plot has a panel for each number of labeled crops, and a line for each start. It shows the word accuracy on the
+validation crops by step of fine-tuning: the mean over seeds, and for several seeds a band of one standard error. Each
+point also has a binomial standard error (1.9 points at 60 % of 646 crops). The starts share part of it, because they
+read the same crops.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ NAMES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, required=True, help="where research/evidence/gain.py wrote to")
+    parser.add_argument("--runs", type=Path, required=True, help="the --out of research/evidence/gain.py")
     parser.add_argument("--numbers", type=Path, required=True)
     parser.add_argument("--picture", type=Path, required=True)
     options = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def collect(folder: Path) -> Curves:
-    """Validation accuracies of every finished run."""
+    """The validation accuracies of all finished runs."""
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for done in sorted(folder.glob("*-*-*.done")):
         start, budget, _ = done.stem.split("-")
@@ -59,7 +60,7 @@ def collect(folder: Path) -> Curves:
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """A panel a budget."""
+    """Draw a panel for each number of labeled crops."""
     from matplotlib import pyplot
 
     budgets = [budget for budget in ("100", "500", "2000", "all") if budget in curves]

@@ -1,4 +1,4 @@
-"""How many readings are right among those that ``dptr read --precision P`` accepts, on crops that it was not set on.
+"""Measure the precision of the readings that ``dptr read --precision P`` accepts, on crops not used for calibration.
 
 python research/evidence/precision.py --data "$DPTR_DATA/iiit5k/test" "$DPTR_DATA/ic15/test" [--model MODEL]
 """

@@ -1,13 +1,14 @@
-"""Recognizers of other scripts beside PP-OCRv6 and Tesseract, on rendered words that no training saw.
+"""Compare recognizers for other scripts with PP-OCRv6 and Tesseract, on rendered words that no training has seen.
 
     python research/evidence/recognizers.py --language ko --model runs/korean/model --fonts FONTS \\
         --photographs $DPTR_DATA/natural --rapidocr --tesseract kor --out runs/test-ko
 
-draws words that the corpus holds out, in families of fonts that it holds out (one in ten), into ``--out``, and lets all
-readers read them in this run. The looks are those of research/recipes/synth-language.toml, preset ``signs``, with
-another seed and without pictures of nothing. Several ``--model`` make a row each. Spaces do not count, nor do forms of
-one character (protocol of the language). Needs [train]; ``--rapidocr`` that package, ``--tesseract`` the program and
-its data of this language. ``--data`` reads crops of a folder in place of drawn ones.
+The script renders held-out words in held-out font families (one in ten) into ``--out``, and reads them with all
+readers. The pictures follow research/recipes/synth-language.toml (preset ``signs``), with another seed and without
+empty pictures. Each ``--model`` gets a row. The protocol of the language ignores spaces and variants of a character.
+``--data`` reads the crops of a folder instead of rendered ones.
+
+Needs [train]; ``--rapidocr`` needs that package, and ``--tesseract`` the program and its data for the language.
 """
 
 from __future__ import annotations
@@ -37,23 +38,25 @@ from dptr.utils.errors import UserError
 from dptr.utils.terminal import markdown_table
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "synth-language.toml"
-SEED = 1_000_003  # far from the seeds of packs
-PAGE = "\f"  # what Tesseract writes behind each picture
+SEED = 1_000_003  # different from the seeds of all packs
+PAGE = "\f"  # Tesseract writes it after each picture
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", required=True, help="a code of docs/languages.md")
-    parser.add_argument("--model", action="append", default=[], help="as dptr read takes it, or auto; repeatable")
+    parser.add_argument(
+        "--model", action="append", default=[], help="a recognizer, as in dptr read, or auto; repeatable"
+    )
     parser.add_argument("--fonts", nargs="*", default=[], help="folders or files; default: those of the system")
     parser.add_argument("--photographs", default="", help="a folder of backgrounds")
     parser.add_argument("--crops", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--words", action="store_true", help="no phrases with spaces")
-    parser.add_argument("--rapidocr", action="store_true", help="read with PP-OCRv6_rec_small too")
-    parser.add_argument("--tesseract", default="", help="its code of the language; read with it too")
-    parser.add_argument("--out", type=Path, help="where the crops are drawn, unless they are there")
-    parser.add_argument("--data", type=Path, help="labeled crops in place of drawn ones")
+    parser.add_argument("--rapidocr", action="store_true", help="also read with PP-OCRv6_rec_small")
+    parser.add_argument("--tesseract", default="", help="also read with Tesseract; its code of the language")
+    parser.add_argument("--out", type=Path, help="the folder for the rendered crops; existing ones are reused")
+    parser.add_argument("--data", type=Path, help="labeled crops to read instead of rendered ones")
     options = parser.parse_args()
     if not (options.data or options.out):
         parser.error("pass --out, where crops are drawn, or --data")
@@ -70,7 +73,7 @@ def main() -> None:
 
 
 def draw(options: argparse.Namespace) -> Path:
-    """Write the crops, and say how many families drew them; those of an earlier call stay."""
+    """Render the crops into a folder, and print a description of the corpus; crops of an earlier call are reused."""
     out: Path = options.out
     if (out / "labels.tsv").is_file():
         return out
@@ -99,7 +102,7 @@ def ours(name: str) -> Callable[[Sequence[Path]], list[str]]:
 
 
 def rapidocr(paths: Sequence[Path]) -> list[str]:
-    """PP-OCRv6's recognizer alone, as rapidocr opens it by default."""
+    """Read with only the recognizer of PP-OCRv6, with the defaults of rapidocr."""
     from rapidocr import RapidOCR
     from rapidocr.ch_ppocr_rec import TextRecInput
 
@@ -111,7 +114,7 @@ def rapidocr(paths: Sequence[Path]) -> list[str]:
 
 
 def tesseract(paths: Sequence[Path], language: str) -> list[str]:
-    """Each crop as one line of text (page segmentation mode 7)."""
+    """Read each crop with Tesseract as one line of text (page segmentation mode 7)."""
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "list.txt"
         listed.write_text("".join(f"{path.resolve()}\n" for path in paths), encoding="utf-8")
@@ -124,19 +127,19 @@ def tesseract(paths: Sequence[Path], language: str) -> list[str]:
 
 
 def table(folder: Path, language: str, readers: dict[str, Callable[[Sequence[Path]], list[str]]]) -> str:
-    """A row a reader: words, 1-NED; words that hold letters of the script, and those in ASCII alone."""
+    """Markdown: for each reader word accuracy and 1-NED, and the accuracy on words with and without non-ASCII."""
     crops, fold = open_labeled(folder), protocol(language)
     paths = [folder / line.split("\t")[0] for line in (folder / "labels.tsv").read_text("utf-8").splitlines()]
     truths = [fold(crops.label(row)) for row in range(len(crops))]
-    kept = [row for row, truth in enumerate(truths) if truth]
+    scored = [row for row, truth in enumerate(truths) if truth]
     rows: list[tuple[str, ...]] = [("reader", "crops", "words", "1-NED", "own letters", "ASCII alone")]
     for name, read in readers.items():
-        texts = list(map(fold, read([paths[row] for row in kept])))
-        pairs = list(zip(texts, (truths[row] for row in kept), strict=True))
-        own = [pair for pair in pairs if not pair[1].isascii()]
-        others = [pair for pair in pairs if pair[1].isascii()]
-        shares = (f"{100 * word_accuracy(each):.1f} %" if each else "" for each in (pairs, own, others))
-        rows.append((name, f"{len(pairs):,}", next(shares), f"{100 * one_minus_ned(pairs):.1f} %", *shares))
+        texts = list(map(fold, read([paths[row] for row in scored])))
+        pairs = list(zip(texts, (truths[row] for row in scored), strict=True))
+        native = [pair for pair in pairs if not pair[1].isascii()]
+        ascii_only = [pair for pair in pairs if pair[1].isascii()]
+        rates = (f"{100 * word_accuracy(each):.1f} %" if each else "" for each in (pairs, native, ascii_only))
+        rows.append((name, f"{len(pairs):,}", next(rates), f"{100 * one_minus_ned(pairs):.1f} %", *rates))
     return markdown_table(rows)
 
 

@@ -1,10 +1,10 @@
-"""Photographs end to end: DPTR beside rapidocr, both its modes, in one run and on one machine.
+"""Compare DPTR with rapidocr, in both of its modes, on whole photographs, in one run on one machine.
 
 python research/evidence/scenes.py --scenes "$DPTR_DATA/ic15/scenes" [--model MODEL ...] [--out FOLDER]
 
-Prints precision, recall and F1 by ICDAR 2015's rules and the seconds a photograph: the median of the wall clock's, and
-the mean of the processor's. The systems take turns at each photograph, so other programs slow all of them alike. Writes
-the words of each to FOLDER, a JSON object a line for each photograph:
+Prints precision, recall, and F1 by the rules of ICDAR 2015, the median wall time, and the mean processor time for a
+photograph. All systems read a photograph before the next one, so other programs slow all of them equally. The words of
+each system are written to FOLDER, as a line with a JSON object for each photograph:
 {"image": name, "words": [{"box": [x1, y1, ..., x4, y4], "text": text}]}.
 """
 
@@ -28,13 +28,13 @@ from dptr import OCR
 from dptr.evaluation.spotting import Spotted, Spotting, score_words
 from dptr.photo.page import LEAST_CONFIDENCE
 
-RAPIDOCR_LEAST = 0.5  # of rapidocr's words; it leaves out lines below it by itself
+RAPIDOCR_LEAST = 0.5  # lowest confidence of rapidocr's words; rapidocr itself drops lines below this
 
 Find = Callable[[Path], list[Spotted]]
 
 
 def load_words(scenes: Path) -> dict[str, list[Spotted]]:
-    """The labeled words of each photograph of ``words.tsv``."""
+    """The labeled words of each photograph in ``words.tsv``."""
     words: dict[str, list[Spotted]] = defaultdict(list)
     for line in (scenes / "words.tsv").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
@@ -74,7 +74,7 @@ def with_rapidocr(by_word: bool) -> Find:
 
 @dataclass
 class Measured:
-    """What a system found in all photographs; wall and processor seconds of each."""
+    """A system, its scores over all photographs, and its wall and processor seconds for each photograph."""
 
     find: Find
     total: Spotting = field(default_factory=Spotting)

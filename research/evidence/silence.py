@@ -1,9 +1,9 @@
-"""What a recognizer reads where nothing is written: patches of photographs between their words, and plain pictures.
+"""Measure what a recognizer reads in pictures without text: patches between the words of photographs, and plain ones.
 
 python research/evidence/silence.py --scenes "$DPTR_DATA/ic15/scenes" [--photographs "$DPTR_DATA/natural"]
 
-Patches of ``--scenes`` touch no labeled box, legible or not. Photographs often hold letters that no one labeled, so a
-part of what is read there is no invention; ``--out FOLDER`` writes those patches, the most confident first, to look at.
+Patches of ``--scenes`` overlap no labeled box, legible or not. Photographs often contain letters without a label, so
+some of the readings are right. ``--out FOLDER`` writes the patches with the most confident readings for inspection.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dptr import Reader
 
 PATCHES = 1000  # of each source
 LOWEST, HIGHEST = 16, 120  # pixels
-LONGEST = 8.0  # times as long as high
-TRIES = 200  # places that are tried in a photograph for one patch
+LONGEST = 8.0  # largest ratio of width to height
+TRIES = 200  # positions that are tried in a photograph for one patch
 
 
 def load_scenes(folder: Path) -> list[tuple[Image.Image, Image.Image]]:
-    """Photographs, and for each a mask that is white where a word is labeled, with a margin of 6 pixels."""
+    """Photographs, each with a mask that is white on labeled words and on a margin of 6 pixels around them."""
     boxes: dict[str, list[list[float]]] = {}
     for line in (folder / "words.tsv").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             name, *corners, _ = line.split("\t")
             boxes.setdefault(name, []).append([float(corner) for corner in corners])
     scenes = []
-    for name, own in boxes.items():
+    for name, word_boxes in boxes.items():
         image = Image.open(folder / name).convert("RGB")
         mask = Image.new("L", image.size)
-        for box in own:
+        for box in word_boxes:
             points = list(zip(box[::2], box[1::2], strict=True))
             ImageDraw.Draw(mask).polygon(points, fill=255, outline=255, width=12)
         scenes.append((image, mask))
@@ -48,10 +48,10 @@ def load_photographs(folder: Path) -> list[tuple[Image.Image, Image.Image]]:
 
 
 def cut_patches(images: Sequence[tuple[Image.Image, Image.Image]], count: int, rng: Generator) -> list[Image.Image]:
-    """Patches without a labeled pixel, of drawn heights and shapes, evenly over the images.
+    """Cut patches without a labeled pixel, of random sizes, evenly from all images.
 
     Raises:
-        ValueError: no place was found in any image.
+        ValueError: there is no such patch in any image.
     """
     patches: list[Image.Image] = []
     rounds = 0
@@ -102,7 +102,7 @@ DRAWN: dict[str, Callable[[int, int, Generator], np.ndarray]] = {
 
 
 def draw_pictures(draw: Callable[[int, int, Generator], np.ndarray], rng: Generator) -> Iterator[Image.Image]:
-    """Twenty pictures of different shapes."""
+    """Twenty pictures of height 32, with aspect ratios from 0.5 to 20."""
     for aspect in np.geomspace(0.5, 20, 20):
         yield Image.fromarray(draw(32, max(1, round(32 * aspect)), rng).astype(np.uint8))
 

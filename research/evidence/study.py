@@ -1,12 +1,12 @@
-"""The study of what text-only pre-training is worth, as docs/evidence/study.md announced it before it ran.
+"""The study of the gain of text-only pre-training, which docs/evidence/study.md announced before it ran.
 
     DPTR_DATA=... python research/evidence/study.py --pack runs/pack-en --out runs/study --seeds 0
     DPTR_DATA=... python research/evidence/study.py --pack runs/pack-en --out runs/study --labels 500 --read
 
-Every seed aligns a dual encoder of its own, writes the controls' text sides and banks, pre-trains each arm, and
-fine-tunes it on 100, 500, 2,000, and all labels. Runs are resumable: start the same command anew at any time.
-``--read`` reads the test folders, once all runs of ``--labels`` are done, and adds to ``readings.json``: no model reads
-twice. ``--table`` prints it.
+For each seed, the script aligns a dual encoder, writes the text sides and banks of the controls, pre-trains each arm,
+and fine-tunes it on 100, 500, 2,000, and all labeled crops. Runs are resumable: start the same command again at any
+time. When all runs of ``--labels`` are finished, ``--read`` reads the test folders and adds the results to
+``readings.json``; each model reads only once. ``--table`` prints the results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from bootstrap import Difference, compare_arms
-from jobs import Job, data_folder, finetuning, finish, options_of, steps, told
+from jobs import Job, data_folder, finetuning, finish, options_of, set_options, steps
 from study_controls import write_controls
 from zero_shot import join_parts
 
@@ -34,19 +34,19 @@ ALL, FEW = (0, 100, 500, 2000, -1), (0, 100, 500)
 ALIGNMENT = 3000  # steps of 64 crops
 # CPU seconds a step on one core: alignment 0.2175, stage 1 0.224, direct training 0.3215, fine-tuning 0.283.
 STAGE_1 = 400  # steps of 256 words: 90 CPU seconds
-CAUGHT_UP = 317  # steps of fine-tuning: the same
-DIRECT = 2308  # steps of direct training: alignment's and stage 1's 742 CPU seconds
+CAUGHT_UP = 317  # steps of fine-tuning in the time of stage 1
+DIRECT = 2308  # steps of direct training in the time of alignment and stage 1: 742 CPU seconds
 
 
 @dataclass(frozen=True)
 class Arm:
-    """How the decoder (of ``direct`` and ``rendered``: the network) begins.
+    """The initialization of the decoder, or, for ``direct`` and ``rendered``, of the whole network.
 
     Attributes:
-        about: for the table.
+        about: description in the table.
         text: the dual encoder of stage 1, ``align/model`` or a control; "" = no stage 1.
-        orp: settings of its perturbation; ``{}`` stands for the folder of the seed.
-        labels: how many labeled crops it is fine-tuned on; 0 = none, -1 = all.
+        orp: settings of the perturbation; ``{}`` stands for the folder of the seed.
+        labels: numbers of labeled crops for fine-tuning; 0 = none, -1 = all.
     """
 
     about: str
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def train_seed(options: argparse.Namespace, data: Path, seed: int) -> None:
-    """Everything of one pre-training seed."""
+    """All runs of one pre-training seed."""
     out: Path = options.out / f"seed{seed}"
     finish(alignments(options, data, seed, out), out, options.jobs, options.settings)
     write_controls(str(out / "align/model"), out / "residuals", out / "photographs", seed, out / "controls")
@@ -134,7 +134,7 @@ def train_seed(options: argparse.Namespace, data: Path, seed: int) -> None:
 
 
 def alignments(options: argparse.Namespace, data: Path, seed: int, out: Path) -> list[Job]:
-    """The dual encoder and its banks."""
+    """The alignment of the dual encoder, and its banks."""
     glyph = str(out / "align/model")
     recipe = options.recipes.parents[2] / "recipes" / "align-en.toml"
     settings = (
@@ -142,21 +142,21 @@ def alignments(options: argparse.Namespace, data: Path, seed: int, out: Path) ->
         steps(options, ALIGNMENT),
     )  # fmt: skip
     return [
-        Job("align", ("align", "--config", str(recipe), *told(*settings))),
+        Job("align", ("align", "--config", str(recipe), *set_options(*settings))),
         Job("residuals", ("bank", "--pack", options.pack, "--model", glyph), ("align",), flags=()),
         Job("photographs", ("bank", "--images", str(data / "natural"), "--model", glyph), ("align",), flags=()),
     ]
 
 
 def pretrainings(options: argparse.Namespace, data: Path, seed: int, out: Path, arms: dict[str, Arm]) -> list[Job]:
-    """Stage 1 of every arm that has one, and the two trainings on rendered crops."""
+    """Stage 1 of each arm that has one, and the two trainings on rendered crops."""
     jobs = [
         Job(
             f"stage1-{name}",
             (
                 "pretrain", "--config", str(options.recipes / "text.toml"),
-                *told(f"dual.model={out / arm.text}", f"run.seed={seed}", steps(options, STAGE_1)),
-                *told(*(setting.format(out) for setting in arm.orp)),
+                *set_options(f"dual.model={out / arm.text}", f"run.seed={seed}", steps(options, STAGE_1)),
+                *set_options(*(setting.format(out) for setting in arm.orp)),
             ),
         )
         for name, arm in arms.items()
@@ -165,12 +165,12 @@ def pretrainings(options: argparse.Namespace, data: Path, seed: int, out: Path, 
     common = (f"run.seed={seed}",)
     if "rendered" in arms:
         count = steps(options, CAUGHT_UP)
-        kept = count.replace("steps", "validate_every")
-        begin = (*common, f"init.glyph={out / 'align/model'}", "data.rendered=1", count, kept)
-        jobs.append(Job("rendered-0", (*finetuning(options, data), *told(*begin))))
+        validate_at_end = count.replace("steps", "validate_every")
+        begin = (*common, f"init.glyph={out / 'align/model'}", "data.rendered=1", count, validate_at_end)
+        jobs.append(Job("rendered-0", (*finetuning(options, data), *set_options(*begin))))
     if "direct" in arms:
         settings = (*common, f"pack={options.pack}", f"render.backgrounds={data / 'natural'}", steps(options, DIRECT))
-        jobs.append(Job("direct", ("align", "--config", str(options.recipes / "direct.toml"), *told(*settings))))
+        jobs.append(Job("direct", ("align", "--config", str(options.recipes / "direct.toml"), *set_options(*settings))))
     return jobs
 
 
@@ -182,7 +182,10 @@ def start_of(name: str, arm: Arm, out: Path) -> tuple[Path, Path | None]:
 
 
 def finetunings(options: argparse.Namespace, data: Path, seed: int, out: Path, arms: dict[str, Arm]) -> list[Job]:
-    """Every arm at every number of labels; the better of its start and its end on validation crops is kept."""
+    """Fine-tuning of each arm on each number of labels.
+
+    A run validates only at its start and its end, and keeps the better of the two.
+    """
     jobs = []
     for labels in (each for each in (500, 100, 2000, -1) if each in options.labels):
         for name, arm in arms.items():
@@ -198,12 +201,12 @@ def finetunings(options: argparse.Namespace, data: Path, seed: int, out: Path, a
                 *start, f"run.seed={seed}", f"run.steps={count}", f"run.validate_every={count}",
                 f"data.max_crops={max(labels, 0)}",
             )  # fmt: skip
-            jobs.append(Job(f"{name}-{labels}", (*finetuning(options, data), *told(*settings))))
+            jobs.append(Job(f"{name}-{labels}", (*finetuning(options, data), *set_options(*settings))))
     return jobs
 
 
 def models(options: argparse.Namespace) -> list[Path]:
-    """The recognizers of all arms that are asked for."""
+    """The recognizers of all requested arms, seeds, and numbers of labels."""
     return [
         model_of(options.out / f"seed{seed}" / f"{name}-{labels}")
         for seed in options.seeds
@@ -214,30 +217,30 @@ def models(options: argparse.Namespace) -> list[Path]:
 
 
 def model_of(run: Path) -> Path:
-    """A run's recognizer; without labels it lies there itself, but for ``rendered``."""
+    """The recognizer of a run. Without labels the run's folder is the recognizer, except for ``rendered``."""
     return run if run.name.endswith("-0") and not run.name.startswith("rendered") else run / "model"
 
 
 def read_tests(folders: list[Path], data: Path) -> dict[str, dict[str, str]]:
-    """By model and test set: a 1 for each crop that is read correctly (protocol 36), else a 0."""
-    found: dict[str, dict[str, str]] = {}
+    """Read the test sets: by model and test set, a 1 for each crop that is read correctly (protocol 36), else a 0."""
+    readings: dict[str, dict[str, str]] = {}
     for folder in folders:
         report = evaluate(Reader(str(folder)), [data / name for name in TESTS])
-        found[str(folder)] = {}
+        readings[str(folder)] = {}
         for name, result in zip(TESTS, report.results, strict=True):
             wrong = {error.index for error in report.errors if error.data == result.data}
             if sum(result.dropped.values()):
                 sys.exit(f"study: {result.data}: {result.dropped} left out; all arms must read the same crops")
-            found[str(folder)][name] = "".join("0" if crop in wrong else "1" for crop in range(result.n))
+            readings[str(folder)][name] = "".join("0" if crop in wrong else "1" for crop in range(result.n))
         print(folder, *(f"{result.word_accuracy:.1%}" for result in report.results), flush=True)
-    return found
+    return readings
 
 
 def table(readings: dict[str, dict[str, str]], options: argparse.Namespace) -> str:
-    """Markdown: accuracy of every arm, mean of the three test sets and over seeds; then each hypothesis."""
+    """Markdown: the accuracy of each arm (mean over test sets and seeds, and range over seeds), and each hypothesis."""
 
     def arm(name: str, labels: int) -> list[np.ndarray] | None:
-        """By test set: which crops each seed reads."""
+        """For each test set, which crops each seed reads correctly; None if the arm has no such run."""
         if labels not in ARMS[name].labels or name not in options.arms:
             return None
         runs = [readings[str(model_of(options.out / f"seed{seed}" / f"{name}-{labels}"))] for seed in options.seeds]

@@ -1,7 +1,7 @@
-"""Controls of the study: a dual encoder whose text side says something else, and banks of noise.
+"""Controls of the study: dual encoders with changed text sides, and banks of noise.
 
-A control differs from the aligned encoder in its text tokens alone. The decoder of stage 1 learns from them.
-Fine-tuning then starts from the aligned encoder's image side, the same in every arm.
+A control differs from the aligned encoder only in its text tokens, from which the decoder learns in stage 1. All arms
+then start fine-tuning from the image side of the aligned encoder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WHITE = 500  # draws of noise, as many as there are photographs in BSDS500
 
 
 def permute_letters(count: int, seed: int) -> Int[np.ndarray, " count"]:
-    """A random permutation of ``count`` characters that leaves none in its place (Sattolo 1986: one cycle).
+    """A random permutation of ``count`` characters without fixed points: a single cycle (Sattolo 1986).
 
     Raises:
         ValueError: fewer than two characters.
@@ -39,7 +39,7 @@ def permute_letters(count: int, seed: int) -> Int[np.ndarray, " count"]:
 
 
 def permuted_text(model: GlyphModel, order: Int[np.ndarray, " n"]) -> GlyphModel:
-    """A copy in which character i has the text token of character ``order[i]``; end and padding keep theirs."""
+    """A copy in which character i has the text token of character ``order[i]``; end and padding are unchanged."""
     copy = deepcopy(model)
     rows = torch.arange(len(order) + 2)
     rows[1:-1] = torch.from_numpy(order) + 1
@@ -49,20 +49,20 @@ def permuted_text(model: GlyphModel, order: Int[np.ndarray, " n"]) -> GlyphModel
 
 
 def random_text(model: GlyphModel, seed: int) -> GlyphModel:
-    """A copy whose text side is as before alignment, its tokens as long as the aligned ones on average."""
+    """A copy with a newly initialized text side, whose tokens have the same mean norm as the aligned ones."""
     copy = deepcopy(model)
     symbols, width = model.text.symbols.weight.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         copy.text = GlyphText(symbols - 2, len(model.text.positions.weight), width)
     with torch.no_grad():
-        wanted, found = (text.table().norm(dim=-1).mean() for text in (model.text, copy.text))
-        copy.text.norm.weight.mul_(wanted / found)
+        target, current = (text.table().norm(dim=-1).mean() for text in (model.text, copy.text))
+        copy.text.norm.weight.mul_(target / current)
     return copy
 
 
 def constant_text(model: GlyphModel) -> GlyphModel:
-    """A copy in which every text token is the mean of all: a decoder that learns from it knows spelling alone."""
+    """A copy in which each text token is the mean of all tokens, so that a decoder can learn only spelling from it."""
     copy = deepcopy(model)
     with torch.no_grad():
         mean = model.text.table().mean((0, 1))
@@ -76,9 +76,9 @@ def write_controls(glyph: str, residuals: Path, photographs: Path, seed: int, ou
 
     Args:
         glyph: the aligned dual encoder, a folder or a shipped name.
-        residuals, photographs: its banks.
-        seed: of everything that is drawn.
-        out: a folder; what it holds already is kept.
+        residuals, photographs: the banks of this encoder.
+        seed: of the permutation, the initialization, and the noise.
+        out: a folder; files that exist already are kept.
     """
     dual = load_glyph(GlyphDualConfig(model=glyph))
     order = permute_letters(len(dual.charset), seed)
@@ -102,9 +102,9 @@ def _write(path: Path, make: Callable[[], Bank]) -> None:
 
 
 def relabel_bank(bank: Bank, dual: GlyphDual, changed: GlyphDual, order: Int[np.ndarray, " n"]) -> Bank:
-    """Residuals for the permuted text side: those of letter ``order[i]`` belong to letter i there.
+    """Relabel a bank of residuals for the permuted text side: residuals of letter ``order[i]`` now belong to letter i.
 
-    A text token and its residual still add up to a slot of one rendered letter, though of the wrong one.
+    A text token plus its residual is then still a slot of a rendered letter, but of the wrong one.
     """
     back = {dual.charset.characters[wrong]: dual.charset.characters[right] for right, wrong in enumerate(order)}
     words = ["".join(back[character] for character in word) for word in bank.provenance["images"]]
@@ -112,13 +112,13 @@ def relabel_bank(bank: Bank, dual: GlyphDual, changed: GlyphDual, order: Int[np.
 
 
 def center(bank: Bank) -> Bank:
-    """The same bank with the mean of all its tokens taken off."""
+    """The bank minus the mean of all its tokens."""
     tokens = bank.tokens.float()
     return Bank((tokens - tokens.mean((0, 1))).half(), bank.provenance)
 
 
 def whiten(residuals: Bank, seed: int) -> Bank:
-    """Gaussian noise, in every dimension and slot alike, with the residuals' root mean square."""
+    """Isotropic Gaussian noise, the same for all slots, with the root mean square of the residuals."""
     generator = torch.Generator().manual_seed(seed)
     size: Sequence[int] = residuals.tokens.shape[1:]
     noise: Tensor = torch.randn(WHITE, *size, generator=generator)

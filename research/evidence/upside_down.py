@@ -1,9 +1,10 @@
-"""Which readings count upside down: accuracy by how doubtful a crop and how much surer its other reading must be.
+"""Measure accuracy by the rule for preferring the upside-down reading of a crop.
 
 python research/evidence/upside_down.py --model dptr-latin --data crops/markers crops/displays
 
-Every crop that is not tall is read as it is and upside down. ``never`` is what the first readings alone hold,
-``either`` what a perfect choice would; the other rows are rules of ``dptr.inference.views.read_views``.
+Each crop that is not tall is read upright and upside down. A rule of ``dptr.inference.views.read_views`` has two
+parameters: how doubtful the upright reading must be, and how much more probable the other one. ``never`` is the
+accuracy of the upright readings, and ``either`` that of a perfect choice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MARGINS = 0.0, 0.1, 0.3, SURER, 0.6
 
 @dataclass(frozen=True)
 class Pair:
-    """A crop as it is and upside down: whether each reading is right, its probability, and its characters."""
+    """A crop, read upright and upside down: correctness, probability, and number of characters of each reading."""
 
     right: tuple[bool, bool]
     product: tuple[float, float]
@@ -35,7 +36,7 @@ class Pair:
 
 
 def read_pairs(reader: Reader, folder: Path, protocol: str) -> list[Pair]:
-    """Of a data set the crops that are not tall and of whose labels the protocol leaves something."""
+    """Read all crops of a data set, except tall ones and those whose label is empty under the protocol."""
     fold, dataset = PROTOCOLS[protocol], open_labeled(folder)
     images: list[Image.Image] = []
     truths = []
@@ -57,7 +58,7 @@ def read_pairs(reader: Reader, folder: Path, protocol: str) -> list[Pair]:
 
 
 def accuracy(pairs: list[Pair], doubt: float, margin: float) -> tuple[float, float]:
-    """Share that is right, and share that is read twice."""
+    """The fraction of crops that are read correctly, and the fraction that are read twice."""
     right = twice = 0
     for pair in pairs:
         doubtful = pair.product[0] ** (1 / (pair.length[0] + 1)) < doubt and pair.product[0] < 1 - margin

@@ -1,10 +1,10 @@
-"""Zero-shot reading: image encoder and slots of a glyph dual encoder, a decoder from stage 1.
+"""Zero-shot reading with the image encoder and slots of a glyph dual encoder and a decoder from stage 1.
 
     DPTR_DATA=... python research/evidence/zero_shot.py --glyph glyph-en --decoder runs/decoder-en/model \\
         --out runs/zero-shot
 
-Joins the parts without any training and reads the validation part of the real train crops (the fixed tenth that
-``dptr finetune`` holds out), by data set. ``dptr eval --model runs/zero-shot`` reads anything else.
+Joins the parts without training, and reads the validation part of the real training crops (the fixed tenth that
+``dptr finetune`` holds out), by data set. ``dptr eval --model runs/zero-shot`` evaluates other data.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def main() -> None:
     _, crops = split(every, 0.1, "order")
     tokenizer, protocol = Tokenizer(charset, length), validation_protocol(charset)
     recognize = partial(crop_probabilities, model, device=torch.device("cpu"))
-    found = {}
+    results = {}
     for number, name in enumerate(SETS):
-        own = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
+        part = crops.choose(np.flatnonzero(np.array(crops.sources) == number))
         with torch.no_grad():
-            scores = score_crops(own, tokenizer, recognize, protocol)
-        found[name] = {"crops": len(own), **scores}
-        shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
-        print(f"{name}, validation part: {len(own)} crops, protocol {protocol}: {shown}")
+            scores = score_crops(part, tokenizer, recognize, protocol)
+        results[name] = {"crops": len(part), **scores}
+        text = ", ".join(f"{key} {100 * value:.1f} %" for key, value in scores.items())
+        print(f"{name}, validation part: {len(part)} crops, protocol {protocol}: {text}")
     if options.json:
-        write_text(options.json, dump_json(found, indent=1) + "\n")
+        write_text(options.json, dump_json(results, indent=1) + "\n")
 
 
 def join_parts(glyph: str | Path, decoder: str | Path | None, out: Path) -> tuple[Recognizer, Charset, FinetuneRecipe]:
-    """Write the recognizer that fine-tuning starts from; without ``decoder`` it has one as torch's seed 0 draws it."""
+    """Write the recognizer that fine-tuning starts from. Without ``decoder``, a decoder is initialized with seed 0."""
     parts = [f"init.glyph={glyph}", *([f"init.decoder={decoder}"] if decoder else []), "data.rendered=1"]
     resolved = resolve_finetune(load_recipe(FinetuneRecipe, None, parts))
     recipe, charset = resolved.recipe, resolved.charset

@@ -231,7 +231,7 @@ def test_each_backend_starts_in_turn_and_the_last_start_reads(monkeypatch) -> No
         plans.append(plan)
         return Measurement(plan.backend, "1", float(10 - len(plans)), None, None, None, [])
 
-    monkeypatch.setattr("dptr.bench._in_a_process", found)
+    monkeypatch.setattr("dptr.bench._measure_in_process", found)
     report = bench(repeats=7, threads=2)
     assert [plan.backend for plan in plans] == ["torch", "onnx"] * STARTS
     assert [plan.repeats for plan in plans] == [0, 0] * (STARTS - 1) + [7, 7]
@@ -299,7 +299,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(
-        "dptr.bench._in_a_process", lambda plan: Measurement(plan.backend, "1", 1.0, None, None, None, [])
+        "dptr.bench._measure_in_process", lambda plan: Measurement(plan.backend, "1", 1.0, None, None, None, [])
     )
     assert run(["bench", "-o", str(tmp_path / "file" / "speed.json")]) == 2
     out, err = capsys.readouterr()

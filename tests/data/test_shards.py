@@ -309,7 +309,7 @@ def huge_group(tmp_path: Path) -> Path:
         (damaged_tar, r"part-001.tar: damaged after \d+ samples .*copy it again"),
         (
             no_label,
-            r"a.parquet: no column of text, but image, number; name the one that is meant label or text or word",
+            r"a.parquet: no column of text, but image, number; call the column to use label or text or word",
         ),
         (two_labels, r"a.parquet: columns x, y hold text; name the one"),
         (no_pictures, r"no pictures in these shards"),

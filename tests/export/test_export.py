@@ -498,7 +498,7 @@ def test_parity_counts_what_was_planted() -> None:
     assert (tied.different, tied.ties, tied.holds()) == (0, 4, True)
     assert (
         "70 of 70 crops read alike" in tied.describe()
-        and "4 of these but where two characters are as likely" in tied.describe()
+        and "4 crops differ only where two characters are equally likely" in tied.describe()
     )
     near = parity.compare(Planted(0, 0, 5e-5), Planted(0, 4, 5e-5), pictures)
     assert (near.different, near.ties, near.holds()) == (4, 0, False)
